@@ -1,0 +1,1 @@
+"""Readers that turn somebody's files into clip rows."""

@@ -1,0 +1,1 @@
+"""How a build runs at scale: plan, execute, commit, resume, verify. The only room that knows Ray."""

@@ -1,0 +1,1 @@
+"""What the model is told and what it answers, as versioned templates with a content hash."""

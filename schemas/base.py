@@ -1,0 +1,113 @@
+"""The base of every schema: strict, frozen, canonical JSON, errors that say file, field, value and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong. Shown without a traceback; the exit code is 2.
+
+    Parameters are the parts of one sentence: where (`file`, `field`), what (`value`), why and what to do (`remedy`).
+    """
+
+    def __init__(self, why: str, *, file: object = None, field: str = "", value: object = None, remedy: str = ""):
+        self.why, self.file, self.field, self.value, self.remedy = why, file, field, value, remedy
+        where = ": ".join(part for part in (str(file) if file is not None else "", field) if part)
+        shown = "" if value is None else f" (got {_shorten(value)})"
+        super().__init__(f"{where + ': ' if where else ''}{why}{shown}{'. ' + remedy if remedy else ''}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_input_error, (self.why, self.file, self.field, self.value, self.remedy))
+
+
+def _rebuild_input_error(why: str, file: object, field: str, value: object, remedy: str) -> InputError:
+    return InputError(why, file=file, field=field, value=value, remedy=remedy)
+
+
+def _shorten(value: object, limit: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class Schema(BaseModel):
+    """A frozen document that accepts no unknown field and no NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def canonical_json(self) -> bytes:
+        """UTF-8 JSON with sorted keys and no spaces: equal documents give equal bytes."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_json(cls, data: bytes | str, *, file: object = None) -> Self:
+        """Parse one JSON document; raises InputError naming `file`, field, value and remedy."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise explain(error, cls, file) from None
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """Read one YAML document; raises InputError naming `path`, field, value and remedy."""
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError("no such file", file=path, remedy="Check the path") from None
+        except IsADirectoryError:
+            raise InputError("is a directory, not a YAML file", file=path) from None
+        except PermissionError:
+            raise InputError("cannot be read: permission denied", file=path) from None
+        except UnicodeDecodeError as error:
+            raise InputError("is not UTF-8 text", file=path, remedy=f"Save it as UTF-8 ({error.reason})") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"is not valid YAML: {' '.join(str(error).split())}", file=path) from None
+        if not isinstance(data, dict):
+            raise InputError("must hold a YAML mapping at the top", file=path, value=data)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise explain(error, cls, path) from None
+
+
+def canonical_json(data: Any) -> bytes:
+    """UTF-8 JSON with sorted keys and no spaces; refuses NaN."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def explain(error: ValidationError, model: type[BaseModel], file: object = None) -> InputError:
+    """Turn pydantic's first finding into a sentence; the count of further findings is appended."""
+    first, more = error.errors()[0], error.error_count() - 1
+    place = ".".join(str(part) for part in first["loc"])
+    why, remedy = first["msg"].removeprefix("Value error, "), ""
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        why = "unknown field"
+        remedy = f"Did you mean '{close[0]}'?" if close else f"Known here: {', '.join(sorted(known)) or 'none'}"
+    elif first["type"] == "missing":
+        why, remedy = "required field is missing", f"Add '{first['loc'][-1]}'"
+    if more:
+        remedy = f"{remedy}{' ' if remedy else ''}(and {more} more)"
+    value = None if first["type"] == "missing" else first.get("input")
+    return InputError(why, file=file, field=place, value=value, remedy=remedy)
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Field names of the sub-model that `loc` points into."""
+    current: Any = model
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is None:
+            return []
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+    return list(getattr(current, "model_fields", {}))

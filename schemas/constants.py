@@ -1,0 +1,56 @@
+"""Every number of the paper, once, with its source.
+
+"Tab. hyper" is the paper's table of hyperparameters, "B.1" its appendix on data construction. Numbers marked
+"settled" are ours where the paper is silent or contradicts itself; AGENTS.md says why.
+"""
+
+from typing import Final
+
+SAMPLE_RATE: Final = 16_000
+"""Hz; all audio inside SoundFlow is mono at this rate (the Whisper front end of the base model)."""
+
+CHUNK_SECONDS: Final = 0.4
+"""Decision period c (Tab. hyper: 400 ms)."""
+CHUNK_SAMPLES: Final = 6_400
+HALF_CHUNK_SAMPLES: Final = 3_200
+"""Alignment step δ = c/2 = 200 ms (Tab. hyper)."""
+AUDIO_SLOTS_PER_CHUNK: Final = 10
+"""Audio embeddings per chunk: 40 ms each after the encoder's stride 2 and pooling 2."""
+
+SILENCE_LIMIT_SECONDS: Final = 0.300
+"""τ, the longest silent run TFJP leaves (B.1)."""
+FADE_SECONDS: Final = 0.020
+"""ω, the fade window (Tab. hyper)."""
+FADE_SAMPLES: Final = 320
+TFJP_MAX_PASSES: Final = 3
+"""K, the iteration cap of Algorithm 1 (B.1)."""
+SUBTRACTION_GAIN: Final = 1.0
+"""γ of spectral subtraction (B.1)."""
+SUBTRACTION_FLOOR: Final = 0.05
+"""β relative to the ORIGINAL magnitude (settled): K passes never attenuate more than 26 dB."""
+NOISE_FRAME_SHARE: Final = 0.05
+"""Share of lowest-energy frames in the noise profile (B.1)."""
+
+STFT_SIZE: Final = 400
+STFT_HOP: Final = 200
+"""12.5 ms (settled): τ, δ and c are whole numbers of hops (24, 16, 32)."""
+
+ROLE_GAIN_DB: Final = {"foreground": 0.0, "background": -6.0, "ambient": -12.0}
+"""Tab. hyper: role gain fg/bg/amb."""
+SNR_RANGE_DB: Final = (5.0, 20.0)
+"""P_snr = U(5, 20) dB (Tab. hyper)."""
+AMBIENT_SNR_OFFSET_DB: Final = 5.0
+"""The ambient noise track is held this much quieter (Algorithm 3)."""
+REFERENCE_LEVEL_DBFS: Final = -26.0
+"""Active level every clip is brought to before its role gain (settled; ITU-T P.56's usual speech level)."""
+PEAK_LIMIT: Final = 0.99
+"""|y| above this scales the whole stream, never clips (settled)."""
+
+EVENTS_RANGE: Final = (3, 15)
+"""Sub-events per scene (B.1: stage 1 emits 3-15)."""
+
+IGNORE_LABEL: Final = -100
+"""MASK of Algorithm 2."""
+
+WINDOW_CHUNKS: Final = 60
+"""L_max (Tab. hyper): the trainer's window, 24 s. A stream may be longer."""

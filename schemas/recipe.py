@@ -1,0 +1,123 @@
+"""The recipe: everything a user decides about a corpus, as YAML.
+
+The fingerprint covers what shapes bytes (this document without name, description and the index's path; the index's
+content; prompts; operator versions) and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from schemas import constants as c
+from schemas.base import Schema, canonical_json
+from schemas.taxonomy import Task
+
+
+def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"a range is [low, high], but {pair[0]} > {pair[1]}; swap them")
+    return pair
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+Seconds = Annotated[float, Field(ge=0, le=30)]
+Decibels = Annotated[float, Field(ge=-20, le=60)]
+Count = Annotated[int, Field(ge=0, le=64)]
+
+
+class SceneConfig(Schema):
+    """How many of what happen in a stream, and who plans it."""
+
+    planner: Literal["template", "random"] = "template"
+    """`template` fills hand-written scene shapes, `random` draws clips independently. Neither is an LLM."""
+    events: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]], AfterValidator(_ordered)] = (
+        c.EVENTS_RANGE
+    )
+    """Foreground turns [low, high]."""
+    gap_seconds: Annotated[tuple[Seconds, Seconds], AfterValidator(_ordered)] = (0.0, 0.8)
+    """Pause before each foreground event, seconds [low, high]."""
+    background: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = (0, 2)
+    ambient: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = (0, 1)
+    max_seconds: float = Field(120.0, ge=2, le=1800)
+    """Events that would pass this are left out (a stream never has fewer than one)."""
+    benign_share: float = Field(0.5, ge=0, le=1)
+    """In proactive streams: the share of events that call for no response."""
+    distractor_share: float = Field(0.25, ge=0, le=0.9)
+    """In voice chat and ASR: the share of foreground events that are sounds, to stay silent at."""
+    proactive_evidence_seconds: float = Field(1.6, gt=0, le=30)
+    """A hazard is recognised after this much of it, or at its end when it is shorter."""
+
+
+class MixingConfig(Schema):
+    """Parameters of Algorithm 3; the defaults are the paper's."""
+
+    reference_level_dbfs: float = Field(c.REFERENCE_LEVEL_DBFS, ge=-60, le=-6)
+    foreground_gain_db: float = Field(c.ROLE_GAIN_DB["foreground"], ge=-40, le=12)
+    background_gain_db: float = Field(c.ROLE_GAIN_DB["background"], ge=-40, le=12)
+    ambient_gain_db: float = Field(c.ROLE_GAIN_DB["ambient"], ge=-40, le=12)
+    snr_db: Annotated[tuple[Decibels, Decibels], AfterValidator(_ordered)] = c.SNR_RANGE_DB
+    ambient_snr_offset_db: float = Field(c.AMBIENT_SNR_OFFSET_DB, ge=-20, le=40)
+    event_noise: bool = True
+    ambient_noise: bool = True
+    peak_limit: float = Field(c.PEAK_LIMIT, gt=0.05, le=0.999)
+
+
+class OutputConfig(Schema):
+    """What is written."""
+
+    audio: Literal["flac", "wav"] = "flac"
+    token_layout: Literal["soundflow", "authors"] = "soundflow"
+
+
+class Recipe(Schema):
+    """A corpus, as its user asks for it."""
+
+    version: Literal[1] = 1
+    name: str = Field("untitled", max_length=200)
+    description: str = ""
+    clips: str
+    """Directory of a clip index (`soundflow clips index`); relative to the recipe file."""
+    split: str | None = None
+    """Use only clips of this split."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    streams: int = Field(gt=0, le=100_000_000)
+    shards: int = Field(gt=0, le=1_000_000)
+    tasks: dict[Task, Annotated[float, Field(ge=0, le=1e6)]] = Field(min_length=1)
+    """Relative weights."""
+    scene: SceneConfig = SceneConfig()
+    mixing: MixingConfig = MixingConfig()
+    output: OutputConfig = OutputConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.shards > self.streams:
+            raise ValueError(f"{self.shards} shards for {self.streams} streams leaves some empty; use at most one per stream")
+        if -(-self.streams // self.shards) > 100_000:
+            raise ValueError("more than 100,000 streams per shard; use more shards")
+        if not sum(self.tasks.values()) > 0:
+            raise ValueError("every task weight is 0; give at least one task a weight")
+        return self
+
+    def shard_sizes(self) -> list[int]:
+        """Streams per shard, the first shards one larger when it does not divide."""
+        base, extra = divmod(self.streams, self.shards)
+        return [base + (shard < extra) for shard in range(self.shards)]
+
+    def shaping(self) -> dict[str, object]:
+        """The part of the recipe that shapes bytes."""
+        return self.model_dump(mode="json", exclude={"name", "description", "clips"})
+
+
+def fingerprint(recipe: Recipe, index_hash: str, prompt_hash: str, operator_versions: Mapping[str, str]) -> str:
+    """SHA-256 (hex) over everything that shapes bytes."""
+    document = {
+        "recipe": recipe.shaping(),
+        "clip_index": index_hash,
+        "prompts": prompt_hash,
+        "operators": dict(sorted(operator_versions.items())),
+    }
+    return hashlib.sha256(canonical_json(document)).hexdigest()

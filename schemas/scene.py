@@ -1,0 +1,57 @@
+"""A scene: what happens in a stream, in which order, and what is answered, before anything has a place in time."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from schemas.base import Schema
+from schemas.clip import ClipRole
+from schemas.taxonomy import Task
+
+
+def _clean_text(text: str) -> str:
+    text.encode("utf-8")  # a lone surrogate raises UnicodeEncodeError (a ValueError) here, not in the tokenizer
+    return unicodedata.normalize("NFC", text)
+
+
+Text = Annotated[str, AfterValidator(_clean_text)]
+"""Unicode in NFC, the form Qwen's tokenizer works on: what is stored is what the tokens give back."""
+
+
+class SceneEvent(Schema):
+    """One clip in a role. Times are samples at 16 kHz."""
+
+    clip_id: str
+    role: ClipRole
+    response: Text | None = None
+    """What the assistant says once the evidence is complete; None = stay silent."""
+    response_source: str = ""
+    """Who wrote the response: `label`, `transcript`, `manifest`, `template`, … never `llm` unless one did."""
+    evidence: int | None = Field(None, gt=0)
+    """Samples into the cleaned clip at which the evidence is complete; set when there is a response."""
+    gap: int = Field(0, ge=0)
+    """Silence before a foreground event."""
+
+
+class Draw(Schema):
+    """One random decision, kept so that a stream explains itself."""
+
+    what: str
+    value: str | float | int | bool | None
+
+
+class Scene(Schema):
+    """What the planner hands to the composer."""
+
+    task: Task
+    planner: str
+    """Who planned it: `template` or `random` (an LLM planner will say its model's name)."""
+    title: str
+    instruction: Text
+    """The system instruction the model is given before the first chunk."""
+    events: tuple[SceneEvent, ...] = Field(min_length=1)
+    """In order; the foreground plays in this order, others are placed at random."""
+    draws: tuple[Draw, ...] = ()

@@ -1,0 +1,131 @@
+"""What a build leaves on disk: shard manifests (the commit), failures, quarantine entries, the build's own record.
+
+OUT/build.json                         what is being built (BuildRecord)
+OUT/data/shard-NNNNNN-<sha12>.tar      KEY.flac|wav, KEY.json, KEY.tokens.npz
+OUT/manifest/NNNNNN.json               counts if and only if it is there and agrees (ShardManifest)
+OUT/failed/NNNNNN.json                 why the last attempt at a shard did not commit (ShardFailure)
+OUT/quarantine/<sample_id>.json        a sample that broke, with what a replay needs (QuarantineEntry)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from schemas.base import Schema
+from schemas.clip import Sha256
+from schemas.recipe import Recipe
+
+
+class RejectedSample(Schema):
+    """A sample no attempt of which passed the gates."""
+
+    sample_id: str
+    reason: str
+    attempts: int = 1
+
+
+class ShardManifest(Schema):
+    """The commit of one shard. Equal for equal work except `timings`."""
+
+    format: Literal["soundflow.shard/1"] = "soundflow.shard/1"
+    fingerprint: Sha256
+    shard: int = Field(ge=0)
+    tar: str
+    """File name below data/."""
+    sha256: Sha256
+    bytes: int
+    keys: tuple[str, ...]
+    """Sample ids in the tar, in order."""
+    planned: int
+    """Streams this shard was asked for: keys + rejected + quarantined."""
+    chunks: int
+    responses: int
+    seconds: float
+    """Audio in the shard."""
+    tasks: dict[str, int]
+    """Streams per sub-task."""
+    redraws: dict[str, int] = Field(default_factory=dict)
+    """Draws the gates refused and a later attempt replaced, by reason."""
+    rejected: tuple[RejectedSample, ...] = ()
+    quarantined: tuple[str, ...] = ()
+    timings: dict[str, float | str] = Field(default_factory=dict)
+    """Wall and CPU seconds, worker, time of commit: the only part that may differ between equal builds."""
+
+
+class ShardFailure(Schema):
+    """The last attempt at a shard that did not commit."""
+
+    shard: int
+    fingerprint: Sha256
+    error: str
+    traceback: str = ""
+    attempts: int = 1
+
+
+class QuarantineEntry(Schema):
+    """A sample that broke. `soundflow replay ID` runs it again."""
+
+    sample_id: str
+    fingerprint: Sha256
+    shard: int
+    index: int
+    attempt: int = 0
+    stage: str
+    error: str
+    traceback: str = ""
+    payload: dict[str, Any] = Field(default_factory=dict)
+
+
+class BuildRecord(Schema):
+    """What the output directory is a build of; a changed recipe is told from it."""
+
+    format: Literal["soundflow.build/1"] = "soundflow.build/1"
+    fingerprint: Sha256
+    recipe: Recipe
+    clips: str
+    """Absolute path of the clip index."""
+    clip_index_hash: Sha256
+    prompt_hash: Sha256
+    operator_versions: dict[str, str]
+    soundflow_version: str
+
+
+class ShardCounts(Schema):
+    """Shards by state; neither committed nor failed means not tried yet."""
+
+    planned: int
+    committed: int
+    failed: int
+
+
+class BuildStatus(Schema):
+    """`soundflow status --json`."""
+
+    fingerprint: str
+    shards: ShardCounts
+    streams: int
+    hours: float
+    rejected: int
+    quarantined: int
+
+
+class Problem(Schema):
+    """One finding of `soundflow verify`."""
+
+    shard: int
+    key: str
+    check: str
+    """Stable slug: sha256, truncated, members, manifest, fingerprint, duration, labels, timeline, response, peak, snr,
+    clips, render."""
+    detail: str
+
+
+class VerifyReport(Schema):
+    """`soundflow verify --json`."""
+
+    ok: bool
+    shards: int
+    streams: int
+    problems: tuple[Problem, ...]

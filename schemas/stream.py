@@ -1,0 +1,148 @@
+"""The plan of a stream. Audio and tokens are a pure function of it and the clips: rule 1 of the house.
+
+All times are samples at 16 kHz from the start of the stream unless a name says otherwise; chunk numbers are 1-based.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas import constants as c
+from schemas.base import Schema
+from schemas.clip import ClipRole, Sha256
+from schemas.scene import Draw, Text
+from schemas.taxonomy import Task
+
+
+class PlannedClip(Schema):
+    """A clip with a place: `stream[offset : offset + length] += amplitude * clean[start : start + length]`."""
+
+    clip_id: str
+    content_sha256: Sha256
+    clean_sha256: Sha256
+    role: ClipRole
+    kind: Literal["speech", "sound"]
+    label: str
+    caption: str = ""
+    transcript: str | None = None
+    source: str
+    licence: str
+    attribution: str = ""
+    offset: int = Field(ge=0)
+    start: int = Field(ge=0)
+    length: int = Field(gt=0)
+    active_level_db: float
+    gain_db: float
+    """Role gain relative to the reference level."""
+    amplitude: float = Field(gt=0)
+    """The multiplier: 10 ** ((reference - active level + gain) / 20)."""
+    evidence: int | None = None
+    """When the evidence for this event's response is complete, in stream samples."""
+
+
+class PlannedNoise(Schema):
+    """A noise track: the source tiled over the whole stream with equal-power crossfades of ω."""
+
+    track: Literal["event", "ambient"]
+    clip_id: str | None
+    """None for procedural noise."""
+    content_sha256: Sha256 | None = None
+    clean_sha256: Sha256 | None = None
+    procedural: str | None = None
+    """`procedural:<colour>:<seed>` when there was no recording: it says so."""
+    label: str = ""
+    source: str = "procedural"
+    licence: str = "CC0-1.0"
+    attribution: str = ""
+    start: int = Field(ge=0)
+    """Where in the source the tile begins."""
+    snr_db: float
+    """σ against the active power of the main track."""
+    power: float = Field(gt=0)
+    """Mean square of the tiled track before `amplitude`."""
+    amplitude: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.clip_id is None) == (self.procedural is None):
+            raise ValueError("a noise track has either a clip or a procedural source")
+        return self
+
+
+class PlannedResponse(Schema):
+    """A response and the chunk in whose end it opens."""
+
+    chunk: int = Field(ge=1)
+    due_chunk: int = Field(ge=1)
+    """ceil(evidence / c); less than `chunk` when an earlier response took that place."""
+    event: int = Field(ge=0)
+    """Index into `clips`."""
+    text: Text
+    source: str
+    """Who wrote it."""
+
+
+class StreamPlan(Schema):
+    """Everything about one stream. Stored as KEY.json."""
+
+    format: Literal["soundflow.stream/1"] = "soundflow.stream/1"
+    sample_id: str
+    fingerprint: Sha256
+    shard: int = Field(ge=0)
+    index: int = Field(ge=0)
+    attempt: int = Field(0, ge=0)
+    """How many draws were rejected before this one."""
+    task: Task
+    planner: str
+    title: str
+    instruction: Text
+    token_layout: str
+    """`name/version`."""
+    chunks: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    clips: tuple[PlannedClip, ...] = Field(min_length=1)
+    noises: tuple[PlannedNoise, ...] = ()
+    responses: tuple[PlannedResponse, ...] = ()
+    reference_level_dbfs: float
+    main_power: float = Field(gt=0)
+    """Mean square of the main track over its active frames (foreground activity), before `scale`."""
+    scale: float = Field(gt=0, le=1)
+    """Applied to the whole stream so that its peak stays within the limit; 1 when it was."""
+    draws: tuple[Draw, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.samples != self.chunks * c.CHUNK_SAMPLES:
+            raise ValueError(f"{self.samples} samples are not {self.chunks} chunks of {c.CHUNK_SAMPLES}")
+        chunks = [response.chunk for response in self.responses]
+        if any(later <= earlier for earlier, later in pairwise(chunks)):
+            raise ValueError("response chunks must increase strictly")
+        if chunks and chunks[-1] > self.chunks:
+            raise ValueError("a response lies past the end of the stream")
+        if any(clip.offset + clip.length > self.samples for clip in self.clips):
+            raise ValueError("a clip lies past the end of the stream")
+        if any(response.event >= len(self.clips) for response in self.responses):
+            raise ValueError("a response names an event that is not in the plan")
+        return self
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.samples / c.SAMPLE_RATE
+
+    def licences(self) -> list[str]:
+        """Licences of everything audible in the stream, sorted, each once."""
+        return sorted({clip.licence for clip in self.clips} | {noise.licence for noise in self.noises})
+
+    def timeline(self) -> list[tuple[int, str]]:
+        """The response timeline T of Algorithms 2 and 3: (chunk, text), chunk 1-based and increasing."""
+        return [(response.chunk, response.text) for response in self.responses]
+
+
+def due_chunk(evidence: int) -> int:
+    """ceil(evidence / c): the 1-based chunk in whose END the evidence is complete (settled: a boundary belongs to the
+    chunk that ends there)."""
+    return -(-evidence // c.CHUNK_SAMPLES)

@@ -1,0 +1,39 @@
+"""Fixtures of the whole suite: real speech, and hypothesis without luck."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "soundflow",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("soundflow")
+
+SENTENCES = {
+    "question": "What is the weather going to be like tomorrow morning?",
+    "request": "Please turn the heating down before you leave the house.",
+    "long": "The storm came in from the sea, and by the evening every street in the town was under water.",
+    "short": "Stop the music.",
+}
+
+
+@pytest.fixture(scope="session")
+def real_audio() -> dict[str, np.ndarray]:
+    """Spoken sentences (float32, 16 kHz) of the embedded voice; the texts are in SENTENCES."""
+    import soxr
+    from hibari import SAMPLE_RATE, Hibari
+
+    voice = Hibari()
+    spoken = {name: np.asarray(voice(text, seed=1), dtype=np.float32) for name, text in SENTENCES.items()}
+    return {name: soxr.resample(audio, SAMPLE_RATE, 16_000) for name, audio in spoken.items()}
