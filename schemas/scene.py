@@ -12,12 +12,13 @@ from schemas.clip import ClipRole
 from schemas.taxonomy import Task
 
 
-def _clean_text(text: str) -> str:
-    text.encode("utf-8")  # a lone surrogate raises UnicodeEncodeError (a ValueError) here, not in the tokenizer
+def nfc(text: str) -> str:
+    """`text` in NFC; ValueError for a lone surrogate, which no tokenizer could give back."""
+    text.encode("utf-8")
     return unicodedata.normalize("NFC", text)
 
 
-Text = Annotated[str, AfterValidator(_clean_text)]
+Text = Annotated[str, AfterValidator(nfc)]
 """Unicode in NFC, the form Qwen's tokenizer works on: what is stored is what the tokens give back."""
 
 

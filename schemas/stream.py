@@ -28,6 +28,7 @@ class PlannedClip(Schema):
     label: str
     caption: str = ""
     transcript: str | None = None
+    reply: str | None = None
     source: str
     licence: str
     attribution: str = ""

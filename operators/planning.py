@@ -1,0 +1,223 @@
+"""Scene planning without an LLM: the `random` and the `template` planner.
+
+Both choose clips and order; `operators.supervision` decides what is answered. The plan says which planner it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+import numpy as np
+
+import prompts
+from operators.clips import ClipBrief, ClipPool
+from operators.supervision import evidence, respond
+from schemas import constants as c
+from schemas.base import InputError
+from schemas.clip import ClipRole
+from schemas.outcome import Ok, Outcome, Rejected
+from schemas.recipe import Recipe
+from schemas.scene import Draw, Scene, SceneEvent
+from schemas.taxonomy import Task, Urgency, label_words, urgency
+
+PLANNING_VERSION = "1"
+
+
+class Candidate(NamedTuple):
+    """A clip a planner may choose, with what it chooses by."""
+
+    id: str
+    samples: int
+    source: str
+    words: frozenset[str]
+
+
+Candidates = list[Candidate]
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The clips of an index by what they are good for. Built once per worker; lists are in id order."""
+
+    speech: Candidates = field(default_factory=list)
+    sounds: Candidates = field(default_factory=list)
+    """Foreground sounds with a label."""
+    hazards: Candidates = field(default_factory=list)
+    """Foreground sounds that call for a response."""
+    benign: Candidates = field(default_factory=list)
+    background: Candidates = field(default_factory=list)
+    ambient: Candidates = field(default_factory=list)
+
+    @classmethod
+    def of(cls, pool: ClipPool, split: str | None = None) -> Self:
+        """Sort the clips of `pool` (of one split, when given) into the lists."""
+        palette = cls()
+        for brief in pool.briefs():
+            if split is None or brief.split == split:
+                palette._add(brief)
+        return palette
+
+    def _add(self, brief: ClipBrief) -> None:
+        verdict = urgency(brief.label, brief.caption)
+        clip = Candidate(brief.id, brief.samples, brief.source, frozenset(label_words(f"{brief.label} {brief.caption}")))
+        if brief.kind == "speech":
+            if brief.role is ClipRole.FOREGROUND:
+                self.speech.append(clip)
+        elif brief.role is ClipRole.FOREGROUND and brief.label:
+            self.sounds.append(clip)
+            if verdict is Urgency.RESPOND:
+                self.hazards.append(clip)
+            if verdict is Urgency.IGNORE:
+                self.benign.append(clip)
+        # What nobody answers must not be something to answer: hazards never play in the background.
+        elif brief.role is ClipRole.BACKGROUND and verdict is not Urgency.RESPOND:
+            self.background.append(clip)
+        elif brief.role is ClipRole.AMBIENT and verdict is not Urgency.RESPOND:
+            self.ambient.append(clip)
+
+    def needs(self, task: Task) -> dict[str, Candidates]:
+        """The lists `task` draws its foreground from."""
+        if task is Task.EVENT_DESCRIPTION:
+            return {"labelled sounds": self.sounds}
+        if task is Task.PROACTIVE_RESPOND:
+            return {"sounds that call for a response": self.hazards, "benign sounds": self.benign}
+        return {"speech clips with a transcript": self.speech}
+
+
+def available_tasks(palette: Palette, at_least: int = 1) -> set[Task]:
+    """Tasks whose lists hold `at_least` clips each."""
+    return {task for task in Task if all(len(clips) >= at_least for clips in palette.needs(task).values())}
+
+
+def check(recipe: Recipe, palette: Palette, file: object = None) -> None:
+    """Raise InputError when an asked-for task has too few clips for its shortest scene."""
+    fewest = int(recipe.scene.events[0])
+    for task, weight in recipe.tasks.items():
+        for what, clips in palette.needs(task).items():
+            total = sum(map(len, palette.needs(task).values()))
+            if weight > 0 and (not clips or total < fewest):
+                raise InputError(
+                    f"too few clips: the index has {len(clips)} {what}, a stream needs {max(fewest, 1)} different clips",
+                    file=file,
+                    field=f"tasks.{task.value}",
+                    remedy=f"Index more clips, lower scene.events, or take {task.value} out of tasks",
+                )
+
+
+def plan_scene(recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator) -> Outcome[Scene]:
+    """Plan one stream: its task, what happens in it and what is answered.
+
+    Ok(Scene), or Rejected(`too_few_clips`) when the draw left no event. Deterministic in (recipe, palette, rng).
+    """
+    return _Planner(recipe, palette, pool, rng).plan()
+
+
+class _Planner:
+    def __init__(self, recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator):
+        self.scene, self.palette, self.pool, self.rng = recipe.scene, palette, pool, rng
+        self.tasks = {task: weight for task, weight in sorted(recipe.tasks.items()) if weight > 0}
+        self.draws: list[Draw] = []
+        self.used: set[str] = set()
+
+    def plan(self) -> Outcome[Scene]:
+        weights = np.array(list(self.tasks.values()), dtype=np.float64)
+        task = list(self.tasks)[int(self.rng.choice(len(weights), p=weights / weights.sum()))]
+        turns = self._between("foreground events", self.scene.events)
+        title, words = self._place()
+        foreground = self._foreground(task, turns, words)
+        if not foreground:
+            return Rejected("too_few_clips", {"task": task.value})
+        events = [self._foreground_event(task, clip) for clip in foreground]
+        backdrop = self.palette.background or (self.palette.benign if task is not Task.EVENT_DESCRIPTION else [])
+        for role, clips, count in (
+            (ClipRole.BACKGROUND, backdrop, self.scene.background),
+            (ClipRole.AMBIENT, self.palette.ambient, self.scene.ambient),
+        ):
+            for _ in range(self._between(f"{role.value} events", count)):
+                chosen = self._pick(clips, words)
+                if chosen is not None:
+                    events.append(SceneEvent(clip_id=chosen.id, role=role))
+        instructions = prompts.variants(f"instruction_{task.value}")
+        instruction = instructions[self._integer("instruction variant", len(instructions))]
+        draws = (Draw(what="task", value=task.value), *self.draws)
+        planner = self.scene.planner
+        return Ok(Scene(task=task, planner=planner, title=title, instruction=instruction, events=tuple(events), draws=draws))
+
+    def _place(self) -> tuple[str, frozenset[str]]:
+        """The template planner's place and its words; the random planner has none."""
+        if self.scene.planner == "random":
+            return "clips drawn independently", frozenset()
+        names = sorted(prompts.places())
+        place = prompts.places()[names[self._integer("place", len(names))]]
+        return str(place["title"]), frozenset(place["words"])
+
+    def _foreground(self, task: Task, turns: int, words: frozenset[str]) -> Candidates:
+        chosen: Candidates = []
+        length = 0
+        speakers = self._speaker() if task in (Task.VOICE_CHAT, Task.STREAMING_ASR) else []
+        for turn in range(turns):
+            clip = self._foreground_clip(task, turn, speakers, words)
+            if clip is None:
+                break
+            length += clip.samples + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE)
+            if chosen and length > self.scene.max_seconds * c.SAMPLE_RATE:
+                self.draws.append(Draw(what="left out, stream long enough after event", value=turn))
+                break
+            chosen.append(clip)
+        return chosen
+
+    def _foreground_clip(self, task: Task, turn: int, speakers: Candidates, words: frozenset[str]) -> Candidate | None:
+        if task is Task.EVENT_DESCRIPTION:
+            return self._pick(self.palette.sounds, words)
+        if task is Task.PROACTIVE_RESPOND:
+            benign = bool(self.rng.random() < self.scene.benign_share)
+            self.draws.append(Draw(what=f"event {turn} is benign", value=benign))
+            first, second = (self.palette.benign, self.palette.hazards) if benign else (self.palette.hazards, self.palette.benign)
+            return self._pick(first, words) or self._pick(second, words)
+        if turn and self.palette.sounds and self.rng.random() < self.scene.distractor_share:
+            self.draws.append(Draw(what=f"event {turn} is a distractor", value=True))
+            return self._pick(self.palette.sounds, words)
+        return self._pick(speakers, frozenset()) or self._pick(self.palette.speech, frozenset())
+
+    def _speaker(self) -> Candidates:
+        """Speech of one source: a voice is drawn once per dialogue (paper, appendix on curation)."""
+        sources = sorted({clip.source for clip in self.palette.speech})
+        source = sources[self._integer("voice source", len(sources))]
+        self.draws.append(Draw(what="voice", value=source))
+        return [clip for clip in self.palette.speech if clip.source == source]
+
+    def _pick(self, clips: Sequence[Candidate], words: frozenset[str]) -> Candidate | None:
+        """A clip not yet used in this stream, four times in five one that fits the place; None when all are used."""
+        fits = bool(words) and self.rng.random() < 0.8
+        for wanted in [words, frozenset()] if fits else [frozenset()]:
+            free = [clip for clip in clips if clip.id not in self.used and (not wanted or clip.words & wanted)]
+            if free:
+                clip = free[int(self.rng.integers(len(free)))]
+                self.used.add(clip.id)
+                return clip
+        return None
+
+    def _foreground_event(self, task: Task, chosen: Candidate) -> SceneEvent:
+        clip = self.pool.get(chosen.id)
+        answer = respond(task, clip, self.rng)
+        low, high = (round(seconds * c.SAMPLE_RATE) for seconds in self.scene.gap_seconds)
+        return SceneEvent(
+            clip_id=clip.id,
+            role=ClipRole.FOREGROUND,
+            response=answer.text if answer else None,
+            response_source=answer.source if answer else "",
+            evidence=evidence(task, clip.active_end, clip.samples, self.scene.proactive_evidence_seconds) if answer else None,
+            gap=int(self.rng.integers(low, high + 1)),
+        )
+
+    def _between(self, what: str, bounds: tuple[float, float]) -> int:
+        value = int(self.rng.integers(int(bounds[0]), int(bounds[1]) + 1))
+        self.draws.append(Draw(what=what, value=value))
+        return value
+
+    def _integer(self, what: str, below: int) -> int:
+        value = int(self.rng.integers(below))
+        self.draws.append(Draw(what=what, value=value))
+        return value
