@@ -27,6 +27,10 @@ class InputError(ValueError):
         return (_rebuild_input_error, (self.why, self.file, self.field, self.value, self.remedy))
 
 
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM asked the program to stop. Not an Exception: no operator's handler may swallow it."""
+
+
 def _rebuild_input_error(why: str, file: object, field: str, value: object, remedy: str) -> InputError:
     return InputError(why, file=file, field=field, value=value, remedy=remedy)
 

@@ -1,0 +1,44 @@
+# Two commands do all the set-up: `make demo` and `make test`. Nothing but Python >= 3.11, make and pip is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+export RAY_USAGE_STATS_ENABLED = 0
+
+.PHONY: demo test lint bench clean
+
+# Bytecode is compiled once after an install: with PYTHONDONTWRITEBYTECODE set, every Ray worker would compile it again.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("SoundFlow needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models]'
+	-$(BIN)/python -m compileall -q $(VENV)/lib > /dev/null
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	-$(BIN)/python -m compileall -q $(VENV)/lib > /dev/null
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@
+
+demo: $(VENV)/.demo  ## build a small corpus from real recordings, verify it and write its report
+	$(BIN)/python -m pipeline.demo demo
+
+test: $(VENV)/.dev  ## the whole suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; JSON in build/bench
+	mkdir -p build/bench
+	$(BIN)/python -m bench.tfjp --json build/bench/tfjp.json
+	$(BIN)/python -m bench.mixing --json build/bench/mixing.json
+	$(BIN)/python -m bench.shards --json build/bench/shards.json
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,112 @@
+"""`soundflow init`: a commented recipe that the given clip index can satisfy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from operators.clips import ClipPool
+from operators.planning import Palette, available_tasks
+from schemas.base import InputError
+from schemas.recipe import MixingConfig, Recipe, SceneConfig
+from schemas.taxonomy import Task
+
+_TEMPLATE = """\
+# A SoundFlow recipe: what a corpus is made of. `soundflow build {{ file }} -o OUT` builds it, the same command resumes it.
+# Everything below except name, description and the path of the index shapes the corpus and is part of its fingerprint.
+version: 1
+name: {{ name }}
+description: ""
+
+# Where the clips are (relative to this file), made by `soundflow clips index SRC... -o DIR`.
+# The index holds {{ speech }} speech clips with a transcript, {{ sounds }} labelled sounds ({{ hazards }} that call for a
+# response, {{ benign }} benign), {{ background }} background and {{ ambient }} ambient clips.
+clips: {{ clips }}
+# split: train            # use only clips of this split
+
+seed: {{ seed }}
+streams: {{ streams }}
+shards: {{ shards }}         # one shard is one task and one tar; some hundred streams each is a good size
+
+# Sub-tasks and their relative weights.
+tasks:
+{%- for task, line in tasks %}
+  {{ line }}
+{%- endfor %}
+
+scene:
+  planner: template       # template: scenes in a place; random: clips drawn independently. Neither is an LLM.
+  events: {{ events }}         # foreground turns per stream, [low, high]; the paper has 3 to 15
+  gap_seconds: {{ scene.gap_seconds }}
+  background: {{ scene.background }}      # background events per stream
+  ambient: {{ scene.ambient }}
+  max_seconds: {{ scene.max_seconds }}
+  benign_share: {{ scene.benign_share }}       # proactive streams: events that call for no response
+  distractor_share: {{ scene.distractor_share }}  # voice chat and ASR: sounds among the speech
+  proactive_evidence_seconds: {{ scene.proactive_evidence_seconds }}
+
+mixing:                   # paper, Algorithm 3 and its table of hyperparameters
+  reference_level_dbfs: {{ mixing.reference_level_dbfs }}
+  background_gain_db: {{ mixing.background_gain_db }}
+  ambient_gain_db: {{ mixing.ambient_gain_db }}
+  snr_db: {{ mixing.snr_db }}
+  ambient_snr_offset_db: {{ mixing.ambient_snr_offset_db }}
+  event_noise: true
+  ambient_noise: true
+
+output:
+  audio: flac             # or wav
+  token_layout: soundflow # or authors: the ids of the paper's own release
+"""
+
+
+def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shards: int, seed: int, force: bool = False) -> Recipe:
+    """Write a recipe for the index `pool` at `clips` to `path` and return it, parsed again from the file.
+
+    Only tasks the index can serve are switched on; the others stand there commented out, with what they lack.
+    Raises InputError when `path` exists (unless `force`) or no task can be served.
+    """
+    if path.exists() and not force:
+        raise InputError("already exists", file=path, remedy="Choose another name, or --force to overwrite it")
+    palette = Palette.of(pool)
+    available = available_tasks(palette)
+    if not available:
+        raise InputError(
+            "the index serves no sub-task: it has neither labelled sounds nor speech with transcripts",
+            file=clips,
+            remedy="Give labels by folder names, or label and transcript columns in a manifest",
+        )
+    fewest = min(sum(map(len, palette.needs(task).values())) for task in available)
+    scene = SceneConfig()
+    low, high = (max(1, min(int(bound), fewest)) for bound in scene.events)
+    text = jinja2.Template(_TEMPLATE, keep_trailing_newline=True).render(
+        file=path.name,
+        name=yaml.safe_dump(path.stem, default_style='"').strip(),
+        clips=yaml.safe_dump(os.path.relpath(clips, path.parent), default_style='"').strip(),
+        seed=seed,
+        streams=streams,
+        shards=shards,
+        tasks=[(task, _task_line(task, palette, task in available)) for task in Task],
+        events=[low, max(low, high)],
+        scene=SceneConfig().model_dump(mode="json"),
+        mixing=MixingConfig().model_dump(mode="json"),
+        **{kind: len(getattr(palette, kind)) for kind in ("speech", "sounds", "hazards", "benign", "background", "ambient")},
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    try:
+        recipe = Recipe.from_yaml(unfinished)
+    except InputError as error:
+        unfinished.unlink()
+        raise InputError(error.why, file=path, field=error.field, value=error.value, remedy=error.remedy) from None
+    unfinished.replace(path)
+    return recipe
+
+
+def _task_line(task: Task, palette: Palette, available: bool) -> str:
+    lacking = [what for what, clips in palette.needs(task).items() if not clips]
+    return f"{task.value}: 1.0" if available else f"# {task.value}: 1.0    # needs {' and '.join(lacking)}"

@@ -1,0 +1,97 @@
+"""The house rules, enforced: who may import whom, whose names are taken, how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "schemas": set(),
+    "prompts": {"schemas"},
+    "operators": {"schemas", "prompts"},
+    "pipeline": {"schemas", "prompts", "operators"},
+    "bench": {"schemas", "prompts", "operators", "pipeline"},
+    "soundflow": {"schemas", "prompts", "operators", "pipeline", "bench"},
+}
+MODULES = sorted(
+    path for room in MAY_IMPORT for path in ([ROOT / f"{room}.py"] if room == "soundflow" else (ROOT / room).rglob("*.py"))
+)
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names a module imports, lazily or not."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_knows_only_what_is_below_it(path: Path) -> None:
+    room = room_of(path)
+    above = (imported(path) & set(MAY_IMPORT)) - MAY_IMPORT[room] - {room}
+    assert not above, f"{room} may not import {sorted(above)}"
+
+
+def test_only_the_pipeline_knows_ray() -> None:
+    users = {room_of(path) for path in MODULES if "ray" in imported(path)}
+    assert users == {"pipeline"}
+
+
+def test_nothing_imports_torch_in_the_core() -> None:
+    assert not [path for path in MODULES if imported(path) & {"torch", "torchaudio", "transformers"} and room_of(path) != "bench"]
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    files = [*MODULES, *(ROOT / "tests").rglob("*.py")]
+    long = {str(path.relative_to(ROOT)): lines for path in files if (lines := len(path.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_no_installed_distribution_ships_a_package_with_one_of_our_names() -> None:
+    ours = {*MAY_IMPORT, "model", "training", "streaming", "deploy"}
+    taken = {
+        name: owners
+        for name, distributions in importlib.metadata.packages_distributions().items()
+        if name in ours and (owners := set(distributions) - {"soundflow-audio"})
+    }
+    assert not taken
+
+
+def test_our_names_shadow_no_standard_module() -> None:
+    assert not (set(MAY_IMPORT) & set(sys.stdlib_module_names))
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    from typer.testing import CliRunner
+
+    from soundflow import app
+
+    for command in (
+        "tfjp",
+        "init",
+        "build",
+        "status",
+        "verify",
+        "replay",
+        "report",
+        "clips index",
+        "assets list",
+        "assets fetch",
+        "assets verify",
+    ):
+        result = CliRunner().invoke(app, [*command.split(), "--help"])
+        assert result.exit_code == 0 and f"Example: soundflow {command}" in " ".join(result.output.split()), command
