@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from types import TracebackType
+from typing import Self
 
 import rich.console
-from rich.progress import Progress, TaskID
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 
 INTERVAL_SECONDS = 5.0
 
