@@ -1,0 +1,108 @@
+"""Recipes: what is refused and how it is said; what the fingerprint covers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from schemas.base import InputError
+from schemas.recipe import Recipe, fingerprint
+
+GOOD = {"clips": "clips", "streams": 10, "shards": 3, "tasks": {"voice_chat": 1.0}}
+
+BAD = [
+    ({"streems": 3}, "streems", "Did you mean 'streams'?"),
+    ({"mixing": {"snr_dbb": [5, 20]}}, "mixing.snr_dbb", "Did you mean 'snr_db'?"),
+    ({"streams": "forty"}, "streams", "valid integer"),
+    ({"streams": 0}, "streams", "greater than 0"),
+    ({"shards": 11}, "", "use at most one per stream"),
+    ({"tasks": {"voice_chatt": 1}}, "tasks.voice_chatt", "'voice_chat'"),
+    ({"tasks": {}}, "tasks", "at least 1"),
+    ({"tasks": {"voice_chat": 0}}, "", "at least one task"),
+    ({"mixing": {"snr_db": [20, 5]}}, "mixing.snr_db", "[low, high]"),
+    ({"mixing": {"snr_db": [5, 500]}}, "mixing.snr_db.1", "less than or equal to 60"),
+    ({"mixing": {"snr_db": "5-20dB"}}, "mixing.snr_db", "tuple"),
+    ({"mixing": {"snr_db": [float("nan"), 5]}}, "mixing.snr_db.0", "finite"),
+    ({"scene": {"gap_seconds": [0, 800]}}, "scene.gap_seconds.1", "30"),
+    ({"scene": {"events": [0, 3]}}, "scene.events.0", "greater than or equal to 1"),
+    ({"scene": {"planner": "llm"}}, "scene.planner", "'template' or 'random'"),
+    ({"scene": {"benign_share": 50}}, "scene.benign_share", "less than or equal to 1"),
+    ({"output": {"audio": "mp3"}}, "output.audio", "'flac' or 'wav'"),
+    ({"version": 2}, "version", "1"),
+    ({"seed": -1}, "seed", "greater than or equal to 0"),
+]
+
+
+@pytest.mark.parametrize(("change", "field", "hint"), BAD, ids=lambda value: str(value)[:40])
+def test_a_bad_recipe_is_refused_with_file_field_and_remedy(change: dict, field: str, hint: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(GOOD | change))
+    with pytest.raises(InputError) as caught:
+        Recipe.from_yaml(path)
+    assert str(path) in str(caught.value) and field in str(caught.value) and hint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"streams: [1,\n", "not valid YAML"),
+        (b"- a\n- b\n", "mapping"),
+        (b"", "mapping"),
+        (b"\xff\xfe\x00name", "UTF-8"),
+        (b"streams: 3", "Add 'clips'"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named(content: bytes, hint: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=str(path)) as caught:
+        Recipe.from_yaml(path)
+    assert hint in str(caught.value)
+
+
+def test_a_missing_recipe_and_a_directory_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        Recipe.from_yaml(tmp_path / "nowhere.yaml")
+    with pytest.raises(InputError, match="directory"):
+        Recipe.from_yaml(tmp_path)
+
+
+def test_shards_share_the_streams_and_lose_none() -> None:
+    assert Recipe.model_validate(GOOD).shard_sizes() == [4, 3, 3]
+
+
+def mark(**change: object) -> str:
+    return fingerprint(Recipe.model_validate(GOOD | change), "1" * 64, "2" * 64, {"tfjp": "1", "mixing": "1"})
+
+
+def test_the_fingerprint_ignores_what_shapes_no_bytes() -> None:
+    assert mark() == mark(name="other", description="words", clips="/elsewhere")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"streams": 11},
+        {"shards": 2},
+        {"tasks": {"voice_chat": 2.0}},
+        {"mixing": {"peak_limit": 0.5}},
+        {"split": "test"},
+    ],
+    ids=str,
+)
+def test_the_fingerprint_covers_what_shapes_bytes(change: dict) -> None:
+    assert mark() != mark(**change)
+
+
+def test_the_fingerprint_covers_index_prompts_and_operators() -> None:
+    recipe = Recipe.model_validate(GOOD)
+    marks = {
+        fingerprint(recipe, "1" * 64, "2" * 64, {"mixing": "1"}),
+        fingerprint(recipe, "3" * 64, "2" * 64, {"mixing": "1"}),
+        fingerprint(recipe, "1" * 64, "3" * 64, {"mixing": "1"}),
+        fingerprint(recipe, "1" * 64, "2" * 64, {"mixing": "2"}),
+    }
+    assert len(marks) == 4

@@ -1,0 +1,37 @@
+"""What a label says about a sound."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.taxonomy import Urgency, label_words, urgency
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("ScreechingTires2", ["screeching", "tires"]),
+        ("dog_bark-03", ["dog", "bark"]),
+        ("BABY cry", ["baby", "cry"]),
+        ("42", []),
+        ("Türklingel", ["türklingel"]),
+    ],
+)
+def test_labels_and_file_names_become_words(label: str, words: list[str]) -> None:
+    assert label_words(label) == words
+
+
+@pytest.mark.parametrize(
+    ("label", "verdict"),
+    [
+        ("Siren", Urgency.RESPOND),
+        ("BabyCry", Urgency.RESPOND),
+        ("GlassBreak", Urgency.RESPOND),
+        ("fire crackling with rain", Urgency.RESPOND),
+        ("bird_song", Urgency.IGNORE),
+        ("crowd cheering and a scream", Urgency.BORDERLINE),
+        ("unknown thing", Urgency.BORDERLINE),
+    ],
+)
+def test_urgency_follows_from_the_words(label: str, verdict: Urgency) -> None:
+    assert urgency(label) is verdict
