@@ -24,7 +24,12 @@ $(VENV)/.bench: $(VENV)/.dev
 	touch $@
 
 demo: $(VENV)/.demo  ## build a small corpus from real recordings, verify it and write its report
-	$(BIN)/python -m pipeline.demo demo
+	$(BIN)/python -m pipeline.demo_data demo/recordings
+	$(BIN)/soundflow clips index demo/recordings -o demo/clips
+	rm -rf demo/corpus
+	$(BIN)/soundflow build examples/demo.yaml -o demo/corpus
+	$(BIN)/soundflow verify demo/corpus --sample 2
+	$(BIN)/soundflow report demo/corpus -o demo/report.html
 
 test: $(VENV)/.dev  ## the whole suite
 	$(BIN)/python -m pytest
