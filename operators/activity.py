@@ -15,6 +15,7 @@ from schemas import constants as c
 
 FLOOR_DBFS: Final = -65.0
 """Below this everything is silence."""
+DIGITAL_SILENCE_DB: Final = -120.0
 EMPTY_DB: Final = -200.0
 """Stands for the level of digital silence."""
 
@@ -25,8 +26,14 @@ def to_db(power: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def gate_db(levels_db: NDArray[np.floating]) -> float:
-    """The level (dB) below which a frame is silent; `levels_db` has one smoothed level per frame, at least one."""
-    p10, p95 = np.percentile(levels_db, (10.0, 95.0))
+    """The level (dB) below which a frame is silent; `levels_db` has one smoothed level per frame.
+
+    Digital silence has no say: with it the percentiles would tell how much was padded, not how loud the clip is.
+    """
+    heard = levels_db[levels_db > DIGITAL_SILENCE_DB]
+    if not heard.size:
+        return FLOOR_DBFS
+    p10, p95 = np.percentile(heard, (10.0, 95.0))
     return float(max(np.clip(p10 + 6.0, p95 - 45.0, p95 - 15.0), FLOOR_DBFS))
 
 
