@@ -32,6 +32,10 @@ class ClipPool(Protocol):
         """All clips, sorted by id."""
         ...
 
+    def ids(self, role: ClipRole) -> Sequence[str]:
+        """Ids of one role, sorted."""
+        ...
+
     def get(self, clip_id: str) -> Clip:
         """The whole row; KeyError when there is none."""
         ...

@@ -82,7 +82,7 @@ class Recipe(Schema):
     clips: str
     """Directory of a clip index (`soundflow clips index`); relative to the recipe file."""
     split: str | None = None
-    """Use only clips of this split."""
+    """Use only events of this split; noise is shared by all."""
     seed: int = Field(0, ge=0, lt=2**63)
     streams: int = Field(gt=0, le=100_000_000)
     shards: int = Field(gt=0, le=1_000_000)
