@@ -23,6 +23,7 @@ BLOCK: Final = 256
 LOWEST_BIN: Final = 2
 """First bin at or above 60 Hz (bins are 40 Hz apart)."""
 BANDS: Final = 32
+TINY: Final = np.float32(1e-20)
 
 WINDOW: Final = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(SIZE) / SIZE)).astype(np.float32)
 
@@ -43,51 +44,67 @@ def _band_matrix() -> NDArray[np.float32]:
 BAND_MATRIX: Final = _band_matrix()
 
 
-def analyse(samples: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """(n,) samples → (ceil(n / 200) + 1, 201) columns; the signal continues as zeros on both sides."""
-    hops = -(-samples.size // HOP)
-    padded = np.zeros((hops + 2) * HOP, dtype=np.float32)
+def analyse(
+    samples: NDArray[np.float32],
+) -> tuple[NDArray[np.complex64], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """(n,) samples → m = ceil(n / 200) + 1 columns: spectrum (m, 201), its magnitude (m, 201), energy (m,), bands (m, 32).
+
+    The signal continues as zeros on both sides. Energy and bands as in `reduce_noise`.
+    """
+    count = -(-samples.size // HOP) + 1
+    padded = np.zeros((count + 1) * HOP, dtype=np.float32)
     padded[HOP : HOP + samples.size] = samples
-    frames = np.lib.stride_tricks.as_strided(padded, (hops + 1, SIZE), (HOP * padded.itemsize, padded.itemsize), writeable=False)
-    columns = np.empty((hops + 1, BINS), dtype=np.complex64)
-    for start in range(0, hops + 1, BLOCK):
-        block = frames[start : start + BLOCK] * WINDOW
-        columns[start : start + BLOCK] = scipy.fft.rfft(block, axis=1, workers=1, overwrite_x=True)
-    return columns
+    frames = np.lib.stride_tricks.as_strided(padded, (count, SIZE), (HOP * padded.itemsize, padded.itemsize), writeable=False)
+    spectrum = np.empty((count, BINS), dtype=np.complex64)
+    magnitude = np.empty((count, BINS), dtype=np.float32)
+    table = np.empty((count, 1 + BANDS), dtype=np.float32)
+    for start in range(0, count, BLOCK):
+        rows = slice(start, start + BLOCK)
+        spectrum[rows] = scipy.fft.rfft(frames[rows] * WINDOW, axis=1, workers=1)
+        block = np.abs(spectrum[rows], out=magnitude[rows])
+        np.matmul(block * block, BAND_MATRIX, out=table[rows])
+    return spectrum, magnitude, table[:, 0], table[:, 1:]
 
 
-def synthesise(columns: NDArray[np.complex64]) -> NDArray[np.float32]:
-    """(m + 1, 201) columns → (200 m,) samples: the inverse of `analyse` between the first and the last column's centre."""
-    count = columns.shape[0]
+def reduce_noise(
+    magnitude: NDArray[np.float32], noise: NDArray[np.float32], floor: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Energy and bands of max(magnitude - noise, floor * magnitude).
+
+    Returns the mean square per column (m,) over bins >= 60 Hz and its parts in 32 bands (m, 32).
+    """
+    table = np.empty((magnitude.shape[0], 1 + BANDS), dtype=np.float32)
+    for start in range(0, magnitude.shape[0], BLOCK):
+        block = magnitude[start : start + BLOCK]
+        left = block - noise
+        np.maximum(left, block * np.float32(floor), out=left)
+        np.matmul(np.multiply(left, left, out=left), BAND_MATRIX, out=table[start : start + BLOCK])
+    return table[:, 0], table[:, 1:]
+
+
+def synthesise(
+    spectrum: NDArray[np.complex64],
+    source: NDArray[np.intp],
+    magnitude: NDArray[np.float32],
+    noise: NDArray[np.float32] | None,
+    floor: float,
+) -> NDArray[np.float32]:
+    """Columns `source` of `spectrum`, `noise` taken off → (200 (m - 1),) samples from the first to the last column's centre.
+
+    `magnitude` (m, 201) is that of the chosen columns. The inverse of `analyse` when every column is chosen.
+    """
+    count = source.size
     out = np.zeros((count + 1, HOP), dtype=np.float32)
     for start in range(0, count, BLOCK):
-        frames = scipy.fft.irfft(columns[start : start + BLOCK], n=SIZE, axis=1, workers=1)
+        block = spectrum[source[start : start + BLOCK]]
+        if noise is not None:
+            gain = noise / np.maximum(magnitude[start : start + BLOCK], TINY)
+            np.maximum(np.subtract(np.float32(1.0), gain, out=gain), np.float32(floor), out=gain)
+            block.real *= gain
+            block.imag *= gain
+        frames = scipy.fft.irfft(block, n=SIZE, axis=1, workers=1, overwrite_x=True)
         frames *= WINDOW
         stop = start + frames.shape[0]
         out[start:stop] += frames[:, :HOP]
         out[start + 1 : stop + 1] += frames[:, HOP:]
     return out[1:-1].reshape(-1)
-
-
-def magnitudes(columns: NDArray[np.complex64]) -> NDArray[np.float32]:
-    """|columns|, block by block."""
-    out = np.empty(columns.shape, dtype=np.float32)
-    for start in range(0, columns.shape[0], BLOCK):
-        np.abs(columns[start : start + BLOCK], out=out[start : start + BLOCK])
-    return out
-
-
-def reduce_noise(
-    magnitude: NDArray[np.float32], noise: NDArray[np.float32] | None, floor: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Energy and bands of max(magnitude - noise, floor * magnitude).
-
-    Returns the mean square per column (m,) over bins >= 60 Hz and its share in 32 bands (m, 32); `noise` None = as it is.
-    """
-    table = np.empty((magnitude.shape[0], 1 + BANDS), dtype=np.float32)
-    for start in range(0, magnitude.shape[0], BLOCK):
-        block = magnitude[start : start + BLOCK]
-        if noise is not None:
-            block = np.maximum(block - noise, block * np.float32(floor))
-        np.matmul(block * block, BAND_MATRIX, out=table[start : start + BLOCK])
-    return table[:, 0], table[:, 1:]

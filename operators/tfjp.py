@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators import columns as stft
-from operators.activity import EMPTY_DB, gate_db, smooth3, to_db
+from operators.activity import gate_db, smooth3, to_db
 from schemas import constants as c
 from schemas.clip import Cleaning, TfjpConfig
 
@@ -28,8 +28,12 @@ STEADY_DB: Final = 12.0
 """A clip whose quiet frames are this near its loud ones is a hum, rain, an alarm: its noise IS the event."""
 DIGITAL_SILENCE: Final = 1e-12
 """Mean square below which a column is digital silence."""
+INAUDIBLE_DB: Final = 50.0
+"""Noise this far below the clip's loud columns needs no further pass."""
 MINIMUM_NOISE_FRAMES: Final = 3
 ENTROPY_OFFSET: Final = 0.1
+QUIET_SCORE: Final = 1e-3
+"""What a column exactly at the gate is worth: active, hence more than nothing."""
 SILENCE_PENALTY: Final = 0.1
 """Share of the mean active score taken from every column, so that long silences are not worth bridging."""
 
@@ -45,7 +49,7 @@ class Step:
     operator: str
     number: int
     """Pass, from 1."""
-    facts: Mapping[str, float | bool]
+    facts: Mapping[str, float | int | bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +69,19 @@ class _Columns:
     """The clip as columns: original magnitudes, where they come from, what was subtracted, and what follows from it."""
 
     magnitude: NDArray[np.float32]
+    """(m, 201), as recorded."""
     source: NDArray[np.intp]
+    """(m,) column of the input."""
     noise: NDArray[np.float32] | None
+    """(201,) sum of what all passes subtract."""
     energy: NDArray[np.float32]
+    """(m,) mean square over bins >= 60 Hz after subtraction."""
     bands: NDArray[np.float32]
-
-    def levels(self) -> NDArray[np.float32]:
-        """dB per column over bins >= 60 Hz, smoothed over three columns."""
-        return to_db(smooth3(self.energy))
+    """(m, 32) the same, in bands."""
 
     def take(self, keep: NDArray[np.bool_] | slice) -> _Columns:
         """Only the columns `keep` selects."""
         return _Columns(self.magnitude[keep], self.source[keep], self.noise, self.energy[keep], self.bands[keep])
-
-    def current(self, rows: NDArray[np.intp], floor: float) -> NDArray[np.float32]:
-        """Magnitudes of some columns after what was subtracted so far."""
-        chosen = self.magnitude[rows]
-        return chosen if self.noise is None else np.maximum(chosen - self.noise, chosen * np.float32(floor))
 
 
 def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> TfjpResult:  # noqa: B008 (frozen)
@@ -93,83 +93,112 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if samples.ndim != 1 or samples.size == 0:
         raise ValueError(f"tfjp wants samples of shape (n,) with n >= 1, got {samples.shape}")
-    spectrum = stft.analyse(samples)
-    magnitude = stft.magnitudes(spectrum)
-    energy, bands = stft.reduce_noise(magnitude, None, config.subtraction_floor)
-    if not np.isfinite(energy).all():
+    peak = max(float(samples.max()), -float(samples.min()))
+    if not peak < 1e30:
         raise ValueError("tfjp wants finite samples")
+    exponent = int(np.ceil(np.log2(peak))) if peak > 1.0 else 0  # a power of two is exact, and energies cannot overflow
+    spectrum, magnitude, energy, bands = stft.analyse(np.ldexp(samples, -exponent) if exponent else samples)
     clip = _Columns(magnitude, np.arange(energy.size), None, energy, bands)
-    if not (to_db(energy) >= gate_db(clip.levels())).any():
+    if energy.max() <= DIGITAL_SILENCE or (levels := levels_db(energy)).max() < gate_db(levels[energy > DIGITAL_SILENCE]):
         raise SilentClipError("every column of the clip is silent")
 
     trace: list[Step] = []
+    clip = _trim_digital_silence(clip, trace)
     limit = round(config.silence_limit_ms * c.SAMPLE_RATE / 1000 / c.STFT_HOP)
     passes, converged = 0, False
     for lap in range(config.max_passes):
-        stable = False
         for _ in range(config.max_passes):
-            if not stable:
-                passes += 1
-                clip, stable = _silence_and_noise(clip, config, limit, passes, trace)
-        levels = clip.levels()
-        core = core_locate(levels, clip.bands)
-        start, stop = boundary_norm(*core, levels >= gate_db(levels))
+            passes += 1
+            clip, settled = _cut_and_denoise(clip, config, limit, passes, trace)
+            if settled:
+                break
+        start, stop = _locate(clip, passes, trace)
         span = clip.take(slice(start, stop))
-        keep = silence_cut(span.levels(), limit)
-        trace.append(Step("core_locate", passes, {"start_s": _seconds(core[0]), "end_s": _seconds(core[1])}))
-        trace.append(Step("boundary_norm", passes, {"start_s": _seconds(start), "end_s": _seconds(stop)}))
-        trace.append(Step("silence_cut (final check)", passes, {"cut_ms": _cut_ms(keep)}))
-        if keep.all():  # `changed` compares column counts, never floats
+        keep = silence_cut(span.energy, limit)
+        trace.append(Step("final check", passes, {"cut_ms": _cut_ms(keep)}))
+        if not changed(keep):
             converged = True
             break
         if lap + 1 < config.max_passes:  # goto S1; at the cap the last aligned clip is returned
             clip = span.take(keep)
     output, kept = _render(spectrum, clip, start, stop, config.subtraction_floor)
     trace.append(Step("spec_smooth", passes, {"taper_ms": 1000 * c.FADE_SECONDS}))
-    return TfjpResult(spec_smooth(output), _summary(samples.size, output.size, trace, converged), tuple(trace), kept)
+    cleaning = _summary(samples.size, output.size, trace, converged)
+    return TfjpResult(np.ldexp(spec_smooth(output), exponent), cleaning, tuple(trace), kept)
 
 
-def _silence_and_noise(clip: _Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]) -> tuple[_Columns, bool]:
+def _trim_digital_silence(clip: _Columns, trace: list[Step]) -> _Columns:
+    """Drop digital silence at both ends, so that appended zeros change nothing at all."""
+    heard = np.flatnonzero(clip.energy > DIGITAL_SILENCE)
+    ends = slice(int(heard[0]), int(heard[-1]) + 2)  # one more: a hop is rendered from two columns
+    trimmed = clip.take(ends)
+    trace.append(Step("trim", 0, {"cut_ms": 1000 * _seconds(clip.energy.size - trimmed.energy.size)}))
+    return trimmed
+
+
+def _cut_and_denoise(clip: _Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]) -> tuple[_Columns, bool]:
     """S1-2 of Algorithm 1: cut, profile, denoise; and whether the result is `stable`."""
-    keep = silence_cut(clip.levels(), limit)
-    trace.append(Step("silence_cut", number, {"cut_ms": _cut_ms(keep), "gate_db": gate_db(clip.levels())}))
+    gate = silence_gate(clip.energy)
+    keep = silence_cut(clip.energy, limit)
+    trace.append(Step("silence_cut", number, {"cut_ms": _cut_ms(keep), "gate_db": gate, "columns": int(keep.sum())}))
     if not keep.all():
         clip = clip.take(keep)
     profile = noise_profile(clip, config)
-    noise_db = EMPTY_DB if profile is None else _noise_db(profile)
-    trace.append(Step("noise_profile", number, {"noise_db": noise_db}))
-    levels = clip.levels()
-    heard = levels[clip.energy > DIGITAL_SILENCE]
-    p5, p95 = np.percentile(heard, (5.0, 95.0)) if heard.size else (EMPTY_DB, EMPTY_DB)
-    skipped = profile is None or not config.denoise or bool(p5 > p95 - STEADY_DB)
-    quieter = True
-    if not skipped and profile is not None:
-        clip = denoise(clip, profile, config)
-        after = noise_profile(clip, config)
-        quieter = after is None or float(after.mean()) <= 0.5 * float(profile.mean()) or noise_db < p95 - 50.0
-    trace.append(Step("denoise", number, {"skipped": skipped}))
-    return clip, quieter and bool(silence_cut(clip.levels(), limit).all())
+    trace.append(Step("noise_profile", number, {"noise_db": _profile_db(profile)}))
+    p5, p95 = np.percentile(levels_db(clip.energy)[clip.energy > DIGITAL_SILENCE], (5.0, 95.0))
+    steady = bool(p5 > p95 - STEADY_DB)
+    skipped = steady or not config.denoise
+    trace.append(Step("denoise", number, {"skipped": skipped, "steady": steady, "p5_db": float(p5), "p95_db": float(p95)}))
+    if skipped:
+        return clip, stable(clip, limit, quiet=True)
+    clip = denoise(clip, profile, config)
+    left = noise_profile(clip, config)
+    quiet = float(left.mean()) <= 0.5 * float(profile.mean()) or _profile_db(profile) < p95 - INAUDIBLE_DB
+    return clip, stable(clip, limit, quiet)
 
 
-def silence_cut(levels_db: NDArray[np.float32], limit: int) -> NDArray[np.bool_]:
-    """Which columns stay: a silent run longer than `limit` columns keeps half the limit at each side (B.1: τ)."""
-    silent = np.concatenate(([False], levels_db < gate_db(levels_db), [False]))
-    edges = np.flatnonzero(silent[1:] != silent[:-1])
-    keep = np.ones(levels_db.size, dtype=np.bool_)
-    for begin, end in edges.reshape(-1, 2):
-        if end - begin > limit:
-            keep[begin + limit // 2 : end - (limit - limit // 2)] = False
+def levels_db(energy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """dB per column, smoothed over three columns."""
+    return to_db(smooth3(energy))
+
+
+def silence_gate(energy: NDArray[np.float32]) -> float:
+    """The level (dB) below which a column is silent; the loudest column never is. Digital silence has no say."""
+    levels = levels_db(energy)
+    return min(gate_db(levels[energy > DIGITAL_SILENCE]), float(levels.max()))
+
+
+def silence_cut(energy: NDArray[np.float32], limit: int) -> NDArray[np.bool_]:
+    """Which columns stay: a silent run longer than `limit` columns keeps half the limit at each side (B.1: τ).
+
+    What was cut moves the gate, so this repeats under the new gate until no run is too long: cutting twice is cutting once.
+    """
+    kept = np.arange(energy.size)
+    while True:
+        left = energy[kept]
+        silent = np.concatenate(([False], levels_db(left) < silence_gate(left), [False]))
+        edges = np.flatnonzero(silent[1:] != silent[:-1]).reshape(-1, 2)
+        too_long = edges[edges[:, 1] - edges[:, 0] > limit]
+        if not too_long.size:
+            break
+        stays = np.ones(kept.size, dtype=np.bool_)
+        for begin, end in too_long:
+            stays[begin + limit // 2 : end - (limit - limit // 2)] = False
+        kept = kept[stays]
+    keep = np.zeros(energy.size, dtype=np.bool_)
+    keep[kept] = True
     return keep
 
 
-def noise_profile(clip: _Columns, config: TfjpConfig) -> NDArray[np.float32] | None:
-    """Mean magnitude per bin (201,) of the lowest-energy columns that are not digital silence; None when all are."""
+def noise_profile(clip: _Columns, config: TfjpConfig) -> NDArray[np.float32]:
+    """Mean magnitude per bin (201,) of the lowest-energy columns that are not digital silence, at least three of them."""
     heard = np.flatnonzero(clip.energy > DIGITAL_SILENCE)
-    if not heard.size:
-        return None
     count = min(heard.size, max(MINIMUM_NOISE_FRAMES, int(config.noise_frame_share * heard.size)))
     quietest = heard[np.argsort(clip.energy[heard], kind="stable")[:count]]
-    profile: NDArray[np.float32] = clip.current(quietest, config.subtraction_floor).mean(axis=0)
+    chosen = clip.magnitude[quietest]
+    if clip.noise is not None:
+        chosen = np.maximum(chosen - clip.noise, chosen * np.float32(config.subtraction_floor))
+    profile: NDArray[np.float32] = chosen.mean(axis=0)
     return profile
 
 
@@ -181,20 +210,54 @@ def denoise(clip: _Columns, profile: NDArray[np.float32], config: TfjpConfig) ->
     return _Columns(clip.magnitude, clip.source, noise, energy, bands)
 
 
-def core_locate(levels_db: NDArray[np.float32], bands: NDArray[np.float32]) -> tuple[int, int]:
+def stable(clip: _Columns, limit: int, quiet: bool) -> bool:
+    """No silent run is longer than `limit` under the gate of the denoised clip, and its noise is gone (`quiet`)."""
+    return quiet and not changed(silence_cut(clip.energy, limit))
+
+
+def changed(keep: NDArray[np.bool_]) -> bool:
+    """Whether `silence_cut` removed a column: a count, never a comparison of floats."""
+    return not keep.all()
+
+
+def _locate(clip: _Columns, number: int, trace: list[Step]) -> tuple[int, int]:
+    """S3-4 of Algorithm 1: the core, on the δ grid, under its OWN gate.
+
+    What is trimmed moves the gate of what remains, so both are repeated inside the span until it keeps its length; each
+    repetition drops at least one δ.
+    """
+    entropy = spectral_entropy(clip.bands)
+    start, stop = 0, clip.energy.size
+    while True:
+        energy = clip.energy[start:stop]
+        core = core_locate(energy, entropy[start:stop])
+        first, last = boundary_norm(*core, levels_db(energy) >= silence_gate(energy))
+        before, offset = stop - start, start
+        start, stop = offset + first, offset + last
+        if last - first >= before:
+            break
+    trace.append(Step("core_locate", number, {"start_s": _seconds(offset + core[0]), "end_s": _seconds(offset + core[1])}))
+    trace.append(Step("boundary_norm", number, {"start_s": _seconds(start), "end_s": _seconds(stop)}))
+    return start, stop
+
+
+def spectral_entropy(bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(m, 32) band energies → (m,) entropy of their shares, 0 (a tone) to 1 (white)."""
+    share = bands / np.maximum(bands.sum(axis=1, keepdims=True), np.float32(1e-20))
+    entropy: NDArray[np.float32] = -(share * np.log(np.maximum(share, np.float32(1e-20)))).sum(axis=1)
+    return entropy / np.float32(np.log(stft.BANDS))
+
+
+def core_locate(energy: NDArray[np.float32], entropy: NDArray[np.float32]) -> tuple[int, int]:
     """The span [start, stop) of columns with the largest sum of scores (Kadane).
 
     Score: normalised log energy / (normalised spectral entropy + 0.1), 0 where silent, minus 0.1 of the mean active
-    score. Always starts and stops at an active column; (0, 0) when none is.
+    score. Starts and stops at an active column.
     """
-    gate = gate_db(levels_db)
-    active = levels_db >= gate
-    if not active.any():
-        return 0, 0
-    top = float(np.percentile(levels_db[active], 95.0))
-    loudness = np.clip((levels_db - gate) / max(top - gate, 1.0), 0.0, 1.0) + 1e-3
-    share = bands / np.maximum(bands.sum(axis=1, keepdims=True), np.float32(1e-20))
-    entropy = -(share * np.log(np.maximum(share, np.float32(1e-20)))).sum(axis=1) / np.log(stft.BANDS)
+    levels, gate = levels_db(energy), silence_gate(energy)
+    active = levels >= gate
+    top = float(np.percentile(levels[active], 95.0))
+    loudness = np.clip((levels - gate) / max(top - gate, 1.0), 0.0, 1.0) + QUIET_SCORE
     score = np.where(active, loudness / (entropy + ENTROPY_OFFSET), 0.0).astype(np.float64)
     score -= SILENCE_PENALTY * score[active].mean()
     total = np.concatenate(([0.0], np.cumsum(score)))
@@ -219,34 +282,35 @@ def boundary_norm(start: int, stop: int, active: NDArray[np.bool_]) -> tuple[int
 
 
 def spec_smooth(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rising and falling half Hann over ω = 20 ms at the ends; the first and the last sample become 0."""
+    """Rising and falling half Hann over ω = 20 ms at the ends, in place; the first and the last sample become 0.
+
+    Where subtraction made a peak pass full scale, the whole clip is scaled down to it.
+    """
     ramp = (0.5 - 0.5 * np.cos(np.pi * np.arange(c.FADE_SAMPLES) / c.FADE_SAMPLES)).astype(np.float32)
-    smoothed = samples.copy()
-    smoothed[: ramp.size] *= ramp
-    smoothed[-ramp.size :] *= ramp[::-1]
-    return smoothed
+    samples[: ramp.size] *= ramp
+    samples[-ramp.size :] *= ramp[::-1]
+    peak = max(samples.max(), -samples.min())
+    if peak > 1.0:
+        samples /= peak
+    return samples
 
 
 def _render(
     spectrum: NDArray[np.complex64], clip: _Columns, start: int, stop: int, floor: float
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """The one inverse STFT: hops [start, stop) of `clip`, zeros past its end."""
-    available = min(stop + 1, clip.source.size)
-    out = np.zeros((stop + 1 - start, stft.BINS), dtype=np.complex64)
-    for first in range(start, available, stft.BLOCK):
-        last = min(first + stft.BLOCK, available)
-        block = spectrum[clip.source[first:last]]
-        if clip.noise is not None:
-            ratio = clip.noise / np.maximum(clip.magnitude[first:last], np.float32(1e-20))
-            block *= np.maximum(np.float32(1.0) - ratio, np.float32(floor))
-        out[first - start : last - start] = block
+    """The one inverse STFT: hops [start, stop) of `clip`, zeros past its end, and which hop of the input each one is."""
+    present = slice(start, min(stop + 1, clip.source.size))
+    source = clip.source[present]
+    output = np.zeros((stop - start) * c.STFT_HOP, dtype=np.float32)
+    rendered = stft.synthesise(spectrum, source, clip.magnitude[present], clip.noise, floor)
+    output[: rendered.size] = rendered
     kept = np.full(stop - start, -1, dtype=np.intp)
-    hops = min(stop, clip.source.size - 1)
-    kept[: hops - start] = clip.source[start:hops]
-    return stft.synthesise(out), kept
+    kept[: source.size - 1] = source[:-1]
+    return output, kept
 
 
-def _noise_db(profile: NDArray[np.float32]) -> float:
+def _profile_db(profile: NDArray[np.float32]) -> float:
+    """Mean square of a noise profile over bins >= 60 Hz, in dBFS."""
     return float(to_db(np.asarray((profile * profile) @ stft.BAND_MATRIX[:, 0])))
 
 
@@ -260,12 +324,14 @@ def _cut_ms(keep: NDArray[np.bool_]) -> float:
 
 def _summary(in_samples: int, out_samples: int, trace: list[Step], converged: bool) -> Cleaning:
     last = [step for step in trace if step.operator == "boundary_norm"][-1]
-    noise = next(step.facts["noise_db"] for step in trace if step.operator == "noise_profile")
+    cuts = [step for step in trace if "cut_ms" in step.facts]
+    if not converged:
+        cuts.remove([step for step in cuts if step.operator == "final check"][-1])  # found, but not carried out
     return Cleaning(
         in_samples=in_samples,
         out_samples=out_samples,
-        cut_ms=sum(float(step.facts["cut_ms"]) for step in trace if step.operator == "silence_cut"),
-        noise_floor_db=None if noise == EMPTY_DB else float(noise),
+        cut_ms=sum(float(step.facts["cut_ms"]) for step in cuts),
+        noise_floor_db=next(float(step.facts["noise_db"]) for step in trace if step.operator == "noise_profile"),
         denoised=any(step.operator == "denoise" and not step.facts["skipped"] for step in trace),
         span=(float(last.facts["start_s"]), float(last.facts["end_s"])),
         passes=max(step.number for step in trace),
