@@ -6,32 +6,34 @@ foreground is laid out first, then background and ambient offsets are drawn over
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from operators.activity import active_power, to_db
 from operators.clips import ClipPool
-from operators.noise import procedural, tile
+from operators.noise import SILENT_POWER, Track, draw_noise, mean_square, noise_track, significant
 from schemas import constants as c
 from schemas.clip import Clip, ClipRole
-from schemas.outcome import Ok, Outcome, Rejected
+from schemas.outcome import Failed, Ok, Outcome, Rejected
 from schemas.recipe import MixingConfig
-from schemas.scene import Draw, Scene, SceneEvent
+from schemas.scene import Scene, SceneEvent
 from schemas.stream import PlannedClip, PlannedNoise, PlannedResponse, StreamPlan, due_chunk
 
 MIXING_VERSION: Final = "1"
-NOISE_DRAWS: Final = 8
-"""Noise clips tried before procedural noise takes their place."""
-SILENT_POWER: Final = 1e-9
-"""A noise tile below this mean square (-90 dBFS) is silent."""
+LEAST_SCALE: Final = 0.05
+"""A stream that must be scaled by less (-26 dB) to keep its peaks is buried under them and rejected."""
+SNR_TOLERANCE_DB: Final = 0.1
 
 Audio = NDArray[np.float32]
 Load = Callable[["PlannedClip | PlannedNoise"], Audio]
+
+
+class AudioMismatch(ValueError):
+    """The samples of a clip are not those its row or plan speaks of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,54 +49,79 @@ class StreamIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the tracks of a plan really are, before peak scaling; dB and linear."""
+    """What the tracks of a plan really are, before peak scaling; powers are mean squares."""
 
     main_power: float
     snr_db: tuple[float, ...]
     """Per noise track, in the plan's order."""
     peak: float
     """Of the final stream."""
+    deviations: tuple[str, ...]
+    """Sentences on what is not as planned; empty when all is."""
 
 
 def compose(
     scene: Scene, identity: StreamIdentity, pool: ClipPool, mixing: MixingConfig, layout_id: str, rng: np.random.Generator
 ) -> Outcome[tuple[StreamPlan, Audio]]:
-    """Place a scene in time, draw noise and levels, mix.
+    """Place a scene in time, draw noise and levels, mix (paper, Algorithm 3). Deterministic in its arguments.
 
-    Ok((plan, audio float32 of plan.samples)), or Rejected(`no_foreground` | `silent_main`). Deterministic in its
-    arguments; every draw is in the plan. KeyError when the scene names a clip the pool does not have.
+    Ok((plan, audio float32 of shape (plan.samples,))); every draw is in the plan. Rejected: `no_foreground`, `silent_clip`,
+    `silent_main` (nothing to be heard), `peaks_bury_stream`. Failed: a clip that is missing or not intact, or an event
+    that contradicts its clip.
     """
-    clips = [pool.get(event.clip_id) for event in scene.events]
-    draws = list(scene.draws)
-    length, places = _lay_out(scene.events, clips, rng)
-    if length == 0:
+    try:
+        clips = [pool.get(event.clip_id) for event in scene.events]
+        wrong = _contradiction(scene.events, clips)
+        if wrong:
+            return Failed(wrong, "mixing", {"sample_id": identity.sample_id})
+        return _compose(scene, clips, identity, pool, mixing, layout_id, rng)
+    except (KeyError, OSError, AudioMismatch) as error:
+        return Failed(f"{type(error).__name__}: {error}", "mixing", {"sample_id": identity.sample_id})
+
+
+def _compose(
+    scene: Scene,
+    clips: Sequence[Clip],
+    identity: StreamIdentity,
+    pool: ClipPool,
+    mixing: MixingConfig,
+    layout_id: str,
+    rng: np.random.Generator,
+) -> Outcome[tuple[StreamPlan, Audio]]:
+    silent = next((clip for clip in clips if 10.0 ** (clip.active_level_db / 10.0) < SILENT_POWER), None)
+    if silent is not None:
+        return Rejected("silent_clip", {"clip": silent.id, "active_dbfs": silent.active_level_db})
+    places = _lay_out(scene.events, clips, rng)
+    if not places:
         return Rejected("no_foreground")
     planned = tuple(
         _planned_clip(clip, event, place, mixing) for clip, event, place in zip(clips, scene.events, places, strict=True)
     )
     responses = _timeline(scene.events, planned)
-    chunks = max(due_chunk(length), *(response.chunk for response in responses), 1)
+    chunks = max(*(due_chunk(clip.offset + clip.length) for clip in planned), *(response.chunk for response in responses), 1)
     audio_of = {clip.id: pool.audio(clip) for clip in clips}
-    main = _main_track(planned, chunks * c.CHUNK_SAMPLES, lambda item: audio_of[str(item.clip_id)])
-    power = _significant(active_power(main))
+    mixed = _main_track(planned, chunks * c.CHUNK_SAMPLES, lambda item: audio_of[str(item.clip_id)])
+    power = significant(active_power(mixed))
     if power < SILENT_POWER:
         return Rejected("silent_main", {"active_dbfs": float(to_db(np.asarray(power)))})
 
+    draws = list(scene.draws)
+    taken = {clip.content_sha256 for clip in clips}
     noises: list[PlannedNoise] = []
-    tracks: list[Audio] = []
-    wanted: list[tuple[Literal["event", "ambient"], float]] = []
+    wanted: list[tuple[Track, float]] = []  # both SNRs before any noise: independent draws
     if mixing.event_noise:
         wanted.append(("event", float(rng.uniform(*mixing.snr_db))))
     if mixing.ambient_noise:
         wanted.append(("ambient", float(rng.uniform(*mixing.snr_db)) + mixing.ambient_snr_offset_db))
-    taken = {clip.content_sha256 for clip in clips}
     for track, snr in wanted:
-        noise, samples = _draw_noise(track, snr, power, main.size, pool, taken, draws, rng)
+        noise, samples = draw_noise(track, snr, power, mixed.size, pool, taken, draws, rng)
         noises.append(noise)
-        tracks.append(samples)
-    mixed = _add_noise(main, noises, tracks)
-    peak = float(np.abs(mixed).max())
-    scale = 1.0 if peak <= mixing.peak_limit else mixing.peak_limit / peak
+        _add_noise(mixed, noise, samples)
+    peak = _peak(mixed)
+    # A millionth below the limit, so that rounding to float32 cannot pass it.
+    scale = 1.0 if peak <= mixing.peak_limit else mixing.peak_limit / peak * (1.0 - 1e-6)
+    if scale < LEAST_SCALE:
+        return Rejected("peaks_bury_stream", {"scale": scale})
     plan = StreamPlan(
         sample_id=identity.sample_id,
         fingerprint=identity.fingerprint,
@@ -107,7 +134,7 @@ def compose(
         instruction=scene.instruction,
         token_layout=layout_id,
         chunks=chunks,
-        samples=main.size,
+        samples=mixed.size,
         clips=planned,
         noises=tuple(noises),
         responses=responses,
@@ -122,42 +149,59 @@ def compose(
 def render(plan: StreamPlan, audio: Load) -> Audio:
     """The audio of a plan: float32, shape (plan.samples,), bit-equal to what `compose` returned.
 
-    `audio` gives the cleaned samples of a planned clip or recorded noise; procedural noise is made here.
+    `audio` gives the cleaned samples of a planned clip or recorded noise; procedural noise is made here. Raises AudioMismatch
+    when a clip is shorter than its place.
     """
-    main = _main_track(plan.clips, plan.samples, audio)
-    tracks = [_noise_track(noise, plan.samples, audio) for noise in plan.noises]
-    return _scaled(_add_noise(main, plan.noises, tracks), plan.scale)
+    mixed = _main_track(plan.clips, plan.samples, audio)
+    for noise in plan.noises:
+        _add_noise(mixed, noise, noise_track(noise, plan.samples, audio))
+    return _scaled(mixed, plan.scale)
 
 
-def measure(plan: StreamPlan, audio: Load) -> Measured:
-    """Measure the tracks of a plan again: active power of the main track, SNR of each noise track, peak of the stream."""
-    main = _main_track(plan.clips, plan.samples, audio)
-    power = active_power(main)
-    tracks = [_noise_track(noise, plan.samples, audio) for noise in plan.noises]
-    snr = [
-        10 * float(np.log10(power / (noise.amplitude**2 * mean_square(track))))
-        for noise, track in zip(plan.noises, tracks, strict=True)
-    ]
-    peak = float(np.abs(_scaled(_add_noise(main, plan.noises, tracks), plan.scale)).max())
-    return Measured(power, tuple(snr), peak)
+def measure(plan: StreamPlan, audio: Load, *, peak_limit: float = c.PEAK_LIMIT) -> Measured:
+    """Measure the tracks of a plan again: active power of the main track, SNR of each noise track, peak of the stream.
+
+    `audio` as for `render`, `peak_limit` the recipe's. A deviation is an SNR or a main level more than 0.1 dB from the plan,
+    or a peak past the limit.
+    """
+    mixed = _main_track(plan.clips, plan.samples, audio)
+    power = active_power(mixed)
+    deviations = _deviation("level of the main track (dBFS)", _db(power), _db(plan.main_power))
+    snr: list[float] = []
+    for noise in plan.noises:
+        track = noise_track(noise, plan.samples, audio)
+        snr.append(_db(power) - _db(noise.amplitude**2 * mean_square(track)))
+        deviations += _deviation(f"SNR of the {noise.track} noise (dB)", snr[-1], noise.snr_db)
+        _add_noise(mixed, noise, track)
+    peak = _peak(_scaled(mixed, plan.scale))
+    if peak > peak_limit:
+        deviations.append(f"peak: {peak:.6f}, limit {peak_limit:g}")
+    return Measured(power, tuple(snr), peak, tuple(deviations))
+
+
+def _deviation(what: str, found: float, planned: float) -> list[str]:
+    return [] if abs(found - planned) <= SNR_TOLERANCE_DB else [f"{what}: {found:.2f}, planned {planned:.2f}"]
+
+
+def _db(power: float) -> float:
+    return 10.0 * float(np.log10(max(power, 1e-20)))
 
 
 def to_pcm16(samples: Audio) -> NDArray[np.int16]:
-    """Round half to even at 32767 per unit; the peak limit keeps it from clipping."""
-    return np.asarray(np.rint(np.clip(samples, -1.0, 1.0) * np.float32(32767.0)), dtype=np.int16)
+    """Full scale is 32767; rounds half to even. The peak limit keeps a stream from ever being clipped here."""
+    scaled = samples * np.float32(32767.0)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -32768.0, 32767.0, out=scaled).astype(np.int16)
 
 
-def mean_square(samples: Audio) -> float:
-    """Power of a whole track: blocks in float32, their sum in float64."""
-    whole = samples.size // 4096 * 4096
-    blocks, rest = samples[:whole].reshape(-1, 4096), samples[whole:]
-    total = np.einsum("ij,ij->i", blocks, blocks).sum(dtype=np.float64) + np.einsum("i,i->", rest, rest)
-    return float(total) / samples.size
-
-
-def _significant(power: float) -> float:
-    """Six digits: sums may round differently on another processor, and the plan must not."""
-    return float(f"{power:.6g}")
+def _contradiction(events: Sequence[SceneEvent], clips: Sequence[Clip]) -> str:
+    """What an event claims that its clip or Algorithm 3 denies; empty when all is well."""
+    for number, (event, clip) in enumerate(zip(events, clips, strict=True)):
+        if event.role not in (ClipRole.FOREGROUND, ClipRole.BACKGROUND, ClipRole.AMBIENT):
+            return f"event {number}: {event.role} is no role of an event"
+        if event.evidence is not None and event.evidence > clip.samples:
+            return f"event {number}: evidence at {event.evidence}, but clip {clip.id} has {clip.samples} samples"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,24 +209,40 @@ class _Place:
     offset: int
     start: int
     length: int
+    evidence: int | None
 
 
-def _lay_out(events: Sequence[SceneEvent], clips: Sequence[Clip], rng: np.random.Generator) -> tuple[int, list[_Place]]:
-    """Length D of the foreground and a place for every event: foreground in order, the others at random inside D."""
+def _lay_out(events: Sequence[SceneEvent], clips: Sequence[Clip], rng: np.random.Generator) -> list[_Place]:
+    """A place for every event: foreground one after another (length D), then the others at random inside D.
+
+    Empty when there is no foreground. A clip longer than D is cropped at a random start; with a response it keeps its
+    beginning, or at least the D samples before its evidence, so that the response is never due before the evidence.
+    """
     places: dict[int, _Place] = {}
     length = 0
+    due = [_evidence(event, clip) for event, clip in zip(events, clips, strict=True)]
     for number, (event, clip) in enumerate(zip(events, clips, strict=True)):
         if event.role is ClipRole.FOREGROUND:
-            places[number] = _Place(length + event.gap, 0, clip.samples)
-            length += event.gap + clip.samples
-    for number, (event, clip) in enumerate(zip(events, clips, strict=True)):
-        if event.role is not ClipRole.FOREGROUND and length:
+            offset = length + event.gap
+            length = offset + clip.samples
+            places[number] = _Place(offset, 0, clip.samples, None if due[number] is None else offset + (due[number] or 0))
+    if not length:
+        return []
+    for number, clip in enumerate(clips):
+        if number not in places:
             kept = min(clip.samples, length)
-            latest = clip.samples - kept
-            # A crop may start late, but not after the evidence of a response that hangs on it.
-            start = int(rng.integers(0, (min(latest, event.evidence - 1) if event.evidence else latest) + 1))
-            places[number] = _Place(int(rng.integers(0, length - kept + 1)), start, kept)
-    return length, [places[number] for number in sorted(places)]
+            evidence = due[number]
+            start = int(rng.integers(clip.samples - kept + 1)) if evidence is None else max(evidence - kept, 0)
+            offset = int(rng.integers(length - kept + 1))
+            places[number] = _Place(offset, start, kept, None if evidence is None else offset + evidence - start)
+    return [places[number] for number in range(len(events))]
+
+
+def _evidence(event: SceneEvent, clip: Clip) -> int | None:
+    """Samples into the cleaned clip at which the evidence of the event's response is complete; None without a response."""
+    if event.response is None:
+        return None
+    return event.evidence if event.evidence is not None else max(clip.active_end, 1)
 
 
 def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingConfig) -> PlannedClip:
@@ -191,10 +251,6 @@ def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingCo
         ClipRole.BACKGROUND: mixing.background_gain_db,
         ClipRole.AMBIENT: mixing.ambient_gain_db,
     }[event.role]
-    evidence = None
-    if event.response is not None:
-        heard = min(max(event.evidence or clip.active_end, 1) - place.start, place.length)
-        evidence = place.offset + max(heard, 1)
     return PlannedClip(
         clip_id=clip.id,
         content_sha256=clip.content_sha256,
@@ -214,7 +270,7 @@ def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingCo
         active_level_db=clip.active_level_db,
         gain_db=gain,
         amplitude=float(10.0 ** ((mixing.reference_level_dbfs - clip.active_level_db + gain) / 20.0)),
-        evidence=evidence,
+        evidence=place.evidence,
     )
 
 
@@ -243,95 +299,39 @@ def _timeline(events: Sequence[SceneEvent], planned: Sequence[PlannedClip]) -> t
 
 
 def _main_track(clips: Sequence[PlannedClip], samples: int, audio: Load) -> Audio:
+    """y_main: every clip at its place and level, float32 (samples,)."""
     main = np.zeros(samples, dtype=np.float32)
     for clip in clips:
         whole = audio(clip)
+        if whole.size < clip.start + clip.length:
+            raise AudioMismatch(f"clip {clip.clip_id} has {whole.size} samples, its place needs {clip.start + clip.length}")
         piece = whole[clip.start : clip.start + clip.length] * np.float32(clip.amplitude)
         # TFJP tapered the clip's own ends; only ends made by a crop are faded here (never faded twice).
-        fade = min(c.FADE_SAMPLES, clip.length // 2)
-        ramp = (0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / max(fade, 1))).astype(np.float32)
         if clip.start > 0:
-            piece[:fade] *= ramp
+            _rise(piece)
         if clip.start + clip.length < whole.size:
-            piece[piece.size - fade :] *= ramp[::-1]
+            _rise(piece[::-1])
         main[clip.offset : clip.offset + clip.length] += piece
     return main
 
 
-def _noise_track(noise: PlannedNoise, samples: int, audio: Load) -> Audio:
-    source = procedural(noise.procedural) if noise.procedural is not None else audio(noise)
-    return tile(source, noise.start, samples)
+def _rise(piece: Audio) -> None:
+    """Rising half Hann over ω (half the piece when that is shorter), in place, as TFJP's spec_smooth."""
+    fade = min(c.FADE_SAMPLES, piece.size // 2)
+    piece[:fade] *= (0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / max(fade, 1))).astype(np.float32)
 
 
-def _draw_noise(
-    track: Literal["event", "ambient"],
-    snr_db: float,
-    main_power: float,
-    samples: int,
-    pool: ClipPool,
-    taken: set[str],
-    draws: list[Draw],
-    rng: np.random.Generator,
-) -> tuple[PlannedNoise, Audio]:
-    """A noise track at `snr_db` below the active power of the main track; never a clip that is heard as an event."""
-    roles = [ClipRole.NOISE_EVENT] if track == "event" else [ClipRole.NOISE_AMBIENT, ClipRole.AMBIENT]
-    for role in roles:
-        candidates = pool.ids(role)
-        for _ in range(min(NOISE_DRAWS, len(candidates))):
-            clip = pool.get(candidates[int(rng.integers(len(candidates)))])
-            if clip.content_sha256 in taken:
-                draws.append(Draw(what=f"{track} noise passed over, is an event", value=clip.id))
-                continue
-            source = pool.audio(clip)
-            start = int(rng.integers(source.size))
-            tiled = tile(source, start, samples)
-            power = _significant(mean_square(tiled))
-            if power < SILENT_POWER:
-                draws.append(Draw(what=f"{track} noise passed over, is silent", value=clip.id))
-                continue
-            taken.add(clip.content_sha256)  # the two tracks are two recordings
-            recorded = PlannedNoise(
-                track=track,
-                clip_id=clip.id,
-                content_sha256=clip.content_sha256,
-                clean_sha256=clip.clean_sha256,
-                label=clip.label,
-                source=clip.source,
-                licence=clip.licence,
-                attribution=clip.attribution,
-                start=start,
-                snr_db=snr_db,
-                power=power,
-                amplitude=_amplitude(main_power, power, snr_db),
-            )
-            return recorded, tiled
-    name = f"procedural:{'pink' if track == 'event' else 'brown'}:{int(rng.integers(1_000_000))}"
-    start = int(rng.integers(c.SAMPLE_RATE))
-    tiled = tile(procedural(name), start, samples)
-    power = _significant(mean_square(tiled))
-    made = PlannedNoise(
-        track=track,
-        clip_id=None,
-        procedural=name,
-        label=name,
-        start=start,
-        snr_db=snr_db,
-        power=power,
-        amplitude=_amplitude(main_power, power, snr_db),
-    )
-    return made, tiled
+def _add_noise(mixed: Audio, noise: PlannedNoise, track: Audio) -> None:
+    """Add a noise track at its amplitude, in place; `track` is used up."""
+    track *= np.float32(noise.amplitude)
+    mixed += track
 
 
-def _amplitude(main_power: float, noise_power: float, snr_db: float) -> float:
-    return math.sqrt(main_power / noise_power * 10.0 ** (-snr_db / 10.0))
-
-
-def _add_noise(main: Audio, noises: Sequence[PlannedNoise], tracks: Sequence[Audio]) -> Audio:
-    mixed = main.copy()
-    for noise, track in zip(noises, tracks, strict=True):
-        mixed += track * np.float32(noise.amplitude)
-    return mixed
+def _peak(samples: Audio) -> float:
+    return max(float(samples.max()), -float(samples.min()))
 
 
 def _scaled(mixed: Audio, scale: float) -> Audio:
-    return mixed if scale == 1.0 else mixed * np.float32(scale)
+    """Scale the stream, in place; 1 changes nothing."""
+    mixed *= np.float32(scale)
+    return mixed

@@ -19,7 +19,9 @@ class MemoryPool:
         self._clips: dict[str, Clip] = {}
         self._audio: dict[str, np.ndarray] = {}
 
-    def add(self, clip_id: str, samples: np.ndarray, role: ClipRole = ClipRole.FOREGROUND, label: str = "", **more: object) -> Clip:
+    def add(
+        self, clip_id: str, samples: np.ndarray, role: ClipRole = ClipRole.FOREGROUND, label: str = "", **more: object
+    ) -> Clip:
         samples = np.asarray(samples, dtype=np.float32)
         digest = hashlib.sha256(samples.tobytes()).hexdigest()
         clip = Clip.model_validate(
