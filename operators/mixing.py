@@ -52,8 +52,8 @@ class Measured:
     main_power: float
     snr_db: tuple[float, ...]
     """Per noise track, in the plan's order."""
-    peak: float
-    """Of the final stream."""
+    audio: Audio
+    """The final stream, as `render` makes it."""
 
 
 def compose(
@@ -130,7 +130,7 @@ def render(plan: StreamPlan, audio: Load) -> Audio:
 
 
 def measure(plan: StreamPlan, audio: Load) -> Measured:
-    """Measure the tracks of a plan again: active power of the main track, SNR of each noise track, peak of the stream."""
+    """Measure the tracks of a plan again: active power of the main track, SNR of each noise track, the stream."""
     main = _main_track(plan.clips, plan.samples, audio)
     power = active_power(main)
     tracks = [_noise_track(noise, plan.samples, audio) for noise in plan.noises]
@@ -138,8 +138,7 @@ def measure(plan: StreamPlan, audio: Load) -> Measured:
         10 * float(np.log10(power / (noise.amplitude**2 * mean_square(track))))
         for noise, track in zip(plan.noises, tracks, strict=True)
     ]
-    peak = float(np.abs(_scaled(_add_noise(main, plan.noises, tracks), plan.scale)).max())
-    return Measured(power, tuple(snr), peak)
+    return Measured(power, tuple(snr), _scaled(_add_noise(main, plan.noises, tracks), plan.scale))
 
 
 def to_pcm16(samples: Audio) -> NDArray[np.int16]:
