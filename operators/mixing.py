@@ -58,6 +58,8 @@ class Measured:
     """Of the final stream."""
     deviations: tuple[str, ...]
     """Sentences on what is not as planned; empty when all is."""
+    audio: Audio
+    """The final stream, as `render` makes it."""
 
 
 def compose(
@@ -173,10 +175,11 @@ def measure(plan: StreamPlan, audio: Load, *, peak_limit: float = c.PEAK_LIMIT) 
         snr.append(_db(power) - _db(noise.amplitude**2 * mean_square(track)))
         deviations += _deviation(f"SNR of the {noise.track} noise (dB)", snr[-1], noise.snr_db)
         _add_noise(mixed, noise, track)
-    peak = _peak(_scaled(mixed, plan.scale))
+    stream = _scaled(mixed, plan.scale)
+    peak = _peak(stream)
     if peak > peak_limit:
         deviations.append(f"peak: {peak:.6f}, limit {peak_limit:g}")
-    return Measured(power, tuple(snr), peak, tuple(deviations))
+    return Measured(power, tuple(snr), peak, tuple(deviations), stream)
 
 
 def _deviation(what: str, found: float, planned: float) -> list[str]:

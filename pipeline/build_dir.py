@@ -1,0 +1,90 @@
+"""The output directory of a build: its paths and what is committed in it. Readers list manifests, never tars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from schemas.base import InputError, Schema
+from schemas.shard import BuildRecord, BuildStatus, QuarantineEntry, ShardCounts, ShardFailure, ShardManifest
+
+Document = TypeVar("Document", bound=Schema)
+
+
+class BuildDir:
+    """Paths and contents of a build directory (layout: `schemas.shard`)."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.data, self.manifest, self.failed = root / "data", root / "manifest", root / "failed"
+        self.quarantined, self.unfinished = root / "quarantine", root / "_tmp"
+        self.record_path = root / "build.json"
+
+    def record(self) -> BuildRecord:
+        """What is being built; InputError when `root` is no build directory."""
+        try:
+            return BuildRecord.from_json(self.record_path.read_bytes(), file=self.record_path)
+        except (FileNotFoundError, NotADirectoryError):
+            remedy = "Name the directory given to `soundflow build -o`"
+            raise InputError("is not a build directory (no build.json)", file=self.root, remedy=remedy) from None
+
+    def manifest_path(self, shard: int) -> Path:
+        """Where the commit of a shard is."""
+        return self.manifest / f"{shard:06d}.json"
+
+    def failure_path(self, shard: int) -> Path:
+        """Where the last failure of a shard is told."""
+        return self.failed / f"{shard:06d}.json"
+
+    def manifest_paths(self) -> list[Path]:
+        """Commits, in shard order."""
+        return _documents(self.manifest)
+
+    def manifests(self) -> list[ShardManifest]:
+        """Commits in shard order; InputError naming the file when one cannot be read."""
+        return list(_read(self.manifest_paths(), ShardManifest))
+
+    def committed(self, fingerprint: str) -> dict[int, ShardManifest]:
+        """Shards that count: their manifest is of this fingerprint and their tar is there in full size."""
+        found = {}
+        for path in self.manifest_paths():
+            try:
+                manifest = ShardManifest.from_json(path.read_bytes(), file=path)
+                there = (self.data / manifest.tar).stat().st_size == manifest.bytes
+            except (InputError, OSError):
+                continue
+            if there and manifest.fingerprint == fingerprint and path == self.manifest_path(manifest.shard):
+                found[manifest.shard] = manifest
+        return found
+
+    def failures(self) -> list[ShardFailure]:
+        """Shards whose last attempt failed, in order."""
+        return list(_read(_documents(self.failed), ShardFailure))
+
+    def quarantine(self) -> list[QuarantineEntry]:
+        """Samples that broke, by id."""
+        return list(_read(_documents(self.quarantined), QuarantineEntry))
+
+    def status(self) -> BuildStatus:
+        """What is on disk."""
+        record = self.record()
+        committed = self.committed(record.fingerprint)
+        failed = [failure for failure in self.failures() if failure.shard not in committed]
+        return BuildStatus(
+            fingerprint=record.fingerprint,
+            shards=ShardCounts(planned=record.recipe.shards, committed=len(committed), failed=len(failed)),
+            streams=sum(len(manifest.keys) for manifest in committed.values()),
+            hours=sum(manifest.seconds for manifest in committed.values()) / 3600,
+            rejected=sum(len(manifest.rejected) for manifest in committed.values()),
+            quarantined=sum(len(manifest.quarantined) for manifest in committed.values()),
+        )
+
+
+def _documents(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith(".")) if folder.is_dir() else []
+
+
+def _read(paths: list[Path], kind: type[Document]) -> Iterator[Document]:
+    for path in paths:
+        yield kind.from_json(path.read_bytes(), file=path)

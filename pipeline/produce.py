@@ -1,0 +1,119 @@
+"""One sample: identity in, outcome out. Planning, composition, tokens and encoding, each stage told when it breaks."""
+
+from __future__ import annotations
+
+import io
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import soundfile
+
+from operators.clips import ClipPool
+from operators.ingress import INGRESS_VERSION
+from operators.mixing import MIXING_VERSION, Audio, StreamIdentity, compose, to_pcm16
+from operators.planning import PLANNING_VERSION, Palette, plan_scene
+from operators.supervision import SUPERVISION_VERSION
+from operators.tfjp import TFJP_VERSION
+from operators.tokenize import TOKENIZE_VERSION, QwenTokenizer, to_npz, tokenize
+from schemas import constants as c
+from schemas.identity import rng_for, sample_id
+from schemas.outcome import Failed, Ok, Outcome, Rejected
+from schemas.recipe import Recipe
+from schemas.scene import Scene
+from schemas.stream import StreamPlan
+from schemas.tokens import LATEST
+
+ATTEMPTS: Final = 4
+"""Draws per sample: a rejected one is drawn anew, a sample whose every draw was rejected is listed."""
+
+OPERATOR_VERSIONS: Final = {
+    "ingress": INGRESS_VERSION,
+    "tfjp": TFJP_VERSION,
+    "planning": PLANNING_VERSION,
+    "supervision": SUPERVISION_VERSION,
+    "mixing": MIXING_VERSION,
+    "tokenize": TOKENIZE_VERSION,
+    "shard": "1",
+}
+"""Part of every fingerprint: a changed operator makes another corpus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One stream, ready for a shard."""
+
+    plan: StreamPlan
+    members: dict[str, bytes]
+    """Suffix → content, in shard order."""
+
+
+@dataclass(slots=True)
+class Produced:
+    """What became of one sample, and the draws that were refused on the way (reason → count)."""
+
+    outcome: Outcome[Sample]
+    attempts: int = 1
+    redraws: Counter[str] = field(default_factory=Counter)
+
+
+class Producer:
+    """Makes samples of one recipe. Holds what costs to load: the clip index, the palette, the tokenizer."""
+
+    def __init__(self, recipe: Recipe, fingerprint: str, pool: ClipPool, tokenizer: QwenTokenizer | None = None):
+        self.recipe, self.fingerprint, self.pool = recipe, fingerprint, pool
+        self.palette = Palette.of(pool, recipe.split)
+        self.tokenizer = tokenizer or QwenTokenizer.load()
+        self.layout = LATEST[recipe.output.token_layout]
+
+    def produce(self, shard: int, index: int) -> Produced:
+        """Make sample `index` of `shard`; never raises for a bad sample."""
+        produced = Produced(Rejected("never_drawn"))
+        for attempt in range(ATTEMPTS):
+            produced.attempts = attempt + 1
+            produced.outcome = self.draw(shard, index, attempt)
+            if not isinstance(produced.outcome, Rejected):
+                break
+            produced.redraws[produced.outcome.reason] += 1
+        return produced
+
+    def draw(self, shard: int, index: int, attempt: int) -> Outcome[Sample]:
+        """One draw of a sample: Ok, Rejected by a gate, or Failed with stage, traceback and what was planned so far."""
+        payload: dict[str, Any] = {"attempt": attempt}
+        stage = "planning"
+        try:
+            rng = rng_for(self.fingerprint, shard, index, "scene", attempt)
+            scene = plan_scene(self.recipe, self.palette, self.pool, rng)
+            if not isinstance(scene, Ok):
+                return scene
+            payload["scene"] = scene.value.model_dump(mode="json")
+            stage = "mixing"
+            mixed = self._compose(scene.value, shard, index, attempt)
+            if not isinstance(mixed, Ok):
+                return mixed
+            plan, audio = mixed.value
+            payload["plan"] = plan.model_dump(mode="json")
+            stage = "encoding"
+            return Ok(Sample(plan, self.members(plan, audio)))
+        except Exception as error:
+            payload["traceback"] = traceback.format_exc()
+            return Failed(f"{type(error).__name__}: {error}", stage, payload)
+
+    def _compose(self, scene: Scene, shard: int, index: int, attempt: int) -> Outcome[tuple[StreamPlan, Audio]]:
+        identity = StreamIdentity(sample_id(self.fingerprint, shard, index), self.fingerprint, shard, index, attempt)
+        rng = rng_for(self.fingerprint, shard, index, "mix", attempt)
+        return compose(scene, identity, self.pool, self.recipe.mixing, self.layout.id, rng)
+
+    def members(self, plan: StreamPlan, audio: Audio) -> dict[str, bytes]:
+        """The files of a stream: audio, plan, tokens."""
+        tokens = tokenize(plan.instruction, plan.chunks, plan.timeline(), self.tokenizer, self.layout)
+        kind = self.recipe.output.audio
+        return {kind: encode(audio, kind), "json": plan.canonical_json(), "tokens.npz": to_npz(tokens)}
+
+
+def encode(audio: Audio, kind: str) -> bytes:
+    """PCM16 mono 16 kHz as a FLAC or WAV file; equal samples give equal bytes."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_pcm16(audio), c.SAMPLE_RATE, format=kind.upper(), subtype="PCM_16")
+    return buffer.getvalue()

@@ -1,0 +1,119 @@
+"""Shards as tasks on Ray actors. The driver is the only coordinator and holds nothing that is not on disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from pipeline.executors import OnResult, OnSample
+from pipeline.worker import Job, ShardResult, Worker
+from schemas.base import InputError
+
+ATTEMPTS: Final = 3
+"""Workers a shard may take down with it before it counts as failed."""
+ROOT: Final = Path(__file__).parent.parent
+
+
+@ray.remote(num_cpus=1, max_restarts=0)
+class _Actor:
+    """A worker on one core. Loads its job when it is made; dies with the driver."""
+
+    def __init__(self, job: Job):
+        self._worker = Worker(job)
+
+    def run(self, shard: int) -> ShardResult:
+        return self._worker.run(shard)
+
+
+class RayExecutor:
+    """A pool of actors, one core each. Every actor has one shard in hand; the rest wait in the driver.
+
+    An actor that dies is replaced and its shard given out again, at most `ATTEMPTS` times. `workers` None = every core of
+    the cluster. `address` None = a Ray of this machine alone, started quietly and stopped at the end.
+    """
+
+    def __init__(self, workers: int | None = None, address: str | None = None):
+        self.workers, self.address = workers, address
+
+    def run(self, job: Job, shards: Sequence[int], on_result: OnResult, on_sample: OnSample) -> None:
+        """See `pipeline.executors.Executor.run`."""
+        ours = not ray.is_initialized()
+        if ours:
+            self._connect()
+        try:
+            cores = int(ray.cluster_resources().get("CPU", 0))
+            if cores < 1 or (self.workers or 1) > cores:
+                raise InputError(
+                    f"the Ray cluster has {cores} cores, {self.workers or 1} workers want one each",
+                    field="--workers",
+                    remedy="Ask for fewer workers or add nodes",
+                )
+            _run(job, shards, min(self.workers or cores, len(shards)), on_result)
+        finally:
+            if ours:
+                ray.shutdown()
+
+    def _connect(self) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        threads = {"OMP_NUM_THREADS": "1"}
+        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
+        if self.address is None:
+            path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+            options |= {"include_dashboard": False, "num_cpus": self.workers or os.cpu_count()}
+            options["runtime_env"] = {"env_vars": threads | {"PYTHONPATH": path}}
+        else:
+            options["runtime_env"] = {
+                "working_dir": str(ROOT),
+                "env_vars": threads,
+                "excludes": [".git", ".venv", "demo", "build"],
+            }
+        in_main = threading.current_thread() is threading.main_thread()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if in_main else {}
+        try:
+            ray.init(address=self.address or "local", **options)
+        except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"no Ray there: {error}", field="--address", value=self.address, remedy="Check the cluster"
+            ) from None
+        finally:
+            for number, handler in handlers.items():  # ray.init puts its own in their place
+                signal.signal(number, handler)
+
+
+def _run(job: Job, shards: Sequence[int], workers: int, on_result: OnResult) -> None:
+    waiting = deque((shard, 1) for shard in shards)
+    busy: dict[Any, tuple[Any, int, int]] = {}  # reference → (actor, shard, attempt)
+    idle = [_Actor.remote(job) for _ in range(workers)]  # type: ignore[attr-defined]
+    try:
+        while waiting or busy:
+            while waiting and idle:
+                actor, (shard, attempt) = idle.pop(), waiting.popleft()
+                busy[actor.run.remote(shard)] = (actor, shard, attempt)
+            done, _ = ray.wait(list(busy), num_returns=1, timeout=1.0)
+            for reference in done:
+                actor, shard, attempt = busy.pop(reference)
+                try:
+                    result = ray.get(reference)
+                    idle.append(actor)
+                except RayActorError as error:
+                    idle.append(_Actor.remote(job))  # type: ignore[attr-defined]
+                    if attempt < ATTEMPTS:
+                        waiting.appendleft((shard, attempt + 1))
+                        continue
+                    why = " ".join(str(error).split())[:500]
+                    result = ShardResult(shard, None, f"its worker died {attempt} times: {why}", attempts=attempt)
+                on_result(result)
+                if result.fatal:
+                    return
+    finally:
+        for actor in [*idle, *(actor for actor, _, _ in busy.values())]:
+            ray.kill(actor)

@@ -1,0 +1,107 @@
+"""`soundflow replay`: make one sample again and explain it, also one that broke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.build_dir import BuildDir
+from pipeline.clip_index import ClipIndex
+from pipeline.produce import ATTEMPTS, Producer, Sample
+from pipeline.shards import ShardError, read_shard
+from schemas import constants as c
+from schemas.base import InputError
+from schemas.identity import parse_sample_id
+from schemas.outcome import Failed, Ok, Outcome
+from schemas.shard import BuildRecord
+from schemas.stream import StreamPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A sample made again."""
+
+    sample_id: str
+    state: str
+    """`same bytes as committed`, `differs from what is committed: …`, `not committed`, or what went wrong."""
+    ok: bool
+    files: tuple[str, ...]
+    trace: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"sample_id": self.sample_id, "state": self.state, "ok": self.ok, "files": self.files, "trace": self.trace}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [*self.trace, *(f"wrote {file}" for file in self.files), f"{self.sample_id}: {self.state}"]
+
+
+def replay(directory: Path, key: str, out: Path) -> Replay:
+    """Make sample `key` of the build in `directory` again, write its files below `out`, compare with what is committed.
+
+    Raises InputError when the build, the sample or the clip index is not there.
+    """
+    build = BuildDir(directory)
+    record = build.record()
+    mark, shard, index = parse_sample_id(key)
+    sizes = record.recipe.shard_sizes()
+    if mark != record.fingerprint[:12] or shard >= len(sizes) or index >= sizes[shard]:
+        raise InputError("is no sample of this build", file=directory, value=key, remedy="Ids are in manifest/ and quarantine/")
+    trace = [f"quarantined in stage {entry.stage}: {entry.error}" for entry in build.quarantine() if entry.sample_id == key]
+    producer = Producer(record.recipe, record.fingerprint, ClipIndex.open(Path(record.clips)))
+    outcome: Outcome[Sample] = Failed("never drawn", "planning")
+    for attempt in range(ATTEMPTS):
+        outcome = producer.draw(shard, index, attempt)
+        if isinstance(outcome, (Ok, Failed)):
+            break
+        trace.append(f"draw {attempt}: rejected, {outcome.reason} {outcome.metrics or ''}")
+    if isinstance(outcome, Failed):
+        trace += [*str(outcome.payload.get("traceback", "")).rstrip().splitlines()]
+        return Replay(key, f"breaks in stage {outcome.stage}: {outcome.error}", False, (), tuple(trace))
+    if not isinstance(outcome, Ok):
+        return Replay(key, "every draw is rejected", True, (), tuple(trace))
+    trace += explain(outcome.value.plan)
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for suffix, content in outcome.value.members.items():
+        path = out / f"{key}.{suffix}"
+        path.write_bytes(content)
+        files.append(str(path))
+    state, ok = _compare(build, record, shard, key, outcome.value)
+    return Replay(key, state, ok, tuple(files), tuple(trace))
+
+
+def _compare(build: BuildDir, record: BuildRecord, shard: int, key: str, sample: Sample) -> tuple[str, bool]:
+    manifest = build.committed(record.fingerprint).get(shard)
+    if manifest is None or key not in manifest.keys:
+        return "not committed", True
+    try:
+        stored = next((members for found, members in read_shard(build.data / manifest.tar) if found == key), {})
+    except (ShardError, OSError) as error:
+        return f"the committed shard is damaged: {error}", False
+    differs = [suffix for suffix in sample.members if stored.get(suffix) != sample.members[suffix]]
+    return (f"differs from what is committed: {', '.join(differs)}", False) if differs else ("same bytes as committed", True)
+
+
+def explain(plan: StreamPlan) -> list[str]:
+    """The plan of a stream as sentences, in order of time."""
+    lines = [
+        f"{plan.task.value} by planner {plan.planner!r}: {plan.title}; {plan.seconds:.1f} s, {plan.chunks} chunks, draw {plan.attempt}"
+    ]
+    lines += [f"  drawn: {draw.what} = {draw.value}" for draw in plan.draws]
+    for number, clip in sorted(enumerate(plan.clips), key=lambda item: item[1].offset):
+        begin, end = (place / c.SAMPLE_RATE for place in (clip.offset, clip.offset + clip.length))
+        lines.append(
+            f"  {begin:7.2f}-{end:7.2f} s {clip.role.value}: {clip.clip_id} ({clip.label}), {clip.gain_db:+.0f} dB, {clip.licence}"
+        )
+        for response in plan.responses:
+            if response.event == number:
+                late = f", due {response.due_chunk}" if response.chunk != response.due_chunk else ""
+                lines.append(
+                    f"  {response.chunk * c.CHUNK_SECONDS:7.2f} s chunk {response.chunk}{late}: {response.text!r} ({response.source})"
+                )
+    for noise in plan.noises:
+        lines.append(f"  {noise.track} noise: {noise.clip_id or noise.procedural} at {noise.snr_db:.1f} dB SNR, {noise.licence}")
+    return lines

@@ -1,0 +1,147 @@
+"""One shard is one idempotent task: make its samples, write the tar, commit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.build_dir import BuildDir
+from pipeline.clip_index import ClipIndex
+from pipeline.commit import commit, put, unfinished_file
+from pipeline.produce import Producer, Sample
+from pipeline.shards import ShardWriter
+from schemas import constants as c
+from schemas.identity import sample_id
+from schemas.outcome import Failed, Ok, Rejected
+from schemas.recipe import Recipe
+from schemas.shard import QuarantineEntry, RejectedSample, ShardManifest
+
+MOSTLY_BROKEN: Final = 0.5
+"""A shard of which a larger share broke is not committed: something else is wrong than a sample."""
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker needs to know; pickles."""
+
+    out: Path
+    clips: Path
+    recipe: Recipe
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """What became of a shard: its manifest, or why there is none."""
+
+    shard: int
+    manifest: ShardManifest | None = None
+    error: str = ""
+    traceback: str = ""
+    fatal: bool = False
+    """No other shard will fare better: the disk is full."""
+    attempts: int = 1
+
+
+class ShardBrokenError(RuntimeError):
+    """Too many samples of a shard broke."""
+
+
+class Worker:
+    """Makes shards of one job; loads index and tokenizer once."""
+
+    def __init__(self, job: Job):
+        self.job, self.build = job, BuildDir(job.out)
+        self.sizes = job.recipe.shard_sizes()
+        self.producer = Producer(job.recipe, job.fingerprint, ClipIndex.open(job.clips))
+
+    def run(self, shard: int, on_sample: Callable[[Sample], None] | None = None) -> ShardResult:
+        """Make and commit a shard; an error becomes a result, nothing half-written is left to count."""
+        try:
+            return ShardResult(shard, self._make(shard, on_sample))
+        except Exception as error:
+            fatal = isinstance(error, OSError) and error.errno in NO_SPACE
+            return ShardResult(shard, None, f"{type(error).__name__}: {error}", traceback.format_exc(), fatal)
+
+    def _make(self, shard: int, on_sample: Callable[[Sample], None] | None) -> ShardManifest:
+        wall, cpu = time.monotonic(), time.process_time()
+        keys: list[str] = []
+        rejected: list[RejectedSample] = []
+        quarantined: list[str] = []
+        redraws: Counter[str] = Counter()
+        tasks: Counter[str] = Counter()
+        chunks = responses = 0
+        with unfinished_file(self.build, f"shard-{shard:06d}") as (stream, path):
+            writer = ShardWriter(stream)
+            for index in range(self.sizes[shard]):
+                name = sample_id(self.job.fingerprint, shard, index)
+                produced = self.producer.produce(shard, index)
+                outcome = produced.outcome
+                if isinstance(outcome, Ok):
+                    plan = outcome.value.plan
+                    writer.add(name, outcome.value.members)
+                    keys.append(name)
+                    tasks[plan.task.value] += 1
+                    chunks += plan.chunks
+                    responses += len(plan.responses)
+                    redraws += produced.redraws
+                    if on_sample is not None:
+                        on_sample(outcome.value)
+                elif isinstance(outcome, Rejected):
+                    rejected.append(RejectedSample(sample_id=name, reason=outcome.reason, attempts=produced.attempts))
+                else:
+                    quarantined.append(name)
+                    self._quarantine(name, shard, index, outcome)
+            if len(quarantined) > MOSTLY_BROKEN * self.sizes[shard]:
+                first = f"{self.build.quarantined / quarantined[0]}.json"
+                raise ShardBrokenError(f"{len(quarantined)} of {self.sizes[shard]} samples broke; see {first}")
+            sha256 = writer.finish()
+        manifest = ShardManifest(
+            fingerprint=self.job.fingerprint,
+            shard=shard,
+            tar=f"shard-{shard:06d}-{sha256[:12]}.tar",
+            sha256=sha256,
+            bytes=writer.bytes,
+            keys=tuple(keys),
+            planned=self.sizes[shard],
+            chunks=chunks,
+            responses=responses,
+            seconds=chunks * c.CHUNK_SAMPLES / c.SAMPLE_RATE,
+            tasks=dict(sorted(tasks.items())),
+            redraws=dict(sorted(redraws.items())),
+            rejected=tuple(rejected),
+            quarantined=tuple(quarantined),
+            timings={
+                "wall_seconds": round(time.monotonic() - wall, 3),
+                "cpu_seconds": round(time.process_time() - cpu, 3),
+                "worker": f"{platform.node()}:{os.getpid()}",
+                "committed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            },
+        )
+        commit(self.build, path, manifest)
+        self.build.failure_path(shard).unlink(missing_ok=True)
+        return manifest
+
+    def _quarantine(self, name: str, shard: int, index: int, failed: Failed) -> None:
+        payload = dict(failed.payload)
+        entry = QuarantineEntry(
+            sample_id=name,
+            fingerprint=self.job.fingerprint,
+            shard=shard,
+            index=index,
+            attempt=int(payload.pop("attempt", 0)),
+            stage=failed.stage,
+            error=failed.error,
+            traceback=str(payload.pop("traceback", "")),
+            payload=payload,
+        )
+        put(self.build, self.build.quarantined / f"{name}.json", entry.canonical_json())
