@@ -24,6 +24,8 @@ from schemas.clip import Cleaning, TfjpConfig
 TFJP_VERSION: Final = "1"
 ALIGN: Final = c.HALF_CHUNK_SAMPLES // c.STFT_HOP
 """δ in columns."""
+TAPER: Final = -(-c.FADE_SAMPLES // c.STFT_HOP)
+"""Columns whose hops the taper touches."""
 STEADY_DB: Final = 12.0
 """A clip whose quiet frames are this near its loud ones is a hum, rain, an alarm: its noise IS the event."""
 DIGITAL_SILENCE: Final = 1e-12
@@ -104,14 +106,19 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
 
     trace: list[Step] = []
     clip = _trim_digital_silence(clip, trace)
-    limit = round(config.silence_limit_ms * c.SAMPLE_RATE / 1000 / c.STFT_HOP)
+    limit = round(config.silence_limit_ms * c.SAMPLE_RATE / 1000 / c.STFT_HOP) - 1  # r columns cover r + 1 hops
     passes, converged = 0, False
     for lap in range(config.max_passes):
+        recorded = None
         for _ in range(config.max_passes):
             passes += 1
-            clip, settled = _cut_and_denoise(clip, config, limit, passes, trace)
+            clip, cut, settled = _cut_and_denoise(clip, config, limit, passes, trace)
+            recorded = recorded or cut
             if settled:
                 break
+        else:  # K subtractions and still no quieter: it was no noise but the sound itself
+            clip = recorded or clip
+            trace.append(Step("denoise", passes, {"taken_back": True}))
         start, stop = _locate(clip, passes, trace)
         span = clip.take(slice(start, stop))
         keep = silence_cut(span.energy, limit)
@@ -123,38 +130,40 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
             clip = span.take(keep)
     output, kept = _render(spectrum, clip, start, stop, config.subtraction_floor)
     trace.append(Step("spec_smooth", passes, {"taper_ms": 1000 * c.FADE_SECONDS}))
-    cleaning = _summary(samples.size, output.size, trace, converged)
-    return TfjpResult(np.ldexp(spec_smooth(output), exponent), cleaning, tuple(trace), kept)
+    cleaning = _summary(samples.size, output.size, clip.noise is not None, trace, converged)
+    return TfjpResult(np.ldexp(output, exponent), cleaning, tuple(trace), kept)
 
 
 def _trim_digital_silence(clip: _Columns, trace: list[Step]) -> _Columns:
-    """Drop digital silence at both ends, so that appended zeros change nothing at all."""
+    """Drop digital silence at both ends (in front by whole δ): it says nothing of the clip, whoever appended it."""
     heard = np.flatnonzero(clip.energy > DIGITAL_SILENCE)
-    ends = slice(int(heard[0]), int(heard[-1]) + 2)  # one more: a hop is rendered from two columns
-    trimmed = clip.take(ends)
+    begin = max(0, int(heard[0]) - TAPER) // ALIGN * ALIGN
+    trimmed = clip.take(slice(begin, int(heard[-1]) + 2))  # one more: a hop is rendered from two columns
     trace.append(Step("trim", 0, {"cut_ms": 1000 * _seconds(clip.energy.size - trimmed.energy.size)}))
     return trimmed
 
 
-def _cut_and_denoise(clip: _Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]) -> tuple[_Columns, bool]:
-    """S1-2 of Algorithm 1: cut, profile, denoise; and whether the result is `stable`."""
+def _cut_and_denoise(
+    clip: _Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]
+) -> tuple[_Columns, _Columns, bool]:
+    """S1-2 of Algorithm 1: cut, profile, denoise. The result, what it was before denoising, and whether it is `stable`."""
     gate = silence_gate(clip.energy)
     keep = silence_cut(clip.energy, limit)
     trace.append(Step("silence_cut", number, {"cut_ms": _cut_ms(keep), "gate_db": gate, "columns": int(keep.sum())}))
-    if not keep.all():
-        clip = clip.take(keep)
-    profile = noise_profile(clip, config)
-    trace.append(Step("noise_profile", number, {"noise_db": _profile_db(profile)}))
-    p5, p95 = np.percentile(levels_db(clip.energy)[clip.energy > DIGITAL_SILENCE], (5.0, 95.0))
-    steady = bool(p5 > p95 - STEADY_DB)
-    skipped = steady or not config.denoise
-    trace.append(Step("denoise", number, {"skipped": skipped, "steady": steady, "p5_db": float(p5), "p95_db": float(p95)}))
+    cut = clip if keep.all() else clip.take(keep)
+    profile = noise_profile(cut, config)
+    noise_db = _profile_db(profile)
+    trace.append(Step("noise_profile", number, {"noise_db": noise_db}))
+    p5, p95 = np.percentile(levels_db(cut.energy)[cut.energy > DIGITAL_SILENCE], (5.0, 95.0))
+    steady, inaudible = bool(p5 > p95 - STEADY_DB), bool(noise_db < p95 - INAUDIBLE_DB)
+    skipped = steady or inaudible or not config.denoise
+    facts = {"skipped": skipped, "steady": steady, "inaudible": inaudible, "p5_db": float(p5), "p95_db": float(p95)}
+    trace.append(Step("denoise", number, facts))
     if skipped:
-        return clip, stable(clip, limit, quiet=True)
-    clip = denoise(clip, profile, config)
-    left = noise_profile(clip, config)
-    quiet = float(left.mean()) <= 0.5 * float(profile.mean()) or _profile_db(profile) < p95 - INAUDIBLE_DB
-    return clip, stable(clip, limit, quiet)
+        return cut, cut, stable(cut, limit, quiet=True)
+    clean = denoise(cut, profile, config)
+    quiet = float(noise_profile(clean, config).mean()) <= 0.5 * float(profile.mean())
+    return clean, cut, stable(clean, limit, quiet)
 
 
 def levels_db(energy: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -268,27 +277,29 @@ def core_locate(energy: NDArray[np.float32], entropy: NDArray[np.float32]) -> tu
 
 
 def boundary_norm(start: int, stop: int, active: NDArray[np.bool_]) -> tuple[int, int]:
-    """Snap a span of columns to multiples of δ, outward where an active column would be lost; at least one δ.
+    """Snap a span of columns to multiples of δ, outward where an active column would be cut or tapered; at least one δ.
 
     `stop` may lie past the end of the clip: the rest is padded with zeros.
     """
     first = ALIGN * round(start / ALIGN)
-    if first > start and active[start:first].any():
+    if first > 0 and active[start : first + TAPER].any():
         first -= ALIGN
     last = ALIGN * round(stop / ALIGN)
-    if last < stop and active[last:stop].any():
+    if active[max(0, last - TAPER) : stop].any():
         last += ALIGN
     return first, max(last, first + ALIGN)
 
 
-def spec_smooth(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rising and falling half Hann over ω = 20 ms at the ends, in place; the first and the last sample become 0.
+def spec_smooth(samples: NDArray[np.float32], content: int) -> NDArray[np.float32]:
+    """Rising and falling half Hann over ω = 20 ms, in place; the first and the last sample become 0.
 
-    Where subtraction made a peak pass full scale, the whole clip is scaled down to it.
+    `content`: where the padding of `boundary_norm` begins; the fall ends there. Where subtraction made a peak pass full
+    scale, the whole clip is scaled down to it.
     """
     ramp = (0.5 - 0.5 * np.cos(np.pi * np.arange(c.FADE_SAMPLES) / c.FADE_SAMPLES)).astype(np.float32)
     samples[: ramp.size] *= ramp
-    samples[-ramp.size :] *= ramp[::-1]
+    falling = samples[max(0, content - ramp.size) : content]
+    falling *= ramp[: falling.size][::-1]
     peak = max(samples.max(), -samples.min())
     if peak > 1.0:
         samples /= peak
@@ -306,7 +317,7 @@ def _render(
     output[: rendered.size] = rendered
     kept = np.full(stop - start, -1, dtype=np.intp)
     kept[: source.size - 1] = source[:-1]
-    return output, kept
+    return spec_smooth(output, rendered.size), kept
 
 
 def _profile_db(profile: NDArray[np.float32]) -> float:
@@ -322,7 +333,7 @@ def _cut_ms(keep: NDArray[np.bool_]) -> float:
     return 1000 * _seconds(int(keep.size - keep.sum()))
 
 
-def _summary(in_samples: int, out_samples: int, trace: list[Step], converged: bool) -> Cleaning:
+def _summary(in_samples: int, out_samples: int, denoised: bool, trace: list[Step], converged: bool) -> Cleaning:
     last = [step for step in trace if step.operator == "boundary_norm"][-1]
     cuts = [step for step in trace if "cut_ms" in step.facts]
     if not converged:
@@ -332,7 +343,7 @@ def _summary(in_samples: int, out_samples: int, trace: list[Step], converged: bo
         out_samples=out_samples,
         cut_ms=sum(float(step.facts["cut_ms"]) for step in cuts),
         noise_floor_db=next(float(step.facts["noise_db"]) for step in trace if step.operator == "noise_profile"),
-        denoised=any(step.operator == "denoise" and not step.facts["skipped"] for step in trace),
+        denoised=denoised,
         span=(float(last.facts["start_s"]), float(last.facts["end_s"])),
         passes=max(step.number for step in trace),
         converged=converged,
