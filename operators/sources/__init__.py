@@ -1,1 +1,1 @@
-"""Readers that turn somebody's files into clip rows."""
+"""Readers that turn somebody's folders and manifests into rows: `read_source` is the door, nothing here opens audio."""

@@ -1,0 +1,236 @@
+"""Read a manifest: CSV, JSON lines or parquet with one recording per row. Only `path` is required.
+
+A manifest that is wrong as a whole raises InputError; a row that is wrong becomes a rejection naming the row, and the
+other million go on. Rows are streamed: memory does not grow with their number. What a row leaves empty is inferred from
+its path as for a folder. Paths are relative to the manifest and must stay below its folder (or one of `roots`).
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from operators.sources.folder import READABLE, row_of, walk
+from operators.sources.rows import ID_LENGTH, Found, SourceRow, parse_role, printable, storable, tidy, valid_id
+from schemas.base import InputError
+from schemas.clip import ClipRejection, ClipRole
+
+COLUMNS: Final = (
+    "id", "path", "label", "caption", "role", "licence", "source", "transcript", "reply", "split", "attribution",
+)  # fmt: skip
+ALIASES: Final = {"license": "licence"}
+SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
+BATCH: Final = 4096
+LINE_LIMIT: Final = 1 << 20
+"""Longest line of a JSONL manifest in bytes."""
+
+Warn = Callable[[str], None]
+Values = Mapping[str, Any]
+
+
+def read_source(
+    source: Path, *, skip: Path | None = None, roots: Sequence[Path] = (), warn: Warn = lambda text: None
+) -> Iterator[Found]:
+    """Rows of one SRC: a manifest, a folder with a `manifest.csv|jsonl|parquet` at its top, any folder, or one recording.
+
+    `skip`: a directory not to enter; `roots`: further folders manifests may point into; `warn` is told of ignored columns.
+    Raises InputError when there is no such thing or the manifest is wrong as a whole.
+    """
+    if source.is_dir():
+        inside = [source / f"manifest{suffix}" for suffix in SUFFIXES if (source / f"manifest{suffix}").is_file()]
+        if len(inside) > 1:
+            names = " and ".join(path.name for path in inside)
+            raise InputError(f"holds {names}", file=source, remedy="Give the one that counts as SRC, or remove the other")
+        return read_manifest(inside[0], roots, warn) if inside else walk(source, skip)
+    if not source.exists():
+        raise InputError("no such file or folder", file=source, remedy="Check the path")
+    suffix = source.suffix.lower()
+    if suffix in SUFFIXES:
+        return read_manifest(source, roots, warn)
+    if suffix.removeprefix(".") in READABLE:
+        return iter([row_of(source.parent, (), source.name)])
+    wanted = f"a folder, a manifest ({', '.join(SUFFIXES)}) or a recording (wav, flac, ogg, mp3, …)"
+    raise InputError(f"is not {wanted}", file=source)
+
+
+def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda text: None) -> Iterator[Found]:
+    """Rows and rejections of one manifest, in its order. See the module's text for what raises and what rejects."""
+    base = Path(os.path.abspath(path)).parent  # noqa: PTH100 (lexical: links in the user's path stay as they are)
+    allowed = [str(base), *(os.path.abspath(root) for root in roots)]  # noqa: PTH100
+    reader = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}[path.suffix.lower()]
+    complete = 0
+    try:
+        for number, values in reader(path, warn):
+            if isinstance(values, str):
+                reason, _, detail = values.partition(": ")
+                yield ClipRejection(path=f"{path.name}: row {number}", reason=reason, detail=detail)
+                continue
+            complete += bool(values.get("path"))
+            yield _row(path, number, values, base, allowed)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+    if not complete:
+        raise InputError("no row has a path", file=path, field="path", remedy="Give each recording a row with its path")
+
+
+def _row(manifest: Path, number: int, values: Values, base: Path, allowed: Sequence[str]) -> Found:
+    """One row, or why it is none."""
+
+    def reject(reason: str, detail: str) -> ClipRejection:
+        return ClipRejection(path=printable(f"{manifest.name}: row {number}"), reason=reason, detail=printable(detail))
+
+    cells: dict[str, str] = {}
+    for name, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            return reject("bad_value", f"column {name}: {type(value).__name__} where text belongs")
+        text = str(value)
+        if not storable(text):
+            return reject("not_utf8", f"column {name}: {text!r} is not UTF-8; save the manifest as UTF-8")
+        cells[name] = text.strip() if name in ("id", "path") else tidy(text)
+    given = cells.get("path", "")
+    if not given:
+        return reject("missing_path", "column path is empty")
+    if "\0" in given:
+        return reject("bad_value", "column path: holds a NUL")
+    place = os.path.normpath(base / given)
+    if not any(place.startswith(root.rstrip(os.sep) + os.sep) for root in allowed):
+        remedy = "move the manifest to a folder above its recordings"
+        return reject("path_escapes", f"column path: {given!r} leaves the manifest's folder; {remedy}")
+    role = parse_role(cells["role"]) if cells.get("role") else None
+    if isinstance(role, str):
+        return reject("bad_role", f"column role: {role}")
+    if cells.get("id") and not valid_id(cells["id"]):
+        rule = f"an id has 1 to {ID_LENGTH} characters, no line breaks, and does not start with a slash"
+        return reject("bad_id", f"column id: {cells['id']!r}; {rule}")
+    return _filled(cells, role, base, place)
+
+
+def _filled(cells: Mapping[str, str], role: ClipRole | None, base: Path, place: str) -> SourceRow:
+    """The row, its empty cells inferred from its path."""
+    inside = place.startswith(str(base).rstrip(os.sep) + os.sep)
+    parts = Path(os.path.relpath(place, base)).parts if inside else Path(place).parts[-2:]
+    found = row_of(base, parts[:-1], parts[-1], cells.get("transcript") or None)
+    extra = {
+        name: text
+        for name in ("id", "label", "caption", "licence", "attribution", "source", "split")
+        if (text := cells.get(name))
+    }
+    if "label" in extra and "caption" not in cells and not found.transcript:
+        extra["caption"] = ""  # a file's name adds nothing to a label somebody chose
+    return found._replace(path=place, role=role or found.role, reply=cells.get("reply") or None, listed=True, **extra)
+
+
+def _columns(path: Path, names: Sequence[str], warn: Warn) -> dict[str, str]:
+    """Header name → our column; raises InputError when `path` is not among them or one comes twice."""
+    known: dict[str, str] = {}
+    for name in names:
+        ours = name.strip().lower()
+        ours = ALIASES.get(ours, ours)
+        if ours in known.values():
+            raise InputError("the column comes twice", file=path, field=ours, remedy="Keep one of them")
+        if ours in COLUMNS:
+            known[name] = ours
+        elif warning := _unknown(path, name):
+            warn(warning)
+    if "path" not in known.values():
+        close = [
+            name
+            for name in names
+            if name.strip().lower() in ("file", "filename", "file_name", "filepath", "wav", "audio", "audio_path")
+        ]
+        hint = (
+            f"Rename the column {close[0]!r} to 'path'" if close else f"It has: {', '.join(map(printable, names)) or 'nothing'}"
+        )
+        raise InputError("required column is missing", file=path, field="path", remedy=hint)
+    return known
+
+
+def _unknown(path: Path, name: str) -> str:
+    close = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{path}: column {printable(name)!r} is not known and ignored{hint}" if name else ""
+
+
+def _csv_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
+    """(row number from 1, cells or `reason: detail`)."""
+    with path.open("rb") as raw:
+        if raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise InputError("is not UTF-8 text (it looks like UTF-16)", file=path, remedy="Save it as CSV UTF-8")
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        lines = csv.reader(text)
+        try:
+            header = next(lines, [])
+            if not header:
+                raise InputError("is empty", file=path, remedy="The first line names the columns; only path is required")
+            columns = _columns(path, header, warn)
+            wanted = [(index, columns[name]) for index, name in enumerate(header) if name in columns]
+            for number, cells in enumerate(lines, start=1):
+                if len(cells) > len(header):
+                    yield number, f"bad_row: {len(cells)} cells under {len(header)} columns: quote cells that hold commas"
+                elif cells:
+                    yield number, {name: cells[index] for index, name in wanted if index < len(cells)}
+        except csv.Error as error:
+            remedy = "Is a quotation mark left open?"
+            raise InputError(f"is not CSV: {error}", file=path, field=f"line {lines.line_num}", remedy=remedy) from None
+
+
+def _jsonl_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
+    told: set[str] = set()
+    with path.open("rb") as lines:
+        for number, line in enumerate(_bounded(lines), start=1):
+            if line is None:
+                yield number, f"bad_row: longer than {LINE_LIMIT} bytes"
+            elif line.strip():
+                values = _json_row(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+                if not isinstance(values, str):
+                    cells: dict[str, Any] = {ALIASES.get(name, name): value for name, value in values.items()}
+                    for name in sorted(cells.keys() - set(COLUMNS) - told) if len(told) < 20 else ():
+                        told.add(name)
+                        warn(_unknown(path, name))
+                    values = {name: value for name, value in cells.items() if name in COLUMNS}
+                yield number, values
+
+
+def _bounded(lines: Any) -> Iterator[bytes | None]:
+    """Lines of a binary file, None for one that is too long to be a row."""
+    while line := lines.readline(LINE_LIMIT):
+        if line.endswith(b"\n") or len(line) < LINE_LIMIT:
+            yield line
+            continue
+        while (rest := lines.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
+            pass
+        yield None
+
+
+def _json_row(line: bytes) -> Values | str:
+    try:
+        values = json.loads(line.decode())
+    except UnicodeDecodeError:
+        return "not_utf8: save the manifest as UTF-8"
+    except (ValueError, RecursionError) as error:
+        return f"bad_row: not JSON: {error}"
+    return values if isinstance(values, dict) else "bad_row: not a JSON object"
+
+
+def _parquet_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        columns = _columns(path, file.schema_arrow.names, warn)
+        number = 0
+        for batch in file.iter_batches(batch_size=BATCH, columns=list(columns)):
+            rows: Iterable[Values] = batch.rename_columns([columns[name] for name in batch.schema.names]).to_pylist()
+            for values in rows:
+                number += 1
+                yield number, values
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(f"is not a readable parquet file: {error}", file=path) from None

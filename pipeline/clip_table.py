@@ -1,0 +1,283 @@
+"""The clip index on disk: `DIR/clips.parquet`, one row per clip in id order, its provenance in the file's own footer.
+
+Replacing that one file is the commit of an index: whoever can open it has a whole one. `ClipIndex` reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet
+from pydantic import ValidationError
+
+from operators.clip_cache import CleanConfig, ClipCache, Treatment, file_sha256, from_pcm
+from operators.clips import ClipBrief
+from schemas.base import InputError, Schema, canonical_json
+from schemas.clip import Clip, ClipRole, Sha256
+from schemas.outcome import Ok
+
+TABLE: Final = "clips.parquet"
+CACHE: Final = "cache"
+FOOTER_KEY: Final = b"soundflow.clips"
+REMEDY: Final = "Make one with: soundflow clips index SRC... -o {}"
+BATCH: Final = 4096
+DECODED_BYTES: Final = 64 << 20
+"""Decoded clips an open index keeps at hand."""
+
+_words = pa.dictionary(pa.int32(), pa.string())
+_CLEANING: Final = pa.struct(
+    [
+        pa.field("in_samples", pa.int64()),
+        pa.field("out_samples", pa.int64()),
+        pa.field("cut_ms", pa.float64()),
+        pa.field("noise_floor_db", pa.float64()),
+        pa.field("denoised", pa.bool_()),
+        pa.field("span", pa.list_(pa.float64())),
+        pa.field("passes", pa.int64()),
+        pa.field("converged", pa.bool_()),
+    ]
+)
+SCHEMA: Final = pa.schema(
+    [
+        *[pa.field(name, pa.string()) for name in ("id", "path", "content_sha256", "clean_sha256", "cache_key")],
+        *[pa.field(name, _words) for name in ("role", "label")],
+        *[pa.field(name, pa.string()) for name in ("caption", "transcript", "reply")],
+        *[pa.field(name, _words) for name in ("licence", "attribution", "source", "split")],
+        *[pa.field(name, pa.int64()) for name in ("samples", "active_end")],
+        *[pa.field(name, pa.float64()) for name in ("active_level_db", "peak", "clipped_ratio")],
+        pa.field("cleaning", _CLEANING),
+    ]
+)
+"""One column per field of schemas.clip.Clip."""
+
+
+class Footer(Schema):
+    """What an index says of itself."""
+
+    version: int = 1
+    content_hash: Sha256
+    clips: int
+    seconds: float
+    config: CleanConfig
+
+
+def write_table(path: Path, rows: Iterable[dict[str, Any]], config: CleanConfig) -> Footer:
+    """Write `rows` (Clip fields, already in id order) as a new index at `path`, replacing an older one in one step.
+
+    Streams: memory is bounded by one batch. Raises OSError (disk full …) and leaves the older index as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    digest, count, samples = hashlib.sha256(), 0, 0
+    try:
+        with temporary.open("wb") as file:
+            with parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+                for batch in _batched(rows):
+                    for row in batch:
+                        digest.update(shaping_bytes(row))
+                        samples += row["samples"]
+                    count += len(batch)
+                    writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
+                footer = Footer(content_hash=digest.hexdigest(), clips=count, seconds=samples / 16_000, config=config)
+                writer.add_key_value_metadata({FOOTER_KEY: footer.canonical_json()})
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return footer
+
+
+def shaping_bytes(row: dict[str, Any]) -> bytes:
+    """What of a row shapes a corpus: every field but where the file lies."""
+    return canonical_json({name: value for name, value in row.items() if name != "path"}) + b"\n"
+
+
+def _batched(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class _Ids(Sequence[str]):
+    """An Arrow string column as a sequence, without a Python object per row."""
+
+    def __init__(self, column: Any):
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.column[index].as_py()
+
+
+class ClipIndex:
+    """An index opened for reading: clips by id, their cleaned audio. Pickles as its path (and what it must find there).
+
+    Holds Arrow columns (about 0.5 kB a clip); Clip objects are made on demand, decoded audio is kept up to 64 MB.
+    """
+
+    def __init__(self, directory: Path, table: Any, footer: Footer):
+        self.directory, self.footer = directory, footer
+        self._table = table
+        self._ids = _Ids(table.column("id").chunk(0) if table.num_rows else [])
+        self._cache = ClipCache(directory / CACHE, footer.config)
+        self._decoded: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._decoded_bytes = 0
+        self._intact: set[str] = set()
+        self._roles: dict[ClipRole, list[str]] = {}
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open the index in `directory`; InputError when there is none, or it is another program's or version's."""
+        path = Path(directory) / TABLE
+        remedy = REMEDY.format(directory)
+        try:
+            table = parquet.read_table(path)
+            stored = (parquet.read_metadata(path).metadata or {}).get(FOOTER_KEY)
+        except FileNotFoundError:
+            raise InputError("is not a clip index", file=directory, remedy=remedy) from None
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"cannot be read as a clip index: {error}", file=path, remedy=remedy) from None
+        if stored is None or table.schema.names != SCHEMA.names:
+            raise InputError("is a table, but not a clip index of this version", file=path, remedy=remedy)
+        footer = Footer.from_json(stored, file=path)
+        return cls(Path(directory).absolute(), table.combine_chunks(), footer)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_reopen, (self.directory, self.content_hash))
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over every field but `path` of the rows in id order."""
+        return self.footer.content_hash
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def briefs(self) -> Sequence[ClipBrief]:
+        """All clips, sorted by id. Made anew by each call: keep what you need of it."""
+        names = ("id", "role", "transcript", "label", "caption", "source", "split", "samples")
+        roles = {role.value: role for role in ClipRole}
+        made = []
+        for batch in self._table.select(names).to_batches(max_chunksize=BATCH):
+            columns = [batch.column(name).to_pylist() for name in names]
+            for clip_id, role, transcript, label, caption, source, split, samples in zip(*columns, strict=True):
+                kind = "speech" if transcript else "sound"
+                made.append(ClipBrief(clip_id, roles[role], kind, label, caption, source, split, samples))
+        return made
+
+    def ids(self, role: ClipRole) -> Sequence[str]:
+        """Ids of one role, sorted; found once."""
+        if not self._roles:
+            self._roles = {known: [] for known in ClipRole}
+            for brief in self.briefs():
+                self._roles[brief.role].append(brief.id)
+        return self._roles[role]
+
+    def get(self, clip_id: str) -> Clip:
+        """The whole row; KeyError when there is none."""
+        place = bisect_left(self._ids, clip_id)
+        if place == len(self._ids) or self._ids[place] != clip_id:
+            raise KeyError(clip_id)
+        return self._clip(place)
+
+    def clips(self) -> Iterator[Clip]:
+        """All rows in id order, one at a time."""
+        return (self._clip(place) for place in range(len(self)))
+
+    def audio(self, clip: Clip) -> NDArray[np.float32]:
+        """Cleaned samples, float32 of PCM16, shape (clip.samples,), read-only.
+
+        The first read of a clip checks its hash. A lost or damaged cache entry is made again from the source file, which
+        must give the same samples; OSError naming the clip and the remedy when it cannot.
+        """
+        key = clip.cache_key
+        if key in self._decoded:
+            self._decoded.move_to_end(key)
+            return self._decoded[key]
+        data = self._cache.pcm(key)
+        whole = data is not None and len(data) == 2 * clip.samples
+        if not whole or (key not in self._intact and hashlib.sha256(data or b"").hexdigest() != clip.clean_sha256):
+            data = self._heal(clip)
+        self._intact.add(key)
+        samples = from_pcm(data or b"")
+        self._decoded[key] = samples
+        self._decoded_bytes += samples.nbytes
+        while self._decoded_bytes > DECODED_BYTES and len(self._decoded) > 1:
+            self._decoded_bytes -= self._decoded.popitem(last=False)[1].nbytes
+        return samples
+
+    def check(self, *, audio: bool = True) -> list[str]:
+        """What is wrong with the index, one sentence each; nothing is repaired.
+
+        The rows are hashed again; with `audio` every cache entry too (some 500 MB/s), else only their lengths.
+        """
+        problems, digest, seen = [], hashlib.sha256(), set()
+        for row in self._rows():
+            digest.update(shaping_bytes(row))
+            key = row["cache_key"]
+            if key in seen:
+                continue
+            seen.add(key)
+            entry = self._cache.entry(key)
+            if entry is None or entry.clip is None or entry.clip.clean_sha256 != row["clean_sha256"]:
+                problems.append(f"{row['id']}: cache entry {key[:12]} is missing or damaged")
+            elif audio and hashlib.sha256(self._cache.pcm(key) or b"").hexdigest() != row["clean_sha256"]:
+                problems.append(f"{row['id']}: cache entry {key[:12]} does not hold what was indexed")
+        if digest.hexdigest() != self.content_hash:
+            problems.append(f"{TABLE}: rows do not add up to the content hash in its footer")
+        return problems
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for batch in self._table.to_batches(max_chunksize=BATCH):
+            yield from batch.to_pylist()
+
+    def _clip(self, place: int) -> Clip:
+        row = self._table.slice(place, 1).to_pylist()[0]
+        try:
+            return Clip.model_validate(row)
+        except ValidationError as error:
+            raise OSError(f"{self.directory / TABLE}: row {place} is damaged: {error.errors()[0]['msg']}") from None
+
+    def _heal(self, clip: Clip) -> bytes:
+        """Make a cache entry again from the source file."""
+        remedy = f"run `soundflow clips index` on its sources again (-o {self.directory})"
+        treatment = Treatment.of(clip.role)
+        source = Path(clip.path)
+        trouble = f"clip {clip.id}: its cleaned audio is lost from {self.directory / CACHE} and "
+        if self.footer.config.key(clip.content_sha256, treatment) != clip.cache_key:
+            raise OSError(f"{trouble}another version of SoundFlow cleaned it; {remedy}")
+        try:
+            content = file_sha256(source)
+        except OSError as error:
+            raise OSError(f"{trouble}its source {source} cannot be read ({error.strerror or error}); {remedy}") from None
+        if content != clip.content_sha256:
+            raise OSError(f"{trouble}its source {source} has changed; {remedy}")
+        made = self._cache.clean(source, treatment, content)
+        data = self._cache.pcm(clip.cache_key)
+        if not isinstance(made, Ok) or data is None or hashlib.sha256(data).hexdigest() != clip.clean_sha256:
+            raise OSError(f"{trouble}cleaning {source} again gives something else; {remedy}")
+        return data
+
+
+def _reopen(directory: Path, content_hash: str) -> ClipIndex:
+    index = ClipIndex.open(directory)
+    if index.content_hash != content_hash:
+        raise OSError(f"{directory}: the clip index was made anew while it was in use; start again with the new one")
+    return index
