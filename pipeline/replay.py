@@ -87,21 +87,18 @@ def _compare(build: BuildDir, record: BuildRecord, shard: int, key: str, sample:
 
 def explain(plan: StreamPlan) -> list[str]:
     """The plan of a stream as sentences, in order of time."""
-    lines = [
-        f"{plan.task.value} by planner {plan.planner!r}: {plan.title}; {plan.seconds:.1f} s, {plan.chunks} chunks, draw {plan.attempt}"
-    ]
+    lines = [f"{plan.task.value} by planner {plan.planner!r}: {plan.title}"]
+    lines.append(f"  {plan.seconds:.1f} s, {plan.chunks} chunks, draw {plan.attempt}, scaled by {plan.scale:.3f}")
     lines += [f"  drawn: {draw.what} = {draw.value}" for draw in plan.draws]
     for number, clip in sorted(enumerate(plan.clips), key=lambda item: item[1].offset):
         begin, end = (place / c.SAMPLE_RATE for place in (clip.offset, clip.offset + clip.length))
-        lines.append(
-            f"  {begin:7.2f}-{end:7.2f} s {clip.role.value}: {clip.clip_id} ({clip.label}), {clip.gain_db:+.0f} dB, {clip.licence}"
-        )
+        what = f"{clip.clip_id} ({clip.label}), {clip.gain_db:+.0f} dB, {clip.licence}"
+        lines.append(f"  {begin:7.2f}-{end:7.2f} s {clip.role.value}: {what}")
         for response in plan.responses:
             if response.event == number:
                 late = f", due {response.due_chunk}" if response.chunk != response.due_chunk else ""
-                lines.append(
-                    f"  {response.chunk * c.CHUNK_SECONDS:7.2f} s chunk {response.chunk}{late}: {response.text!r} ({response.source})"
-                )
+                at = f"{response.chunk * c.CHUNK_SECONDS:7.2f} s chunk {response.chunk}{late}"
+                lines.append(f"  {at}: {response.text!r} ({response.source})")
     for noise in plan.noises:
         lines.append(f"  {noise.track} noise: {noise.clip_id or noise.procedural} at {noise.snr_db:.1f} dB SNR, {noise.licence}")
     return lines

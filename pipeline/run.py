@@ -91,7 +91,7 @@ def plan_build(recipe_path: Path) -> tuple[BuildRecord, ClipIndex]:
     record = BuildRecord(
         fingerprint=fingerprint(recipe, index.content_hash, prompt_hash(), OPERATOR_VERSIONS),
         recipe=recipe,
-        clips=str(index.root),
+        clips=str(index.directory),
         clip_index_hash=index.content_hash,
         prompt_hash=prompt_hash(),
         operator_versions=OPERATOR_VERSIONS,
