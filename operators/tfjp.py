@@ -109,16 +109,11 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
     limit = round(config.silence_limit_ms * c.SAMPLE_RATE / 1000 / c.STFT_HOP) - 1  # r columns cover r + 1 hops
     passes, converged = 0, False
     for lap in range(config.max_passes):
-        recorded = None
         for _ in range(config.max_passes):
             passes += 1
-            clip, cut, settled = _cut_and_denoise(clip, config, limit, passes, trace)
-            recorded = recorded or cut
-            if settled:
+            clip = _cut_and_denoise(clip, config, limit, passes, trace)
+            if stable(clip, limit):
                 break
-        else:  # K subtractions and still no quieter: it was no noise but the sound itself
-            clip = recorded or clip
-            trace.append(Step("denoise", passes, {"taken_back": True}))
         start, stop = _locate(clip, passes, trace)
         span = clip.take(slice(start, stop))
         keep = silence_cut(span.energy, limit)
@@ -143,27 +138,32 @@ def _trim_digital_silence(clip: _Columns, trace: list[Step]) -> _Columns:
     return trimmed
 
 
-def _cut_and_denoise(
-    clip: _Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]
-) -> tuple[_Columns, _Columns, bool]:
-    """S1-2 of Algorithm 1: cut, profile, denoise. The result, what it was before denoising, and whether it is `stable`."""
+def _cut_and_denoise(clip: _Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]) -> _Columns:
+    """S1-2 of Algorithm 1: cut, profile, denoise.
+
+    Denoising is skipped where it could only harm: `steady` (the quiet columns are hardly quieter than the loud ones),
+    `inaudible` (there is nothing to hear), `varying` (subtracting their own mean does not even halve the quietest columns:
+    they are no stationary noise but a decaying string, a passing car, or what an earlier pass left).
+    """
     gate = silence_gate(clip.energy)
     keep = silence_cut(clip.energy, limit)
     trace.append(Step("silence_cut", number, {"cut_ms": _cut_ms(keep), "gate_db": gate, "columns": int(keep.sum())}))
-    cut = clip if keep.all() else clip.take(keep)
-    profile = noise_profile(cut, config)
+    clip = clip.take(keep) if changed(keep) else clip
+    profile = noise_profile(clip, config)
     noise_db = _profile_db(profile)
     trace.append(Step("noise_profile", number, {"noise_db": noise_db}))
-    p5, p95 = np.percentile(levels_db(cut.energy)[cut.energy > DIGITAL_SILENCE], (5.0, 95.0))
-    steady, inaudible = bool(p5 > p95 - STEADY_DB), bool(noise_db < p95 - INAUDIBLE_DB)
-    skipped = steady or inaudible or not config.denoise
-    facts = {"skipped": skipped, "steady": steady, "inaudible": inaudible, "p5_db": float(p5), "p95_db": float(p95)}
-    trace.append(Step("denoise", number, facts))
-    if skipped:
-        return cut, cut, stable(cut, limit, quiet=True)
-    clean = denoise(cut, profile, config)
-    quiet = float(noise_profile(clean, config).mean()) <= 0.5 * float(profile.mean())
-    return clean, cut, stable(clean, limit, quiet)
+    p5, p95 = np.percentile(levels_db(clip.energy)[clip.energy > DIGITAL_SILENCE], (5.0, 95.0))
+    facts = {"p5_db": float(p5), "p95_db": float(p95), "steady": bool(p5 > p95 - STEADY_DB)}
+    facts["inaudible"] = bool(noise_db < p95 - INAUDIBLE_DB)
+    skipped = not config.denoise or facts["steady"] or facts["inaudible"]
+    if not skipped:
+        clean = denoise(clip, profile, config)
+        left = noise_profile(clean, config)
+        skipped = facts["varying"] = float(left.mean()) > 0.5 * float(profile.mean())
+        facts["left_db"] = _profile_db(left)
+        clip = clip if skipped else clean
+    trace.append(Step("denoise", number, {"skipped": bool(skipped), **facts}))
+    return clip
 
 
 def levels_db(energy: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -219,9 +219,12 @@ def denoise(clip: _Columns, profile: NDArray[np.float32], config: TfjpConfig) ->
     return _Columns(clip.magnitude, clip.source, noise, energy, bands)
 
 
-def stable(clip: _Columns, limit: int, quiet: bool) -> bool:
-    """No silent run is longer than `limit` under the gate of the denoised clip, and its noise is gone (`quiet`)."""
-    return quiet and not changed(silence_cut(clip.energy, limit))
+def stable(clip: _Columns, limit: int) -> bool:
+    """No silent run is longer than `limit` under the gate of the denoised clip.
+
+    Of the noise nothing is left to ask: `_cut_and_denoise` halved it, found it inaudible or left it alone.
+    """
+    return not changed(silence_cut(clip.energy, limit))
 
 
 def changed(keep: NDArray[np.bool_]) -> bool:
