@@ -1,0 +1,94 @@
+"""`soundflow tfjp`: clean one recording, write it, say what each operator did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from operators.ingress import read_audio
+from operators.mixing import to_pcm16
+from operators.tfjp import SilentClipError, TfjpResult, tfjp
+from schemas import constants as c
+from schemas.base import InputError
+from schemas.clip import IngressConfig, TfjpConfig
+from schemas.outcome import Ok, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class CleanedFile:
+    """A recording before and after."""
+
+    source: Path
+    out: Path
+    result: TfjpResult
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts scripts rely on; times in seconds unless the name says otherwise."""
+        cleaning = self.result.cleaning
+        return {
+            "in_seconds": cleaning.in_samples / c.SAMPLE_RATE,
+            "out_seconds": cleaning.out_samples / c.SAMPLE_RATE,
+            "cut_ms": cleaning.cut_ms,
+            "denoised": cleaning.denoised,
+            "span": list(cleaning.span),
+            "passes": cleaning.passes,
+            "converged": cleaning.converged,
+        }
+
+    def trace_json(self) -> list[dict[str, Any]]:
+        """Every step of every operator."""
+        return [{"operator": step.operator, "pass": step.number, **step.facts} for step in self.result.trace]
+
+    def describe(self) -> str:
+        """One sentence for people."""
+        facts = self.to_json()
+        denoised = "denoised" if facts["denoised"] else "not denoised"
+        converged = "" if facts["converged"] else ", did not converge"
+        noise = self.result.cleaning.noise_floor_db
+        return (
+            f"{self.source} -> {self.out}: {facts['in_seconds']:.2f} s -> {facts['out_seconds']:.2f} s,"
+            f" {facts['cut_ms']:.0f} ms of silence cut, {denoised} (noise {'not measurable' if noise is None else f'{noise:.1f} dBFS'}), kept {facts['span'][0]:.2f}-"
+            f"{facts['span'][1]:.2f} s, {facts['passes']} passes{converged}"
+        )
+
+    def trace_lines(self) -> list[str]:
+        """One line per step."""
+        return [f"  pass {step.number}: {step.operator:<14} {_told(step.facts)}" for step in self.result.trace]
+
+
+def _told(facts: Mapping[str, float | int | bool]) -> str:
+    return ", ".join(f"{name} {value:.4g}" if type(value) is float else f"{name} {value}" for name, value in facts.items())
+
+
+def clean_file(source: Path, out: Path, *, denoise: bool = True, plot: Path | None = None) -> CleanedFile:
+    """Clean the recording `source` with TFJP into `out` (16 kHz mono; the format follows the suffix).
+
+    Raises InputError naming the file and the reason when it cannot be read, cleaned or written.
+    """
+    outcome = read_audio(source, IngressConfig())
+    if isinstance(outcome, Rejected):
+        detail = ", ".join(f"{name} {value}" for name, value in outcome.metrics.items())
+        raise InputError(f"{outcome.reason}{': ' + detail if detail else ''}", file=source)
+    assert isinstance(outcome, Ok)
+    samples = outcome.value.samples
+    try:
+        result = tfjp(samples, TfjpConfig(denoise=denoise))
+    except SilentClipError as error:
+        raise InputError(f"silent: {error}", file=source) from None
+    kind = out.suffix.lstrip(".").upper()
+    if kind not in soundfile.available_formats():
+        known = ", ".join(sorted(name.lower() for name in soundfile.available_formats()))
+        raise InputError("has no suffix of an audio format", file=out, remedy=f"Use one of {known}")
+    try:
+        soundfile.write(out, to_pcm16(result.samples), c.SAMPLE_RATE, format=kind)
+        if plot is not None:
+            from operators.tfjp_plot import plot_tfjp
+
+            plot_tfjp(samples, result, plot)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"cannot be written: {error}", file=out) from None
+    return CleanedFile(source, out, result)
