@@ -7,6 +7,7 @@ periodic Hann, which sums to one: reconstruction is exact to float32 rounding.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -24,32 +25,38 @@ LOWEST_BIN: Final = 2
 """First bin at or above 60 Hz (bins are 40 Hz apart)."""
 BANDS: Final = 32
 TINY: Final = np.float32(1e-20)
+ONE: Final = np.float32(1.0)
 
 WINDOW: Final = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(SIZE) / SIZE)).astype(np.float32)
 
 
+def _weights() -> NDArray[np.float32]:
+    """(201,): squared magnitudes times these sum to a mean square over the bins >= 60 Hz.
+
+    A one-sided spectrum counts inner bins twice; the window's mean square is 1/2.
+    """
+    weights = np.full(BINS, 2.0 * 2.0 / SIZE**2)
+    weights[-1] /= 2.0
+    weights[:LOWEST_BIN] = 0.0
+    return weights.astype(np.float32)
+
+
 def _band_matrix() -> NDArray[np.float32]:
-    """(201, 33): column 0 sums the bins >= 60 Hz to mean-square units, the others gather them into 32 bands of equal
-    width. A one-sided spectrum counts inner bins twice; the window's mean square is 1/2."""
-    matrix = np.zeros((BINS, 1 + BANDS), dtype=np.float32)
-    weight = np.full(BINS, 2.0)
-    weight[-1] = 1.0
-    weight *= 2.0 / SIZE**2
+    """(201, 32): gathers the bins >= 60 Hz into bands of equal width."""
+    matrix = np.zeros((BINS, BANDS), dtype=np.float32)
     used = np.arange(LOWEST_BIN, BINS)
-    matrix[used, 0] = weight[used]
-    matrix[used, 1 + (used - LOWEST_BIN) * BANDS // used.size] = weight[used]
+    matrix[used, (used - LOWEST_BIN) * BANDS // used.size] = WEIGHTS[used]
     return matrix
 
 
+WEIGHTS: Final = _weights()
 BAND_MATRIX: Final = _band_matrix()
 
 
-def analyse(
-    samples: NDArray[np.float32],
-) -> tuple[NDArray[np.complex64], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """(n,) samples → m = ceil(n / 200) + 1 columns: spectrum (m, 201), its magnitude (m, 201), energy (m,), bands (m, 32).
+def analyse(samples: NDArray[np.float32]) -> tuple[NDArray[np.complex64], NDArray[np.float32], NDArray[np.float32]]:
+    """(n,) samples → m = ceil(n / 200) + 1 columns: spectrum (m, 201), its magnitude (m, 201) and its energy (m,).
 
-    The signal continues as zeros on both sides. Energy and bands as in `reduce_noise`.
+    The signal continues as zeros on both sides. Energy is the mean square over the bins >= 60 Hz.
     """
     count = -(-samples.size // HOP) + 1
     padded = np.zeros((count + 1) * HOP, dtype=np.float32)
@@ -57,54 +64,79 @@ def analyse(
     frames = np.lib.stride_tricks.as_strided(padded, (count, SIZE), (HOP * padded.itemsize, padded.itemsize), writeable=False)
     spectrum = np.empty((count, BINS), dtype=np.complex64)
     magnitude = np.empty((count, BINS), dtype=np.float32)
-    table = np.empty((count, 1 + BANDS), dtype=np.float32)
+    energy = np.empty(count, dtype=np.float32)
     for start in range(0, count, BLOCK):
         rows = slice(start, start + BLOCK)
         spectrum[rows] = scipy.fft.rfft(frames[rows] * WINDOW, axis=1, workers=1)
         block = np.abs(spectrum[rows], out=magnitude[rows])
-        np.matmul(block * block, BAND_MATRIX, out=table[rows])
-    return spectrum, magnitude, table[:, 0], table[:, 1:]
+        np.matmul(block * block, WEIGHTS, out=energy[rows])
+    return spectrum, magnitude, energy
 
 
-def reduce_noise(
-    magnitude: NDArray[np.float32], noise: NDArray[np.float32], floor: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Energy and bands of max(magnitude - noise, floor * magnitude).
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Some columns of one analysis: which, what is subtracted from their magnitudes, and the energy that leaves.
 
-    Returns the mean square per column (m,) over bins >= 60 Hz and its parts in 32 bands (m, 32).
+    Dropping columns copies no spectrum, and subtracting is one vector: max(|X| - noise, floor |X|).
     """
-    table = np.empty((magnitude.shape[0], 1 + BANDS), dtype=np.float32)
-    for start in range(0, magnitude.shape[0], BLOCK):
-        block = magnitude[start : start + BLOCK]
-        left = block - noise
-        np.maximum(left, block * np.float32(floor), out=left)
-        np.matmul(np.multiply(left, left, out=left), BAND_MATRIX, out=table[start : start + BLOCK])
-    return table[:, 0], table[:, 1:]
 
+    magnitude: NDArray[np.float32]
+    """(all, 201), as recorded."""
+    source: NDArray[np.intp]
+    """(m,) rows of `magnitude`, increasing."""
+    energy: NDArray[np.float32]
+    """(m,) mean square over the bins >= 60 Hz, after subtraction."""
+    noise: NDArray[np.float32] | None = None
+    """(201,), the sum of what all passes subtract."""
+    floor: np.float32 = np.float32(c.SUBTRACTION_FLOOR)  # noqa: RUF009 (a constant)
 
-def synthesise(
-    spectrum: NDArray[np.complex64],
-    source: NDArray[np.intp],
-    magnitude: NDArray[np.float32],
-    noise: NDArray[np.float32] | None,
-    floor: float,
-) -> NDArray[np.float32]:
-    """Columns `source` of `spectrum`, `noise` taken off → (200 (m - 1),) samples from the first to the last column's centre.
+    def take(self, keep: NDArray[np.bool_] | slice) -> Columns:
+        """Only the columns `keep` selects."""
+        return replace(self, source=self.source[keep], energy=self.energy[keep])
 
-    `magnitude` (m, 201) is that of the chosen columns. The inverse of `analyse` when every column is chosen.
-    """
-    count = source.size
-    out = np.zeros((count + 1, HOP), dtype=np.float32)
-    for start in range(0, count, BLOCK):
-        block = spectrum[source[start : start + BLOCK]]
-        if noise is not None:
-            gain = noise / np.maximum(magnitude[start : start + BLOCK], TINY)
-            np.maximum(np.subtract(np.float32(1.0), gain, out=gain), np.float32(floor), out=gain)
-            block.real *= gain
-            block.imag *= gain
-        frames = scipy.fft.irfft(block, n=SIZE, axis=1, workers=1, overwrite_x=True)
-        frames *= WINDOW
-        stop = start + frames.shape[0]
-        out[start:stop] += frames[:, :HOP]
-        out[start + 1 : stop + 1] += frames[:, HOP:]
-    return out[1:-1].reshape(-1)
+    def subtract(self, noise: NDArray[np.float32]) -> Columns:
+        """`noise` (201,) less, on top of what was subtracted before."""
+        total = noise if self.noise is None else self.noise + noise
+        quieter = replace(self, noise=total)
+        return replace(quieter, energy=quieter._gather(WEIGHTS))
+
+    def magnitudes(self, chosen: NDArray[np.intp] | slice) -> NDArray[np.float32]:
+        """Magnitudes of the `chosen` columns after subtraction."""
+        block = self.magnitude[self.source[chosen]]
+        if self.noise is None:
+            return block
+        least = block * self.floor
+        np.subtract(block, self.noise, out=block)
+        np.maximum(block, least, out=block)
+        return block
+
+    def bands(self) -> NDArray[np.float32]:
+        """(m, 32): energy in bands of equal width."""
+        return self._gather(BAND_MATRIX)
+
+    def _gather(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+        out = np.empty(self.source.shape + matrix.shape[1:], dtype=np.float32)
+        for start in range(0, self.source.size, BLOCK):
+            block = self.magnitudes(slice(start, start + BLOCK))
+            np.matmul(np.multiply(block, block, out=block), matrix, out=out[start : start + BLOCK])
+        return out
+
+    def synthesise(self, spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
+        """(200 (m - 1),) samples from the first to the last column's centre: the inverse of `analyse`."""
+        count = self.source.size
+        out = np.zeros((count + 1, HOP), dtype=np.float32)
+        for start in range(0, count, BLOCK):
+            rows = self.source[start : start + BLOCK]
+            block = spectrum[rows]
+            if self.noise is not None:
+                gain = np.maximum(self.magnitude[rows], TINY)
+                np.divide(self.noise, gain, out=gain)
+                np.maximum(np.subtract(ONE, gain, out=gain), self.floor, out=gain)
+                block.real *= gain
+                block.imag *= gain
+            frames = scipy.fft.irfft(block, n=SIZE, axis=1, workers=1, overwrite_x=True)
+            frames *= WINDOW
+            stop = start + rows.size
+            out[start:stop] += frames[:, :HOP]
+            out[start + 1 : stop + 1] += frames[:, HOP:]
+        return out[1:-1].reshape(-1)

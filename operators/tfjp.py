@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators import columns as stft
-from operators.activity import gate_db, smooth3, to_db
+from operators.activity import FLOOR_DBFS, gate_db, smooth3, to_db
+from operators.columns import Columns
 from schemas import constants as c
 from schemas.clip import Cleaning, TfjpConfig
 
@@ -32,6 +33,7 @@ DIGITAL_SILENCE: Final = 1e-12
 """Mean square below which a column is digital silence."""
 INAUDIBLE_DB: Final = 50.0
 """Noise this far below the clip's loud columns needs no further pass."""
+SILENT: Final = 10.0 ** (FLOOR_DBFS / 10.0)
 MINIMUM_NOISE_FRAMES: Final = 3
 ENTROPY_OFFSET: Final = 0.1
 QUIET_SCORE: Final = 1e-3
@@ -66,26 +68,6 @@ class TfjpResult:
     """Which hop (12.5 ms) of the input each hop of the output is; -1 is padding."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The clip as columns: original magnitudes, where they come from, what was subtracted, and what follows from it."""
-
-    magnitude: NDArray[np.float32]
-    """(m, 201), as recorded."""
-    source: NDArray[np.intp]
-    """(m,) column of the input."""
-    noise: NDArray[np.float32] | None
-    """(201,) sum of what all passes subtract."""
-    energy: NDArray[np.float32]
-    """(m,) mean square over bins >= 60 Hz after subtraction."""
-    bands: NDArray[np.float32]
-    """(m, 32) the same, in bands."""
-
-    def take(self, keep: NDArray[np.bool_] | slice) -> _Columns:
-        """Only the columns `keep` selects."""
-        return _Columns(self.magnitude[keep], self.source[keep], self.noise, self.energy[keep], self.bands[keep])
-
-
 def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> TfjpResult:  # noqa: B008 (frozen)
     """Clean one clip (paper, Algorithm 1).
 
@@ -99,10 +81,10 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
     if not peak < 1e30:
         raise ValueError("tfjp wants finite samples")
     exponent = int(np.ceil(np.log2(peak))) if peak > 1.0 else 0  # a power of two is exact, and energies cannot overflow
-    spectrum, magnitude, energy, bands = stft.analyse(np.ldexp(samples, -exponent) if exponent else samples)
-    clip = _Columns(magnitude, np.arange(energy.size), None, energy, bands)
-    if energy.max() <= DIGITAL_SILENCE or (levels := levels_db(energy)).max() < gate_db(levels[energy > DIGITAL_SILENCE]):
+    spectrum, magnitude, energy = stft.analyse(np.ldexp(samples, -exponent) if exponent else samples)
+    if energy.max() <= DIGITAL_SILENCE or smooth3(energy).max() < SILENT:
         raise SilentClipError("every column of the clip is silent")
+    clip = Columns(magnitude, np.arange(energy.size), energy, floor=np.float32(config.subtraction_floor))
 
     trace: list[Step] = []
     clip = _trim_digital_silence(clip, trace)
@@ -123,13 +105,13 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
             break
         if lap + 1 < config.max_passes:  # goto S1; at the cap the last aligned clip is returned
             clip = span.take(keep)
-    output, kept = _render(spectrum, clip, start, stop, config.subtraction_floor)
+    output, kept = _render(spectrum, clip, start, stop)
     trace.append(Step("spec_smooth", passes, {"taper_ms": 1000 * c.FADE_SECONDS}))
     cleaning = _summary(samples.size, output.size, clip.noise is not None, trace, converged)
     return TfjpResult(np.ldexp(output, exponent), cleaning, tuple(trace), kept)
 
 
-def _trim_digital_silence(clip: _Columns, trace: list[Step]) -> _Columns:
+def _trim_digital_silence(clip: Columns, trace: list[Step]) -> Columns:
     """Drop digital silence at both ends (in front by whole δ): it says nothing of the clip, whoever appended it."""
     heard = np.flatnonzero(clip.energy > DIGITAL_SILENCE)
     begin = max(0, int(heard[0]) - TAPER) // ALIGN * ALIGN
@@ -138,21 +120,21 @@ def _trim_digital_silence(clip: _Columns, trace: list[Step]) -> _Columns:
     return trimmed
 
 
-def _cut_and_denoise(clip: _Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]) -> _Columns:
+def _cut_and_denoise(clip: Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]) -> Columns:
     """S1-2 of Algorithm 1: cut, profile, denoise.
 
     Denoising is skipped where it could only harm: `steady` (the quiet columns are hardly quieter than the loud ones),
     `inaudible` (there is nothing to hear), `varying` (subtracting their own mean does not even halve the quietest columns:
     they are no stationary noise but a decaying string, a passing car, or what an earlier pass left).
     """
-    gate = silence_gate(clip.energy)
     keep = silence_cut(clip.energy, limit)
-    trace.append(Step("silence_cut", number, {"cut_ms": _cut_ms(keep), "gate_db": gate, "columns": int(keep.sum())}))
     clip = clip.take(keep) if changed(keep) else clip
+    levels, gate = silence_gate(clip.energy)
+    trace.append(Step("silence_cut", number, {"cut_ms": _cut_ms(keep), "gate_db": gate, "columns": levels.size}))
     profile = noise_profile(clip, config)
     noise_db = _profile_db(profile)
     trace.append(Step("noise_profile", number, {"noise_db": noise_db}))
-    p5, p95 = np.percentile(levels_db(clip.energy)[clip.energy > DIGITAL_SILENCE], (5.0, 95.0))
+    p5, p95 = np.percentile(levels[clip.energy > DIGITAL_SILENCE], (5.0, 95.0))
     facts = {"p5_db": float(p5), "p95_db": float(p95), "steady": bool(p5 > p95 - STEADY_DB)}
     facts["inaudible"] = bool(noise_db < p95 - INAUDIBLE_DB)
     skipped = not config.denoise or facts["steady"] or facts["inaudible"]
@@ -166,15 +148,13 @@ def _cut_and_denoise(clip: _Columns, config: TfjpConfig, limit: int, number: int
     return clip
 
 
-def levels_db(energy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """dB per column, smoothed over three columns."""
-    return to_db(smooth3(energy))
+def silence_gate(energy: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Energies (m,) → levels (m,) in dB, smoothed over three columns, and the level below which a column is silent.
 
-
-def silence_gate(energy: NDArray[np.float32]) -> float:
-    """The level (dB) below which a column is silent; the loudest column never is. Digital silence has no say."""
-    levels = levels_db(energy)
-    return min(gate_db(levels[energy > DIGITAL_SILENCE]), float(levels.max()))
+    Digital silence has no say in it, and the loudest column is never silent.
+    """
+    levels = to_db(smooth3(energy))
+    return levels, min(gate_db(levels[energy > DIGITAL_SILENCE]), float(levels.max()))
 
 
 def silence_cut(energy: NDArray[np.float32], limit: int) -> NDArray[np.bool_]:
@@ -185,7 +165,8 @@ def silence_cut(energy: NDArray[np.float32], limit: int) -> NDArray[np.bool_]:
     kept = np.arange(energy.size)
     while True:
         left = energy[kept]
-        silent = np.concatenate(([False], levels_db(left) < silence_gate(left), [False]))
+        levels, gate = silence_gate(left)
+        silent = np.concatenate(([False], levels < gate, [False]))
         edges = np.flatnonzero(silent[1:] != silent[:-1]).reshape(-1, 2)
         too_long = edges[edges[:, 1] - edges[:, 0] > limit]
         if not too_long.size:
@@ -199,27 +180,21 @@ def silence_cut(energy: NDArray[np.float32], limit: int) -> NDArray[np.bool_]:
     return keep
 
 
-def noise_profile(clip: _Columns, config: TfjpConfig) -> NDArray[np.float32]:
+def noise_profile(clip: Columns, config: TfjpConfig) -> NDArray[np.float32]:
     """Mean magnitude per bin (201,) of the lowest-energy columns that are not digital silence, at least three of them."""
     heard = np.flatnonzero(clip.energy > DIGITAL_SILENCE)
     count = min(heard.size, max(MINIMUM_NOISE_FRAMES, int(config.noise_frame_share * heard.size)))
     quietest = heard[np.argsort(clip.energy[heard], kind="stable")[:count]]
-    chosen = clip.magnitude[quietest]
-    if clip.noise is not None:
-        chosen = np.maximum(chosen - clip.noise, chosen * np.float32(config.subtraction_floor))
-    profile: NDArray[np.float32] = chosen.mean(axis=0)
+    profile: NDArray[np.float32] = clip.magnitudes(quietest).mean(axis=0)
     return profile
 
 
-def denoise(clip: _Columns, profile: NDArray[np.float32], config: TfjpConfig) -> _Columns:
+def denoise(clip: Columns, profile: NDArray[np.float32], config: TfjpConfig) -> Columns:
     """Spectral subtraction: max(m - γ n, β m_original)."""
-    added = np.float32(config.subtraction_gain) * profile
-    noise = added if clip.noise is None else clip.noise + added
-    energy, bands = stft.reduce_noise(clip.magnitude, noise, config.subtraction_floor)
-    return _Columns(clip.magnitude, clip.source, noise, energy, bands)
+    return clip.subtract(np.float32(config.subtraction_gain) * profile)
 
 
-def stable(clip: _Columns, limit: int) -> bool:
+def stable(clip: Columns, limit: int) -> bool:
     """No silent run is longer than `limit` under the gate of the denoised clip.
 
     Of the noise nothing is left to ask: `_cut_and_denoise` halved it, found it inaudible or left it alone.
@@ -232,18 +207,19 @@ def changed(keep: NDArray[np.bool_]) -> bool:
     return not keep.all()
 
 
-def _locate(clip: _Columns, number: int, trace: list[Step]) -> tuple[int, int]:
+def _locate(clip: Columns, number: int, trace: list[Step]) -> tuple[int, int]:
     """S3-4 of Algorithm 1: the core, on the δ grid, under its OWN gate.
 
     What is trimmed moves the gate of what remains, so both are repeated inside the span until it keeps its length; each
     repetition drops at least one δ.
     """
-    entropy = spectral_entropy(clip.bands)
+    entropy = spectral_entropy(clip.bands())
     start, stop = 0, clip.energy.size
     while True:
         energy = clip.energy[start:stop]
-        core = core_locate(energy, entropy[start:stop])
-        first, last = boundary_norm(*core, levels_db(energy) >= silence_gate(energy))
+        levels, gate = silence_gate(energy)
+        core = core_locate(levels, gate, entropy[start:stop])
+        first, last = boundary_norm(*core, levels >= gate)
         before, offset = stop - start, start
         start, stop = offset + first, offset + last
         if last - first >= before:
@@ -260,13 +236,12 @@ def spectral_entropy(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     return entropy / np.float32(np.log(stft.BANDS))
 
 
-def core_locate(energy: NDArray[np.float32], entropy: NDArray[np.float32]) -> tuple[int, int]:
+def core_locate(levels: NDArray[np.float32], gate: float, entropy: NDArray[np.float32]) -> tuple[int, int]:
     """The span [start, stop) of columns with the largest sum of scores (Kadane).
 
     Score: normalised log energy / (normalised spectral entropy + 0.1), 0 where silent, minus 0.1 of the mean active
     score. Starts and stops at an active column.
     """
-    levels, gate = levels_db(energy), silence_gate(energy)
     active = levels >= gate
     top = float(np.percentile(levels[active], 95.0))
     loudness = np.clip((levels - gate) / max(top - gate, 1.0), 0.0, 1.0) + QUIET_SCORE
@@ -310,22 +285,21 @@ def spec_smooth(samples: NDArray[np.float32], content: int) -> NDArray[np.float3
 
 
 def _render(
-    spectrum: NDArray[np.complex64], clip: _Columns, start: int, stop: int, floor: float
+    spectrum: NDArray[np.complex64], clip: Columns, start: int, stop: int
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """The one inverse STFT: hops [start, stop) of `clip`, zeros past its end, and which hop of the input each one is."""
-    present = slice(start, min(stop + 1, clip.source.size))
-    source = clip.source[present]
+    present = clip.take(slice(start, stop + 1))
     output = np.zeros((stop - start) * c.STFT_HOP, dtype=np.float32)
-    rendered = stft.synthesise(spectrum, source, clip.magnitude[present], clip.noise, floor)
+    rendered = present.synthesise(spectrum)
     output[: rendered.size] = rendered
     kept = np.full(stop - start, -1, dtype=np.intp)
-    kept[: source.size - 1] = source[:-1]
+    kept[: present.source.size - 1] = present.source[:-1]
     return spec_smooth(output, rendered.size), kept
 
 
 def _profile_db(profile: NDArray[np.float32]) -> float:
     """Mean square of a noise profile over bins >= 60 Hz, in dBFS."""
-    return float(to_db(np.asarray((profile * profile) @ stft.BAND_MATRIX[:, 0])))
+    return float(to_db(np.asarray((profile * profile) @ stft.WEIGHTS)))
 
 
 def _seconds(hops: int) -> float:
