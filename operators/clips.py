@@ -23,6 +23,7 @@ class ClipBrief(NamedTuple):
     source: str
     split: str
     samples: int
+    has_reply: bool = False
 
 
 class ClipPool(Protocol):

@@ -44,6 +44,8 @@ class Palette:
     speech: Candidates = field(default_factory=list)
     sounds: Candidates = field(default_factory=list)
     """Foreground sounds with a label."""
+    dialogue: Candidates = field(default_factory=list)
+    """Speech with a paired reply; voice chat prefers it."""
     hazards: Candidates = field(default_factory=list)
     """Foreground sounds that call for a response."""
     benign: Candidates = field(default_factory=list)
@@ -65,6 +67,8 @@ class Palette:
         if brief.kind == "speech":
             if brief.role is ClipRole.FOREGROUND:
                 self.speech.append(clip)
+                if brief.has_reply:
+                    self.dialogue.append(clip)
         elif brief.role is ClipRole.FOREGROUND and brief.label:
             self.sounds.append(clip)
             if verdict is Urgency.RESPOND:
@@ -83,7 +87,11 @@ class Palette:
             return {"labelled sounds": self.sounds}
         if task is Task.PROACTIVE_RESPOND:
             return {"sounds that call for a response": self.hazards, "benign sounds": self.benign}
-        return {"speech clips with a transcript": self.speech}
+        return {"speech clips with a transcript": self.spoken(task)}
+
+    def spoken(self, task: Task) -> Candidates:
+        """Speech for `task`: voice chat prefers turns with a paired reply."""
+        return self.dialogue if task is Task.VOICE_CHAT and self.dialogue else self.speech
 
 
 def available_tasks(palette: Palette, at_least: int = 1) -> set[Task]:
@@ -156,7 +164,7 @@ class _Planner:
     def _foreground(self, task: Task, turns: int, words: frozenset[str]) -> Candidates:
         chosen: Candidates = []
         length = 0
-        speakers = self._speaker() if task in (Task.VOICE_CHAT, Task.STREAMING_ASR) else []
+        speakers = self._speaker(task) if task in (Task.VOICE_CHAT, Task.STREAMING_ASR) else []
         for turn in range(turns):
             clip = self._foreground_clip(task, turn, speakers, words)
             if clip is None:
@@ -179,14 +187,15 @@ class _Planner:
         if turn and self.palette.sounds and self.rng.random() < self.scene.distractor_share:
             self.draws.append(Draw(what=f"event {turn} is a distractor", value=True))
             return self._pick(self.palette.sounds, words)
-        return self._pick(speakers, frozenset()) or self._pick(self.palette.speech, frozenset())
+        return self._pick(speakers, frozenset()) or self._pick(self.palette.spoken(task), frozenset())
 
-    def _speaker(self) -> Candidates:
+    def _speaker(self, task: Task) -> Candidates:
         """Speech of one source: a voice is drawn once per dialogue (paper, appendix on curation)."""
-        sources = sorted({clip.source for clip in self.palette.speech})
+        speech = self.palette.spoken(task)
+        sources = sorted({clip.source for clip in speech})
         source = sources[self._integer("voice source", len(sources))]
         self.draws.append(Draw(what="voice", value=source))
-        return [clip for clip in self.palette.speech if clip.source == source]
+        return [clip for clip in speech if clip.source == source]
 
     def _pick(self, clips: Sequence[Candidate], words: frozenset[str]) -> Candidate | None:
         """A clip not yet used in this stream, four times in five one that fits the place; None when all are used."""

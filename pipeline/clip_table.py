@@ -135,7 +135,7 @@ class ClipIndex:
     def __init__(self, directory: Path, table: Any, footer: Footer):
         self.directory, self.footer = directory, footer
         self._table = table
-        self._ids = _Ids(table.column("id").chunk(0) if table.num_rows else [])
+        self._ids = _Ids(table.column("id"))
         self._cache = ClipCache(directory / CACHE, footer.config)
         self._decoded: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._decoded_bytes = 0
@@ -156,7 +156,10 @@ class ClipIndex:
             raise InputError(f"cannot be read as a clip index: {error}", file=path, remedy=remedy) from None
         if stored is None or table.schema.names != SCHEMA.names:
             raise InputError("is a table, but not a clip index of this version", file=path, remedy=remedy)
-        footer = Footer.from_json(stored, file=path)
+        try:
+            footer = Footer.from_json(stored)
+        except InputError:
+            raise InputError("was made by another version", file=path, remedy=remedy) from None
         return cls(Path(directory).absolute(), table.combine_chunks(), footer)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -172,14 +175,14 @@ class ClipIndex:
 
     def briefs(self) -> Sequence[ClipBrief]:
         """All clips, sorted by id. Made anew by each call: keep what you need of it."""
-        names = ("id", "role", "transcript", "label", "caption", "source", "split", "samples")
+        names = ("id", "role", "transcript", "label", "caption", "source", "split", "samples", "reply")
         roles = {role.value: role for role in ClipRole}
         made = []
         for batch in self._table.select(names).to_batches(max_chunksize=BATCH):
             columns = [batch.column(name).to_pylist() for name in names]
-            for clip_id, role, transcript, label, caption, source, split, samples in zip(*columns, strict=True):
+            for clip_id, role, transcript, label, caption, source, split, samples, reply in zip(*columns, strict=True):
                 kind = "speech" if transcript else "sound"
-                made.append(ClipBrief(clip_id, roles[role], kind, label, caption, source, split, samples))
+                made.append(ClipBrief(clip_id, roles[role], kind, label, caption, source, split, samples, bool(reply)))
         return made
 
     def ids(self, role: ClipRole) -> Sequence[str]:

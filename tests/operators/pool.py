@@ -22,7 +22,8 @@ class MemoryPool:
     def add(
         self, clip_id: str, samples: np.ndarray, role: ClipRole = ClipRole.FOREGROUND, label: str = "", **more: object
     ) -> Clip:
-        samples = np.asarray(samples, dtype=np.float32)
+        samples = np.array(samples, dtype=np.float32)
+        samples.flags.writeable = False  # as the pool on disk: who writes into a clip is found out
         digest = hashlib.sha256(samples.tobytes()).hexdigest()
         clip = Clip.model_validate(
             {
@@ -47,7 +48,7 @@ class MemoryPool:
 
     def briefs(self) -> Sequence[ClipBrief]:
         return [
-            ClipBrief(clip.id, clip.role, clip.kind, clip.label, clip.caption, clip.source, clip.split, clip.samples)
+            ClipBrief(clip.id, clip.role, clip.kind, clip.label, clip.caption, clip.source, clip.split, clip.samples, bool(clip.reply))
             for _, clip in sorted(self._clips.items())
         ]
 
