@@ -7,6 +7,7 @@ periodic Hann, which sums to one: reconstruction is exact to float32 rounding.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,6 +26,8 @@ LOWEST_BIN: Final = 2
 """First bin at or above 60 Hz (bins are 40 Hz apart)."""
 BANDS: Final = 32
 TINY: Final = np.float32(1e-20)
+KEPT_SCRATCH: Final = 1 << 23
+"""Floats (32 MB, about 2 minutes of audio) a thread may keep between clips."""
 ONE: Final = np.float32(1.0)
 
 WINDOW: Final = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(SIZE) / SIZE)).astype(np.float32)
@@ -53,17 +56,38 @@ WEIGHTS: Final = _weights()
 BAND_MATRIX: Final = _band_matrix()
 
 
-def analyse(samples: NDArray[np.float32]) -> tuple[NDArray[np.complex64], NDArray[np.float32], NDArray[np.float32]]:
+class Scratch(threading.local):
+    """Working memory of one thread, kept from clip to clip: fresh pages from the system cost as much as the transforms."""
+
+    def __init__(self) -> None:
+        self._kept = np.empty(0, dtype=np.float32)
+
+    def take(self, *sizes: int) -> list[NDArray[np.float32]]:
+        """Uninitialised float32 arrays, valid until the next `take`; long clips get memory that is given back."""
+        total = sum(sizes)
+        memory = self._kept if total <= self._kept.size else np.empty(total, dtype=np.float32)
+        if memory.size <= KEPT_SCRATCH:
+            self._kept = memory
+        return np.split(memory[:total], np.cumsum(sizes)[:-1])
+
+
+def analyse(
+    samples: NDArray[np.float32], scratch: Scratch | None = None
+) -> tuple[NDArray[np.complex64], NDArray[np.float32], NDArray[np.float32]]:
     """(n,) samples → m = ceil(n / 200) + 1 columns: spectrum (m, 201), its magnitude (m, 201) and its energy (m,).
 
-    The signal continues as zeros on both sides. Energy is the mean square over the bins >= 60 Hz.
+    The signal continues as zeros on both sides. Energy is the mean square over the bins >= 60 Hz. With a `scratch` the
+    first two live in it.
     """
     count = -(-samples.size // HOP) + 1
-    padded = np.zeros((count + 1) * HOP, dtype=np.float32)
+    taken = (scratch or Scratch()).take(2 * count * BINS, count * BINS, (count + 1) * HOP)
+    spectrum = taken[0].view(np.complex64).reshape(count, BINS)
+    magnitude = taken[1].reshape(count, BINS)
+    padded = taken[2]
+    padded[:HOP] = 0.0
     padded[HOP : HOP + samples.size] = samples
+    padded[HOP + samples.size :] = 0.0
     frames = np.lib.stride_tricks.as_strided(padded, (count, SIZE), (HOP * padded.itemsize, padded.itemsize), writeable=False)
-    spectrum = np.empty((count, BINS), dtype=np.complex64)
-    magnitude = np.empty((count, BINS), dtype=np.float32)
     energy = np.empty(count, dtype=np.float32)
     for start in range(0, count, BLOCK):
         rows = slice(start, start + BLOCK)
@@ -121,11 +145,10 @@ class Columns:
             np.matmul(np.multiply(block, block, out=block), matrix, out=out[start : start + BLOCK])
         return out
 
-    def synthesise(self, spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
-        """(200 (m - 1),) samples from the first to the last column's centre: the inverse of `analyse`."""
-        count = self.source.size
-        out = np.zeros((count + 1, HOP), dtype=np.float32)
-        for start in range(0, count, BLOCK):
+    def synthesise(self, spectrum: NDArray[np.complex64], hops: int) -> NDArray[np.float32]:
+        """(200 hops,) samples from the first column's centre on, zeros after the last one's: the inverse of `analyse`."""
+        out = np.zeros((hops + 2, HOP), dtype=np.float32)
+        for start in range(0, self.source.size, BLOCK):
             rows = self.source[start : start + BLOCK]
             block = spectrum[rows]
             if self.noise is not None:
@@ -139,4 +162,5 @@ class Columns:
             stop = start + rows.size
             out[start:stop] += frames[:, :HOP]
             out[start + 1 : stop + 1] += frames[:, HOP:]
+        out[self.source.size :] = 0.0
         return out[1:-1].reshape(-1)

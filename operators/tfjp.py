@@ -42,6 +42,9 @@ SILENCE_PENALTY: Final = 0.1
 """Share of the mean active score taken from every column, so that long silences are not worth bridging."""
 
 
+_SCRATCH: Final = stft.Scratch()
+
+
 class SilentClipError(ValueError):
     """There is nothing in the clip to keep. Ingress rejects such files before they get here."""
 
@@ -81,7 +84,7 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
     if not peak < 1e30:
         raise ValueError("tfjp wants finite samples")
     exponent = int(np.ceil(np.log2(peak))) if peak > 1.0 else 0  # a power of two is exact, and energies cannot overflow
-    spectrum, magnitude, energy = stft.analyse(np.ldexp(samples, -exponent) if exponent else samples)
+    spectrum, magnitude, energy = stft.analyse(np.ldexp(samples, -exponent) if exponent else samples, _SCRATCH)
     if energy.max() <= DIGITAL_SILENCE or smooth3(energy).max() < SILENT:
         raise SilentClipError("every column of the clip is silent")
     clip = Columns(magnitude, np.arange(energy.size), energy, floor=np.float32(config.subtraction_floor))
@@ -289,12 +292,10 @@ def _render(
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """The one inverse STFT: hops [start, stop) of `clip`, zeros past its end, and which hop of the input each one is."""
     present = clip.take(slice(start, stop + 1))
-    output = np.zeros((stop - start) * c.STFT_HOP, dtype=np.float32)
-    rendered = present.synthesise(spectrum)
-    output[: rendered.size] = rendered
+    hops = present.source.size - 1
     kept = np.full(stop - start, -1, dtype=np.intp)
-    kept[: present.source.size - 1] = present.source[:-1]
-    return spec_smooth(output, rendered.size), kept
+    kept[:hops] = present.source[:-1]
+    return spec_smooth(present.synthesise(spectrum, stop - start), hops * c.STFT_HOP), kept
 
 
 def _profile_db(profile: NDArray[np.float32]) -> float:
