@@ -25,6 +25,15 @@ def to_db(power: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(10.0 * np.log10(np.maximum(power, 1e-20)), dtype=np.float32)
 
 
+def percentiles(values: NDArray[np.floating], *percents: float) -> list[float]:
+    """numpy's percentiles (linear interpolation) of a non-empty vector, without the overhead that dominates on short ones."""
+    ordered = np.sort(values)
+    places = [percent / 100.0 * (ordered.size - 1) for percent in percents]
+    below = [float(ordered[int(place)]) for place in places]
+    above = [float(ordered[min(int(place) + 1, ordered.size - 1)]) for place in places]
+    return [low + (place - int(place)) * (high - low) for place, low, high in zip(places, below, above, strict=True)]
+
+
 def gate_db(levels_db: NDArray[np.floating]) -> float:
     """The level (dB) below which a frame is silent; `levels_db` has one smoothed level per frame.
 
@@ -33,8 +42,8 @@ def gate_db(levels_db: NDArray[np.floating]) -> float:
     heard = levels_db[levels_db > DIGITAL_SILENCE_DB]
     if not heard.size:
         return FLOOR_DBFS
-    p10, p95 = np.percentile(heard, (10.0, 95.0))
-    return float(max(np.clip(p10 + 6.0, p95 - 45.0, p95 - 15.0), FLOOR_DBFS))
+    p10, p95 = percentiles(heard, 10.0, 95.0)
+    return max(min(max(p10 + 6.0, p95 - 45.0), p95 - 15.0), FLOOR_DBFS)
 
 
 def smooth3(power: NDArray[np.floating]) -> NDArray[np.floating]:

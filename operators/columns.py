@@ -28,7 +28,6 @@ BANDS: Final = 32
 TINY: Final = np.float32(1e-20)
 KEPT_SCRATCH: Final = 1 << 23
 """Floats (32 MB, about 2 minutes of audio) a thread may keep between clips."""
-ONE: Final = np.float32(1.0)
 
 WINDOW: Final = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(SIZE) / SIZE)).astype(np.float32)
 
@@ -152,11 +151,7 @@ class Columns:
             rows = self.source[start : start + BLOCK]
             block = spectrum[rows]
             if self.noise is not None:
-                gain = np.maximum(self.magnitude[rows], TINY)
-                np.divide(self.noise, gain, out=gain)
-                np.maximum(np.subtract(ONE, gain, out=gain), self.floor, out=gain)
-                block.real *= gain
-                block.imag *= gain
+                block *= self.magnitudes(slice(start, start + BLOCK)) / (self.magnitude[rows] + TINY)
             frames = scipy.fft.irfft(block, n=SIZE, axis=1, workers=1, overwrite_x=True)
             frames *= WINDOW
             stop = start + rows.size

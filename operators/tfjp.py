@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators import columns as stft
-from operators.activity import FLOOR_DBFS, gate_db, smooth3, to_db
+from operators.activity import FLOOR_DBFS, gate_db, percentiles, smooth3, to_db
 from operators.columns import Columns
 from schemas import constants as c
 from schemas.clip import Cleaning, TfjpConfig
@@ -137,9 +137,9 @@ def _cut_and_denoise(clip: Columns, config: TfjpConfig, limit: int, number: int,
     profile = noise_profile(clip, config)
     noise_db = _profile_db(profile)
     trace.append(Step("noise_profile", number, {"noise_db": noise_db}))
-    p5, p95 = np.percentile(levels[clip.energy > DIGITAL_SILENCE], (5.0, 95.0))
-    facts = {"p5_db": float(p5), "p95_db": float(p95), "steady": bool(p5 > p95 - STEADY_DB)}
-    facts["inaudible"] = bool(noise_db < p95 - INAUDIBLE_DB)
+    p5, p95 = percentiles(levels[clip.energy > DIGITAL_SILENCE], 5.0, 95.0)
+    facts = {"p5_db": p5, "p95_db": p95, "steady": p5 > p95 - STEADY_DB}
+    facts["inaudible"] = noise_db < p95 - INAUDIBLE_DB
     skipped = not config.denoise or facts["steady"] or facts["inaudible"]
     if not skipped:
         clean = denoise(clip, profile, config)
@@ -246,7 +246,7 @@ def core_locate(levels: NDArray[np.float32], gate: float, entropy: NDArray[np.fl
     score. Starts and stops at an active column.
     """
     active = levels >= gate
-    top = float(np.percentile(levels[active], 95.0))
+    top = percentiles(levels[active], 95.0)[0]
     loudness = np.clip((levels - gate) / max(top - gate, 1.0), 0.0, 1.0) + QUIET_SCORE
     score = np.where(active, loudness / (entropy + ENTROPY_OFFSET), 0.0).astype(np.float64)
     score -= SILENCE_PENALTY * score[active].mean()
