@@ -74,11 +74,11 @@ def compose(
     try:
         clips = [pool.get(event.clip_id) for event in scene.events]
         wrong = _contradiction(scene.events, clips)
-        if wrong:
-            return Failed(wrong, "mixing", {"sample_id": identity.sample_id})
-        return _compose(scene, clips, identity, pool, mixing, layout_id, rng)
+        if not wrong:
+            return _compose(scene, clips, identity, pool, mixing, layout_id, rng)
     except (KeyError, OSError, AudioMismatch) as error:
-        return Failed(f"{type(error).__name__}: {error}", "mixing", {"sample_id": identity.sample_id})
+        wrong = f"{type(error).__name__}: {error}"
+    return Failed(wrong, "mixing", {"attempt": identity.attempt, "scene": scene.model_dump(mode="json")})
 
 
 def _compose(
