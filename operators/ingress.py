@@ -1,14 +1,19 @@
 """Ingress: one function between somebody's file and everything else. Mono, 16 kHz, no DC, finite, or a typed rejection.
 
-Reasons: unreadable, not_a_file, empty, too_short, too_long, silent, not_finite.
+Reasons, stable: missing, not_a_file, symlink_loop, permission_denied, unreadable, truncated, empty, bad_rate, too_short, too_long,
+not_finite, silent. Formats are known by their content, never by the file's name. Streams that end anywhere by design (mp3, ogg) cannot
+be told from truncated ones: they become the shorter recording they are.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import soundfile
@@ -20,9 +25,26 @@ from schemas import constants as c
 from schemas.clip import IngressConfig
 from schemas.outcome import Ok, Outcome, Rejected
 
-INGRESS_VERSION: Final = "1"
+INGRESS_VERSION: Final = "2"
 FULL_SCALE: Final = 0.999
 """A sample at or above this counts as clipped."""
+RATES: Final = (1_000, 768_000)
+"""Hz; a rate outside is a broken header."""
+BLOCK: Final = 1 << 16
+"""Frames read at a time: many channels at a high rate never stand in memory whole."""
+LARGEST: Final = 1e30
+ENDLESS_FORMATS: Final = ("MPEG", "MP3", "OGG")
+"""Their lengths are guesses."""
+_ERRNO_REASONS: Final = {
+    errno.ENOENT: "missing",
+    errno.ENOTDIR: "missing",
+    errno.ELOOP: "symlink_loop",
+    errno.EACCES: "permission_denied",
+    errno.EPERM: "permission_denied",
+    errno.ENXIO: "not_a_file",
+}
+_UNKNOWN_SIZE: Final = 0x7FFF_0000
+"""RIFF sizes from here on are what programs write that do not know the length yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,49 +65,125 @@ class Ingested:
 def read_audio(path: Path, config: IngressConfig = IngressConfig()) -> Outcome[Ingested]:  # noqa: B008 (frozen)
     """Read any format soundfile knows; a file that cannot be used is Rejected with a reason, nothing is raised.
 
-    The header is asked first, so that a two-hour file costs nothing; pipes and devices are never opened.
+    The header is asked first, so that a two-hour file costs nothing; pipes, devices and folders are never read.
     """
     try:
-        status = path.stat()
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        return Rejected(_ERRNO_REASONS.get(error.errno or 0, "unreadable"), {"detail": error.strerror or str(error)})
+    except ValueError as error:  # a NUL in the name
+        return Rejected("unreadable", {"detail": str(error)})
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            return Rejected("not_a_file", {"detail": "neither a file nor a link to one"})
+            return Rejected("not_a_file", {"detail": "a folder, pipe or device"})
         if status.st_size == 0:
             return Rejected("empty", {"detail": "the file has no bytes"})
-        with soundfile.SoundFile(path) as file:
-            seconds = file.frames / file.samplerate
-            if seconds > config.max_seconds:
-                return Rejected("too_long", {"seconds": seconds, "limit": config.max_seconds})
-            samples = file.read(dtype="float32", always_2d=True)
-            return ingress(samples, file.samplerate, config)
-    except (OSError, RuntimeError, ValueError) as error:  # soundfile raises LibsndfileError, a RuntimeError
+        missing = _missing_bytes(os.read(descriptor, 12), status.st_size)
+        if missing > 0:
+            return Rejected("truncated", {"missing_bytes": missing})
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with soundfile.SoundFile(descriptor, closefd=False) as file:
+            return _from_file(file, config)
+    except (OSError, RuntimeError, ValueError, TypeError) as error:  # soundfile raises LibsndfileError, a RuntimeError
         return Rejected("unreadable", {"detail": " ".join(str(error).split())})
+    finally:
+        os.close(descriptor)
 
 
 def ingress(samples: NDArray[np.floating], rate: int, config: IngressConfig = IngressConfig()) -> Outcome[Ingested]:  # noqa: B008
     """Bring samples of shape (n,) or (n, channels) at `rate` Hz to mono float32 at 16 kHz, or reject them."""
-    frames = np.asarray(samples, dtype=np.float32)
+    frames = np.asarray(samples)
     frames = frames[:, None] if frames.ndim == 1 else frames
     if frames.size == 0:
+        return Rejected("empty", {"detail": "there are no samples"})
+    rejected = _check_length(frames.shape[0], rate, config)
+    return rejected or _condition(_mix([frames]), frames.shape[1], rate, config)
+
+
+def _from_file(file: soundfile.SoundFile, config: IngressConfig) -> Outcome[Ingested]:
+    announced, rate = file.frames, file.samplerate
+    rejected = _check_length(announced, rate, config)
+    if rejected:
+        return rejected
+    mixed = _mix(_blocks(file, announced))
+    got = mixed.mono.size
+    if got < announced and file.format not in ENDLESS_FORMATS:
+        return Rejected("truncated", {"announced_seconds": announced / rate, "seconds": got / rate})
+    return _check_length(got, rate, config) or _condition(mixed, file.channels, rate, config)
+
+
+def _blocks(file: soundfile.SoundFile, announced: int) -> Iterator[NDArray[np.float32]]:
+    while announced > 0:
+        block = file.read(min(BLOCK, announced), dtype="float32", always_2d=True)
+        if not block.size:
+            return
+        announced -= block.shape[0]
+        yield block
+
+
+@dataclass(frozen=True, slots=True)
+class _Mixed:
+    """A recording as one channel at its own rate, and what its channels were like."""
+
+    mono: NDArray[np.float32]
+    peak: float
+    clipped: int
+
+
+def _mix(blocks: Iterable[NDArray[np.floating]]) -> _Mixed:
+    """The mean of the channels. Where a sample is no number, `peak` is none either."""
+    mono, peak, clipped = [np.zeros(0, dtype=np.float32)], 0.0, 0
+    for block in blocks:
+        size = np.abs(block).max(axis=1)
+        peak = max(peak, float(size.max())) if np.isfinite(size).all() else np.inf
+        clipped += int(np.count_nonzero(size >= FULL_SCALE))
+        if not peak < LARGEST:
+            break
+        mono.append(block.mean(axis=1, dtype=np.float64).astype(np.float32))
+    return _Mixed(np.concatenate(mono), peak, clipped)
+
+
+def _condition(mixed: _Mixed, channels: int, rate: int, config: IngressConfig) -> Outcome[Ingested]:
+    """No DC, 16 kHz, |x| <= 1, and something to hear."""
+    if not mixed.peak < LARGEST:
+        return Rejected("not_finite", {"detail": "NaN, infinity or an absurd value among the samples"})
+    frames = mixed.mono.size
+    mono = mixed.mono - np.float32(mixed.mono.mean(dtype=np.float64))  # before resampling: its filter rings at the ends of a DC
+    mono /= max(1.0, float(np.abs(mono).max()))  # float files may exceed full scale, even by 1e29
+    if rate != c.SAMPLE_RATE:
+        mono = soxr.resample(mono, rate, c.SAMPLE_RATE, quality="HQ")
+    if mono.size < 2 * c.STFT_SIZE:
+        return Rejected("too_short", {"seconds": frames / rate, "limit": 2 * c.STFT_SIZE / c.SAMPLE_RATE})
+    exact = mono.astype(np.float64)
+    exact -= exact.mean()
+    samples = (exact / max(1.0, float(np.abs(exact).max()))).astype(np.float32)
+    loudest = float(to_db(hop_power(samples)).max())
+    if loudest < config.silence_dbfs:
+        metrics = {"loudest_dbfs": round(loudest, 1), "limit": config.silence_dbfs, "source_peak": mixed.peak}
+        if channels > 1 and mixed.peak > 10.0 ** (config.silence_dbfs / 20.0):
+            metrics["detail"] = "the channels may cancel each other"
+        return Rejected("silent", metrics)
+    return Ok(Ingested(samples, mixed.clipped / frames, mixed.peak, rate, channels, frames / rate))
+
+
+def _check_length(frames: int, rate: int, config: IngressConfig) -> Rejected | None:
+    if not RATES[0] <= rate <= RATES[1]:
+        return Rejected("bad_rate", {"rate": rate, "limits": list(RATES)})
+    if frames <= 0:
         return Rejected("empty", {"detail": "the file has no samples"})
-    if rate <= 0:
-        return Rejected("unreadable", {"detail": f"sample rate {rate}"})
-    seconds = frames.shape[0] / rate
+    seconds = frames / rate
     if seconds > config.max_seconds:
         return Rejected("too_long", {"seconds": seconds, "limit": config.max_seconds})
     if seconds < config.min_seconds:
         return Rejected("too_short", {"seconds": seconds, "limit": config.min_seconds})
-    if not np.isfinite(frames).all():
-        return Rejected("not_finite", {"detail": "NaN or infinity among the samples"})
-    peak = float(np.abs(frames).max())
-    clipped = float(np.mean(np.abs(frames).max(axis=1) >= FULL_SCALE))
-    mono = frames.mean(axis=1, dtype=np.float64)
-    mono /= max(1.0, float(np.abs(mono).max()))  # float files may exceed full scale, even by 1e30
-    resampled = mono if rate == c.SAMPLE_RATE else soxr.resample(mono, rate, c.SAMPLE_RATE, quality="HQ")
-    resampled = resampled - resampled.mean() if resampled.size else resampled
-    if resampled.size < 2 * c.STFT_SIZE:
-        return Rejected("too_short", {"seconds": seconds, "limit": 2 * c.STFT_SIZE / c.SAMPLE_RATE})
-    limited = (resampled / max(1.0, float(np.abs(resampled).max()))).astype(np.float32)
-    loudest = float(to_db(hop_power(limited)).max())
-    if loudest < config.silence_dbfs:
-        return Rejected("silent", {"loudest_dbfs": round(loudest, 1), "limit": config.silence_dbfs})
-    return Ok(Ingested(limited, clipped, peak, rate, frames.shape[1], seconds))
+    return None
+
+
+def _missing_bytes(head: bytes, size: int) -> int:
+    """Bytes a RIFF or AIFF file announces and does not have; libsndfile would read the rest without a word."""
+    order: Literal["little", "big"] | None = {b"RIFF": "little", b"RIFX": "big", b"FORM": "big"}.get(head[:4])  # type: ignore[assignment]
+    if order is None or len(head) < 8:
+        return 0
+    announced = int.from_bytes(head[4:8], order)
+    return 0 if announced >= _UNKNOWN_SIZE else announced + 8 - size - 1  # some writers forget to count the last pad byte
