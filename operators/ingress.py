@@ -1,8 +1,8 @@
 """Ingress: one function between somebody's file and everything else. Mono, 16 kHz, no DC, finite, or a typed rejection.
 
-Reasons, stable: missing, not_a_file, symlink_loop, permission_denied, unreadable, truncated, empty, bad_rate, too_short, too_long,
-not_finite, silent. Formats are known by their content, never by the file's name. Streams that end anywhere by design (mp3, ogg) cannot
-be told from truncated ones: they become the shorter recording they are.
+Reasons, stable: missing, not_a_file, symlink_loop, permission_denied, unreadable, truncated, damaged, empty, bad_rate,
+too_short, too_long, not_finite, silent. Formats are known by their content, never by the file's name. Streams that may end
+anywhere (mp3, ogg) cannot be told from truncated ones: they become the shorter recording they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import soundfile
@@ -98,7 +98,10 @@ def ingress(samples: NDArray[np.floating], rate: int, config: IngressConfig = In
     if frames.size == 0:
         return Rejected("empty", {"detail": "there are no samples"})
     rejected = _check_length(frames.shape[0], rate, config)
-    return rejected or _condition(_mix([frames]), frames.shape[1], rate, config)
+    if rejected:
+        return rejected
+    mixed = _mix([frames])
+    return mixed if isinstance(mixed, Rejected) else _condition(mixed, frames.shape[1], rate, config)
 
 
 def _from_file(file: soundfile.SoundFile, config: IngressConfig) -> Outcome[Ingested]:
@@ -106,7 +109,12 @@ def _from_file(file: soundfile.SoundFile, config: IngressConfig) -> Outcome[Inge
     rejected = _check_length(announced, rate, config)
     if rejected:
         return rejected
-    mixed = _mix(_blocks(file, announced))
+    try:
+        mixed = _mix(_blocks(file, announced))
+    except soundfile.LibsndfileError as error:  # the header was fine, the rest is not: cut off or corrupt
+        return Rejected("damaged", {"detail": error.error_string})
+    if isinstance(mixed, Rejected):
+        return mixed
     got = mixed.mono.size
     if got < announced and file.format not in ENDLESS_FORMATS:
         return Rejected("truncated", {"announced_seconds": announced / rate, "seconds": got / rate})
@@ -131,23 +139,21 @@ class _Mixed:
     clipped: int
 
 
-def _mix(blocks: Iterable[NDArray[np.floating]]) -> _Mixed:
-    """The mean of the channels. Where a sample is no number, `peak` is none either."""
-    mono, peak, clipped = [np.zeros(0, dtype=np.float32)], 0.0, 0
+def _mix(blocks: Iterable[NDArray[np.floating]]) -> _Mixed | Rejected:
+    """The mean of the channels."""
+    mono, peak, clipped = [], 0.0, 0
     for block in blocks:
         size = np.abs(block).max(axis=1)
-        peak = max(peak, float(size.max())) if np.isfinite(size).all() else np.inf
+        if not np.all(size < LARGEST):
+            return Rejected("not_finite", {"detail": "NaN, infinity or an absurd value among the samples"})
+        peak = max(peak, float(size.max()))
         clipped += int(np.count_nonzero(size >= FULL_SCALE))
-        if not peak < LARGEST:
-            break
         mono.append(block.mean(axis=1, dtype=np.float64).astype(np.float32))
-    return _Mixed(np.concatenate(mono), peak, clipped)
+    return _Mixed(np.concatenate(mono) if mono else np.zeros(0, dtype=np.float32), peak, clipped)
 
 
 def _condition(mixed: _Mixed, channels: int, rate: int, config: IngressConfig) -> Outcome[Ingested]:
     """No DC, 16 kHz, |x| <= 1, and something to hear."""
-    if not mixed.peak < LARGEST:
-        return Rejected("not_finite", {"detail": "NaN, infinity or an absurd value among the samples"})
     frames = mixed.mono.size
     mono = mixed.mono - np.float32(mixed.mono.mean(dtype=np.float64))  # before resampling: its filter rings at the ends of a DC
     mono /= max(1.0, float(np.abs(mono).max()))  # float files may exceed full scale, even by 1e29
@@ -160,7 +166,7 @@ def _condition(mixed: _Mixed, channels: int, rate: int, config: IngressConfig) -
     samples = (exact / max(1.0, float(np.abs(exact).max()))).astype(np.float32)
     loudest = float(to_db(hop_power(samples)).max())
     if loudest < config.silence_dbfs:
-        metrics = {"loudest_dbfs": round(loudest, 1), "limit": config.silence_dbfs, "source_peak": mixed.peak}
+        metrics: dict[str, Any] = {"loudest_dbfs": round(loudest, 1), "limit": config.silence_dbfs, "source_peak": mixed.peak}
         if channels > 1 and mixed.peak > 10.0 ** (config.silence_dbfs / 20.0):
             metrics["detail"] = "the channels may cancel each other"
         return Rejected("silent", metrics)
