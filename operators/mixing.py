@@ -6,6 +6,7 @@ foreground is laid out first, then background and ambient offsets are drawn over
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.activity import active_power, to_db
+from operators.activity import FLOOR_DBFS, active_power
 from operators.clips import ClipPool
 from operators.noise import SILENT_POWER, Track, draw_noise, mean_square, noise_track, significant
 from schemas import constants as c
@@ -24,8 +25,6 @@ from schemas.scene import Scene, SceneEvent
 from schemas.stream import PlannedClip, PlannedNoise, PlannedResponse, StreamPlan, due_chunk
 
 MIXING_VERSION: Final = "1"
-LEAST_SCALE: Final = 0.05
-"""A stream that must be scaled by less (-26 dB) to keep its peaks is buried under them and rejected."""
 SNR_TOLERANCE_DB: Final = 0.1
 
 Audio = NDArray[np.float32]
@@ -101,11 +100,13 @@ def _compose(
     )
     responses = _timeline(scene.events, planned)
     chunks = max(*(due_chunk(clip.offset + clip.length) for clip in planned), *(response.chunk for response in responses), 1)
-    audio_of = {clip.id: pool.audio(clip) for clip in clips}
+    audio_of = {clip.id: _intact(clip, pool.audio(clip)) for clip in clips}
     mixed = _main_track(planned, chunks * c.CHUNK_SAMPLES, lambda item: audio_of[str(item.clip_id)])
+    if not math.isfinite(_peak(mixed)):
+        raise AudioMismatch("a clip of the scene holds samples that are no numbers")
     power = significant(active_power(mixed))
     if power < SILENT_POWER:
-        return Rejected("silent_main", {"active_dbfs": float(to_db(np.asarray(power)))})
+        return Rejected("silent_main", {"active_dbfs": _db(power)})
 
     draws = list(scene.draws)
     taken = {clip.content_sha256 for clip in clips}
@@ -122,8 +123,9 @@ def _compose(
     peak = _peak(mixed)
     # A millionth below the limit, so that rounding to float32 cannot pass it.
     scale = 1.0 if peak <= mixing.peak_limit else mixing.peak_limit / peak * (1.0 - 1e-6)
-    if scale < LEAST_SCALE:
-        return Rejected("peaks_bury_stream", {"scale": scale})
+    heard_dbfs = _db(power * scale**2)
+    if heard_dbfs < FLOOR_DBFS:  # a click in a long noise, say: scaled to keep its peaks the stream would be silence
+        return Rejected("peaks_bury_stream", {"scale": scale, "active_dbfs": heard_dbfs})
     plan = StreamPlan(
         sample_id=identity.sample_id,
         fingerprint=identity.fingerprint,
@@ -299,6 +301,12 @@ def _timeline(events: Sequence[SceneEvent], planned: Sequence[PlannedClip]) -> t
         )
         free = chunk + 1
     return tuple(responses)
+
+
+def _intact(clip: Clip, samples: Audio) -> Audio:
+    if samples.shape != (clip.samples,):
+        raise AudioMismatch(f"clip {clip.id} has samples of shape {samples.shape}, its row says {clip.samples}")
+    return samples
 
 
 def _main_track(clips: Sequence[PlannedClip], samples: int, audio: Load) -> Audio:

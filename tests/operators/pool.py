@@ -20,7 +20,7 @@ class MemoryPool:
         self._audio: dict[str, np.ndarray] = {}
 
     def add(
-        self, clip_id: str, samples: np.ndarray, role: ClipRole = ClipRole.FOREGROUND, label: str = "", **more: object
+        self, clip_id: str, samples: np.ndarray, /, role: ClipRole = ClipRole.FOREGROUND, label: str = "", **more: object
     ) -> Clip:
         samples = np.array(samples, dtype=np.float32)
         samples.flags.writeable = False  # as the pool on disk: who writes into a clip is found out
@@ -48,7 +48,9 @@ class MemoryPool:
 
     def briefs(self) -> Sequence[ClipBrief]:
         return [
-            ClipBrief(clip.id, clip.role, clip.kind, clip.label, clip.caption, clip.source, clip.split, clip.samples, bool(clip.reply))
+            ClipBrief(
+                clip.id, clip.role, clip.kind, clip.label, clip.caption, clip.source, clip.split, clip.samples, bool(clip.reply)
+            )
             for _, clip in sorted(self._clips.items())
         ]
 
