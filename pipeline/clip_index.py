@@ -97,6 +97,8 @@ def index_clips(
     directory = _prepare(out, places)
     try:
         with Ledger(directory) as ledger:
+            for abandoned in directory.glob(".*.tmp"):  # of a killed run; the ledger's lock says that no other is at work
+                abandoned.unlink(missing_ok=True)
             run = _Run(ledger, ClipCache(directory / CACHE, CleanConfig(tfjp=tfjp, ingress=ingress)), on_progress)
             run.read(places, directory, roots)
             run.look()
@@ -110,6 +112,11 @@ def _prepare(out: Path, sources: Sequence[Path]) -> Path:
     directory = Path(os.path.abspath(out))  # noqa: PTH100
     if directory in sources:
         raise InputError("is also a source", file=out, remedy="Sources are never written to: choose another -o")
+    for number, source in enumerate(sources):
+        for other in sources[:number]:
+            both_folders = source.is_dir() and other.is_dir()
+            if source == other or (both_folders and (source.is_relative_to(other) or other.is_relative_to(source))):
+                raise InputError("overlaps another source", file=source, value=str(other), remedy="Name each recording once")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / CACHE).mkdir(exist_ok=True)

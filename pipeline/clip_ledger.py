@@ -51,7 +51,8 @@ class Ledger:
 
     def __exit__(self, *error: object) -> None:
         with contextlib.suppress(sqlite3.Error):
-            self._db.close()
+            self._db.execute("COMMIT")
+        self._db.close()
 
     def _open(self) -> sqlite3.Connection:
         for attempt in (1, 2):

@@ -74,10 +74,10 @@ def walk(root: Path, skip: Path | None = None) -> Iterator[Found]:
 def row_of(root: Path, folders: tuple[str, ...], name: str, transcript: str | None = None) -> SourceRow:
     """What is known of one recording from where it lies."""
     found = guess(folders, name.rpartition(".")[0] or name, root.name)
-    speaker = (folders[0],) if transcript and folders else ()
+    source = "/".join((root.name or "unknown", *_speaker(folders, name))) if transcript else root.name
     return SourceRow(
         id=safe_id("/".join((*folders, name))),
-        path=str(root.joinpath(*folders, name)),
+        path="/".join((str(root).rstrip("/"), *folders, name)),
         role=found.role,
         label="speech" if transcript else found.label,
         caption="" if transcript else found.caption,
@@ -85,10 +85,15 @@ def row_of(root: Path, folders: tuple[str, ...], name: str, transcript: str | No
         reply=None,
         licence="unknown",
         attribution="",
-        source=tidy("/".join((root.name or "unknown", *speaker))),
+        source=tidy(source) or "unknown",
         split=found.split,
         listed=False,
     )
+
+
+def _speaker(folders: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The folder a voice is told by: one that the file's name begins with (84/121123/84-121123-0001), else the nearest."""
+    return next(((folder,) for folder in folders if name.startswith(folder)), folders[-1:])
 
 
 def _file(root: Path, folders: tuple[str, ...], name: str, names: set[str], spoken: Mapping[str, str]) -> Iterator[Found]:

@@ -61,7 +61,7 @@ def read_source(
 def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda text: None) -> Iterator[Found]:
     """Rows and rejections of one manifest, in its order. See the module's text for what raises and what rejects."""
     base = Path(os.path.abspath(path)).parent  # noqa: PTH100 (lexical: links in the user's path stay as they are)
-    allowed = [str(base), *(os.path.abspath(root) for root in roots)]  # noqa: PTH100
+    allowed = tuple(os.path.abspath(place).rstrip("/") + "/" for place in (base, *roots))  # noqa: PTH100
     reader = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}[path.suffix.lower()]
     complete = 0
     try:
@@ -78,7 +78,7 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda te
         raise InputError("no row has a path", file=path, field="path", remedy="Give each recording a row with its path")
 
 
-def _row(manifest: Path, number: int, values: Values, base: Path, allowed: Sequence[str]) -> Found:
+def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple[str, ...]) -> Found:
     """One row, or why it is none."""
 
     def reject(reason: str, detail: str) -> ClipRejection:
@@ -86,7 +86,7 @@ def _row(manifest: Path, number: int, values: Values, base: Path, allowed: Seque
 
     cells: dict[str, str] = {}
     for name, value in values.items():
-        if value is None:
+        if value is None or value != value:  # pandas writes NaN where text is missing
             continue
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return reject("bad_value", f"column {name}: {type(value).__name__} where text belongs")
@@ -99,24 +99,26 @@ def _row(manifest: Path, number: int, values: Values, base: Path, allowed: Seque
         return reject("missing_path", "column path is empty")
     if "\0" in given:
         return reject("bad_value", "column path: holds a NUL")
-    place = os.path.normpath(base / given)
-    if not any(place.startswith(root.rstrip(os.sep) + os.sep) for root in allowed):
+    if "\n" in given or "\r" in given:
+        return reject("bad_row", "column path: holds a line break; is a quotation mark left open?")
+    place = os.path.normpath(given if given.startswith("/") else allowed[0] + given)  # lexical: links are the user's own
+    if not place.startswith(allowed):
         remedy = "move the manifest to a folder above its recordings"
         return reject("path_escapes", f"column path: {given!r} leaves the manifest's folder; {remedy}")
     role = parse_role(cells["role"]) if cells.get("role") else None
-    if isinstance(role, str):
+    if isinstance(role, str) and not isinstance(role, ClipRole):
         return reject("bad_role", f"column role: {role}")
     if cells.get("id") and not valid_id(cells["id"]):
         rule = f"an id has 1 to {ID_LENGTH} characters, no line breaks, and does not start with a slash"
         return reject("bad_id", f"column id: {cells['id']!r}; {rule}")
-    return _filled(cells, role, base, place)
+    inside = place.startswith(allowed[0])
+    return _filled(cells, role, base, place, place.removeprefix(allowed[0]) if inside else "/".join(place.split("/")[-2:]))
 
 
-def _filled(cells: Mapping[str, str], role: ClipRole | None, base: Path, place: str) -> SourceRow:
+def _filled(cells: Mapping[str, str], role: ClipRole | None, base: Path, place: str, below: str) -> SourceRow:
     """The row, its empty cells inferred from its path."""
-    inside = place.startswith(str(base).rstrip(os.sep) + os.sep)
-    parts = Path(os.path.relpath(place, base)).parts if inside else Path(place).parts[-2:]
-    found = row_of(base, parts[:-1], parts[-1], cells.get("transcript") or None)
+    *folders, name = below.split("/")
+    found = row_of(base, tuple(folders), name, cells.get("transcript") or None)
     extra = {
         name: text
         for name in ("id", "label", "caption", "licence", "attribution", "source", "split")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from schemas.clip import ClipRejection, ClipRole
@@ -62,11 +63,13 @@ class Guess(NamedTuple):
 
 def tidy(text: str) -> str:
     """One line, no surrounding or repeated white space, no control characters."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return " ".join((text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)).split())
 
 
 def storable(text: str) -> bool:
     """Whether `text` is valid Unicode (an undecodable file name or a lone surrogate is not)."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -81,6 +84,8 @@ def printable(text: str) -> str:
 
 def safe_id(text: str) -> str:
     """`text` as a clip id; when anything had to change, ten hex digits of its hash keep it unique."""
+    if text.isprintable() and len(text) <= ID_LENGTH and text[:1] not in " /\\":
+        return text
     safe = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", "_", text)
     safe = re.sub(r"^[\s/\\]", "_", safe)
     if safe == text and len(safe) <= ID_LENGTH:
@@ -109,24 +114,31 @@ def guess(folders: tuple[str, ...], stem: str, source: str) -> Guess:
     `folders`: names from below the source down to the file; `stem`: the file's name without suffix; `source`: the name of
     the source folder itself, which counts for the role (`clips index speech/ noise/`) and as the last choice of a label.
     """
-    informative = [name for name in folders if _informative(name)]
-    named = " ".join(label_words(stem)) if any(len(word) > 2 for word in label_words(stem)) else ""
-    label = informative[-1] if informative else named or (source if _informative(source) else "") or stem
+    role, label, split = _of_folders(folders, source)
+    words = label_words(stem)
+    caption = " ".join(words) if any(len(word) > 2 for word in words) else ""
+    return Guess(role, label or tidy(caption or (source if _informative(source) else "") or stem), caption, split)
+
+
+@lru_cache(maxsize=4096)
+def _of_folders(folders: tuple[str, ...], source: str) -> tuple[ClipRole, str, str]:
+    """Role, label (may be empty) and split: what all files of one folder share."""
+    label = next((name for name in reversed(folders) if _informative(name)), "")
     split = next((words[0] for name in reversed(folders) if (words := label_words(name)) and words[0] in _SPLITS), "train")
-    return Guess(_role((source, *folders)), tidy(label), named, split)
+    return _role((source, *folders)), tidy(label), split
 
 
 def _role(names: tuple[str, ...]) -> ClipRole:
     words = {word for name in names for word in label_words(name)}
     nearest = next((set(label_words(name)) for name in reversed(names) if _ROLE_NAMES.keys() & set(label_words(name))), set())
-    ambient = any(word.startswith("ambien") for word in words)
-    if "foreground" in nearest:
+    ambient = any(word == "amb" or word.startswith("ambien") for word in words)
+    if nearest & {"foreground", "fg"}:
         return ClipRole.FOREGROUND
     if words & {"noise", "noises"}:
         return ClipRole.NOISE_AMBIENT if ambient else ClipRole.NOISE_EVENT
     if ambient:
         return ClipRole.AMBIENT
-    return ClipRole.BACKGROUND if words & {"background", "backgrounds"} else ClipRole.FOREGROUND
+    return ClipRole.BACKGROUND if words & {"background", "backgrounds", "bg"} else ClipRole.FOREGROUND
 
 
 def _informative(name: str) -> bool:
