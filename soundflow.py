@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,7 +73,6 @@ def clips_index(
 ) -> None:
     """`soundflow clips index`."""
     from pipeline.clip_index import index_clips
-
     from pipeline.console import Console
     from schemas.clip import IngressConfig, TfjpConfig
 
@@ -128,7 +128,6 @@ def init(
 ) -> None:
     """`soundflow init`."""
     from pipeline.clip_index import ClipIndex
-
     from pipeline.recipe_init import write_recipe
 
     written = write_recipe(recipe, ClipIndex.open(clips), clips, streams=streams, shards=shards, seed=seed, force=force)
@@ -152,10 +151,9 @@ def build(
     as_json: Json = False,
 ) -> None:
     """`soundflow build`."""
+    from pipeline.console import Console
     from pipeline.run import Progress
     from pipeline.run import build as run_build
-
-    from pipeline.console import Console
 
     with Console("build", "shards") as console:
 
@@ -318,6 +316,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _interrupt(number: int, frame: object) -> None:
     raise Interrupted
+
+
+def _stop_when_asked() -> Callable[[], bool]:
+    """From now on the first signal is only noted, for work that must not be broken off anywhere; a second one raises."""
+    asked: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if asked:
+            raise Interrupted
+        asked.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    return lambda: bool(asked)
 
 
 if __name__ == "__main__":

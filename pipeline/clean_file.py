@@ -45,15 +45,17 @@ class CleanedFile:
 
     def describe(self) -> str:
         """One sentence for people."""
-        facts = self.to_json()
-        denoised = "denoised" if facts["denoised"] else "not denoised"
-        converged = "" if facts["converged"] else ", did not converge"
-        noise = self.result.cleaning.noise_floor_db
-        return (
-            f"{self.source} -> {self.out}: {facts['in_seconds']:.2f} s -> {facts['out_seconds']:.2f} s,"
-            f" {facts['cut_ms']:.0f} ms of silence cut, {denoised} (noise {'not measurable' if noise is None else f'{noise:.1f} dBFS'}), kept {facts['span'][0]:.2f}-"
-            f"{facts['span'][1]:.2f} s, {facts['passes']} passes{converged}"
-        )
+        cleaning = self.result.cleaning
+        before, after = cleaning.in_samples / c.SAMPLE_RATE, cleaning.out_samples / c.SAMPLE_RATE
+        noise = "noise not measurable" if cleaning.noise_floor_db is None else f"noise at {cleaning.noise_floor_db:.1f} dBFS"
+        told = [
+            f"{before:.2f} s -> {after:.2f} s",
+            f"{cleaning.cut_ms:.0f} ms of silence cut",
+            f"{noise}{' subtracted' if cleaning.denoised else ', not denoised'}",
+            f"kept {cleaning.span[0]:.2f}-{cleaning.span[1]:.2f} s",
+            f"{cleaning.passes} pass{'' if cleaning.passes == 1 else 'es'}{'' if cleaning.converged else ', did not converge'}",
+        ]
+        return f"{self.source} -> {self.out}: {', '.join(told)}"
 
     def trace_lines(self) -> list[str]:
         """One line per step."""

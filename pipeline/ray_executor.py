@@ -13,7 +13,7 @@ from typing import Any, Final
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from pipeline.executors import OnResult, OnSample
+from pipeline.executors import Watcher
 from pipeline.worker import Job, ShardResult, Worker
 from schemas.base import InputError
 
@@ -43,7 +43,7 @@ class RayExecutor:
     def __init__(self, workers: int | None = None, address: str | None = None):
         self.workers, self.address = workers, address
 
-    def run(self, job: Job, shards: Sequence[int], on_result: OnResult, on_sample: OnSample) -> None:
+    def run(self, job: Job, shards: Sequence[int], watcher: Watcher) -> None:
         """See `pipeline.executors.Executor.run`."""
         ours = not ray.is_initialized()
         if ours:
@@ -56,7 +56,7 @@ class RayExecutor:
                     field="--workers",
                     remedy="Ask for fewer workers or add nodes",
                 )
-            _run(job, shards, min(self.workers or cores, len(shards)), on_result)
+            _run(job, shards, min(self.workers or cores, len(shards)), watcher)
         finally:
             if ours:
                 ray.shutdown()
@@ -89,12 +89,13 @@ class RayExecutor:
                 signal.signal(number, handler)
 
 
-def _run(job: Job, shards: Sequence[int], workers: int, on_result: OnResult) -> None:
+def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> None:
     waiting = deque((shard, 1) for shard in shards)
     busy: dict[Any, tuple[Any, int, int]] = {}  # reference → (actor, shard, attempt)
     idle = [_Actor.remote(job) for _ in range(workers)]  # type: ignore[attr-defined]
     try:
         while waiting or busy:
+            watcher.pulse()
             while waiting and idle:
                 actor, (shard, attempt) = idle.pop(), waiting.popleft()
                 busy[actor.run.remote(shard)] = (actor, shard, attempt)
@@ -111,7 +112,7 @@ def _run(job: Job, shards: Sequence[int], workers: int, on_result: OnResult) -> 
                         continue
                     why = " ".join(str(error).split())[:500]
                     result = ShardResult(shard, None, f"its worker died {attempt} times: {why}", attempts=attempt)
-                on_result(result)
+                watcher.result(result)
                 if result.fatal:
                     return
     finally:

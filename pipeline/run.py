@@ -19,7 +19,7 @@ from pipeline.produce import OPERATOR_VERSIONS, Sample
 from pipeline.worker import Job, ShardResult
 from prompts import prompt_hash
 from schemas import constants as c
-from schemas.base import InputError
+from schemas.base import InputError, Interrupted
 from schemas.recipe import Recipe, fingerprint
 from schemas.shard import BuildRecord, BuildStatus, ShardFailure
 
@@ -58,9 +58,12 @@ def build(
     address: str | None = None,
     fresh: bool = False,
     on_event: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> BuildStatus:
     """Build the corpus of a recipe in `out`, or what is missing of it.
 
+    `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. (A signal
+    handler must not raise by itself: inside an encoder's callback the exception would be swallowed and half a file kept.)
     Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
     disk is full. Shards that failed are in the returned status, and tried again by the next call.
     """
@@ -73,9 +76,9 @@ def build(
     pending = [shard for shard in range(record.recipe.shards) if shard not in committed]
     if pending:
         made_by = _executor(executor, workers, address)
-        tracker = _Tracker(build_dir, record, on_event)
+        tracker = _Tracker(build_dir, record, on_event, should_stop)
         job = Job(out.resolve(), Path(record.clips), record.recipe, record.fingerprint)
-        made_by.run(job, pending, tracker.result, tracker.sample)
+        made_by.run(job, pending, tracker)
         if tracker.fatal:
             raise OSError(f"{tracker.fatal} ({len(build_dir.committed(record.fingerprint))} shards are committed)")
     return build_dir.status()
@@ -167,8 +170,14 @@ def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 class _Tracker:
     """Counts what comes in, writes failures down, tells the user."""
 
-    def __init__(self, build_dir: BuildDir, record: BuildRecord, on_event: Callable[[Progress], None] | None):
-        self.build_dir, self.record, self.on_event = build_dir, record, on_event
+    def __init__(
+        self,
+        build_dir: BuildDir,
+        record: BuildRecord,
+        on_event: Callable[[Progress], None] | None,
+        should_stop: Callable[[], bool],
+    ):
+        self.build_dir, self.record, self.on_event, self.should_stop = build_dir, record, on_event, should_stop
         self.total = record.recipe.shards
         self.manifests = build_dir.committed(record.fingerprint)
         self.failed = 0
@@ -200,7 +209,12 @@ class _Tracker:
             put(self.build_dir, self.build_dir.failure_path(result.shard), failure.canonical_json())
         self._tell()
 
+    def pulse(self) -> None:
+        if self.should_stop():
+            raise Interrupted
+
     def _tell(self) -> None:
+        self.pulse()
         if self.on_event is None:
             return
         done = self.manifests.values()

@@ -7,6 +7,8 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -37,3 +39,32 @@ def real_audio() -> dict[str, np.ndarray]:
     voice = Hibari()
     spoken = {name: np.asarray(voice(text, seed=1), dtype=np.float32) for name, text in SENTENCES.items()}
     return {name: soxr.resample(audio, SAMPLE_RATE, 16_000) for name, audio in spoken.items()}
+
+
+@pytest.fixture(scope="session")
+def sources(real_audio: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of recordings: speech with transcripts, labelled sounds, noise."""
+    from tests.corpus import write_sources
+
+    return write_sources(tmp_path_factory.mktemp("world") / "sources", real_audio, SENTENCES)
+
+
+@pytest.fixture(scope="session")
+def clips_dir(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clip index of `sources`. Shared: tests only read it."""
+    from pipeline.clip_index import index_clips
+
+    out = tmp_path_factory.mktemp("world") / "clips"
+    index_clips([sources], out, workers=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def built(clips_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished build (4 shards, 12 streams). Shared: tests that damage one copy it first. Its recipe lies beside it."""
+    from pipeline.run import build
+    from tests.corpus import write_recipe
+
+    root = tmp_path_factory.mktemp("built")
+    build(write_recipe(root / "recipe.yaml", clips_dir), root / "out", executor="inline")
+    return root / "out"
