@@ -83,14 +83,15 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
     peak = max(float(samples.max()), -float(samples.min()))
     if not peak < 1e30:
         raise ValueError("tfjp wants finite samples")
+    inner = _trim(samples)
+    trimmed_ms = 1000 * (samples.size - (inner.stop - inner.start)) / c.SAMPLE_RATE
+    trace = [Step("trim", 0, {"cut_ms": trimmed_ms})]
     exponent = int(np.ceil(np.log2(peak))) if peak > 1.0 else 0  # a power of two is exact, and energies cannot overflow
-    spectrum, magnitude, energy = stft.analyse(np.ldexp(samples, -exponent) if exponent else samples, _SCRATCH)
+    spectrum, magnitude, energy = stft.analyse(np.ldexp(samples[inner], -exponent) if exponent else samples[inner], _SCRATCH)
     if energy.max() <= DIGITAL_SILENCE or smooth3(energy).max() < SILENT:
         raise SilentClipError("every column of the clip is silent")
     clip = Columns(magnitude, np.arange(energy.size), energy, floor=np.float32(config.subtraction_floor))
 
-    trace: list[Step] = []
-    clip = _trim_digital_silence(clip, trace)
     limit = round(config.silence_limit_ms * c.SAMPLE_RATE / 1000 / c.STFT_HOP) - 1  # r columns cover r + 1 hops
     passes, converged = 0, False
     for lap in range(config.max_passes):
@@ -109,18 +110,17 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
         if lap + 1 < config.max_passes:  # goto S1; at the cap the last aligned clip is returned
             clip = span.take(keep)
     output, kept = _render(spectrum, clip, start, stop)
+    kept[kept >= 0] += inner.start // c.STFT_HOP
     trace.append(Step("spec_smooth", passes, {"taper_ms": 1000 * c.FADE_SECONDS}))
     cleaning = _summary(samples.size, output.size, clip.noise is not None, trace, converged)
     return TfjpResult(np.ldexp(output, exponent), cleaning, tuple(trace), kept)
 
 
-def _trim_digital_silence(clip: Columns, trace: list[Step]) -> Columns:
-    """Drop digital silence at both ends (in front by whole δ): it says nothing of the clip, whoever appended it."""
-    heard = np.flatnonzero(clip.energy > DIGITAL_SILENCE)
-    begin = max(0, int(heard[0]) - TAPER) // ALIGN * ALIGN
-    trimmed = clip.take(slice(begin, int(heard[-1]) + 2))  # one more: a hop is rendered from two columns
-    trace.append(Step("trim", 0, {"cut_ms": 1000 * _seconds(clip.energy.size - trimmed.energy.size)}))
-    return trimmed
+def _trim(samples: NDArray[np.float32]) -> slice:
+    """Without the zeros at both ends (in front by whole δ): they say nothing of the clip, whoever appended them."""
+    sounding = samples != 0.0
+    first, last = int(sounding.argmax()), samples.size - int(sounding[::-1].argmax())
+    return slice(max(0, first // c.STFT_HOP - TAPER) // ALIGN * ALIGN * c.STFT_HOP, last)
 
 
 def _cut_and_denoise(clip: Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]) -> Columns:
