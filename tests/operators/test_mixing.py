@@ -184,6 +184,9 @@ def test_a_whole_clip_is_not_faded_and_a_crop_only_at_its_cuts() -> None:
         np.testing.assert_allclose(alone[1][-320:], kept[-320:] * rise[::-1], atol=1e-7)
         seen.add(crop.start)
     assert len(seen) == 12, "crops begin anywhere"
+    pool.add("just longer", burst(8_001, 3), BG)
+    made = [composed(pool, [event("short"), event("just longer", BG)], seed=seed)[0] for seed in range(12)]
+    assert {plan.clips[1].start for plan in made} == {0, 1}
 
 
 def test_background_offsets_reach_every_place_and_snrs_are_uniform_and_independent() -> None:
@@ -246,8 +249,28 @@ def test_silent_noise_is_passed_over_and_the_plan_says_so() -> None:
         plan, _ = composed(pool, [event("talk")], MixingConfig(ambient_noise=False), seed)
         assert plan.noises[0].clip_id == "rain"
         assert all(draw.what == "event noise passed over, silent" for draw in plan.draws)
+        assert len({draw.value for draw in plan.draws}) == len(plan.draws), "each is tried once"
         passed |= {draw.value for draw in plan.draws}
     assert passed == {f"silence {number}" for number in range(5)}
+
+
+def test_eight_silent_noise_clips_are_enough() -> None:
+    pool = MemoryPool()
+    pool.add("talk", burst(10_000, 1))
+    for number in range(40):
+        pool.add(f"silence {number}", np.zeros(100 + number), ClipRole.NOISE_EVENT)
+    plan, _ = composed(pool, [event("talk")], MixingConfig(ambient_noise=False))
+    assert plan.noises[0].procedural is not None and len(plan.draws) == 8
+
+
+def test_one_recording_is_never_both_noise_tracks() -> None:
+    pool = MemoryPool()
+    pool.add("talk", burst(10_000, 1))
+    rain = burst(9_000, 2)
+    pool.add("rain", rain, ClipRole.NOISE_EVENT)
+    pool.add("rain again", rain, ClipRole.NOISE_AMBIENT)
+    plan, _ = composed(pool, [event("talk")], MixingConfig())
+    assert plan.noises[0].clip_id == "rain" and plan.noises[1].clip_id is None
 
 
 def test_noise_falls_back_from_recordings_to_unused_ambience_to_procedural() -> None:

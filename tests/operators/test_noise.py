@@ -10,8 +10,11 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.noise import procedural, tile
+from operators.noise import draw_noise, procedural, tile
 from schemas.base import InputError
+from schemas.clip import ClipRole
+from tests.operators.pool import MemoryPool
+from tests.operators.scenes import burst
 
 
 @given(st.integers(1, 2_000), st.integers(0, 1 << 30), st.integers(1, 9_000), st.integers(0, 99))
@@ -51,3 +54,18 @@ def test_procedural_noise_is_coloured_16_bit_and_the_same_for_ever() -> None:
     for name in ("pink:1", "procedural:green:1", "procedural:pink:", "procedural:pink:-1", "procedural:pink:²"):
         with pytest.raises(InputError):
             procedural(name)
+
+
+def test_noise_is_drawn_evenly_and_each_clip_tried_once() -> None:
+    pool = MemoryPool()
+    for number in range(4):
+        pool.add(f"rain {number}", burst(1_000, number), ClipRole.NOISE_EVENT)
+        pool.add(f"event {number}", burst(1_000, 50 + number), ClipRole.NOISE_EVENT)
+    heard = {pool.get(f"event {number}").content_sha256 for number in range(4)}
+    drawn = dict.fromkeys((f"rain {number}" for number in range(4)), 0)
+    for seed in range(400):
+        draws: list = []
+        noise, _ = draw_noise("event", 10.0, 1e-3, 2_000, pool, set(heard), draws, np.random.default_rng(seed))
+        drawn[str(noise.clip_id)] += 1
+        assert len({draw.value for draw in draws}) == len(draws) <= 4
+    assert min(drawn.values()) > 75
