@@ -30,8 +30,8 @@ from schemas.outcome import Failed, Ok, Outcome, Rejected
 CACHE_VERSION: Final = "1"
 PCM_SCALE: Final = 32_768.0
 HASH_BLOCK: Final = 1 << 20
-TRANSIENT: Final = frozenset({"unreadable"})
-"""Reasons that may be the machine's fault and are tried again by the next run."""
+TRANSIENT: Final = frozenset({"missing", "not_a_file", "symlink_loop", "permission_denied", "unreadable"})
+"""Reasons that may be the machine's fault, not the content's, and are tried again by the next run."""
 
 
 class Treatment(StrEnum):
@@ -133,8 +133,8 @@ class ClipCache:
         try:
             if file_sha256(path) != content:
                 return Rejected("changed_while_read", {"detail": "index again when nothing writes to it"})
-        except OSError as error:
-            return Rejected("unreadable", {"detail": error.strerror or str(error)})
+        except OSError:
+            return unavailable(path)
         if isinstance(found, Rejected):
             return self._store(CacheEntry(content_sha256=content, cache_key=key, reason=found.reason, detail=detail_of(found)))
         samples, cleaning = found.value.samples, None
@@ -169,6 +169,12 @@ class ClipCache:
 
     def _path(self, key: str, suffix: str) -> Path:
         return self.directory / key[:2] / f"{key}.{suffix}"
+
+
+def unavailable(path: Path) -> Rejected:
+    """Why a file that could not be looked at cannot be had, in the words of ingress."""
+    found = read_audio(path)
+    return found if isinstance(found, Rejected) else Rejected("unreadable", {"detail": "it comes and goes"})
 
 
 def detail_of(rejected: Rejected) -> str:

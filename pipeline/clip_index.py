@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from operators.clip_cache import CacheEntry, CleanConfig, ClipCache, Treatment, detail_of, write_atomic
+from operators.clip_cache import CacheEntry, CleanConfig, ClipCache, Treatment, detail_of, unavailable, write_atomic
 from operators.ingress import INGRESS_VERSION
 from operators.sources.manifest import read_source
 from operators.sources.rows import printable
@@ -32,7 +32,7 @@ from pipeline.clip_workers import Cleaned, Seen, Work, clean_all
 from schemas import constants as c
 from schemas.base import InputError, Schema, canonical_json
 from schemas.clip import ClipRejection, IngressConfig, TfjpConfig
-from schemas.outcome import Failed, Ok, Rejected
+from schemas.outcome import Failed, Ok
 
 __all__ = ["ClipIndex", "IndexSummary", "index_clips"]
 
@@ -114,7 +114,7 @@ def _prepare(out: Path, sources: Sequence[Path]) -> Path:
         raise InputError("is also a source", file=out, remedy="Sources are never written to: choose another -o")
     for number, source in enumerate(sources):
         for other in sources[:number]:
-            both_folders = source.is_dir() and other.is_dir()
+            both_folders = os.path.isdir(source) and os.path.isdir(other)  # noqa: PTH112
             if source == other or (both_folders and (source.is_relative_to(other) or other.is_relative_to(source))):
                 raise InputError("overlaps another source", file=source, value=str(other), remedy="Name each recording once")
     try:
@@ -168,11 +168,10 @@ class _Run:
     def _look_at(self, work: Work) -> None:
         try:
             status = os.stat(work.path)  # noqa: PTH116 (a million times)
-        except OSError as error:
-            self._settle(Cleaned(work, None, _unavailable(error), False))
-            return
-        if not stat.S_ISREG(status.st_mode):
-            self._settle(Cleaned(work, None, Rejected("not_a_file", {"detail": "a folder, pipe or device"}), False))
+        except OSError:
+            status = None
+        if status is None or not stat.S_ISREG(status.st_mode):
+            self._settle(Cleaned(work, None, unavailable(Path(work.path)), False))
             return
         content = self.ledger.known(work.path, Seen.of(status))
         if content is None:
@@ -289,12 +288,6 @@ def _facts(entry: str) -> dict[str, Any]:
     parsed = CacheEntry.from_json(entry)
     assert parsed.clip is not None
     return {"content_sha256": parsed.content_sha256, "cache_key": parsed.cache_key} | parsed.clip.model_dump(mode="json")
-
-
-def _unavailable(error: OSError) -> Rejected:
-    """Why a file that was named cannot be had."""
-    reason = {errno.ENOENT: "missing", errno.ENOTDIR: "missing", errno.ELOOP: "symlink_loop"}.get(error.errno or 0, "unreadable")
-    return Rejected(reason, {"detail": error.strerror or str(error)})
 
 
 def _explained(summary: IndexSummary, footer: Footer) -> bytes:

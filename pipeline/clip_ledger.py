@@ -8,6 +8,7 @@ SQLite's own lock keeps two runs out of one directory.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -197,6 +198,6 @@ def source_names(sources: Sequence[Path]) -> list[str]:
     """A name for each source, all different: its folder's, or its file's without suffix."""
     names: list[str] = []
     for source in sources:
-        name = (source.name if source.is_dir() else source.stem) or "source"
+        name = (source.name if os.path.isdir(source) else source.stem) or "source"  # noqa: PTH112 (raises nothing)
         names.append(name if name not in names else f"{name}-{len(names) + 1}")
     return names

@@ -18,8 +18,8 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from operators.clip_cache import CacheEntry, ClipCache, Treatment, file_sha256
-from schemas.outcome import Failed, Ok, Outcome, Rejected
+from operators.clip_cache import CacheEntry, ClipCache, Treatment, file_sha256, unavailable
+from schemas.outcome import Failed, Ok, Outcome
 
 FEW: Final = 12
 """So many files are cleaned faster than a pool starts."""
@@ -79,8 +79,8 @@ def clean_one(cache: ClipCache, task: Task) -> Cleaned:
     try:
         seen = Seen.of(path.stat())
         content = content or file_sha256(path)
-    except OSError as error:
-        return Cleaned(work, None, Rejected("unreadable", {"detail": error.strerror or str(error)}), False)
+    except OSError:
+        return Cleaned(work, None, unavailable(path), False)
     entry = cache.entry(cache.config.key(content, treatment))
     if entry is not None:
         return Cleaned(work, seen, Ok(entry), False)

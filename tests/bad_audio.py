@@ -62,7 +62,8 @@ def _undecodable_name(path: Path) -> None:
 BAD_FILES: Final[Mapping[str, tuple[Write, str]]] = {
     "empty.wav": (raw(b""), "empty"),
     "zero_length.wav": (wav(np.zeros(0, dtype=np.float32)), "empty"),
-    "cut_in_its_header.wav": (cut(0.0009, wav(burst())), "unreadable"),
+    "cut_in_its_header.wav": (cut(0.0009, wav(burst())), "truncated"),
+    "lost_its_end.wav": (cut(0.7, wav(burst(2.0, pitch=430))), "truncated"),
     "cut_in_its_header.flac": (raw(b"fLaC\0\0\0"), "unreadable"),
     "not_a_number.wav": (wav(np.full(RATE, np.nan, dtype=np.float32), subtype="FLOAT"), "not_finite"),
     "infinite.wav": (wav(np.where(np.arange(RATE) == 99, np.inf, 0.1), subtype="FLOAT"), "not_finite"),
@@ -76,7 +77,7 @@ BAD_FILES: Final[Mapping[str, tuple[Write, str]]] = {
     "loop.wav": (lambda path: path.symlink_to(path.name), "symlink_loop"),
     "dangling.wav": (lambda path: path.symlink_to("nowhere.wav"), "missing"),
     "pipe.wav": (os.mkfifo, "not_a_file"),
-    "caf\\xe9.wav": (_undecodable_name, "name_not_utf8"),
+    "caf\\udce9.wav": (_undecodable_name, "name_not_utf8"),
 }
 """File name → (writer, reason)."""
 
@@ -88,7 +89,6 @@ ODD_FILES: Final[Mapping[str, Write]] = {
     "beyond_full_scale.wav": wav(burst(pitch=400) * 9, subtype="FLOAT"),
     "really_flac.wav": wav(burst(pitch=410), kind="FLAC"),
     "really_wav.mp3": wav(burst(pitch=420)),
-    "lost_its_end.wav": cut(0.7, wav(burst(2.0, pitch=430))),
     "song.mp3": wav(burst(pitch=450), subtype="MPEG_LAYER_III", kind="MP3"),
     "song.ogg": wav(burst(pitch=460), subtype="VORBIS", kind="OGG"),
     "song.AIFF": wav(burst(pitch=470), kind="AIFF"),

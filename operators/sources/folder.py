@@ -52,7 +52,8 @@ def walk(root: Path, skip: Path | None = None) -> Iterator[Found]:
         except OSError as error:
             if not folders:
                 raise InputError(f"cannot be listed: {error.strerror}", file=root) from None
-            yield ClipRejection(path=str(place), reason="unreadable", detail=f"folder: {error.strerror}")
+            reason = "permission_denied" if isinstance(error, PermissionError) else "unreadable"
+            yield ClipRejection(path=str(place), reason=reason, detail=f"folder: {error.strerror}")
             continue
         files = []
         for entry in entries:

@@ -41,13 +41,13 @@ def read_source(
     `skip`: a directory not to enter; `roots`: further folders manifests may point into; `warn` is told of ignored columns.
     Raises InputError when there is no such thing or the manifest is wrong as a whole.
     """
-    if source.is_dir():
-        inside = [source / f"manifest{suffix}" for suffix in SUFFIXES if (source / f"manifest{suffix}").is_file()]
+    if os.path.isdir(source):  # noqa: PTH112 (pathlib raises where rights are missing)
+        inside = [path for suffix in SUFFIXES if os.path.isfile(path := source / f"manifest{suffix}")]  # noqa: PTH113
         if len(inside) > 1:
             names = " and ".join(path.name for path in inside)
             raise InputError(f"holds {names}", file=source, remedy="Give the one that counts as SRC, or remove the other")
         return read_manifest(inside[0], roots, warn) if inside else walk(source, skip)
-    if not source.exists():
+    if not os.path.exists(source):  # noqa: PTH110
         raise InputError("no such file or folder", file=source, remedy="Check the path")
     suffix = source.suffix.lower()
     if suffix in SUFFIXES:
