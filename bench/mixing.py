@@ -2,6 +2,8 @@
 
 `python -m bench.mixing [--json OUT] [--runs N]`. All mix the same cleaned clips at the same places with the same noise: ours
 reads the cached PCM of a clip index and draws the stream as in a build, the peers read WAV files and get its spec.
+
+scaper builds soxbindings, which needs the headers of sox (Debian: libsox-dev); lhotse brings torch.
 """
 
 from __future__ import annotations
