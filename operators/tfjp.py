@@ -22,7 +22,7 @@ from operators.columns import Columns
 from schemas import constants as c
 from schemas.clip import Cleaning, TfjpConfig
 
-TFJP_VERSION: Final = "1"
+TFJP_VERSION: Final = "2"
 ALIGN: Final = c.HALF_CHUNK_SAMPLES // c.STFT_HOP
 """δ in columns."""
 TAPER: Final = -(-c.FADE_SAMPLES // c.STFT_HOP)
@@ -275,13 +275,15 @@ def spec_smooth(samples: NDArray[np.float32], content: int) -> NDArray[np.float3
     """Rising and falling half Hann over ω = 20 ms, in place; the first and the last sample become 0.
 
     `content`: where the padding of `boundary_norm` begins; the fall ends there. Where subtraction made a peak pass full
-    scale, the whole clip is scaled down to it.
+    scale, the whole clip is scaled down to it. Raises SilentClipError when the tapers leave nothing (a lone click at an end).
     """
     ramp = (0.5 - 0.5 * np.cos(np.pi * np.arange(c.FADE_SAMPLES) / c.FADE_SAMPLES)).astype(np.float32)
     samples[: ramp.size] *= ramp
     falling = samples[max(0, content - ramp.size) : content]
     falling *= ramp[: falling.size][::-1]
     peak = max(samples.max(), -samples.min())
+    if peak * peak < SILENT:
+        raise SilentClipError("all there was lay in the tapered ends")
     if peak > 1.0:
         samples /= peak
     return samples
