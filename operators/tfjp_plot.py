@@ -38,8 +38,7 @@ def plot_tfjp(before: NDArray[np.float32], result: TfjpResult, path: Path) -> No
         image = _draw_spectrogram(picture, samples, longest)
         wave.set_title(f"{title}: {samples.size / c.SAMPLE_RATE:.2f} s", loc="left", fontsize=10, fontweight="bold")
     for begin, end in _kept_spans(result):
-        for axis in axes[:2]:
-            axis.axvspan(begin, end, ymax=0.06, color=KEPT_COLOUR, lw=0)
+        axes[0].axvspan(begin, end, ymax=0.06, color=KEPT_COLOUR, lw=0)
     axes[0].set_title("green: kept", loc="right", fontsize=9, color=KEPT_COLOUR)
     axes[2].set_title(_facts(result), loc="right", fontsize=9)
     axes[3].set_xlabel("time (s)")
