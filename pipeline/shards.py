@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Final
 
@@ -59,14 +59,14 @@ def _header(name: str, size: int) -> bytes:
     return bytes(header)
 
 
-def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Samples of a shard: (key, suffix → content), in order.
+def read_shard(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Samples of a shard: (key, suffix → content), in order; with `only`, members of other suffixes are passed over.
 
     Raises ShardError where the bytes are not what `ShardWriter` writes (a flipped header, a truncated file), OSError when the
     file cannot be read.
     """
     key, members = "", dict[str, bytes]()
-    for name, content in _members(path):
+    for name, content in _members(path, only):
         match = _NAME.match(name)
         if match is None:
             raise ShardError(f"{name!r} is no member name")
@@ -81,7 +81,7 @@ def read_shard(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield key, members
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path, only: Collection[str] | None) -> Iterator[tuple[str, bytes]]:
     with path.open("rb") as stream:
         while True:
             at = stream.tell()
@@ -99,6 +99,9 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                 raise ShardError(f"offset {at}: not a header") from None
             if header != _header(name, size):
                 raise ShardError(f"offset {at}: the header of {name!r} is damaged")
+            if only is not None and name.partition(".")[2] not in only:
+                stream.seek(size + -size % BLOCK, 1)
+                continue
             content = stream.read(size)
             if len(content) < size or len(stream.read(-size % BLOCK)) < -size % BLOCK:
                 raise ShardError(f"offset {at}: truncated within {name}")

@@ -1,0 +1,41 @@
+"""`soundflow report`: one self-contained page about a build. No file beside it, no network, no date."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from pipeline.build_dir import BuildDir
+from pipeline.report_data import collect
+
+
+def write_report(build_dir: Path, out: Path | None = None, samples: int = 8) -> Path:
+    """Write the page for the build in `build_dir` to `out` (default: `build_dir`/report.html) and return its path.
+
+    `samples` streams can be heard and seen. Raises InputError when there is no build or nothing is committed.
+    """
+    build = BuildDir(build_dir)
+    page = render_page(build, samples)
+    path = out or build_dir / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_text(page, encoding="utf-8")
+    unfinished.replace(path)
+    return path
+
+
+def render_page(build: BuildDir, samples: int) -> str:
+    """The page as text: template, style, script and data in one."""
+    parts = resources.files("pipeline")
+    # In a script element only `<` can end the data early; labels and captions are anybody's text.
+    data = json.dumps(collect(build, samples), ensure_ascii=False, sort_keys=True).replace("<", "\\u003c")
+    template = jinja2.Environment(autoescape=True).from_string((parts / "report_page.html").read_text(encoding="utf-8"))
+    return template.render(
+        name=build.record().recipe.name,
+        style=(parts / "report_page.css").read_text(encoding="utf-8"),
+        script=(parts / "report_page.js").read_text(encoding="utf-8"),
+        data=data,
+    )
