@@ -151,7 +151,7 @@ class _Run:
         """Take in what the sources offer; one that offers nothing is a mistake."""
         for number, (source, name) in enumerate(zip(sources, source_names(sources), strict=True)):
             found = read_source(source, skip=directory, roots=roots, warn=self.warnings.append)
-            if self.ledger.add_source(number, name, found) == 0 and not self.ledger.reasons():
+            if self.ledger.add_source(number, name, found) == 0:
                 raise InputError("holds no recordings", file=source, remedy="wav, flac, ogg, mp3 and the like are looked for")
         if len(sources) > 1:
             self.ledger.separate_sources()

@@ -89,11 +89,12 @@ class Ledger:
         self._db.execute("BEGIN EXCLUSIVE")
 
     def add_source(self, number: int, name: str, found: Iterable[SourceRow | ClipRejection]) -> int:
-        """Take in the rows of one source; returns how many, rejections not counted."""
+        """Take in the rows and rejections of one source; returns how many."""
         self._db.execute("INSERT INTO sources VALUES (?, ?)", (number, name))
-        before = self._count("rows")
+        count = 0
         stream = iter(found)
         while batch := list(islice(stream, BATCH)):
+            count += len(batch)
             rows = [row for row in batch if isinstance(row, SourceRow)]
             self._db.executemany(
                 "INSERT INTO rows VALUES (NULL, ?,?,?,?,?,?,?,?,?,?,?,?,?,?, NULL)",
@@ -104,7 +105,7 @@ class Ledger:
             for rejection in batch:
                 if isinstance(rejection, ClipRejection):
                     self.reject(rejection)
-        return self._count("rows") - before
+        return count
 
     def separate_sources(self) -> None:
         """Where an id comes from two sources, put each source's name before it."""

@@ -24,6 +24,7 @@ COLUMNS: Final = (
     "id", "path", "label", "caption", "role", "licence", "source", "transcript", "reply", "split", "attribution",
 )  # fmt: skip
 ALIASES: Final = {"license": "licence"}
+_PATH_WORDS: Final = ("file", "filename", "file_name", "filepath", "file_path", "wav", "audio", "audio_path", "audio_filepath")
 SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
 BATCH: Final = 4096
 LINE_LIMIT: Final = 1 << 20
@@ -68,7 +69,7 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda te
         for number, values in reader(path, warn):
             if isinstance(values, str):
                 reason, _, detail = values.partition(": ")
-                yield ClipRejection(path=f"{path.name}: row {number}", reason=reason, detail=detail)
+                yield ClipRejection(path=printable(f"{path}: row {number}"), reason=reason, detail=detail)
                 continue
             complete += bool(values.get("path"))
             yield _row(path, number, values, base, allowed)
@@ -82,7 +83,7 @@ def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple
     """One row, or why it is none."""
 
     def reject(reason: str, detail: str) -> ClipRejection:
-        return ClipRejection(path=printable(f"{manifest.name}: row {number}"), reason=reason, detail=printable(detail))
+        return ClipRejection(path=printable(f"{manifest}: row {number}"), reason=reason, detail=printable(detail))
 
     cells: dict[str, str] = {}
     for name, value in values.items():
@@ -142,14 +143,12 @@ def _columns(path: Path, names: Sequence[str], warn: Warn) -> dict[str, str]:
         elif warning := _unknown(path, name):
             warn(warning)
     if "path" not in known.values():
-        close = [
-            name
-            for name in names
-            if name.strip().lower() in ("file", "filename", "file_name", "filepath", "wav", "audio", "audio_path")
-        ]
+        close = [name for name in names if name.strip().lower() in _PATH_WORDS]
         hint = (
             f"Rename the column {close[0]!r} to 'path'" if close else f"It has: {', '.join(map(printable, names)) or 'nothing'}"
         )
+        if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+            hint = "Separate the columns by commas"
         raise InputError("required column is missing", file=path, field="path", remedy=hint)
     return known
 
