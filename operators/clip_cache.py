@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,8 @@ from schemas.outcome import Failed, Ok, Outcome, Rejected
 CACHE_VERSION: Final = "1"
 PCM_SCALE: Final = 32_768.0
 HASH_BLOCK: Final = 1 << 20
+TEMPORARY: Final = ".tmp-"
+ABANDONED_SECONDS: Final = 3600.0
 TRANSIENT: Final = frozenset({"missing", "not_a_file", "symlink_loop", "permission_denied", "unreadable"})
 """Reasons that may be the machine's fault, not the content's, and are tried again by the next run."""
 
@@ -163,6 +166,13 @@ class ClipCache:
         write_atomic(self._path(key, "pcm"), pcm)
         return self._store(CacheEntry(content_sha256=content, cache_key=key, clip=clip))
 
+    def sweep(self) -> None:
+        """Remove what killed writers left half-written; the young is left alone, its writer may live."""
+        for path in self.directory.glob(f"*/{TEMPORARY}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                    path.unlink()
+
     def _store(self, entry: CacheEntry) -> Outcome[CacheEntry]:
         write_atomic(self._path(entry.cache_key, "json"), entry.canonical_json())
         return Ok(entry)
@@ -216,7 +226,7 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
     Raises OSError (nothing is left behind). Not synced to disk: an entry a power cut damages is found by its hash and healed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines([data] if isinstance(data, bytes) else data)

@@ -100,6 +100,7 @@ def index_clips(
             for abandoned in directory.glob(".*.tmp"):  # of a killed run; the ledger's lock says that no other is at work
                 abandoned.unlink(missing_ok=True)
             run = _Run(ledger, ClipCache(directory / CACHE, CleanConfig(tfjp=tfjp, ingress=ingress)), on_progress)
+            run.cache.sweep()
             run.read(places, directory, roots)
             run.look()
             run.clean(workers or os.cpu_count() or 1)

@@ -178,6 +178,19 @@ except OSError as error:
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
+def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    wav(burst())(path)
+    cache = ClipCache(tmp_path / "cache", CleanConfig())
+    entry = made(cache, path, Treatment.INGRESS)
+    old, young = (tmp_path / "cache" / entry.cache_key[:2] / name for name in (".tmp-old", ".tmp-young"))
+    old.write_bytes(b"half")
+    young.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cache.sweep()
+    assert not old.exists() and young.exists() and cache.entry(entry.cache_key) == entry
+
+
 def test_pcm_is_rounded_and_never_wraps() -> None:
     samples = np.array([0.0, 0.5 / 32_768, 1.5 / 32_768, 1.0, -1.0, 2.0, -2.0], dtype=np.float32)
     assert np.frombuffer(to_pcm(samples), dtype="<i2").tolist() == [0, 0, 2, 32_767, -32_768, 32_767, -32_768]
