@@ -21,6 +21,7 @@ $(VENV)/.dev: $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[scaper]'  # needs libsox-dev and sox
 	touch $@
 
 demo: $(VENV)/.demo  ## build a small corpus from real recordings, verify it and write its report
@@ -39,6 +40,7 @@ lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A peer that cannot be installed is named in the output and its ratio not measured.
 bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; JSON in build/bench
 	mkdir -p build/bench
 	$(BIN)/python -m bench.tfjp --json build/bench/tfjp.json

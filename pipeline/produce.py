@@ -14,9 +14,10 @@ from operators.clips import ClipPool
 from operators.ingress import INGRESS_VERSION
 from operators.mixing import MIXING_VERSION, Audio, StreamIdentity, compose, to_pcm16
 from operators.planning import PLANNING_VERSION, Palette, plan_scene
+from operators.qwen_bpe import QwenTokenizer
 from operators.supervision import SUPERVISION_VERSION
 from operators.tfjp import TFJP_VERSION
-from operators.tokenize import TOKENIZE_VERSION, QwenTokenizer, to_npz, tokenize
+from operators.tokenize import TOKENIZE_VERSION, to_npz, tokenize
 from schemas import constants as c
 from schemas.identity import rng_for, sample_id
 from schemas.outcome import Failed, Ok, Outcome, Rejected

@@ -86,8 +86,12 @@ def canonical_json(data: Any) -> bytes:
 
 
 def explain(error: ValidationError, model: type[BaseModel], file: object = None) -> InputError:
-    """Turn pydantic's first finding into a sentence; the count of further findings is appended."""
-    first, more = error.errors()[0], error.error_count() - 1
+    """Turn one of pydantic's findings into a sentence; the count of further findings is appended.
+
+    A misspelt field comes before a missing one: it is usually the reason.
+    """
+    first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
+    more = error.error_count() - 1
     place = ".".join(str(part) for part in first["loc"])
     why, remedy = first["msg"].removeprefix("Value error, "), ""
     if first["type"] == "extra_forbidden":
