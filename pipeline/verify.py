@@ -266,7 +266,7 @@ class _Checker:
         clip = self.index.get(item.clip_id)
         if clip.clean_sha256 != item.clean_sha256:
             raise ValueError(f"clip {clip.id!r} has other audio than the plan names")
-        return self.index.audio(clip)  # type: ignore[return-value]
+        return self.index.audio(clip)
 
     def _tokens(self, plan: StreamPlan, data: bytes) -> Iterator[tuple[str, str]]:
         try:

@@ -88,7 +88,7 @@ def scenes(real_audio: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def hold(x: np.ndarray, result: TfjpResult) -> None:
+def hold(x: np.ndarray, result: TfjpResult, allowed: int = c.TFJP_MAX_PASSES) -> None:
     """What holds for whatever comes in."""
     y = result.samples
     assert y.dtype == np.float32 and y.size % DELTA == 0 and y.size >= DELTA
@@ -96,7 +96,7 @@ def hold(x: np.ndarray, result: TfjpResult) -> None:
     assert abs(y[0]) < 1e-4 and abs(y[-1]) < 1e-4
     as_pcm = np.round(np.clip(y, -1, 1) * 32767).astype(np.int16)
     assert as_pcm[0] == 0 and as_pcm[-1] == 0
-    assert 1 <= result.cleaning.passes <= TfjpConfig().max_passes ** 2
+    assert 1 <= result.cleaning.passes <= allowed**2
     kept = result.kept[result.kept >= 0]
     assert result.kept.size * c.STFT_HOP == y.size
     assert (np.diff(kept) > 0).all() and (kept < -(-x.size // c.STFT_HOP)).all()
@@ -121,6 +121,21 @@ def test_shape_ends_and_order_hold_for_hostile_sound(x: np.ndarray) -> None:
 def test_shape_ends_and_order_hold_for_any_array(x: np.ndarray) -> None:
     if (result := cleaned(x)) is not None:
         hold(x, result)
+
+
+@given(
+    x=hostile(),
+    limit_ms=st.sampled_from([25.0, 100.0, 300.0, 2000.0]),
+    passes=st.integers(1, 5),
+    gain=st.sampled_from([0.0, 1.0, 4.0]),
+    share=st.sampled_from([0.01, 0.05, 0.5]),
+)
+def test_every_config_terminates_in_k_squared_passes(
+    x: np.ndarray, limit_ms: float, passes: int, gain: float, share: float
+) -> None:
+    config = TfjpConfig(silence_limit_ms=limit_ms, max_passes=passes, subtraction_gain=gain, noise_frame_share=share)
+    if (result := cleaned(x, config)) is not None:
+        hold(x, result, passes)
 
 
 def test_shape_ends_and_order_hold_for_real_speech(scenes: dict[str, np.ndarray]) -> None:
