@@ -349,6 +349,27 @@ def agree(x: np.ndarray, result: TfjpResult) -> None:
     assert np.abs(result.samples - slow.samples).max() < 1e-4
 
 
+def decays(seed: int) -> np.ndarray:
+    """Noises and decays of falling level: trimming them moves the gate, so that the final check finds silence again."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for _ in range(int(rng.integers(2, 6))):
+        parts.append(segment("noise", int(rng.integers(2000, 20_000)), -float(rng.uniform(0, 40)), seed))
+        parts.append(segment("decay", int(rng.integers(2000, 20_000)), -float(rng.uniform(0, 40)), seed + 1))
+    return np.concatenate(parts).astype(np.float32)
+
+
+@pytest.mark.parametrize(("seed", "checks", "converged"), [(24, 2, True), (81, 3, True), (42, 3, False)])
+def test_the_goto_is_taken_when_the_final_check_cuts_and_is_bounded(seed: int, checks: int, converged: bool) -> None:
+    x = decays(seed)
+    result = tfjp(x)
+    cuts = [step.facts["cut_ms"] for step in result.trace if step.operator == "final check"]
+    assert len(cuts) == checks and all(cut > 0 for cut in cuts[:-1]) and (cuts[-1] == 0) == converged
+    assert result.cleaning.converged == converged
+    hold(x, result)
+    agree(x, result)
+
+
 def test_activity_sees_in_the_output_what_was_kept(real_audio: dict[str, np.ndarray]) -> None:
     for speech in real_audio.values():
         assert 0.3 < active_hops(tfjp(speech).samples).mean() <= 1.0
