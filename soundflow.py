@@ -69,6 +69,7 @@ def clips_index(
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the index.", show_default=False)],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Longer files are rejected as too_long.")] = 600.0,
+    root: Annotated[list[Path] | None, typer.Option(help="A folder outside a manifest's own that its paths may name.")] = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow clips index`."""
@@ -82,7 +83,13 @@ def clips_index(
             console.show(done, total, f"{seconds / 3600:.2f} h of clips, {rejected} rejected")
 
         summary = index_clips(
-            sources, out, tfjp=TfjpConfig(), ingress=IngressConfig(max_seconds=max_seconds), workers=workers, on_progress=show
+            sources,
+            out,
+            roots=root or (),
+            tfjp=TfjpConfig(),
+            ingress=IngressConfig(max_seconds=max_seconds),
+            workers=workers,
+            on_progress=show,
         )
     if as_json:
         say_json(summary.to_json())

@@ -25,7 +25,7 @@ from schemas import constants as c
 from schemas.clip import IngressConfig
 from schemas.outcome import Ok, Outcome, Rejected
 
-INGRESS_VERSION: Final = "2"
+INGRESS_VERSION: Final = "3"
 FULL_SCALE: Final = 0.999
 """A sample at or above this counts as clipped."""
 RATES: Final = (1_000, 768_000)
@@ -122,8 +122,10 @@ def _from_file(file: soundfile.SoundFile, config: IngressConfig) -> Outcome[Inge
 
 
 def _blocks(file: soundfile.SoundFile, announced: int) -> Iterator[NDArray[np.float32]]:
+    # soundfile seeks after every read, and a seek loses an MP3 decoder's bit reservoir: such files are read in one go.
+    size = announced if file.format == "MP3" or "MPEG" in file.subtype else BLOCK
     while announced > 0:
-        block = file.read(min(BLOCK, announced), dtype="float32", always_2d=True)
+        block = file.read(min(size, announced), dtype="float32", always_2d=True)
         if not block.size:
             return
         announced -= block.shape[0]
