@@ -46,17 +46,19 @@ class BuildDir:
         return list(_read(self.manifest_paths(), ShardManifest))
 
     def committed(self, fingerprint: str) -> dict[int, ShardManifest]:
-        """Shards that count: their manifest is of this fingerprint and their tar is there in full size."""
-        found = {}
-        for path in self.manifest_paths():
-            try:
-                manifest = ShardManifest.from_json(path.read_bytes(), file=path)
-                there = (self.data / manifest.tar).stat().st_size == manifest.bytes
-            except (InputError, OSError):
-                continue
-            if there and manifest.fingerprint == fingerprint and path == self.manifest_path(manifest.shard):
-                found[manifest.shard] = manifest
-        return found
+        """Shards that count, in order."""
+        found = (self.commit_of(int(path.stem), fingerprint) for path in self.manifest_paths() if path.stem.isdecimal())
+        return {manifest.shard: manifest for manifest in found if manifest is not None}
+
+    def commit_of(self, shard: int, fingerprint: str) -> ShardManifest | None:
+        """The manifest of a shard that counts: it is whole, of this fingerprint, and its tar is there in full size."""
+        path = self.manifest_path(shard)
+        try:
+            manifest = ShardManifest.from_json(path.read_bytes(), file=path)
+            there = (self.data / manifest.tar).stat().st_size == manifest.bytes
+        except (InputError, OSError, ValueError):
+            return None
+        return manifest if there and (manifest.fingerprint, manifest.shard) == (fingerprint, shard) else None
 
     def failures(self) -> list[ShardFailure]:
         """Shards whose last attempt failed, in order."""

@@ -90,7 +90,7 @@ def commit(build: BuildDir, unfinished: Path, manifest: ShardManifest) -> bool:
     data = manifest.canonical_json()
     if put_first(build, path, data):
         return True
-    if manifest.shard in build.committed(manifest.fingerprint):
+    if build.commit_of(manifest.shard, manifest.fingerprint) is not None:
         return False
     put(build, path, data)  # what was there counted for nothing: no such tar, or damaged
     return True

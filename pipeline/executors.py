@@ -12,8 +12,8 @@ from pipeline.worker import Job, ShardResult, Worker
 class Watcher(Protocol):
     """Who asked for the shards and is told how it goes. Any of its methods may raise to stop the run."""
 
-    def sample(self, sample: Sample) -> None:
-        """A sample was made in this process."""
+    def sample(self, sample: Sample | None) -> None:
+        """A sample was made in this process, or (None) given up."""
         ...
 
     def result(self, result: ShardResult) -> None:

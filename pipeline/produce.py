@@ -69,7 +69,7 @@ class Producer:
         self.layout = LATEST[recipe.output.token_layout]
 
     def produce(self, shard: int, index: int) -> Produced:
-        """Make sample `index` of `shard`; never raises for a bad sample."""
+        """Make sample `index` of `shard`; never raises for a bad sample (MemoryError: see `draw`)."""
         produced = Produced(Rejected("never_drawn"))
         for attempt in range(ATTEMPTS):
             produced.attempts = attempt + 1
@@ -80,7 +80,10 @@ class Producer:
         return produced
 
     def draw(self, shard: int, index: int, attempt: int) -> Outcome[Sample]:
-        """One draw of a sample: Ok, Rejected by a gate, or Failed with stage, traceback and what was planned so far."""
+        """One draw of a sample: Ok, Rejected by a gate, or Failed with stage, traceback and what was planned so far.
+
+        Raises MemoryError: that is the machine's fault, and another attempt at the shard makes the sample.
+        """
         payload: dict[str, Any] = {"attempt": attempt}
         stage = "planning"
         try:
@@ -97,6 +100,8 @@ class Producer:
             payload["plan"] = plan.model_dump(mode="json")
             stage = "encoding"
             return Ok(Sample(plan, self.members(plan, audio)))
+        except MemoryError:
+            raise
         except Exception as error:
             payload["traceback"] = traceback.format_exc()
             return Failed(f"{type(error).__name__}: {error}", stage, payload)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
+import platform
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError
 
 from pipeline.executors import Watcher
+from pipeline.stopping import interrupt, signals_handled_by
 from pipeline.worker import Job, ShardResult, Worker
-from schemas.base import InputError
+from schemas.base import InputError, Interrupted
 
 ATTEMPTS: Final = 3
 """Workers a shard may take down with it before it counts as failed."""
@@ -24,12 +25,18 @@ ROOT: Final = Path(__file__).parent.parent
 
 @ray.remote(num_cpus=1, max_restarts=0)
 class _Actor:
-    """A worker on one core. Loads its job when it is made; dies with the driver."""
+    """A worker on one core. Loads its job with its first shard; dies with the driver."""
 
     def __init__(self, job: Job):
-        self._worker = Worker(job)
+        self._job = job
+        self._worker: Worker | None = None
 
     def run(self, shard: int) -> ShardResult:
+        if self._worker is None:
+            try:
+                self._worker = Worker(self._job)
+            except Exception as error:  # this machine sees no clip index, say: no shard will fare better here
+                return ShardResult(shard, None, f"on {platform.node()}: {error}", traceback.format_exc(), fatal=True)
         return self._worker.run(shard)
 
 
@@ -37,20 +44,23 @@ class RayExecutor:
     """A pool of actors, one core each. Every actor has one shard in hand; the rest wait in the driver.
 
     An actor that dies is replaced and its shard given out again, at most `ATTEMPTS` times. `workers` None = every core of
-    the cluster. `address` None = a Ray of this machine alone, started quietly and stopped at the end.
+    the cluster. `address` None = a Ray of this machine alone, started quietly and stopped at the end; else a cluster, to
+    which the checkout is shipped and whose machines must see clips and output under the same paths. A Ray this process is
+    already connected to is used as it is.
     """
 
     def __init__(self, workers: int | None = None, address: str | None = None):
         self.workers, self.address = workers, address
 
     def run(self, job: Job, shards: Sequence[int], watcher: Watcher) -> None:
-        """See `pipeline.executors.Executor.run`."""
+        """See `pipeline.executors.Executor.run`. Raises InputError when there is no such cluster or it is too small."""
+        watcher.pulse()
         ours = not ray.is_initialized()
-        if ours:
-            self._connect()
         try:
+            if ours:
+                self._connect()
             cores = int(ray.cluster_resources().get("CPU", 0))
-            if cores < 1 or (self.workers or 1) > cores:
+            if cores < 1 or (self.workers or 1) > cores:  # an actor that fits nowhere would wait for ever
                 raise InputError(
                     f"the Ray cluster has {cores} cores, {self.workers or 1} workers want one each",
                     field="--workers",
@@ -76,17 +86,15 @@ class RayExecutor:
                 "env_vars": threads,
                 "excludes": [".git", ".venv", "demo", "build"],
             }
-        in_main = threading.current_thread() is threading.main_thread()
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if in_main else {}
         try:
-            ray.init(address=self.address or "local", **options)
+            with signals_handled_by(interrupt):  # connecting takes long and has nothing to lose; Ray leaves a handler of its own
+                ray.init(address=self.address or "local", **options)
+        except SystemExit:  # that handler
+            raise Interrupted from None
         except (ConnectionError, RayError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"no Ray there: {error}", field="--address", value=self.address, remedy="Check the cluster"
             ) from None
-        finally:
-            for number, handler in handlers.items():  # ray.init puts its own in their place
-                signal.signal(number, handler)
 
 
 def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> None:
@@ -105,7 +113,8 @@ def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> Non
                 try:
                     result = ray.get(reference)
                     idle.append(actor)
-                except RayActorError as error:
+                except RayError as error:
+                    ray.kill(actor)  # dead already, but for the rarest errors
                     idle.append(_Actor.remote(job))  # type: ignore[attr-defined]
                     if attempt < ATTEMPTS:
                         waiting.appendleft((shard, attempt + 1))

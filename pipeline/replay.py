@@ -8,8 +8,9 @@ from typing import Any
 
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
-from pipeline.produce import ATTEMPTS, Producer, Sample
+from pipeline.produce import ATTEMPTS, OPERATOR_VERSIONS, Producer, Sample
 from pipeline.shards import ShardError, read_shard
+from prompts import prompt_hash
 from schemas import constants as c
 from schemas.base import InputError
 from schemas.identity import parse_sample_id
@@ -50,7 +51,11 @@ def replay(directory: Path, key: str, out: Path) -> Replay:
     if mark != record.fingerprint[:12] or shard >= len(sizes) or index >= sizes[shard]:
         raise InputError("is no sample of this build", file=directory, value=key, remedy="Ids are in manifest/ and quarantine/")
     trace = [f"quarantined in stage {entry.stage}: {entry.error}" for entry in build.quarantine() if entry.sample_id == key]
-    producer = Producer(record.recipe, record.fingerprint, ClipIndex.open(Path(record.clips)))
+    trace += _changed(record)
+    clips = ClipIndex.open(Path(record.clips))
+    if clips.content_hash != record.clip_index_hash:
+        trace.append("the clip index has changed since this was built")
+    producer = Producer(record.recipe, record.fingerprint, clips)
     outcome: Outcome[Sample] = Failed("never drawn", "planning")
     for attempt in range(ATTEMPTS):
         outcome = producer.draw(shard, index, attempt)
@@ -71,6 +76,14 @@ def replay(directory: Path, key: str, out: Path) -> Replay:
         files.append(str(path))
     state, ok = _compare(build, record, shard, key, outcome.value)
     return Replay(key, state, ok, tuple(files), tuple(trace))
+
+
+def _changed(record: BuildRecord) -> list[str]:
+    """What is not as it was when the build was made: then the bytes cannot be expected to agree."""
+    then, now = record.operator_versions, OPERATOR_VERSIONS
+    names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    changed = [f"{name} was version {then.get(name)} when this was built, is {now.get(name)} now" for name in names]
+    return [*changed, "the prompts have changed since this was built"] if record.prompt_hash != prompt_hash() else changed
 
 
 def _compare(build: BuildDir, record: BuildRecord, shard: int, key: str, sample: Sample) -> tuple[str, bool]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from operators.planning import Palette, check
 from operators.qwen_bpe import QwenTokenizer
@@ -16,14 +17,17 @@ from pipeline.clip_index import ClipIndex
 from pipeline.commit import put, put_first, sweep
 from pipeline.executors import Executor, InlineExecutor
 from pipeline.produce import OPERATOR_VERSIONS, Sample
-from pipeline.worker import Job, ShardResult
+from pipeline.stopping import noted_signals
+from pipeline.worker import NO_SPACE, Job, ShardResult
 from prompts import prompt_hash
 from schemas import constants as c
 from schemas.base import InputError, Interrupted
 from schemas.recipe import Recipe, fingerprint
-from schemas.shard import BuildRecord, BuildStatus, ShardFailure
+from schemas.shard import BuildRecord, BuildStatus, ShardFailure, ShardManifest
 
-VERSION = "0.1.0"
+VERSION: Final = "0.1.0"
+TELL_EVERY_SECONDS: Final = 2.0
+"""Longest silence of a running build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,9 @@ class Progress:
     quarantined: int
     failed: int
     rate: float
-    """Seconds of audio made per second."""
+    """Seconds of audio made per second, by this run."""
+    eta_seconds: float | None
+    """Until the last shard at the pace of this run; None while there is no pace."""
 
     def describe(self) -> str:
         """For people."""
@@ -58,12 +64,12 @@ def build(
     address: str | None = None,
     fresh: bool = False,
     on_event: Callable[[Progress], None] | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] | None = None,
 ) -> BuildStatus:
     """Build the corpus of a recipe in `out`, or what is missing of it.
 
-    `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. (A signal
-    handler must not raise by itself: inside an encoder's callback the exception would be swallowed and half a file kept.)
+    `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. By default
+    it is SIGINT or SIGTERM that says yes (in the main thread; see `pipeline.stopping`).
     Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
     disk is full. Shards that failed are in the returned status, and tried again by the next call.
     """
@@ -76,11 +82,12 @@ def build(
     pending = [shard for shard in range(record.recipe.shards) if shard not in committed]
     if pending:
         made_by = _executor(executor, workers, address)
-        tracker = _Tracker(build_dir, record, on_event, should_stop)
         job = Job(out.resolve(), Path(record.clips), record.recipe, record.fingerprint)
-        made_by.run(job, pending, tracker)
+        with noted_signals() as signalled:
+            tracker = _Tracker(build_dir, record, committed.values(), on_event, should_stop or signalled)
+            made_by.run(job, pending, tracker)
         if tracker.fatal:
-            raise OSError(f"{tracker.fatal} ({len(build_dir.committed(record.fingerprint))} shards are committed)")
+            raise OSError(f"{tracker.fatal} ({tracker.done.shards} shards are committed)")
     return build_dir.status()
 
 
@@ -115,22 +122,22 @@ def _executor(name: str, workers: int | None, address: str | None) -> Executor:
 
 def _open(out: Path, record: BuildRecord, fresh: bool) -> BuildDir:
     build_dir = BuildDir(out)
-    if fresh and out.exists():
-        number = 1
-        while (aside := out.with_name(f"{out.name}.old-{number}")).exists():
-            number += 1
-        out.rename(aside)
+    elsewhere = "Choose another directory with -o"
     try:
+        if fresh and build_dir.record_path.exists():
+            _move_aside(out)
         out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise InputError(f"cannot be an output directory: {error.strerror}", file=out, remedy="Choose another with -o") from None
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise InputError("cannot be written", file=out, remedy="Choose another directory with -o")
-    if not build_dir.record_path.exists():
-        strangers = sorted(path.name for path in out.iterdir() if path.name != "_tmp")
-        if strangers:
-            raise InputError("is not empty and not a build", file=out, value=strangers[:5], remedy="Choose another with -o")
-        put_first(build_dir, build_dir.record_path, record.canonical_json())
+        if not build_dir.record_path.exists():
+            strangers = sorted(path.name for path in out.iterdir() if path.name != "_tmp")
+            if strangers:
+                raise InputError("is not empty and not a build", file=out, value=strangers[:5], remedy=elsewhere)
+            put_first(build_dir, build_dir.record_path, record.canonical_json())
+        if not os.access(out, os.W_OK | os.X_OK):
+            raise InputError("cannot be written", file=out, remedy=elsewhere)
+    except OSError as error:
+        if error.errno in NO_SPACE - {errno.EROFS}:
+            raise
+        raise InputError(f"cannot be an output directory: {error.strerror}", file=out, remedy=elsewhere) from None
     old = build_dir.record()
     if old.fingerprint != record.fingerprint:
         lines = "".join(f"\n  {line}" for line in differences(old, record))
@@ -142,6 +149,15 @@ def _open(out: Path, record: BuildRecord, fresh: bool) -> BuildDir:
     if old.clips != record.clips:  # the same clips in another place
         put(build_dir, build_dir.record_path, record.canonical_json())
     return build_dir
+
+
+def _move_aside(out: Path) -> None:
+    """Rename a build to the first free OUT.old-N; nothing is deleted."""
+    place = Path(os.path.abspath(out))  # noqa: PTH100 - of a symlink the link is moved, as `mv` does
+    number = 1
+    while (aside := place.with_name(f"{place.name}.old-{number}")).exists():
+        number += 1
+    place.rename(aside)
 
 
 def differences(old: BuildRecord, new: BuildRecord) -> list[str]:
@@ -167,6 +183,24 @@ def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@dataclass(slots=True)
+class _Totals:
+    """Sums over shards, so that telling costs the same for ten shards and a million."""
+
+    shards: int = 0
+    streams: int = 0
+    seconds: float = 0.0
+    rejected: int = 0
+    quarantined: int = 0
+
+    def add(self, manifest: ShardManifest) -> None:
+        self.shards += 1
+        self.streams += len(manifest.keys)
+        self.seconds += manifest.seconds
+        self.rejected += len(manifest.rejected)
+        self.quarantined += len(manifest.quarantined)
+
+
 class _Tracker:
     """Counts what comes in, writes failures down, tells the user."""
 
@@ -174,27 +208,30 @@ class _Tracker:
         self,
         build_dir: BuildDir,
         record: BuildRecord,
+        committed: Iterable[ShardManifest],
         on_event: Callable[[Progress], None] | None,
         should_stop: Callable[[], bool],
     ):
         self.build_dir, self.record, self.on_event, self.should_stop = build_dir, record, on_event, should_stop
-        self.total = record.recipe.shards
-        self.manifests = build_dir.committed(record.fingerprint)
+        self.done = _Totals()
+        for manifest in committed:
+            self.done.add(manifest)
+        self.before = replace(self.done)
         self.failed = 0
         self.fatal = ""
-        self.started = time.monotonic()
-        self.seconds_before = sum(manifest.seconds for manifest in self.manifests.values())
+        self.started = self.told = time.monotonic()
         self.in_hand = [0, 0.0]  # streams and seconds of the shard being made in this process
 
-    def sample(self, sample: Sample) -> None:
-        self.in_hand[0] += 1
-        self.in_hand[1] += sample.plan.samples / c.SAMPLE_RATE
-        self._tell()
+    def sample(self, sample: Sample | None) -> None:
+        if sample is not None:
+            self.in_hand[0] += 1
+            self.in_hand[1] += sample.plan.samples / c.SAMPLE_RATE
+        self.pulse(tell=True)
 
     def result(self, result: ShardResult) -> None:
         self.in_hand = [0, 0.0]
         if result.manifest is not None:
-            self.manifests[result.shard] = result.manifest
+            self.done.add(result.manifest)
         elif result.fatal:
             self.fatal = result.error
         else:
@@ -207,27 +244,30 @@ class _Tracker:
                 attempts=result.attempts,
             )
             put(self.build_dir, self.build_dir.failure_path(result.shard), failure.canonical_json())
-        self._tell()
+        self.pulse(tell=True)
 
-    def pulse(self) -> None:
+    def pulse(self, tell: bool = False) -> None:
         if self.should_stop():
             raise Interrupted
+        if self.on_event is not None and (tell or time.monotonic() - self.told >= TELL_EVERY_SECONDS):
+            self.told = time.monotonic()
+            self.on_event(self._progress())
 
-    def _tell(self) -> None:
-        self.pulse()
-        if self.on_event is None:
-            return
-        done = self.manifests.values()
-        seconds = sum(manifest.seconds for manifest in done) + self.in_hand[1]
-        self.on_event(
-            Progress(
-                shards_done=len(done),
-                shards_total=self.total,
-                streams=sum(len(manifest.keys) for manifest in done) + int(self.in_hand[0]),
-                hours=seconds / 3600,
-                rejected=sum(len(manifest.rejected) for manifest in done),
-                quarantined=sum(len(manifest.quarantined) for manifest in done),
-                failed=self.failed,
-                rate=(seconds - self.seconds_before) / max(time.monotonic() - self.started, 1e-3),
-            )
+    def _progress(self) -> Progress:
+        done, total = self.done, self.record.recipe.shards
+        seconds = done.seconds + self.in_hand[1]
+        elapsed = max(time.monotonic() - self.started, 1e-3)
+        streams = done.streams + int(self.in_hand[0])
+        asked, begun = self.record.recipe.streams, self.before
+        made, given_up = streams - begun.streams, done.rejected + done.quarantined
+        return Progress(
+            shards_done=done.shards,
+            shards_total=total,
+            streams=streams,
+            hours=seconds / 3600,
+            rejected=done.rejected,
+            quarantined=done.quarantined,
+            failed=self.failed,
+            rate=(seconds - begun.seconds) / elapsed,
+            eta_seconds=elapsed * max(asked - streams - given_up, 0) / made if made else None,
         )

@@ -103,6 +103,9 @@ def _members(path: Path, only: Collection[str] | None) -> Iterator[tuple[str, by
                 stream.seek(size + -size % BLOCK, 1)
                 continue
             content = stream.read(size)
-            if len(content) < size or len(stream.read(-size % BLOCK)) < -size % BLOCK:
+            padding = stream.read(-size % BLOCK)
+            if len(content) < size or len(padding) < -size % BLOCK:
                 raise ShardError(f"offset {at}: truncated within {name}")
+            if padding.strip(b"\0"):
+                raise ShardError(f"offset {at}: data after the end of {name}")
             yield name, content

@@ -15,7 +15,7 @@ from typing import Final
 
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
-from pipeline.commit import commit, put, unfinished_file
+from pipeline.commit import commit, put, sweep, unfinished_file
 from pipeline.produce import Producer, Sample
 from pipeline.shards import ShardWriter
 from schemas import constants as c
@@ -48,7 +48,7 @@ class ShardResult:
     error: str = ""
     traceback: str = ""
     fatal: bool = False
-    """No other shard will fare better: the disk is full."""
+    """No other shard will fare better: the disk is full, or a machine has no clip index."""
     attempts: int = 1
 
 
@@ -63,8 +63,9 @@ class Worker:
         self.job, self.build = job, BuildDir(job.out)
         self.sizes = job.recipe.shard_sizes()
         self.producer = Producer(job.recipe, job.fingerprint, ClipIndex.open(job.clips))
+        sweep(self.build)  # after a worker of this machine that was killed
 
-    def run(self, shard: int, on_sample: Callable[[Sample], None] | None = None) -> ShardResult:
+    def run(self, shard: int, on_sample: Callable[[Sample | None], None] | None = None) -> ShardResult:
         """Make and commit a shard; an error becomes a result, nothing half-written is left to count."""
         try:
             return ShardResult(shard, self._make(shard, on_sample))
@@ -72,7 +73,7 @@ class Worker:
             fatal = isinstance(error, OSError) and error.errno in NO_SPACE
             return ShardResult(shard, None, f"{type(error).__name__}: {error}", traceback.format_exc(), fatal)
 
-    def _make(self, shard: int, on_sample: Callable[[Sample], None] | None) -> ShardManifest:
+    def _make(self, shard: int, on_sample: Callable[[Sample | None], None] | None) -> ShardManifest:
         wall, cpu = time.monotonic(), time.process_time()
         keys: list[str] = []
         rejected: list[RejectedSample] = []
@@ -94,13 +95,13 @@ class Worker:
                     chunks += plan.chunks
                     responses += len(plan.responses)
                     redraws += produced.redraws
-                    if on_sample is not None:
-                        on_sample(outcome.value)
                 elif isinstance(outcome, Rejected):
                     rejected.append(RejectedSample(sample_id=name, reason=outcome.reason, attempts=produced.attempts))
                 else:
                     quarantined.append(name)
                     self._quarantine(name, shard, index, outcome)
+                if on_sample is not None:
+                    on_sample(outcome.value if isinstance(outcome, Ok) else None)
             if len(quarantined) > MOSTLY_BROKEN * self.sizes[shard]:
                 first = f"{self.build.quarantined / quarantined[0]}.json"
                 raise ShardBrokenError(f"{len(quarantined)} of {self.sizes[shard]} samples broke; see {first}")
@@ -129,7 +130,15 @@ class Worker:
         )
         commit(self.build, path, manifest)
         self.build.failure_path(shard).unlink(missing_ok=True)
+        self._forget_mended(shard, set(keys))
         return manifest
+
+    def _forget_mended(self, shard: int, keys: set[str]) -> None:
+        """Samples that broke in an earlier attempt at this shard and are in it now are no longer quarantined."""
+        if self.build.quarantined.is_dir():
+            for path in self.build.quarantined.glob(f"sf-{self.job.fingerprint[:12]}-{shard:06d}-*.json"):
+                if path.stem in keys:
+                    path.unlink(missing_ok=True)
 
     def _quarantine(self, name: str, shard: int, index: int, failed: Failed) -> None:
         payload = dict(failed.payload)
