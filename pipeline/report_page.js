@@ -97,7 +97,7 @@ function show(index) {
   stage = paint();
   const rows = table(at("timeline"), [
     ["chunk", (row) => String(row.chunk), 1], ["due", (row) => String(row.due_chunk), 1], ["time", (row) => `${fixed(row.chunk * CHUNK, 1)} s`, 1],
-    ["to", (row) => stream.clips[row.event].label], ["response", (row) => row.text], ["written by", (row) => row.source],
+    ["to", (row) => named(stream.clips[row.event])], ["response", (row) => row.text], ["written by", (row) => row.source],
   ], stream.responses);
   stage.rows = rows;
   follow();
@@ -143,7 +143,7 @@ function paint() {
   for (const role of ["foreground", "background", "ambient"]) {
     lanesOf(stream.clips.filter((clip) => clip.role === role)).forEach((lane, number) => {
       if (!number) label(role, y + 10);
-      for (const clip of lane.clips) events.set(clip, event(svg, role, x(clip.offset / RATE), y, x((clip.offset + clip.length) / RATE), clip.label, about(clip)));
+      for (const clip of lane.clips) events.set(clip, event(svg, role, x(clip.offset / RATE), y, x((clip.offset + clip.length) / RATE), named(clip), about(clip)));
       y += 26;
     });
   }
@@ -166,13 +166,13 @@ function paint() {
   const ends = [], said = new Map(), decisions = y;
   for (const response of stream.responses) {
     const clip = stream.clips[response.event], from = x((response.chunk - 0.5) * CHUNK), due = x(clip.evidence / RATE), top = events.get(clip) || 0;
-    draw(svg, "path", { class: "link", d: `M${due},${top + 22} V${decisions - 6} L${from},${decisions}` });
+    draw(grid, "path", { class: "link", d: `M${due},${top + 22} V${decisions - 6} L${from},${decisions}` });
     draw(svg, "path", { class: "response", d: `M${due - 4},${top - 3} h8 l-4,6 z` });
     const text = fit(response.text, 430), length = text.length * 5.9 + 10, start = Math.min(from - 4, width - RIGHT - length);
     let row = ends.findIndex((end) => end < start);
     if (row < 0) row = ends.push(0) - 1;
     ends[row] = start + length;
-    draw(svg, "path", { class: "link", d: `M${from},${decisions + 18} V${decisions + 27 + row * 18}` });
+    draw(grid, "path", { class: "link", d: `M${from},${decisions + 18} V${decisions + 27 + row * 18}` });
     said.set(response.chunk, draw(svg, "text", { class: "said", x: start, y: decisions + 38 + row * 18 }, text));
   }
   y += 26 + Math.max(ends.length, 1) * 18 + 8;
@@ -200,6 +200,8 @@ function event(svg, kind, from, y, to, name, told, height = 20) {
   for (const how of ["mouseenter", "focus"]) group.addEventListener(how, () => { at("detail").textContent = told; });
   return y;
 }
+
+const named = (clip) => (clip.transcript ? `“${clip.transcript}”` : clip.label);
 
 function about(clip) {
   const from = clip.offset / RATE, to = (clip.offset + clip.length) / RATE;
