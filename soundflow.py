@@ -7,15 +7,14 @@ same command again to resume), 130 interrupted.
 from __future__ import annotations
 
 import json
-import signal
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.stopping import interrupt, signals_handled_by
 from schemas.base import InputError, Interrupted
 
 FAILED, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
@@ -223,11 +222,11 @@ def verify(
 
 @app.command(
     help="Make one sample again, also from the quarantine, and explain it.",
-    epilog="Example: soundflow replay sf-0123456789ab-000000-00003 --build corpus/ -o replayed/",
+    epilog="Example: soundflow replay sf-0123456789ab-000000-00003 corpus/ -o replayed/",
 )
 def replay(
     sample_id: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
-    directory: Annotated[Path, typer.Option("--build", help="Directory of the build.", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the build.")] = Path(),
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to write its files.")] = Path("replayed"),
     as_json: Json = False,
 ) -> None:
@@ -306,10 +305,9 @@ def assets_verify(as_json: Json = False) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the app; user mistakes and full disks become one sentence, signals exit code 130."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
     try:
-        app(args=arguments)
+        with signals_handled_by(interrupt):
+            app(args=arguments)
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
@@ -319,24 +317,6 @@ def main(arguments: list[str] | None = None) -> None:
     except Interrupted:
         typer.echo("interrupted: nothing half-written counts; the same command resumes", err=True)
         sys.exit(INTERRUPTED)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise Interrupted
-
-
-def _stop_when_asked() -> Callable[[], bool]:
-    """From now on the first signal is only noted, for work that must not be broken off anywhere; a second one raises."""
-    asked: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if asked:
-            raise Interrupted
-        asked.append(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    return lambda: bool(asked)
 
 
 if __name__ == "__main__":

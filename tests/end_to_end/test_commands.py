@@ -67,7 +67,7 @@ def test_a_damaged_corpus_makes_verify_exit_1_with_named_problems(corpus_dir: Pa
 
 def test_replay_explains_one_sample(corpus_dir: Path) -> None:
     key = json.loads(next((corpus_dir / "corpus" / "manifest").glob("000000.json")).read_bytes())["keys"][0]
-    done = soundflow("replay", key, "--build", "corpus", "-o", "again", folder=corpus_dir)
+    done = soundflow("replay", key, "corpus", "-o", "again", folder=corpus_dir)
     assert done.returncode == 0 and "same bytes as committed" in done.stdout and "drawn: task" in done.stdout
     assert (corpus_dir / "again" / f"{key}.flac").exists()
 
@@ -104,7 +104,7 @@ BAD_USAGE = [
     (("status", "empty"), "no build.json"),
     (("verify", "empty"), "no build.json"),
     (("report", "empty"), "no build.json"),
-    (("replay", "nonsense", "--build", "empty"), ""),
+    (("replay", "nonsense", "empty"), ""),
     (("init", "r.yaml", "--clips", "empty"), "clips index"),
     (("clips", "index", "nowhere", "-o", "clips"), "nowhere"),
     (("clips", "index", "empty", "-o", "clips"), ""),
