@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 import yaml
 
+from operators.clip_cache import write_atomic
 from operators.clips import ClipPool
 from operators.planning import Palette, available_tasks
 from schemas.base import InputError
@@ -95,15 +96,11 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
         mixing=MixingConfig().model_dump(mode="json"),
         **{kind: len(getattr(palette, kind)) for kind in ("speech", "sounds", "hazards", "benign", "background", "ambient")},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
     try:
-        recipe = Recipe.from_yaml(unfinished)
+        recipe = Recipe.from_text(text, file=path)
     except InputError as error:
-        unfinished.unlink()
         raise InputError(error.why, file=path, field=error.field, value=error.value, remedy=error.remedy) from None
-    unfinished.replace(path)
+    write_atomic(path, text.encode())
     return recipe
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 
+from operators.clip_cache import write_atomic
 from pipeline.build_dir import BuildDir
 from pipeline.report_data import collect
 
@@ -20,10 +21,7 @@ def write_report(build_dir: Path, out: Path | None = None, samples: int = 8) -> 
     build = BuildDir(build_dir)
     page = render_page(build, samples)
     path = out or build_dir / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    write_atomic(path, page.encode())
     return path
 
 

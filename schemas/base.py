@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import reprlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,9 +36,12 @@ def _rebuild_input_error(why: str, file: object, field: str, value: object, reme
     return InputError(why, file=file, field=field, value=value, remedy=remedy)
 
 
-def _shorten(value: object, limit: int = 120) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _shorten(value: object) -> str:
+    """A value as it may stand in a sentence; never expands a huge or self-repeating one."""
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = 80
+    brief.maxlevel = 3
+    return brief.repr(value)
 
 
 class Schema(BaseModel):
@@ -61,23 +65,27 @@ class Schema(BaseModel):
     def from_yaml(cls, path: Path) -> Self:
         """Read one YAML document; raises InputError naming `path`, field, value and remedy."""
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return cls.from_text(path.read_text(encoding="utf-8"), file=path)
         except FileNotFoundError:
             raise InputError("no such file", file=path, remedy="Check the path") from None
-        except IsADirectoryError:
-            raise InputError("is a directory, not a YAML file", file=path) from None
-        except PermissionError:
-            raise InputError("cannot be read: permission denied", file=path) from None
         except UnicodeDecodeError as error:
             raise InputError("is not UTF-8 text", file=path, remedy=f"Save it as UTF-8 ({error.reason})") from None
-        except yaml.YAMLError as error:
-            raise InputError(f"is not valid YAML: {' '.join(str(error).split())}", file=path) from None
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+
+    @classmethod
+    def from_text(cls, text: str, *, file: object = None) -> Self:
+        """Parse one YAML document; raises InputError naming `file`, field, value and remedy."""
+        try:
+            data = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise InputError(f"is not valid YAML: {' '.join(str(error).split())}", file=file) from None
         if not isinstance(data, dict):
-            raise InputError("must hold a YAML mapping at the top", file=path, value=data)
+            raise InputError("must hold a YAML mapping at the top", file=file, value=data)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise explain(error, cls, path) from None
+            raise explain(error, cls, file) from None
 
 
 def canonical_json(data: Any) -> bytes:

@@ -52,6 +52,12 @@ def test_a_bad_recipe_is_refused_with_file_field_and_remedy(change: dict, field:
         (b"", "mapping"),
         (b"\xff\xfe\x00name", "UTF-8"),
         (b"streams: 3", "Add 'clips'"),
+        (b"clips: x\nstreams: 2020-99-99", "not valid YAML"),
+        (
+            b"a: &a [x,x,x,x,x,x,x,x]\n"
+            + b"".join(b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % (n, n, *[n - 1] * 7) for n in range(98, 110)),
+            "unknown field",
+        ),
     ],
 )
 def test_a_file_that_is_no_recipe_is_named(content: bytes, hint: str, tmp_path: Path) -> None:
