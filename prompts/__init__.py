@@ -1,13 +1,16 @@
 """What the model is told and what it answers, as versioned templates with a content hash.
 
-A template `NAME.v1.j2` holds one variant per line; `places.v1.yaml` holds the scene shapes of the template planner.
-The hash of all of them is part of every fingerprint: changing a word here is a new corpus.
+A template `NAME.v1.j2` holds one variant per line; `ask_ROLE.v1.j2` what an LLM role is asked (system, then user message);
+`places.v1.yaml` holds the scene shapes of the template planner.
+The hash of what shapes a corpus is part of its fingerprint: changing a word here is a new corpus.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -15,6 +18,7 @@ import jinja2
 import yaml
 
 _FILES = resources.files("prompts")
+_USER = "=== user ===\n"
 _ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
 
 
@@ -29,6 +33,32 @@ def variants(name: str, **values: object) -> list[str]:
     return [line.render(**values) for line in _lines(name)]
 
 
+def messages(role: str, **values: object) -> list[dict[str, str]]:
+    """The system and user message of LLM role `role` (template `ask_<role>.v1.j2`), filled in.
+
+    What comes from a corpus goes through the `data` filter: JSON inside a fence that nothing in it can close.
+    """
+    system, _, user = (_FILES / f"ask_{role}.v1.j2").read_text(encoding="utf-8").partition(_USER)
+    parts = {"system": system, "user": user}
+    return [{"role": name, "content": _ENVIRONMENT.from_string(text).render(**values).strip()} for name, text in parts.items()]
+
+
+def roles() -> list[str]:
+    """The LLM roles there are prompts for."""
+    names = (file.name for file in _FILES.iterdir())
+    return sorted(name.removeprefix("ask_").removesuffix(".v1.j2") for name in names if name.startswith("ask_"))
+
+
+def _data(value: object) -> str:
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # raises, and names what is missing
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).replace("<", "\\u003c")
+    return f"<data>\n{text}\n</data>"
+
+
+_ENVIRONMENT.filters["data"] = _data
+
+
 @functools.cache
 def places() -> dict[str, dict[str, Any]]:
     """Place name → {title, words}: where the template planner lets scenes happen."""
@@ -36,11 +66,19 @@ def places() -> dict[str, dict[str, Any]]:
     return loaded
 
 
-@functools.cache
 def prompt_hash() -> str:
-    """SHA-256 (hex) over the names and contents of all templates."""
+    """SHA-256 (hex) over the templates that shape every corpus: instructions, responses, places."""
+    return _hash(lambda name: not name.startswith("ask_"))
+
+
+def role_hash(role: str) -> str:
+    """SHA-256 (hex) over what LLM role `role` is asked; shapes only what that role answers."""
+    return _hash(f"ask_{role}.v1.j2".__eq__)
+
+
+def _hash(wanted: Callable[[str], bool]) -> str:
     digest = hashlib.sha256()
     for file in sorted(_FILES.iterdir(), key=lambda entry: entry.name):
-        if file.name.endswith((".j2", ".yaml")):
+        if file.name.endswith((".j2", ".yaml")) and wanted(file.name):
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()

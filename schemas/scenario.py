@@ -1,0 +1,126 @@
+"""What the LLM roles of curation answer (paper, appendix B.1): scenario, refinement, and the supervision roles.
+
+These documents are parsed from a model's output: they are strict, and their limits are what a bad answer is told.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas import constants as c
+from schemas.base import Schema
+from schemas.scene import Text
+
+Line = Annotated[str, Field(min_length=1, max_length=300)]
+EventRole = Literal["foreground", "background", "ambient"]
+
+
+class SubEvent(Schema):
+    """One sound of a scenario."""
+
+    order: int = Field(ge=1, le=c.EVENTS_RANGE[1])
+    role: EventRole
+    sound: Line
+    """What is heard, as a noun phrase."""
+    responds: bool
+    """Whether the listening assistant answers it."""
+    why: Line
+
+
+class Scenario(Schema):
+    """A coherent little story in sounds: the planner's answer."""
+
+    title: Line
+    setting: Line
+    narrative: str = Field(min_length=1, max_length=2000)
+    events: tuple[SubEvent, ...] = Field(min_length=c.EVENTS_RANGE[0], max_length=c.EVENTS_RANGE[1])
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if [event.order for event in self.events] != list(range(1, len(self.events) + 1)):
+            raise ValueError("orders must be 1, 2, 3, … in the sequence of the events")
+        if not any(event.role == "foreground" for event in self.events):
+            raise ValueError("at least one event must be in the foreground")
+        if any(event.responds and event.role != "foreground" for event in self.events):
+            raise ValueError("only foreground events can be answered")
+        return self
+
+
+class RefinedEvent(Schema):
+    """How one sub-event becomes a clip: the refiner's answer for it."""
+
+    order: int = Field(ge=1, le=c.EVENTS_RANGE[1])
+    query: Line
+    """For retrieval: the words a sound library would use."""
+    caption: Line
+    """For generation, when retrieval finds nothing: one sentence on how it sounds."""
+    min_seconds: float = Field(gt=0, le=60)
+    max_seconds: float = Field(gt=0, le=60)
+    response: Text | None = Field(None, max_length=600)
+    """What the assistant says; null where it stays silent."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(f"min_seconds {self.min_seconds} is above max_seconds {self.max_seconds}")
+        return self
+
+
+class Refinement(Schema):
+    """The refiner's answer: one entry per sub-event, in order."""
+
+    events: tuple[RefinedEvent, ...] = Field(min_length=1, max_length=c.EVENTS_RANGE[1])
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if [event.order for event in self.events] != list(range(1, len(self.events) + 1)):
+            raise ValueError("orders must be 1, 2, 3, … in the sequence of the events")
+        return self
+
+    def mismatch(self, scenario: Scenario) -> str:
+        """Why this does not refine `scenario`; empty when it does."""
+        if len(self.events) != len(scenario.events):
+            return f"{len(scenario.events)} events were given, {len(self.events)} came back"
+        for planned, refined in zip(scenario.events, self.events, strict=True):
+            if planned.responds != bool(refined.response):
+                return f"event {planned.order}: responds is {planned.responds}, but response is {refined.response!r}"
+        return ""
+
+
+class SpokenText(Schema):
+    """The rewriter's answer: text as it is spoken."""
+
+    spoken: str = Field(min_length=1, max_length=4000)
+
+
+class HistoryQuestion(Schema):
+    """The history-review writer's answer: a question that only an earlier turn answers."""
+
+    question: Line
+    answer: Line
+    turn: int = Field(ge=1)
+    """The turn, 1-based, the answer depends on."""
+
+
+class SilenceAudit(Schema):
+    """The silent-audio auditor's answer: whether a sound deserves a response, under four criteria."""
+
+    safety: bool
+    """Danger to people or things."""
+    distress: bool
+    """A person or an animal in need."""
+    request: bool
+    """Somebody wants attention: a bell, a phone, a call."""
+    anomaly: bool
+    """Something is out of order and can be acted on."""
+    verdict: Literal["respond", "ignore", "borderline"]
+    reason: Line
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        met = self.safety or self.distress or self.request or self.anomaly
+        if (self.verdict == "respond" and not met) or (self.verdict == "ignore" and met):
+            raise ValueError(f"verdict {self.verdict!r} contradicts the four criteria")
+        return self
