@@ -46,6 +46,7 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 	$(BIN)/python -m bench.tfjp --json build/bench/tfjp.json
 	$(BIN)/python -m bench.mixing --json build/bench/mixing.json
 	$(BIN)/python -m bench.shards --json build/bench/shards.json
+	$(BIN)/python -m bench.coherence --json build/bench/coherence.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info

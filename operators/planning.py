@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
@@ -22,7 +22,9 @@ from schemas.recipe import Recipe
 from schemas.scene import Draw, Scene, SceneEvent
 from schemas.taxonomy import Task, Urgency, label_words, urgency
 
-PLANNING_VERSION = "1"
+PLANNING_VERSION = "2"
+FITTING_SHARE: Final = 0.85
+"""How often the template planner takes a sound of the scene's place when there are also sounds of no place."""
 
 
 class Candidate(NamedTuple):
@@ -31,7 +33,8 @@ class Candidate(NamedTuple):
     id: str
     samples: int
     source: str
-    words: frozenset[str]
+    places: frozenset[str]
+    """Places whose words its label or caption holds; empty for sounds that may happen anywhere."""
 
 
 Candidates = list[Candidate]
@@ -63,7 +66,7 @@ class Palette:
 
     def _add(self, brief: ClipBrief) -> None:
         verdict = urgency(brief.label, brief.caption)
-        clip = Candidate(brief.id, brief.samples, brief.source, frozenset(label_words(f"{brief.label} {brief.caption}")))
+        clip = Candidate(brief.id, brief.samples, brief.source, places_of(f"{brief.label} {brief.caption}"))
         if brief.kind == "speech":
             if brief.role is ClipRole.FOREGROUND:
                 self.speech.append(clip)
@@ -92,6 +95,12 @@ class Palette:
     def spoken(self, task: Task) -> Candidates:
         """Speech for `task`: voice chat prefers turns with a paired reply."""
         return self.dialogue if task is Task.VOICE_CHAT and self.dialogue else self.speech
+
+
+def places_of(text: str) -> frozenset[str]:
+    """The places of `prompts.places()` a label or caption speaks of."""
+    words = set(label_words(text))
+    return frozenset(name for name, place in prompts.places().items() if words & set(place["words"]))
 
 
 def available_tasks(palette: Palette, at_least: int = 1) -> set[Task]:
@@ -128,13 +137,14 @@ class _Planner:
         self.tasks = {task: weight for task, weight in sorted(recipe.tasks.items()) if weight > 0}
         self.draws: list[Draw] = []
         self.used: set[str] = set()
+        self.place = ""
 
     def plan(self) -> Outcome[Scene]:
         weights = np.array(list(self.tasks.values()), dtype=np.float64)
         task = list(self.tasks)[int(self.rng.choice(len(weights), p=weights / weights.sum()))]
         turns = self._between("foreground events", self.scene.events)
-        title, words = self._place()
-        foreground = self._foreground(task, turns, words)
+        title = self._choose_place(task, turns)
+        foreground = self._foreground(task, turns)
         if not foreground:
             return Rejected("too_few_clips", {"task": task.value})
         events = [self._foreground_event(task, clip) for clip in foreground]
@@ -144,7 +154,7 @@ class _Planner:
             (ClipRole.AMBIENT, self.palette.ambient, self.scene.ambient),
         ):
             for _ in range(self._between(f"{role.value} events", count)):
-                chosen = self._pick(clips, words)
+                chosen = self._pick(clips, strict=True)
                 if chosen is not None:
                     events.append(SceneEvent(clip_id=chosen.id, role=role))
         instructions = prompts.variants(f"instruction_{task.value}")
@@ -153,20 +163,27 @@ class _Planner:
         planner = self.scene.planner
         return Ok(Scene(task=task, planner=planner, title=title, instruction=instruction, events=tuple(events), draws=draws))
 
-    def _place(self) -> tuple[str, frozenset[str]]:
-        """The template planner's place and its words; the random planner has none."""
+    def _choose_place(self, task: Task, turns: int) -> str:
+        """The template planner's place: one of those with enough sounds for the scene, or the one with most. The random
+        planner has none."""
         if self.scene.planner == "random":
-            return "clips drawn independently", frozenset()
-        names = sorted(prompts.places())
-        place = prompts.places()[names[self._integer("place", len(names))]]
-        return str(place["title"]), frozenset(place["words"])
+            return "clips drawn independently"
+        needed = (
+            [self.palette.sounds] if task in (Task.VOICE_CHAT, Task.STREAMING_ASR) else list(self.palette.needs(task).values())
+        )
+        counts = {name: min(sum(name in clip.places for clip in clips) for clips in needed) for name in sorted(prompts.places())}
+        enough = [name for name, count in counts.items() if count >= -(-turns // len(needed))]
+        names = enough or [name for name, count in counts.items() if count == max(counts.values())]
+        self.place = names[self._integer("place", len(names))]
+        return str(prompts.places()[self.place]["title"])
 
-    def _foreground(self, task: Task, turns: int, words: frozenset[str]) -> Candidates:
+    def _foreground(self, task: Task, turns: int) -> Candidates:
         chosen: Candidates = []
         length = 0
         speakers = self._speaker(task) if task in (Task.VOICE_CHAT, Task.STREAMING_ASR) else []
         for turn in range(turns):
-            clip = self._foreground_clip(task, turn, speakers, words)
+            enough = len(chosen) >= self.scene.events[0]
+            clip = self._foreground_clip(task, turn, speakers, strict=enough)
             if clip is None:
                 break
             length += clip.samples + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE)
@@ -176,18 +193,20 @@ class _Planner:
             chosen.append(clip)
         return chosen
 
-    def _foreground_clip(self, task: Task, turn: int, speakers: Candidates, words: frozenset[str]) -> Candidate | None:
+    def _foreground_clip(self, task: Task, turn: int, speakers: Candidates, strict: bool) -> Candidate | None:
         if task is Task.EVENT_DESCRIPTION:
-            return self._pick(self.palette.sounds, words)
+            return self._pick(self.palette.sounds, strict=strict)
         if task is Task.PROACTIVE_RESPOND:
             benign = bool(self.rng.random() < self.scene.benign_share)
             self.draws.append(Draw(what=f"event {turn} is benign", value=benign))
             first, second = (self.palette.benign, self.palette.hazards) if benign else (self.palette.hazards, self.palette.benign)
-            return self._pick(first, words) or self._pick(second, words)
+            return self._pick(first, strict=strict) or (None if strict else self._pick(second))
         if turn and self.palette.sounds and self.rng.random() < self.scene.distractor_share:
             self.draws.append(Draw(what=f"event {turn} is a distractor", value=True))
-            return self._pick(self.palette.sounds, words)
-        return self._pick(speakers, frozenset()) or self._pick(self.palette.spoken(task), frozenset())
+            distractor = self._pick(self.palette.sounds, strict=True)
+            if distractor is not None:
+                return distractor
+        return self._pick(speakers) or self._pick(self.palette.spoken(task))
 
     def _speaker(self, task: Task) -> Candidates:
         """Speech of one source: a voice is drawn once per dialogue (paper, appendix on curation)."""
@@ -197,16 +216,23 @@ class _Planner:
         self.draws.append(Draw(what="voice", value=source))
         return [clip for clip in speech if clip.source == source]
 
-    def _pick(self, clips: Sequence[Candidate], words: frozenset[str]) -> Candidate | None:
-        """A clip not yet used in this stream, four times in five one that fits the place; None when all are used."""
-        fits = bool(words) and self.rng.random() < 0.8
-        for wanted in [words, frozenset()] if fits else [frozenset()]:
-            free = [clip for clip in clips if clip.id not in self.used and (not wanted or clip.words & wanted)]
-            if free:
-                clip = free[int(self.rng.integers(len(free)))]
-                self.used.add(clip.id)
-                return clip
-        return None
+    def _pick(self, clips: Sequence[Candidate], strict: bool = False) -> Candidate | None:
+        """A clip not yet used in this stream; in a place mostly one that fits it, else one that may happen anywhere.
+
+        None when all are used, or (`strict`) when only sounds of other places are left.
+        """
+        free = [clip for clip in clips if clip.id not in self.used]
+        if self.place:
+            fitting = [clip for clip in free if self.place in clip.places]
+            anywhere = [clip for clip in free if not clip.places]
+            both = fitting and anywhere
+            preferred = (fitting if self.rng.random() < FITTING_SHARE else anywhere) if both else fitting or anywhere
+            free = preferred if preferred or strict else free
+        if not free:
+            return None
+        clip = free[int(self.rng.integers(len(free)))]
+        self.used.add(clip.id)
+        return clip
 
     def _foreground_event(self, task: Task, chosen: Candidate) -> SceneEvent:
         clip = self.pool.get(chosen.id)
