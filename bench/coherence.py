@@ -44,7 +44,8 @@ BACKDROPS: Final = (
 AMBIENCES: Final = "wind, rain, traffic, sea waves, kitchen, restaurant, forest, music, bus engine"
 SCENES: Final = 600
 CONSTANT: Final = frozenset(
-    "wind rain traffic sea waves kitchen restaurant forest music engine river crowd chatter hum storm insects crickets stream sauna drone".split()
+    "wind rain traffic sea waves kitchen restaurant forest music engine river crowd chatter hum storm insects crickets stream"
+    " sauna drone".split()
 )
 
 
@@ -132,9 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = bench.arguments("coherence", argv, runs=3)
     pool = LabelPool()
     scores = {planner: score(planner, pool) for planner in ("template", "random")}
-    timing = bench.compare(
-        "coherence", {planner: lambda planner=planner: score(planner, pool) for planner in scores}, runs=args.runs
-    )
+    scorers = {planner: partial(score, planner, pool) for planner in scores}
+    timing = bench.compare("coherence", scorers, runs=args.runs)
     per_hundred = {
         name: {rule: round(100 * count / SCENES, 1) for rule, count in total.items()} for name, total in scores.items()
     }
