@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import deque
 from collections.abc import Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Final
 
 BLOCK: Final = 512
 RECORD: Final = 20 * BLOCK
-_NAME: Final = re.compile(r"^([A-Za-z0-9_-]+)\.([A-Za-z0-9.]+)$")
+HASHED_BEHIND: Final = 64 << 20
+"""Bytes that may wait for the hash: memory stays bounded."""
+_NAME: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9.]+)")
 
 
 class ShardError(ValueError):
@@ -22,33 +26,52 @@ class ShardError(ValueError):
 
 
 class ShardWriter:
-    """Writes members to an open binary stream and hashes what it writes."""
+    """Writes members to an open binary stream and hashes what it writes.
+
+    The hash alone costs nearly as much as the disk, so a thread does it, while the next samples are written and while the file
+    is synced: ask for `sha256` after that.
+    """
 
     def __init__(self, stream: IO[bytes]):
         self._stream, self._digest, self.bytes = stream, hashlib.sha256(), 0
+        self._hasher = ThreadPoolExecutor(1)
+        self._behind: deque[tuple[Future[None], int]] = deque()
+        self._bytes_behind = 0
 
     def add(self, key: str, members: dict[str, bytes]) -> None:
         """Append one sample: suffix → content, in this order."""
+        blocks: list[bytes] = []
         for suffix, content in members.items():
-            padding = -len(content) % BLOCK
-            self._write(_header(f"{key}.{suffix}", len(content)))
-            self._write(content)
-            if padding:
-                self._write(bytes(padding))
+            blocks += [_header(f"{key}.{suffix}", len(content)), content, bytes(-len(content) % BLOCK)]
+        self._write(blocks)
 
-    def finish(self) -> str:
-        """Write the end of the archive; returns the SHA-256 (hex) of everything."""
-        self._write(bytes(2 * BLOCK + -(self.bytes + 2 * BLOCK) % RECORD))
+    def finish(self) -> None:
+        """Write the end of the archive."""
+        self._write([bytes(2 * BLOCK + -(self.bytes + 2 * BLOCK) % RECORD)])
+
+    def sha256(self) -> str:
+        """SHA-256 (hex) of everything written; nothing more can be written then."""
+        self._hasher.shutdown()
         return self._digest.hexdigest()
 
-    def _write(self, data: bytes) -> None:
-        self._stream.write(data)
-        self._digest.update(data)
-        self.bytes += len(data)
+    def _write(self, blocks: list[bytes]) -> None:
+        size = sum(map(len, blocks))
+        self._behind.append((self._hasher.submit(self._hash, blocks), size))
+        self._bytes_behind += size
+        while self._bytes_behind > HASHED_BEHIND and len(self._behind) > 1:
+            hashed, done = self._behind.popleft()
+            hashed.result()
+            self._bytes_behind -= done
+        self._stream.writelines(blocks)
+        self.bytes += size
+
+    def _hash(self, blocks: list[bytes]) -> None:
+        for block in blocks:
+            self._digest.update(block)
 
 
 def _header(name: str, size: int) -> bytes:
-    if not _NAME.match(name) or len(name) > 100:
+    if not _NAME.fullmatch(name) or len(name) > 100:
         raise ShardError(f"{name!r} is no member name")
     header = bytearray(BLOCK)
     header[0 : len(name)] = name.encode("ascii")
@@ -67,7 +90,7 @@ def read_shard(path: Path, only: Collection[str] | None = None) -> Iterator[tupl
     """
     key, members = "", dict[str, bytes]()
     for name, content in _members(path, only):
-        match = _NAME.match(name)
+        match = _NAME.fullmatch(name)
         if match is None:
             raise ShardError(f"{name!r} is no member name")
         if match[1] != key and members:

@@ -105,7 +105,8 @@ class Worker:
             if len(quarantined) > MOSTLY_BROKEN * self.sizes[shard]:
                 first = f"{self.build.quarantined / quarantined[0]}.json"
                 raise ShardBrokenError(f"{len(quarantined)} of {self.sizes[shard]} samples broke; see {first}")
-            sha256 = writer.finish()
+            writer.finish()
+        sha256 = writer.sha256()
         manifest = ShardManifest(
             fingerprint=self.job.fingerprint,
             shard=shard,

@@ -73,7 +73,8 @@ def rewrite(out: Path, shard: int, change: Callable[[int, str, Members], Members
         writer = ShardWriter(stream)
         for number, (key, members) in enumerate(samples):
             writer.add(key, change(number, key, dict(members)))
-        sha256 = writer.finish()
+        writer.finish()
+    sha256 = writer.sha256()
     old.unlink()
     name = f"shard-{shard:06d}-{sha256[:12]}.tar"
     forged.rename(build.data / name)

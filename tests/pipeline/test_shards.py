@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -29,6 +30,7 @@ def tar_of(samples: dict[str, dict[str, bytes]]) -> bytes:
     for key, members in samples.items():
         writer.add(key, members)
     writer.finish()
+    assert writer.sha256() == hashlib.sha256(buffer.getvalue()).hexdigest()
     assert writer.bytes == len(buffer.getvalue())
     return buffer.getvalue()
 
