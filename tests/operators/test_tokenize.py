@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +90,7 @@ def test_labels_keep_every_invariant_of_algorithm_2(
     assert set(y_stream[control].tolist()) <= {layout.silent, layout.response}
     assert not (control & (y_lm != -100)).any()
     assert (x[control] == y_stream[control]).all() and (x[y_lm != -100] == y_lm[y_lm != -100]).all()
-    said = [token for _, text in timeline for token in [*qwen.encode(text), layout.eos]]
+    said = [token for _, text in timeline for token in [*layout.response_tags[:1], *qwen.encode(text), layout.eos]]
     assert y_lm[y_lm != -100].tolist() == said
     assert (x == layout.audio).sum() >= chunks * layout.slots
     head = len(layout.prefix) + len(qwen.encode(instruction)) + len(layout.prefix_end)
@@ -103,13 +106,13 @@ def test_tokenizing_a_cut_stream_equals_cutting_its_tokens(
     last = data.draw(st.integers(first, chunks))
     kept = [(chunk - first + 1, text) for chunk, text in timeline if first <= chunk <= last]
     whole = tokenize(instruction, chunks, timeline, qwen, layout)
-    assert to_npz(cut(whole, first, last, qwen)) == to_npz(tokenize(instruction, last - first + 1, kept, qwen, layout))
+    assert to_npz(cut(whole, first, last)) == to_npz(tokenize(instruction, last - first + 1, kept, qwen, layout))
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 1), (2, 1), (1, 4)])
 def test_a_cut_outside_the_stream_is_refused(qwen: QwenTokenizer, first: int, last: int) -> None:
     with pytest.raises(ValueError, match="chunks"):
-        cut(tokenize("x", 3, [], qwen, SOUNDFLOW), first, last, qwen)
+        cut(tokenize("x", 3, [], qwen, SOUNDFLOW), first, last)
 
 
 @pytest.mark.parametrize("timeline", [[(0, "a")], [(4, "a")], [(2, "a"), (2, "b")], [(3, "a"), (1, "b")]])
@@ -163,6 +166,44 @@ def test_what_is_no_token_archive_is_refused(qwen: QwenTokenizer) -> None:
         from_npz(buffer.getvalue())
 
 
+def test_every_flipped_bit_and_every_truncation_of_an_archive_is_told_or_changes_nothing(qwen: QwenTokenizer) -> None:
+    tokens = tokenize("x", 1, [(1, "y")], qwen, SOUNDFLOW)
+    good = to_npz(tokens)
+    for place in range(len(good)):
+        for damaged in (good[:place], *(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :] for bit in (0, 3, 6))):
+            with contextlib.suppress(TokenError):
+                read = from_npz(damaged)  # bits that carry nothing: a member's time, its attributes
+                assert to_npz(read) == good
+    loose = io.BytesIO()
+    np.save(loose, tokens.x)
+    with pytest.raises(TokenError, match="no"):
+        from_npz(loose.getvalue())
+
+
+AUTHORS_STREAM = [
+    *(151_609, 151_611, 151_644, 151_644, 9707, 151_643),  # ONLINE ENGLISH SYSTEM TEXT_BEGIN "Hello" TEXT_END
+    *(151_647, *[151_608] * 10, 151_602, 151_605),  # AUDIO_BEGIN PAD x 10 ASSISTANT KEEP_SILENCE
+    *(151_647, *[151_608] * 10, 151_602, 151_644, 151_618, 9707, 151_643),  # ... TEXT_BEGIN NORMAL "Hello" TEXT_END
+]
+
+
+def test_the_authors_layout_writes_the_ids_and_labels_of_their_release(qwen: QwenTokenizer) -> None:
+    tokens = tokenize("Hello", 2, [(2, "Hello")], qwen, AUTHORS)
+    assert tokens.x.tolist() == AUTHORS_STREAM
+    assert tokens.y_stream[tokens.y_stream != -100].tolist() == [151_605, 151_644]
+    assert tokens.y_lm[-4:].tolist() == [-100, 151_618, 9707, 151_643] and (tokens.y_lm[:-4] == -100).all()
+
+
+@pytest.mark.parametrize("emotion", range(151_614, 151_620))
+def test_every_emotion_of_the_authors_is_read_and_no_other_id_in_its_place(qwen: QwenTokenizer, emotion: int) -> None:
+    tokens = tokenize("Hello", 2, [(2, "Hello")], qwen, AUTHORS)
+    tokens.x[-3] = emotion
+    assert detokenize(tokens, qwen) == Decoded("Hello", 2, [(2, "Hello")])
+    tokens.x[-3] = 9707
+    with pytest.raises(TokenError, match="tag"):
+        detokenize(tokens, qwen)
+
+
 def test_our_control_ids_are_free_rows_and_text_ids_never_are() -> None:
     ours = {SOUNDFLOW.silent, SOUNDFLOW.response, SOUNDFLOW.eos, *SOUNDFLOW.prefix, *SOUNDFLOW.prefix_end}
     assert len(ours) == 5 and all(FIRST_FREE_ROW <= token <= 151_935 for token in ours)
@@ -175,3 +216,39 @@ def test_another_vocabulary_is_refused_by_its_hash(tmp_path: Path) -> None:
         QwenTokenizer.load(tmp_path / "qwen.tiktoken")
     with pytest.raises(InputError, match="cannot be read"):
         QwenTokenizer.load(tmp_path / "nowhere")
+
+
+def test_the_vocabulary_is_looked_for_by_variable_then_asset_then_package(
+    qwen: QwenTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOUNDFLOW_ASSETS", str(tmp_path))
+    assert QwenTokenizer.load().encode("Hello") == [9707]  # the package
+    asset = tmp_path / "qwen-bpe" / "qwen.tiktoken"
+    asset.parent.mkdir()
+    asset.write_bytes(b"IQ== 0\n")
+    with pytest.raises(InputError, match="assets fetch qwen-bpe") as caught:
+        QwenTokenizer.load()
+    assert str(asset) in str(caught.value)
+    monkeypatch.setenv("SOUNDFLOW_QWEN_BPE", str(tmp_path / "mine"))
+    with pytest.raises(InputError, match="mine"):
+        QwenTokenizer.load()
+
+
+def test_a_vocabulary_that_is_nowhere_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOUNDFLOW_ASSETS", str(tmp_path))
+    monkeypatch.delenv("SOUNDFLOW_QWEN_BPE", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="soundflow assets fetch qwen-bpe"):
+        QwenTokenizer.load()
+
+
+def test_loading_reaches_no_network_writes_nothing_and_costs_less_than_a_second_and_a_half(tmp_path: Path) -> None:
+    script = (
+        "import socket, time\nsocket.socket.connect = None\nbegun = time.process_time()\n"
+        "from operators.qwen_bpe import QwenTokenizer\nassert QwenTokenizer.load().encode('Hello') == [9707]\n"
+        "assert time.process_time() - begun < 1.5\n"
+    )
+    places = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "SOUNDFLOW_ASSETS")}
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-B", "-c", script], cwd=root, env=os.environ | places, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []
