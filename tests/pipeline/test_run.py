@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from operators.mixing import StreamIdentity
-from pipeline import produce, worker
+from pipeline import produce, run, worker
 from pipeline.build_dir import BuildDir
 from pipeline.replay import replay
 from pipeline.run import Progress, build
 from pipeline.verify import verify
-from schemas.base import InputError
+from schemas.base import InputError, Interrupted
 from schemas.outcome import Rejected
 from tests.corpus import corpus, write_recipe
 
@@ -187,18 +188,113 @@ def test_progress_counts_up_to_the_whole(recipe: Path, tmp_path: Path) -> None:
     assert "12 streams" in events[-1].describe()
 
 
-def test_replay_explains_a_committed_sample_and_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    key = BuildDir(built).manifests()[3].keys[0]
-    result = replay(built, key, tmp_path)
-    assert result.ok and result.state == "same bytes as committed"
-    assert any("drawn: task" in line for line in result.trace) and any("noise" in line for line in result.trace)
-    assert json.loads((tmp_path / f"{key}.json").read_bytes())["sample_id"] == key
+def test_the_time_left_counts_only_what_this_run_makes(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Path(shutil.copytree(built, tmp_path / "out"))
+    for shard in (1, 3):
+        BuildDir(out).manifest_path(shard).unlink()
+    clock = [100.0]
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    events: list[Progress] = []
+
+    def tell(event: Progress) -> None:
+        events.append(event)
+        clock[0] += 1.0
+
+    build(built.parent / "recipe.yaml", out, executor="inline", on_event=tell)
+    assert [event.streams for event in events] == [7, 8, 9, 9, 10, 11, 12, 12]
+    # streams 7, 8, 9 at 0, 1, 2 s: the first is made "at once", and from then on 5, 4, 3 of them are left
+    assert [event.eta_seconds for event in events[:3]] == [pytest.approx(5e-3), 2.0, 2.0]
+    assert events[-1].eta_seconds == 0
 
 
-@pytest.mark.parametrize("key", ["sf-000000000000-000000-00000", "nonsense"])
-def test_replay_of_a_stranger_is_refused(built: Path, tmp_path: Path, key: str) -> None:
-    with pytest.raises(InputError):
-        replay(built, key, tmp_path)
+def test_a_silent_stretch_is_broken_every_two_seconds(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = BuildDir(built).record()
+    clock = [0.0]
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    events: list[Progress] = []
+    tracker = run._Tracker(BuildDir(built), record, [], events.append, lambda: False)
+    for _ in range(20):
+        clock[0] += 0.5
+        tracker.pulse()
+    assert len(events) == 5
+
+
+def test_a_build_that_is_asked_to_stop_leaves_nothing_unfinished_and_resumes(built: Path, recipe: Path, tmp_path: Path) -> None:
+    made: list[Progress] = []
+    with pytest.raises(Interrupted):
+        build(recipe, tmp_path / "out", executor="inline", on_event=made.append, should_stop=lambda: len(made) == 5)
+    assert BuildDir(tmp_path / "out").status().shards.committed == 1
+    assert list((tmp_path / "out" / "_tmp").iterdir()) == []
+    build(recipe, tmp_path / "out", executor="inline")
+    assert corpus(tmp_path / "out") == corpus(built)
+
+
+def test_the_handlers_of_the_caller_are_back_after_a_build(recipe: Path, tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    during: list[object] = []
+    build(recipe, tmp_path / "out", executor="inline", on_event=lambda _: during.append(signal.getsignal(signal.SIGINT)))
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert before[0] not in during
+
+
+def test_a_machine_out_of_memory_fails_the_shard_and_not_the_sample(
+    built: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = produce.encode
+    calls = [0]
+
+    def hungry(*arguments: object) -> bytes:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise MemoryError
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(produce, "encode", hungry)
+    status = build(recipe, tmp_path / "out", executor="inline")
+    assert (status.shards.committed, status.shards.failed, status.quarantined) == (3, 1, 0)
+    assert "MemoryError" in BuildDir(tmp_path / "out").failures()[0].error
+    build(recipe, tmp_path / "out", executor="inline")
+    assert corpus(tmp_path / "out") == corpus(built)
+
+
+def test_a_sample_that_broke_once_and_is_made_later_leaves_the_quarantine(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(produce, "encode", lambda *_: 1 / 0)
+        build(recipe, tmp_path / "out", executor="inline")
+    assert len(BuildDir(tmp_path / "out").quarantine()) == 12
+    build(recipe, tmp_path / "out", executor="inline")
+    assert BuildDir(tmp_path / "out").quarantine() == []
+
+
+def test_fresh_does_not_move_what_is_no_build(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
+    with pytest.raises(InputError, match="not empty and not a build"):
+        build(recipe, tmp_path / "photos", executor="inline", fresh=True)
+    assert (tmp_path / "photos" / "cat.jpg").exists()
+
+
+def test_manifests_of_another_recipe_in_the_directory_do_not_count_and_are_replaced(
+    built: Path, clips_dir: Path, recipe: Path, tmp_path: Path
+) -> None:
+    other = write_recipe(tmp_path / "other.yaml", clips_dir, seed=9)
+    build(other, tmp_path / "other", executor="inline")
+    out = Path(shutil.copytree(built, tmp_path / "out"))
+    shutil.rmtree(out / "manifest")
+    shutil.copytree(tmp_path / "other" / "manifest", out / "manifest")
+    assert BuildDir(out).status().shards.committed == 0
+    build(recipe, out, executor="inline")
+    assert corpus(out) == corpus(built)
+
+
+@pytest.mark.parametrize(("workers", "address"), [(2, None), (None, "auto")])
+def test_the_inline_executor_says_that_it_is_one_worker(
+    recipe: Path, tmp_path: Path, workers: int | None, address: str | None
+) -> None:
+    with pytest.raises(InputError, match="--executor ray"):
+        build(recipe, tmp_path / "out", executor="inline", workers=workers, address=address)
 
 
 def test_wav_and_the_authors_layout_build_and_verify(clips_dir: Path, tmp_path: Path) -> None:
