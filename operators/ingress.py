@@ -86,7 +86,7 @@ def read_audio(path: Path, config: IngressConfig = IngressConfig()) -> Outcome[I
         with soundfile.SoundFile(descriptor, closefd=False) as file:
             return _from_file(file, config)
     except (OSError, RuntimeError, ValueError, TypeError) as error:  # soundfile raises LibsndfileError, a RuntimeError
-        return Rejected("unreadable", {"detail": " ".join(str(error).split())})
+        return Rejected("unreadable", {"detail": " ".join(str(getattr(error, "error_string", error)).split())})
     finally:
         os.close(descriptor)
 

@@ -17,7 +17,7 @@ from schemas.scene import nfc
 from schemas.stream import PlannedClip, StreamPlan
 from schemas.taxonomy import Task, Urgency, label_words, urgency
 
-SUPERVISION_VERSION = "1"
+SUPERVISION_VERSION = "2"
 
 
 Sounding = Clip | PlannedClip
@@ -31,23 +31,28 @@ class Answer(NamedTuple):
     source: str
 
 
-def describe(clip: Sounding) -> str:
-    """A noun phrase for the sound: its caption when that is a phrase, else the label's words."""
+def describe(clip: Sounding) -> tuple[str, bool]:
+    """What is heard, and whether that is a phrase (a caption: `a dog barking`) or bare words (a label: `dog bark`)."""
     if clip.kind == "speech":
-        return "someone speaking"
-    if " " in clip.caption.strip():
-        return clip.caption.strip().rstrip(".")
-    return " ".join(label_words(clip.label)) or clip.label
+        return "someone speaking", True
+    caption, label = clip.caption.strip().rstrip("."), " ".join(label_words(clip.label)) or clip.label
+    is_phrase = " " in caption and label_words(caption) != label_words(clip.label)
+    return (caption, True) if is_phrase else (label, False)
+
+
+def _about(template: str, clip: Sounding) -> list[Answer]:
+    sound, is_phrase = describe(clip)
+    return [Answer(text, "label") for text in prompts.variants(template + ("" if is_phrase else "_label"), sound=sound)]
 
 
 def possible_responses(task: Task, clip: Sounding) -> list[Answer]:
     """Every answer `task` may give to a foreground clip, best source first; empty means: stay silent."""
     if task is Task.EVENT_DESCRIPTION:
-        return [Answer(text, "label") for text in prompts.variants("response_event_description", sound=describe(clip))]
+        return _about("response_event_description", clip)
     if task is Task.PROACTIVE_RESPOND:
         if clip.kind == "speech" or urgency(clip.label, clip.caption) is not Urgency.RESPOND:
             return []
-        return [Answer(text, "label") for text in prompts.variants("response_proactive_respond", sound=describe(clip))]
+        return _about("response_proactive_respond", clip)
     if clip.kind != "speech" or clip.transcript is None:
         return []
     if task is Task.STREAMING_ASR:

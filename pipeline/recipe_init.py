@@ -82,7 +82,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
         )
     fewest = min(sum(map(len, palette.needs(task).values())) for task in available)
     scene = SceneConfig()
-    low, high = (max(1, min(int(bound), fewest)) for bound in scene.events)
+    low, high = scene.events
     text = jinja2.Template(_TEMPLATE, keep_trailing_newline=True).render(
         file=path.name,
         name=yaml.safe_dump(path.stem, default_style='"').strip(),
@@ -91,7 +91,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
         streams=streams,
         shards=shards,
         tasks=[(task, _task_line(task, palette, task in available)) for task in Task],
-        events=[low, max(low, high)],
+        events=[max(1, min(int(low), fewest)), int(high)],
         scene=SceneConfig().model_dump(mode="json"),
         mixing=MixingConfig().model_dump(mode="json"),
         **{kind: len(getattr(palette, kind)) for kind in ("speech", "sounds", "hazards", "benign", "background", "ambient")},

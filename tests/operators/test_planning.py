@@ -116,6 +116,20 @@ def test_a_stand_in_reply_says_that_it_is_one(pool: MemoryPool) -> None:
     assert possible_responses(Task.VOICE_CHAT, paired) == [("It is noon.", "manifest")]
 
 
+@pytest.mark.parametrize(
+    ("label", "caption", "said", "never"),
+    [
+        ("dog bark", "a dog barking", "a dog barking", "dog bark."),
+        ("dog_bark", "", ": dog bark.", "of dog bark"),
+        ("menu_change", "menu change", ": menu change.", "of menu change"),
+    ],
+)
+def test_a_caption_is_woven_into_a_sentence_and_a_bare_label_is_named(label: str, caption: str, said: str, never: str) -> None:
+    clip = MemoryPool().add("x", np.ones(3200, dtype=np.float32) * 0.1, label=label, caption=caption)
+    for answer in possible_responses(Task.EVENT_DESCRIPTION, clip):
+        assert said in answer.text and never not in answer.text
+
+
 def test_too_few_clips_is_told_with_task_and_remedy() -> None:
     small = MemoryPool()
     small.add("one", np.ones(3200, dtype=np.float32) * 0.1, label="owl")
