@@ -67,7 +67,7 @@ class IndexSummary(Schema):
         """For people."""
         lines = [
             f"{self.directory}: {self.clips} clips, {self.seconds / 3600:.2f} h;"
-            f" {self.cleaned} files cleaned now, {self.reused} as before"
+            f" {self.cleaned} files cleaned now, {self.reused} found in the cache"
         ]
         if self.rejected:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
