@@ -56,7 +56,7 @@ class BuildDir:
         try:
             manifest = ShardManifest.from_json(path.read_bytes(), file=path)
             there = (self.data / manifest.tar).stat().st_size == manifest.bytes
-        except (InputError, OSError, ValueError):
+        except (InputError, OSError):
             return None
         return manifest if there and (manifest.fingerprint, manifest.shard) == (fingerprint, shard) else None
 

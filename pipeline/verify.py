@@ -96,21 +96,20 @@ class _ShardChecker:
             yield problem("manifest", f"{path.name} says it is shard {manifest.shard} of {len(self.sizes)}")
             return
         name = f"shard-{manifest.shard:06d}-{manifest.sha256[:12]}.tar"
-        if manifest.tar != name:  # not opened: it could be any file of this machine
+        if manifest.tar != name:
             yield problem("manifest", f"names {manifest.tar!r}, its shard and sha256 make {name!r}")
-            return
-        tar = self.build.data / name
+        tar = self.build.data / manifest.tar
         try:
             with tar.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             size = tar.stat().st_size
         except OSError as error:
-            yield problem("truncated", f"{name} cannot be read: {error.strerror}")
+            yield problem("truncated", f"{tar.name} cannot be read: {error.strerror}")
             return
         if size != manifest.bytes:
-            yield problem("truncated", f"{name} has {size} bytes, the manifest says {manifest.bytes}")
+            yield problem("truncated", f"{tar.name} has {size} bytes, the manifest says {manifest.bytes}")
         if digest != manifest.sha256:
-            yield problem("sha256", f"{name} is {digest[:12]}, the manifest says {manifest.sha256[:12]}")
+            yield problem("sha256", f"{tar.name} is {digest[:12]}, the manifest says {manifest.sha256[:12]}")
         plans: list[StreamPlan] = []
         keys: list[str] = []
         try:
@@ -121,7 +120,7 @@ class _ShardChecker:
                 plans += [plan] if plan is not None else []
         except (ShardError, OSError) as error:
             check = "truncated" if "truncated" in str(error) else "members"
-            yield problem(check, f"{name}: {error}")
+            yield problem(check, f"{tar.name}: {error}")
         for detail in self._counts(manifest, keys, plans):
             yield problem("manifest", detail)
 

@@ -262,5 +262,6 @@ class SampleChecker:
             return
         if (said.instruction, said.chunks, said.timeline) != (plan.instruction, plan.chunks, plan.timeline()):
             yield "timeline", "the tokens tell another instruction, length or timeline than the plan"
+            return  # nothing would agree, and a forged length could be any
         if to_npz(tokenize(plan.instruction, plan.chunks, plan.timeline(), self.tokenizer, layout)) != data:
             yield "labels", "X, y_stream or y_lm is not what the plan gives"

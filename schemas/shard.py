@@ -32,8 +32,8 @@ class ShardManifest(Schema):
     format: Literal["soundflow.shard/1"] = "soundflow.shard/1"
     fingerprint: Sha256
     shard: int = Field(ge=0)
-    tar: str
-    """File name below data/."""
+    tar: str = Field(pattern=r"^shard-[0-9]{6}-[0-9a-f]{12}\.tar$")
+    """File name below data/; never a path."""
     sha256: Sha256
     bytes: int
     keys: tuple[str, ...]

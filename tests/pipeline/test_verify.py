@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -12,9 +13,15 @@ import pytest
 from operators.qwen_bpe import QwenTokenizer
 from operators.tokenize import from_npz, to_npz, tokenize
 from pipeline.build_dir import BuildDir
+from pipeline.clip_index import ClipIndex
+from pipeline.produce import Producer
+from pipeline.shards import read_shard
 from pipeline.verify import verify
+from pipeline.verify_sample import SampleChecker
 from schemas.base import InputError, canonical_json
-from schemas.tokens import layout_of
+from schemas.clip import ClipRole
+from schemas.taxonomy import Task
+from schemas.tokens import LAYOUTS, layout_of
 from tests.corpus import Members, rewrite
 
 
@@ -220,6 +227,131 @@ def test_a_build_without_its_clips_says_that_it_could_not_check_them(copy: Path)
     path = copy / "build.json"
     path.write_bytes(canonical_json(json.loads(path.read_bytes()) | {"clips": str(copy / "nowhere")}))
     assert checks(copy) == {"clips"}
+
+
+def test_a_label_swapped_in_plan_and_answer_is_told(copy: Path) -> None:
+    """The forger is consistent: label, answer and tokens agree with each other, only not with the clip."""
+
+    def swap(plan: dict) -> bool:
+        for response in plan["responses"]:
+            clip = plan["clips"][response["event"]]
+            if plan["task"] == "event_description" and not clip["caption"]:
+                response["text"] = response["text"].replace(clip["label"].replace("_", " "), "cow")
+                clip["label"] = "cow"
+                return True
+        return False
+
+    forge(copy, swap)
+    assert "labels" in checks(copy)
+
+
+def leaves(node: object, path: tuple = ()) -> list[tuple[tuple, object]]:
+    if isinstance(node, (dict, list)):
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        return [leaf for name, value in items for leaf in leaves(value, (*path, name))]
+    return [(path, node)]
+
+
+def changed(value: object) -> list[object]:
+    """Values a forger or a broken disk might put there."""
+    match value:
+        case None:
+            return ["x", 0]
+        case bool():
+            return [not value]
+        case int():
+            return [value + 1, max(value - 1, 0), value + 6_400, 10**15]
+        case float():
+            return [value * 0.5, value + 1e-3, 1e300]
+        case _:
+            return [f"{value}x", "", "0" * 64]
+
+
+def test_no_field_of_a_plan_can_be_changed_untold(built: Path) -> None:
+    """Tokens are made to agree, all hashes too: every field follows from something the forger does not have."""
+    build = BuildDir(built)
+    checker = SampleChecker(build.record(), ClipIndex.open(Path(build.record().clips)))
+    words = {"task": [task.value for task in Task], "role": list(ClipRole), "kind": ["speech", "sound"]}
+    words |= {"track": ["event", "ambient"], "token_layout": list(LAYOUTS)}
+    tried, untold = 0, set()
+    for manifest in build.manifests()[:2]:
+        key, members = next(iter(read_shard(build.data / manifest.tar)))
+        assert checker.check(key, members, manifest.shard)[1] == []
+        for path, old in leaves(json.loads(members["json"])):
+            for new in [value for value in words.get(path[-1], changed(old)) if value != old]:
+                plan = json.loads(members["json"])
+                node = plan
+                for name in path[:-1]:
+                    node = node[name]
+                node[path[-1]] = new
+                tokens = members["tokens.npz"]
+                with contextlib.suppress(Exception):
+                    tokens = tokens_for(plan) if plan["chunks"] < 10_000 else tokens
+                forged = members | {"json": canonical_json(plan), "tokens.npz": tokens}
+                tried += 1
+                if not checker.check(key, forged, manifest.shard)[1]:
+                    untold.add((path, new))
+    assert tried > 500 and untold == set()
+
+
+def test_no_field_of_a_manifest_can_be_changed_untold(copy: Path) -> None:
+    path = BuildDir(copy).manifest_path(1)
+    whole = json.loads(path.read_bytes())
+    free = {"timings", "redraws"}  # how the work went, not what it made
+    for place, old in leaves({name: value for name, value in whole.items() if name not in free}):
+        for new in [value for value in changed(old) if value != old]:
+            document = json.loads(json.dumps(whole))
+            node = document
+            for name in place[:-1]:
+                node = node[name]
+            node[place[-1]] = new
+            path.write_bytes(canonical_json(document))
+            assert checks(copy), (place, new)
+
+
+@pytest.mark.parametrize("tar", ["../../secret.tar", "/etc/hostname", "", "a\u0000b"])
+def test_a_manifest_that_points_elsewhere_is_told_and_not_followed(copy: Path, tar: str) -> None:
+    path = BuildDir(copy).manifest_path(0)
+    path.write_bytes(canonical_json(json.loads(path.read_bytes()) | {"tar": tar}))
+    report = verify(copy, sample=12)
+    assert {problem.check for problem in report.problems if problem.shard == 0} >= {"manifest"}
+    assert sorted(BuildDir(copy).committed(BuildDir(copy).record().fingerprint)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"\xff\xfe", b"{" * 5000, b'{"format":"soundflow.stream/1"}'])
+@pytest.mark.parametrize("suffix", ["flac", "json", "tokens.npz"])
+def test_a_member_that_is_something_else_is_a_finding_and_not_a_crash(copy: Path, suffix: str, content: bytes) -> None:
+    rewrite(copy, 0, lambda number, key, members: members | ({suffix: content} if number == 1 else {}))
+    report = verify(copy, sample=12)
+    keys = {problem.key for problem in report.problems}
+    assert BuildDir(copy).manifests()[0].keys[1] in keys and BuildDir(copy).manifests()[0].keys[0] not in keys
+
+
+def test_members_in_another_order_and_json_written_otherwise_are_told(copy: Path) -> None:
+    rewrite(copy, 0, lambda number, key, members: dict(reversed(members.items())) if number == 0 else members)
+    rewrite(copy, 1, lambda number, key, members: members | {"json": json.dumps(json.loads(members["json"])).encode()})
+    report = verify(copy)
+    assert {(problem.shard, problem.check) for problem in report.problems} == {(0, "members"), (1, "members")}
+
+
+def test_samples_swapped_between_their_names_are_told(copy: Path) -> None:
+    seen: list[Members] = []
+
+    def rotate(number: int, key: str, members: Members) -> Members:
+        seen.append(members)
+        return seen[number - 1] if number else members
+
+    rewrite(copy, 0, rotate)
+    assert "manifest" in checks(copy)
+
+
+def test_the_seed_chooses_the_samples_that_are_made_again(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int]] = []
+    real = Producer.produce
+    monkeypatch.setattr(Producer, "produce", lambda self, *place: (made.append(place), real(self, *place))[1])
+    for seed in (0, 0, 1):
+        assert verify(built, sample=4, seed=seed).ok
+    assert made[:4] == made[4:8] != made[8:] and len(made) == 12 and len(set(made[:4])) == 4
 
 
 def test_what_is_no_build_is_refused(tmp_path: Path) -> None:
