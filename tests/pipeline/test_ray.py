@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.build_dir import BuildDir
+from pipeline.ray_executor import RayExecutor
 from pipeline.run import build, plan_build
 from pipeline.worker import Job, ShardResult
 from schemas.base import InputError
@@ -28,6 +30,22 @@ def cluster() -> Iterator[None]:
     ray.init("local", num_cpus=2, runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}}, **options)
     yield
     ray.shutdown()
+
+
+class Watch:
+    """A watcher that keeps the results."""
+
+    def __init__(self) -> None:
+        self.results: dict[int, ShardResult] = {}
+
+    def sample(self, sample: object) -> None:
+        raise AssertionError("samples are made in other processes")
+
+    def result(self, result: ShardResult) -> None:
+        self.results[result.shard] = result
+
+    def pulse(self) -> None:
+        pass
 
 
 def test_two_ray_workers_give_the_corpus_of_one_inline_worker(cluster: None, built: Path, tmp_path: Path) -> None:
@@ -77,16 +95,6 @@ def test_a_shard_that_kills_every_worker_fails_by_name_and_the_others_are_made(
                 os.kill(os.getpid(), signal.SIGKILL)
             return ShardResult(shard)
 
-    class Watch:
-        def __init__(self) -> None:
-            self.results: dict[int, ShardResult] = {}
-
-        def result(self, result: ShardResult) -> None:
-            self.results[result.shard] = result
-
-        def pulse(self) -> None:
-            pass
-
     watch = Watch()
     real, ray_executor._Actor = ray_executor._Actor, ray.remote(num_cpus=1)(Poisoned)
     try:
@@ -97,6 +105,17 @@ def test_a_shard_that_kills_every_worker_fails_by_name_and_the_others_are_made(
     assert sorted(results) == [0, 1, 2, 3]
     assert results[2].attempts == ray_executor.ATTEMPTS and "died 3 times" in results[2].error
     assert not any(results[shard].error for shard in (0, 1, 3))
+
+
+def test_a_machine_without_the_clip_index_stops_the_build_by_name(cluster: None, clips_dir: Path, tmp_path: Path) -> None:
+    clips = Path(shutil.copytree(clips_dir, tmp_path / "clips"))
+    recipe = write_recipe(tmp_path / "recipe.yaml", clips)
+    record, index = plan_build(recipe)
+    shutil.rmtree(clips)
+    watch = Watch()
+    RayExecutor(2).run(Job(tmp_path / "out", index.directory, record.recipe, record.fingerprint), range(4), watch)
+    (result,) = watch.results.values()
+    assert result.fatal and "is not a clip index" in result.error
 
 
 def test_a_driver_stopped_and_then_killed_with_its_workers_resumes_to_the_identical_corpus(
