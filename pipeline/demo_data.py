@@ -7,12 +7,16 @@ procedural sounds that say so in label and source, and the run says so loudly.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import os
 import shutil
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import resources
+from dataclasses import dataclass
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,41 +28,69 @@ from operators.noise import procedural
 from pipeline import assets
 from schemas.base import InputError
 
-VOICE_SOURCE: Final = "hibari-tts (embedded voice)"
-FIELDS: Final = ("id", "path", "label", "caption", "role", "licence", "attribution", "source", "transcript", "reply")
+RECORDED: Final = ("scratch", "sonic-pi-samples", "openttd-opensfx", "asterisk-prompts")
+FIELDS: Final = ("id", "path", "label", "caption", "role", "licence", "attribution", "source", "transcript", "reply", "split")
 Row = dict[str, str]
 
 
-def prepare_demo(dest: Path) -> list[str]:
-    """Write the demo's recordings and their manifest below `dest`; returns warnings, one per asset that could not be had."""
+@dataclass(frozen=True, slots=True)
+class DemoData:
+    """What was written."""
+
+    manifest: Path
+    rows: list[Row]
+    warnings: list[str]
+    """One per asset that could not be had."""
+
+
+def prepare_demo(dest: Path, on_progress: assets.Say = lambda line: None) -> DemoData:
+    """Write the demo's recordings and their manifest below `dest`: the same bytes whenever the same assets are here."""
     chosen: dict[str, Any] = yaml.safe_load((resources.files("pipeline") / "demo_data.yaml").read_text(encoding="utf-8"))
     known = assets.manifest()
     dest.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     warnings = []
-    for name in ("scratch", "sonic-pi-samples", "openttd-opensfx", "asterisk-prompts"):
+    _fill_empty_lists(on_progress)
+    for name in RECORDED:
         try:
-            assets.fetch([name], on_progress=print)
+            assets.fetch([name], on_progress)
         except InputError as error:
             warnings.append(f"{name} could not be had: its recordings are replaced by PROCEDURAL sounds. {error}")
-            rows += list(_replacements(name, chosen[name], dest))
+            rows += _replacements(name, chosen[name], dest)
             continue
-        root, more = (
-            assets.directory() / name,
-            {"licence": known[name].licence, "attribution": known[name].attribution, "source": name},
-        )
+        root = assets.directory() / name
+        about = {"licence": known[name].licence, "attribution": known[name].attribution, "source": name}
         if name == "asterisk-prompts":
-            rows += [row | more for row in _prompts(root, chosen[name], dest)]
+            found = _prompts(root, chosen[name], dest)
         elif name == "openttd-opensfx":
-            rows += [row | more for row in _opensfx(root / "opensfx.cat", chosen[name], dest)]
+            found = _opensfx(root / "opensfx.cat", chosen[name], dest)
         else:
-            rows += [row | more for row in _files(root, name, chosen[name], dest)]
-    rows += list(_spoken(chosen["dialogue"], dest))
+            found = _files(root, name, chosen[name], dest)
+        rows += [row | about for row in found]
+    rows += _spoken(chosen["dialogue"], dest)
+    rows = [row | {"split": _split(row["id"])} for row in sorted(rows, key=lambda row: row["id"])]
     with (dest / "manifest.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, FIELDS, restval="")
         writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: row["id"]))
-    return warnings
+        writer.writerows(rows)
+    return DemoData(dest / "manifest.csv", rows, warnings)
+
+
+def _fill_empty_lists(say: assets.Say) -> None:
+    """On a fresh machine apt knows no package; whoever is root need not be told to type the one line that mends it."""
+    here = {state.name for state in assets.listing() if state.state == "here"}
+    if here.issuperset(RECORDED) or os.geteuid() != 0 or shutil.which("apt-get") is None or assets.apt_knows("scratch"):
+        return
+    say("apt's lists are empty: running `apt-get update` once")
+    try:
+        subprocess.run(["apt-get", "update"], check=True, capture_output=True, timeout=180)
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"`apt-get update` did not work: {error}")
+
+
+def _split(clip_id: str) -> str:
+    """A sixth of the clips is held out, by name."""
+    return "test" if hashlib.sha256(clip_id.encode()).digest()[0] % 6 == 0 else "train"
 
 
 def _files(root: Path, name: str, roles: dict[str, dict[str, list[str]]], dest: Path) -> Iterator[Row]:
@@ -104,24 +136,24 @@ def _prompts(root: Path, words: dict[str, str], dest: Path) -> Iterator[Row]:
 def _spoken(dialogue: dict[str, str], dest: Path) -> Iterator[Row]:
     from hibari import SAMPLE_RATE, Hibari
 
-    voice = Hibari()
+    voice, maker = Hibari(), f"hibari-tts {metadata.version('hibari-tts')}"
     (dest / "spoken").mkdir(exist_ok=True)
     for number, (question, answer) in enumerate(dialogue.items()):
         target = dest / "spoken" / f"question-{number:02d}.wav"
-        if not target.exists():
-            soundfile.write(target, np.asarray(voice(question, seed=number), dtype=np.float32), SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(target, np.asarray(voice(question, seed=number), dtype=np.float32), SAMPLE_RATE, subtype="PCM_16")
         row = _row(
             target, dest, role="foreground", label="speech", caption="a synthetic voice", transcript=question, reply=answer
         )
-        yield row | {"licence": "Apache-2.0", "attribution": "hibari-tts, voice heart", "source": VOICE_SOURCE}
+        yield row | {"licence": "Apache-2.0", "attribution": "hibari-tts, voice heart (synthetic)", "source": maker}
 
 
 def _replacements(name: str, roles: dict[str, Any], dest: Path) -> Iterator[Row]:
-    """Coloured noise with the rhythm of an event, one per missing sound; speech has no replacement."""
+    """Coloured noise with the rhythm of an event, another one per missing sound; speech has no replacement."""
     if name == "asterisk-prompts":
         return
     for role, sounds in roles.items():
-        for number, (file, (label, _)) in enumerate(sounds.items()):
+        for file, (label, _) in sounds.items():
+            number = int.from_bytes(hashlib.sha256(f"{name}/{file}".encode()).digest()[:4])
             samples = procedural(f"procedural:pink:{number}")[: 16_000 * (1 if role == "foreground" else 6)]
             times = np.arange(samples.size) / 16_000
             envelope = np.sin(np.pi * times / times[-1]) * (0.6 + 0.4 * np.sin(2 * np.pi * (2 + number % 7) * times))
@@ -138,5 +170,8 @@ def _row(target: Path, dest: Path, **more: str) -> Row:
 
 
 if __name__ == "__main__":
-    for warning in prepare_demo(Path(sys.argv[1])):
+    made = prepare_demo(Path(sys.argv[1]), on_progress=print)
+    real = sum(row["source"] in RECORDED for row in made.rows)
+    print(f"{made.manifest}: {len(made.rows)} clips, {real} of them real recordings")  # noqa: T201
+    for warning in made.warnings:
         sys.stderr.write(f"\n*** WARNING: {warning}\n\n")
