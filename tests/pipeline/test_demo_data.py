@@ -65,7 +65,7 @@ def test_the_demo_is_the_same_bytes_each_time(bare: DemoData, tmp_path: Path, mo
 
 def test_even_without_recordings_every_sub_task_can_be_built(bare: DemoData, tmp_path: Path) -> None:
     summary = index_clips([bare.manifest.parent], tmp_path / "clips", workers=1)
-    assert summary.rejected == 0
+    assert summary.rejected == {}
     palette = Palette.of(ClipIndex.open(tmp_path / "clips"))
     assert available_tasks(palette, at_least=5) == set(Task)
 

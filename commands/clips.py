@@ -1,0 +1,77 @@
+"""`soundflow clips …` and `soundflow tfjp`: recordings become an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.common import Json, say, say_json, sub_app
+
+top = typer.Typer()
+clips_app = sub_app("The clip index: cleaned recordings a corpus is made of.")
+
+
+@clips_app.command(
+    "index",
+    help="Index folders or manifests of recordings: check, clean (TFJP) and cache each once.",
+    epilog="Example: soundflow clips index recordings/ speech.csv -o clips/",
+)
+def clips_index(
+    sources: Annotated[
+        list[Path], typer.Argument(help="Folders, audio files, or manifests (.csv, .jsonl, .parquet).", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the index.", show_default=False)],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="Longer files are rejected as too_long.")] = 600.0,
+    root: Annotated[list[Path] | None, typer.Option(help="A folder outside a manifest's own that its paths may name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow clips index`."""
+    from pipeline.clip_index import index_clips
+    from pipeline.console import Console
+    from schemas.clip import IngressConfig, TfjpConfig
+
+    with Console("clips", "files") as console:
+
+        def show(done: int, total: int, rejected: int, seconds: float) -> None:
+            console.show(done, total, f"{seconds / 3600:.2f} h of clips, {rejected} rejected")
+
+        summary = index_clips(
+            sources,
+            out,
+            roots=root or (),
+            tfjp=TfjpConfig(),
+            ingress=IngressConfig(max_seconds=max_seconds),
+            workers=workers,
+            on_progress=show,
+        )
+    if as_json:
+        say_json(summary.to_json())
+    else:
+        say(summary.describe())
+
+
+@top.command(
+    help="Clean one recording with TFJP (paper, Algorithm 1) and say what each operator did.",
+    epilog="Example: soundflow tfjp dog.wav clean.wav --trace --plot clean.png",
+)
+def tfjp(
+    source: Annotated[Path, typer.Argument(metavar="IN", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False)],
+    trace: Annotated[bool, typer.Option(help="Print every step.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Write a before/after picture (.png, .pdf, .svg).")] = None,
+    keep_noise: Annotated[bool, typer.Option(help="Do not denoise (what the ambient role gets).")] = False,
+    as_json: Json = False,
+) -> None:
+    """`soundflow tfjp`."""
+    from pipeline.clean_file import clean_file
+
+    cleaned = clean_file(source, out, denoise=not keep_noise, plot=plot)
+    if as_json:
+        say_json(cleaned.to_json() | ({"trace": cleaned.trace_json()} if trace else {}))
+        return
+    say(cleaned.describe())
+    for line in cleaned.trace_lines() if trace else ():
+        say(line)

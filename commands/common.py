@@ -1,0 +1,32 @@
+"""What every command shares: exit codes, the --json flag, where output goes."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final
+
+import typer
+
+FAILED: Final = 1
+"""`verify` found problems."""
+USAGE: Final = 2
+INCOMPLETE: Final = 3
+"""Shards failed or are missing; the same command resumes."""
+INTERRUPTED: Final = 130
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def sub_app(about: str) -> typer.Typer:
+    """An empty group of commands."""
+    return typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
+
+
+def say(text: str) -> None:
+    """A line for people, on stdout."""
+    typer.echo(text)
+
+
+def say_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(document, ensure_ascii=False, sort_keys=True))

@@ -1,0 +1,160 @@
+"""`init`, `build`, `status`, `verify`, `replay`, `report`: a recipe becomes a corpus."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commands.common import FAILED, INCOMPLETE, Json, say, say_json
+
+top = typer.Typer()
+
+
+class ExecutorName(StrEnum):
+    """Where shards are made."""
+
+    INLINE = "inline"
+    RAY = "ray"
+
+
+@top.command(
+    help="Write a commented recipe that a clip index can satisfy.",
+    epilog="Example: soundflow init corpus.yaml --clips clips/ --streams 1000 --shards 8 --seed 7",
+)
+def init(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    clips: Annotated[Path, typer.Option(help="Directory made by `soundflow clips index`.", show_default=False)],
+    streams: Annotated[int, typer.Option(min=1)] = 100,
+    shards: Annotated[int, typer.Option(min=1)] = 4,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing recipe.")] = False,
+) -> None:
+    """`soundflow init`."""
+    from pipeline.clip_index import ClipIndex
+    from pipeline.recipe_init import write_recipe
+
+    written = write_recipe(recipe, ClipIndex.open(clips), clips, streams=streams, shards=shards, seed=seed, force=force)
+    say(f"{recipe}: {written.streams} streams in {written.shards} shards of {', '.join(task.value for task in written.tasks)}")
+    say(f"Next: soundflow build {recipe} -o OUT")
+
+
+@top.command(
+    help="Build a corpus, or resume it: run the same command again.",
+    epilog="Example: soundflow build corpus.yaml -o corpus/ --workers 8",
+)
+def build(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output directory.", show_default=False)],
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray actors, one core each; default: every core.")] = None,
+    executor: Annotated[ExecutorName, typer.Option(help="inline needs no Ray and uses one core.")] = ExecutorName.RAY,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT; default: this machine.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option(help="Move an older build out of the way first (never deletes).")] = False,
+    as_json: Json = False,
+) -> None:
+    """`soundflow build`."""
+    from pipeline.console import Console
+    from pipeline.run import Progress
+    from pipeline.run import build as run_build
+
+    with Console("build", "shards") as console:
+
+        def show(event: Progress) -> None:
+            console.show(event.shards_done, event.shards_total, event.describe())
+
+        status = run_build(recipe, out, workers=workers, executor=executor.value, address=address, fresh=fresh, on_event=show)
+    if as_json:
+        say_json(status.model_dump(mode="json"))
+    else:
+        _say_status(out, status)
+    if status.shards.committed < status.shards.planned:
+        raise typer.Exit(INCOMPLETE)
+
+
+@top.command(help="What a build has done so far, from disk alone.", epilog="Example: soundflow status corpus/ --json")
+def status(directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)], as_json: Json = False) -> None:
+    """`soundflow status`."""
+    from pipeline.build_dir import BuildDir
+
+    found = BuildDir(directory).status()
+    if as_json:
+        say_json(found.model_dump(mode="json"))
+    else:
+        _say_status(directory, found)
+        for failure in BuildDir(directory).failures():
+            say(f"  shard {failure.shard} failed: {failure.error}")
+
+
+def _say_status(directory: Path, found: Any) -> None:
+    shards = found.shards
+    say(
+        f"{directory}: {shards.committed}/{shards.planned} shards ({shards.failed} failed), {found.streams} streams,"
+        f" {found.hours:.2f} h, {found.rejected} rejected, {found.quarantined} quarantined; fingerprint {found.fingerprint[:12]}"
+    )
+
+
+@top.command(
+    help="Check everything a build committed; exit 1 when something is wrong.",
+    epilog="Example: soundflow verify corpus/ --sample 3",
+)
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    sample: Annotated[int, typer.Option(min=0, help="Also plan and render N samples again and compare bytes.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """`soundflow verify`."""
+    from pipeline.verify import verify as run_verify
+
+    report = run_verify(directory, sample=sample)
+    if as_json:
+        say_json(report.model_dump(mode="json"))
+    else:
+        for problem in report.problems:
+            say(f"shard {problem.shard} {problem.key or '-'}: {problem.check}: {problem.detail}")
+        say(f"{directory}: {report.shards} shards, {report.streams} streams, {len(report.problems)} problems")
+    if not report.ok:
+        raise typer.Exit(FAILED)
+
+
+@top.command(
+    help="Make one sample again, also from the quarantine, and explain it.",
+    epilog="Example: soundflow replay sf-0123456789ab-000000-00003 corpus/ -o replayed/",
+)
+def replay(
+    sample_id: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the build.")] = Path(),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where to write its files.")] = Path("replayed"),
+    as_json: Json = False,
+) -> None:
+    """`soundflow replay`."""
+    from pipeline.replay import replay as run_replay
+
+    result = run_replay(directory, sample_id, out)
+    if as_json:
+        say_json(result.to_json())
+    else:
+        for line in result.lines():
+            say(line)
+    if not result.ok:
+        raise typer.Exit(FAILED)
+
+
+@top.command(help="Write one self-contained HTML page about a build.", epilog="Example: soundflow report corpus/ -o corpus.html")
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: DIR/report.html.")] = None,
+    samples: Annotated[int, typer.Option(min=1, max=64, help="Streams to hear and see.")] = 8,
+    as_json: Json = False,
+) -> None:
+    """`soundflow report`."""
+    from pipeline.report import write_report
+
+    path = write_report(directory, out, samples=samples)
+    if as_json:
+        say_json({"report": str(path)})
+    else:
+        say(str(path))
