@@ -48,14 +48,14 @@ def gate_db(levels_db: NDArray[np.floating]) -> float:
 
 def smooth3(power: NDArray[np.floating]) -> NDArray[np.floating]:
     """Mean over three neighbouring frames (two at the ends)."""
-    total = power.copy()
+    total: NDArray[np.floating] = power.copy()
     total[1:] += power[:-1]
     total[:-1] += power[1:]
-    count = np.full(power.shape, 3.0, dtype=power.dtype)
-    count[:1] -= 1.0
-    count[-1:] -= 1.0
-    smoothed: NDArray[np.floating] = total / np.maximum(count, 1.0)
-    return smoothed
+    total[1:-1] /= 3.0
+    if power.size > 1:
+        total[0] /= 2.0
+        total[-1] /= 2.0
+    return total
 
 
 def hop_power(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,6 +25,8 @@ BLOCK: Final = 256
 LOWEST_BIN: Final = 2
 """First bin at or above 60 Hz (bins are 40 Hz apart)."""
 BANDS: Final = 32
+ALL_BANDS: Final = np.ones(BANDS, dtype=np.float32)
+"""Adds up energies in bands."""
 TINY: Final = np.float32(1e-20)
 KEPT_SCRATCH: Final = 1 << 23
 """Floats (32 MB, about 2 minutes of audio) a thread may keep between clips."""
@@ -111,17 +113,20 @@ class Columns:
     """(m,) mean square over the bins >= 60 Hz, after subtraction."""
     noise: NDArray[np.float32] | None = None
     """(201,), the sum of what all passes subtract."""
+    bands: NDArray[np.float32] | None = None
+    """(m, 32): `energy` in bands of equal width; `in_bands` where it was not needed yet."""
     floor: np.float32 = np.float32(c.SUBTRACTION_FLOOR)  # noqa: RUF009 (a constant)
 
     def take(self, keep: NDArray[np.bool_] | slice) -> Columns:
         """Only the columns `keep` selects."""
-        return replace(self, source=self.source[keep], energy=self.energy[keep])
+        bands = None if self.bands is None else self.bands[keep]
+        return replace(self, source=self.source[keep], energy=self.energy[keep], bands=bands)
 
     def subtract(self, noise: NDArray[np.float32]) -> Columns:
         """`noise` (201,) less, on top of what was subtracted before."""
         total = noise if self.noise is None else self.noise + noise
-        quieter = replace(self, noise=total)
-        return replace(quieter, energy=quieter._gather(WEIGHTS))
+        bands = replace(self, noise=total, bands=None).in_bands()
+        return replace(self, noise=total, bands=bands, energy=bands @ ALL_BANDS)
 
     def magnitudes(self, chosen: NDArray[np.intp] | slice) -> NDArray[np.float32]:
         """Magnitudes of the `chosen` columns after subtraction."""
@@ -133,15 +138,14 @@ class Columns:
         np.maximum(block, least, out=block)
         return block
 
-    def bands(self) -> NDArray[np.float32]:
-        """(m, 32): energy in bands of equal width."""
-        return self._gather(BAND_MATRIX)
-
-    def _gather(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        out = np.empty(self.source.shape + matrix.shape[1:], dtype=np.float32)
+    def in_bands(self) -> NDArray[np.float32]:
+        """(m, 32): energy in bands of equal width, which add up to all of it."""
+        if self.bands is not None:
+            return self.bands
+        out = np.empty((self.source.size, BANDS), dtype=np.float32)
         for start in range(0, self.source.size, BLOCK):
             block = self.magnitudes(slice(start, start + BLOCK))
-            np.matmul(np.multiply(block, block, out=block), matrix, out=out[start : start + BLOCK])
+            np.matmul(np.multiply(block, block, out=block), BAND_MATRIX, out=out[start : start + BLOCK])
         return out
 
     def synthesise(self, spectrum: NDArray[np.complex64], hops: int) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from operators.columns import Columns
 from schemas import constants as c
 from schemas.clip import Cleaning, TfjpConfig
 
-TFJP_VERSION: Final = "2"
+TFJP_VERSION: Final = "3"
 ALIGN: Final = c.HALF_CHUNK_SAMPLES // c.STFT_HOP
 """δ in columns."""
 TAPER: Final = -(-c.FADE_SAMPLES // c.STFT_HOP)
@@ -102,7 +102,7 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
                 break
         start, stop = _locate(clip, passes, trace)
         span = clip.take(slice(start, stop))
-        keep = silence_cut(span.energy, limit)
+        keep = silence_cut(span.energy, limit).keep
         trace.append(Step("final check", passes, {"cut_ms": _cut_ms(keep)}))
         if not changed(keep):
             converged = True
@@ -130,9 +130,8 @@ def _cut_and_denoise(clip: Columns, config: TfjpConfig, limit: int, number: int,
     `inaudible` (there is nothing to hear), `varying` (subtracting their own mean does not even halve the quietest columns:
     they are no stationary noise but a decaying string, a passing car, or what an earlier pass left).
     """
-    keep = silence_cut(clip.energy, limit)
+    keep, levels, gate = silence_cut(clip.energy, limit)
     clip = clip.take(keep) if changed(keep) else clip
-    levels, gate = silence_gate(clip.energy)
     trace.append(Step("silence_cut", number, {"cut_ms": _cut_ms(keep), "gate_db": gate, "columns": levels.size}))
     profile = noise_profile(clip, config)
     noise_db = _profile_db(profile)
@@ -160,27 +159,37 @@ def silence_gate(energy: NDArray[np.float32]) -> tuple[NDArray[np.float32], floa
     return levels, min(gate_db(levels[energy > DIGITAL_SILENCE]), float(levels.max()))
 
 
-def silence_cut(energy: NDArray[np.float32], limit: int) -> NDArray[np.bool_]:
-    """Which columns stay: a silent run longer than `limit` columns keeps half the limit at each side (B.1: τ).
+class Cut(NamedTuple):
+    """What `silence_cut` leaves."""
+
+    keep: NDArray[np.bool_]
+    """Which columns stay."""
+    levels: NDArray[np.float32]
+    """Of the columns that stay, as `silence_gate` gives them."""
+    gate: float
+
+
+def silence_cut(energy: NDArray[np.float32], limit: int) -> Cut:
+    """Shorten each silent run longer than `limit` columns: half the limit stays at each side (B.1: τ).
 
     What was cut moves the gate, so this repeats under the new gate until no run is too long: cutting twice is cutting once.
     """
-    kept = np.arange(energy.size)
-    while True:
-        left = energy[kept]
-        levels, gate = silence_gate(left)
-        silent = np.concatenate(([False], levels < gate, [False]))
-        edges = np.flatnonzero(silent[1:] != silent[:-1]).reshape(-1, 2)
-        too_long = edges[edges[:, 1] - edges[:, 0] > limit]
-        if not too_long.size:
-            break
-        stays = np.ones(kept.size, dtype=np.bool_)
-        for begin, end in too_long:
-            stays[begin + limit // 2 : end - (limit - limit // 2)] = False
-        kept = kept[stays]
-    keep = np.zeros(energy.size, dtype=np.bool_)
-    keep[kept] = True
-    return keep
+    keep = np.ones(energy.size, dtype=np.bool_)
+    levels, gate = silence_gate(energy)
+    while (long := _long_runs(levels < gate, limit)).size:
+        kept = np.flatnonzero(keep)
+        for begin, end in long:
+            keep[kept[begin + limit // 2 : end - (limit - limit // 2)]] = False
+        levels, gate = silence_gate(energy[keep])
+    return Cut(keep, levels, gate)
+
+
+def _long_runs(silent: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
+    """(runs, 2): where the runs longer than `limit` begin and end."""
+    framed = np.zeros(silent.size + 2, dtype=np.bool_)
+    framed[1:-1] = silent
+    edges = np.flatnonzero(framed[1:] != framed[:-1]).reshape(-1, 2)
+    return edges[edges[:, 1] - edges[:, 0] > limit]
 
 
 def noise_profile(clip: Columns, config: TfjpConfig) -> NDArray[np.float32]:
@@ -202,7 +211,7 @@ def stable(clip: Columns, limit: int) -> bool:
 
     Of the noise nothing is left to ask: `_cut_and_denoise` halved it, found it inaudible or left it alone.
     """
-    return not changed(silence_cut(clip.energy, limit))
+    return not changed(silence_cut(clip.energy, limit).keep)
 
 
 def changed(keep: NDArray[np.bool_]) -> bool:
@@ -216,7 +225,7 @@ def _locate(clip: Columns, number: int, trace: list[Step]) -> tuple[int, int]:
     What is trimmed moves the gate of what remains, so both are repeated inside the span until it keeps its length; each
     repetition drops at least one δ.
     """
-    entropy = spectral_entropy(clip.bands())
+    entropy = spectral_entropy(clip.in_bands())
     start, stop = 0, clip.energy.size
     while True:
         energy = clip.energy[start:stop]
@@ -234,9 +243,10 @@ def _locate(clip: Columns, number: int, trace: list[Step]) -> tuple[int, int]:
 
 def spectral_entropy(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     """(m, 32) band energies → (m,) entropy of their shares, 0 (a tone) to 1 (white)."""
-    share = bands / np.maximum(bands.sum(axis=1, keepdims=True), np.float32(1e-20))
-    entropy: NDArray[np.float32] = -(share * np.log(np.maximum(share, np.float32(1e-20)))).sum(axis=1)
-    return entropy / np.float32(np.log(stft.BANDS))
+    share = bands / np.maximum(bands @ stft.ALL_BANDS, np.float32(1e-20))[:, None]
+    logs = np.log(np.maximum(share, np.float32(1e-20)))
+    entropy: NDArray[np.float32] = np.einsum("ij,ij->i", share, logs)
+    return entropy * np.float32(-1.0 / np.log(stft.BANDS))
 
 
 def core_locate(levels: NDArray[np.float32], gate: float, entropy: NDArray[np.float32]) -> tuple[int, int]:
