@@ -1,0 +1,183 @@
+"""Scores of a proactive benchmark: every sound counts, what is missing or unreadable is wrong, and luck has its own rows.
+
+Accuracy alone flatters silence (58.54 % of the public sounds ask for none), so balanced accuracy, precision and recall of
+RESPOND stand beside it, with bootstrap intervals, and the trivial predictors are always in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.proactive.metadata import Decision, Prediction, Sound
+from schemas.identity import rng_for
+
+RESAMPLES: Final = 2000
+LEVEL: Final = 0.95
+SEED: Final = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A confusion matrix. `wrong` sounds have no readable prediction: they are neither RESPOND nor IGNORE, and wrong."""
+
+    hits: int
+    """RESPOND, answered."""
+    misses: int
+    """RESPOND, ignored or without a readable prediction."""
+    false_alarms: int
+    """IGNORE, answered."""
+    quiet: int
+    """IGNORE, ignored."""
+    wrong: int
+    """IGNORE without a readable prediction."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of sounds decided right."""
+        return _ratio(self.hits + self.quiet, self.hits + self.misses + self.false_alarms + self.quiet + self.wrong)
+
+    @property
+    def recall(self) -> float:
+        """Share of RESPOND sounds that were answered."""
+        return _ratio(self.hits, self.hits + self.misses)
+
+    @property
+    def specificity(self) -> float:
+        """Share of IGNORE sounds that were ignored."""
+        return _ratio(self.quiet, self.quiet + self.false_alarms + self.wrong)
+
+    @property
+    def precision(self) -> float:
+        """Share of answers that were called for; NaN when nothing was answered."""
+        return _ratio(self.hits, self.hits + self.false_alarms)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean of recall and specificity; where there is one class only, that class's."""
+        return float(np.nanmean([self.recall, self.specificity]))
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        return _ratio(2 * self.hits, 2 * self.hits + self.false_alarms + self.misses)
+
+    def rates(self) -> dict[str, float | None]:
+        """Every rate, by name; None where it is not defined."""
+        names = ("accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1")
+        return {name: None if np.isnan(value := getattr(self, name)) else round(float(value), 6) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a set of predictions is worth."""
+
+    counts: Counts
+    intervals: Mapping[str, tuple[float, float]]
+    """95 % bootstrap intervals over sounds."""
+    domains: Mapping[str, Counts]
+    categories: Mapping[str, Counts]
+    baselines: Mapping[str, Counts]
+    n: int
+    missing: int
+    unreadable: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            **self.counts.rates(),
+            "n": self.n,
+            "missing": self.missing,
+            "unreadable": self.unreadable,
+            "intervals": {name: [round(bound, 6) for bound in bounds] for name, bounds in self.intervals.items()},
+            "domains": {name: counts.rates() for name, counts in self.domains.items()},
+            "categories": {name: counts.rates() for name, counts in self.categories.items()},
+            "baselines": {name: counts.rates() for name, counts in self.baselines.items()},
+        }
+
+    def lines(self) -> list[str]:
+        """A table for people."""
+        rows = [
+            ("predictions", self.counts),
+            *self.baselines.items(),
+            *((f"  {name}", found) for name, found in self.domains.items()),
+        ]
+        head = f"{'':<28}{'accuracy':>10}{'balanced':>10}{'precision':>11}{'recall':>9}{'f1':>8}"
+        table = [head, *(_line(name, counts) for name, counts in rows)]
+        spans = ", ".join(f"{name} {low:.1%}…{high:.1%}" for name, (low, high) in self.intervals.items())
+        table.append(
+            f"{self.n} sounds, {self.missing} missing, {self.unreadable} unreadable (both count as wrong); 95 %: {spans}"
+        )
+        return table
+
+
+def score(
+    sounds: Sequence[Sound], predictions: Mapping[str, Prediction], more: Mapping[str, NDArray[np.bool_]] | None = None
+) -> Score:
+    """Score `predictions` (by id) on `sounds`. `more`: further baselines, name → answered or not, one per sound."""
+    wanted = np.array([sound.decision is Decision.RESPOND for sound in sounds])
+    given = [predictions.get(sound.id) for sound in sounds]
+    readable = np.array([found is not None and found.decision is not None for found in given])
+    answered = np.array([found is not None and found.decision is Decision.RESPOND for found in given])
+    everything = np.ones(wanted.size, dtype=np.bool_)
+    trivial = {"always respond": everything, "never respond": ~everything, **(more or {})}
+    return Score(
+        counts=_counts(wanted, answered, readable),
+        intervals=_intervals(wanted, answered, readable),
+        domains=_grouped([sound.domain for sound in sounds], wanted, answered, readable),
+        categories=_grouped([f"{sound.domain} / {sound.category}" for sound in sounds], wanted, answered, readable),
+        baselines={name: _counts(wanted, choice, everything) for name, choice in trivial.items()},
+        n=wanted.size,
+        missing=sum(found is None for found in given),
+        unreadable=sum(found is not None and found.decision is None for found in given),
+    )
+
+
+def _counts(wanted: NDArray[np.bool_], answered: NDArray[np.bool_], readable: NDArray[np.bool_]) -> Counts:
+    return Counts(
+        hits=int((wanted & answered).sum()),
+        misses=int((wanted & ~answered).sum()),
+        false_alarms=int((~wanted & answered).sum()),
+        quiet=int((~wanted & ~answered & readable).sum()),
+        wrong=int((~wanted & ~readable).sum()),
+    )
+
+
+def _grouped(
+    names: Sequence[str], wanted: NDArray[np.bool_], answered: NDArray[np.bool_], readable: NDArray[np.bool_]
+) -> dict[str, Counts]:
+    groups = np.array(names)
+    masks = {name: groups == name for name in sorted(set(names))}
+    return {name: _counts(wanted[mask], answered[mask], readable[mask]) for name, mask in masks.items()}
+
+
+def _intervals(
+    wanted: NDArray[np.bool_], answered: NDArray[np.bool_], readable: NDArray[np.bool_]
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap over sounds, seeded; balanced accuracy is resampled within each class."""
+    right = np.where(wanted, answered, readable & ~answered)
+    rng = rng_for(SEED, 0, 0, "bootstrap")
+    draws = rng.integers(right.size, size=(RESAMPLES, right.size))
+    spread = {"accuracy": right[draws].mean(axis=1)}
+    classes = [right[wanted == kind] for kind in (True, False) if (wanted == kind).any()]
+    resampled = [part[rng.integers(part.size, size=(RESAMPLES, part.size))].mean(axis=1) for part in classes]
+    spread["balanced_accuracy"] = np.mean(resampled, axis=0)
+    tail = (1.0 - LEVEL) / 2
+    return {name: (float(np.quantile(values, tail)), float(np.quantile(values, 1 - tail))) for name, values in spread.items()}
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")
+
+
+def _line(name: str, counts: Counts) -> str:
+    cells = (counts.accuracy, counts.balanced_accuracy, counts.precision, counts.recall, counts.f1)
+    shown = [
+        f"{'-' if np.isnan(cell) else format(cell, '.2%'):>{width}}"
+        for cell, width in zip(cells, (10, 10, 11, 9, 8), strict=True)
+    ]
+    return f"{name:<28}{''.join(shown)}"
