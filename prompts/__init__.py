@@ -1,7 +1,7 @@
 """What the model is told and what it answers, as versioned templates with a content hash.
 
-A template `NAME.v1.j2` holds one variant per line; `ask_ROLE.v1.j2` what an LLM role is asked (system, then user message);
-`places.v1.yaml` holds the scene shapes of the template planner.
+A template `NAME.v1.j2` holds one variant per line; `ask_ROLE.v1.j2` what an LLM role is asked (system, then user message),
+`correction.v1.j2` what it is told when its answer was wrong; `places.v1.yaml` holds the scene shapes of the template planner.
 The hash of what shapes a corpus is part of its fingerprint: changing a word here is a new corpus.
 """
 
@@ -15,10 +15,12 @@ from importlib import resources
 from typing import Any
 
 import jinja2
+import jinja2.meta
 import yaml
 
 _FILES = resources.files("prompts")
 _USER = "=== user ===\n"
+_CORRECTION = "correction.v1.j2"
 _ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
 
 
@@ -38,9 +40,24 @@ def messages(role: str, **values: object) -> list[dict[str, str]]:
 
     What comes from a corpus goes through the `data` filter: JSON inside a fence that nothing in it can close.
     """
+    return [{"role": name, "content": part.render(**values).strip()} for name, part in _asked(role).items()]
+
+
+@functools.cache
+def _asked(role: str) -> dict[str, jinja2.Template]:
     system, _, user = (_FILES / f"ask_{role}.v1.j2").read_text(encoding="utf-8").partition(_USER)
-    parts = {"system": system, "user": user}
-    return [{"role": name, "content": _ENVIRONMENT.from_string(text).render(**values).strip()} for name, text in parts.items()]
+    return {"system": _ENVIRONMENT.from_string(system), "user": _ENVIRONMENT.from_string(user)}
+
+
+def correction(problem: str) -> str:
+    """The user message that asks for a better answer. `problem` may quote the bad one: it is data too."""
+    return _ENVIRONMENT.from_string((_FILES / _CORRECTION).read_text(encoding="utf-8")).render(problem=problem).strip()
+
+
+def values_of(role: str) -> list[str]:
+    """The names of the values that role `role` is asked with."""
+    text = (_FILES / f"ask_{role}.v1.j2").read_text(encoding="utf-8")
+    return sorted(jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
 
 
 def roles() -> list[str]:
@@ -68,12 +85,12 @@ def places() -> dict[str, dict[str, Any]]:
 
 def prompt_hash() -> str:
     """SHA-256 (hex) over the templates that shape every corpus: instructions, responses, places."""
-    return _hash(lambda name: not name.startswith("ask_"))
+    return _hash(lambda name: not name.startswith("ask_") and name != _CORRECTION)
 
 
 def role_hash(role: str) -> str:
     """SHA-256 (hex) over what LLM role `role` is asked; shapes only what that role answers."""
-    return _hash(f"ask_{role}.v1.j2".__eq__)
+    return _hash((f"ask_{role}.v1.j2", _CORRECTION).__contains__)
 
 
 def _hash(wanted: Callable[[str], bool]) -> str:

@@ -5,7 +5,7 @@ These documents are parsed from a model's output: they are strict, and their lim
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -105,22 +105,32 @@ class HistoryQuestion(Schema):
 
 
 class SilenceAudit(Schema):
-    """The silent-audio auditor's answer: whether a sound deserves a response, under four criteria."""
+    """The silent-audio auditor's answer: whether a sound deserves a response, under ProactiveSound-Bench's four criteria."""
 
-    safety: bool
-    """Danger to people or things."""
-    distress: bool
-    """A person or an animal in need."""
-    request: bool
-    """Somebody wants attention: a bell, a phone, a call."""
-    anomaly: bool
-    """Something is out of order and can be acted on."""
+    illness: bool
+    """Sudden illness, injury or discomfort of a person."""
+    weather: bool
+    """Severe weather."""
+    damage: bool
+    """Equipment that may be damaged."""
+    hazard: bool
+    """A signal of danger around."""
     verdict: Literal["respond", "ignore", "borderline"]
     reason: Line
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        met = self.safety or self.distress or self.request or self.anomaly
+        met = self.illness or self.weather or self.damage or self.hazard
         if (self.verdict == "respond" and not met) or (self.verdict == "ignore" and met):
             raise ValueError(f"verdict {self.verdict!r} contradicts the four criteria")
         return self
+
+
+ANSWERS: Final[dict[str, type[Schema]]] = {
+    "scenario_planner": Scenario,
+    "event_refiner": Refinement,
+    "spoken_rewriter": SpokenText,
+    "history_question": HistoryQuestion,
+    "silence_auditor": SilenceAudit,
+}
+"""Role → what it answers."""

@@ -1,0 +1,191 @@
+"""Asking a role: messages out, one validated document in. A bad answer is told once what is wrong with it, then rejected."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Generic, TypeVar
+
+from pydantic import ValidationError
+
+import prompts
+from operators.backends.chat import ChatError, ChatModel, ChatRequest, Completion, Message, Sound
+from schemas.base import Schema
+from schemas.llm import Usage
+from schemas.outcome import Failed, Ok, Outcome, Rejected
+
+ASKING_VERSION: Final = "1"
+"""Raise it when what is asked, or what is accepted as an answer, changes."""
+STARTS: Final = 32
+"""So many opening braces are tried before an answer counts as holding no JSON."""
+FINDINGS: Final = 6
+"""So many things wrong with an answer are told."""
+QUOTED: Final = 8_000
+"""Characters of a bad answer that are shown to the model again."""
+_FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
+_UNSUPPORTED = frozenset({"title", "default", "minLength", "maxLength"})
+"""Keywords that strict servers refuse or that make grammars slow; the answer is checked against them by us."""
+
+T = TypeVar("T", bound=Schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A validated answer and what is to be known of it."""
+
+    value: T
+    model: str
+    """Who answered, in the server's words."""
+    usage: Usage
+    """All calls it took, at what they cost when they were asked: a replay costs the same on paper and nothing in fact."""
+    calls: tuple[str, ...]
+    """Content addresses of the calls, in order."""
+    cached: bool
+    """Whether every call was answered from the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bad:
+    """Why an answer is not accepted."""
+
+    reason: str
+    detail: str
+
+
+async def ask(
+    chat: ChatModel,
+    role: str,
+    values: Mapping[str, object],
+    answer_type: type[T],
+    *,
+    seed: int,
+    check: Callable[[T], str] | None = None,
+    sounds: Sequence[Sound] = (),
+) -> Outcome[Answer[T]]:
+    """Ask `role`, whose prompt is filled with `values`; `check` says what else is wrong with a valid answer ("" = nothing).
+
+    Rejected when the second answer is bad too: `llm_no_json`, `llm_wrong_schema`, `llm_failed_check`, `llm_cut_off`, or at once
+    `llm_refused`; metrics: role, detail, usage, calls. Failed (stage `llm`) when no answer could be had. Raises BudgetSpent
+    and InputError, which end the work, and jinja2.UndefinedError when a value is missing.
+    """
+    request = request_of(chat, role, values, answer_type, seed=seed, sounds=sounds)
+    usage, calls, cached = Usage(), [], True
+    bad = _Bad("llm_refused", "")
+    for last in (False, True):
+        calls.append(request.key())
+        try:
+            completion = await chat.complete(request)
+        except ChatError as error:
+            payload = {"role": role, "calls": calls, "kind": type(error).__name__}
+            return Failed(f"{role}: {error}", "llm", payload)
+        usage, cached = usage + completion.usage, cached and completion.cached
+        read = _read(completion, answer_type, check)
+        if not isinstance(read, _Bad):
+            return Ok(Answer(read, completion.model, usage, tuple(calls), cached))
+        bad = read
+        if last or bad.reason == "llm_refused":
+            break
+        request = _again(request, completion, bad)
+    return Rejected(bad.reason, {"role": role, "detail": bad.detail, "usage": usage.model_dump(), "calls": calls})
+
+
+def request_of(
+    chat: ChatModel, role: str, values: Mapping[str, object], answer_type: type[T], *, seed: int, sounds: Sequence[Sound] = ()
+) -> ChatRequest:
+    """The first request that `ask` makes."""
+    system, user = prompts.messages(role, **values)
+    messages = (Message("system", system["content"]), Message("user", user["content"], tuple(sounds)))
+    schema = answer_schema(answer_type)
+    return ChatRequest(role, chat.config.answering(role), messages, answer_type.__name__, schema, _role_hash(role), seed)
+
+
+_role_hash = functools.cache(prompts.role_hash)
+
+
+def _again(request: ChatRequest, completion: Completion, bad: _Bad) -> ChatRequest:
+    told = (Message("assistant", completion.text[:QUOTED]), Message("user", prompts.correction(bad.detail)))
+    return replace(request, messages=(*request.messages, *told))
+
+
+def _read(completion: Completion, answer_type: type[T], check: Callable[[T], str] | None) -> T | _Bad:
+    if completion.finish == "refused":
+        return _Bad("llm_refused", completion.text[:300])
+    document = find_json(completion.text)
+    try:
+        value = answer_type.model_validate(document)
+    except ValidationError as error:
+        if completion.finish == "length":
+            return _Bad("llm_cut_off", "the answer was too long and was cut off; answer more briefly")
+        if document is None:
+            return _Bad("llm_no_json", "there is no JSON object in the answer")
+        return _Bad("llm_wrong_schema", _findings(error))
+    wrong = check(value) if check else ""
+    return _Bad("llm_failed_check", wrong) if wrong else value
+
+
+def _findings(error: ValidationError) -> str:
+    """What is wrong, field by field, in words a model can use; quotes no input."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    places = [".".join(map(str, one["loc"])) or "answer" for one in found[:FINDINGS]]
+    lines = [f"{place}: {one['msg'].removeprefix('Value error, ')}" for place, one in zip(places, found, strict=False)]
+    return "; ".join(lines) + (f"; and {len(found) - FINDINGS} more" if len(found) > FINDINGS else "")
+
+
+def find_json(text: str) -> dict[str, Any] | None:
+    """The JSON object in a model's answer: alone, in a code fence, or after prose or a `</think>`; None when there is none."""
+    text = text.rpartition("</think>")[2]
+    for candidate in (text, *_FENCE.findall(text)):
+        document = _loads(candidate.strip())
+        if document is not None:
+            return document
+    decoder = json.JSONDecoder()
+    for start in _braces(text):
+        try:
+            found, _ = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+def _loads(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _braces(text: str) -> Iterator[int]:
+    start = text.find("{")
+    for _ in range(STARTS):
+        if start < 0:
+            return
+        yield start
+        start = text.find("{", start + 1)
+
+
+@functools.cache
+def answer_schema(answer_type: type[Schema]) -> dict[str, Any]:
+    """JSON schema of an answer as strict servers want it: every property required, nothing else allowed, no text lengths."""
+    cleaned = _strict(answer_type.model_json_schema())
+    assert isinstance(cleaned, dict)
+    return cleaned
+
+
+def _strict(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_strict(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _strict(value) for key, value in node.items() if key not in _UNSUPPORTED}
+    if "properties" in node:
+        kept["properties"] = {name: _strict(value) for name, value in node["properties"].items()}
+        kept |= {"required": list(node["properties"]), "additionalProperties": False}
+    if "$defs" in node:
+        kept["$defs"] = {name: _strict(value) for name, value in node["$defs"].items()}
+    return kept

@@ -1,0 +1,271 @@
+"""The real chat model: any server that speaks OpenAI's chat completions.
+
+One call is: a slot, admission by the meter, the call itself under one deadline, the bill. Faults are told apart by type and
+status and retried by tenacity; the SDK's own retries are off. The key is in the client and the environment, nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import email.utils
+import os
+import uuid
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final, Self
+
+import httpx2
+import openai
+import tenacity
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from operators.backends.chat import ChatError, ChatRequest, Completion, Finish, RequestRefused, ServerFault
+from operators.backends.metering import Ledger, Limits, Meter, ProcessMeter
+from schemas.base import InputError
+from schemas.llm import LlmConfig, Usage
+
+LARGEST_ANSWER: Final = 1_000_000
+"""Bytes of a response; more is refused before it is read to the end."""
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between two tries, unless the server asks for more."""
+PATIENCE: Final = 600.0
+"""Seconds: a server that asks for a longer pause is given up on."""
+SHORTEST_SECRET: Final = 8
+"""Shorter keys are placeholders such as `none`, and words that may stand anywhere."""
+NO_QUOTA: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+"""Codes of a 429 that no waiting helps."""
+
+
+class _Told(BaseModel):
+    """What we read of a response; servers add what they like."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+class _Message(_Told):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(_Told):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(_Told):
+    prompt_tokens: int = Field(ge=0, le=100_000_000)
+    completion_tokens: int = Field(ge=0, le=100_000_000)
+
+
+class _Body(_Told):
+    choices: list[_Choice]
+    model: str = ""
+    usage: _Usage | None = None
+
+
+class AnswerTooLargeError(Exception):
+    """A response passes LARGEST_ANSWER, or hides its size behind an encoding nobody asked for."""
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A response's bytes, as long as they are not too many."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream):
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for block in self._stream:
+            size += len(block)
+            if size > LARGEST_ANSWER:
+                raise AnswerTooLargeError
+            yield block
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound(response: httpx2.Response) -> None:
+    """An event hook: every response, also an error, is read only so far."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise AnswerTooLargeError
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _Bounded(response.stream)
+
+
+class OpenAiChat:
+    """A chat model behind an OpenAI-compatible server. Cheap to make, opened by `async with` in the loop that uses it."""
+
+    def __init__(self, config: LlmConfig, *, meter: Meter | None = None, ledger: Ledger | None = None):
+        self._config = config
+        self.meter = meter or ProcessMeter(Limits.of(config.budget, config.server))
+        self.ledger = ledger or Ledger()
+        self._key, self._base_url = _credentials(config)
+        self._client: openai.AsyncOpenAI | None = None
+        self._slots = asyncio.Semaphore(config.server.concurrency)
+
+    @property
+    def config(self) -> LlmConfig:
+        """How each role is answered."""
+        return self._config
+
+    async def __aenter__(self) -> Self:
+        http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [_bound]})
+        self._slots = asyncio.Semaphore(self._config.server.concurrency)
+        self._client = openai.AsyncOpenAI(
+            api_key=self._key.get_secret_value() or "none",
+            base_url=self._base_url,
+            max_retries=0,
+            timeout=self._config.server.timeout_seconds,
+            http_client=http,
+            default_headers={"Accept-Encoding": "identity"},
+        )
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """The answer. Raises ServerFault after the last try, RequestRefused, BudgetSpent, InputError (key, model, quota)."""
+        tries = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_worth_retrying),
+            stop=tenacity.stop_after_attempt(1 + self._config.server.retries),
+            wait=self._pause,
+            reraise=True,
+        )
+        return await tries(self._once, request)
+
+    def _pause(self, state: tenacity.RetryCallState) -> float:
+        fault = state.outcome.exception() if state.outcome else None
+        asked = fault.retry_after if isinstance(fault, ServerFault) else None
+        if asked is not None:
+            return asked
+        wait = tenacity.wait_exponential_jitter(self._config.server.backoff_seconds, LONGEST_PAUSE)
+        return float(wait(state))
+
+    async def _once(self, request: ChatRequest) -> Completion:
+        async with self._slots:
+            ticket, worst = uuid.uuid4().hex, self._config.priced(request.answering.model, request.worst())
+            while wait := self.meter.admit(ticket, worst):
+                await asyncio.sleep(wait)
+            used: Usage | None = None  # if we are broken off: it may have been billed
+            try:
+                got = await self._call(request, worst)
+                if isinstance(got, Completion):
+                    used = got.usage
+                elif not (isinstance(got, ServerFault) and got.billed):
+                    used = Usage()
+            finally:
+                self.meter.settle(ticket, used)
+        if isinstance(got, Completion):
+            self.ledger.asked(request.role, got.usage)
+            return got
+        self.ledger.fault(request.role, worst if used is None else Usage())
+        if isinstance(got, ServerFault) and got.retry_after is not None:
+            self.meter.pause(got.retry_after)
+        raise got  # here, not where it was found: no chain of causes holds the call with its headers
+
+    async def _call(self, request: ChatRequest, worst: Usage) -> Completion | Exception:
+        if self._client is None:
+            raise RuntimeError("OpenAiChat is used inside `async with`")
+        seconds = self._config.server.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                raw = await self._client.chat.completions.with_raw_response.create(**request.wire())
+            return self._answer(raw.content, request, worst)
+        except (TimeoutError, openai.APITimeoutError):
+            return ServerFault(f"no answer within {seconds:g} s", billed=True)
+        except AnswerTooLargeError:
+            return ServerFault(f"the answer is larger than {LARGEST_ANSWER:,} bytes, or encoded", billed=True)
+        except openai.APIStatusError as error:
+            return self._refusal(error, request.answering.model)
+        except openai.APIConnectionError as error:
+            never_out = isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))
+            what = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
+            return ServerFault(self._scrubbed(f"the line to {self._client.base_url} broke: {what}"), billed=not never_out)
+        except openai.OpenAIError as error:
+            return ServerFault(self._scrubbed(f"{type(error).__name__}: {error}"), billed=True)
+
+    def _answer(self, content: bytes, request: ChatRequest, worst: Usage) -> Completion | ChatError:
+        try:
+            body = _Body.model_validate_json(content)
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"])) or "body"
+            return ServerFault(f"the response is no chat completion ({where})", billed=True)
+        if not body.choices:
+            return ServerFault("the response has no choices", billed=True)
+        choice = body.choices[0]
+        text = choice.message.content or ""
+        finish: Finish = "length" if choice.finish_reason == "length" else "stop"
+        if choice.message.refusal or choice.finish_reason == "content_filter":
+            finish, text = "refused", choice.message.refusal or text
+        elif not text.strip() and finish == "stop":
+            return ServerFault("the answer is empty", billed=True)
+        usage = worst  # a server that states no usage is taken to have used the most
+        if body.usage is not None:
+            stated = Usage(calls=1, input_tokens=body.usage.prompt_tokens, output_tokens=body.usage.completion_tokens)
+            usage = self._config.priced(request.answering.model, stated)
+        return Completion(self._scrubbed(text), finish, self._scrubbed(body.model or request.answering.model)[:200], usage)
+
+    def _refusal(self, error: openai.APIStatusError, model: str) -> Exception:
+        """What a status other than 2xx means."""
+        status, told = error.status_code, self._scrubbed(f"{error.status_code}: {error.message}")[:500]
+        where = self._config.server.api_key_env
+        if status == 401:
+            return InputError(f"the server refuses the key ({told})", field="llm", remedy=f"Set {where} in the environment")
+        if status in (402, 403) or error.code in NO_QUOTA:
+            return InputError(f"the server does not serve this key ({told})", field="llm", remedy="Check the account's quota")
+        if status == 404:
+            return InputError(
+                f"the server does not know this address or model ({told})",
+                field="llm",
+                value=model,
+                remedy="Check llm.model and llm.server.base_url (it usually ends in /v1)",
+            )
+        if status in (408, 409, 425, 429) or status >= 500:
+            return ServerFault(told, retry_after=_retry_after(error.response.headers.get("retry-after")))
+        return RequestRefused(f"{told}. If the server does not know response_format: llm.json_mode json_object or none")
+
+    def _scrubbed(self, text: str) -> str:
+        """`text` without the key, whoever put it there."""
+        key = self._key.get_secret_value()
+        return text.replace(key, "[api key]") if len(key) >= SHORTEST_SECRET else text
+
+
+def _credentials(config: LlmConfig) -> tuple[SecretStr, str | None]:
+    """(key, address); InputError when OpenAI itself is to be asked without a key."""
+    key = os.environ.get(config.server.api_key_env, "").strip()
+    base_url = config.server.base_url or os.environ.get("OPENAI_BASE_URL") or None
+    if not key and base_url is None:
+        raise InputError(
+            f"no API key: {config.server.api_key_env} is not set",
+            field="llm",
+            remedy="Set it in the environment, or llm.server.base_url for a server that needs none",
+        )
+    if any(ord(character) < 33 or ord(character) > 126 for character in key):
+        raise InputError(f"{config.server.api_key_env} holds characters no key has", field="llm", remedy="Set it again")
+    return SecretStr(key), base_url
+
+
+def _worth_retrying(error: BaseException) -> bool:
+    return isinstance(error, ServerFault) and (error.retry_after or 0.0) <= PATIENCE
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Seconds, from either form of Retry-After (a number, an HTTP date); None when there is none or it makes no sense."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            until = email.utils.parsedate_to_datetime(header)
+        except ValueError:
+            return None
+        if until.tzinfo is None:
+            until = until.replace(tzinfo=datetime.UTC)
+        seconds = (until - datetime.datetime.now(datetime.UTC)).total_seconds()
+    return max(0.0, seconds) if seconds == seconds and seconds < 1e9 else None

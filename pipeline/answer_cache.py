@@ -1,0 +1,141 @@
+"""Answers of backends on disk, by content address: what a model, a voice or a generator once said is never asked again.
+
+One file per answer: the SHA-256 of the rest, a line break, the answer. A file is written under a temporary name and linked into
+place, which fails when there is one: the first wins. A damaged file is told by its hash, counts as absent and is replaced.
+`$SOUNDFLOW_ANSWERS` names the directory all builds share; the default is `~/.cache/soundflow/answers`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import functools
+import hashlib
+import os
+import tempfile
+import weakref
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from operators.clip_cache import write_atomic
+
+HEAD: Final = 65
+"""Bytes before the answer: 64 hex digits and a line break."""
+NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
+FIRST_LOOK, LAST_LOOK = 0.01, 0.5
+"""Seconds between two looks at what another process is asking: at first, and after a while."""
+
+
+def answers_dir() -> Path:
+    """Where answers are kept unless a directory is given. It need not exist."""
+    return Path(os.environ.get("SOUNDFLOW_ANSWERS") or Path.home() / ".cache" / "soundflow" / "answers")
+
+
+class AnswerCache:
+    """Answers below one directory. Cheap to make, picklable, safe for many tasks, processes and runs at once."""
+
+    def __init__(self, directory: Path | None = None):
+        self.directory = directory or answers_dir()
+        self._asking: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def __reduce__(self) -> tuple[type[AnswerCache], tuple[Path]]:
+        return (AnswerCache, (self.directory,))
+
+    def get(self, key: str) -> bytes | None:
+        """The whole answer, or None when there is none or it is damaged."""
+        try:
+            data = self._path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        answer = data[HEAD:]
+        return answer if data[:HEAD] == _head(answer) else None
+
+    def put(self, key: str, answer: bytes) -> bytes:
+        """Keep `answer` unless there is one; returns the one that is kept. Raises OSError (the disk is full).
+
+        Not synced: what a power cut damages is told by its hash and asked again.
+        """
+        path = self._path(key)
+        data = _head(answer) + answer
+        if _link(path, data):
+            return answer
+        kept = self.get(key)
+        if kept is not None:
+            return kept
+        write_atomic(path, data)  # what was there was damaged
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def claimed(self, key: str) -> AsyncIterator[None]:
+        """Within the block no other task of this process, nor another process of this machine, is asking for `key`.
+
+        One byte of one file is locked for each key: nothing is left behind, and a killed process lets go of it.
+        """
+        lock = self._asking.setdefault(key, asyncio.Lock())
+        async with lock:
+            place = int(key[:15], 16)
+            look = FIRST_LOOK
+            while not self._locked(place):
+                await asyncio.sleep(look)
+                look = min(2 * look, LAST_LOOK)
+            try:
+                yield
+            finally:
+                fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_UN, 1, place)
+
+    def _locked(self, place: int) -> bool:
+        try:
+            fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            return False
+        return True
+
+    def _path(self, key: str) -> Path:
+        return self.directory / key[:2] / key[2:4] / key
+
+
+@functools.cache
+def _lock_file(directory: Path) -> int:
+    """Open once for the whole life of a process: closing it anywhere would let go of every claim the process holds."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return os.open(directory / "asking.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _head(answer: bytes) -> bytes:
+    return hashlib.sha256(answer).hexdigest().encode() + b"\n"
+
+
+def _link(path: Path, data: bytes) -> bool:
+    """Write a whole file at `path` unless there is one; True when ours is the one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), 0o644)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return _create(path, data)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return True
+
+
+def _create(path: Path, data: bytes) -> bool:
+    """Where there are no hard links: exclusive creation. Whoever reads it half-written takes it for damaged."""
+    try:
+        with path.open("xb") as stream:
+            stream.write(data)
+    except FileExistsError:
+        return False
+    return True
