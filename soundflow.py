@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from commands import assets, bench, clips, corpus
+from commands import assets, bench, clips, corpus, curation
 from commands.common import INCOMPLETE, INTERRUPTED, USAGE
 from pipeline.stopping import interrupt, signals_handled_by
 from schemas.base import InputError, Interrupted
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.add_typer(clips.clips_app, name="clips")
 app.add_typer(clips.top)
 app.add_typer(corpus.top)
+app.add_typer(curation.top)
 app.add_typer(assets.assets_app, name="assets")
 app.add_typer(bench.bench_app, name="bench")
 

@@ -31,7 +31,9 @@ def assets_list(as_json: Json = False) -> None:
     help="Fetch assets; whatever source answers, the hash decides.",
     epilog="Example: soundflow assets fetch scratch sonic-pi-samples",
 )
-def assets_fetch(names: Annotated[list[str] | None, typer.Argument(help="Default: all.", show_default=False)] = None) -> None:
+def assets_fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Default: all but the optional.", show_default=False)] = None,
+) -> None:
     """`soundflow assets fetch`."""
     from pipeline import assets
 

@@ -69,6 +69,8 @@ class Asset(Schema):
     tree_sha256: Sha256
     files: dict[str, Sha256] = Field(default_factory=dict)
     """The official hash of each file, where they are few; `tree_sha256` follows from it."""
+    optional: bool = False
+    """Fetched only when it is named: large, and needed by few."""
     sources: tuple[Source, ...] = Field(min_length=1)
 
 
@@ -147,7 +149,7 @@ def _state(name: str, asset: Asset, thorough: bool) -> AssetState:
 def fetch(
     names: Sequence[str] | None = None, on_progress: Say = lambda line: None, assets: dict[str, Asset] | None = None
 ) -> list[AssetState]:
-    """Fetch assets that are not here intact (all when `names` is None); what is here is left alone.
+    """Fetch assets that are not here intact (all that are not optional when `names` is None); what is here is left alone.
 
     Raises InputError for an unknown name, or when no source of an asset gave the right content, with what each one said.
     """
@@ -156,7 +158,7 @@ def fetch(
         if name not in known:
             raise InputError("unknown asset", value=name, remedy=f"Known: {', '.join(known)}")
     done = []
-    for name in names or known:
+    for name in names or [name for name, asset in known.items() if not asset.optional]:
         asset = known[name]
         if _state(name, asset, thorough=True).state != "here":
             with _alone(name):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import reprlib
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+_SECRET = re.compile(r"api_?key|secret|password|url", re.IGNORECASE)
+"""Fields whose value is never shown: somebody may have pasted a key where its name belongs, or into an address."""
 
 
 class InputError(ValueError):
@@ -111,7 +115,8 @@ def explain(error: ValidationError, model: type[BaseModel], file: object = None)
         why, remedy = "required field is missing", f"Add '{first['loc'][-1]}'"
     if more:
         remedy = f"{remedy}{' ' if remedy else ''}(and {more} more)"
-    value = None if first["type"] == "missing" else first.get("input")
+    hidden = first["type"] == "missing" or _SECRET.search(place)
+    value = None if hidden else first.get("input")
     return InputError(why, file=file, field=place, value=value, remedy=remedy)
 
 

@@ -49,6 +49,9 @@ PEAK_LIMIT: Final = 0.99
 EVENTS_RANGE: Final = (3, 15)
 """Sub-events per scene (B.1: stage 1 emits 3-15)."""
 
+HISTORY_TURNS: Final = 3
+"""A history-review question depends on a turn at least so many earlier (B.2: three rounds)."""
+
 IGNORE_LABEL: Final = -100
 """MASK of Algorithm 2."""
 

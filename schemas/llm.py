@@ -150,6 +150,14 @@ class RoleCost(Schema):
     unbilled: Usage = Usage()
     """At most this much the server may have charged for calls that broke off, beyond `asked`."""
 
+    def __add__(self, other: RoleCost) -> RoleCost:
+        return RoleCost(
+            asked=self.asked + other.asked,
+            replayed=self.replayed + other.replayed,
+            faults=self.faults + other.faults,
+            unbilled=self.unbilled + other.unbilled,
+        )
+
 
 class LlmConfig(Answering):
     """The recipe's `llm:` section."""

@@ -37,6 +37,11 @@ class Scenario(Schema):
     narrative: str = Field(min_length=1, max_length=2000)
     events: tuple[SubEvent, ...] = Field(min_length=c.EVENTS_RANGE[0], max_length=c.EVENTS_RANGE[1])
 
+    def mismatch(self, fewest: int, most: int) -> str:
+        """Why this has not as many events as were asked for; empty when it has."""
+        count = len(self.events)
+        return "" if fewest <= count <= most else f"{count} events; there must be {fewest} to {most}"
+
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if [event.order for event in self.events] != list(range(1, len(self.events) + 1)):
@@ -102,6 +107,11 @@ class HistoryQuestion(Schema):
     answer: Line
     turn: int = Field(ge=1)
     """The turn, 1-based, the answer depends on."""
+
+    def mismatch(self, turns: int, distance: int) -> str:
+        """Why this does not ask about a turn at least `distance` before the last of `turns`; empty when it does."""
+        last = turns - distance
+        return "" if self.turn <= last else f"turn {self.turn} is too recent; it must be one of 1 to {last}"
 
 
 class SilenceAudit(Schema):

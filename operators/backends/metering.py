@@ -19,6 +19,8 @@ BURST_SECONDS: Final = 6.0
 """Of its rate may be used at once after a pause: a minute never sees more than 1.1 minutes' worth."""
 POLL_SECONDS: Final = 0.05
 """While open calls hold the rest of the budget: until one is settled."""
+GRACE_SECONDS: Final = 60.0
+"""A call that is open so much longer than calls last belongs to a process that was killed: its bill never comes."""
 
 
 class Limits(Schema):
@@ -27,11 +29,18 @@ class Limits(Schema):
     budget: LlmBudget = LlmBudget()
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
+    call_seconds: float = Field(120.0, gt=0)
+    """A call lasts no longer."""
 
     @classmethod
     def of(cls, budget: LlmBudget, server: LlmServer) -> Self:
         """The limits of a configuration."""
-        return cls(budget=budget, requests_per_minute=server.requests_per_minute, tokens_per_minute=server.tokens_per_minute)
+        return cls(
+            budget=budget,
+            requests_per_minute=server.requests_per_minute,
+            tokens_per_minute=server.tokens_per_minute,
+            call_seconds=server.timeout_seconds,
+        )
 
 
 class Bucket(Schema):
@@ -59,6 +68,14 @@ class Bucket(Schema):
         return max(0.0, self.used - max(0.0, now - self.at) * per_minute / 60)
 
 
+class OpenCall(Schema):
+    """A call that was admitted."""
+
+    worst: Usage
+    """The most it can use."""
+    since: float
+
+
 class MeterState(Schema):
     """All a meter knows."""
 
@@ -66,8 +83,8 @@ class MeterState(Schema):
     """Billed."""
     unbilled: Usage = Usage()
     """The most that calls cost whose bill never came."""
-    open: dict[str, Usage] = Field(default_factory=dict)
-    """Ticket → the most the call can use."""
+    open: dict[str, OpenCall] = Field(default_factory=dict)
+    """By ticket."""
     requests: Bucket = Bucket()
     tokens: Bucket = Bucket()
     not_before: float = 0.0
@@ -75,37 +92,40 @@ class MeterState(Schema):
 
     def admit(self, ticket: str, worst: Usage, limits: Limits, now: float) -> tuple[MeterState, float]:
         """(next state, seconds to wait); admitted when those are 0. Raises BudgetSpent when waiting would not help."""
-        sure = self.spent + self.unbilled
+        state = self
+        for lost, call in self.open.items():
+            if now - call.since > limits.call_seconds + GRACE_SECONDS:
+                state = state.settle(lost, None, limits, now)
+        sure = state.spent + state.unbilled
         if why := limits.budget.passed_by(sure + worst):
             raise BudgetSpent(f"the next call could pass the budget of {why}; spent so far: {sure.describe()}")
-        total = sure + worst
-        for held in self.open.values():
-            total += held
-        if limits.budget.passed_by(total):
-            return self, POLL_SECONDS
+        if limits.budget.passed_by(sum((call.worst for call in state.open.values()), sure + worst)):
+            return state, POLL_SECONDS
         wait = max(
-            self.not_before - now,
-            self.requests.wait(limits.requests_per_minute, now),
-            self.tokens.wait(limits.tokens_per_minute, now),
+            state.not_before - now,
+            state.requests.wait(limits.requests_per_minute, now),
+            state.tokens.wait(limits.tokens_per_minute, now),
         )
         if wait > 0:
-            return self, wait
+            return state, wait
         update = {
-            "open": self.open | {ticket: worst},
-            "requests": self.requests.take(1, limits.requests_per_minute, now),
-            "tokens": self.tokens.take(worst.tokens, limits.tokens_per_minute, now),
+            "open": state.open | {ticket: OpenCall(worst=worst, since=now)},
+            "requests": state.requests.take(1, limits.requests_per_minute, now),
+            "tokens": state.tokens.take(worst.tokens, limits.tokens_per_minute, now),
         }
-        return self.model_copy(update=update), 0.0
+        return state.model_copy(update=update), 0.0
 
     def settle(self, ticket: str, used: Usage | None, limits: Limits, now: float) -> MeterState:
         """After the bill of an admitted call; `used` None: it may have been billed, nobody knows."""
-        worst = self.open[ticket]
-        paid = worst if used is None else used
+        call = self.open.get(ticket)
+        if call is None:  # it was given up for lost, and counted in full
+            return self
+        paid = call.worst if used is None else used
         field = "unbilled" if used is None else "spent"
         update = {
             "open": {other: held for other, held in self.open.items() if other != ticket},
             field: getattr(self, field) + paid,
-            "tokens": self.tokens.take(paid.tokens - worst.tokens, limits.tokens_per_minute, now),
+            "tokens": self.tokens.take(paid.tokens - call.worst.tokens, limits.tokens_per_minute, now),
         }
         return self.model_copy(update=update)
 
@@ -162,18 +182,15 @@ class Ledger:
 
     def asked(self, role: str, usage: Usage) -> None:
         """The server answered."""
-        row = self._row(role)
-        self.roles[role] = row.model_copy(update={"asked": row.asked + usage})
+        self._add(role, RoleCost(asked=usage))
 
     def replayed(self, role: str, usage: Usage) -> None:
         """The cache answered."""
-        row = self._row(role)
-        self.roles[role] = row.model_copy(update={"replayed": row.replayed + usage})
+        self._add(role, RoleCost(replayed=usage))
 
     def fault(self, role: str, unbilled: Usage) -> None:
         """A call brought no answer; `unbilled` is the most it may have cost."""
-        row = self._row(role)
-        self.roles[role] = row.model_copy(update={"faults": row.faults + 1, "unbilled": row.unbilled + unbilled})
+        self._add(role, RoleCost(faults=1, unbilled=unbilled))
 
-    def _row(self, role: str) -> RoleCost:
-        return self.roles.get(role, RoleCost())
+    def _add(self, role: str, cost: RoleCost) -> None:
+        self.roles[role] = self.roles.get(role, RoleCost()) + cost

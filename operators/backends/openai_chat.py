@@ -95,14 +95,15 @@ async def _bound(response: httpx2.Response) -> None:
 
 
 class OpenAiChat:
-    """A chat model behind an OpenAI-compatible server. Cheap to make, opened by `async with` in the loop that uses it."""
+    """A chat model behind an OpenAI-compatible server. Cheap to make; used inside `async with`, in one event loop."""
 
     def __init__(self, config: LlmConfig, *, meter: Meter | None = None, ledger: Ledger | None = None):
         self._config = config
         self.meter = meter or ProcessMeter(Limits.of(config.budget, config.server))
         self.ledger = ledger or Ledger()
-        self._key, self._base_url = _credentials(config)
+        self._key = SecretStr("")
         self._client: openai.AsyncOpenAI | None = None
+        self._open = False
         self._slots = asyncio.Semaphore(config.server.concurrency)
 
     @property
@@ -111,22 +112,29 @@ class OpenAiChat:
         return self._config
 
     async def __aenter__(self) -> Self:
-        http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [_bound]})
-        self._slots = asyncio.Semaphore(self._config.server.concurrency)
-        self._client = openai.AsyncOpenAI(
-            api_key=self._key.get_secret_value() or "none",
-            base_url=self._base_url,
-            max_retries=0,
-            timeout=self._config.server.timeout_seconds,
-            http_client=http,
-            default_headers={"Accept-Encoding": "identity"},
-        )
+        self._slots, self._open = asyncio.Semaphore(self._config.server.concurrency), True
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        client, self._client, self._open = self._client, None, False
+        if client is not None:
+            await client.close()
+
+    def _connected(self) -> openai.AsyncOpenAI:
+        """The client, made for the first question: whoever asks nothing needs neither key nor server."""
+        if not self._open:
+            raise RuntimeError("OpenAiChat is used inside `async with`")
+        if self._client is None:
+            self._key, base_url = _credentials(self._config)
+            self._client = openai.AsyncOpenAI(
+                api_key=self._key.get_secret_value() or "none",
+                base_url=base_url,
+                max_retries=0,
+                timeout=self._config.server.timeout_seconds,
+                http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_bound]}),
+                default_headers={"Accept-Encoding": "identity"},
+            )
+        return self._client
 
     async def complete(self, request: ChatRequest) -> Completion:
         """The answer. Raises ServerFault after the last try, RequestRefused, BudgetSpent, InputError (key, model, quota)."""
@@ -147,6 +155,7 @@ class OpenAiChat:
         return float(wait(state))
 
     async def _once(self, request: ChatRequest) -> Completion:
+        self._connected()
         async with self._slots:
             ticket, worst = uuid.uuid4().hex, self._config.priced(request.answering.model, request.worst())
             while wait := self.meter.admit(ticket, worst):
@@ -169,12 +178,10 @@ class OpenAiChat:
         raise got  # here, not where it was found: no chain of causes holds the call with its headers
 
     async def _call(self, request: ChatRequest, worst: Usage) -> Completion | Exception:
-        if self._client is None:
-            raise RuntimeError("OpenAiChat is used inside `async with`")
-        seconds = self._config.server.timeout_seconds
+        client, seconds = self._connected(), self._config.server.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                raw = await self._client.chat.completions.with_raw_response.create(**request.wire())
+                raw = await client.chat.completions.with_raw_response.create(**request.wire())
             return self._answer(raw.content, request, worst)
         except (TimeoutError, openai.APITimeoutError):
             return ServerFault(f"no answer within {seconds:g} s", billed=True)
@@ -185,7 +192,7 @@ class OpenAiChat:
         except openai.APIConnectionError as error:
             never_out = isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))
             what = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
-            return ServerFault(self._scrubbed(f"the line to {self._client.base_url} broke: {what}"), billed=not never_out)
+            return ServerFault(self._scrubbed(f"the line to {client.base_url} broke: {what}"), billed=not never_out)
         except openai.OpenAIError as error:
             return ServerFault(self._scrubbed(f"{type(error).__name__}: {error}"), billed=True)
 

@@ -1,0 +1,54 @@
+"""`soundflow ask`: the language model's side of curation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.common import FAILED, Json, say, say_json
+
+top = typer.Typer()
+
+
+@top.command(
+    help="Ask one role of the language model once, as a build would, and show everything that was said.",
+    epilog="Example: soundflow ask silence_auditor --input sound.yaml --model gpt-4.1-mini",
+)
+def ask(
+    role: Annotated[
+        str,
+        typer.Argument(
+            help="scenario_planner, event_refiner, clip_verifier, spoken_rewriter, history_question or silence_auditor.",
+            show_default=False,
+        ),
+    ],
+    source: Annotated[
+        Path, typer.Option("--input", metavar="FILE", help="YAML or JSON: the values of the role's prompt.", show_default=False)
+    ],
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Take the llm section of this recipe.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Without a recipe; $OPENAI_BASE_URL and $OPENAI_API_KEY say where.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another answer.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Directory of answers; default: the one all builds share.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow ask`."""
+    from pipeline.answer_cache import AnswerCache
+    from pipeline.ask_once import ask_once, read_llm, read_values
+    from schemas.base import InputError
+    from schemas.llm import LlmConfig
+
+    if (recipe is None) == (model is None):
+        raise InputError("which model?", remedy="Give --recipe FILE with an llm section, or --model NAME")
+    config = read_llm(recipe) if recipe else LlmConfig(model=model or "")
+    asked = ask_once(role, read_values(source), config, seed=seed, answers=AnswerCache(cache))
+    if as_json:
+        say_json(asked.to_json())
+    else:
+        for line in asked.lines():
+            say(line)
+    if not asked.ok:
+        raise typer.Exit(FAILED)
