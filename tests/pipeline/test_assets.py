@@ -55,7 +55,9 @@ def local(path: Path) -> Source:
 
 def test_the_manifest_of_the_package_is_sound() -> None:
     known = assets.manifest()
-    assert {"scratch", "sonic-pi-samples", "openttd-opensfx", "asterisk-prompts", "qwen-bpe", "hibari-voice"} == set(known)
+    always = {"scratch", "sonic-pi-samples", "openttd-opensfx", "asterisk-prompts", "qwen-bpe", "hibari-voice"}
+    assert always <= {name for name, entry in known.items() if not entry.optional}
+    assert all(entry.optional for entry in known.values() if entry.bytes > 100e6)
     assert all(entry.licence and entry.attribution for entry in known.values())
     assert all(entry.tree_sha256 == assets.names_sha256(entry.files) for entry in known.values() if entry.files)
     assert known["qwen-bpe"].files == {"qwen.tiktoken": VOCABULARY_SHA256}
@@ -82,6 +84,12 @@ def test_when_no_source_has_it_every_answer_is_told_and_nothing_is_left(
         assets.fetch(assets=asset(original, local(tmp_path / "gone"), local(original), digest="0" * 64))
     assert str(caught.value).count("its content is") == 2
     assert in_place(own_directory) == kept(own_directory) == []
+
+
+def test_what_is_optional_is_fetched_only_when_it_is_named(original: Path, own_directory: Path) -> None:
+    known = {name: entry.model_copy(update={"optional": True}) for name, entry in asset(original, local(original)).items()}
+    assert assets.fetch(assets=known) == [] and assets.listing(known)[0].state == "missing"
+    assert [row.state for row in assets.fetch(list(known), assets=known)] == ["here"]
 
 
 def test_a_damaged_asset_is_told_by_verify_and_mended_by_fetch(original: Path, own_directory: Path) -> None:
