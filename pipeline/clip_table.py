@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -19,20 +18,17 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 from pydantic import ValidationError
 
-from operators.clip_cache import CleanConfig, ClipCache, Treatment, file_sha256, from_pcm
+from operators.clip_cache import CleanConfig, ClipCache
 from operators.clips import ClipBrief
+from pipeline.clip_audio import ClipAudio
 from schemas.base import InputError, Schema, canonical_json
 from schemas.clip import Clip, ClipRole, Sha256
-from schemas.outcome import Ok
 
 TABLE: Final = "clips.parquet"
 CACHE: Final = "cache"
 FOOTER_KEY: Final = b"soundflow.clips"
 REMEDY: Final = "Make one with: soundflow clips index SRC... -o {}"
 BATCH: Final = 4096
-DECODED_BYTES: Final = 64 << 20
-"""Decoded clips an open index keeps at hand."""
-
 ROWS_KEPT: Final = 4096
 """Rows kept as objects (about 3 kB each): clips are used some 30 times each, and making one costs 70 µs."""
 
@@ -140,9 +136,8 @@ class ClipIndex:
         self._table = table
         self._ids = _Ids(table.column("id"))
         self._cache = ClipCache(directory / CACHE, footer.config)
-        self._decoded: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._decoded_bytes = 0
-        self._intact: set[str] = set()
+        remedy = f"run `soundflow clips index` on its sources again (-o {directory})"
+        self._audio = ClipAudio(self._cache, remedy)
         self._rows_read: dict[str, Clip] = {}
         self._roles: dict[ClipRole, list[str]] = {}
 
@@ -213,26 +208,8 @@ class ClipIndex:
         return (self._clip(place) for place in range(len(self)))
 
     def audio(self, clip: Clip) -> NDArray[np.float32]:
-        """Cleaned samples, float32 of PCM16, shape (clip.samples,), read-only.
-
-        The first read of a clip checks its hash. A lost or damaged cache entry is made again from the source file, which
-        must give the same samples; OSError naming the clip and the remedy when it cannot.
-        """
-        key = clip.cache_key
-        if key in self._decoded:
-            self._decoded.move_to_end(key)
-            return self._decoded[key]
-        data = self._cache.pcm(key)
-        whole = data is not None and len(data) == 2 * clip.samples
-        if not whole or (key not in self._intact and hashlib.sha256(data or b"").hexdigest() != clip.clean_sha256):
-            data = self._heal(clip)
-        self._intact.add(key)
-        samples = from_pcm(data or b"")
-        self._decoded[key] = samples
-        self._decoded_bytes += samples.nbytes
-        while self._decoded_bytes > DECODED_BYTES and len(self._decoded) > 1:
-            self._decoded_bytes -= self._decoded.popitem(last=False)[1].nbytes
-        return samples
+        """Cleaned samples, float32 of PCM16, shape (clip.samples,), read-only; OSError naming the clip and the remedy."""
+        return self._audio.of(clip)
 
     def check(self, *, audio: bool = True) -> list[str]:
         """What is wrong with the index, one sentence each; nothing is repaired.
@@ -265,26 +242,6 @@ class ClipIndex:
             return Clip.model_validate(row)
         except ValidationError as error:
             raise OSError(f"{self.directory / TABLE}: row {place} is damaged: {error.errors()[0]['msg']}") from None
-
-    def _heal(self, clip: Clip) -> bytes:
-        """Make a cache entry again from the source file."""
-        remedy = f"run `soundflow clips index` on its sources again (-o {self.directory})"
-        treatment = Treatment.of(clip.role)
-        source = Path(clip.path)
-        trouble = f"clip {clip.id}: its cleaned audio is lost from {self.directory / CACHE} and "
-        if self.footer.config.key(clip.content_sha256, treatment) != clip.cache_key:
-            raise OSError(f"{trouble}another version of SoundFlow cleaned it; {remedy}")
-        try:
-            content = file_sha256(source)
-        except OSError as error:
-            raise OSError(f"{trouble}its source {source} cannot be read ({error.strerror or error}); {remedy}") from None
-        if content != clip.content_sha256:
-            raise OSError(f"{trouble}its source {source} has changed; {remedy}")
-        made = self._cache.clean(source, treatment, content)
-        data = self._cache.pcm(clip.cache_key)
-        if not isinstance(made, Ok) or data is None or hashlib.sha256(data).hexdigest() != clip.clean_sha256:
-            raise OSError(f"{trouble}cleaning {source} again gives something else; {remedy}")
-        return data
 
 
 def _reopen(directory: Path, content_hash: str) -> ClipIndex:

@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from operators.clips import ClipPool
-from pipeline import clip_table
+from pipeline import clip_audio, clip_table
 from pipeline.clip_index import ClipIndex, IndexSummary, index_clips
 from pipeline.clip_ledger import Ledger
 from schemas.base import InputError
@@ -224,12 +224,12 @@ def test_a_pickled_index_opens_the_same_rows_and_refuses_others(sounds: Path, tm
 def test_decoded_clips_are_kept_within_a_bound(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = ClipIndex.open(indexed)
     clips = list(index.clips())
-    monkeypatch.setattr(clip_table, "DECODED_BYTES", 4 * max(clip.samples for clip in clips))
+    monkeypatch.setattr(clip_audio, "DECODED_BYTES", 4 * max(clip.samples for clip in clips))
     first = index.audio(clips[0])
     assert index.audio(clips[0]) is first
     for clip in clips:
         index.audio(clip)
-        assert sum(samples.nbytes for samples in index._decoded.values()) == index._decoded_bytes <= clip_table.DECODED_BYTES
+        assert index._audio._decoded_bytes <= clip_audio.DECODED_BYTES
     assert np.array_equal(index.audio(clips[0]), first)
 
 

@@ -1,0 +1,142 @@
+"""What is measured of a clip that may play an event: by us, never by a model, and alike for retrieved and for made clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators import columns as stft
+from operators.activity import active_hops, to_db
+from operators.ingress import FULL_SCALE
+from schemas import constants as c
+from schemas.clip import Clip
+from schemas.generation import Evidence
+from schemas.scenario import EventRole
+from schemas.taxonomy import label_words
+
+FLOOR_PERCENT: Final = 10.0
+"""Of the columns; the level that a bin is above for the rest of the time."""
+FLOOR_BIAS: Final = 1.6
+"""Mean of a steady noise against that percentile of it, three columns smoothed."""
+FLOOR_BINS: Final = 21
+"""A floor is smooth over 840 Hz: what stands out of it all the time is a tone, not noise."""
+SHAPE_FLOOR_DB: Final = -40.0
+"""Bands this far below the whole are not told apart."""
+
+Audio = NDArray[np.float32]
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+"""Texts → unit vectors, shape (n, d)."""
+HearSpeech = Callable[[Audio], float]
+"""Samples → share of them that is speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an event asks of a clip."""
+
+    query: str
+    """The words a sound library would file it under."""
+    caption: str
+    """How it sounds."""
+    role: EventRole
+    seconds: tuple[float, float]
+    speech: bool = False
+    """Whether somebody is meant to speak in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A clip as the verifier sees it; `samples` are the cleaned ones."""
+
+    clip: Clip
+    samples: Audio
+
+
+def measure(
+    wanted: Wanted, candidate: Candidate, neighbours: Sequence[Audio], embed: Embed, hear_speech: HearSpeech | None = None
+) -> Evidence:
+    """What there is to be known of `candidate` as `wanted`, beside `neighbours`: the cleaned clips before and after it."""
+    clip, samples = candidate.clip, candidate.samples
+    heard = _Heard.of(samples)
+    others = [_Heard.of(neighbour) for neighbour in neighbours]
+    clipped = float(np.count_nonzero(np.abs(samples) >= FULL_SCALE)) / samples.size
+    return Evidence(
+        seconds=samples.size / c.SAMPLE_RATE,
+        wanted_seconds=wanted.seconds,
+        active_ratio=heard.active_ratio,
+        active_level_db=heard.level_db,
+        peak=float(np.abs(samples).max()),
+        clipped_ratio=max(clip.clipped_ratio, clipped),
+        snr_db=heard.snr_db,
+        similarity=similarity(wanted, clip, embed),
+        level_gap_db=heard.level_db - float(np.mean([other.level_db for other in others])) if others else None,
+        spectral_distance_db=min(heard.distance(other) for other in others) if others else None,
+        speech_ratio=None if hear_speech is None else hear_speech(samples),
+    )
+
+
+def similarity(wanted: Wanted, clip: Clip, embed: Embed) -> float:
+    """The largest cosine of what is wanted (query, caption) and what the clip is said to be (label, caption)."""
+    asked = [text for text in (wanted.query, wanted.caption) if text]
+    said = [text for text in (" ".join(label_words(clip.label)), clip.caption) if text]
+    if not asked or not said:
+        return 0.0
+    vectors = embed([*asked, *said])
+    return float(np.clip((vectors[: len(asked)] @ vectors[len(asked) :].T).max(), -1.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Level, floor and colour of one clip."""
+
+    active_ratio: float
+    level_db: float
+    snr_db: float
+    shape_db: NDArray[np.float32]
+    """(32,) mean level per band of equal width over the active columns, against the whole."""
+
+    @classmethod
+    def of(cls, samples: Audio) -> _Heard:
+        """Measure (n,) samples."""
+        active = active_hops(samples)
+        _, magnitude, energy = stft.analyse(samples)
+        power = magnitude * magnitude
+        columns = np.zeros(energy.size, dtype=np.bool_)  # column k holds hops k - 1 and k
+        columns[:-1] |= active
+        columns[1:] |= active
+        if not columns.any():
+            columns[:] = True
+        mean = power[columns].mean(axis=0)
+        bands = mean @ stft.BAND_MATRIX
+        whole = max(float(bands.sum()), 1e-20)
+        shape = np.maximum(to_db(bands / whole), SHAPE_FLOOR_DB)
+        return cls(float(active.mean()), float(to_db(np.asarray(whole))), _snr_db(power, mean), shape)
+
+    def distance(self, other: _Heard) -> float:
+        """RMS difference of the shapes, dB."""
+        return float(np.sqrt(np.mean((self.shape_db - other.shape_db) ** 2)))
+
+
+def _snr_db(power: NDArray[np.float32], mean: NDArray[np.float32]) -> float:
+    """Of columns (m, 201) and their mean over the active ones: sound against the floor that is always there, in -20 … 60 dB.
+
+    Digital silence has no say in the floor. What is steady counts as floor, unless it is a tone.
+    """
+    smooth = power.copy()
+    smooth[1:] += power[:-1]
+    smooth[:-1] += power[1:]
+    smooth /= 3.0
+    heard = smooth[smooth.sum(axis=1) > 1e-9]
+    if not heard.size:
+        return -20.0
+    quiet = np.percentile(heard, FLOOR_PERCENT, axis=0) * FLOOR_BIAS
+    padded = np.pad(quiet, FLOOR_BINS // 2, mode="reflect")
+    level = np.median(np.lib.stride_tricks.sliding_window_view(padded, FLOOR_BINS), axis=1)
+    floor = np.minimum(quiet, level)
+    noise = float(np.dot(np.minimum(floor, mean), stft.WEIGHTS))
+    sound = float(np.dot(np.maximum(mean - floor, 0.0), stft.WEIGHTS))
+    return float(np.clip(10.0 * np.log10(max(sound, 1e-12) / max(noise, 1e-12)), -20.0, 60.0))

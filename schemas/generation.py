@@ -1,0 +1,165 @@
+"""Sounds that are made because no recording grounds an event, and the verdict every clip gets, found or made.
+
+Only what shapes a clip or a verdict enters a corpus' fingerprint: another server or more retries make the same corpus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from schemas.base import Schema, canonical_json
+from schemas.clip import Clip, ClipRole, Sha256
+
+Backend = Literal["none", "procedural", "elevenlabs", "http"]
+Score = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(gt=0, le=60)]
+Line = tuple[float, float]
+"""Where a criterion fails (0) and where it is met fully (1); linear between, so 0.5 is the middle."""
+ELEVENLABS_MODEL: Final = "eleven_text_to_sound_v2"
+
+
+class GenerationServer(Schema):
+    """How a service that makes sounds is reached; shapes nothing."""
+
+    base_url: str | None = Field(None, pattern=r"^https?://[^\s@?]+$", max_length=500)
+    """http: required, the address that is posted to. elevenlabs: only for a gateway of your own."""
+    api_key_env: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,99})?$")
+    """NAME of the environment variable with the key; default ELEVENLABS_API_KEY, and no key for http."""
+    concurrency: int = Field(4, ge=1, le=256)
+    timeout_seconds: float = Field(240.0, gt=0, le=3600)
+    """Of one call from beginning to end."""
+    retries: int = Field(4, ge=0, le=100)
+    """After faults of the server or the line."""
+    backoff_seconds: float = Field(1.0, gt=0, le=60)
+
+
+class GenerationConfig(Schema):
+    """The recipe's `generation:` section: who makes what no recording grounds."""
+
+    backend: Backend = "none"
+    """`procedural` sounds are formulas, offline, and only what it can make; the others are models."""
+    model: str = Field("", max_length=200)
+    """What the service is asked for; elevenlabs: default eleven_text_to_sound_v2."""
+    prompt_influence: float | None = Field(None, ge=0, le=1)
+    """elevenlabs: how closely the caption is followed."""
+    licence: str = Field("", max_length=200)
+    """Of what a service makes: your contract decides. Unset it is `unknown`; procedural sounds are CC0-1.0."""
+    server: GenerationServer = GenerationServer()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.backend == "http" and not (self.server.base_url and self.model):
+            raise ValueError("backend http needs server.base_url and model (the name of what runs there)")
+        if self.backend != "elevenlabs" and self.prompt_influence is not None:
+            raise ValueError("only elevenlabs knows prompt_influence")
+        if self.backend in ("none", "procedural") and (self.model or self.licence):
+            raise ValueError(f"backend {self.backend} takes no model and no licence")
+        return self
+
+    def shaping(self) -> dict[str, object]:
+        """The part that shapes clips, for the fingerprint."""
+        return self.model_dump(mode="json", exclude={"server"})
+
+
+class Maker(Schema):
+    """Who makes a clip, and all that shapes it besides what is asked."""
+
+    backend: str = Field(min_length=1, max_length=100)
+    model: str = Field(min_length=1, max_length=200)
+    """Name or version; another one makes other samples."""
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    licence: str = "unknown"
+
+
+class MadeRequest(Schema):
+    """What was asked of a maker. Equal requests are one clip."""
+
+    kind: Literal["generated", "reprocessed", "spoken"]
+    maker: Maker
+    text: str = Field(max_length=4000)
+    """The caption of a sound, the words that are spoken, the caption of a clip that was cleaned once more."""
+    label: str = Field("", max_length=300)
+    """What the clip is called. Part of the request: two labels are two clips, whoever asks first."""
+    role: ClipRole
+    seconds: tuple[Seconds, Seconds] | None = None
+    """Shortest, longest."""
+    seed: int = Field(0, ge=0)
+    parent: Sha256 | None = None
+    """`clean_sha256` of the clip it was made from."""
+
+    def key(self) -> str:
+        """SHA-256 (hex) of all of it."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
+
+
+class MadeClip(Schema):
+    """A clip made during a build, and how: a row of the build's `made/`."""
+
+    request: MadeRequest
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the maker says of it: drawn parameters, the id of the parent clip."""
+    clip: Clip
+
+
+class VerifierConfig(Schema):
+    """The recipe's `verifier:` section: who judges clips, and where the lines are."""
+
+    verifier: Literal["rules", "llm"] = "rules"
+    """`rules` compare the evidence with the lines below; `llm` asks the recipe's model, with the clip itself where it listens."""
+    accept: Score = 0.5
+    """A clip is accepted when each criterion reaches this."""
+    similarity: Line = (0.30, 0.60)
+    snr_db: Line = (0.0, 10.0)
+    clipped_ratio: Line = (0.01, 0.0)
+    active_level_db: Line = (-60.0, -45.0)
+    active_ratio: Line = (0.02, 0.2)
+    level_gap_db: Line = (40.0, 20.0)
+    spectral_distance_db: Line = (30.0, 12.0)
+    speech_ratio: Line = (0.8, 0.3)
+    """Where no speech is wanted."""
+    excess_seconds: Line = (3.0, 1.0)
+    """Factor by which a clip is longer or shorter than wanted."""
+
+
+class Evidence(Schema):
+    """What was measured of a clip that may play an event: by us, never by a model. Levels are dBFS, differences dB."""
+
+    seconds: float
+    wanted_seconds: tuple[float, float]
+    active_ratio: Score
+    """Share of 12.5 ms hops above the gate of Algorithm 1."""
+    active_level_db: float
+    peak: float
+    clipped_ratio: Score
+    """Share of samples at full scale, of the source or now, whichever is more."""
+    snr_db: float
+    """Sound against the floor that is always there. What is steady and no tone counts as floor: low for all rain."""
+    similarity: float = Field(ge=-1.001, le=1.001)
+    """Cosine of what is wanted and what the clip is said to be."""
+    level_gap_db: float | None
+    """Active level against the mean of its neighbours, before the mix brings all to one; None without neighbours."""
+    spectral_distance_db: float | None
+    """RMS difference of the spectra's shapes (32 bands) from the nearest neighbour's; None without neighbours."""
+    speech_ratio: Score | None
+    """Share of the clip that is speech; None when nothing listened."""
+
+
+class ClipVerdict(Schema):
+    """The verifier's answer: four criteria, 0 fails, 1 perfect, and what becomes of the clip."""
+
+    identity: Score
+    """It is the sound that was asked for."""
+    cleanliness: Score
+    """No other sounds, distortion or noise that would be mistaken for the event."""
+    duration_fit: Score
+    continuity: Score
+    """Level and colour suit the neighbours."""
+    verdict: Literal["accept", "reprocess", "reject"]
+    reason: str = Field(min_length=1, max_length=600)
+
+    def weakest(self) -> str:
+        """The name of the lowest criterion."""
+        return min(("identity", "cleanliness", "duration_fit", "continuity"), key=lambda name: float(getattr(self, name)))
