@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import _common as bench
-from operators.clips import ClipBrief
-from operators.planning import Palette, places_of, plan_scene
+from operators.clips import ClipBrief, Palette, places_of
+from operators.planning import plan_scene
 from schemas.clip import Clip, ClipRole
 from schemas.identity import rng_for
 from schemas.outcome import Ok

@@ -30,7 +30,7 @@ from schemas import constants as c
 from schemas.clip import ClipRole
 from schemas.outcome import Ok
 from schemas.recipe import MixingConfig
-from schemas.scene import Scene, SceneEvent
+from schemas.scene import Scene, SceneEvent, SceneResponse
 from schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 from schemas.taxonomy import Task
 
@@ -80,8 +80,7 @@ def scenes(index: ClipIndex) -> list[Scene]:
             SceneEvent(
                 clip_id=clip_id,
                 role=ClipRole.FOREGROUND,
-                response="I heard that.",
-                evidence=index.get(clip_id).active_end,
+                responses=(SceneResponse(text="I heard that.", source="bench", evidence=index.get(clip_id).active_end),),
                 gap=int(rng.integers(12_800)),
             )
             for clip_id in foreground[number::STREAMS]

@@ -1,14 +1,19 @@
-"""What planner and composer may ask of a clip index. `pipeline.clip_index.ClipIndex` is the one on disk."""
+"""What planner and composer may ask of a clip index, and a palette of its clips to choose from.
+
+`pipeline.clip_index.ClipIndex` is the one on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+import prompts
 from schemas.clip import Clip, ClipRole
+from schemas.taxonomy import Urgency, label_words, urgency
 
 
 class ClipBrief(NamedTuple):
@@ -44,3 +49,67 @@ class ClipPool(Protocol):
     def audio(self, clip: Clip) -> NDArray[np.float32]:
         """Cleaned samples in [-1, 1], shape (clip.samples,), 16 kHz, read-only. Raises OSError when it cannot be had intact."""
         ...
+
+
+class Candidate(NamedTuple):
+    """A clip a planner may choose, with what it chooses by."""
+
+    id: str
+    samples: int
+    source: str
+    places: frozenset[str]
+    """Places whose words its label or caption holds; empty for sounds that may happen anywhere."""
+
+
+Candidates = list[Candidate]
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The clips of an index by what they are good for. Built once per worker; lists are in id order."""
+
+    speech: Candidates = field(default_factory=list)
+    sounds: Candidates = field(default_factory=list)
+    """Foreground sounds with a label."""
+    dialogue: Candidates = field(default_factory=list)
+    """Speech with a paired reply; voice chat prefers it."""
+    hazards: Candidates = field(default_factory=list)
+    """Foreground sounds that call for a response."""
+    benign: Candidates = field(default_factory=list)
+    background: Candidates = field(default_factory=list)
+    ambient: Candidates = field(default_factory=list)
+
+    @classmethod
+    def of(cls, pool: ClipPool, split: str | None = None) -> Self:
+        """Sort the clips of `pool` (of one split, when given) into the lists."""
+        palette = cls()
+        for brief in pool.briefs():
+            if split is None or brief.split == split:
+                palette._add(brief)
+        return palette
+
+    def _add(self, brief: ClipBrief) -> None:
+        verdict = urgency(brief.label, brief.caption)
+        clip = Candidate(brief.id, brief.samples, brief.source, places_of(f"{brief.label} {brief.caption}"))
+        if brief.kind == "speech":
+            if brief.role is ClipRole.FOREGROUND:
+                self.speech.append(clip)
+                if brief.has_reply:
+                    self.dialogue.append(clip)
+        elif brief.role is ClipRole.FOREGROUND and brief.label:
+            self.sounds.append(clip)
+            if verdict is Urgency.RESPOND:
+                self.hazards.append(clip)
+            if verdict is Urgency.IGNORE:
+                self.benign.append(clip)
+        # What nobody answers must not be something to answer: hazards never play in the background.
+        elif brief.role is ClipRole.BACKGROUND and verdict is not Urgency.RESPOND:
+            self.background.append(clip)
+        elif brief.role is ClipRole.AMBIENT and verdict is not Urgency.RESPOND:
+            self.ambient.append(clip)
+
+
+def places_of(text: str) -> frozenset[str]:
+    """The places of `prompts.places()` a label or caption speaks of."""
+    words = set(label_words(text))
+    return frozenset(name for name, place in prompts.places().items() if words & set(place["words"]))

@@ -22,9 +22,9 @@ from schemas.clip import Clip, ClipRole
 from schemas.outcome import Failed, Ok, Outcome, Rejected
 from schemas.recipe import MixingConfig
 from schemas.scene import Scene, SceneEvent
-from schemas.stream import PlannedClip, PlannedNoise, PlannedResponse, StreamPlan, due_chunk
+from schemas.stream import PlannedClip, PlannedNoise, PlannedPiece, StreamPlan, due_chunk, timeline_of
 
-MIXING_VERSION: Final = "1"
+MIXING_VERSION: Final = "2"
 SNR_TOLERANCE_DB: Final = 0.1
 
 Audio = NDArray[np.float32]
@@ -98,7 +98,7 @@ def _compose(
     planned = tuple(
         _planned_clip(clip, event, place, mixing) for clip, event, place in zip(clips, scene.events, places, strict=True)
     )
-    responses = _timeline(scene.events, planned)
+    responses = timeline_of(_pieces(scene.events, places))
     chunks = max(*(due_chunk(clip.offset + clip.length) for clip in planned), *(response.chunk for response in responses), 1)
     audio_of = {clip.id: _intact(clip, pool.audio(clip)) for clip in clips}
     mixed = _main_track(planned, chunks * c.CHUNK_SAMPLES, lambda item: audio_of[str(item.clip_id)])
@@ -204,8 +204,9 @@ def _contradiction(events: Sequence[SceneEvent], clips: Sequence[Clip]) -> str:
     for number, (event, clip) in enumerate(zip(events, clips, strict=True)):
         if event.role not in (ClipRole.FOREGROUND, ClipRole.BACKGROUND, ClipRole.AMBIENT):
             return f"event {number}: {event.role} is no role of an event"
-        if event.evidence is not None and event.evidence > clip.samples:
-            return f"event {number}: evidence at {event.evidence}, but clip {clip.id} has {clip.samples} samples"
+        if event.responses and event.responses[-1].evidence > clip.samples:
+            late = event.responses[-1].evidence
+            return f"event {number}: evidence at {late}, but clip {clip.id} has {clip.samples} samples"
     return ""
 
 
@@ -214,40 +215,49 @@ class _Place:
     offset: int
     start: int
     length: int
-    evidence: int | None
 
 
 def _lay_out(events: Sequence[SceneEvent], clips: Sequence[Clip], rng: np.random.Generator) -> list[_Place]:
     """A place for every event: foreground one after another (length D), then the others at random inside D.
 
-    Empty when there is no foreground. A clip longer than D is cropped at a random start; with a response it keeps its
-    beginning, or at least the D samples before its evidence, so that the response is never due before the evidence.
+    Empty when there is no foreground. A clip longer than D is cropped at a random start; with responses it keeps its
+    beginning, or at least the D samples before its last evidence, so that none is due before its evidence.
     """
     places: dict[int, _Place] = {}
     length = 0
-    due = [_evidence(event, clip) for event, clip in zip(events, clips, strict=True)]
     for number, (event, clip) in enumerate(zip(events, clips, strict=True)):
         if event.role is ClipRole.FOREGROUND:
             offset = length + event.gap
             length = offset + clip.samples
-            places[number] = _Place(offset, 0, clip.samples, None if due[number] is None else offset + (due[number] or 0))
+            places[number] = _Place(offset, 0, clip.samples)
     if not length:
         return []
     for number, clip in enumerate(clips):
         if number not in places:
             kept = min(clip.samples, length)
-            evidence = due[number]
-            start = int(rng.integers(clip.samples - kept + 1)) if evidence is None else max(evidence - kept, 0)
-            offset = int(rng.integers(length - kept + 1))
-            places[number] = _Place(offset, start, kept, None if evidence is None else offset + evidence - start)
+            said = events[number].responses
+            start = max(said[-1].evidence - kept, 0) if said else int(rng.integers(clip.samples - kept + 1))
+            places[number] = _Place(int(rng.integers(length - kept + 1)), start, kept)
     return [places[number] for number in range(len(events))]
 
 
-def _evidence(event: SceneEvent, clip: Clip) -> int | None:
-    """Samples into the cleaned clip at which the evidence of the event's response is complete; None without a response."""
-    if event.response is None:
-        return None
-    return event.evidence if event.evidence is not None else max(clip.active_end, 1)
+def _pieces(events: Sequence[SceneEvent], places: Sequence[_Place]) -> list[PlannedPiece]:
+    """Every response with its place in the stream, in the order of their evidence.
+
+    Of a cropped clip, what rests on samples before the crop is heard by its beginning.
+    """
+    pieces = [
+        PlannedPiece(
+            event=number,
+            text=response.text,
+            source=response.source,
+            evidence=place.offset + max(response.evidence - place.start, 1),
+            joins=response.joins,
+        )
+        for number, (event, place) in enumerate(zip(events, places, strict=True))
+        for response in event.responses
+    ]
+    return sorted(pieces, key=lambda piece: (piece.evidence, piece.event))
 
 
 def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingConfig) -> PlannedClip:
@@ -275,32 +285,7 @@ def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingCo
         active_level_db=clip.active_level_db,
         gain_db=gain,
         amplitude=float(10.0 ** ((mixing.reference_level_dbfs - clip.active_level_db + gain) / 20.0)),
-        evidence=place.evidence,
     )
-
-
-def _timeline(events: Sequence[SceneEvent], planned: Sequence[PlannedClip]) -> tuple[PlannedResponse, ...]:
-    """t = ceil((offset + d) / c); of two responses due in one chunk the later goes to the next free one."""
-    due = sorted(
-        (clip.evidence, number)
-        for number, (event, clip) in enumerate(zip(events, planned, strict=True))
-        if event.response is not None and clip.evidence is not None
-    )
-    responses: list[PlannedResponse] = []
-    free = 1
-    for evidence, number in due:
-        chunk = max(due_chunk(evidence), free)
-        responses.append(
-            PlannedResponse(
-                chunk=chunk,
-                due_chunk=due_chunk(evidence),
-                event=number,
-                text=events[number].response or "",
-                source=events[number].response_source,
-            )
-        )
-        free = chunk + 1
-    return tuple(responses)
 
 
 def _intact(clip: Clip, samples: Audio) -> Audio:

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import soundfile
 
-from operators.clips import ClipPool
+from operators.clips import ClipPool, Palette
 from operators.ingress import INGRESS_VERSION
 from operators.mixing import MIXING_VERSION, Audio, StreamIdentity, compose, to_pcm16
-from operators.planning import PLANNING_VERSION, Palette, plan_scene
+from operators.planning import PLANNING_VERSION, plan_scene
 from operators.qwen_bpe import QwenTokenizer
 from operators.supervision import SUPERVISION_VERSION
 from operators.tfjp import TFJP_VERSION

@@ -9,8 +9,9 @@ import jinja2
 import yaml
 
 from operators.clip_cache import write_atomic
-from operators.clips import ClipPool
-from operators.planning import Palette, available_tasks
+from operators.clips import ClipPool, Palette
+from operators.planning import available_tasks
+from operators.tasks import POLICIES
 from schemas.base import InputError
 from schemas.recipe import MixingConfig, Recipe, SceneConfig
 from schemas.taxonomy import Task
@@ -80,7 +81,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
             file=clips,
             remedy="Give labels by folder names, or label and transcript columns in a manifest",
         )
-    fewest = min(sum(map(len, palette.needs(task).values())) for task in available)
+    fewest = min(sum(map(len, POLICIES[task].needs(palette).values())) for task in available)
     scene = SceneConfig()
     low, high = scene.events
     text = jinja2.Template(_TEMPLATE, keep_trailing_newline=True).render(
@@ -105,5 +106,5 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
 
 
 def _task_line(task: Task, palette: Palette, available: bool) -> str:
-    lacking = [what for what, clips in palette.needs(task).items() if not clips]
+    lacking = [what for what, clips in POLICIES[task].needs(palette).items() if not clips]
     return f"{task.value}: 1.0" if available else f"# {task.value}: 1.0    # needs {' and '.join(lacking)}"

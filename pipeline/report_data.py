@@ -91,8 +91,7 @@ class Statistics:
         for response in plan.responses:
             self.answers[response.source] += 1
             self._count("tokens", len(self._tokenizer.encode(response.text)))
-            evidence = plan.clips[response.event].evidence or 0
-            self._count("lag", (response.chunk * c.CHUNK_SAMPLES - evidence) / c.SAMPLE_RATE * 1000)
+            self._count("lag", (response.chunk * c.CHUNK_SAMPLES - response.pieces[-1].evidence) / c.SAMPLE_RATE * 1000)
         for noise in plan.noises:
             self._count(f"snr_{noise.track}", noise.snr_db)
             self._source(noise.source, noise.licence, noise.attribution, noise.clip_id or noise.label, plan.samples)
@@ -220,7 +219,13 @@ def _stream(members: dict[str, bytes]) -> dict[str, Any]:
     kind = "flac" if "flac" in members else "wav"
     audio, _ = soundfile.read(io.BytesIO(members[kind]), dtype="float32")
     pieces = np.array_split(audio, min(WAVE_POINTS, audio.size))
-    return plan.model_dump(mode="json", exclude={"fingerprint", "draws"}) | {
+    responses = [
+        response.model_dump(mode="json", exclude={"pieces"})
+        | {"event": response.event, "source": response.source, "evidence": response.pieces[-1].evidence}
+        for response in plan.responses
+    ]
+    return plan.model_dump(mode="json", exclude={"fingerprint", "draws", "responses"}) | {
+        "responses": responses,
         "seconds": plan.seconds,
         "wave": [[round(float(piece.min()), 3), round(float(piece.max()), 3)] for piece in pieces],
         "spectrum": _data_uri("image/png", spectrum_png(audio)),

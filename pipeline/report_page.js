@@ -165,7 +165,7 @@ function paint() {
   }
   const ends = [], said = new Map(), decisions = y;
   for (const response of stream.responses) {
-    const clip = stream.clips[response.event], from = x((response.chunk - 0.5) * CHUNK), due = x(clip.evidence / RATE), top = events.get(clip) || 0;
+    const clip = stream.clips[response.event], from = x((response.chunk - 0.5) * CHUNK), due = x(response.evidence / RATE), top = events.get(clip) || 0;
     draw(grid, "path", { class: "link", d: `M${due},${top + 22} V${decisions - 6} L${from},${decisions}` });
     draw(svg, "path", { class: "response", d: `M${due - 4},${top - 3} h8 l-4,6 z` });
     const text = fit(response.text, 430), length = text.length * 5.9 + 10, start = Math.min(from - 4, width - RIGHT - length);

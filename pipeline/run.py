@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from operators.planning import Palette, check
+from operators.clips import Palette
+from operators.planning import check
 from operators.qwen_bpe import QwenTokenizer
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Final
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from operators.clips import Palette
 from operators.mixing import measure, to_pcm16
 from operators.noise import NOISE_ROLES, amplitude_for
-from operators.planning import Palette, plan_scene
+from operators.planning import plan_scene
 from operators.qwen_bpe import QwenTokenizer
-from operators.supervision import disagreements, evidence
+from operators.supervision import disagreements
 from operators.tokenize import TokenError, detokenize, from_npz, to_npz, tokenize
 from pipeline.clip_index import ClipIndex
 from pipeline.produce import ATTEMPTS, OPERATOR_VERSIONS
@@ -29,7 +31,7 @@ from schemas.clip import Clip, ClipRole
 from schemas.identity import rng_for, sample_id
 from schemas.outcome import Ok
 from schemas.shard import BuildRecord
-from schemas.stream import PlannedClip, PlannedNoise, StreamPlan, due_chunk
+from schemas.stream import PlannedClip, PlannedNoise, PlannedPiece, StreamPlan, timeline_of
 from schemas.tokens import LATEST, layout_of
 
 Finding = tuple[str, str]
@@ -103,14 +105,15 @@ class SampleChecker:
 
     def _timeline(self, plan: StreamPlan) -> Findings:
         """Chunk numbers follow from the evidence, answers from the clips."""
-        free = 1
-        for response in sorted(plan.responses, key=lambda item: item.chunk):
-            at = plan.clips[response.event].evidence
-            due = due_chunk(at) if at else 0
-            if response.due_chunk != due or response.chunk != max(due, free):
-                opens = f"opens at chunk {response.chunk} (due {response.due_chunk})"
-                yield "response", f"the response to event {response.event} {opens}, its evidence says {due}"
-            free = response.chunk + 1
+        pieces = [piece for response in plan.responses for piece in response.pieces]
+        if plan.responses != timeline_of(pieces):
+            for response, told in zip_longest(plan.responses, timeline_of(pieces)):
+                if response != told:
+                    opens = response and f"opens at chunk {response.chunk} (due {response.due_chunk}) with {response.text!r}"
+                    due = told and f"chunk {told.chunk} (due {told.due_chunk}) with {told.text!r}"
+                    yield "response", f"a response {opens}, the evidence says {due}"
+        if pieces != sorted(pieces, key=lambda piece: (piece.evidence, piece.event)):
+            yield "response", "the responses are not in the order of their evidence"
         if self.same_words:
             for detail in disagreements(plan):
                 yield "labels", detail
@@ -137,12 +140,19 @@ class SampleChecker:
         if told != [(event.clip_id, event.role) for event in scene.events]:
             yield "labels", "clips and roles are not those of the scene"
             return
-        answers = {response.event: (response.text, response.source) for response in plan.responses}
+        said: dict[int, list[PlannedPiece]] = {}
+        for response in plan.responses:
+            for piece in response.pieces:
+                said.setdefault(piece.event, []).append(piece)
         length = 0
         for number, (event, clip) in enumerate(zip(scene.events, plan.clips, strict=True)):
-            wanted = None if event.response is None else (event.response, event.response_source)
-            if answers.get(number) != wanted:
-                yield "labels", f"event {number} is answered {answers.get(number)}, planned again {wanted}"
+            answer = [(piece.text, piece.source, piece.joins) for piece in said.get(number, ())]
+            wanted = [(response.text, response.source, response.joins) for response in event.responses]
+            if answer != wanted:
+                yield "labels", f"event {number} is answered {answer}, planned again {wanted}"
+            due = [clip.offset + max(response.evidence - clip.start, 1) for response in event.responses]
+            if [piece.evidence for piece in said.get(number, ())] != due:
+                yield "response", f"event {number}: evidence at {[p.evidence for p in said.get(number, ())]}, planned again {due}"
             if event.role is ClipRole.FOREGROUND:
                 if clip.offset != length + event.gap:
                     yield "clips", f"event {number} begins at {clip.offset}, planned again at {length + event.gap}"
@@ -179,11 +189,6 @@ class SampleChecker:
             length = clip.samples if planned.role is ClipRole.FOREGROUND else min(clip.samples, foreground)
             if planned.length != length or planned.start + planned.length > clip.samples:
                 yield "clips", f"event {number}: {planned.length} samples from {planned.start} are not {length} of the clip"
-            if planned.evidence is not None and self.same_words:
-                whole = evidence(plan.task, clip.active_end, clip.samples, self.recipe.scene.proactive_evidence_seconds)
-                due = planned.offset + whole - planned.start
-                if planned.evidence != due:
-                    yield "response", f"event {number}: evidence at {planned.evidence}, the clip says {due}"
 
     def _noises(self, plan: StreamPlan) -> Findings:
         """Tracks and SNRs follow from the recipe, amplitudes from the powers, the rest from the index."""

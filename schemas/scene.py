@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.base import Schema
 from schemas.clip import ClipRole
@@ -22,19 +24,46 @@ Text = Annotated[str, AfterValidator(nfc)]
 """Unicode in NFC, the form Qwen's tokenizer works on: what is stored is what the tokens give back."""
 
 
+class SceneResponse(Schema):
+    """Something the assistant says at an event. Times are samples at 16 kHz."""
+
+    text: Text = Field(min_length=1)
+    source: str
+    """Who wrote it: `label`, `transcript`, `manifest`, `template`, or the name of the model that did."""
+    evidence: int = Field(gt=0)
+    """Samples into the cleaned clip at which all it rests on has been heard."""
+    joins: bool = False
+    """A piece of one running text (a transcript, an interpretation): pieces due in one chunk are one response."""
+
+
 class SceneEvent(Schema):
     """One clip in a role. Times are samples at 16 kHz."""
 
     clip_id: str
     role: ClipRole
-    response: Text | None = None
-    """What the assistant says once the evidence is complete; None = stay silent."""
-    response_source: str = ""
-    """Who wrote the response: `label`, `transcript`, `manifest`, `template`, … never `llm` unless one did."""
-    evidence: int | None = Field(None, gt=0)
-    """Samples into the cleaned clip at which the evidence is complete; set when there is a response."""
+    responses: tuple[SceneResponse, ...] = ()
+    """What the assistant says at it, in order; none = stay silent."""
     gap: int = Field(0, ge=0)
     """Silence before a foreground event."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        times = [response.evidence for response in self.responses]
+        if times != sorted(times):
+            raise ValueError("responses stand in the order of their evidence")
+        return self
+
+
+_UNSPACED = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
+
+
+def join_texts(texts: Iterable[str]) -> str:
+    """One text of pieces of a running text: a space between them, but none beside Chinese characters and punctuation."""
+    whole = ""
+    for text in texts:
+        tight = not whole or not text or _UNSPACED.match(whole[-1]) or _UNSPACED.match(text[0])
+        whole += text if tight else f" {text}"
+    return whole
 
 
 class Draw(Schema):

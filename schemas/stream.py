@@ -5,6 +5,7 @@ All times are samples at 16 kHz from the start of the stream unless a name says 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -13,7 +14,7 @@ from pydantic import Field, model_validator
 from schemas import constants as c
 from schemas.base import Schema
 from schemas.clip import ClipRole, Sha256
-from schemas.scene import Draw, Text
+from schemas.scene import Draw, Text, join_texts
 from schemas.taxonomy import Task
 
 
@@ -40,8 +41,6 @@ class PlannedClip(Schema):
     """Role gain relative to the reference level."""
     amplitude: float = Field(gt=0)
     """The multiplier: 10 ** ((reference - active level + gain) / 20)."""
-    evidence: int | None = None
-    """When the evidence for this event's response is complete, in stream samples."""
 
 
 class PlannedNoise(Schema):
@@ -73,17 +72,39 @@ class PlannedNoise(Schema):
         return self
 
 
-class PlannedResponse(Schema):
-    """A response and the chunk in whose end it opens."""
+class PlannedPiece(Schema):
+    """A response of the scene with a place in time."""
 
-    chunk: int = Field(ge=1)
-    due_chunk: int = Field(ge=1)
-    """ceil(evidence / c); less than `chunk` when an earlier response took that place."""
     event: int = Field(ge=0)
     """Index into `clips`."""
     text: Text
     source: str
     """Who wrote it."""
+    evidence: int = Field(gt=0)
+    """When all it rests on has been heard, in stream samples."""
+    joins: bool = False
+
+
+class PlannedResponse(Schema):
+    """What is said in one chunk, and the chunk in whose end it opens."""
+
+    chunk: int = Field(ge=1)
+    due_chunk: int = Field(ge=1)
+    """ceil(evidence of the last piece / c); less than `chunk` when an earlier response took that place."""
+    text: Text
+    """The pieces' texts, joined."""
+    pieces: tuple[PlannedPiece, ...] = Field(min_length=1)
+    """One, or several of a running text."""
+
+    @property
+    def event(self) -> int:
+        """Index into `clips` of the event that completes it."""
+        return self.pieces[-1].event
+
+    @property
+    def source(self) -> str:
+        """Who wrote it."""
+        return self.pieces[-1].source
 
 
 class StreamPlan(Schema):
@@ -125,7 +146,7 @@ class StreamPlan(Schema):
             raise ValueError("a response lies past the end of the stream")
         if any(clip.offset + clip.length > self.samples for clip in self.clips):
             raise ValueError("a clip lies past the end of the stream")
-        if any(response.event >= len(self.clips) for response in self.responses):
+        if any(piece.event >= len(self.clips) for response in self.responses for piece in response.pieces):
             raise ValueError("a response names an event that is not in the plan")
         return self
 
@@ -141,6 +162,26 @@ class StreamPlan(Schema):
     def timeline(self) -> list[tuple[int, str]]:
         """The response timeline T of Algorithms 2 and 3: (chunk, text), chunk 1-based and increasing."""
         return [(response.chunk, response.text) for response in self.responses]
+
+
+def timeline_of(pieces: Sequence[PlannedPiece]) -> tuple[PlannedResponse, ...]:
+    """T of Algorithm 3: t = ceil(evidence / c) for each piece; of two due in one chunk the later goes to the next free one.
+
+    Pieces of a running text that are due by a chunk's end are one response there. `pieces` in the order of their evidence.
+    """
+    responses: list[PlannedResponse] = []
+    for piece in pieces:
+        last = responses[-1] if responses else None
+        due = due_chunk(piece.evidence)
+        if last is not None and due <= last.chunk and piece.joins and last.pieces[-1].joins:
+            together = (*last.pieces, piece)
+            responses.pop()
+            text = join_texts(part.text for part in together)
+            responses.append(PlannedResponse(chunk=last.chunk, due_chunk=due, text=text, pieces=together))
+        else:
+            chunk = max(due, last.chunk + 1 if last is not None else 1)
+            responses.append(PlannedResponse(chunk=chunk, due_chunk=due, text=piece.text, pieces=(piece,)))
+    return tuple(responses)
 
 
 def due_chunk(evidence: int) -> int:

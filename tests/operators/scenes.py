@@ -12,7 +12,7 @@ from operators.mixing import StreamIdentity, compose
 from schemas.clip import ClipRole
 from schemas.outcome import Ok, Outcome
 from schemas.recipe import MixingConfig
-from schemas.scene import Scene, SceneEvent
+from schemas.scene import Scene, SceneEvent, SceneResponse
 from schemas.stream import StreamPlan
 from tests.operators.pool import MemoryPool
 
@@ -30,8 +30,12 @@ def burst(samples: int, seed: int = 0, dbfs: float = -20.0) -> np.ndarray:
     return (coloured / max(np.sqrt(np.mean(coloured**2)), 1e-9) * 10 ** (dbfs / 20)).astype(np.float32)
 
 
-def event(clip_id: str, role: ClipRole = ClipRole.FOREGROUND, **more: object) -> SceneEvent:
-    return SceneEvent.model_validate({"clip_id": clip_id, "role": role} | more)
+def event(
+    clip_id: str, role: ClipRole = ClipRole.FOREGROUND, *said: tuple[str, int], joins: bool = False, gap: int = 0
+) -> SceneEvent:
+    """An event answered with (text, evidence)…"""
+    responses = [SceneResponse(text=text, source="test", evidence=evidence, joins=joins) for text, evidence in said]
+    return SceneEvent(clip_id=clip_id, role=role, responses=tuple(responses), gap=gap)
 
 
 def scene(*events: SceneEvent) -> Scene:
@@ -72,10 +76,9 @@ def cases(draw: st.DrawFn) -> Case:
         role = ClipRole.FOREGROUND if number == 0 else draw(st.sampled_from(["foreground", "background", "ambient"]))
         name = f"event {number}"
         pool.add(name, burst(length, draw(st.integers(0, 9)), draw(st.sampled_from([-55.0, -26.0, -9.0]))), role)
-        more: dict[str, object] = {"gap": draw(st.integers(0, 4_000))}
-        if draw(st.booleans()):
-            more |= {"response": f"answer {number} \N{BELL}", "evidence": draw(st.none() | st.integers(1, length))}
-        events.append(event(name, role, **more))
+        times = sorted(draw(st.lists(st.integers(1, length), max_size=3)))
+        said = [(f"answer {number}.{turn} \N{BELL}", at) for turn, at in enumerate(times)]
+        events.append(event(name, role, *said, joins=draw(st.booleans()), gap=draw(st.integers(0, 4_000))))
     for number in range(draw(st.integers(0, 4))):
         role = draw(st.sampled_from([ClipRole.NOISE_EVENT, ClipRole.NOISE_AMBIENT, ClipRole.AMBIENT]))
         kind = draw(st.sampled_from(["noise", "silent", "event"]))

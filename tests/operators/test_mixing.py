@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 from tests.operators.pool import MemoryPool
 from tests.operators.scenes import IDENTITY, LAYOUT, QUIET, Case, burst, cases, composed, event, scene
 
-BG, AMB = ClipRole.BACKGROUND, ClipRole.AMBIENT
+FG, BG, AMB = ClipRole.FOREGROUND, ClipRole.BACKGROUND, ClipRole.AMBIENT
 
 
 def again(plan: StreamPlan) -> StreamPlan:
@@ -66,20 +67,24 @@ def test_every_invariant_of_composition_holds(case: Case) -> None:
     assert end <= plan.samples
 
     # the evidence is heard, and every response opens in its chunk or the next free one
-    for wanted, placed in zip(case.scene.events, plan.clips, strict=True):
-        assert (placed.evidence is None) == (wanted.response is None)
-        if placed.evidence is not None:
-            assert placed.offset < placed.evidence <= placed.offset + placed.length
-            if wanted.evidence is not None:
-                assert placed.evidence - placed.offset + placed.start == wanted.evidence
-    due = sorted((placed.evidence, number) for number, placed in enumerate(plan.clips) if placed.evidence is not None)
-    assert [response.event for response in plan.responses] == [number for _, number in due]
+    pieces = [piece for response in plan.responses for piece in response.pieces]
+    assert [piece.evidence for piece in pieces] == sorted(piece.evidence for piece in pieces)
+    for number, (wanted, placed) in enumerate(zip(case.scene.events, plan.clips, strict=True)):
+        told = [piece for piece in pieces if piece.event == number]
+        assert [(piece.text, piece.joins) for piece in told] == [(said.text, said.joins) for said in wanted.responses]
+        for piece, said in zip(told, wanted.responses, strict=True):
+            assert placed.offset < piece.evidence <= placed.offset + placed.length
+            assert piece.evidence - placed.offset == max(said.evidence - placed.start, 1)
     free = 1
-    for response, (evidence, number) in zip(plan.responses, due, strict=True):
-        assert response.due_chunk == int(np.ceil(evidence / c.CHUNK_SAMPLES))
-        assert response.chunk == max(free, response.due_chunk)
-        assert response.text == case.scene.events[number].response
+    for response in plan.responses:
+        dues = [int(np.ceil(piece.evidence / c.CHUNK_SAMPLES)) for piece in response.pieces]
+        assert response.due_chunk == dues[-1] and response.chunk == max(free, dues[0]) >= dues[-1]
+        assert len(dues) == 1 or all(piece.joins for piece in response.pieces)
+        assert response.text == " ".join(piece.text for piece in response.pieces)
         free = response.chunk + 1
+    for earlier, later in pairwise(plan.responses):  # what could have been said together was
+        joinable = earlier.pieces[-1].joins and later.pieces[0].joins
+        assert not joinable or np.ceil(later.pieces[0].evidence / c.CHUNK_SAMPLES) > earlier.chunk
     assert plan.chunks == max(int(np.ceil(end / c.CHUNK_SAMPLES)), free - 1)
 
     # noise: asked for, at its SNR, never an event of this stream nor the same recording twice
@@ -125,7 +130,7 @@ from tests.operators.scenes import burst, composed, event
 pool = MemoryPool()
 for n in range(3):
     pool.add(f"e{n}", burst(20_000, n))
-plan, audio = composed(pool, [event("e0", response="a"), event("e1", "ambient"), event("e2")], MixingConfig(), 7)
+plan, audio = composed(pool, [event("e0", "foreground", ("a", 9_000)), event("e1", "ambient"), event("e2")], MixingConfig(), 7)
 print(hashlib.sha256(plan.canonical_json() + audio.tobytes()).hexdigest())
 """
 
@@ -208,34 +213,6 @@ def test_background_offsets_reach_every_place_and_snrs_are_uniform_and_independe
         counts, _ = np.histogram(values, bins=5, range=(low, low + 15.0))
         assert counts.sum() == 400 and counts.min() > 55
     assert pool.get("knocks").content_sha256 == plan.noises[0].content_sha256
-
-
-def test_responses_due_in_one_chunk_move_to_the_next_free_ones_and_silence_is_appended() -> None:
-    pool = MemoryPool()
-    for number in range(6):
-        pool.add(str(number), burst(100, number))
-    plan, audio = composed(pool, [event(str(n), response=f"r{n}", evidence=100) for n in range(6)])
-    assert plan.timeline() == [(n + 1, f"r{n}") for n in range(6)]
-    assert {response.due_chunk for response in plan.responses} == {1}
-    assert plan.chunks == 6 and not audio[600:].any()
-
-
-@pytest.mark.parametrize(("samples", "chunks"), [(6_400, 1), (6_401, 2), (12_799, 2), (12_800, 2), (1, 1)])
-def test_evidence_on_a_boundary_belongs_to_the_chunk_that_ends_there(samples: int, chunks: int) -> None:
-    pool = MemoryPool()
-    pool.add("last", burst(samples, 3))
-    plan, _ = composed(pool, [event("last", response="now", evidence=samples)])
-    assert plan.chunks == chunks and plan.timeline() == [(chunks, "now")]
-
-
-def test_a_response_on_a_cropped_background_hears_its_evidence() -> None:
-    pool = MemoryPool()
-    pool.add("talk", burst(10_000, 1))
-    pool.add("alarm", burst(64_000, 2), BG)
-    early, _ = composed(pool, [event("talk"), event("alarm", BG, response="Alarm.", evidence=9_000)])
-    assert (early.clips[1].start, early.clips[1].evidence) == (0, 9_000)
-    late, _ = composed(pool, [event("talk"), event("alarm", BG, response="Alarm.", evidence=60_000)])
-    assert (late.clips[1].start, late.clips[1].evidence) == (50_000, 10_000)
 
 
 def test_silent_noise_is_passed_over_and_the_plan_says_so() -> None:
@@ -328,7 +305,7 @@ def test_what_cannot_be_composed_is_rejected_and_breakage_fails() -> None:
     for events, reason in (
         ([event("talk", BG)], "no_foreground"),
         ([event("silence")], "silent_clip"),
-        ([event("talk"), event("silence", BG, response="?")], "silent_clip"),
+        ([event("talk"), event("silence", BG, ("?", 1))], "silent_clip"),
         ([event("lies")], "silent_main"),
     ):
         result = outcome(*events)
@@ -342,7 +319,7 @@ def test_what_cannot_be_composed_is_rejected_and_breakage_fails() -> None:
         (outcome(event("nobody")), "nobody"),
         (outcome(event("talk"), where=broken), "cached clip is torn"),
         (outcome(event("hiss", ClipRole.NOISE_EVENT)), "no role of an event"),
-        (outcome(event("talk", response="late", evidence=10_001)), "evidence at 10001"),
+        (outcome(event("talk", FG, ("late", 10_001))), "evidence at 10001"),
     ):
         assert isinstance(result, Failed) and words in result.error and result.stage == "mixing"
 

@@ -55,8 +55,7 @@ def slow_stream(plan: StreamPlan, events: list[SceneEvent], pool: MemoryPool, mi
             foreground = offsets[-1] + pool.get(wanted.clip_id).samples
     due = []
     for wanted, placed, offset in zip(events, plan.clips, offsets, strict=True):
-        if wanted.response:
-            due.append((offset + wanted.evidence - placed.start, wanted.response))
+        due += [(offset + said.evidence - placed.start, said.text) for said in wanted.responses]
     timeline: list[tuple[int, str]] = []
     for at, text in sorted(due):
         chunk = math.ceil(at / 16_000 / 0.4 - 1e-9)
@@ -97,11 +96,11 @@ def test_a_slow_reading_of_algorithm_3_gives_the_same_stream(real_audio: dict[st
     pool.add("knocks", burst(int(rng.integers(100, 20_000)), 60 + seed), ClipRole.NOISE_EVENT)
     pool.add("wind", burst(200_000, 80 + seed), ClipRole.NOISE_AMBIENT)
     events = [
-        event("question", gap=int(rng.integers(9_000)), response="It will rain.", evidence=30_000),
+        event("question", ClipRole.FOREGROUND, ("It will rain.", 30_000), gap=int(rng.integers(9_000))),
         event("engine", ClipRole.BACKGROUND),
-        event("bang", gap=int(rng.integers(9_000)), response="A bang.", evidence=400),
-        event("street", ClipRole.AMBIENT, response="A street.", evidence=35_000),
-        event("short", response="Stopped.", evidence=12_000),
+        event("bang", ClipRole.FOREGROUND, ("A bang.", 400), gap=int(rng.integers(9_000))),
+        event("street", ClipRole.AMBIENT, ("A street.", 35_000)),
+        event("short", ClipRole.FOREGROUND, ("Stopped.", 12_000)),
     ]
     mixing = MixingConfig()
     plan, audio = composed(pool, events, mixing, seed)

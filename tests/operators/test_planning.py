@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.planning import Palette, available_tasks, check, plan_scene
-from operators.supervision import possible_responses
+from operators.clips import Palette
+from operators.planning import available_tasks, check, plan_scene
+from operators.tasks import POLICIES
+from operators.tasks.policy import Answer
 from schemas.base import InputError
-from schemas.clip import ClipRole
+from schemas.clip import Clip, ClipRole
 from schemas.identity import rng_for
 from schemas.outcome import Ok
 from schemas.recipe import Recipe
@@ -42,6 +44,10 @@ def recipe(**change: object) -> Recipe:
     return Recipe.model_validate({"clips": "x", "streams": 10, "shards": 1, "tasks": tasks} | change)
 
 
+def answers(task: Task, clip: Clip) -> list[Answer]:
+    return POLICIES[task].answers(clip)
+
+
 def scene_of(wanted: Recipe, pool: MemoryPool, index: int) -> Scene:
     outcome = plan_scene(wanted, Palette.of(pool), pool, rng_for("ab" * 32, 0, index, "scene"))
     assert isinstance(outcome, Ok)
@@ -58,17 +64,15 @@ def test_every_scene_keeps_the_recipes_bounds_and_uses_no_clip_twice(pool: Memor
     assert scene.planner == planner
     assert all(0 <= event.gap <= round(0.8 * 16_000) for event in foreground)
     for event in scene.events:
-        assert (event.response is None) == (event.evidence is None)
-        if event.evidence is not None:
-            assert 0 < event.evidence <= pool.get(event.clip_id).samples
+        assert all(0 < said.evidence <= pool.get(event.clip_id).samples for said in event.responses)
 
 
 @given(index=st.integers(0, 10_000))
 def test_what_is_answered_follows_from_the_clip_and_nothing_else_is(pool: MemoryPool, index: int) -> None:
     scene = scene_of(recipe(), pool, index)
     for event in scene.events:
-        allowed = possible_responses(scene.task, pool.get(event.clip_id)) if event.role is ClipRole.FOREGROUND else []
-        assert event.response in ([answer.text for answer in allowed] or [None])
+        allowed = answers(scene.task, pool.get(event.clip_id)) if event.role is ClipRole.FOREGROUND else []
+        assert [said.text for said in event.responses] in ([[answer.text] for answer in allowed] or [[]])
 
 
 @given(index=st.integers(0, 10_000))
@@ -88,32 +92,32 @@ def test_proactive_streams_mix_hazards_and_benign_sounds_as_the_recipe_asks(pool
         events = [
             event for index in range(60) for event in scene_of(wanted, pool, index).events if event.role is ClipRole.FOREGROUND
         ]
-        return float(np.mean([event.response is not None for event in events]))
+        return float(np.mean([bool(event.responses) for event in events]))
 
     assert answered_share(1.0) < 0.05 < 0.4 < answered_share(0.5) < 0.6 < 0.95 < answered_share(0.0)
 
 
 def test_a_hazard_is_answered_before_it_ends_and_speech_after(pool: MemoryPool) -> None:
     wanted = recipe(tasks={"proactive_respond": 1}, scene={"proactive_evidence_seconds": 0.25})
-    hazards = [event for index in range(20) for event in scene_of(wanted, pool, index).events if event.response]
-    assert hazards and all(event.evidence is not None and event.evidence <= 4000 for event in hazards)
+    hazards = [event for index in range(20) for event in scene_of(wanted, pool, index).events if event.responses]
+    assert hazards and all(event.responses[0].evidence <= 4000 for event in hazards)
     wanted = recipe(tasks={"streaming_asr": 1})
-    said = [event for index in range(20) for event in scene_of(wanted, pool, index).events if event.response]
-    assert said and all(event.evidence == pool.get(event.clip_id).active_end for event in said)
+    said = [event for index in range(20) for event in scene_of(wanted, pool, index).events if event.responses]
+    assert said and all(event.responses[0].evidence == pool.get(event.clip_id).active_end for event in said)
 
 
 def test_a_dialogue_keeps_one_voice(pool: MemoryPool) -> None:
     wanted = recipe(tasks={"voice_chat": 1}, scene={"events": [3, 6], "distractor_share": 0.0})
     for index in range(20):
-        voices = {pool.get(event.clip_id).source for event in scene_of(wanted, pool, index).events if event.response}
+        voices = {pool.get(event.clip_id).source for event in scene_of(wanted, pool, index).events if event.responses}
         assert len(voices) == 1
 
 
 def test_a_stand_in_reply_says_that_it_is_one(pool: MemoryPool) -> None:
-    answers = possible_responses(Task.VOICE_CHAT, pool.get("speech00"))
-    assert {answer.source for answer in answers} == {"template"} and all("sentence 0" in answer.text for answer in answers)
+    made = answers(Task.VOICE_CHAT, pool.get("speech00"))
+    assert {answer.source for answer in made} == {"template"} and all("sentence 0" in answer.text for answer in made)
     paired = pool.get("speech00").model_copy(update={"reply": "It is noon."})
-    assert possible_responses(Task.VOICE_CHAT, paired) == [("It is noon.", "manifest")]
+    assert answers(Task.VOICE_CHAT, paired) == [("It is noon.", "manifest")]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def test_a_stand_in_reply_says_that_it_is_one(pool: MemoryPool) -> None:
 )
 def test_a_caption_is_woven_into_a_sentence_and_a_bare_label_is_named(label: str, caption: str, said: str, never: str) -> None:
     clip = MemoryPool().add("x", np.ones(3200, dtype=np.float32) * 0.1, label=label, caption=caption)
-    for answer in possible_responses(Task.EVENT_DESCRIPTION, clip):
+    for answer in answers(Task.EVENT_DESCRIPTION, clip):
         assert said in answer.text and never not in answer.text
 
 

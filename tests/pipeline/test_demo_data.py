@@ -16,7 +16,8 @@ import pytest
 import soundfile
 import yaml
 
-from operators.planning import Palette, available_tasks
+from operators.clips import Palette
+from operators.planning import available_tasks
 from pipeline import assets
 from pipeline.assets import Asset, Source
 from pipeline.clip_index import ClipIndex, index_clips

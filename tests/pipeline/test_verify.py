@@ -154,7 +154,7 @@ def test_a_response_shifted_with_all_its_evidence_is_told(copy: Path) -> None:
         first = plan["responses"][0]
         first["chunk"] -= 1
         first["due_chunk"] -= 1
-        plan["clips"][first["event"]]["evidence"] = first["chunk"] * 6_400
+        first["pieces"][-1]["evidence"] = first["chunk"] * 6_400
         return True
 
     forge(copy, shift)
@@ -164,7 +164,7 @@ def test_a_response_shifted_with_all_its_evidence_is_told(copy: Path) -> None:
 def test_an_invented_response_is_told(copy: Path) -> None:
     def reword(plan: dict) -> bool:
         if plan["responses"]:
-            plan["responses"][0]["text"] = "All is well."
+            plan["responses"][0]["text"] = plan["responses"][0]["pieces"][0]["text"] = "All is well."
         return bool(plan["responses"])
 
     forge(copy, reword)
@@ -234,9 +234,10 @@ def test_a_label_swapped_in_plan_and_answer_is_told(copy: Path) -> None:
 
     def swap(plan: dict) -> bool:
         for response in plan["responses"]:
-            clip = plan["clips"][response["event"]]
+            clip = plan["clips"][response["pieces"][0]["event"]]
             if plan["task"] == "event_description" and not clip["caption"]:
                 response["text"] = response["text"].replace(clip["label"].replace("_", " "), "cow")
+                response["pieces"][0]["text"] = response["text"]
                 clip["label"] = "cow"
                 return True
         return False

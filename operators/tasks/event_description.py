@@ -1,0 +1,31 @@
+"""Name every foreground sound once it has been heard."""
+
+from __future__ import annotations
+
+from operators.clips import Candidates, Palette
+from operators.tasks.policy import Answer, Casting, Policy, Sounding, about
+from schemas.taxonomy import Task
+
+
+class EventDescription(Policy):
+    """Streaming audio understanding: event description."""
+
+    task = Task.EVENT_DESCRIPTION
+    task_rule = "every foreground event is answered with what it was."
+    response_rule = "One short sentence that names the sound it has just heard."
+
+    def needs(self, palette: Palette) -> dict[str, Candidates]:
+        """Labelled sounds."""
+        return {"labelled sounds": palette.sounds}
+
+    def backdrop(self, palette: Palette) -> Candidates:
+        """Only what was recorded as background: a foreground sound that is not named would be a mistake."""
+        return palette.background
+
+    def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
+        """A labelled sound."""
+        return cast.pick(cast.palette.sounds, strict)
+
+    def answers(self, clip: Sounding) -> list[Answer]:
+        """What it was."""
+        return about("response_event_description", clip)

@@ -1,0 +1,35 @@
+"""What the sub-tasks about speech share: one voice a stream, and now and then a sound to stay silent at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from operators.clips import Candidates, Palette
+from operators.tasks.policy import Casting, Policy
+
+
+class SpokenPolicy(Policy):
+    """Foreground of speech, with distractors."""
+
+    response_rule = ""
+
+    def needs(self, palette: Palette) -> dict[str, Candidates]:
+        """Speech whose words are known."""
+        return {"speech clips with a transcript": self.speech(palette)}
+
+    def speech(self, palette: Palette) -> Candidates:
+        """The speech it plays."""
+        return palette.speech
+
+    def scenery(self, palette: Palette) -> Sequence[Candidates]:
+        """Speech happens anywhere: the distractors decide the place."""
+        return [palette.sounds]
+
+    def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
+        """A turn of the stream's voice, or with probability `distractor_share` a sound (never first)."""
+        if turn and cast.palette.sounds and cast.rng.random() < cast.scene.distractor_share:
+            cast.note(f"event {turn} is a distractor", True)
+            distractor = cast.pick(cast.palette.sounds, strict=True)
+            if distractor is not None:
+                return distractor
+        return cast.pick(cast.one_voice(self.speech(cast.palette))) or cast.pick(self.speech(cast.palette))
