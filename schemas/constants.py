@@ -52,6 +52,9 @@ EVENTS_RANGE: Final = (3, 15)
 HISTORY_TURNS: Final = 3
 """A history-review question depends on a turn at least so many earlier (B.2: three rounds)."""
 
+RETRIEVED: Final = 3
+"""Candidates retrieved for each event (section 3.2: "selects the top-3 most relevant candidates")."""
+
 IGNORE_LABEL: Final = -100
 """MASK of Algorithm 2."""
 

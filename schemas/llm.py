@@ -52,7 +52,8 @@ class RoleAnswering(Schema):
     audio: bool | None = None
 
 
-def _http_url(text: str) -> str:
+def http_url(text: str) -> str:
+    """An address without secrets; ValueError says what is wrong."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http(s) URL such as http://127.0.0.1:8080/v1")
@@ -61,7 +62,8 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _environment_name(text: str) -> str:
+def environment_name(text: str) -> str:
+    """The name of a variable; ValueError when it looks like anything else."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", text):
         raise ValueError("must be the NAME of an environment variable, never the key itself")
     return text
@@ -70,9 +72,9 @@ def _environment_name(text: str) -> str:
 class LlmServer(Schema):
     """How the model is reached; shapes nothing."""
 
-    base_url: Annotated[str, AfterValidator(_http_url)] | None = None
+    base_url: Annotated[str, AfterValidator(http_url)] | None = None
     """An OpenAI-compatible server; default: $OPENAI_BASE_URL, else OpenAI."""
-    api_key_env: Annotated[str, AfterValidator(_environment_name)] = "OPENAI_API_KEY"
+    api_key_env: Annotated[str, AfterValidator(environment_name)] = "OPENAI_API_KEY"
     """The environment variable that holds the key. Servers of your own may do without one."""
     concurrency: int = Field(8, ge=1, le=1024)
     """Calls in flight, of one process."""
