@@ -136,15 +136,15 @@ def _findings(error: ValidationError) -> str:
 
 def find_json(text: str) -> dict[str, Any] | None:
     """The JSON object in a model's answer: alone, in a code fence, or after prose or a `</think>`; None when there is none."""
-    text = text.rpartition("</think>")[2]
-    for candidate in (text, *_FENCE.findall(text)):
+    said = text.rpartition("</think>")[2]
+    for candidate in (text, said, *_FENCE.findall(said)):
         document = _loads(candidate.strip())
         if document is not None:
             return document
     decoder = json.JSONDecoder()
-    for start in _braces(text):
+    for start in _braces(said):
         try:
-            found, _ = decoder.raw_decode(text, start)
+            found, _ = decoder.raw_decode(said, start)
         except (ValueError, RecursionError):
             continue
         if isinstance(found, dict):

@@ -15,12 +15,13 @@ import functools
 import hashlib
 import os
 import tempfile
+import time
 import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from operators.clip_cache import write_atomic
+from operators.clip_cache import ABANDONED_SECONDS, TEMPORARY, write_atomic
 
 HEAD: Final = 65
 """Bytes before the answer: 64 hex digits and a line break."""
@@ -86,6 +87,13 @@ class AnswerCache:
             finally:
                 fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_UN, 1, place)
 
+    def sweep(self) -> None:
+        """Remove what killed writers left half-written; the young is left alone, its writer may live."""
+        for path in self.directory.glob(f"*/*/{TEMPORARY}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                    path.unlink()
+
     def _locked(self, place: int) -> bool:
         try:
             fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
@@ -113,7 +121,7 @@ def _head(answer: bytes) -> bytes:
 def _link(path: Path, data: bytes) -> bool:
     """Write a whole file at `path` unless there is one; True when ours is the one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)

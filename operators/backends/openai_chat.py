@@ -151,8 +151,8 @@ class OpenAiChat:
         asked = fault.retry_after if isinstance(fault, ServerFault) else None
         if asked is not None:
             return asked
-        wait = tenacity.wait_exponential_jitter(self._config.server.backoff_seconds, LONGEST_PAUSE)
-        return float(wait(state))
+        first = self._config.server.backoff_seconds
+        return float(tenacity.wait_exponential_jitter(first, LONGEST_PAUSE, jitter=first)(state))
 
     async def _once(self, request: ChatRequest) -> Completion:
         self._connected()
