@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,7 +105,7 @@ class MadeClips:
         return self._audio.of(clip)
 
     def add(
-        self, request: MadeRequest, samples: NDArray[np.float32], details: dict[str, JsonValue], words: dict[str, Any]
+        self, request: MadeRequest, samples: NDArray[np.float32], details: Mapping[str, JsonValue], words: dict[str, Any]
     ) -> Outcome[Clip]:
         """Clean `samples` (n,) as the request's role is, and keep them. `words`: more fields of the clip, such as its transcript.
 
@@ -130,7 +130,7 @@ class MadeClips:
             | entry.clip.model_dump()
             | words
         )
-        row = MadeClip(request=request, details=details, clip=clip).canonical_json()
+        row = MadeClip(request=request, details=dict(details), clip=clip).canonical_json()
         if not put_first(self.build, self._row_path(clip_id), row) and self.find(request) is None:
             put(self.build, self._row_path(clip_id), row)  # what was there is damaged
         return Ok(self.row(clip_id).clip)

@@ -5,6 +5,7 @@ Implementations: `procedural_generator` (offline formulas), `elevenlabs`, `http_
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,7 +25,7 @@ class Generated:
     """Shape (n,), 16 kHz, |x| <= 1, on the 16-bit grid."""
     caption: str
     """What it is, in its maker's words; a model that cannot say gives the words it was asked with."""
-    details: dict[str, JsonValue] = field(default_factory=dict)
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
     """What shaped it beyond the request: parameters that were drawn."""
 
 
