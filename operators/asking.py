@@ -12,7 +12,8 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import ValidationError
 
 import prompts
-from operators.backends.chat import ChatError, ChatModel, ChatRequest, Completion, Message, Sound
+from operators.backends.chat import ChatModel, ChatRequest, Completion, Message, Sound
+from operators.backends.faults import BackendError
 from schemas.base import Schema
 from schemas.llm import Usage
 from schemas.outcome import Failed, Ok, Outcome, Rejected
@@ -78,7 +79,7 @@ async def ask(
         calls.append(request.key())
         try:
             completion = await chat.complete(request)
-        except ChatError as error:
+        except BackendError as error:
             payload = {"role": role, "calls": calls, "kind": type(error).__name__}
             return Failed(f"{role}: {error}", "llm", payload)
         usage, cached = usage + completion.usage, cached and completion.cached

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from schemas.base import Schema, canonical_json
 from schemas.clip import Clip, ClipRole, Sha256
+from schemas.llm import environment_name, http_url
 
 Backend = Literal["none", "procedural", "elevenlabs", "http"]
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -24,10 +25,10 @@ ELEVENLABS_MODEL: Final = "eleven_text_to_sound_v2"
 class GenerationServer(Schema):
     """How a service that makes sounds is reached; shapes nothing."""
 
-    base_url: str | None = Field(None, pattern=r"^https?://[^\s@?]+$", max_length=500)
+    base_url: Annotated[str, AfterValidator(http_url)] | None = None
     """http: required, the address that is posted to. elevenlabs: only for a gateway of your own."""
-    api_key_env: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,99})?$")
-    """NAME of the environment variable with the key; default ELEVENLABS_API_KEY, and no key for http."""
+    api_key_env: Annotated[str, AfterValidator(environment_name)] | None = None
+    """The environment variable that holds the key; default ELEVENLABS_API_KEY, for http none."""
     concurrency: int = Field(4, ge=1, le=256)
     timeout_seconds: float = Field(240.0, gt=0, le=3600)
     """Of one call from beginning to end."""

@@ -18,25 +18,6 @@ AUDIO_BYTES_PER_TOKEN: Final = 640
 """16 kHz PCM16 at 50 tokens a second: more than any audio model takes."""
 
 
-class ChatError(Exception):
-    """No answer to one request. The text holds no secret."""
-
-
-class ServerFault(ChatError):
-    """The server or the line failed; asking again may help. `billed`: the server may have charged for the call all the same."""
-
-    def __init__(self, what: str, retry_after: float | None = None, billed: bool = False):
-        super().__init__(what, retry_after, billed)
-        self.what, self.retry_after, self.billed = what, retry_after, billed
-
-    def __str__(self) -> str:
-        return self.what
-
-
-class RequestRefused(ChatError):
-    """The server understood this one request and does not take it (too long, a field it does not know)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sound:
     """A whole audio file that goes along with a message."""
@@ -146,4 +127,4 @@ class ChatModel(Protocol):
         """How each role is answered."""
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """The answer. Raises ChatError for this request, BudgetSpent or InputError when no other will fare better."""
+        """The answer. Raises BackendError for this request, BudgetSpent or InputError when no other will fare better."""

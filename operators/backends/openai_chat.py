@@ -7,8 +7,6 @@ status and retried by tenacity; the SDK's own retries are off. The key is in the
 from __future__ import annotations
 
 import asyncio
-import datetime
-import email.utils
 import os
 import uuid
 from collections.abc import AsyncIterator
@@ -17,22 +15,16 @@ from typing import Final, Self
 
 import httpx2
 import openai
-import tenacity
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from operators.backends.chat import ChatError, ChatRequest, Completion, Finish, RequestRefused, ServerFault
+from operators.backends.chat import ChatRequest, Completion, Finish
+from operators.backends.faults import BackendError, RequestRefused, ServerFault, key_in, may_pass, retry_after, scrubbed, tries
 from operators.backends.metering import Ledger, Limits, Meter, ProcessMeter
 from schemas.base import InputError
 from schemas.llm import LlmConfig, Usage
 
 LARGEST_ANSWER: Final = 1_000_000
 """Bytes of a response; more is refused before it is read to the end."""
-LONGEST_PAUSE: Final = 60.0
-"""Seconds between two tries, unless the server asks for more."""
-PATIENCE: Final = 600.0
-"""Seconds: a server that asks for a longer pause is given up on."""
-SHORTEST_SECRET: Final = 8
-"""Shorter keys are placeholders such as `none`, and words that may stand anywhere."""
 NO_QUOTA: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Codes of a 429 that no waiting helps."""
 
@@ -138,21 +130,8 @@ class OpenAiChat:
 
     async def complete(self, request: ChatRequest) -> Completion:
         """The answer. Raises ServerFault after the last try, RequestRefused, BudgetSpent, InputError (key, model, quota)."""
-        tries = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_worth_retrying),
-            stop=tenacity.stop_after_attempt(1 + self._config.server.retries),
-            wait=self._pause,
-            reraise=True,
-        )
-        return await tries(self._once, request)
-
-    def _pause(self, state: tenacity.RetryCallState) -> float:
-        fault = state.outcome.exception() if state.outcome else None
-        asked = fault.retry_after if isinstance(fault, ServerFault) else None
-        if asked is not None:
-            return asked
-        first = self._config.server.backoff_seconds
-        return float(tenacity.wait_exponential_jitter(first, LONGEST_PAUSE, jitter=first)(state))
+        again = tries(self._config.server.retries, self._config.server.backoff_seconds)
+        return await again(self._once, request)
 
     async def _once(self, request: ChatRequest) -> Completion:
         self._connected()
@@ -196,7 +175,7 @@ class OpenAiChat:
         except openai.OpenAIError as error:
             return ServerFault(self._scrubbed(f"{type(error).__name__}: {error}"), billed=True)
 
-    def _answer(self, content: bytes, request: ChatRequest, worst: Usage) -> Completion | ChatError:
+    def _answer(self, content: bytes, request: ChatRequest, worst: Usage) -> Completion | BackendError:
         try:
             body = _Body.model_validate_json(content)
         except ValidationError as error:
@@ -232,47 +211,23 @@ class OpenAiChat:
                 value=model,
                 remedy="Check llm.model and llm.server.base_url (it usually ends in /v1)",
             )
-        if status in (408, 409, 425, 429) or status >= 500:
-            return ServerFault(told, retry_after=_retry_after(error.response.headers.get("retry-after")))
+        if may_pass(status):
+            return ServerFault(told, retry_after=retry_after(error.response.headers.get("retry-after")))
         return RequestRefused(f"{told}. If the server does not know response_format: llm.json_mode json_object or none")
 
     def _scrubbed(self, text: str) -> str:
         """`text` without the key, whoever put it there."""
-        key = self._key.get_secret_value()
-        return text.replace(key, "[api key]") if len(key) >= SHORTEST_SECRET else text
+        return scrubbed(text, self._key)
 
 
 def _credentials(config: LlmConfig) -> tuple[SecretStr, str | None]:
     """(key, address); InputError when OpenAI itself is to be asked without a key."""
-    key = os.environ.get(config.server.api_key_env, "").strip()
+    key = key_in(config.server.api_key_env, "llm")
     base_url = config.server.base_url or os.environ.get("OPENAI_BASE_URL") or None
-    if not key and base_url is None:
+    if not key.get_secret_value() and base_url is None:
         raise InputError(
             f"no API key: {config.server.api_key_env} is not set",
             field="llm",
             remedy="Set it in the environment, or llm.server.base_url for a server that needs none",
         )
-    if any(ord(character) < 33 or ord(character) > 126 for character in key):
-        raise InputError(f"{config.server.api_key_env} holds characters no key has", field="llm", remedy="Set it again")
-    return SecretStr(key), base_url
-
-
-def _worth_retrying(error: BaseException) -> bool:
-    return isinstance(error, ServerFault) and (error.retry_after or 0.0) <= PATIENCE
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Seconds, from either form of Retry-After (a number, an HTTP date); None when there is none or it makes no sense."""
-    if header is None:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            until = email.utils.parsedate_to_datetime(header)
-        except ValueError:
-            return None
-        if until.tzinfo is None:
-            until = until.replace(tzinfo=datetime.UTC)
-        seconds = (until - datetime.datetime.now(datetime.UTC)).total_seconds()
-    return max(0.0, seconds) if seconds == seconds and seconds < 1e9 else None
+    return key, base_url

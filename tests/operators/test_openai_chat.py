@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from operators.backends import openai_chat
-from operators.backends.chat import Completion, Message, RequestRefused, ServerFault, Sound
+from operators.backends.chat import Completion, Message, Sound
+from operators.backends.faults import RequestRefused, ServerFault, retry_after
 from operators.backends.openai_chat import OpenAiChat
 from schemas.base import InputError
 from schemas.llm import BudgetSpent, LlmConfig, RoleCost, Usage
@@ -93,12 +93,12 @@ def test_a_server_that_wants_a_day_of_silence_is_given_up_on() -> None:
 
 def test_both_forms_of_retry_after_are_read_and_nonsense_is_not() -> None:
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=90)
-    found = openai_chat._retry_after(email.utils.format_datetime(soon, usegmt=True))
+    found = retry_after(email.utils.format_datetime(soon, usegmt=True))
     assert found is not None and 60 < found < 91
-    assert openai_chat._retry_after("2.5") == 2.5 and openai_chat._retry_after("0") == 0.0
-    assert openai_chat._retry_after("Mon, 01 Jan 2001 00:00:00 GMT") == 0.0 == openai_chat._retry_after("-3")
-    assert {openai_chat._retry_after(text) for text in ("soon", "nan", "inf", "1e300", "", "99 Foo 2001")} == {None}
-    assert openai_chat._retry_after(None) is None
+    assert retry_after("2.5") == 2.5 and retry_after("0") == 0.0
+    assert retry_after("Mon, 01 Jan 2001 00:00:00 GMT") == 0.0 == retry_after("-3")
+    assert {retry_after(text) for text in ("soon", "nan", "inf", "1e300", "", "99 Foo 2001")} == {None}
+    assert retry_after(None) is None
 
 
 def test_a_server_that_asks_for_silence_silences_every_call() -> None:
