@@ -44,6 +44,11 @@ class TokenLayout(Schema):
         """`name/version`, as written in every token array."""
         return f"{self.name}/{self.version}"
 
+    def control_ids(self) -> frozenset[int]:
+        """Every id this layout gives a meaning of its own, except the audio placeholder."""
+        framing = (*self.prefix, *self.prefix_end, *self.chunk_begin, *self.chunk_end, *self.response_tags)
+        return frozenset({self.silent, self.response, self.eos, *framing})
+
 
 SOUNDFLOW: Final = TokenLayout(
     name="soundflow",

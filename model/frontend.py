@@ -1,0 +1,85 @@
+"""The causal log-mel front end, the same for training and live streams, bit for bit.
+
+Whisper's own extractor looks ahead twice: its frames are centred on padded audio, and its floor is 8 below the clip's loudest
+moment, wherever that comes. Here frame k covers samples [160 k - 240, 160 k + 160), nothing later, and the floor is a constant,
+which is why streams are level-normalised. Up to that floor the values are those of Whisper's extractor on audio 40 samples later.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from schemas import constants as c
+
+FRONT_END: Final = "causal-logmel/1"
+"""Written in every checkpoint: a model hears only what it was trained to hear."""
+HOP: Final = 160
+"""10 ms."""
+WINDOW: Final = 400
+MELS: Final = 128
+LOG_FLOOR: Final = -6.5
+"""log10 of the power floor (settled): what Whisper's rule gives for streams at the reference level."""
+LEFT: Final = WINDOW - HOP
+"""Samples of state: what a frame covers of earlier pieces."""
+CHUNK_FRAMES: Final = c.CHUNK_SAMPLES // HOP
+BLOCK_FRAMES: Final = 20
+"""Frames computed at a time, always so many: library code may round differently for other shapes."""
+BLOCK_SAMPLES: Final = BLOCK_FRAMES * HOP
+
+Audio = NDArray[np.float32]
+Mel = NDArray[np.float32]
+
+
+class CausalLogMel:
+    """The front end of one live stream: samples in pieces of any size, frames out as soon as a block of 200 ms is whole."""
+
+    def __init__(self) -> None:
+        self._held = np.zeros(LEFT, dtype=np.float32)
+
+    def push(self, samples: Audio) -> Mel:
+        """Take float32 samples (n,) at 16 kHz; return the frames (128, 20 k) of the k blocks they complete."""
+        held = np.concatenate([self._held, np.asarray(samples, dtype=np.float32)])
+        blocks = (len(held) - LEFT) // BLOCK_SAMPLES
+        self._held = held[blocks * BLOCK_SAMPLES :]
+        frames = np.empty((MELS, blocks * BLOCK_FRAMES), dtype=np.float32)
+        for block in range(blocks):
+            covered = held[block * BLOCK_SAMPLES : (block + 1) * BLOCK_SAMPLES + LEFT]
+            frames[:, block * BLOCK_FRAMES : (block + 1) * BLOCK_FRAMES] = _block(covered)
+        return frames
+
+
+def log_mel(audio: Audio) -> Mel:
+    """Frames (128, samples // 160) of a whole stream, whose length is a multiple of 200 ms; ValueError when it is not."""
+    if len(audio) % BLOCK_SAMPLES:
+        raise ValueError(f"{len(audio)} samples are no whole number of blocks of {BLOCK_SAMPLES}")
+    return CausalLogMel().push(audio)
+
+
+def chunked(mel: Mel, frames: int = CHUNK_FRAMES) -> Mel:
+    """(128, T * frames) as independent chunks (T, 128, frames)."""
+    return np.ascontiguousarray(mel.reshape(MELS, -1, frames).transpose(1, 0, 2))
+
+
+def _block(samples: Audio) -> Mel:
+    """Frames (128, 20) of LEFT + 20 * 160 samples."""
+    window, filters = _constants()
+    frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP] * window
+    spectrum = scipy.fft.rfft(frames, axis=1, workers=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    log = np.maximum(np.log10(np.maximum(power @ filters, np.float32(1e-10))), np.float32(LOG_FLOOR))
+    return np.ascontiguousarray(((log + 4.0) / 4.0).T, dtype=np.float32)
+
+
+@functools.cache
+def _constants() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The periodic Hann window (400,) and Slaney's mel filters (201, 128)."""
+    from transformers.audio_utils import mel_filter_bank
+
+    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+    filters = mel_filter_bank(WINDOW // 2 + 1, MELS, 0.0, c.SAMPLE_RATE / 2, c.SAMPLE_RATE, norm="slaney", mel_scale="slaney")
+    return window, np.ascontiguousarray(filters, dtype=np.float32)

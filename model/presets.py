@@ -1,0 +1,76 @@
+"""Configurations: `nano` and `tiny` from scratch, and the shapes of Qwen2.5-Omni-3B.
+
+The vision encoder is never built: a thinker needs its configuration, so that stays, at its smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from transformers import Qwen2_5OmniThinkerConfig
+
+from model.vocabulary import StreamingConfig, Vocabulary
+from schemas.base import InputError
+
+_NO_VISION: Final = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "fullatt_block_indexes": [0]}
+
+PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+    "nano": {  # 1.0 M parameters and 256 a row of the vocabulary: the learning proof on a CPU
+        "text": {
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6]},
+        },
+        "audio": {"d_model": 96, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 256},
+    },
+    "tiny": {  # 3.5 M
+        "text": {
+            "hidden_size": 192,
+            "intermediate_size": 576,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6]},
+        },
+        "audio": {"d_model": 160, "encoder_layers": 3, "encoder_attention_heads": 4, "encoder_ffn_dim": 480},
+    },
+    "3b": {  # the shapes of Qwen2.5-Omni-3B's thinker; its weights come from a checkpoint
+        "text": {
+            "vocab_size": 151_936,
+            "hidden_size": 2048,
+            "intermediate_size": 11_008,
+            "num_hidden_layers": 36,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": [16, 24, 24]},
+        },
+        "audio": {},
+    },
+}
+
+
+def preset(name: str, streaming: StreamingConfig) -> Qwen2_5OmniThinkerConfig:
+    """The configuration called `name` for a vocabulary; InputError for an unknown name.
+
+    Only a configuration without `text_ids` fits `3b`, and only one with them the small ones.
+    """
+    if name not in PRESETS:
+        raise InputError("no such model", field="model", value=name, remedy=f"Known: {', '.join(PRESETS)}; or a checkpoint")
+    text, audio = dict(PRESETS[name]["text"]), dict(PRESETS[name]["audio"])
+    rows = Vocabulary.of(streaming).compact_rows
+    if (rows is None) != ("vocab_size" in text):
+        raise InputError("a small model has a small vocabulary, and only a small one", field="text_ids", value=name)
+    text |= {"tie_word_embeddings": False, "use_cache": True} | ({} if rows is None else {"vocab_size": rows})
+    hidden = text["hidden_size"]
+    config = Qwen2_5OmniThinkerConfig(
+        text_config=text,
+        audio_config=audio | {"output_dim": hidden},
+        vision_config=_NO_VISION | {"out_hidden_size": hidden},
+        tie_word_embeddings=False,
+    )
+    config.soundflow = streaming.model_dump(mode="json")
+    return config

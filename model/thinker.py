@@ -1,0 +1,214 @@
+"""The streaming thinker: Qwen2.5-Omni's, without vision, with control tokens that have a small parameter of their own.
+
+`forward` of the parent class is not used. What a stream needs is here: chunks to audio embeddings, rows and audio to one sequence
+(paper, Algorithm 2), the sequence to hidden states, hidden states to logits. Audio and text only, so the three rows of M-RoPE
+positions are equal, and the language model's own default is right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from transformers import Cache, Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, initialization
+from transformers.utils import logging
+
+from model.presets import preset
+from model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
+from schemas.base import InputError
+from schemas.tokens import FIRST_FREE_ROW
+
+NEW_ROW_SPREAD = 0.02
+"""Of the noise that tells new rows apart, relative to the spread of the rows that were there."""
+
+
+class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ignore[misc]
+    """A thinker that decides once per chunk. Its checkpoint is an ordinary transformers directory.
+
+    `ctrl_embed` (controls, hidden) embeds the control tokens: AdamW's decay moves every row of a parameter, so new rows that
+    train while the rest is frozen cannot live in `embed_tokens`. When saved, they are also copied to their rows there.
+    """
+
+    def __init__(self, config: Qwen2_5OmniThinkerConfig):
+        super().__init__(config)
+        if not isinstance(getattr(config, "soundflow", None), dict):
+            raise InputError(
+                "is not the configuration of a streaming model", field="soundflow", remedy="Use StreamingThinker.adapt"
+            )
+        self.model.visual = None
+        self.streaming = StreamingConfig.model_validate(config.soundflow)
+        self.vocabulary = Vocabulary.of(self.streaming)
+        controls = torch.from_numpy(self.vocabulary.control_rows.copy())
+        self.control_rows = nn.Buffer(controls, persistent=False)
+        self.ctrl_embed = nn.Parameter(torch.zeros(len(controls), config.text_config.hidden_size))
+        self.silent_row = self.vocabulary.row(self.vocabulary.layout.silent)
+        self.response_row = self.vocabulary.row(self.vocabulary.layout.response)
+        self.checkpoint_audio = False
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Loading builds the model without memory: what no checkpoint holds gets its value here."""
+        super()._init_weights(module)
+        if module is self:
+            initialization.copy_(self.control_rows, torch.from_numpy(self.vocabulary.control_rows.copy()))
+            initialization.zeros_(self.ctrl_embed)
+
+    @classmethod
+    def from_scratch(cls, name: str, streaming: StreamingConfig, seed: int = 0) -> Self:
+        """A preset with random weights of unit variance (measured: learns where the usual 0.02 stays on the plateau)."""
+        model = cls(preset(name, streaming))
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for module in model.modules():
+                if isinstance(module, nn.Linear | nn.Conv1d):
+                    fan_in = module.weight[0].numel()
+                    module.weight.normal_(0.0, fan_in**-0.5, generator=generator)
+                    if module.bias is not None:
+                        module.bias.zero_()
+            model.model.language_model.embed_tokens.weight.normal_(generator=generator)
+            model.ctrl_embed.normal_(generator=generator)
+        return model
+
+    @classmethod
+    def adapt(cls, source: str | Path, streaming: StreamingConfig, seed: int = 0, **options: Any) -> Self:
+        """A Qwen2.5-Omni checkpoint (local directory or hub id) made a streaming model: new rows, an LM head of its own.
+
+        `options` go to `from_pretrained` (dtype, device_map, attn_implementation). A checkpoint of ours is loaded with `load`.
+        """
+        with _no_bars():
+            stock = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(source, **options)
+        stock.config.soundflow = streaming.model_dump(mode="json")
+        with torch.device("meta"):  # its parts are the stock model's, which knows how to read every older naming of them
+            model = cls(stock.config)
+        stock.model.visual = None
+        model.model, model.lm_head = stock.model, stock.lm_head
+        embedding = stock.model.language_model.embed_tokens.weight
+        controls = torch.from_numpy(model.vocabulary.control_rows.copy())
+        model.control_rows = nn.Buffer(controls.to(embedding.device), persistent=False)
+        model.ctrl_embed = nn.Parameter(embedding.new_zeros(model.ctrl_embed.shape))
+        if model.lm_head.weight is embedding:
+            model.untie()
+        model.begin_controls(seed)
+        return model
+
+    @classmethod
+    def load(cls, directory: str | Path, **options: Any) -> Self:
+        """A checkpoint written by `save`; InputError when the directory is none."""
+        if not (Path(directory) / "config.json").is_file():
+            raise InputError(
+                "is not a checkpoint (no config.json)", file=directory, remedy="Name a directory `soundflow train` made"
+            )
+        with _no_bars():
+            model, found = cls.from_pretrained(directory, output_loading_info=True, **options)
+        lost = sorted([*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])])
+        if lost:
+            raise InputError(
+                "the checkpoint is not whole: parameters are missing or of another shape", file=directory, value=lost[:3]
+            )
+        loaded: Self = model
+        return loaded
+
+    def save(self, directory: str | Path) -> None:
+        """Write config.json and safetensors. The stock class reads them too (it will miss the vision encoder)."""
+        with torch.no_grad():
+            self.model.language_model.embed_tokens.weight[self.control_rows] = self.ctrl_embed
+        with _no_bars():
+            self.save_pretrained(directory)
+
+    def untie(self) -> None:
+        """Give the LM head a copy of the embedding, so that each can be frozen without the other."""
+        self.lm_head.weight = nn.Parameter(self.model.language_model.embed_tokens.weight.detach().clone())
+        self.config.tie_word_embeddings = self.config.text_config.tie_word_embeddings = False
+
+    def begin_controls(self, seed: int = 0) -> None:
+        """First values of the control tokens: rows with a meaning keep it, free ones start at the mean with a little noise."""
+        generator = torch.Generator().manual_seed(seed)
+        embedding = self.model.language_model.embed_tokens.weight
+        new = self.control_rows >= FIRST_FREE_ROW
+        with torch.no_grad():
+            self.ctrl_embed.copy_(embedding[self.control_rows])
+            for rows, source in ((self.ctrl_embed, embedding), (self.lm_head.weight, self.lm_head.weight)):
+                known = source[:FIRST_FREE_ROW].float()
+                noise = torch.randn(int(new.sum()), known.shape[1], generator=generator).to(known)
+                fresh = known.mean(0) + NEW_ROW_SPREAD * known.std(0) * noise
+                rows[new if rows is self.ctrl_embed else self.control_rows[new]] = fresh.to(rows.dtype)
+
+    def encode_chunks(self, mel: Tensor) -> Tensor:
+        """Chunks (N, 128, frames) to audio embeddings (N, slots, hidden), each chunk for itself.
+
+        Equals the audio tower with one `feature_lens` entry per chunk, as one batch instead of a loop over chunks.
+        """
+        tower = self.model.audio_tower
+        hidden = functional.gelu(tower.conv1(mel.to(tower.conv1.weight.dtype)))
+        hidden = functional.gelu(tower.conv2(hidden)).transpose(1, 2)
+        hidden = hidden + tower.positional_embedding(hidden.shape[1]).to(hidden.dtype)
+        for layer in tower.layers:
+            if self.checkpoint_audio and torch.is_grad_enabled():
+                hidden = checkpoint(_encoder_layer, layer, hidden, use_reentrant=False)
+            else:
+                hidden = _encoder_layer(layer, hidden)
+        pooled = (hidden[:, 0::2] + hidden[:, 1::2]) / 2
+        features: Tensor = tower.proj(tower.ln_post(pooled))
+        return features
+
+    def embed(self, rows: Tensor, audio: Tensor | None = None) -> Tensor:
+        """Rows (B, L), AUDIO_ROW where audio stands, to input embeddings (B, L, hidden).
+
+        `audio` (N, slots, hidden) fills those places in the order of the batch, N * slots of them.
+        """
+        at = torch.searchsorted(self.control_rows, rows).clamp_(max=len(self.control_rows) - 1)
+        control = self.control_rows[at] == rows
+        heard = rows == AUDIO_ROW
+        text = self.model.language_model.embed_tokens(rows.masked_fill(control | heard, 0))
+        embeddings = torch.where(control[..., None], self.ctrl_embed[at].to(text.dtype), text)
+        if audio is None:
+            return embeddings
+        return embeddings.masked_scatter(heard[..., None], audio.to(text.dtype))
+
+    def hidden(self, embeddings: Tensor, cache: Cache | None = None) -> Tensor:
+        """Causal hidden states (B, L, hidden) of input embeddings; extends `cache`. No mask: padding goes to the right."""
+        states: Tensor = self.model.language_model(
+            inputs_embeds=embeddings, cache=cache, use_cache=cache is not None
+        ).last_hidden_state
+        return states
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., rows). Select positions first: this is the widest product of all."""
+        scores: Tensor = self.lm_head(hidden)
+        return scores
+
+    def control_logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., 2) of <silent> and <response> alone."""
+        return functional.linear(hidden, self.lm_head.weight[[self.silent_row, self.response_row]])
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """transformers draws a progress bar per file, also for a file of 4 MB in the middle of a run's own display."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _encoder_layer(layer: Any, hidden: Tensor) -> Tensor:
+    """One layer of the audio encoder over chunks (N, frames, width): full attention within each."""
+    attention = layer.self_attn
+    normed = layer.self_attn_layer_norm(hidden)
+    query, key, value = (
+        projection(normed).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    mixed = functional.scaled_dot_product_attention(query, key, value, scale=attention.scaling)
+    hidden = hidden + attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    inner = layer.activation_fn(layer.fc1(layer.final_layer_norm(hidden)))
+    out: Tensor = hidden + layer.fc2(inner)
+    return out

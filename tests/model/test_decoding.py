@@ -1,0 +1,139 @@
+"""Incremental decoding is the full sequence, read in pieces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model.decoding import StreamDecoder
+from model.thinker import StreamingThinker
+from model.vocabulary import AUDIO_ROW
+
+INSTRUCTION = [2, 40, 6]
+
+
+@pytest.fixture(scope="module")
+def audio(thinker: StreamingThinker) -> torch.Tensor:
+    chunks = torch.randn(8, 128, 40, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        return thinker.encode_chunks(chunks)
+
+
+@torch.no_grad()
+def reference(thinker: StreamingThinker, audio: torch.Tensor, said: list[list[int]]) -> np.ndarray:
+    """Control logits (n, 2) of one forward pass over the whole sequence; `said` are rows per chunk."""
+    layout = thinker.vocabulary.layout
+    rows = thinker.vocabulary.rows([*layout.prefix, *INSTRUCTION, *layout.prefix_end]).tolist()
+    ends = []
+    for chunk in said:
+        rows += [AUDIO_ROW] * 10
+        ends.append(len(rows) - 1)
+        rows += chunk
+    hidden = thinker.hidden(thinker.embed(torch.tensor([rows]), audio[: len(said)]))
+    return thinker.control_logits(hidden[0, ends]).numpy()
+
+
+def speak(decoder: StreamDecoder, tokens: int) -> list[int]:
+    """Ids of a response cut after so many."""
+    decoder.open_response()
+    ids: list[int] = []
+    while decoder.speaking and len(ids) < tokens:
+        id_ = decoder.next_id()
+        ids += [] if id_ is None else [id_]
+    if decoder.speaking:
+        decoder.close_response()
+    return ids
+
+
+@pytest.mark.parametrize("drains", [[1] * 8, [8], [3, 1, 4], [2, 2, 2, 2]])
+def test_silent_chunks_in_any_drains_give_the_logits_of_the_whole(
+    thinker: StreamingThinker, audio: torch.Tensor, drains: list[int]
+) -> None:
+    decoder, logits, at = StreamDecoder(thinker, INSTRUCTION), [], 0
+    for drained in drains:
+        logits.append(decoder.hear(audio[at : at + drained]))
+        decoder.stay_silent()
+        at += drained
+    expected = reference(thinker, audio, [[thinker.silent_row]] * 8)
+    np.testing.assert_allclose(np.concatenate(logits), expected, atol=1e-4)
+    assert decoder.chunks == 8
+
+
+def test_after_a_response_what_was_said_is_in_the_context(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+    decoder = StreamDecoder(thinker, INSTRUCTION)
+    first = decoder.hear(audio[:2])
+    ids = speak(decoder, 4)
+    second = decoder.hear(audio[2:3].numpy())
+    vocabulary = thinker.vocabulary
+    response = [thinker.response_row, *vocabulary.rows(ids).tolist(), vocabulary.row(vocabulary.layout.eos)]
+    expected = reference(thinker, audio, [[thinker.silent_row], response, []])
+    np.testing.assert_allclose(np.concatenate([first, second]), expected, atol=1e-4)
+    assert ids and all(id_ % 2 == 0 and id_ < 600 for id_ in ids)
+
+
+def test_the_response_is_the_most_likely_text(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+    decoder = StreamDecoder(thinker, INSTRUCTION)
+    decoder.hear(audio[:1])
+    ids = speak(decoder, 3)
+    vocabulary = thinker.vocabulary
+    rows = vocabulary.rows([*vocabulary.layout.prefix, *INSTRUCTION, *vocabulary.layout.prefix_end]).tolist()
+    rows += [*[AUDIO_ROW] * 10, thinker.response_row]
+    texts = torch.arange(len(vocabulary.rows(range(0, 600, 2))))
+    eos = vocabulary.row(vocabulary.layout.eos)
+    allowed = torch.cat([texts, torch.tensor([eos])])
+    for id_ in ids:
+        with torch.no_grad():
+            scores = thinker.logits(thinker.hidden(thinker.embed(torch.tensor([rows]), audio[:1]))[0, -1])
+        best = int(allowed[scores[allowed].argmax()])
+        assert vocabulary.ids([best]) == [id_]
+        rows.append(best)
+
+
+def test_reanchored_it_is_a_stream_that_began_there(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+    decoder = StreamDecoder(thinker, INSTRUCTION)
+    decoder.hear(audio[:3])
+    ids = speak(decoder, 2)
+    decoder.hear(audio[3:5])
+    decoder.stay_silent()
+    decoder.reanchor(keep=3)
+    again = decoder.hear(audio[5:6])
+    vocabulary = thinker.vocabulary
+    response = [thinker.response_row, *vocabulary.rows(ids).tolist(), vocabulary.row(vocabulary.layout.eos)]
+    silent = [thinker.silent_row]
+    expected = reference(thinker, audio[2:6], [response, silent, silent, []])
+    np.testing.assert_allclose(again[0], expected[-1], atol=1e-4)
+    assert decoder.chunks == 4
+
+
+def test_the_literal_drain_reads_chunks_without_tokens_between(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+    decoder = StreamDecoder(thinker, INSTRUCTION)
+    logits = decoder.hear(audio[:3], between=False)
+    np.testing.assert_allclose(logits, reference(thinker, audio, [[], [], []]), atol=1e-4)
+
+
+def test_a_decision_is_made_before_more_is_heard(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+    decoder = StreamDecoder(thinker, INSTRUCTION)
+    with pytest.raises(RuntimeError):
+        decoder.stay_silent()
+    decoder.hear(audio[:1])
+    with pytest.raises(RuntimeError):
+        decoder.hear(audio[1:2])
+    decoder.open_response()
+    for forbidden in (decoder.stay_silent, lambda: decoder.hear(audio[:1]), lambda: decoder.reanchor(1)):
+        with pytest.raises(RuntimeError):
+            forbidden()
+    decoder.close_response()
+    with pytest.raises(RuntimeError):
+        decoder.next_id()
+
+
+def test_tokens_counts_what_waits_to_be_written(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+    decoder = StreamDecoder(thinker, INSTRUCTION)
+    assert decoder.tokens == 5
+    decoder.hear(audio[:2])
+    assert decoder.tokens == 5 + 10 + 1 + 10
+    decoder.stay_silent()
+    assert decoder.tokens == 27
+    decoder.reanchor(1)
+    assert decoder.tokens == 5 + 11

@@ -1,0 +1,165 @@
+"""The streaming thinker: chunks for themselves, control tokens of their own, ordinary checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen2_5OmniThinkerForConditionalGeneration
+
+from model.presets import preset
+from model.thinker import StreamingThinker
+from model.vocabulary import AUDIO_ROW, StreamingConfig
+from schemas.base import InputError
+from schemas.tokens import AUTHORS, SOUNDFLOW
+
+
+def mel(chunks: int, frames: int = 40) -> torch.Tensor:
+    return torch.randn(chunks, 128, frames, generator=torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+def test_chunks_are_encoded_as_the_audio_tower_does_it_one_by_one(thinker: StreamingThinker) -> None:
+    chunks = mel(6)
+    lengths = torch.tensor([40] * 6)
+    joined = chunks.permute(1, 0, 2).reshape(128, -1)
+    theirs = thinker.model.audio_tower(joined, feature_lens=lengths, aftercnn_lens=lengths // 2).last_hidden_state
+    ours = thinker.encode_chunks(chunks)
+    assert ours.shape == (6, 10, 128)
+    torch.testing.assert_close(ours.flatten(0, 1), theirs, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_a_chunk_does_not_hear_the_others(thinker: StreamingThinker) -> None:
+    chunks = mel(6)
+    torch.testing.assert_close(thinker.encode_chunks(chunks)[2:4], thinker.encode_chunks(chunks[2:4]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("frames", [20, 60, 80])
+@torch.no_grad()
+def test_other_chunk_sizes_have_their_slots(thinker: StreamingThinker, frames: int) -> None:
+    assert thinker.encode_chunks(mel(2, frames)).shape == (2, frames // 4, 128)
+
+
+@torch.no_grad()
+def test_a_sequence_takes_text_control_tokens_and_audio_from_their_places(thinker: StreamingThinker) -> None:
+    audio = thinker.encode_chunks(mel(3))
+    silent, response = thinker.silent_row, thinker.response_row
+    rows = torch.tensor([[5, *[AUDIO_ROW] * 10, silent, *[AUDIO_ROW] * 10], [7, *[AUDIO_ROW] * 10, response, *[9] * 10]])
+    embedded = thinker.embed(rows, audio)
+    table = thinker.model.language_model.embed_tokens.weight
+    assert torch.equal(embedded[0, 0], table[5]) and torch.equal(embedded[1, -1], table[9])
+    assert torch.equal(embedded[0, 1:11], audio[0]) and torch.equal(embedded[0, 12:], audio[1])
+    assert torch.equal(embedded[1, 1:11], audio[2])
+    controls = thinker.control_rows.tolist()
+    assert torch.equal(embedded[0, 11], thinker.ctrl_embed[controls.index(silent)])
+    assert torch.equal(embedded[1, 11], thinker.ctrl_embed[controls.index(response)])
+
+
+@torch.no_grad()
+def test_padding_on_the_right_changes_nothing_before_it(thinker: StreamingThinker) -> None:
+    rows = torch.tensor([[5, 7, 9, 11]])
+    padded = torch.tensor([[5, 7, 9, 11, 0, 0, 0]])
+    alone = thinker.hidden(thinker.embed(rows))
+    torch.testing.assert_close(thinker.hidden(thinker.embed(padded))[:, :4], alone, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_control_logits_are_two_of_all(thinker: StreamingThinker) -> None:
+    hidden = torch.randn(4, 128)
+    both = thinker.logits(hidden)[:, [thinker.silent_row, thinker.response_row]]
+    torch.testing.assert_close(thinker.control_logits(hidden), both)
+
+
+def test_a_checkpoint_comes_back_and_is_an_ordinary_one(thinker: StreamingThinker, tmp_path: Path) -> None:
+    thinker.save(tmp_path)
+    loaded = StreamingThinker.load(tmp_path)
+    assert loaded.streaming == thinker.streaming and torch.equal(loaded.control_rows, thinker.control_rows)
+    saved = thinker.state_dict()
+    assert all(torch.equal(value, saved[name]) for name, value in loaded.state_dict().items())
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.eval().encode_chunks(mel(2)), thinker.encode_chunks(mel(2)), rtol=0, atol=0)
+    stock = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(tmp_path)
+    assert torch.equal(stock.model.language_model.embed_tokens.weight[thinker.control_rows], thinker.ctrl_embed)
+    assert torch.equal(stock.lm_head.weight, thinker.lm_head.weight)
+
+
+def stock_checkpoint(folder: Path, tied: bool) -> Qwen2_5OmniThinkerForConditionalGeneration:
+    config = preset("3b", StreamingConfig(layout="soundflow/1"))
+    shapes = {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+    }
+    for name, value in (shapes | {"tie_word_embeddings": tied}).items():
+        setattr(config.text_config, name, value)
+    config.text_config.rope_parameters["mrope_section"] = [4, 6, 6]
+    config.text_config.layer_types = ["full_attention"]
+    for name, value in {
+        "d_model": 32,
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "output_dim": 32,
+    }.items():
+        setattr(config.audio_config, name, value)
+    config.vision_config.out_hidden_size = 32
+    config.tie_word_embeddings = tied
+    del config.soundflow
+    stock = Qwen2_5OmniThinkerForConditionalGeneration(config)
+    stock.save_pretrained(folder)
+    return stock
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_base_checkpoint_is_adapted_and_keeps_what_it_knew(tmp_path: Path, tied: bool) -> None:
+    stock = stock_checkpoint(tmp_path / "base", tied)
+    model = StreamingThinker.adapt(tmp_path / "base", StreamingConfig(layout="soundflow/1"))
+    known = slice(0, 151_643)
+    embedding = stock.model.language_model.embed_tokens.weight
+    assert torch.equal(model.model.language_model.embed_tokens.weight[known], embedding[known])
+    assert torch.equal(model.lm_head.weight[known], stock.lm_head.weight[known])
+    assert model.lm_head.weight is not model.model.language_model.embed_tokens.weight
+    assert model.control_rows.tolist() == sorted(SOUNDFLOW.control_ids())
+    assert len({tuple(row) for row in model.ctrl_embed.tolist()}) == len(model.control_rows)
+    model.save(tmp_path / "ours")
+    again = StreamingThinker.load(tmp_path / "ours")
+    assert torch.equal(again.ctrl_embed, model.ctrl_embed) and torch.equal(again.lm_head.weight, model.lm_head.weight)
+
+
+def test_control_tokens_that_are_ordinary_ids_start_with_what_they_meant(tmp_path: Path) -> None:
+    stock = stock_checkpoint(tmp_path, tied=False)
+    model = StreamingThinker.adapt(tmp_path, StreamingConfig(layout="authors/1"))
+    row = model.control_rows.tolist().index(AUTHORS.silent)
+    assert torch.equal(model.ctrl_embed[row], stock.model.language_model.embed_tokens.weight[AUTHORS.silent])
+
+
+def test_a_folder_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        StreamingThinker.load(tmp_path)
+
+
+def test_a_checkpoint_with_a_lost_parameter_is_told(thinker: StreamingThinker, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    thinker.save(tmp_path)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["lm_head.weight"]
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(InputError, match=r"parameters are missing .*lm_head.weight"):
+        StreamingThinker.load(tmp_path)
+
+
+def test_an_unknown_preset_is_told() -> None:
+    with pytest.raises(InputError, match="Known: nano, tiny, 3b"):
+        preset("7b", StreamingConfig(layout="soundflow/1"))
+
+
+def test_small_models_have_the_sizes_they_claim() -> None:
+    config = StreamingConfig(layout="soundflow/1", text_ids=())
+    sizes = {name: sum(p.numel() for p in StreamingThinker.from_scratch(name, config).parameters()) for name in ("nano", "tiny")}
+    assert 0.9e6 < sizes["nano"] < 1.2e6 and 2.5e6 < sizes["tiny"] < 4e6, sizes
