@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from operators.asking import ask
-from operators.backends.chat import RequestRefused
+from operators.backends.faults import RequestRefused
 from operators.backends.metering import Ledger
 from pipeline.answer_cache import AnswerCache
 from pipeline.chat import open_chat
