@@ -33,7 +33,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,6 +63,22 @@ class Ratio:
         if self.at_least is not None:
             return f">= {self.at_least:g}"
         return f"<= {self.at_most:g}" if self.at_most is not None else "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one part of a benchmark measured, for benchmarks of several parts."""
+
+    ratios: tuple[Ratio, ...]
+    medians: Mapping[str, float]
+    """Candidate → seconds."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def quantile(seconds: Sequence[float], share: float) -> float:
+    """The smallest measurement that `share` of all do not pass."""
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def arguments(name: str, argv: Sequence[str] | None = None, runs: int = 5) -> argparse.Namespace:

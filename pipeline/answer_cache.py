@@ -23,6 +23,8 @@ from typing import Final
 
 from operators.clip_cache import ABANDONED_SECONDS, TEMPORARY, write_atomic
 
+UNFINISHED: Final = "unfinished"
+"""Where files are written before they are put in place."""
 HEAD: Final = 65
 """Bytes before the answer: 64 hex digits and a line break."""
 NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
@@ -61,7 +63,7 @@ class AnswerCache:
         """
         path = self._path(key)
         data = _head(answer) + answer
-        if _link(path, data):
+        if self._link(path, data):
             return answer
         kept = self.get(key)
         if kept is not None:
@@ -89,10 +91,31 @@ class AnswerCache:
 
     def sweep(self) -> None:
         """Remove what killed writers left half-written; the young is left alone, its writer may live."""
-        for path in self.directory.glob(f"*/*/{TEMPORARY}*"):
+        for path in (self.directory / UNFINISHED).glob(f"{TEMPORARY}*"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                     path.unlink()
+
+    def _link(self, path: Path, data: bytes) -> bool:
+        """Write a whole file at `path` unless there is one; True when ours is the one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (self.directory / UNFINISHED).mkdir(exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=self.directory / UNFINISHED)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fchmod(stream.fileno(), 0o644)
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            return _create(path, data)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        return True
 
     def _locked(self, place: int) -> bool:
         try:
@@ -116,27 +139,6 @@ def _lock_file(directory: Path) -> int:
 
 def _head(answer: bytes) -> bytes:
     return hashlib.sha256(answer).hexdigest().encode() + b"\n"
-
-
-def _link(path: Path, data: bytes) -> bool:
-    """Write a whole file at `path` unless there is one; True when ours is the one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o644)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        return _create(path, data)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return True
 
 
 def _create(path: Path, data: bytes) -> bool:

@@ -6,21 +6,23 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from operators.backends.answers import AnswerStore, CachedChat
+from operators.backends.answers import CachedChat
 from operators.backends.metering import Ledger, Limits, Meter, ProcessMeter
 from operators.backends.openai_chat import OpenAiChat
+from pipeline.answer_cache import AnswerCache
 from pipeline.shared_meter import SharedMeter
 from schemas.llm import LlmConfig
 
 
 @contextlib.asynccontextmanager
 async def open_chat(
-    config: LlmConfig, answers: AnswerStore, *, spent: Path | None = None, ledger: Ledger | None = None
+    config: LlmConfig, answers: AnswerCache, *, spent: Path | None = None, ledger: Ledger | None = None
 ) -> AsyncIterator[CachedChat]:
     """A chat model that asks nothing twice. `spent`: the file all workers of a build count in; None counts this process alone.
 
     Needs no key and no server for what was asked before.
     """
+    answers.sweep()
     limits, ledger = Limits.of(config.budget, config.server), ledger or Ledger()
     meter: Meter = SharedMeter(spent, limits) if spent else ProcessMeter(limits)
     async with OpenAiChat(config, meter=meter, ledger=ledger) as model:

@@ -213,7 +213,7 @@ def test_what_killed_writers_left_half_written_is_swept_once_it_is_old(tmp_path:
     cache = AnswerCache(tmp_path)
     cache.put(key("a"), b"x")
     (path,) = files(tmp_path)
-    old, young = path.with_name(".tmp-old"), path.with_name(".tmp-young")
+    old, young = tmp_path / "unfinished" / ".tmp-old", tmp_path / "unfinished" / ".tmp-young"
     old.write_bytes(b"half")
     young.write_bytes(b"half")
     os.utime(old, (time.time() - 7200, time.time() - 7200))
