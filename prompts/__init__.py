@@ -70,6 +70,7 @@ def _data(value: object) -> str:
     if isinstance(value, jinja2.Undefined):
         str(value)  # raises, and names what is missing
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).replace("<", "\\u003c")
+    text = text.encode("utf-8", "replace").decode("utf-8")  # file names may hold lone surrogates
     return f"<data>\n{text}\n</data>"
 
 

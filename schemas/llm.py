@@ -66,6 +66,8 @@ def environment_name(text: str) -> str:
     """The name of a variable; ValueError when it looks like anything else."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", text):
         raise ValueError("must be the NAME of an environment variable, never the key itself")
+    if not text.upper().endswith("API_KEY"):  # a recipe from elsewhere must not send any other secret to its server
+        raise ValueError("must name a variable that ends in API_KEY")
     return text
 
 

@@ -96,7 +96,6 @@ class OpenAiChat:
         self._key = SecretStr("")
         self._client: openai.AsyncOpenAI | None = None
         self._open = False
-        self._slots = asyncio.Semaphore(config.server.concurrency)
 
     @property
     def config(self) -> LlmConfig:

@@ -160,6 +160,10 @@ def test_no_caption_changes_the_structure_of_the_messages(bag: list[str]) -> Non
     assert "<" not in inside and json.loads(inside) == bag  # whole, and as data
 
 
+def test_a_file_name_that_is_no_utf8_can_be_asked_about() -> None:
+    assert len(planner_request(["caf\udce9 noise"]).key()) == 64
+
+
 @pytest.mark.parametrize("role", sorted(ANSWERS))
 def test_the_schema_of_an_answer_is_what_strict_servers_take(role: str) -> None:
     def look(node: Any) -> None:

@@ -84,6 +84,7 @@ def test_a_key_pasted_into_a_recipe_is_refused_without_being_shown(section: str,
         ("model: m\nroles: {clip_verifer: {temperature: 0}}", "roles.clip_verifer"),
         ("model: m\nserver: {base_url: 'ftp://host'}", "server.base_url"),
         ("model: m\nserver: {concurrency: 0}", "server.concurrency"),
+        ("model: m\nserver: {api_key_env: AWS_SECRET_ACCESS_KEY}", "server.api_key_env"),
         ("model: m\nbudget: {money: .nan}", "budget.money"),
     ],
 )
