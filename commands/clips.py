@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from commands.common import Json, say, say_json, sub_app
+from schemas.clip import ClipRole
+
+
+class Embedder(StrEnum):
+    """Embedders that need no server."""
+
+    AUTO = "auto"
+    MINILM = "minilm"
+    NGRAMS = "ngrams"
+
 
 top = typer.Typer()
 clips_app = sub_app("The clip index: cleaned recordings a corpus is made of.")
@@ -51,6 +62,38 @@ def clips_index(
         say_json(summary.to_json())
     else:
         say(summary.describe())
+
+
+@clips_app.command(
+    "search",
+    help="Find the clips whose words are most like a query, best first.",
+    epilog='Example: soundflow clips search clips/ "a dog barking far away" -k 3 --role foreground',
+)
+def clips_search(
+    index: Annotated[Path, typer.Argument(help="Directory of a clip index.", show_default=False)],
+    query: Annotated[str, typer.Argument(help="What is to be heard, in a few words.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")] = 3,
+    role: Annotated[ClipRole | None, typer.Option(help="Only clips of this role.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only clips of this split.")] = None,
+    embedder: Annotated[Embedder, typer.Option(help="auto: minilm where it has been fetched, else ngrams.")] = Embedder.AUTO,
+    as_json: Json = False,
+) -> None:
+    """`soundflow clips search`."""
+    from operators.retrieval import Query
+    from pipeline.console import Console
+    from pipeline.search_index import SearchIndex
+    from schemas.retrieval import RetrievalConfig
+
+    wanted = Query(query, k=k, role=role, split=split)
+    with Console("search vectors", "texts") as console:
+        search = SearchIndex.open(index, RetrievalConfig(embedder=embedder.value), on_progress=console.show)
+    hits = search.search([wanted])[0]
+    if as_json:
+        say_json([hit._asdict() for hit in hits])
+        return
+    for hit in hits:
+        say(f"{hit.score:6.3f}  {hit.id}  {hit.label}")
+    say(f"{len(hits)} of {len(search)} clips, by {search.identity}")
 
 
 @top.command(

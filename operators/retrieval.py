@@ -16,6 +16,8 @@ from schemas.base import InputError
 from schemas.clip import ClipRole
 from schemas.taxonomy import label_words
 
+TEXT_VERSION: Final = "1"
+"""Raise it when a clip gets another text."""
 LONGEST_QUERY: Final = 2000
 """Characters. A query is a phrase; more than this is a mistake."""
 LONGEST_TEXT: Final = 2000

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -112,7 +112,32 @@ def _batched(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
-class _Ids(Sequence[str]):
+def read_footer(directory: Path) -> Footer:
+    """What the index in `directory` says of itself, without its rows; raises like `ClipIndex.open`."""
+    return _opened(directory, parquet.read_schema)[1]
+
+
+def _opened(directory: Path, read: Callable[[Path], Any]) -> tuple[Any, Footer]:
+    """What `read` makes of the table in `directory`, and its footer; InputError when there is none of this version."""
+    path = directory / TABLE
+    remedy = REMEDY.format(directory)
+    try:
+        found = read(path)
+        stored = (parquet.read_metadata(path).metadata or {}).get(FOOTER_KEY)
+    except FileNotFoundError:
+        raise InputError("is not a clip index", file=directory, remedy=remedy) from None
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot be read as a clip index: {error}", file=path, remedy=remedy) from None
+    names = found.names if isinstance(found, pa.Schema) else found.schema.names
+    if stored is None or names != SCHEMA.names:
+        raise InputError("is a table, but not a clip index of this version", file=path, remedy=remedy)
+    try:
+        return found, Footer.from_json(stored)
+    except InputError:
+        raise InputError("was made by another version", file=path, remedy=remedy) from None
+
+
+class Ids(Sequence[str]):
     """An Arrow string column as a sequence, without a Python object per row."""
 
     def __init__(self, column: Any):
@@ -134,7 +159,7 @@ class ClipIndex:
     def __init__(self, directory: Path, table: Any, footer: Footer):
         self.directory, self.footer = directory, footer
         self._table = table
-        self._ids = _Ids(table.column("id"))
+        self._ids = Ids(table.column("id"))
         self._cache = ClipCache(directory / CACHE, footer.config)
         remedy = f"run `soundflow clips index` on its sources again (-o {directory})"
         self._audio = ClipAudio(self._cache, remedy)
@@ -144,21 +169,7 @@ class ClipIndex:
     @classmethod
     def open(cls, directory: Path) -> Self:
         """Open the index in `directory`; InputError when there is none, or it is another program's or version's."""
-        path = Path(directory) / TABLE
-        remedy = REMEDY.format(directory)
-        try:
-            table = parquet.read_table(path)
-            stored = (parquet.read_metadata(path).metadata or {}).get(FOOTER_KEY)
-        except FileNotFoundError:
-            raise InputError("is not a clip index", file=directory, remedy=remedy) from None
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"cannot be read as a clip index: {error}", file=path, remedy=remedy) from None
-        if stored is None or table.schema.names != SCHEMA.names:
-            raise InputError("is a table, but not a clip index of this version", file=path, remedy=remedy)
-        try:
-            footer = Footer.from_json(stored)
-        except InputError:
-            raise InputError("was made by another version", file=path, remedy=remedy) from None
+        table, footer = _opened(Path(directory), parquet.read_table)
         return cls(Path(directory).absolute(), table.combine_chunks(), footer)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,0 +1,20 @@
+"""Which embedder a recipe means."""
+
+from __future__ import annotations
+
+from operators.backends import minilm
+from operators.backends.embedding import Embedder
+from operators.backends.hashed_ngrams import HashedNgrams
+from schemas.retrieval import RetrievalConfig
+
+
+def resolved(config: RetrievalConfig) -> RetrievalConfig:
+    """`config` with what `auto` stands for on this machine."""
+    if config.embedder != "auto":
+        return config
+    return config.model_copy(update={"embedder": "minilm" if minilm.fetched() else "ngrams"})
+
+
+def open_embedder(config: RetrievalConfig) -> Embedder:
+    """The embedder of a resolved `config`; InputError when it cannot be had, with what to fetch or install."""
+    return minilm.MiniLm.open() if config.embedder == "minilm" else HashedNgrams()
