@@ -48,6 +48,10 @@ class QwenTokenizer:
         """The text of ids below 151,643; UnicodeDecodeError when their bytes are no UTF-8."""
         return str(self._encoding.decode_bytes(ids), "utf-8")
 
+    def bytes_of(self, ids: Sequence[int]) -> bytes:
+        """The bytes of ids below 151,643; a character may begin in one id and end in another."""
+        return bytes(self._encoding.decode_bytes(ids))
+
 
 def _find(path: Path | None) -> Path:
     if path is not None:

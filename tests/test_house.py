@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "pipeline": {"schemas", "prompts", "operators"},
     "model": {"schemas"},
     "training": {"schemas", "model"},
-    "streaming": {"schemas", "model"},
+    "streaming": {"schemas", "operators", "model"},
     "bench": {"schemas", "prompts", "operators", "pipeline", "model", "training", "streaming"},
     "commands": {"schemas", "prompts", "operators", "pipeline", "model", "training", "streaming", "bench"},
     "soundflow": {"schemas", "pipeline", "commands"},
