@@ -29,6 +29,12 @@ class ClipBrief(NamedTuple):
     split: str
     samples: int
     has_reply: bool = False
+    language: str = ""
+    dialogue: str = ""
+    turn: int | None = None
+    translated: bool = False
+    aligned: bool = False
+    """Its words have times."""
 
 
 class ClipPool(Protocol):

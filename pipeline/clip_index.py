@@ -241,21 +241,8 @@ class _Run:
     def _clips(self) -> Iterator[dict[str, Any]]:
         """Fields of schemas.clip.Clip in id order; what falls out on the way is listed."""
         last = None
-        for (
-            clip_id,
-            path,
-            role,
-            label,
-            caption,
-            transcript,
-            reply,
-            licence,
-            attribution,
-            source,
-            split,
-            *found,
-        ) in self.ledger.rows():
-            twin, entry, reason, detail = found
+        for row, (twin, entry, reason, detail) in self.ledger.rows():
+            clip_id, path = row["id"], row["path"]
             if reason is not None:
                 self.ledger.reject(ClipRejection(path=path, reason=reason, detail=detail))
                 continue
@@ -268,19 +255,7 @@ class _Run:
                 )
                 continue
             last = clip_id
-            yield {
-                "id": clip_id,
-                "path": path,
-                "role": role,
-                "label": label,
-                "caption": caption,
-                "transcript": transcript,
-                "reply": reply,
-                "licence": licence,
-                "attribution": attribution,
-                "source": source,
-                "split": split,
-            } | _facts(entry)
+            yield row | _facts(entry) | {"words": []}
 
 
 @lru_cache(maxsize=1024)

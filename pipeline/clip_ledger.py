@@ -29,11 +29,10 @@ _SEEN = (
     "CREATE TABLE IF NOT EXISTS seen (path TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, content TEXT)"
     " WITHOUT ROWID"
 )
+_FIELDS: Final = tuple("origin" if name == "source" else name for name in SourceRow._fields)
 _RUN = (
     "CREATE TABLE sources (source INTEGER PRIMARY KEY, name TEXT)",
-    "CREATE TABLE rows (number INTEGER PRIMARY KEY, source INT, id TEXT, path TEXT, role TEXT, label TEXT,"
-    " caption TEXT, transcript TEXT, reply TEXT, licence TEXT, attribution TEXT, origin TEXT, split TEXT,"
-    " listed INT, treatment TEXT, twin TEXT)",
+    f"CREATE TABLE rows (number INTEGER PRIMARY KEY, source INT, {', '.join(_FIELDS)}, treatment TEXT, twin TEXT)",
     "CREATE TABLE work (path TEXT, treatment TEXT, content TEXT, entry TEXT, reason TEXT, detail TEXT,"
     " PRIMARY KEY (path, treatment)) WITHOUT ROWID",
     "CREATE TABLE rejected (path TEXT, reason TEXT, detail TEXT)",
@@ -97,8 +96,8 @@ class Ledger:
             count += len(batch)
             rows = [row for row in batch if isinstance(row, SourceRow)]
             self._db.executemany(
-                "INSERT INTO rows VALUES (NULL, ?,?,?,?,?,?,?,?,?,?,?,?,?,?, NULL)",
-                [(number, *row[:2], row.role.value, *row[3:], Treatment.of(row.role).value) for row in rows],
+                f"INSERT INTO rows VALUES (NULL, ?, {'?, ' * len(_FIELDS)} ?, NULL)",
+                [(number, *row, Treatment.of(row.role).value) for row in rows],
             )
             work = {(row.path, Treatment.of(row.role).value) for row in rows}
             self._db.executemany("INSERT OR IGNORE INTO work (path, treatment) VALUES (?, ?)", sorted(work))
@@ -108,11 +107,12 @@ class Ledger:
         return count
 
     def separate_sources(self) -> None:
-        """Where an id comes from two sources, put each source's name before it."""
-        self._db.execute(
-            "UPDATE rows SET id = safe_id((SELECT name FROM sources s WHERE s.source = rows.source) || '/' || id) WHERE id IN"
-            " (SELECT id FROM rows GROUP BY id HAVING COUNT(DISTINCT source) > 1)"
-        )
+        """Where an id or a dialogue comes from two sources, put each source's name before it."""
+        for name in ("id", "dialogue"):
+            self._db.execute(
+                f"UPDATE rows SET {name} = safe_id((SELECT name FROM sources s WHERE s.source = rows.source) || '/' || {name})"
+                f" WHERE {name} IN (SELECT {name} FROM rows WHERE {name} <> '' GROUP BY {name} HAVING COUNT(DISTINCT source) > 1)"
+            )
 
     def reject(self, rejection: ClipRejection) -> None:
         """List a file or row that is no clip."""
@@ -169,14 +169,17 @@ class Ledger:
         )
         self._db.execute("UPDATE rows SET twin = f.twin FROM temp.firsts f WHERE rows.number = f.number AND f.twin <> f.id")
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """(id, path, role … split, twin, entry, reason, detail) in id order, then in the order they were found."""
+    def rows(self) -> Iterator[tuple[dict[str, Any], tuple[Any, ...]]]:
+        """(fields of the SourceRow but `listed`, (twin, entry, reason, detail)) in id order, then as they were found."""
+        wanted = [(name, field) for name, field in zip(SourceRow._fields, _FIELDS, strict=True) if name != "listed"]
+        columns = ", ".join(field for _, field in wanted)
         cursor = self._db.execute(
-            "SELECT r.id, r.path, r.role, r.label, r.caption, r.transcript, r.reply, r.licence, r.attribution, r.origin, r.split,"
-            " r.twin, w.entry, w.reason, w.detail FROM rows r JOIN work w USING (path, treatment) ORDER BY r.id, r.number"
+            f"SELECT {columns}, r.twin, w.entry, w.reason, w.detail FROM rows r JOIN work w USING (path, treatment)"
+            " ORDER BY r.id, r.number"
         )
         cursor.arraysize = BATCH
-        return iter(cursor)
+        names = [name for name, _ in wanted]
+        return ((dict(zip(names, row, strict=False)), row[len(names) :]) for row in cursor)
 
     def rejected(self) -> Iterator[ClipRejection]:
         """Everything that is no clip, in path order."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import parquet
+from pyarrow import compute, parquet
 from pydantic import ValidationError
 
 from operators.clip_cache import CleanConfig, ClipCache
@@ -32,7 +32,8 @@ BATCH: Final = 4096
 ROWS_KEPT: Final = 4096
 """Rows kept as objects (about 3 kB each): clips are used some 30 times each, and making one costs 70 µs."""
 
-_words = pa.dictionary(pa.int32(), pa.string())
+_few = pa.dictionary(pa.int32(), pa.string())
+_WORDS: Final = pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("start", pa.int32()), pa.field("end", pa.int32())]))
 _CLEANING: Final = pa.struct(
     [
         pa.field("in_samples", pa.int64()),
@@ -48,12 +49,19 @@ _CLEANING: Final = pa.struct(
 SCHEMA: Final = pa.schema(
     [
         *[pa.field(name, pa.string()) for name in ("id", "path", "content_sha256", "clean_sha256", "cache_key")],
-        *[pa.field(name, _words) for name in ("role", "label")],
+        *[pa.field(name, _few) for name in ("role", "label")],
         *[pa.field(name, pa.string()) for name in ("caption", "transcript", "reply")],
-        *[pa.field(name, _words) for name in ("licence", "attribution", "source", "split")],
+        pa.field("language", _few),
+        pa.field("dialogue", pa.string()),
+        pa.field("turn", pa.int32()),
+        pa.field("voice", _few),
+        pa.field("translation", pa.string()),
+        pa.field("translation_language", _few),
+        *[pa.field(name, _few) for name in ("licence", "attribution", "source", "split")],
         *[pa.field(name, pa.int64()) for name in ("samples", "active_end")],
         *[pa.field(name, pa.float64()) for name in ("active_level_db", "peak", "clipped_ratio")],
         pa.field("cleaning", _CLEANING),
+        pa.field("words", _WORDS),
     ]
 )
 """One column per field of schemas.clip.Clip."""
@@ -185,14 +193,24 @@ class ClipIndex:
 
     def briefs(self) -> Sequence[ClipBrief]:
         """All clips, sorted by id. Made anew by each call: keep what you need of it."""
-        names = ("id", "role", "transcript", "label", "caption", "source", "split", "samples", "reply")
         roles = {role.value: role for role in ClipRole}
+        told = ("id", "label", "caption", "source", "split", "samples", "language", "dialogue", "turn")
+        asked = ("role", "transcript", "reply", "translation")
         made = []
-        for batch in self._table.select(names).to_batches(max_chunksize=BATCH):
-            columns = [batch.column(name).to_pylist() for name in names]
-            for clip_id, role, transcript, label, caption, source, split, samples, reply in zip(*columns, strict=True):
-                kind = "speech" if transcript else "sound"
-                made.append(ClipBrief(clip_id, roles[role], kind, label, caption, source, split, samples, bool(reply)))
+        for batch in self._table.select([*told, *asked, "words"]).to_batches(max_chunksize=BATCH):
+            columns = [batch.column(name).to_pylist() for name in (*told, *asked)]
+            words = compute.list_value_length(batch.column("words")).to_pylist()
+            for *values, role, transcript, reply, translation, count in zip(*columns, words, strict=True):
+                made.append(
+                    ClipBrief(
+                        **dict(zip(told, values, strict=True)),
+                        role=roles[role],
+                        kind="speech" if transcript else "sound",
+                        has_reply=bool(reply),
+                        translated=bool(translation),
+                        aligned=bool(count),
+                    )
+                )
         return made
 
     def ids(self, role: ClipRole) -> Sequence[str]:

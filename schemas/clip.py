@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Language = Annotated[str, Field(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")]
+"""A code such as `en` or `zh-CN` (BCP 47); empty when it is not known."""
 
 
 class ClipRole(StrEnum):
@@ -63,6 +67,33 @@ class Cleaning(Schema):
     converged: bool
 
 
+class Word(Schema):
+    """A word of a transcript as it is written there, and where it is heard: samples of the cleaned clip."""
+
+    text: str = Field(min_length=1)
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    """One past its last sample."""
+
+
+def word_pieces(transcript: str, words: Sequence[Word]) -> list[str]:
+    """`transcript` cut after each of its words: every piece is a word with the space before it; joined, they are the transcript.
+
+    Raises ValueError when `words` are not exactly what is written.
+    """
+    pieces, place = [], 0
+    for word in words:
+        start = transcript.find(word.text, place)
+        end = start + len(word.text)
+        if start < 0 or transcript[place:start].strip():
+            raise ValueError(f"the transcript does not go on with {word.text!r} after {transcript[:place]!r}")
+        pieces.append(transcript[place:end])
+        place = end
+    if place < len(transcript):
+        raise ValueError(f"no word stands for {transcript[place:]!r}")
+    return pieces
+
+
 class Clip(Schema):
     """One row of the clip index. Lengths and positions are samples at 16 kHz in the CLEANED clip."""
 
@@ -82,6 +113,17 @@ class Clip(Schema):
     """What is said in it; makes the clip speech."""
     reply: str | None = None
     """What an assistant answers to the transcript, when the source has paired dialogues."""
+    language: Language = ""
+    """Of the transcript."""
+    dialogue: str = ""
+    """Clips with the same name here are turns of one dialogue."""
+    turn: int | None = Field(None, ge=0)
+    """Orders the turns of a dialogue."""
+    voice: str = ""
+    """Who speaks."""
+    translation: str | None = None
+    """The transcript in another language, as written by somebody who knows both."""
+    translation_language: Language = ""
     licence: str = "unknown"
     attribution: str = ""
     source: str = "unknown"
@@ -96,6 +138,19 @@ class Clip(Schema):
     """Share of full-scale samples in the source."""
     cleaning: Cleaning | None = None
     """None for noise clips, which only pass ingress."""
+    words: tuple[Word, ...] = ()
+    """The transcript, word by word, once the clip was aligned (`soundflow clips align`)."""
+
+    @model_validator(mode="after")
+    def _words_fit(self) -> Self:
+        if self.words:
+            word_pieces(self.transcript or "", self.words)
+            marks = [(word.start, word.end) for word in self.words]
+            if any(start > end for start, end in marks) or any(a > c or b > d for (a, b), (c, d) in pairwise(marks)):
+                raise ValueError("word times must not go backwards")
+            if marks[-1][1] > self.samples:
+                raise ValueError("a word ends after the clip")
+        return self
 
     @property
     def kind(self) -> Literal["speech", "sound"]:

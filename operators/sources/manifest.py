@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from operators.sources.folder import READABLE, row_of, walk
-from operators.sources.rows import ID_LENGTH, Found, SourceRow, parse_role, printable, storable, tidy, valid_id
+from operators.sources.rows import ID_LENGTH, Found, SourceRow, parse_language, parse_role, printable, storable, tidy, valid_id
 from schemas.base import InputError
 from schemas.clip import ClipRejection, ClipRole
 
 COLUMNS: Final = (
     "id", "path", "label", "caption", "role", "licence", "source", "transcript", "reply", "split", "attribution",
+    "language", "dialogue", "turn", "voice", "translation", "translation_language",
 )  # fmt: skip
 ALIASES: Final = {"license": "licence"}
 _PATH_WORDS: Final = ("file", "filename", "file_name", "filepath", "file_path", "wav", "audio", "audio_path", "audio_filepath")
@@ -112,8 +113,27 @@ def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple
     if cells.get("id") and not valid_id(cells["id"]):
         rule = f"an id has 1 to {ID_LENGTH} characters, no line breaks, and does not start with a slash"
         return reject("bad_id", f"column id: {cells['id']!r}; {rule}")
+    wrong = _misspoken(cells)
+    if wrong:
+        return reject(*wrong)
     inside = place.startswith(allowed[0])
     return _filled(cells, role, base, place, place.removeprefix(allowed[0]) if inside else "/".join(place.split("/")[-2:]))
+
+
+def _misspoken(cells: dict[str, str]) -> tuple[str, str] | None:
+    """What is wrong with the columns about speech, as (reason, detail); puts languages into their usual form."""
+    for name in ("language", "translation_language"):
+        if cells.get(name):
+            code = parse_language(cells[name])
+            if code is None:
+                return "bad_language", f"column {name}: {cells[name]!r} is not a language code such as en or zh-CN"
+            cells[name] = code
+    turn = cells.get("turn", "").removesuffix(".0")  # pandas makes floats of numbers where one is missing
+    if turn and not (turn.isascii() and turn.isdigit() and len(turn) < 10):
+        return "bad_turn", f"column turn: {turn!r} is not a whole number from 0 on"
+    if bool(cells.get("dialogue")) != bool(turn):
+        return "bad_turn", "columns dialogue and turn: one is empty, but a turn has a place in a dialogue"
+    return None
 
 
 def _filled(cells: Mapping[str, str], role: ClipRole | None, base: Path, place: str, below: str) -> SourceRow:
@@ -122,12 +142,13 @@ def _filled(cells: Mapping[str, str], role: ClipRole | None, base: Path, place: 
     found = row_of(base, tuple(folders), name, cells.get("transcript") or None)
     extra = {
         name: text
-        for name in ("id", "label", "caption", "licence", "attribution", "source", "split")
-        if (text := cells.get(name))
+        for name in COLUMNS
+        if name not in ("path", "role", "transcript", "reply", "turn") and (text := cells.get(name))
     }
     if "label" in extra and "caption" not in cells and not found.transcript:
         extra["caption"] = ""  # a file's name adds nothing to a label somebody chose
-    return found._replace(path=place, role=role or found.role, reply=cells.get("reply") or None, listed=True, **extra)
+    turn = int(float(cells["turn"])) if cells.get("turn") else None
+    return found._replace(path=place, role=role or found.role, reply=cells.get("reply") or None, listed=True, turn=turn, **extra)
 
 
 def _columns(path: Path, names: Sequence[str], warn: Warn) -> dict[str, str]:

@@ -47,6 +47,12 @@ class SourceRow(NamedTuple):
     split: str
     listed: bool
     """A manifest names it (a folder walk found it otherwise)."""
+    language: str = ""
+    dialogue: str = ""
+    turn: int | None = None
+    voice: str = ""
+    translation: str | None = None
+    translation_language: str = ""
 
 
 Found = SourceRow | ClipRejection
@@ -106,6 +112,13 @@ def parse_role(text: str) -> ClipRole | str:
     close = difflib.get_close_matches(name, _ROLE_NAMES, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(role.value for role in ClipRole)}"
     return f"{printable(text)!r} is not a role; {hint}"
+
+
+def parse_language(text: str) -> str | None:
+    """`text` as a language code (`en`, `zh-CN`; `EN_us` is understood), or None when it is none."""
+    first, *rest = re.split("[-_]", text)
+    code = "-".join((first.lower(), *rest))
+    return code if re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", code) else None
 
 
 def guess(folders: tuple[str, ...], stem: str, source: str) -> Guess:
