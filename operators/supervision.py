@@ -6,8 +6,8 @@ from typing import Final
 
 from operators.tasks import POLICIES
 from schemas.clip import ClipRole
-from schemas.scene import join_texts
 from schemas.stream import StreamPlan
+from schemas.text import join_texts
 
 SUPERVISION_VERSION: Final = "3"
 

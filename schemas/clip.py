@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -11,6 +10,7 @@ from pydantic import Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema
+from schemas.text import join_texts
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Language = Annotated[str, Field(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")]
@@ -76,24 +76,6 @@ class Word(Schema):
     """One past its last sample."""
 
 
-def word_pieces(transcript: str, words: Sequence[Word]) -> list[str]:
-    """`transcript` cut after each of its words: every piece is a word with the space before it; joined, they are the transcript.
-
-    Raises ValueError when `words` are not exactly what is written.
-    """
-    pieces, place = [], 0
-    for word in words:
-        start = transcript.find(word.text, place)
-        end = start + len(word.text)
-        if start < 0 or transcript[place:start].strip():
-            raise ValueError(f"the transcript does not go on with {word.text!r} after {transcript[:place]!r}")
-        pieces.append(transcript[place:end])
-        place = end
-    if place < len(transcript):
-        raise ValueError(f"no word stands for {transcript[place:]!r}")
-    return pieces
-
-
 class Clip(Schema):
     """One row of the clip index. Lengths and positions are samples at 16 kHz in the CLEANED clip."""
 
@@ -139,12 +121,13 @@ class Clip(Schema):
     cleaning: Cleaning | None = None
     """None for noise clips, which only pass ingress."""
     words: tuple[Word, ...] = ()
-    """The transcript, word by word, once the clip was aligned (`soundflow clips align`)."""
+    """The transcript, word by word (`schemas.text.words_of`), once the clip was aligned (`soundflow clips align`)."""
 
     @model_validator(mode="after")
     def _words_fit(self) -> Self:
         if self.words:
-            word_pieces(self.transcript or "", self.words)
+            if join_texts(word.text for word in self.words) != self.transcript:
+                raise ValueError("the words are not exactly the transcript")
             marks = [(word.start, word.end) for word in self.words]
             if any(start > end for start, end in marks) or any(a > c or b > d for (a, b), (c, d) in pairwise(marks)):
                 raise ValueError("word times must not go backwards")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Iterable
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -52,18 +50,6 @@ class SceneEvent(Schema):
         if times != sorted(times):
             raise ValueError("responses stand in the order of their evidence")
         return self
-
-
-_UNSPACED = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
-
-
-def join_texts(texts: Iterable[str]) -> str:
-    """One text of pieces of a running text: a space between them, but none beside Chinese characters and punctuation."""
-    whole = ""
-    for text in texts:
-        tight = not whole or not text or _UNSPACED.match(whole[-1]) or _UNSPACED.match(text[0])
-        whole += text if tight else f" {text}"
-    return whole
 
 
 class Draw(Schema):

@@ -14,8 +14,9 @@ from pydantic import Field, model_validator
 from schemas import constants as c
 from schemas.base import Schema
 from schemas.clip import ClipRole, Sha256
-from schemas.scene import Draw, Text, join_texts
+from schemas.scene import Draw, Text
 from schemas.taxonomy import Task
+from schemas.text import join_texts
 
 
 class PlannedClip(Schema):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.clip import ClipRole
-from schemas.scene import join_texts
+from schemas.text import join_texts
 from tests.operators.pool import MemoryPool
 from tests.operators.scenes import burst, composed, event
 

@@ -1,0 +1,38 @@
+"""Running text in pieces: how pieces become one text again, and where a text may be cut so that they do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
+"""Chinese and Japanese characters and punctuation."""
+_UNSPACED = re.compile(f"[{_WIDE}]")
+_TOKENS = re.compile(rf"\s*(?:[{_WIDE}]|[^\s{_WIDE}]+)")
+_SOUNDING = re.compile(r"[^\W_]")
+
+
+def join_texts(texts: Iterable[str]) -> str:
+    """One text of pieces of a running text: a space between them, but none beside Chinese characters and punctuation."""
+    whole = ""
+    for text in texts:
+        tight = not whole or not text or _UNSPACED.match(whole[-1]) or _UNSPACED.match(text[0])
+        whole += text if tight else f" {text}"
+    return whole
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a one-line text as they are written; `join_texts` makes exactly `text` of them.
+
+    Chinese and Japanese are cut after every character; a mark without letters or digits stays with the word before it,
+    or at the beginning with the word after it.
+    """
+    words: list[str] = []
+    for token in _TOKENS.findall(text):
+        last = words[-1] if words else ""
+        apart = _SOUNDING.search(token) and _SOUNDING.search(last) and join_texts((last, token.lstrip())) == last + token
+        if apart or not words:
+            words.append(token.lstrip())
+        else:
+            words[-1] += token
+    return words
