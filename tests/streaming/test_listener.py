@@ -10,21 +10,13 @@ from hypothesis import strategies as st
 
 from model.frontend import CausalLogMel, chunked
 from model.thinker import StreamingThinker
-from model.vocabulary import StreamingConfig
 from operators.qwen_bpe import QwenTokenizer
 from streaming.events import Event, ListenConfig
 from streaming.listener import Listener
+from tests.streaming.conftest import INSTRUCTION
 
-torch.set_num_threads(1)
 TOKENIZER = QwenTokenizer.load()
-INSTRUCTION = "Name what you hear."
 CHUNKS = 24
-
-
-@pytest.fixture(scope="module")
-def model() -> StreamingThinker:
-    ids = tuple(sorted(set(TOKENIZER.encode("Name what you hear. I heard a dog 汪汪 über")) | set(range(256))))
-    return StreamingThinker.from_scratch("nano", StreamingConfig(layout="soundflow/1", text_ids=ids), seed=3).eval()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,174 @@
+"""Two processes and a queue: what they tell is what one loop would, no session harms another, and a killed one is replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from model.frontend import CausalLogMel, chunked
+from model.thinker import StreamingThinker
+from operators.qwen_bpe import QwenTokenizer
+from schemas.base import InputError
+from streaming.engine import Engine, Full
+from streaming.events import ListenConfig
+from streaming.listener import Listener
+from streaming.ring import Ring
+from tests.streaming.conftest import INSTRUCTION
+
+QUIET = ListenConfig(threshold=0.999999)
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint: Path) -> Iterator[Engine]:
+    """Shared: a test ends its sessions."""
+    started = Engine(checkpoint, sessions=3)
+    started.start()
+    yield started
+    started.close()
+
+
+class Told:
+    """Events of a session, and waiting for them."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._news = threading.Condition()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        with self._news:
+            self.events.append(event)
+            self._news.notify_all()
+
+    def until(self, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        with self._news:
+            assert self._news.wait_for(lambda: enough(self.events), PATIENCE), self.events[-3:]
+            return list(self.events)
+
+    def decided(self) -> list[int]:
+        return [event["chunk"] for event in self.events if event["kind"] in ("silent", "response")]
+
+
+def noise(chunks: int, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal((chunks, 6400)) * 1000).astype(np.int16)
+
+
+def test_the_processes_tell_what_one_loop_would(engine: Engine, model: StreamingThinker) -> None:
+    pcm = noise(12, seed=1)
+    front_end = CausalLogMel()
+    mel = np.concatenate([chunked(front_end.push(chunk.astype(np.float32) / 32768)) for chunk in pcm])
+    with torch.inference_mode():
+        features = model.encode_chunks(torch.from_numpy(mel)).numpy()
+    config = ListenConfig(threshold=0.5, longest_response=8)
+    listener, expected = Listener(model, QwenTokenizer.load(), INSTRUCTION, config), []
+    for number in range(12):
+        expected += listener.hear(features[number : number + 1])
+        while listener.speaking:
+            expected += listener.step()
+
+    told = Told()
+    session = engine.open(INSTRUCTION, config, told)
+    for number, chunk in enumerate(pcm, 1):  # each chunk when the one before is done with: no drain spans two
+        engine.push(session, chunk)
+        told.until(lambda events, number=number: number in told.decided() and events[-1]["kind"] in ("silent", "eos"))
+    engine.end(session)
+    kept = ("kind", "chunk", "text", "cut")
+    assert [[event[name] for name in kept] for event in told.events] == [[getattr(e, name) for name in kept] for e in expected]
+    chances = [event["probability"] for event in told.events if event["probability"] is not None]
+    assert chances == pytest.approx([e.probability for e in expected if e.probability is not None], abs=1e-4)
+
+
+def test_every_chunk_is_decided_once_and_in_order_however_fast_it_comes(engine: Engine) -> None:
+    told = [Told() for _ in range(3)]
+    sessions = [engine.open(INSTRUCTION, ListenConfig(threshold=0.5, longest_response=20), tell) for tell in told]
+    with pytest.raises(Full, match="3 sessions are open"):
+        engine.open(INSTRUCTION, QUIET, Told())
+    for chunk in noise(30, seed=2):
+        for session in sessions:
+            assert engine.push(session, chunk)
+    for tell in told:
+        tell.until(lambda events, tell=tell: len(tell.decided()) == 30)
+        assert tell.decided() == list(range(1, 31))
+        assert all(event["started"] >= event["arrived"] for event in tell.events if "arrived" in event)
+    for session in sessions:
+        engine.end(session)
+
+
+def test_a_session_in_a_slot_that_was_used_hears_nothing_of_the_one_before(engine: Engine) -> None:
+    before = engine.open(INSTRUCTION, QUIET, lambda event: None)
+    for chunk in noise(20, seed=3):
+        engine.push(before, chunk)
+    engine.end(before)
+    assert not engine.push(before, noise(1)[0])
+    told = Told()
+    session = engine.open(INSTRUCTION, QUIET, told)
+    assert session.slot == before.slot
+    engine.push(session, noise(1, seed=4)[0])
+    (event,) = told.until(lambda events: len(events) >= 1)
+    assert (event["kind"], event["chunk"]) == ("silent", 1)
+    engine.end(session)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_is_told_and_the_session_hears_again(engine: Engine, victim: int) -> None:
+    told = Told()
+    session = engine.open(INSTRUCTION, ListenConfig(threshold=1e-9, longest_response=200), told)
+    engine.push(session, noise(1)[0])
+    told.until(lambda events: any(event["kind"] == "token" for event in events))  # in mid-reply
+    before = engine.restarts
+    os.kill(engine.processes[victim], signal.SIGKILL)
+    events = told.until(lambda events: any(event["kind"] == "restarted" for event in events))
+    (restarted,) = [event for event in events if event["kind"] == "restarted"]
+    assert ("encoder", "decoder")[victim] in restarted["died"] and engine.restarts == before + 1
+    pushed = session.number
+    engine.push(session, noise(1)[0])
+    told.until(lambda events: pushed + 1 in told.decided())
+    engine.end(session)
+
+
+def test_memory_that_is_too_short_drops_the_newest_and_says_how_many(engine: Engine) -> None:
+    told = Told()
+    os.kill(engine.processes[1], signal.SIGSTOP)
+    try:
+        session = engine.open(INSTRUCTION, QUIET, told)
+        for chunk in noise(70, seed=5):
+            engine.push(session, chunk)
+        deadline = time.monotonic() + PATIENCE
+        while len(engine._features[session.slot]) < 60 or len(engine._samples[session.slot]):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        os.kill(engine.processes[1], signal.SIGCONT)
+    told.until(lambda events: 60 in told.decided())
+    engine.push(session, noise(1)[0])
+    events = told.until(lambda events: 71 in told.decided())
+    assert sum(event["chunks"] for event in events if event["kind"] == "dropped") == 10
+    assert told.decided() == [*range(1, 61), 71]
+    engine.end(session)
+
+
+def test_a_directory_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a checkpoint of a streaming model"):
+        Engine(tmp_path)
+
+
+def test_a_ring_gives_back_what_was_put_in_and_refuses_what_does_not_fit() -> None:
+    ring = Ring.create(3, np.dtype([("number", "<i8"), ("data", "<f4", (2,))]))
+    other = Ring.attach(ring.name, 3, ring.dtype)
+    try:
+        for lap in range(5):
+            assert [ring.push(number=10 * lap + k, data=k) for k in range(4)] == [True, True, True, False]
+            assert len(other) == 3 and other.pop(2)["number"].tolist() == [10 * lap, 10 * lap + 1]
+            assert other.pop(9)["data"].tolist() == [[2.0, 2.0]] and len(ring) == 0 and len(other.pop(1)) == 0
+    finally:
+        other.close()
+        ring.close(unlink=True)
