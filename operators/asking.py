@@ -45,7 +45,7 @@ class Answer(Generic[T]):
     calls: tuple[str, ...]
     """Content addresses of the calls, in order."""
     cached: bool
-    """Whether every call was answered from the cache."""
+    """Whether every call was answered from the cache: differs from run to run, so it has no place in a plan."""
 
 
 @dataclass(frozen=True, slots=True)

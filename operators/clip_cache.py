@@ -7,13 +7,8 @@ atomically, so that processes may race and be killed anywhere.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import stat
-import tempfile
-import time
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -22,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.activity import active_end, active_power
+from operators.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
 from operators.ingress import INGRESS_VERSION, read_audio
 from operators.tfjp import TFJP_VERSION, SilentClipError, tfjp
 from schemas.base import InputError, Schema, canonical_json
@@ -31,8 +27,6 @@ from schemas.outcome import Failed, Ok, Outcome, Rejected
 CACHE_VERSION: Final = "1"
 PCM_SCALE: Final = 32_768.0
 HASH_BLOCK: Final = 1 << 20
-TEMPORARY: Final = ".tmp-"
-ABANDONED_SECONDS: Final = 3600.0
 TRANSIENT: Final = frozenset({"missing", "not_a_file", "symlink_loop", "permission_denied", "unreadable"})
 """Reasons that may be the machine's fault, not the content's, and are tried again by the next run."""
 
@@ -168,10 +162,7 @@ class ClipCache:
 
     def sweep(self) -> None:
         """Remove what killed writers left half-written; the young is left alone, its writer may live."""
-        for path in self.directory.glob(f"*/{TEMPORARY}*"):
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                    path.unlink()
+        sweep_abandoned(self.directory.glob(f"*/{TEMPORARY}*"))
 
     def _store(self, entry: CacheEntry) -> Outcome[CacheEntry]:
         write_atomic(self._path(entry.cache_key, "json"), entry.canonical_json())
@@ -218,22 +209,3 @@ def file_sha256(path: Path) -> str:
         while block := file.read(HASH_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write `data` under a temporary name in the same folder, then put it in place: readers see all of it or nothing.
-
-    Raises OSError (nothing is left behind). Not synced to disk: an entry a power cut damages is found by its hash and healed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise

@@ -15,13 +15,12 @@ import functools
 import hashlib
 import os
 import tempfile
-import time
 import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from operators.clip_cache import ABANDONED_SECONDS, TEMPORARY, write_atomic
+from operators.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
 
 UNFINISHED: Final = "unfinished"
 """Where files are written before they are put in place."""
@@ -91,10 +90,7 @@ class AnswerCache:
 
     def sweep(self) -> None:
         """Remove what killed writers left half-written; the young is left alone, its writer may live."""
-        for path in (self.directory / UNFINISHED).glob(f"{TEMPORARY}*"):
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                    path.unlink()
+        sweep_abandoned((self.directory / UNFINISHED).glob(f"{TEMPORARY}*"))
 
     def _link(self, path: Path, data: bytes) -> bool:
         """Write a whole file at `path` unless there is one; True when ours is the one."""

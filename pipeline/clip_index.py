@@ -21,7 +21,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from operators.clip_cache import CacheEntry, CleanConfig, ClipCache, Treatment, detail_of, unavailable, write_atomic
+from operators.atomic_file import write_atomic
+from operators.clip_cache import CacheEntry, CleanConfig, ClipCache, Treatment, detail_of, unavailable
 from operators.ingress import INGRESS_VERSION
 from operators.sources.manifest import read_source
 from operators.sources.rows import printable

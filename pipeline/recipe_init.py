@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from operators.clip_cache import write_atomic
+from operators.atomic_file import write_atomic
 from operators.clips import ClipPool, Palette
 from operators.planning import available_tasks
 from operators.tasks import POLICIES

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from operators.clip_cache import write_atomic
+from operators.atomic_file import write_atomic
 from pipeline.build_dir import BuildDir
 from pipeline.report_data import collect
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from operators.atomic_file import write_atomic
 from operators.backends.metering import Limits, MeterState
-from operators.clip_cache import write_atomic
 from schemas.base import InputError
 from schemas.llm import Usage
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from operators.activity import active_end, active_power
-from operators.clip_cache import CleanConfig, ClipCache, Treatment, file_sha256, from_pcm, to_pcm, write_atomic
+from operators.atomic_file import write_atomic
+from operators.clip_cache import CleanConfig, ClipCache, Treatment, file_sha256, from_pcm, to_pcm
 from operators.ingress import read_audio
 from operators.tfjp import tfjp
 from schemas.clip import ClipRole, IngressConfig, TfjpConfig
