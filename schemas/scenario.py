@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema
+from schemas.generation import ClipVerdict
 from schemas.scene import Text
 
 Line = Annotated[str, Field(min_length=1, max_length=300)]
@@ -139,6 +140,7 @@ class SilenceAudit(Schema):
 ANSWERS: Final[dict[str, type[Schema]]] = {
     "scenario_planner": Scenario,
     "event_refiner": Refinement,
+    "clip_verifier": ClipVerdict,
     "spoken_rewriter": SpokenText,
     "history_question": HistoryQuestion,
     "silence_auditor": SilenceAudit,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from operators.asking import Answer, answer_schema, ask, find_json, request_of
 from operators.backends.chat import ChatRequest
 from operators.backends.openai_chat import OpenAiChat
+from schemas.generation import ClipVerdict
 from schemas.llm import LlmConfig, Usage
 from schemas.outcome import Failed, Ok, Rejected
 from schemas.scenario import ANSWERS, Refinement, Scenario, SilenceAudit, SpokenText
@@ -190,6 +191,7 @@ def test_every_role_is_answered_by_a_well_behaved_server() -> None:
         "scenario_planner": (PLANNER, Scenario),
         "spoken_rewriter": ({"text": "**3 kg** & more"}, SpokenText),
         "silence_auditor": ({"sound": "smoke alarm"}, SilenceAudit),
+        "clip_verifier": ({"audible": False, "event": {"sound": "a dog"}, "evidence": {"snr_db": 20}}, ClipVerdict),
         "history_question": ({"distance": 3, "turns": ["a", "b", "c", "d"]}, ANSWERS["history_question"]),
     }
     with HostileLlm() as server:

@@ -10,7 +10,7 @@ import pytest
 
 import prompts
 from schemas.llm import ROLES
-from schemas.scenario import HistoryQuestion, Refinement, Scenario, SilenceAudit
+from schemas.scenario import ANSWERS, HistoryQuestion, Refinement, Scenario, SilenceAudit
 from schemas.taxonomy import Task
 
 VALUES = {
@@ -66,7 +66,7 @@ def test_what_was_wrong_with_an_answer_is_data_too() -> None:
 
 def test_a_role_says_what_it_is_asked_with() -> None:
     assert {role: prompts.values_of(role) for role in prompts.roles()} == {role: sorted(VALUES[role]) for role in VALUES}
-    assert prompts.roles() == sorted(ROLES)
+    assert prompts.roles() == sorted(ROLES) == sorted(ANSWERS)
 
 
 def test_a_missing_value_is_an_error_not_an_empty_string() -> None:
