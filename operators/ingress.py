@@ -8,6 +8,7 @@ anywhere (mp3, ogg) cannot be told from truncated ones: they become the shorter 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,8 @@ _ERRNO_REASONS: Final = {
     errno.EPERM: "permission_denied",
     errno.ENXIO: "not_a_file",
 }
+_UNREADABLE: Final = (OSError, RuntimeError, ValueError, TypeError)
+"""soundfile raises LibsndfileError, a RuntimeError."""
 _UNKNOWN_SIZE: Final = 0x7FFF_0000
 """RIFF sizes from here on are what programs write that do not know the length yet."""
 
@@ -85,10 +88,24 @@ def read_audio(path: Path, config: IngressConfig = IngressConfig()) -> Outcome[I
         os.lseek(descriptor, 0, os.SEEK_SET)
         with soundfile.SoundFile(descriptor, closefd=False) as file:
             return _from_file(file, config)
-    except (OSError, RuntimeError, ValueError, TypeError) as error:  # soundfile raises LibsndfileError, a RuntimeError
-        return Rejected("unreadable", {"detail": " ".join(str(getattr(error, "error_string", error)).split())})
+    except _UNREADABLE as error:
+        return _unreadable(error)
     finally:
         os.close(descriptor)
+
+
+def read_bytes(data: bytes, config: IngressConfig = IngressConfig()) -> Outcome[Ingested]:  # noqa: B008 (frozen)
+    """Read a whole audio file from memory, as `read_audio` reads one from disk."""
+    if not data:
+        return Rejected("empty", {"detail": "there are no bytes"})
+    missing = _missing_bytes(data[:12], len(data))
+    if missing > 0:
+        return Rejected("truncated", {"missing_bytes": missing})
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            return _from_file(file, config)
+    except _UNREADABLE as error:
+        return _unreadable(error)
 
 
 def ingress(samples: NDArray[np.floating], rate: int, config: IngressConfig = IngressConfig()) -> Outcome[Ingested]:  # noqa: B008
@@ -102,6 +119,10 @@ def ingress(samples: NDArray[np.floating], rate: int, config: IngressConfig = In
         return rejected
     mixed = _mix([frames])
     return mixed if isinstance(mixed, Rejected) else _condition(mixed, frames.shape[1], rate, config)
+
+
+def _unreadable(error: Exception) -> Rejected:
+    return Rejected("unreadable", {"detail": " ".join(str(getattr(error, "error_string", error)).split())})
 
 
 def _from_file(file: soundfile.SoundFile, config: IngressConfig) -> Outcome[Ingested]:

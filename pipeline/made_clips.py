@@ -33,6 +33,11 @@ from schemas.outcome import Ok, Outcome, Rejected
 
 FOLDER: Final = "made"
 ID_DIGITS: Final = 16
+MADE_ANEW: Final = frozenset(
+    {"id", "path", "role", "words", "samples", "active_end", "active_level_db", "peak", "cleaning"}
+    | {"content_sha256", "clean_sha256", "cache_key"}
+)
+"""What a clip that is cleaned once more does not take over from its parent. How far its source was clipped it does."""
 REMEDY: Final = "it was made during the build: run `soundflow build` again on this directory"
 
 
@@ -80,8 +85,8 @@ class MadeClips:
         kept = self.find(request)
         if kept is not None:
             return Ok(kept)
-        words = ("label", "caption", "transcript", "reply", "licence", "attribution", "source", "split")
-        return self.add(request, samples, {"parent": parent.id}, {name: getattr(parent, name) for name in words})
+        told = {name: value for name, value in parent.model_dump().items() if name not in MADE_ANEW}
+        return self.add(request, samples, {"parent": parent.id}, told)
 
     def row(self, clip_id: str) -> MadeClip:
         """How a clip was made; KeyError when there is none, OSError when its row is damaged."""
@@ -105,9 +110,9 @@ class MadeClips:
         return self._audio.of(clip)
 
     def add(
-        self, request: MadeRequest, samples: NDArray[np.float32], details: Mapping[str, JsonValue], words: dict[str, Any]
+        self, request: MadeRequest, samples: NDArray[np.float32], details: Mapping[str, JsonValue], told: dict[str, Any]
     ) -> Outcome[Clip]:
-        """Clean `samples` (n,) as the request's role is, and keep them. `words`: more fields of the clip, such as its transcript.
+        """Clean `samples` (n,) as the request's role is, and keep them. `told`: more fields of the clip, such as its transcript.
 
         The clip another worker was first with, when there is one. Rejected with ingress' reason when it is no clip.
         Raises OSError when it cannot be written.
@@ -128,7 +133,7 @@ class MadeClips:
             {"id": clip_id, "path": "", "role": request.role, "label": request.label, "source": source}
             | {"content_sha256": entry.content_sha256, "cache_key": entry.cache_key}
             | entry.clip.model_dump()
-            | words
+            | told
         )
         row = MadeClip(request=request, details=dict(details), clip=clip).canonical_json()
         if not put_first(self.build, self._row_path(clip_id), row) and self.find(request) is None:

@@ -30,11 +30,21 @@ class GenerationServer(Schema):
     api_key_env: Annotated[str, AfterValidator(environment_name)] | None = None
     """The environment variable that holds the key; default ELEVENLABS_API_KEY, for http none."""
     concurrency: int = Field(4, ge=1, le=256)
+    """Calls in flight, of one process."""
+    requests_per_minute: float | None = Field(None, gt=0)
     timeout_seconds: float = Field(240.0, gt=0, le=3600)
     """Of one call from beginning to end."""
     retries: int = Field(4, ge=0, le=100)
     """After faults of the server or the line."""
     backoff_seconds: float = Field(1.0, gt=0, le=60)
+    """Pause before the first retry; doubles each time, up to a minute. The server's own Retry-After goes first."""
+
+
+class GenerationBudget(Schema):
+    """What the sounds of a build may cost in all; None is no limit. Nothing is asked that could pass it."""
+
+    calls: int | None = Field(None, ge=0)
+    money: float | None = Field(None, ge=0)
 
 
 class GenerationConfig(Schema):
@@ -46,23 +56,28 @@ class GenerationConfig(Schema):
     """What the service is asked for; elevenlabs: default eleven_text_to_sound_v2."""
     prompt_influence: float | None = Field(None, ge=0, le=1)
     """elevenlabs: how closely the caption is followed."""
-    licence: str = Field("", max_length=200)
-    """Of what a service makes: your contract decides. Unset it is `unknown`; procedural sounds are CC0-1.0."""
+    licence: str = Field("unknown", min_length=1, max_length=200)
+    """Of what a service makes: your contract decides. Procedural sounds are CC0-1.0."""
     server: GenerationServer = GenerationServer()
+    price_per_second: float = Field(0.0, ge=0)
+    """Money per second of sound that is asked for."""
+    budget: GenerationBudget = GenerationBudget()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.backend == "http" and not (self.server.base_url and self.model):
             raise ValueError("backend http needs server.base_url and model (the name of what runs there)")
         if self.backend != "elevenlabs" and self.prompt_influence is not None:
-            raise ValueError("only elevenlabs knows prompt_influence")
-        if self.backend in ("none", "procedural") and (self.model or self.licence):
+            raise ValueError("only backend elevenlabs knows prompt_influence")
+        if self.backend in ("none", "procedural") and (self.model or self.licence != "unknown"):
             raise ValueError(f"backend {self.backend} takes no model and no licence")
+        if self.budget.money is not None and not self.price_per_second:
+            raise ValueError("budget.money cannot be kept without price_per_second")
         return self
 
     def shaping(self) -> dict[str, object]:
         """The part that shapes clips, for the fingerprint."""
-        return self.model_dump(mode="json", exclude={"server"})
+        return self.model_dump(mode="json", exclude={"server", "price_per_second", "budget"})
 
 
 class Maker(Schema):

@@ -1,0 +1,36 @@
+"""The sound generator of a build: procedural, or a service behind the answer cache with one meter for all workers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from operators.backends.answers import AnswerStore
+from operators.backends.elevenlabs_sounds import ElevenLabsSounds
+from operators.backends.generation import Generator
+from operators.backends.http_sounds import HttpSounds
+from operators.backends.metering import Ledger, Meter, ProcessMeter
+from operators.backends.procedural import Procedural
+from operators.backends.sound_service import RemoteGenerator, limits_of
+from pipeline.chat import SharedMeter
+from schemas.generation import GenerationConfig
+
+
+@contextlib.asynccontextmanager
+async def open_generator(
+    config: GenerationConfig, answers: AnswerStore, *, spent: Path | None = None, ledger: Ledger | None = None
+) -> AsyncIterator[Generator | None]:
+    """The generator of a recipe; None when it has none. `spent`: the file all workers of a build count in.
+
+    Needs no key and no service for what was asked before.
+    """
+    if config.backend == "none":
+        yield None
+    elif config.backend == "procedural":
+        yield Procedural()
+    else:
+        limits = limits_of(config)
+        meter: Meter = SharedMeter(spent, limits) if spent else ProcessMeter(limits)
+        async with ElevenLabsSounds(config) if config.backend == "elevenlabs" else HttpSounds(config) as service:
+            yield RemoteGenerator(service, config, answers, meter=meter, ledger=ledger)
