@@ -13,7 +13,7 @@ from operators.backends.http_sounds import HttpSounds
 from operators.backends.metering import Ledger, Meter, ProcessMeter
 from operators.backends.procedural import Procedural
 from operators.backends.sound_service import RemoteGenerator, limits_of
-from pipeline.chat import SharedMeter
+from pipeline.shared_meter import SharedMeter
 from schemas.generation import GenerationConfig
 
 
