@@ -57,16 +57,24 @@ def build(
     as_json: Json = False,
 ) -> None:
     """`soundflow build`."""
+    from pipeline.build_dir import BuildDir
     from pipeline.console import Console
     from pipeline.run import Progress
     from pipeline.run import build as run_build
+    from schemas.llm import BudgetSpent
 
+    spent = ""
     with Console("build", "shards") as console:
 
         def show(event: Progress) -> None:
             console.show(event.shards_done, event.shards_total, event.describe())
 
-        status = run_build(recipe, out, workers=workers, executor=executor.value, address=address, fresh=fresh, on_event=show)
+        try:
+            status = run_build(recipe, out, workers=workers, executor=executor.value, address=address, fresh=fresh, on_event=show)
+        except BudgetSpent as error:
+            status, spent = BuildDir(out).status(), str(error)
+    if spent:
+        typer.echo(f"stopped: {spent}. Raise llm.budget in the recipe; the same command resumes", err=True)
     if as_json:
         say_json(status.model_dump(mode="json"))
     else:

@@ -1,4 +1,4 @@
-"""`soundflow ask`: the language model's side of curation."""
+"""`soundflow ask` and `soundflow curate`: curation before anything is rendered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.common import FAILED, Json, say, say_json
+from commands.common import FAILED, INCOMPLETE, Json, say, say_json
 
 top = typer.Typer()
 
@@ -52,3 +52,33 @@ def ask(
             say(line)
     if not asked.ok:
         raise typer.Exit(FAILED)
+
+
+@top.command(
+    help="Plan the first scenes of a recipe as its build will, render nothing; what a model answers is kept for the build.",
+    epilog="Example: soundflow curate corpus.yaml --n 5 --show",
+)
+def curate(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    n: Annotated[int, typer.Option("--n", "-n", min=1, max=1000, help="Samples.")] = 5,
+    show: Annotated[bool, typer.Option(help="Every event: role, clip, verdicts, what is said.")] = False,
+    as_json: Json = False,
+) -> None:
+    """`soundflow curate`."""
+    from pipeline.console import Console
+    from pipeline.curate_once import curate_once
+    from schemas.llm import BudgetSpent
+
+    try:
+        with Console("curate", "scenes") as console:
+            views = curate_once(recipe, n, lambda done: console.show(done, n))
+    except BudgetSpent as error:
+        say(f"stopped: {error}. Raise llm.budget in the recipe; what was answered is kept")
+        raise typer.Exit(INCOMPLETE) from None
+    if as_json:
+        say_json([view.to_json() for view in views])
+        return
+    for view in views:
+        say(view.headline())
+        if show:
+            say(view.table())

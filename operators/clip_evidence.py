@@ -80,9 +80,10 @@ def measure(
 
 
 def similarity(wanted: Wanted, clip: Clip, embed: Embed) -> float:
-    """The largest cosine of what is wanted (query, caption) and what the clip is said to be (label, caption)."""
+    """The largest cosine of what is wanted (query, caption) and what the clip is said to be (label, caption, words of speech)."""
     asked = [text for text in (wanted.query, wanted.caption) if text]
-    said = [text for text in (" ".join(label_words(clip.label)), clip.caption) if text]
+    words = clip.transcript if wanted.speech else None
+    said = [text for text in (" ".join(label_words(clip.label)), clip.caption, words) if text]
     if not asked or not said:
         return 0.0
     vectors = embed([*asked, *said])

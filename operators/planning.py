@@ -46,6 +46,13 @@ def check(recipe: Recipe, palette: Palette, file: object = None) -> None:
                 )
 
 
+def draw_task(recipe: Recipe, rng: np.random.Generator) -> Task:
+    """The sub-task of one stream, by the recipe's weights."""
+    tasks = {task: weight for task, weight in sorted(recipe.tasks.items()) if weight > 0}
+    weights = np.array(list(tasks.values()), dtype=np.float64)
+    return list(tasks)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+
+
 def plan_scene(recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator) -> Outcome[Scene]:
     """Plan one stream: its task, what happens in it and what is answered.
 
@@ -58,16 +65,14 @@ class _Planner:
     """Casts one stream; the `Casting` of its policy."""
 
     def __init__(self, recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator):
-        self.scene, self.palette, self.pool, self.rng = recipe.scene, palette, pool, rng
-        self.tasks = {task: weight for task, weight in sorted(recipe.tasks.items()) if weight > 0}
+        self.recipe, self.scene, self.palette, self.pool, self.rng = recipe, recipe.scene, palette, pool, rng
         self.draws: list[Draw] = []
         self.used: set[str] = set()
         self.place = ""
         self.voice = ""
 
     def plan(self) -> Outcome[Scene]:
-        weights = np.array(list(self.tasks.values()), dtype=np.float64)
-        task = list(self.tasks)[int(self.rng.choice(len(weights), p=weights / weights.sum()))]
+        task = draw_task(self.recipe, self.rng)
         policy = POLICIES[task]
         turns = self._between("foreground events", self.scene.events)
         title = self._choose_place(policy, turns)

@@ -16,6 +16,7 @@ import prompts
 from operators.asking import Answer, ask
 from operators.backends.answers import CachedChat
 from operators.backends.chat import ChatRequest, Completion
+from operators.tasks import POLICIES
 from pipeline.answer_cache import AnswerCache
 from pipeline.chat import open_chat
 from schemas import constants as c
@@ -106,12 +107,22 @@ def ask_once(
     """Ask `role` once, as a build would. Raises InputError for an unknown role, missing values, or a key or model that fails."""
     if role not in ANSWERS:
         raise InputError("unknown role", value=role, remedy=f"Known: {', '.join(sorted(ANSWERS))}")
-    filled = {"seed": seed, **DEFAULTS, **values}
+    filled = {"seed": seed, **DEFAULTS, **_rules(values.get("task")), **values}
     needed = prompts.values_of(role)
     if missing := [name for name in needed if name not in filled]:
         raise InputError(f"the role {role} also needs {', '.join(missing)}", remedy=f"It is asked with {', '.join(needed)}")
     _look_at(role, filled)
     return asyncio.run(_ask(role, filled, config, seed, answers or AnswerCache()))
+
+
+def _rules(task: object) -> dict[str, str]:
+    """What the policy of a sub-task tells the model; nothing without one, InputError when there is no such."""
+    if task is None:
+        return {}
+    policy = next((policy for name, policy in POLICIES.items() if name == task), None)
+    if policy is None:
+        raise InputError("unknown sub-task", field="task", value=task, remedy=f"Known: {', '.join(POLICIES)}")
+    return {"task_rule": policy.task_rule, "response_rule": policy.response_rule}
 
 
 def _look_at(role: str, values: dict[str, Any]) -> None:
@@ -150,7 +161,7 @@ def _mismatch(answer: Schema, values: dict[str, Any]) -> str:
     if isinstance(answer, Scenario):
         return answer.mismatch(values["fewest"], values["most"])
     if isinstance(answer, Refinement):
-        return answer.mismatch(Scenario.model_validate(values["scenario"]))
+        return answer.mismatch(Scenario.model_validate(values["scenario"]), worded=bool(values["response_rule"]))
     if isinstance(answer, HistoryQuestion):
         return answer.mismatch(len(values["turns"]), values["distance"])
     return ""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from schemas.base import InputError, Schema
 from schemas.shard import BuildRecord, BuildStatus, QuarantineEntry, ShardCounts, ShardFailure, ShardManifest
+from schemas.sheet import SceneSheet
 
 Document = TypeVar("Document", bound=Schema)
 
@@ -18,7 +19,10 @@ class BuildDir:
     def __init__(self, root: Path):
         self.root = root
         self.data, self.manifest, self.failed = root / "data", root / "manifest", root / "failed"
-        self.quarantined, self.unfinished = root / "quarantine", root / "_tmp"
+        self.quarantined, self.unfinished, self.scenes = root / "quarantine", root / "_tmp", root / "scenes"
+        self.spent_path = root / "spent.json"
+        """What the build's calls of a language model cost so far (`pipeline.shared_meter`)."""
+        self.spent_on_sounds_path = root / "spent_on_sounds.json"
         self.record_path = root / "build.json"
 
     def record(self) -> BuildRecord:
@@ -32,6 +36,19 @@ class BuildDir:
     def manifest_path(self, shard: int) -> Path:
         """Where the commit of a shard is."""
         return self.manifest / f"{shard:06d}.json"
+
+    def sheet_path(self, shard: int) -> Path:
+        """Where the curated scenes of a shard are."""
+        return self.scenes / f"{shard:06d}.json"
+
+    def sheet(self, shard: int, fingerprint: str) -> SceneSheet | None:
+        """The scenes of a shard, when they are there, whole and of this fingerprint."""
+        path = self.sheet_path(shard)
+        try:
+            sheet = SceneSheet.from_json(path.read_bytes(), file=path)
+        except (InputError, OSError):
+            return None
+        return sheet if (sheet.fingerprint, sheet.shard) == (fingerprint, shard) else None
 
     def failure_path(self, shard: int) -> Path:
         """Where the last failure of a shard is told."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from pipeline.produce import Sample
 from pipeline.worker import Job, ShardResult, Worker
+from schemas.llm import BudgetSpent
+
+PULSE_SECONDS: Final = 0.5
+T = TypeVar("T")
 
 
 class Watcher(Protocol):
@@ -18,6 +24,14 @@ class Watcher(Protocol):
 
     def result(self, result: ShardResult) -> None:
         """A shard was committed or failed; told once per shard."""
+        ...
+
+    def curated(self, samples: int) -> None:
+        """So many more samples have a scene, or a reason why not. Does not raise."""
+        ...
+
+    def budget_spent(self, why: str) -> None:
+        """No more scenes are curated; those that are will be rendered."""
         ...
 
     def pulse(self) -> None:
@@ -39,9 +53,46 @@ class InlineExecutor:
     def run(self, job: Job, shards: Sequence[int], watcher: Watcher) -> None:
         """See `Executor.run`."""
         worker = Worker(job)
-        for shard in shards:
+        with curation_here(job, watcher) as curate:
+            for shard in shards:
+                watcher.pulse()
+                try:
+                    result = curate(shard) or worker.run(shard, watcher.sample)
+                except BudgetSpent as error:
+                    watcher.budget_spent(str(error))
+                    return
+                watcher.result(result)
+                if result.fatal:
+                    return
+
+
+@contextlib.contextmanager
+def curation_here(job: Job, watcher: Watcher) -> Iterator[Callable[[int], ShardResult | None]]:
+    """Within the block a function that commits the scenes of a shard, in this process; it returns why there are none.
+
+    It does nothing for recipes that are not curated, raises BudgetSpent, and what the watcher raises.
+    """
+    if not job.recipe.curates:
+        yield lambda shard: None
+        return
+    from pipeline.curator import curating, scenes_or_failure
+
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        try:
+            curator = runner.run(stack.enter_async_context(curating(job, on_sample=lambda: watcher.curated(1))))
+            yield lambda shard: runner.run(_pulsed(scenes_or_failure(curator, shard), watcher))
+        finally:
+            runner.run(stack.aclose())
+
+
+async def _pulsed(work: Coroutine[Any, Any, T], watcher: Watcher) -> T:
+    """The result of `work`; when the watcher raises, the work is broken off."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=PULSE_SECONDS))[0]:
             watcher.pulse()
-            result = worker.run(shard, watcher.sample)
-            watcher.result(result)
-            if result.fatal:
-                return
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

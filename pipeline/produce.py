@@ -10,14 +10,15 @@ from typing import Any, Final
 
 import soundfile
 
-from operators.clips import ClipPool, Palette
+from operators.clips import ClipPool
 from operators.ingress import INGRESS_VERSION
 from operators.mixing import MIXING_VERSION, Audio, StreamIdentity, compose, to_pcm16
-from operators.planning import PLANNING_VERSION, plan_scene
+from operators.planning import PLANNING_VERSION
 from operators.qwen_bpe import QwenTokenizer
 from operators.supervision import SUPERVISION_VERSION
 from operators.tfjp import TFJP_VERSION
 from operators.tokenize import TOKENIZE_VERSION, to_npz, tokenize
+from pipeline.scenes import SceneSource
 from schemas import constants as c
 from schemas.identity import rng_for, sample_id
 from schemas.outcome import Failed, Ok, Outcome, Rejected
@@ -60,11 +61,12 @@ class Produced:
 
 
 class Producer:
-    """Makes samples of one recipe. Holds what costs to load: the clip index, the palette, the tokenizer."""
+    """Makes samples of one recipe. Holds what costs to load: the clip index, the scenes, the tokenizer."""
 
-    def __init__(self, recipe: Recipe, fingerprint: str, pool: ClipPool, tokenizer: QwenTokenizer | None = None):
-        self.recipe, self.fingerprint, self.pool = recipe, fingerprint, pool
-        self.palette = Palette.of(pool, recipe.split)
+    def __init__(
+        self, recipe: Recipe, fingerprint: str, pool: ClipPool, scenes: SceneSource, tokenizer: QwenTokenizer | None = None
+    ):
+        self.recipe, self.fingerprint, self.pool, self.scenes = recipe, fingerprint, pool, scenes
         self.tokenizer = tokenizer or QwenTokenizer.load()
         self.layout = LATEST[recipe.output.token_layout]
 
@@ -87,8 +89,7 @@ class Producer:
         payload: dict[str, Any] = {"attempt": attempt}
         stage = "planning"
         try:
-            rng = rng_for(self.fingerprint, shard, index, "scene", attempt)
-            scene = plan_scene(self.recipe, self.palette, self.pool, rng)
+            scene = self.scenes.scene(shard, index, attempt)
             if not isinstance(scene, Ok):
                 return scene
             payload["scene"] = scene.value.model_dump(mode="json")

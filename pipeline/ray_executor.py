@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.executors import Watcher
+from pipeline.ray_curator import SHARDS_AT_ONCE, Curating
 from pipeline.stopping import interrupt, signals_handled_by
 from pipeline.worker import Job, ShardResult, Worker
 from schemas.base import InputError, Interrupted
@@ -100,32 +101,54 @@ class RayExecutor:
 
 
 def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> None:
-    waiting = deque((shard, 1) for shard in shards)
+    curating = Curating(job, shards, watcher, ahead=2 * workers + SHARDS_AT_ONCE) if job.recipe.curates else None
+    waiting = deque((shard, 1) for shard in (() if curating else shards))
     busy: dict[Any, tuple[Any, int, int]] = {}  # reference → (actor, shard, attempt)
     idle = [_Actor.remote(job) for _ in range(workers)]  # type: ignore[attr-defined]
     try:
-        while waiting or busy:
+        while waiting or busy or (curating and curating.unfinished):
             watcher.pulse()
             while waiting and idle:
                 actor, (shard, attempt) = idle.pop(), waiting.popleft()
                 busy[actor.run.remote(shard)] = (actor, shard, attempt)
-            done, _ = ray.wait(list(busy), num_returns=1, timeout=1.0)
+            if curating:
+                curating.submit(len(waiting))
+            scenes = curating.references if curating else []
+            done, _ = ray.wait([*busy, *scenes], num_returns=1, timeout=1.0)
             for reference in done:
-                actor, shard, attempt = busy.pop(reference)
-                try:
-                    result = ray.get(reference)
-                    idle.append(actor)
-                except RayError as error:
-                    ray.kill(actor)  # dead already, but for the rarest errors
-                    idle.append(_Actor.remote(job))  # type: ignore[attr-defined]
-                    if attempt < ATTEMPTS:
-                        waiting.appendleft((shard, attempt + 1))
-                        continue
-                    why = " ".join(str(error).split())[:500]
-                    result = ShardResult(shard, None, f"its worker died {attempt} times: {why}", attempts=attempt)
-                watcher.result(result)
-                if result.fatal:
-                    return
+                result: int | ShardResult | None
+                if reference in busy:
+                    result = _made(job, reference, busy, idle, waiting)
+                else:
+                    assert curating is not None
+                    result = curating.take(reference)
+                if isinstance(result, ShardResult):
+                    watcher.result(result)
+                    if result.fatal:
+                        return
+                elif result is not None:
+                    waiting.append((result, 1))
     finally:
+        if curating:
+            curating.stop()
         for actor in [*idle, *(actor for actor, _, _ in busy.values())]:
             ray.kill(actor)
+
+
+def _made(
+    job: Job, reference: Any, busy: dict[Any, tuple[Any, int, int]], idle: list[Any], waiting: deque[tuple[int, int]]
+) -> ShardResult | None:
+    """What became of a shard; None when its worker died and it waits for another."""
+    actor, shard, attempt = busy.pop(reference)
+    try:
+        result: ShardResult = ray.get(reference)
+    except RayError as error:
+        ray.kill(actor)  # dead already, but for the rarest errors
+        idle.append(_Actor.remote(job))  # type: ignore[attr-defined]
+        if attempt < ATTEMPTS:
+            waiting.appendleft((shard, attempt + 1))
+            return None
+        why = " ".join(str(error).split())[:500]
+        return ShardResult(shard, None, f"its worker died {attempt} times: {why}", attempts=attempt)
+    idle.append(actor)
+    return result

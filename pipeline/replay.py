@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.produce import ATTEMPTS, OPERATOR_VERSIONS, Producer, Sample
+from pipeline.scenes import pool_of, scenes_of
 from pipeline.shards import ShardError, read_shard
 from prompts import prompt_hash
 from schemas import constants as c
@@ -55,7 +56,8 @@ def replay(directory: Path, key: str, out: Path) -> Replay:
     clips = ClipIndex.open(Path(record.clips))
     if clips.content_hash != record.clip_index_hash:
         trace.append("the clip index has changed since this was built")
-    producer = Producer(record.recipe, record.fingerprint, clips)
+    pool = pool_of(build, clips)
+    producer = Producer(record.recipe, record.fingerprint, pool, scenes_of(record.recipe, record.fingerprint, pool, build))
     outcome: Outcome[Sample] = Failed("never drawn", "planning")
     for attempt in range(ATTEMPTS):
         outcome = producer.draw(shard, index, attempt)

@@ -23,6 +23,7 @@ from pipeline.worker import NO_SPACE, Job, ShardResult
 from prompts import prompt_hash
 from schemas import constants as c
 from schemas.base import InputError, Interrupted
+from schemas.llm import BudgetSpent
 from schemas.recipe import Recipe, fingerprint
 from schemas.shard import BuildRecord, BuildStatus, ShardFailure, ShardManifest
 
@@ -46,11 +47,14 @@ class Progress:
     """Seconds of audio made per second, by this run."""
     eta_seconds: float | None
     """Until the last shard at the pace of this run; None while there is no pace."""
+    scenes: int = 0
+    """Samples curated by this run."""
 
     def describe(self) -> str:
         """For people."""
         troubles = [f"{count} {what}" for what, count in self._troubles() if count]
-        return ", ".join([f"{self.streams} streams", f"{self.hours:.2f} h", f"{self.rate:.0f}x real time", *troubles])
+        scenes = [f"{self.scenes} scenes curated"] if self.scenes else []
+        return ", ".join([*scenes, f"{self.streams} streams", f"{self.hours:.2f} h", f"{self.rate:.0f}x real time", *troubles])
 
     def _troubles(self) -> tuple[tuple[str, int], ...]:
         return ("rejected", self.rejected), ("quarantined", self.quarantined), ("shards failed", self.failed)
@@ -72,7 +76,8 @@ def build(
     `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. By default
     it is SIGINT or SIGTERM that says yes (in the main thread; see `pipeline.stopping`).
     Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
-    disk is full. Shards that failed are in the returned status, and tried again by the next call.
+    disk is full; BudgetSpent when the language model's budget is, after what was curated has been rendered. Shards that failed
+    are in the returned status, and tried again by the next call.
     """
     record, index = plan_build(recipe_path)
     check(record.recipe, Palette.of(index, record.recipe.split), recipe_path)
@@ -83,12 +88,14 @@ def build(
     pending = [shard for shard in range(record.recipe.shards) if shard not in committed]
     if pending:
         made_by = _executor(executor, workers, address)
-        job = Job(out.resolve(), Path(record.clips), record.recipe, record.fingerprint)
+        job = Job(out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators)
         with noted_signals() as signalled:
             tracker = _Tracker(build_dir, record, committed.values(), on_event, should_stop or signalled)
             made_by.run(job, pending, tracker)
         if tracker.fatal:
             raise OSError(f"{tracker.fatal} ({tracker.done.shards} shards are committed)")
+        if tracker.spent:
+            raise BudgetSpent(tracker.spent)
     return build_dir.status()
 
 
@@ -99,16 +106,26 @@ def plan_build(recipe_path: Path) -> tuple[BuildRecord, ClipIndex]:
         index = ClipIndex.open(recipe_path.parent / recipe.clips)
     except InputError as error:
         raise InputError(error.why, file=recipe_path, field="clips", value=recipe.clips, remedy=error.remedy) from None
+    curated_by = _curators(recipe, index)
     record = BuildRecord(
-        fingerprint=fingerprint(recipe, index.content_hash, prompt_hash(), OPERATOR_VERSIONS),
+        fingerprint=fingerprint(recipe, index.content_hash, prompt_hash(), OPERATOR_VERSIONS, curated_by),
         recipe=recipe,
         clips=str(index.directory),
         clip_index_hash=index.content_hash,
         prompt_hash=prompt_hash(),
         operator_versions=OPERATOR_VERSIONS,
+        curators=curated_by,
         soundflow_version=VERSION,
     )
     return record, index
+
+
+def _curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
+    if not recipe.curates:
+        return {}
+    from pipeline.curator import curators
+
+    return curators(recipe, index)
 
 
 def _executor(name: str, workers: int | None, address: str | None) -> Executor:
@@ -174,6 +191,7 @@ def _shaping(record: BuildRecord) -> dict[str, Any]:
         "clip index": record.clip_index_hash[:12],
         "prompts": record.prompt_hash[:12],
         "operators": record.operator_versions,
+        "curators": record.curators,
     }
 
 
@@ -220,6 +238,8 @@ class _Tracker:
         self.before = replace(self.done)
         self.failed = 0
         self.fatal = ""
+        self.spent = ""
+        self.scenes = 0
         self.started = self.told = time.monotonic()
         self.in_hand = [0, 0.0]  # streams and seconds of the shard being made in this process
 
@@ -247,6 +267,12 @@ class _Tracker:
             put(self.build_dir, self.build_dir.failure_path(result.shard), failure.canonical_json())
         self.pulse(tell=True)
 
+    def curated(self, samples: int) -> None:
+        self.scenes += samples
+
+    def budget_spent(self, why: str) -> None:
+        self.spent = why
+
     def pulse(self, tell: bool = False) -> None:
         if self.should_stop():
             raise Interrupted
@@ -271,4 +297,5 @@ class _Tracker:
             failed=self.failed,
             rate=(seconds - begun.seconds) / elapsed,
             eta_seconds=elapsed * max(asked - streams - given_up, 0) / made if made else None,
+            scenes=self.scenes,
         )

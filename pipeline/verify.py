@@ -15,8 +15,10 @@ import numpy as np
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.produce import Producer
+from pipeline.scenes import pool_of, scenes_of
 from pipeline.shards import ShardError, read_shard
 from pipeline.verify_sample import SampleChecker
+from pipeline.verify_sheet import sheet_problems
 from schemas import constants as c
 from schemas.base import InputError
 from schemas.identity import sample_id
@@ -35,7 +37,9 @@ def verify(directory: Path, sample: int = 0, seed: int = 0) -> VerifyReport:
     record = build.record()
     problems = list(_record_problems(record))
     index = _index(record, problems)
-    checker = _ShardChecker(build, record, SampleChecker(record, index))
+    pool = pool_of(build, index) if index is not None else None
+    scenes = scenes_of(record.recipe, record.fingerprint, pool, build) if pool is not None else None
+    checker = _ShardChecker(build, record, SampleChecker(record, pool, scenes))
     manifests: list[ShardManifest] = []
     paths = build.manifest_paths()
     for path in paths:
@@ -46,8 +50,9 @@ def verify(directory: Path, sample: int = 0, seed: int = 0) -> VerifyReport:
             continue
         problems += checker.check(path, manifest)
         manifests.append(manifest)
-    if sample and index is not None:
-        problems += _make_again(build, record, index, manifests, sample, seed)
+    if sample and pool is not None and scenes is not None:
+        producer = Producer(record.recipe, record.fingerprint, pool, scenes)
+        problems += _make_again(build, record, producer, manifests, sample, seed)
     elif sample:
         problems.append(Problem(shard=-1, key="", check="render", detail="no sample can be made again without the clip index"))
     streams = sum(len(manifest.keys) for manifest in manifests)
@@ -72,7 +77,7 @@ def _index(record: BuildRecord, problems: list[Problem]) -> ClipIndex | None:
 
 
 def _record_problems(record: BuildRecord) -> Iterator[Problem]:
-    derived = fingerprint(record.recipe, record.clip_index_hash, record.prompt_hash, record.operator_versions)
+    derived = fingerprint(record.recipe, record.clip_index_hash, record.prompt_hash, record.operator_versions, record.curators)
     if derived != record.fingerprint:
         detail = f"build.json says {record.fingerprint[:12]}, its recipe and versions give {derived[:12]}"
         yield Problem(shard=-1, key="", check="fingerprint", detail=detail)
@@ -123,6 +128,9 @@ class _ShardChecker:
             yield problem(check, f"{tar.name}: {error}")
         for detail in self._counts(manifest, keys, plans):
             yield problem("manifest", detail)
+        if self.record.recipe.curates:
+            for detail in sheet_problems(self.build, self.record, manifest):
+                yield problem("scenes", detail)
 
     def _counts(self, manifest: ShardManifest, keys: list[str], plans: list[StreamPlan]) -> Iterator[str]:
         if tuple(keys) != manifest.keys:
@@ -145,7 +153,7 @@ class _ShardChecker:
 
 
 def _make_again(
-    build: BuildDir, record: BuildRecord, index: ClipIndex, manifests: list[ShardManifest], sample: int, seed: int
+    build: BuildDir, record: BuildRecord, producer: Producer, manifests: list[ShardManifest], sample: int, seed: int
 ) -> Iterator[Problem]:
     """Draw `sample` committed samples, plan and render them again, compare all three members."""
     sizes = record.recipe.shard_sizes()
@@ -156,7 +164,6 @@ def _make_again(
         for number in planned:
             key = sample_id(record.fingerprint, manifest.shard, number)
             places += [(manifest, number, key)] if key in committed else []
-    producer = Producer(record.recipe, record.fingerprint, index)
     drawn = np.random.Generator(np.random.PCG64(seed)).permutation(len(places))[:sample]
     for manifest, number, key in (places[place] for place in sorted(drawn)):
         try:

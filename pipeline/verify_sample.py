@@ -15,20 +15,19 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from operators.clips import Palette
+from operators.clips import ClipPool
 from operators.mixing import measure, to_pcm16
 from operators.noise import NOISE_ROLES, amplitude_for
-from operators.planning import plan_scene
 from operators.qwen_bpe import QwenTokenizer
 from operators.supervision import disagreements
 from operators.tokenize import TokenError, detokenize, from_npz, to_npz, tokenize
-from pipeline.clip_index import ClipIndex
 from pipeline.produce import ATTEMPTS, OPERATOR_VERSIONS
+from pipeline.scenes import SceneSource
 from prompts import prompt_hash
 from schemas import constants as c
 from schemas.base import InputError
 from schemas.clip import Clip, ClipRole
-from schemas.identity import rng_for, sample_id
+from schemas.identity import sample_id
 from schemas.outcome import Ok
 from schemas.shard import BuildRecord
 from schemas.stream import PlannedClip, PlannedNoise, PlannedPiece, StreamPlan, timeline_of
@@ -50,14 +49,13 @@ _WORDS: Final = frozenset({"label", "caption", "transcript", "reply"})
 
 
 class SampleChecker:
-    """Checks samples of one build. `index` None: what needs the clips is left out."""
+    """Checks samples of one build. `pool` or `scenes` None: what needs the clips, or the scenes, is left out."""
 
-    def __init__(self, record: BuildRecord, index: ClipIndex | None):
-        self.record, self.recipe, self.index = record, record.recipe, index
+    def __init__(self, record: BuildRecord, pool: ClipPool | None, scenes: SceneSource | None):
+        self.record, self.recipe, self.pool, self.scenes = record, record.recipe, pool, scenes
         self.tokenizer = QwenTokenizer.load()
         # Another version of a prompt or operator would derive other words and places: both are then left as they are.
         self.same_words = record.prompt_hash == prompt_hash() and record.operator_versions == OPERATOR_VERSIONS
-        self.palette = Palette.of(index, self.recipe.split) if index is not None else None
         self.clips: dict[str, Clip | None] = {}
 
     def check(self, key: str, members: dict[str, bytes], shard: int) -> tuple[StreamPlan | None, list[Finding]]:
@@ -119,14 +117,13 @@ class SampleChecker:
                 yield "labels", detail
 
     def _scene(self, plan: StreamPlan) -> Findings:
-        """The scene follows from recipe, index and identity."""
-        if self.index is None or self.palette is None or not self.same_words:
+        """The scene follows from recipe, index and identity, or stands in the sheet that was curated."""
+        if self.scenes is None or not (self.same_words or self.recipe.curates):
             return
         if plan.attempt >= ATTEMPTS:
             yield "manifest", f"attempt {plan.attempt}, there are {ATTEMPTS}"
             return
-        rng = rng_for(self.record.fingerprint, plan.shard, plan.index, "scene", plan.attempt)
-        planned = plan_scene(self.recipe, self.palette, self.index, rng)
+        planned = self.scenes.scene(plan.shard, plan.index, plan.attempt)
         if not isinstance(planned, Ok):
             yield "labels", f"planned again it is {planned}"
             return
@@ -176,7 +173,7 @@ class SampleChecker:
             if abs(planned.amplitude - told) > ROUNDING * told:
                 yield "clips", f"event {number}: amplitude {planned.amplitude:.6g}, its levels give {told:.6g}"
             clip = self._clip(planned.clip_id)
-            if self.index is None:
+            if self.pool is None:
                 continue
             if clip is None:
                 yield "clips", f"event {number}: no clip {planned.clip_id!r} in the index"
@@ -205,7 +202,7 @@ class SampleChecker:
             told = amplitude_for(noise.snr_db, plan.main_power, noise.power)
             if abs(noise.amplitude - told) > ROUNDING * told:
                 yield "snr", f"{name}: amplitude {noise.amplitude:.6g}, SNR and powers give {told:.6g}"
-            if self.index is None or noise.clip_id is None:
+            if self.pool is None or noise.clip_id is None:
                 continue
             clip = self._clip(noise.clip_id)
             if clip is None or clip.role not in NOISE_ROLES[noise.track]:
@@ -217,9 +214,9 @@ class SampleChecker:
                     yield "clips", f"{name} ({clip.id}): {field} is {there!r}, the index says {known!r}"
 
     def _clip(self, clip_id: str) -> Clip | None:
-        if clip_id not in self.clips and self.index is not None:
+        if clip_id not in self.clips and self.pool is not None:
             try:
-                self.clips[clip_id] = self.index.get(clip_id)
+                self.clips[clip_id] = self.pool.get(clip_id)
             except KeyError:
                 self.clips[clip_id] = None
         return self.clips.get(clip_id)
@@ -238,7 +235,7 @@ class SampleChecker:
         peak = float(np.abs(pcm.astype(np.int32)).max()) * PCM_STEP
         if peak > limit + PCM_STEP:
             yield "peak", f"{peak:.4f}, the limit is {limit}"
-        if self.index is None:
+        if self.pool is None:
             return
         try:
             measured = measure(plan, self._load, peak_limit=limit)
@@ -251,11 +248,11 @@ class SampleChecker:
             yield "render", "the audio is not what the plan renders to"
 
     def _load(self, item: PlannedClip | PlannedNoise) -> NDArray[np.float32]:
-        assert self.index is not None and item.clip_id is not None
+        assert self.pool is not None and item.clip_id is not None
         clip = self._clip(item.clip_id)
         if clip is None or clip.clean_sha256 != item.clean_sha256:
             raise ValueError(f"the index has no clip {item.clip_id!r} with the audio the plan names")
-        return self.index.audio(clip)
+        return self.pool.audio(clip)
 
     def _tokens(self, plan: StreamPlan, data: bytes) -> Findings:
         """The arrays, byte for byte, and the timeline back from X."""

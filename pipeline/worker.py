@@ -8,15 +8,17 @@ import platform
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from pipeline.answer_cache import answers_dir
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.commit import commit, put, sweep, unfinished_file
 from pipeline.produce import Producer, Sample
+from pipeline.scenes import pool_of, scenes_of, verdicts
 from pipeline.shards import ShardWriter
 from schemas import constants as c
 from schemas.identity import sample_id
@@ -37,6 +39,15 @@ class Job:
     clips: Path
     recipe: Recipe
     fingerprint: str
+    curators: Mapping[str, str] = field(default_factory=dict)
+    """See `schemas.shard.BuildRecord.curators`."""
+    answers: Path = field(default_factory=answers_dir)
+    """The answers that all builds share."""
+
+    @property
+    def build(self) -> BuildDir:
+        """The output directory."""
+        return BuildDir(self.out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +71,10 @@ class Worker:
     """Makes shards of one job; loads index and tokenizer once."""
 
     def __init__(self, job: Job):
-        self.job, self.build = job, BuildDir(job.out)
+        self.job, self.build = job, job.build
         self.sizes = job.recipe.shard_sizes()
-        self.producer = Producer(job.recipe, job.fingerprint, ClipIndex.open(job.clips))
+        pool = pool_of(self.build, ClipIndex.open(job.clips))
+        self.producer = Producer(job.recipe, job.fingerprint, pool, scenes_of(job.recipe, job.fingerprint, pool, self.build))
         sweep(self.build)  # after a worker of this machine that was killed
 
     def run(self, shard: int, on_sample: Callable[[Sample | None], None] | None = None) -> ShardResult:
@@ -107,6 +119,7 @@ class Worker:
                 raise ShardBrokenError(f"{len(quarantined)} of {self.sizes[shard]} samples broke; see {first}")
             writer.finish()
         sha256 = writer.sha256()
+        sheet = self.build.sheet(shard, self.job.fingerprint) if self.job.recipe.curates else None
         manifest = ShardManifest(
             fingerprint=self.job.fingerprint,
             shard=shard,
@@ -122,6 +135,9 @@ class Worker:
             redraws=dict(sorted(redraws.items())),
             rejected=tuple(rejected),
             quarantined=tuple(quarantined),
+            scenes_sha256=sheet.digest() if sheet is not None else None,
+            verdicts=verdicts(sheet) if sheet is not None else {},
+            cost=sheet.work if sheet is not None else {},
             timings={
                 "wall_seconds": round(time.monotonic() - wall, 3),
                 "cpu_seconds": round(time.process_time() - cpu, 3),

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema, canonical_json
+from schemas.generation import GenerationConfig, VerifierConfig
+from schemas.llm import LlmConfig
+from schemas.retrieval import RetrievalConfig
 from schemas.taxonomy import Task
 
 
@@ -32,12 +36,13 @@ Count = Annotated[int, Field(ge=0, le=64)]
 class SceneConfig(Schema):
     """How many of what happen in a stream, and who plans it."""
 
-    planner: Literal["template", "random"] = "template"
-    """`template` fills hand-written scene shapes, `random` draws clips independently. Neither is an LLM."""
+    planner: Literal["template", "random", "llm"] = "template"
+    """`template` fills hand-written scene shapes, `random` draws clips independently; `llm` has the recipe's language model plan
+    scenes, ground each event in a verified clip, and word the answers."""
     events: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]], AfterValidator(_ordered)] = (
         c.EVENTS_RANGE
     )
-    """Foreground turns [low, high]."""
+    """Foreground turns [low, high]; of planner `llm` events of all roles, at least 3 and at most 15."""
     gap_seconds: Annotated[tuple[Seconds, Seconds], AfterValidator(_ordered)] = (0.0, 0.8)
     """Pause before each foreground event, seconds [low, high]."""
     background: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = (0, 2)
@@ -91,6 +96,14 @@ class Recipe(Schema):
     scene: SceneConfig = SceneConfig()
     mixing: MixingConfig = MixingConfig()
     output: OutputConfig = OutputConfig()
+    llm: LlmConfig | None = None
+    """The language model; planner `llm` and verifier `llm` need it."""
+    retrieval: RetrievalConfig = RetrievalConfig()
+    """How planner `llm` finds clips."""
+    generation: GenerationConfig = GenerationConfig()
+    """Who makes the sounds it does not find."""
+    verifier: VerifierConfig = VerifierConfig()
+    """Who judges whether a clip may play an event, and where the lines are."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -100,6 +113,8 @@ class Recipe(Schema):
             raise ValueError("more than 100,000 streams per shard; use more shards")
         if not sum(self.tasks.values()) > 0:
             raise ValueError("every task weight is 0; give at least one task a weight")
+        if self.llm is None and self.scene.planner == "llm":
+            raise ValueError("scene.planner `llm` needs to know which model; add an `llm` section with its name")
         return self
 
     def shard_sizes(self) -> list[int]:
@@ -107,17 +122,44 @@ class Recipe(Schema):
         base, extra = divmod(self.streams, self.shards)
         return [base + (shard < extra) for shard in range(self.shards)]
 
+    @property
+    def curates(self) -> bool:
+        """Whether scenes are curated: planned by a language model and grounded, before anything is rendered."""
+        return self.scene.planner == "llm"
+
+    def llm_roles(self) -> list[str]:
+        """The roles of the language model this recipe asks."""
+        if not self.curates:
+            return []
+        return ["scenario_planner", "event_refiner", *(["clip_verifier"] if self.verifier.verifier == "llm" else [])]
+
     def shaping(self) -> dict[str, object]:
-        """The part of the recipe that shapes bytes."""
-        return self.model_dump(mode="json", exclude={"name", "description", "clips"})
+        """The part of the recipe that shapes bytes: what only operates, and sections that are not in use, are left out."""
+        sections = {"llm", "retrieval", "generation", "verifier"}
+        shaping: dict[str, object] = self.model_dump(mode="json", exclude={"name", "description", "clips", *sections})
+        if self.curates and self.llm is not None:
+            shaping |= {
+                "llm": self.llm.shaping(),
+                "retrieval": self.retrieval.shaping(),
+                "generation": self.generation.shaping(),
+                "verifier": self.verifier.model_dump(mode="json"),
+            }
+        return shaping
 
 
-def fingerprint(recipe: Recipe, index_hash: str, prompt_hash: str, operator_versions: Mapping[str, str]) -> str:
-    """SHA-256 (hex) over everything that shapes bytes."""
+def fingerprint(
+    recipe: Recipe,
+    index_hash: str,
+    prompt_hash: str,
+    operator_versions: Mapping[str, str],
+    curators: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """SHA-256 (hex) over everything that shapes bytes. `curators`: who curates, see `schemas.shard.BuildRecord`."""
     document = {
         "recipe": recipe.shaping(),
         "clip_index": index_hash,
         "prompts": prompt_hash,
         "operators": dict(sorted(operator_versions.items())),
+        "curators": dict(sorted(curators.items())),
     }
     return hashlib.sha256(canonical_json(document)).hexdigest()

@@ -85,12 +85,12 @@ class Refinement(Schema):
             raise ValueError("orders must be 1, 2, 3, … in the sequence of the events")
         return self
 
-    def mismatch(self, scenario: Scenario) -> str:
-        """Why this does not refine `scenario`; empty when it does."""
+    def mismatch(self, scenario: Scenario, worded: bool = True) -> str:
+        """Why this does not refine `scenario`; empty when it does. `worded`: answers are written here, not taken from clips."""
         if len(self.events) != len(scenario.events):
             return f"{len(scenario.events)} events were given, {len(self.events)} came back"
         for planned, refined in zip(scenario.events, self.events, strict=True):
-            if planned.responds != bool(refined.response):
+            if worded and planned.responds != bool(refined.response):
                 return f"event {planned.order}: responds is {planned.responds}, but response is {refined.response!r}"
         return ""
 

@@ -27,7 +27,7 @@ class SceneResponse(Schema):
 
     text: Text = Field(min_length=1)
     source: str
-    """Who wrote it: `label`, `transcript`, `manifest`, `template`, or the name of the model that did."""
+    """Who wrote it: `label`, `transcript`, `manifest`, `template`, or `llm:` and the name of the model that did."""
     evidence: int = Field(gt=0)
     """Samples into the cleaned clip at which all it rests on has been heard."""
     joins: bool = False
@@ -64,7 +64,7 @@ class Scene(Schema):
 
     task: Task
     planner: str
-    """Who planned it: `template` or `random` (an LLM planner will say its model's name)."""
+    """Who planned it: `template`, `random`, or `llm:` and the model's name."""
     title: str
     instruction: Text
     """The system instruction the model is given before the first chunk."""

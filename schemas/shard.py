@@ -2,6 +2,9 @@
 
 OUT/build.json                         what is being built (BuildRecord)
 OUT/data/shard-NNNNNN-<sha12>.tar      KEY.flac|wav, KEY.json, KEY.tokens.npz
+OUT/scenes/NNNNNN.json                 the curated scenes of a shard, before it is rendered (SceneSheet)
+OUT/made/                              clips made during the build (`pipeline.made_clips`)
+OUT/spent.json, spent_on_sounds.json   what calls of a language model, of a maker of sounds cost so far (MeterState)
 OUT/manifest/NNNNNN.json               counts if and only if it is there and agrees (ShardManifest)
 OUT/failed/NNNNNN.json                 why the last attempt at a shard did not commit (ShardFailure)
 OUT/quarantine/<sample_id>.json        a sample that broke, with what a replay needs (QuarantineEntry)
@@ -15,6 +18,7 @@ from pydantic import Field
 
 from schemas.base import Schema
 from schemas.clip import Sha256
+from schemas.llm import RoleCost
 from schemas.recipe import Recipe
 
 
@@ -27,7 +31,7 @@ class RejectedSample(Schema):
 
 
 class ShardManifest(Schema):
-    """The commit of one shard. Equal for equal work except `timings`."""
+    """The commit of one shard. Equal for equal work except `timings` and `cost`: how the work went."""
 
     format: Literal["soundflow.shard/1"] = "soundflow.shard/1"
     fingerprint: Sha256
@@ -50,8 +54,14 @@ class ShardManifest(Schema):
     """Draws the gates refused and a later attempt replaced, by reason."""
     rejected: tuple[RejectedSample, ...] = ()
     quarantined: tuple[str, ...] = ()
+    scenes_sha256: Sha256 | None = None
+    """Digest of the sheet the scenes were read from; None when they were drawn."""
+    verdicts: dict[str, int] = Field(default_factory=dict)
+    """What became of the sheet's events and candidates (`pipeline.scenes.verdicts`)."""
+    cost: dict[str, RoleCost] = Field(default_factory=dict)
+    """What curation paid for this shard, by role of the language model."""
     timings: dict[str, float | str] = Field(default_factory=dict)
-    """Wall and CPU seconds, worker, time of commit: the only part that may differ between equal builds."""
+    """Wall and CPU seconds, worker, time of commit."""
 
 
 class ShardFailure(Schema):
@@ -89,6 +99,8 @@ class BuildRecord(Schema):
     clip_index_hash: Sha256
     prompt_hash: Sha256
     operator_versions: dict[str, str]
+    curators: dict[str, str] = Field(default_factory=dict)
+    """Who curates, beside what the recipe says: versions, prompts and rules of the roles in use, the embedder, the generator."""
     soundflow_version: str
 
 
@@ -118,7 +130,7 @@ class Problem(Schema):
     key: str
     check: str
     """Stable slug: sha256, truncated, members, manifest, fingerprint, duration, labels, timeline, response, peak, snr,
-    clips, render."""
+    clips, scenes, render."""
     detail: str
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operators.clips import Candidates, Palette
 from operators.tasks.policy import Answer, Casting, Policy, Sounding, about
+from schemas.scenario import Scenario
 from schemas.taxonomy import Task
 
 
@@ -11,8 +12,11 @@ class EventDescription(Policy):
     """Streaming audio understanding: event description."""
 
     task = Task.EVENT_DESCRIPTION
-    task_rule = "every foreground event is answered with what it was."
-    response_rule = "One short sentence that names the sound it has just heard."
+    task_rule = (
+        "the assistant names every foreground sound once it has been heard, so every foreground event is answered. Speech is no "
+        "event of this task."
+    )
+    response_rule = "One short sentence that names the sound in plain words and says what it tells, as if it had just been heard."
 
     def needs(self, palette: Palette) -> dict[str, Candidates]:
         """Labelled sounds."""
@@ -25,6 +29,11 @@ class EventDescription(Policy):
     def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
         """A labelled sound."""
         return cast.pick(cast.palette.sounds, strict)
+
+    def contradiction(self, scenario: Scenario) -> str:
+        """Every foreground event is answered."""
+        silent = next((event for event in scenario.events if event.role == "foreground" and not event.responds), None)
+        return f"event {silent.order} is in the foreground, so responds must be true" if silent else ""
 
     def answers(self, clip: Sounding) -> list[Answer]:
         """What it was."""

@@ -12,9 +12,11 @@ from typing import ClassVar, NamedTuple, Protocol
 import numpy as np
 
 import prompts
+from operators import wording
 from operators.clips import Candidates, Palette
 from schemas.clip import Clip
 from schemas.recipe import SceneConfig
+from schemas.scenario import Scenario
 from schemas.scene import SceneResponse, nfc
 from schemas.stream import PlannedClip
 from schemas.taxonomy import Task, label_words
@@ -58,6 +60,8 @@ class Policy(ABC):
     """For an LLM that plans scenes: which foreground events are answered."""
     response_rule: ClassVar[str]
     """For an LLM that refines events: how an answer sounds. Empty where answers come from the clips alone."""
+    spoken: ClassVar[bool] = False
+    """Whether the events that are answered are speech."""
 
     @abstractmethod
     def needs(self, palette: Palette) -> dict[str, Candidates]:
@@ -87,6 +91,18 @@ class Policy(ABC):
         """The responses of one of the answers, drawn; none = stay silent."""
         answers = self.answers(clip)
         return self.responses(clip, answers[int(rng.integers(len(answers)))], scene) if answers else ()
+
+    def suits(self, clip: Sounding, responds: bool) -> bool:
+        """Whether a clip may play a foreground event of which a planner says that it is answered, or is not."""
+        return bool(self.answers(clip)) == responds
+
+    def contradiction(self, scenario: Scenario) -> str:
+        """What a planned scenario has wrong about who is answered, in words; empty when nothing."""
+        return ""
+
+    def accepts(self, clip: Sounding, text: str) -> bool:
+        """Whether a text somebody else worded may be the answer to a clip: see `operators.wording`."""
+        return bool(self.response_rule) and self.suits(clip, True) and not wording.problem(text, clip.label, clip.caption)
 
     def instructions(self) -> list[str]:
         """What the model may be told before the stream."""

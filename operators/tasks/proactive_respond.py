@@ -16,10 +16,14 @@ class ProactiveRespond(Policy):
 
     task = Task.PROACTIVE_RESPOND
     task_rule = (
-        "nobody has asked for anything. Only events that mean danger, distress, somebody wanting attention, or something out of "
-        "order are answered; everyday sounds are not. A good scene has both."
+        "the assistant speaks up unasked, and only at sudden illness or distress of a person, severe weather, damage to "
+        "equipment, a hazard, or somebody at the door or on the telephone. Ordinary sounds of people, animals, work, music and "
+        "machines are not answered. Plan both kinds."
     )
-    response_rule = "One or two short sentences: what was heard, and a reminder, a warning or the help that fits it."
+    response_rule = (
+        "Two or three spoken sentences with substance: which sound was heard, in plain words, what it means, and the reminder, "
+        "warning, advice or first aid that helps now. Never an empty question such as 'Are you okay?'."
+    )
 
     def needs(self, palette: Palette) -> dict[str, Candidates]:
         """Both kinds."""
@@ -38,6 +42,11 @@ class ProactiveRespond(Policy):
         if clip.kind == "speech" or urgency(clip.label, clip.caption) is not Urgency.RESPOND:
             return []
         return about("response_proactive_respond", clip)
+
+    def suits(self, clip: Sounding, responds: bool) -> bool:
+        """What its label leaves open is neither answered nor left unanswered (the paper discards borderline clips)."""
+        wanted = Urgency.RESPOND if responds else Urgency.IGNORE
+        return clip.kind == "sound" and urgency(clip.label, clip.caption) is wanted
 
     def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
         """A hazard is known after `proactive_evidence_seconds`, or at its end when it is shorter."""

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from operators.clips import Candidates, Palette
 from operators.tasks.policy import Casting, Policy
+from schemas.scenario import Scenario
 
 
 class SpokenPolicy(Policy):
     """Foreground of speech, with distractors."""
 
     response_rule = ""
+    spoken = True
 
     def needs(self, palette: Palette) -> dict[str, Candidates]:
         """Speech whose words are known."""
@@ -24,6 +26,10 @@ class SpokenPolicy(Policy):
     def scenery(self, palette: Palette) -> Sequence[Candidates]:
         """Speech happens anywhere: the distractors decide the place."""
         return [palette.sounds]
+
+    def contradiction(self, scenario: Scenario) -> str:
+        """Without speech there is nothing to do."""
+        return "" if any(event.responds for event in scenario.events) else "nobody speaks: responds must be true for some speech"
 
     def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
         """A turn of the stream's voice, or with probability `distractor_share` a sound (never first)."""

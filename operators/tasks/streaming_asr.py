@@ -11,7 +11,10 @@ class StreamingAsr(SpokenPolicy):
     """Real-time ASR, an utterance at a time."""
 
     task = Task.STREAMING_ASR
-    task_rule = "every spoken utterance is written down; other sounds are not."
+    task_rule = (
+        "the assistant writes down what is said. Speech in the foreground is answered with its words, every other sound is not. "
+        "Of speech, sound is the words that are said, as the bag has them."
+    )
 
     def answers(self, clip: Sounding) -> list[Answer]:
         """Its words."""

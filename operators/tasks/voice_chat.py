@@ -13,7 +13,10 @@ class VoiceChat(SpokenPolicy):
     """Voice chatting: turns with a paired reply where there are any, else a stand-in."""
 
     task = Task.VOICE_CHAT
-    task_rule = "every spoken turn is answered when it has ended; other sounds are not."
+    task_rule = (
+        "the assistant answers what people say to it. Speech in the foreground is answered, every other sound is not. Of speech, "
+        "sound is the words that are said, as the bag has them."
+    )
 
     def speech(self, palette: Palette) -> Candidates:
         """Turns with a paired reply are preferred."""

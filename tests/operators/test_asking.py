@@ -23,7 +23,7 @@ from tests.operators.chats import config, key, with_chat
 
 __all__ = ["key"]
 BAG = ["a dog barking", "someone says hello", "a smoke alarm", "rain"]
-PLANNER: dict[str, Any] = {"fewest": 3, "most": 15, "task": "voice_chat", "seed": 1, "bag": BAG}
+PLANNER: dict[str, Any] = {"fewest": 3, "most": 15, "task": "voice_chat", "task_rule": "x", "seed": 1, "bag": BAG}
 
 
 def asked(
@@ -199,7 +199,7 @@ def test_every_role_is_answered_by_a_well_behaved_server() -> None:
         async def use(chat: OpenAiChat) -> list[Any]:
             first = [await ask(chat, role, *question, seed=0) for role, question in questions.items()]
             scenario = first[0].value.value
-            values = {"task": "voice_chat", "scenario": scenario.model_dump(mode="json")}
+            values = {"task": "voice_chat", "response_rule": "x", "scenario": scenario.model_dump(mode="json")}
             return [*first, await ask(chat, "event_refiner", values, Refinement, seed=0, check=lambda r: r.mismatch(scenario))]
 
         outcomes = with_chat(OpenAiChat(config(server)), use)

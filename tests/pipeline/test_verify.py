@@ -15,6 +15,7 @@ from operators.tokenize import from_npz, to_npz, tokenize
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.produce import Producer
+from pipeline.scenes import scenes_of
 from pipeline.shards import read_shard
 from pipeline.verify import verify
 from pipeline.verify_sample import SampleChecker
@@ -271,7 +272,9 @@ def changed(value: object) -> list[object]:
 def test_no_field_of_a_plan_can_be_changed_untold(built: Path) -> None:
     """Tokens are made to agree, all hashes too: every field follows from something the forger does not have."""
     build = BuildDir(built)
-    checker = SampleChecker(build.record(), ClipIndex.open(Path(build.record().clips)))
+    record = build.record()
+    index = ClipIndex.open(Path(record.clips))
+    checker = SampleChecker(record, index, scenes_of(record.recipe, record.fingerprint, index, build))
     words = {"task": [task.value for task in Task], "role": list(ClipRole), "kind": ["speech", "sound"]}
     words |= {"track": ["event", "ambient"], "token_layout": list(LAYOUTS)}
     tried, untold = 0, set()
@@ -298,7 +301,7 @@ def test_no_field_of_a_plan_can_be_changed_untold(built: Path) -> None:
 def test_no_field_of_a_manifest_can_be_changed_untold(copy: Path) -> None:
     path = BuildDir(copy).manifest_path(1)
     whole = json.loads(path.read_bytes())
-    free = {"timings", "redraws"}  # how the work went, not what it made
+    free = {"timings", "redraws", "cost"}  # how the work went, not what it made
     for place, old in leaves({name: value for name, value in whole.items() if name not in free}):
         for new in [value for value in changed(old) if value != old]:
             document = json.loads(json.dumps(whole))

@@ -9,13 +9,13 @@ import jinja2
 import pytest
 
 import prompts
+from operators.tasks import POLICIES
 from schemas.llm import ROLES
 from schemas.scenario import ANSWERS, HistoryQuestion, Refinement, Scenario, SilenceAudit
-from schemas.taxonomy import Task
 
 VALUES = {
-    "scenario_planner": {"fewest": 3, "most": 15, "task": "voice_chat", "seed": 1, "bag": ["dog"]},
-    "event_refiner": {"scenario": {"title": "x"}, "task": "voice_chat"},
+    "scenario_planner": {"fewest": 3, "most": 15, "task": "voice_chat", "task_rule": "x", "seed": 1, "bag": ["dog"]},
+    "event_refiner": {"scenario": {"title": "x"}, "task": "voice_chat", "response_rule": "x"},
     "clip_verifier": {"audible": False, "event": {}, "evidence": {}},
     "spoken_rewriter": {"text": "x"},
     "history_question": {"distance": 3, "turns": []},
@@ -50,11 +50,13 @@ def test_text_of_a_corpus_stays_inside_its_fence_and_is_never_a_template(role: s
     assert user["content"].count("</data>") == user["content"].count("<data>") == len(fields)
 
 
-def test_every_task_has_its_rule_and_an_unknown_one_is_an_error() -> None:
-    for task in Task:
-        planner, _ = prompts.messages("scenario_planner", **VALUES["scenario_planner"] | {"task": task.value})
-        refiner, _ = prompts.messages("event_refiner", **VALUES["event_refiner"] | {"task": task.value})
-        assert f"The task is {task.value}: " in planner["content"] and f"The task is {task.value}: " in refiner["content"]
+def test_every_task_tells_the_planner_its_rule_and_the_refiner_how_answers_sound() -> None:
+    for task, policy in POLICIES.items():
+        told = {"task": task.value, "task_rule": policy.task_rule, "response_rule": policy.response_rule}
+        planner, _ = prompts.messages("scenario_planner", **VALUES["scenario_planner"] | told)
+        refiner, _ = prompts.messages("event_refiner", **VALUES["event_refiner"] | told)
+        assert f"The task is {task.value}: {policy.task_rule}" in planner["content"] and policy.task_rule
+        assert f"The task is {task.value}: {policy.response_rule or 'what is said follows'}" in refiner["content"]
     with pytest.raises(jinja2.UndefinedError):
         prompts.messages("event_refiner", scenario={}, task="singing")
 

@@ -1,0 +1,221 @@
+"""Hierarchical event curation (paper, section 3.2 and B.1): a bag of annotations → scenario → refinement → grounded scene.
+
+A language model plans and words; which clips there are, what the sub-task answers, and whether a clip or a wording is fit is
+decided by us. What came of it, and why, is a `Curation`: everything a sheet and a report tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from operators import wording
+from operators.asking import Answer as Asked
+from operators.asking import ask
+from operators.backends.chat import ChatModel
+from operators.clips import Candidate, Candidates, ClipPool, Palette
+from operators.grounding import Tools, ground
+from operators.planning import draw_task
+from operators.supervision import MODEL
+from operators.tasks import POLICIES, Policy
+from operators.tasks.policy import Answer
+from schemas import constants as c
+from schemas.clip import Clip, ClipRole
+from schemas.llm import Usage
+from schemas.outcome import Failed, Ok, Outcome, Rejected
+from schemas.recipe import Recipe, SceneConfig
+from schemas.scenario import Refinement, Scenario
+from schemas.scene import Draw, Scene, SceneEvent
+from schemas.sheet import Curation, GroundedEvent
+from schemas.taxonomy import label_words
+
+CURATION_VERSION: Final = "1"
+BAG: Final = (16, 5, 3)
+"""Annotations shown to the planner: for the foreground, the background, the ambience."""
+LONGEST_WORDS: Final = 300
+"""Characters of a caption or transcript that the planner is shown."""
+
+
+async def curate(recipe: Recipe, palette: Palette, chat: ChatModel, tools: Tools, rng: np.random.Generator) -> Outcome[Curation]:
+    """One attempt at a scene. Ok(Curation) also when it was refused; Failed when model, verifier or generator broke.
+
+    Deterministic in its arguments and in what those answer. Raises BudgetSpent and InputError, which end the work.
+    """
+    task = draw_task(recipe, rng)
+    return await _Curator(recipe.scene, POLICIES[task], palette, chat, tools, rng).curate()
+
+
+class _Curator:
+    def __init__(
+        self, scene: SceneConfig, policy: Policy, palette: Palette, chat: ChatModel, tools: Tools, rng: np.random.Generator
+    ):
+        self.scene, self.policy, self.palette, self.chat, self.tools, self.rng = scene, policy, palette, chat, tools, rng
+        model = chat.config.answering("scenario_planner").model
+        self.told = Curation(task=policy.task, planner=MODEL + model)
+
+    async def curate(self) -> Outcome[Curation]:
+        bag, voice = draw_bag(self.policy, self.palette, self.tools.pool, self.rng)
+        scenario = await self._plan(bag)
+        if not isinstance(scenario, Ok):
+            return self._refused(scenario)
+        refinement = await self._refine(scenario.value)
+        if not isinstance(refinement, Ok):
+            return self._refused(refinement)
+        grounded = await ground(scenario.value.events, refinement.value.events, self.policy, self.tools, voice, self.rng)
+        if not isinstance(grounded, Ok):
+            return self._refused(grounded)
+        events = tuple(grounded.value.events)
+        if grounded.value.refused:
+            refused = {"events": events, "refused": grounded.value.refused, "detail": grounded.value.detail}
+            return Ok(self.told.model_copy(update=refused))
+        return Ok(self._cast(events))
+
+    async def _plan(self, bag: Sequence[dict[str, Any]]) -> Outcome[Scenario]:
+        low, high = c.EVENTS_RANGE
+        fewest = min(max(int(self.scene.events[0]), low), high)
+        most = min(max(int(self.scene.events[1]), fewest), high)
+        seed = int(self.rng.integers(2**31))
+        values = {"fewest": fewest, "most": most, "task": self.policy.task.value, "task_rule": self.policy.task_rule}
+        asked = await ask(
+            self.chat,
+            "scenario_planner",
+            values | {"seed": seed, "bag": bag},
+            Scenario,
+            seed=seed,
+            check=lambda scenario: scenario.mismatch(fewest, most) or self.policy.contradiction(scenario),
+        )
+        self._account("scenario_planner", asked)
+        if not isinstance(asked, Ok):
+            return asked
+        scenario = asked.value.value
+        planned = {"title": scenario.title, "setting": scenario.setting, "narrative": scenario.narrative}
+        self.told = self.told.model_copy(update={"planner": MODEL + asked.value.model, **planned})
+        return Ok(scenario)
+
+    async def _refine(self, scenario: Scenario) -> Outcome[Refinement]:
+        worded = bool(self.policy.response_rule)
+        asked = await ask(
+            self.chat,
+            "event_refiner",
+            {
+                "scenario": scenario.model_dump(mode="json"),
+                "task": self.policy.task.value,
+                "response_rule": self.policy.response_rule,
+            },
+            Refinement,
+            seed=int(self.rng.integers(2**31)),
+            check=lambda refinement: refinement.mismatch(scenario, worded),
+        )
+        self._account("event_refiner", asked)
+        self.writer = MODEL + asked.value.model if isinstance(asked, Ok) else ""
+        return Ok(asked.value.value) if isinstance(asked, Ok) else asked
+
+    def _account(self, role: str, asked: Outcome[Asked[Any]]) -> None:
+        """Keep what a question cost, answered or not."""
+        if isinstance(asked, Failed):
+            return
+        usage = asked.value.usage if isinstance(asked, Ok) else Usage.model_validate(asked.metrics["usage"])
+        calls = asked.value.calls if isinstance(asked, Ok) else tuple(asked.metrics["calls"])
+        self.told = self.told.model_copy(update={"usage": self.told.usage | {role: usage}, "calls": (*self.told.calls, *calls)})
+
+    def _refused(self, outcome: Rejected | Failed) -> Outcome[Curation]:
+        if isinstance(outcome, Failed):
+            payload = outcome.payload | {"curation": self.told.model_dump(mode="json")}
+            return replace(outcome, payload=payload)
+        return Ok(self.told.model_copy(update={"refused": outcome.reason, "detail": str(outcome.metrics.get("detail", ""))}))
+
+    def _cast(self, events: tuple[GroundedEvent, ...]) -> Curation:
+        """The scene of grounded events; those that would pass the longest stream are left out."""
+        low, high = (round(seconds * c.SAMPLE_RATE) for seconds in self.scene.gap_seconds)
+        told: list[GroundedEvent] = []
+        cast: list[SceneEvent] = []
+        length = 0
+        for event in events:
+            gap = int(self.rng.integers(low, high + 1))
+            clip = None if event.clip_id is None else self.tools.pool.get(event.clip_id)
+            if clip is None:
+                told.append(event)
+                continue
+            foreground = event.planned.role == "foreground"
+            reached = length + gap + clip.samples
+            if foreground and length and reached > self.scene.max_seconds * c.SAMPLE_RATE:
+                told.append(event.model_copy(update={"clip_id": None, "left_out": "stream_long_enough"}))
+                continue
+            length = reached if foreground else length
+            played, event = self._answered(event, clip) if foreground else (SceneEvent(clip_id=clip.id, role=_role(event)), event)
+            cast.append(played.model_copy(update={"gap": gap if foreground else 0}))
+            told.append(event)
+        instructions = self.policy.instructions()
+        number = int(self.rng.integers(len(instructions)))
+        scene = Scene(
+            task=self.policy.task,
+            planner=self.told.planner,
+            title=self.told.title,
+            instruction=instructions[number],
+            events=tuple(cast),
+            draws=(Draw(what="task", value=self.policy.task.value), Draw(what="instruction variant", value=number)),
+        )
+        return self.told.model_copy(update={"events": tuple(told), "scene": scene})
+
+    def _answered(self, event: GroundedEvent, clip: Clip) -> tuple[SceneEvent, GroundedEvent]:
+        """A foreground event with its responses: in the model's words where they may be said, else in the sub-task's own."""
+        role, text = ClipRole.FOREGROUND, event.refined.response
+        if not event.planned.responds:
+            return SceneEvent(clip_id=clip.id, role=role), event
+        if text and self.policy.accepts(clip, text):
+            responses = self.policy.responses(clip, Answer(text, self.writer), self.scene)
+        else:
+            responses = self.policy.respond(clip, self.scene, self.rng)
+            problem = wording.problem(text or "", clip.label, clip.caption) if self.policy.response_rule else ""
+            event = event.model_copy(update={"wording": problem})
+        return SceneEvent(clip_id=clip.id, role=role, responses=responses), event
+
+
+def _role(event: GroundedEvent) -> ClipRole:
+    return ClipRole(event.planned.role)
+
+
+def draw_bag(policy: Policy, palette: Palette, pool: ClipPool, rng: np.random.Generator) -> tuple[list[dict[str, Any]], str]:
+    """Annotations matched at random, as the planner sees them, and the voice of a spoken sub-task (paper: one a dialogue).
+
+    No two of them read alike. A spoken sub-task also gets sounds for its foreground, to stay silent at.
+    """
+    lists = list(policy.needs(palette).values())
+    voice = ""
+    if policy.spoken:
+        speech = lists[0]
+        voice = speech[int(rng.integers(len(speech)))].source
+        lists = [[clip for clip in speech if clip.source == voice], palette.sounds]
+    shares = [(clips, BAG[0] // len(lists)) for clips in lists]
+    shares += [(policy.backdrop(palette), BAG[1]), (palette.ambient, BAG[2])]
+    bag: list[dict[str, Any]] = []
+    for clips, share in shares:
+        bag += _annotations(clips, share, pool, {str(one["sound"]) for one in bag}, rng)
+    return bag, voice
+
+
+def _annotations(
+    clips: Candidates, share: int, pool: ClipPool, known: set[str], rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Up to `share` of `clips` as annotations that are not `known` yet."""
+    found: list[dict[str, Any]] = []
+    for place in rng.permutation(len(clips)):
+        if len(found) == share:
+            break
+        annotation = _annotation(pool.get(clips[int(place)].id), clips[int(place)])
+        if annotation["sound"] not in known:
+            known.add(str(annotation["sound"]))
+            found.append(annotation)
+    return found
+
+
+def _annotation(clip: Clip, candidate: Candidate) -> dict[str, Any]:
+    seconds = round(candidate.samples / c.SAMPLE_RATE, 1)
+    if clip.kind == "speech":
+        return {"sound": (clip.transcript or "")[:LONGEST_WORDS], "kind": "speech", "seconds": seconds}
+    words = " ".join(label_words(clip.label)) or clip.label
+    caption = {"caption": clip.caption[:LONGEST_WORDS]} if clip.caption and clip.caption != words else {}
+    return {"sound": words[:LONGEST_WORDS], "kind": "sound", "seconds": seconds, **caption}

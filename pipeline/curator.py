@@ -1,0 +1,203 @@
+"""Shards become committed scene sheets: planning, apart from rendering. One curator serves a whole build, so its limits hold.
+
+Kill-safe: a sheet is linked into place whole, the first wins; what a model answered before is in the answer cache and never
+asked again; clips that were made are content-addressed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import hashlib
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from operators.asking import ASKING_VERSION
+from operators.backends.chat import ChatModel
+from operators.backends.metering import Ledger
+from operators.clips import Palette
+from operators.curation import CURATION_VERSION, curate
+from operators.grounding import Tools
+from operators.tasks import POLICIES
+from operators.verifying import VERIFYING_VERSION, Rules, Verifier
+from pipeline.answer_cache import AnswerCache
+from pipeline.chat import open_chat
+from pipeline.clip_index import ClipIndex
+from pipeline.commit import put, put_first
+from pipeline.generators import open_generator
+from pipeline.scenes import pool_of
+from pipeline.search_index import SearchIndex
+from pipeline.worker import MOSTLY_BROKEN, NO_SPACE, Job, ShardBrokenError, ShardResult
+from prompts import role_hash
+from schemas.base import InputError, canonical_json
+from schemas.identity import rng_for
+from schemas.llm import BudgetSpent, RoleCost
+from schemas.outcome import Failed, Ok
+from schemas.recipe import Recipe
+from schemas.sheet import CuratedSample, Curation, SceneSheet
+
+ATTEMPTS: Final = 4
+"""Scenes that are tried for a sample."""
+AHEAD: Final = 2
+"""Samples in work for each call that may be in flight: one waits for an answer while another is judged."""
+EMBEDDER: Final = "embedder"
+"""Its name among `BuildRecord.curators`."""
+T = TypeVar("T")
+
+_shard_ledger: contextvars.ContextVar[Ledger | None] = contextvars.ContextVar("shard ledger", default=None)
+
+
+class _SplitLedger(Ledger):
+    """Counts for the whole process, and for the shard in whose name is asked."""
+
+    def _add(self, role: str, cost: RoleCost) -> None:
+        super()._add(role, cost)
+        ledger = _shard_ledger.get()
+        if ledger is not None:
+            ledger._add(role, cost)
+
+
+@dataclass(slots=True)
+class Curator:
+    """Curates shards of one job; many samples, of several shards, at once in one event loop. Made by `curating`."""
+
+    job: Job
+    palette: Palette
+    chat: ChatModel
+    tools: Tools
+    room: asyncio.Semaphore
+    """Samples in work at once."""
+    on_sample: Callable[[], None]
+
+    async def sheet(self, shard: int) -> SceneSheet:
+        """The committed sheet of a shard, curated if there is none yet.
+
+        Raises BudgetSpent, InputError (key, model), OSError (the disk is full), and ShardBrokenError when most samples broke.
+        """
+        build = self.job.build
+        kept = build.sheet(shard, self.job.fingerprint)
+        if kept is not None:
+            return kept
+        ledger = Ledger()
+        _shard_ledger.set(ledger)
+        samples = await self.samples([(shard, index) for index in range(self.job.recipe.shard_sizes()[shard])])
+        broken = [sample.failed for sample in samples if sample.failed]
+        if len(broken) > MOSTLY_BROKEN * len(samples):
+            raise ShardBrokenError(f"{len(broken)} of {len(samples)} scenes broke, the first: {broken[0]}")
+        sheet = SceneSheet(fingerprint=self.job.fingerprint, shard=shard, samples=tuple(samples), work=ledger.roles)
+        path = build.sheet_path(shard)
+        if not put_first(build, path, sheet.canonical_json()) and build.sheet(shard, self.job.fingerprint) is None:
+            put(build, path, sheet.canonical_json())  # what was there counted for nothing
+        committed = build.sheet(shard, self.job.fingerprint)
+        assert committed is not None
+        return committed
+
+    async def samples(self, places: Sequence[tuple[int, int]]) -> list[CuratedSample]:
+        """Curate samples, (shard, index) each, many at once; raises as `sheet` does."""
+        return await _all(self._sample(*place) for place in places)
+
+    async def _sample(self, shard: int, index: int) -> CuratedSample:
+        async with self.room:
+            curations: list[Curation] = []
+            for attempt in range(ATTEMPTS):
+                rng = rng_for(self.job.fingerprint, shard, index, "curation", attempt)
+                try:
+                    outcome = await curate(self.job.recipe, self.palette, self.chat, self.tools, rng)
+                except (BudgetSpent, InputError, MemoryError):
+                    raise
+                except Exception as error:
+                    if isinstance(error, OSError) and error.errno in NO_SPACE:
+                        raise
+                    outcome = Failed(f"{type(error).__name__}: {error}", "curation", {"traceback": traceback.format_exc()})
+                if not isinstance(outcome, Ok):
+                    failed = outcome if isinstance(outcome, Failed) else Failed(str(outcome), "curation")
+                    payload = {"attempt": attempt, **failed.payload}
+                    return CuratedSample(index=index, curations=tuple(curations), failed=failed.error, payload=payload)
+                curations.append(outcome.value)
+                if outcome.value.scene is not None:
+                    break
+            self.on_sample()
+            return CuratedSample(index=index, curations=tuple(curations))
+
+
+async def _all(work: Iterator[Awaitable[T]]) -> list[T]:
+    """Every result in order. What fails does not break off the others, which may have been paid for; then it is raised."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    fatal = sorted(errors, key=lambda error: isinstance(error, BudgetSpent))  # a wrong key says more than a spent budget
+    if fatal:
+        raise fatal[0]
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def scenes_or_failure(curator: Curator, shard: int) -> ShardResult | None:
+    """Commit the scenes of a shard; the result says why there are none. Raises BudgetSpent and InputError: they end the build."""
+    try:
+        await curator.sheet(shard)
+    except (BudgetSpent, InputError):
+        raise
+    except Exception as error:
+        fatal = isinstance(error, OSError) and error.errno in NO_SPACE
+        return ShardResult(shard, None, f"{type(error).__name__}: {error}", traceback.format_exc(), fatal)
+    return None
+
+
+@contextlib.asynccontextmanager
+async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> AsyncIterator[Curator]:
+    """The curator of a job; needs no key and no server for what was asked before. `on_sample` is told of each sample done.
+
+    Raises InputError when the embedder here is not the one the build was begun with.
+    """
+    recipe, config = job.recipe, job.recipe.llm
+    assert config is not None, "recipes without a language model are not curated"
+    index = ClipIndex.open(job.clips)
+    pool = pool_of(job.build, index)
+    retriever = SearchIndex.open(index.directory, recipe.retrieval, content_hash=index.content_hash)
+    if retriever.identity != job.curators[EMBEDDER]:
+        raise InputError(
+            f"the embedder here is {retriever.identity}, the build's is {job.curators[EMBEDDER]}",
+            field="retrieval.embedder",
+            remedy="Name the embedder in the recipe, and fetch its model on every machine",
+        )
+    answers, ledger = AnswerCache(job.answers), _SplitLedger()
+    async with (
+        open_chat(config, answers, spent=job.build.spent_path, ledger=ledger) as chat,
+        open_generator(recipe.generation, answers, spent=job.build.spent_on_sounds_path, ledger=ledger) as generator,
+    ):
+        tools = Tools(
+            pool=pool,
+            retriever=retriever,
+            verifier=_verifier(recipe, chat),
+            workshop=pool.made,
+            generator=generator,
+            top_k=recipe.retrieval.top_k,
+            split=recipe.split,
+        )
+        room = asyncio.Semaphore(AHEAD * config.server.concurrency)
+        yield Curator(job, Palette.of(index, recipe.split), chat, tools, room, on_sample)
+
+
+def _verifier(recipe: Recipe, chat: ChatModel) -> Verifier:
+    return Rules(recipe.verifier)
+
+
+def curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
+    """What shapes curated scenes beside the recipe, for a recipe that curates. Makes the search index."""
+    prompted = {f"prompt {role}": role_hash(role) for role in recipe.llm_roles()}
+    tasks = [task for task, weight in recipe.tasks.items() if weight > 0]
+    rules = {f"rules {task.value}": _hash(POLICIES[task].task_rule, POLICIES[task].response_rule) for task in tasks}
+    versions = {"asking": ASKING_VERSION, "curation": CURATION_VERSION, "verifying": VERIFYING_VERSION}
+    embedder = SearchIndex.open(index.directory, recipe.retrieval, content_hash=index.content_hash).identity
+    return {**prompted, **rules, **versions, EMBEDDER: embedder, "generator": asyncio.run(_maker(recipe))}
+
+
+async def _maker(recipe: Recipe) -> str:
+    async with open_generator(recipe.generation, AnswerCache()) as generator:
+        return "none" if generator is None else _hash(generator.maker.canonical_json().decode())
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256(canonical_json(texts)).hexdigest()[:16]
