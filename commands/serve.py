@@ -1,0 +1,108 @@
+"""`soundflow serve` and `soundflow listen`: a model that is always on, and someone who talks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commands.common import Json, say
+
+top = typer.Typer()
+TOKEN = "SOUNDFLOW_TOKEN"
+
+
+@top.command(
+    help="Serve a checkpoint: many streams at once over WebSockets, and a page to try it. $SOUNDFLOW_TOKEN is asked of clients.",
+    epilog="Example: soundflow serve --model runs/learn/model --port 8765",
+)
+def serve(
+    model: Annotated[Path, typer.Option(help="A checkpoint made by `soundflow train`.", show_default=False)],
+    host: Annotated[str, typer.Option(help="An address others can reach needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
+    sessions: Annotated[int, typer.Option(min=1, max=256, help="Streams at once; more are refused.")] = 8,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each of the two processes.")] = 1,
+    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
+) -> None:
+    """`soundflow serve`."""
+    from pydantic import SecretStr
+
+    from streaming.server import serve as run
+
+    token = os.environ.get(TOKEN)
+    secret = SecretStr(token) if token else None
+    run(model, host=host, port=port, sessions=sessions, threads=threads, token=secret, threshold=threshold, say=say)
+
+
+@top.command(
+    help="Play a recording to a server in real time and print what it decides. `-` reads PCM16 at 16 kHz from stdin.",
+    epilog="Example: soundflow listen kitchen.wav --instruction 'Tell me what you hear.'",
+)
+def listen(
+    source: Annotated[str, typer.Argument(metavar="FILE", show_default=False)],
+    url: Annotated[str, typer.Option(help="Where `soundflow serve` listens.")] = "http://127.0.0.1:8765",
+    instruction: Annotated[str | None, typer.Option(help="What the model is told first.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Instead of the server's.")] = None,
+    pace: Annotated[float, typer.Option(min=0, help="Times real time; 0 is as fast as it goes.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """`soundflow listen`."""
+    pcm = _samples(source)
+    try:
+        asyncio.run(_listen(pcm, url, instruction, threshold, pace, as_json))
+    except ConnectionError as lost:
+        typer.echo(f"error: the server closed the connection: {lost}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _samples(source: str) -> Any:
+    import numpy as np
+
+    if source == "-":
+        data = sys.stdin.buffer.read()
+        return np.frombuffer(data[: len(data) // 2 * 2], "<i2")
+    from operators.ingress import read_audio
+    from operators.mixing import to_pcm16
+    from schemas.base import InputError
+    from schemas.outcome import Ok
+
+    found = read_audio(Path(source))
+    if not isinstance(found, Ok):
+        raise InputError(f"cannot be used: {getattr(found, 'reason', found)}", file=source, remedy="Name a recording")
+    return to_pcm16(found.value.samples.copy())
+
+
+async def _listen(pcm: Any, url: str, instruction: str | None, threshold: float | None, pace: float, as_json: bool) -> None:
+    from streaming.client import Client, play
+
+    token = os.environ.get(TOKEN)
+    async with Client.connect(url, instruction=instruction, threshold=threshold, token=token) as client:
+        async for event in play(client, pcm, pace=pace):
+            if as_json:
+                say(json.dumps(event, ensure_ascii=False))
+            elif line := _line(event):
+                say(line)
+
+
+def _line(event: dict[str, Any]) -> str:
+    """An event for people; empty for those that say nothing new."""
+    match event["type"]:
+        case "session.created":
+            return f"session {event['session']['id']}: {event['session']['instruction']}"
+        case "response.created":
+            at = event["chunk"] * 0.4
+            return f"{at:7.1f} s  chunk {event['chunk']}: responds (p = {event['probability']:.2f}, {event['latency_ms']:.0f} ms)"
+        case "response.done":
+            return f"           {event['text']!r}{' (cut)' if event['cut'] else ''}"
+        case "input_audio.dropped":
+            return f"           {event['chunks']} chunks dropped"
+        case "session.restarted":
+            return f"           restarted: {', '.join(event['died'])} died; the memory is empty"
+        case "error":
+            return f"error: {event['error']['message']}"
+    return ""

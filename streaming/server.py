@@ -1,0 +1,259 @@
+"""The WebSocket server: sessions in, events out, health, metrics and the page. Protocol: `streaming.protocol`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import time
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiohttp import WSMsgType, web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import SecretStr, ValidationError
+
+from schemas.base import InputError
+from streaming import protocol
+from streaming.engine import Engine, Full
+from streaming.events import ListenConfig
+from streaming.protocol import LONGEST_INSTRUCTION, MAX_MESSAGE, RESUME_SECONDS, SAMPLE_RATE, error
+from streaming.sessions import LiveSession
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+SEND_SECONDS: Final = 10.0
+"""A client that takes nothing for so long is cut off; its session waits for it."""
+SILENT_SECONDS: Final = 120.0
+"""A connection that sends nothing at all, not even a pong, for so long is dead."""
+DEFAULT_INSTRUCTION: Final = "Listen continuously. Respond when it is called for; otherwise stay silent."
+SWEEP_SECONDS: Final = 1.0
+"""How often abandoned sessions are looked for."""
+LATENCY_BUCKETS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+
+
+class Metrics:
+    """What /metrics shows."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.registry = CollectorRegistry()
+        self.sessions = Gauge("soundflow_sessions", "Open sessions.", registry=self.registry)
+        self.refused = Counter("soundflow_refused", "Connections refused, by code.", ["code"], registry=self.registry)
+        self.chunks = Counter("soundflow_chunks", "Chunks decided, by decision.", ["decision"], registry=self.registry)
+        self.dropped = Counter("soundflow_dropped_chunks", "Chunks that were never decided.", registry=self.registry)
+        self.latency = Histogram(
+            "soundflow_control_latency_seconds",
+            "Chunk received to chunk decided.",
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        restarts = Gauge("soundflow_restarts", "Times the worker processes were replaced.", registry=self.registry)
+        restarts.set_function(lambda: engine.restarts)
+
+    def count(self, event: dict[str, Any]) -> None:
+        """Count one event sent."""
+        if event["type"] in ("chunk.silent", "response.created"):
+            self.chunks.labels("silent" if event["type"] == "chunk.silent" else "response").inc()
+            self.latency.observe(event["latency_ms"] / 1000)
+        elif event["type"] == "input_audio.dropped":
+            self.dropped.inc(event["chunks"])
+
+
+class Server:
+    """The web application of one engine."""
+
+    def __init__(self, engine: Engine, token: SecretStr | None = None, threshold: float = 0.5):
+        self.engine, self.token, self.threshold = engine, token, threshold
+        self.metrics = Metrics(engine)
+        self.sessions: dict[str, LiveSession] = {}
+
+    def application(self) -> web.Application:
+        """Routes; sessions whose clients stay away are ended by a task of its own."""
+        application = web.Application(client_max_size=MAX_MESSAGE)
+        application.router.add_get("/", self.page)
+        for name in ("page.js", "page.css", "worklet.js"):
+            application.router.add_get(f"/{name}", self.page)
+        application.router.add_get("/healthz", self.health)
+        application.router.add_get("/metrics", self.show_metrics)
+        application.router.add_get("/v1/listen", self.listen)
+        application.cleanup_ctx.append(self._sweeping)
+        return application
+
+    async def page(self, request: web.Request) -> web.Response:
+        """The page and its files; nothing comes from elsewhere."""
+        name = {"/": "page.html"}.get(request.path, request.path.lstrip("/"))
+        kinds = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
+        body = (resources.files("streaming") / name).read_bytes()
+        policy = "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob:; img-src 'self' data:"
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
+        return web.Response(body=body, content_type=kinds[name.rsplit(".", 1)[1]], charset="utf-8", headers=headers)
+
+    async def health(self, request: web.Request) -> web.Response:
+        """200 when both processes have the model, else 503."""
+        engine = self.engine
+        state = {"ready": engine.ready, "sessions": len(self.sessions), "capacity": engine.capacity, "restarts": engine.restarts}
+        return web.json_response(state, status=200 if engine.ready else 503)
+
+    async def show_metrics(self, request: web.Request) -> web.Response:
+        """Prometheus text."""
+        if refusal := self._unauthorised(request):
+            return refusal
+        self.metrics.sessions.set(len(self.sessions))
+        return web.Response(body=generate_latest(self.metrics.registry), content_type="text/plain", charset="utf-8")
+
+    async def listen(self, request: web.Request) -> web.StreamResponse:
+        """One client: admitted or refused before the upgrade, then heard until it leaves."""
+        if refusal := self._unauthorised(request):
+            return refusal
+        try:
+            session, resumed = self._session(request)
+        except Full as full:
+            return self._refuse(503, protocol.FULL, str(full), {"Retry-After": "5"})
+        except KeyError:
+            return self._refuse(404, protocol.UNKNOWN_SESSION, "there is no such session, or it has ended")
+        except InputError as wrong:
+            return self._refuse(400, protocol.BAD_REQUEST, str(wrong))
+        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, heartbeat=SILENT_SECONDS / 2, compress=False)
+        try:
+            await socket.prepare(request)
+        except BaseException:
+            self._end(session)
+            raise
+        session.client = socket
+        about = {"id": session.id, "chunk_ms": 1000 * session.chunk_bytes // (2 * SAMPLE_RATE), "sample_rate": SAMPLE_RATE}
+        greeting = {"type": "session.resumed" if resumed else "session.created", "missed": session.missed}
+        session.put(greeting | {"session": about | {"instruction": session.instruction}})
+        sender = asyncio.create_task(self._send(session, socket))
+        try:
+            finished = await self._receive(session, socket)
+        finally:
+            sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await sender
+            if session.client is socket:
+                session.client, session.left = None, time.monotonic()
+        if finished:
+            self._end(session)
+        return socket
+
+    def _session(self, request: web.Request) -> tuple[LiveSession, bool]:
+        """The session the request asks for, and whether it was there before. A newer connection takes a session over."""
+        query = request.query
+        if "session" in query:
+            return self.sessions[query["session"]], True
+        instruction = query.get("instruction") or DEFAULT_INSTRUCTION
+        if len(instruction) > LONGEST_INSTRUCTION:
+            raise InputError(f"is longer than {LONGEST_INSTRUCTION} characters", field="instruction")
+        try:
+            config = ListenConfig(threshold=float(query.get("threshold", self.threshold)))
+        except (ValueError, ValidationError):
+            remedy = "A probability between 0 and 1"
+            raise InputError("is not a threshold", field="threshold", value=query.get("threshold"), remedy=remedy) from None
+        session = LiveSession(self.engine, instruction, config, asyncio.get_running_loop())
+        self.sessions[session.id] = session
+        return session, False
+
+    async def _receive(self, session: LiveSession, socket: web.WebSocketResponse) -> bool:
+        """Hear the client until it leaves; True when the session is over, False when it may come back."""
+        async for message in socket:
+            if session.client is not socket:
+                return False  # taken over
+            if message.type is WSMsgType.BINARY:
+                try:
+                    session.hear(message.data)
+                except ValueError as wrong:
+                    return await self._fatal(socket, protocol.BAD_AUDIO, str(wrong))
+                except OverflowError as wrong:
+                    return await self._fatal(socket, protocol.TOO_FAST, str(wrong))
+            elif message.type is WSMsgType.TEXT:
+                try:
+                    kind = json.loads(message.data)["type"]
+                except (ValueError, TypeError, KeyError, RecursionError):
+                    return await self._fatal(socket, protocol.BAD_MESSAGE, "text messages are JSON objects with a type")
+                if kind == "session.close":
+                    await socket.close()
+                    return True
+                session.put(error(protocol.BAD_MESSAGE, f"no such message: {str(kind)[:80]}"))
+        return False
+
+    async def _send(self, session: LiveSession, socket: web.WebSocketResponse) -> None:
+        """Send events as they come. What a slow or lost client did not take waits for its next connection."""
+        while not socket.closed and session.client is socket:
+            events = await session.take()
+            for number, event in enumerate(events):
+                try:
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await socket.send_json(event)
+                except (TimeoutError, ConnectionError, asyncio.CancelledError) as lost:
+                    session.put_back(events[number:])
+                    if isinstance(lost, asyncio.CancelledError):
+                        raise
+                    await socket.close(code=1013, message=b"too slow")
+                    return
+                self.metrics.count(event)
+
+    async def _fatal(self, socket: web.WebSocketResponse, code: str, message: str) -> bool:
+        """Tell what was wrong and close; the session is over."""
+        with contextlib.suppress(ConnectionError):
+            await socket.send_json(error(code, message))
+            await socket.close(code=1008, message=code.encode())
+        self.metrics.refused.labels(code).inc()
+        return True
+
+    def _end(self, session: LiveSession) -> None:
+        self.sessions.pop(session.id, None)
+        session.end()
+
+    def _unauthorised(self, request: web.Request) -> web.Response | None:
+        """A refusal, or None when the request may come in: it is no other site's page, and carries the token where one is set."""
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            return self._refuse(403, protocol.UNAUTHORISED, "pages of other sites may not listen here")
+        if self.token is None:
+            return None
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.query.get("token", "")
+        if hmac.compare_digest(given.encode(), self.token.get_secret_value().encode()):
+            return None
+        return self._refuse(401, protocol.UNAUTHORISED, "give the server's token as `Authorization: Bearer …` or ?token=…")
+
+    def _refuse(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
+        self.metrics.refused.labels(code).inc()
+        return web.json_response(error(code, message), status=status, headers=headers)
+
+    async def _sweeping(self, application: web.Application) -> Any:
+        """While the server runs: end sessions whose client has been away too long."""
+
+        async def sweep() -> None:
+            while True:
+                await asyncio.sleep(SWEEP_SECONDS)
+                now = time.monotonic()
+                for session in list(self.sessions.values()):
+                    if session.client is None and now - session.left > RESUME_SECONDS:
+                        self._end(session)
+
+        task = asyncio.create_task(sweep())
+        yield
+        task.cancel()
+        for session in list(self.sessions.values()):
+            self._end(session)
+
+
+def serve(
+    model: Path, *, host: str, port: int, sessions: int, threads: int, token: SecretStr | None, threshold: float, say: Any
+) -> None:
+    """Load the model and serve until interrupted. InputError for an address open to others without a token."""
+    if host not in LOOPBACK and token is None:
+        remedy = "Set SOUNDFLOW_TOKEN, or serve on 127.0.0.1"
+        raise InputError("an address others can reach needs a token", field="--host", value=host, remedy=remedy)
+    engine = Engine(model, sessions=sessions, threads=threads)
+    try:
+        engine.start()
+        server = Server(engine, token, threshold)
+        say(f"listening on http://{host}:{port} ({sessions} sessions; page at /, health at /healthz, metrics at /metrics)")
+        web.run_app(server.application(), host=host, port=port, print=None, handle_signals=False, shutdown_timeout=2.0)
+    except OSError as wrong:
+        raise InputError(f"cannot listen: {wrong.strerror or wrong}", field="--port", value=port) from None
+    finally:
+        engine.close()

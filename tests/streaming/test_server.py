@@ -1,0 +1,300 @@
+"""The server over real sockets: sessions, reconnects, refusals, and clients that misbehave without harming others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from aiohttp.test_utils import TestServer
+from pydantic import SecretStr
+
+from schemas.base import InputError
+from schemas.identity import rng_for
+from streaming import protocol
+from streaming.client import Client, play
+from streaming.engine import Engine
+from streaming.server import Server, serve
+
+SEATS = 3
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint: Path) -> Iterator[Engine]:
+    started = Engine(checkpoint, sessions=SEATS)
+    started.start()
+    yield started
+    started.close()
+
+
+@asynccontextmanager
+async def serving(engine: Engine, token: str | None = None, threshold: float = 0.999) -> AsyncIterator[str]:
+    server = TestServer(Server(engine, SecretStr(token) if token else None, threshold).application())
+    await server.start_server()
+    try:
+        yield str(server.make_url("/")).rstrip("/")
+    finally:
+        await server.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 120))
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(round(seconds * RATE)) * 1000).astype(np.int16)
+
+
+async def heard(url: str, seconds: float = 2.0, **more: Any) -> list[dict[str, Any]]:
+    async with Client.connect(url, **more) as client:
+        return [event async for event in play(client, noise(seconds), pace=0)]
+
+
+async def get(url: str, **more: Any) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as http, http.get(url, **more) as answer:
+        return answer.status, await answer.text()
+
+
+def test_a_recording_is_decided_chunk_by_chunk_and_events_are_numbered(engine: Engine) -> None:
+    async def test() -> None:
+        async with serving(engine) as url:
+            events = await heard(url, 3.9, instruction="Name what you hear.")
+            assert events[0]["type"] == "session.created" and events[0]["session"]["chunk_ms"] == 400
+            assert events[0]["session"]["instruction"] == "Name what you hear."
+            assert [event["chunk"] for event in events[1:]] == list(range(1, 11))
+            assert {event["type"] for event in events[1:]} == {"chunk.silent"}
+            assert [event["sequence"] for event in events] == list(range(1, 12))
+            assert all(event["latency_ms"] >= 0 and 0 <= event["probability"] <= 1 for event in events[1:])
+            status, text = await get(f"{url}/metrics")
+            assert status == 200 and 'soundflow_chunks_total{decision="silent"} 10.0' in text
+            status, text = await get(f"{url}/healthz")
+            assert status == 200 and json.loads(text)["ready"] is True
+
+    run(test)
+
+
+def test_what_is_said_comes_in_pieces_and_whole(engine: Engine) -> None:
+    async def test() -> None:
+        async with serving(engine) as url:
+            events = await heard(url, 0.4, threshold=0.001)
+            kinds = [event["type"] for event in events]
+            assert kinds[1] == "response.created" and kinds[-1] == "response.done"
+            deltas = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
+            assert events[-1]["text"].startswith(deltas) and {event["chunk"] for event in events[1:]} == {1}
+
+    run(test)
+
+
+@pytest.mark.parametrize("piece", [1, 333, 6400, 20_000])
+def test_how_the_audio_is_cut_into_messages_does_not_matter(engine: Engine, piece: int) -> None:
+    async def chances(url: str, piece: int) -> list[float]:
+        pcm, found = noise(2.0, seed=7)[: 32_000 if piece > 1 else 6_400], []
+        async with Client.connect(url) as client:
+            for start in range(0, len(pcm), piece):
+                await client.send(pcm[start : start + piece])
+            async for event in client:
+                if "probability" in event:
+                    found.append(event["probability"])
+                if len(found) == len(pcm) // 6400:
+                    await client.finish()
+                    return found
+        return found
+
+    async def test() -> None:
+        async with serving(engine) as url:
+            whole = await chances(url, 6400)
+            assert await chances(url, piece) == pytest.approx(whole[: 1 if piece == 1 else 5], abs=2e-4)
+
+    run(test)
+
+
+def test_a_lost_connection_is_taken_up_where_it_was(engine: Engine) -> None:
+    async def test() -> None:
+        async with serving(engine) as url:
+            async with Client.connect(url) as client:
+                events = client.__aiter__()
+                name = (await anext(events))["session"]["id"]
+                await client.send(noise(0.8))
+                assert [(await anext(events))["chunk"] for _ in range(2)] == [1, 2]
+                await client.send(noise(0.7))  # one chunk and a half; its events wait
+            async with Client.connect(url, session=name) as client:
+                await client.send(noise(0.1))
+                told = []
+                async for event in client:
+                    told.append(event)
+                    if event.get("chunk") == 4:
+                        break
+                await client.finish()
+            assert "session.resumed" in {event["type"] for event in told}
+            assert [event["chunk"] for event in told if "chunk" in event] == [3, 4]
+            sequence = [event["sequence"] for event in told]
+            assert sequence == list(range(sequence[0], sequence[0] + len(told)))
+            with pytest.raises(InputError, match="there is no such session"):
+                await heard(url, session="gone")
+
+    run(test)
+
+
+def test_one_client_too_many_is_refused_clearly_and_a_seat_given_back_is_free(engine: Engine) -> None:
+    async def test() -> None:
+        async with serving(engine) as url:
+            opened = [Client.connect(url) for _ in range(SEATS)]
+            clients = [await client.__aenter__() for client in opened]
+            with pytest.raises(InputError, match=f"{SEATS} sessions are open"):
+                await heard(url)
+            await clients[0].finish()
+            async for _ in clients[0]:
+                pass
+            assert len(await heard(url, 0.4)) == 2
+            for client, left in zip(clients[1:], opened[1:], strict=True):
+                await client.finish()
+                await left.__aexit__(None, None, None)
+            await opened[0].__aexit__(None, None, None)
+
+    run(test)
+
+
+def test_no_one_listens_without_the_token_nor_from_another_site(engine: Engine) -> None:
+    async def test() -> None:
+        async with serving(engine, token="open sesame") as url:
+            with pytest.raises(InputError, match="token"):
+                await heard(url)
+            with pytest.raises(InputError, match="token"):
+                await heard(url, token="open sesam")
+            assert len(await heard(url, 0.4, token="open sesame")) == 2
+            assert (await get(f"{url}/metrics"))[0] == 401 and (await get(f"{url}/healthz"))[0] == 200
+            assert (await get(f"{url}/metrics?token=open%20sesame"))[0] == 200
+            foreign = {"Origin": "https://evil.example", "Authorization": "Bearer open sesame"}
+            assert (await get(f"{url}/v1/listen", headers=foreign))[0] == 403
+
+    run(test)
+
+
+def test_an_address_others_can_reach_needs_a_token(checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="needs a token"):
+        serve(checkpoint, host="0.0.0.0", port=1, sessions=1, threads=1, token=None, threshold=0.5, say=print)
+
+
+@pytest.mark.parametrize("query", ["threshold=2", "threshold=x", f"instruction={'x' * 4001}"])
+def test_options_that_make_no_sense_are_refused_before_the_upgrade(engine: Engine, query: str) -> None:
+    async def test() -> None:
+        async with serving(engine) as url:
+            status, text = await get(f"{url}/v1/listen?{query}")
+            assert status == 400 and json.loads(text)["error"]["code"] == protocol.BAD_REQUEST
+
+    run(test)
+
+
+MISDEEDS = ("half a sample", "text", "not json", "ten megabytes", "far too fast", "silence", "gone in mid-reply", "no goodbye")
+
+
+async def misbehave(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
+    """What the server said to it."""
+    options = {"threshold": "0.001"} if misdeed == "gone in mid-reply" else {}
+    async with http.ws_connect(f"{url}/v1/listen", params=options, timeout=aiohttp.ClientWSTimeout(ws_close=0.05)) as socket:
+        await socket.receive()
+        match misdeed:
+            case "half a sample":
+                await socket.send_bytes(b"\0" * 641)
+            case "text":
+                await socket.send_str('{"type": "make me a sandwich"}')
+            case "not json":
+                await socket.send_str("hello?")
+            case "ten megabytes":
+                await socket.send_bytes(bytes(10_000_000))
+            case "far too fast":
+                for _ in range(80):
+                    await socket.send_bytes(bytes(64_000))
+            case "gone in mid-reply":
+                await socket.send_bytes(noise(0.4).tobytes())
+                await socket.receive()
+                assert socket._response.connection is not None
+                socket._response.connection.transport.abort()
+                return "gone"
+            case "no goodbye":
+                assert socket._response.connection is not None
+                socket._response.connection.transport.abort()
+                return "gone"
+            case "silence":
+                return "nothing"
+        async for message in socket:
+            if message.type is aiohttp.WSMsgType.TEXT and (told := json.loads(message.data))["type"] == "error":
+                return str(told["error"]["code"])
+        return str(socket.close_code)
+
+
+async def seated(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
+    """`misbehave`, once there is a seat."""
+    while True:
+        try:
+            return await misbehave(http, url, misdeed)
+        except aiohttp.WSServerHandshakeError as refused:
+            assert refused.status == 503
+            await asyncio.sleep(0.02)
+
+
+def test_two_hundred_misbehaving_clients_harm_no_other_session(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.server.RESUME_SECONDS", 0.0)  # their seats are free again at once
+    monkeypatch.setattr("streaming.server.SWEEP_SECONDS", 0.02)
+    rng = rng_for("0" * 64, 0, 0, "misdeeds")
+    expected = {"half a sample": "bad_audio", "text": "bad_message", "not json": "bad_message", "far too fast": "too_fast"}
+    expected |= {"ten megabytes": "1009", "silence": "nothing", "gone in mid-reply": "gone", "no goodbye": "gone"}
+
+    async def test() -> None:
+        async with serving(engine) as url, aiohttp.ClientSession() as http, Client.connect(url) as client:
+            good: list[int] = []
+
+            async def listen() -> None:
+                async for event in client:
+                    assert event["type"] in ("session.created", "chunk.silent"), event
+                    good.extend([event["chunk"]] if "chunk" in event else [])
+
+            listening = asyncio.create_task(listen())
+            for done in range(200):
+                misdeed = MISDEEDS[int(rng.integers(len(MISDEEDS)))]
+                try:
+                    assert await seated(http, url, misdeed) == expected[misdeed], misdeed
+                except ConnectionError:  # cut off while it was still sending
+                    assert misdeed in ("ten megabytes", "far too fast")
+                if done % 10 == 0:
+                    await client.send(noise(0.4, seed=done))
+            sent = engine_chunks(engine)
+            while len(good) < sent and not listening.done():
+                await asyncio.sleep(0.05)
+            assert good == list(range(1, sent + 1)) and sent >= 20
+            await client.finish()
+            await listening
+
+    run(test)
+
+
+def engine_chunks(engine: Engine) -> int:
+    """Chunks pushed by the oldest open session."""
+    return min(engine._sessions.values(), key=lambda session: session.epoch).number
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_worker_is_reported_to_the_client_which_is_heard_again(engine: Engine, victim: int) -> None:
+    async def test() -> None:
+        async with serving(engine) as url, Client.connect(url) as client:
+            events = client.__aiter__()
+            await anext(events)
+            await client.send(noise(0.4))
+            assert (await anext(events))["type"] == "chunk.silent"
+            os.kill(engine.processes[victim], signal.SIGKILL)
+            told = await anext(events)
+            assert told["type"] == "session.restarted" and ("encoder", "decoder")[victim] in told["died"]
+            await client.send(noise(0.4))
+            assert (await anext(events))["type"] == "chunk.silent"
+            await client.finish()
+
+    run(test)
