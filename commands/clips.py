@@ -70,8 +70,8 @@ def clips_index(
     epilog='Example: soundflow clips search clips/ "a dog barking far away" -k 3 --role foreground',
 )
 def clips_search(
-    index: Annotated[Path, typer.Argument(help="Directory of a clip index.", show_default=False)],
-    query: Annotated[str, typer.Argument(help="What is to be heard, in a few words.", show_default=False)],
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of a clip index.", show_default=False)],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What is to be heard, in a few words.", show_default=False)],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")] = 3,
     role: Annotated[ClipRole | None, typer.Option(help="Only clips of this role.")] = None,
     split: Annotated[str | None, typer.Option(help="Only clips of this split.")] = None,

@@ -39,8 +39,9 @@ class RetrievalConfig(Schema):
     `auto`: `minilm` where it has been fetched, else `ngrams`; `server`: a model behind HTTP."""
     model: ModelName | None = None
     """The server's model."""
-    hears: bool = False
-    """The server's model embeds sounds and texts into one space (CLAP): clips are found by how they sound, not by their words."""
+    hears_hz: int | None = Field(None, ge=8_000, le=192_000)
+    """Sampling rate at which the server's model takes sounds into one space with texts (CLAP: 48000): clips are then found by
+    how they sound, not by their words. None: texts only."""
     top_k: int = Field(c.RETRIEVED, ge=1, le=100)
     """Candidates per event, best first."""
     oversampling: int = Field(8, ge=1, le=256)
@@ -51,8 +52,8 @@ class RetrievalConfig(Schema):
     def _whole(self) -> Self:
         if self.embedder == "server" and self.model is None:
             raise ValueError("embedder `server` needs the name of its model; add `model`")
-        if self.embedder != "server" and (self.model is not None or self.hears):
-            raise ValueError("`model` and `hears` belong to embedder `server`; leave them out or choose it")
+        if self.embedder != "server" and (self.model is not None or self.hears_hz is not None):
+            raise ValueError("`model` and `hears_hz` belong to embedder `server`; leave them out or choose it")
         return self
 
     def shaping(self) -> dict[str, object]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema
@@ -15,6 +15,14 @@ from schemas.generation import ClipVerdict
 from schemas.scene import Text
 
 Line = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+def _worded(text: str) -> str:
+    if not any(character.isalnum() for character in text):
+        raise ValueError("must name a sound in words")
+    return text
+
+
 EventRole = Literal["foreground", "background", "ambient"]
 
 
@@ -58,7 +66,7 @@ class RefinedEvent(Schema):
     """How one sub-event becomes a clip: the refiner's answer for it."""
 
     order: int = Field(ge=1, le=c.EVENTS_RANGE[1])
-    query: Line
+    query: Annotated[Line, AfterValidator(_worded)]
     """For retrieval: the words a sound library would use."""
     caption: Line
     """For generation, when retrieval finds nothing: one sentence on how it sounds."""

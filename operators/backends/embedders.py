@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operators.backends import minilm
+from operators.backends.answers import AnswerStore
 from operators.backends.embedding import Embedder
 from operators.backends.hashed_ngrams import HashedNgrams
 from schemas.retrieval import RetrievalConfig
@@ -15,6 +16,16 @@ def resolved(config: RetrievalConfig) -> RetrievalConfig:
     return config.model_copy(update={"embedder": "minilm" if minilm.fetched() else "ngrams"})
 
 
-def open_embedder(config: RetrievalConfig) -> Embedder:
-    """The embedder of a resolved `config`; InputError when it cannot be had, with what to fetch or install."""
+def open_embedder(config: RetrievalConfig, store: AnswerStore | None = None) -> Embedder:
+    """The embedder of a resolved `config`; InputError when it cannot be had, with what to fetch or install.
+
+    `store` keeps what a server answers.
+    """
+    if config.embedder == "server":
+        from operators.backends.server_embedder import (
+            HearingServerEmbedder,
+            ServerEmbedder,
+        )  # its client takes a second to import
+
+        return (ServerEmbedder if config.hears_hz is None else HearingServerEmbedder)(config, store)
     return minilm.MiniLm.open() if config.embedder == "minilm" else HashedNgrams()

@@ -6,7 +6,7 @@ whatever order it is taken: equal scores are equal on every machine, for any bat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -34,7 +34,8 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors:
         """float32, shape (len(texts), dimension), each row of length 1 on the grid of 2^-24, or 0 where a text says nothing.
 
-        A text's vector depends on that text alone. Raises InputError when the embedder cannot be used.
+        A text's vector depends on that text alone. Raises InputError when the embedder cannot be used, OSError when it is
+        behind a server that fails.
         """
 
 
@@ -49,6 +50,15 @@ class HearingEmbedder(Embedder, Protocol):
 def identity(embedder: Embedder) -> str:
     """Name and version in one word, for fingerprints and provenance."""
     return f"{embedder.name}/{embedder.version}"
+
+
+def of_words(texts: Sequence[str], embed: Callable[[Sequence[str]], Vectors], dimension: int) -> Vectors:
+    """`embed` of the texts that hold a letter or a digit; the others say nothing, and become zeros."""
+    vectors = np.zeros((len(texts), dimension), np.float32)
+    saying = [row for row, text in enumerate(texts) if any(character.isalnum() for character in text)]
+    if saying:
+        vectors[saying] = embed([texts[row] for row in saying])
+    return vectors
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import email.utils
 import os
-from typing import Final
+from typing import Any, Final
 
 import tenacity
 from pydantic import SecretStr
@@ -49,6 +49,15 @@ def tries(retries: int, backoff_seconds: float) -> tenacity.AsyncRetrying:
 
     The pauses double from `backoff_seconds` on; the server's own Retry-After goes first.
     """
+    return tenacity.AsyncRetrying(**_policy(retries, backoff_seconds))
+
+
+def tries_in_thread(retries: int, backoff_seconds: float) -> tenacity.Retrying:
+    """`tries` for a plain function."""
+    return tenacity.Retrying(**_policy(retries, backoff_seconds))
+
+
+def _policy(retries: int, backoff_seconds: float) -> dict[str, Any]:
     backoff = tenacity.wait_exponential_jitter(backoff_seconds, LONGEST_PAUSE, jitter=backoff_seconds)
 
     def pause(state: tenacity.RetryCallState) -> float:
@@ -56,12 +65,12 @@ def tries(retries: int, backoff_seconds: float) -> tenacity.AsyncRetrying:
         asked = fault.retry_after if isinstance(fault, ServerFault) else None
         return float(backoff(state)) if asked is None else asked
 
-    return tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(_worth_retrying),
-        stop=tenacity.stop_after_attempt(1 + retries),
-        wait=pause,
-        reraise=True,
-    )
+    return {
+        "retry": tenacity.retry_if_exception(_worth_retrying),
+        "stop": tenacity.stop_after_attempt(1 + retries),
+        "wait": pause,
+        "reraise": True,
+    }
 
 
 def _worth_retrying(error: BaseException) -> bool:

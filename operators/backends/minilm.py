@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.asset_dir import asset_dir
-from operators.backends.embedding import Vectors, unit
+from operators.backends.embedding import Vectors, of_words, unit
 from schemas.base import InputError
 
 VERSION: Final = "1"
@@ -60,7 +60,10 @@ class MiniLm:
         return _opened(asset_dir())
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See `Embedder`; 4 ms a text on one core."""
+        """See `Embedder`; some 2 ms a text on one core."""
+        return of_words(texts, self._embed, DIMENSION)
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
         by_length: dict[int, list[tuple[int, list[int]]]] = defaultdict(list)
         for row, encoding in enumerate(map(self._tokenizer.encode, texts)):
             by_length[len(encoding.ids)].append((row, encoding.ids))

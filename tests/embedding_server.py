@@ -1,0 +1,106 @@
+"""A server with OpenAI's `/embeddings` that misbehaves on demand. Texts get hashed n-grams; sounds the words of their pitch."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+import numpy as np
+import soundfile
+
+from operators.backends.hashed_ngrams import HashedNgrams
+from schemas.retrieval import RetrievalConfig
+
+PITCHES = {440: "a whistle", 880: "a doorbell ringing", 220: "a ship horn"}
+"""What a sine of so many Hz is said to be."""
+Reply = tuple[int, dict[str, str], bytes]
+Fault = Callable[[list[dict[str, Any]]], Reply]
+"""The good embeddings → what is sent instead."""
+
+
+def status(code: int, **headers: str) -> Fault:
+    """An error as OpenAI writes it."""
+    body = json.dumps({"error": {"message": "no, and your key is sk-very-secret", "code": None}}).encode()
+    return lambda good: (code, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+def sent(change: Callable[[list[dict[str, Any]]], Any]) -> Fault:
+    """A good response but for its embeddings."""
+    return lambda good: (200, {}, json.dumps({"object": "list", "data": change(good), "model": "m"}).encode())
+
+
+class EmbeddingServer:
+    """Runs in threads of its own while the `with` block lasts; `faults` happen first, one a call (None: none)."""
+
+    def __init__(self, *faults: Fault | None):
+        self.faults = list(faults)
+        self.calls: list[dict[str, Any]] = []
+        self.answered: Counter[str] = Counter()
+        """Input → how often it got a good answer."""
+        self.keys: set[str] = set()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                outer.keys.add(self.headers.get("authorization", ""))
+                code, headers, content = outer.answer(self.path, body)
+                self.send_response(code)
+                for name, value in ({"content-length": str(len(content))} | headers).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+                self.close_connection = len(content) < int(headers.get("content-length", 0))
+
+            def log_message(self, *unused: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def config(self, **changes: Any) -> RetrievalConfig:
+        """A recipe's section that uses it, impatiently."""
+        url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        server = {"base_url": url, "backoff_seconds": 0.001, "retries": 3, "timeout_seconds": 20, "batch": 8}
+        return RetrievalConfig.model_validate({"embedder": "server", "model": "m", "server": server} | changes)
+
+    def answer(self, path: str, body: dict[str, Any]) -> Reply:
+        """(status, headers, body) for one call."""
+        assert path == "/v1/embeddings" and body["encoding_format"] == "float" and "dimensions" not in body
+        assert all(body["input"]), "real servers refuse an empty input"
+        self.calls.append(body)
+        words = [heard(one) for one in body["input"]] if body.get("modality") == "audio" else body["input"]
+        vectors = 3.0 * HashedNgrams().embed(words)  # of no particular length
+        good = [{"index": place, "embedding": vector} for place, vector in enumerate(vectors.tolist())]
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            return fault(good)
+        self.answered.update(body["input"])
+        return sent(lambda good: good[::-1])(good)
+
+
+def heard(uri: str) -> str:
+    """The words for a sine in a data URI."""
+    kind, _, data = uri.partition(",")
+    assert kind == "data:audio/wav;base64"
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(data)))
+    assert rate == 48_000 and samples.ndim == 1
+    loudest = np.argmax(np.abs(np.fft.rfft(samples))) * rate / samples.size
+    return PITCHES[min(PITCHES, key=lambda pitch: abs(pitch - loudest))]
