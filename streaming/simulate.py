@@ -11,10 +11,11 @@ the same times, other decisions), lockstep, tick-barrier, pop-one-per-step, and 
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from schemas import constants as c
 
@@ -75,10 +76,10 @@ class Run:
     def summary(self) -> dict[str, float]:
         """fcl_ms (trigger's chunk END to first text token), fcl_start_ms (from its START), resume_ms, stall_pct, dropped_s,
         encoder_calls_per_chunk, control_ms (chunk END to its control token, while nothing is said)."""
-        arrivals = [_arrival(number) for number in range(1, self.script.chunks + 1)]
+        arrivals = [arrival(number) for number in range(1, self.script.chunks + 1)]
         late = [start - arrival > LATE for start, arrival in zip(self.encode_start, arrivals, strict=True)]
         waits = [known - arrival for known, arrival in zip(self.control, arrivals, strict=True) if known == known]
-        fcl = _median([reply.first_token - _arrival(reply.trigger) for reply in self.replies])
+        fcl = _median([reply.first_token - arrival(reply.trigger) for reply in self.replies])
         return {
             "fcl_ms": 1000 * fcl,
             "fcl_start_ms": 1000 * (fcl + c.CHUNK_SECONDS),
@@ -90,7 +91,8 @@ class Run:
         }
 
 
-def _arrival(chunk: int) -> float:
+def arrival(chunk: int) -> float:
+    """When a chunk is whole."""
     return chunk * c.CHUNK_SECONDS
 
 
@@ -103,121 +105,172 @@ def _median(values: list[float]) -> float:
     return statistics.median(values) if values else float("nan")
 
 
-class _Decoder:
-    """Keeps the time of whoever decodes, and notes what it says."""
+class Stage(Protocol):
+    """Where a way of scheduling plays: a clock, an encoder, a decoder. Virtual here; the benchmark has one on a real clock."""
 
-    def __init__(self, run: Run, costs: Costs):
-        self.run, self.costs, self.time = run, costs, 0.0
+    run: Run
 
-    def hear(self, first: int, last: int, seconds: float) -> int:
-        """Work of `seconds` at whose end the control tokens of chunks first…last are known; the reply's length, 0 = silent."""
-        self.time += seconds
-        self.run.control.extend([self.time] * (last - first + 1))
-        for reply in self.run.replies:
-            if reply.resumed != reply.resumed and (last >= _arrived(reply.eos) or last == self.run.script.chunks):
-                reply.resumed = self.time
-        triggers = [number for number in range(first, last + 1) if self.run.script.replies.get(number)]
-        if not triggers:
-            return 0
-        self.run.replies.append(Reply(triggers[0], self.time + self.costs.token, float("nan")))
-        return max(self.run.script.replies[number] for number in triggers)
+    def now(self) -> float:
+        """Seconds since the stream began."""
+        ...
 
-    def say(self, tokens: int) -> None:
-        """`tokens` text tokens and `<eos>`."""
-        self.time += (tokens + 1) * self.costs.token
-        self.run.replies[-1].eos = self.time
+    def wait(self, until: float) -> None:
+        """Let time pass."""
+        ...
 
+    def start_encoder(self) -> None:
+        """Let a process of its own encode each chunk as it arrives."""
+        ...
 
-def _encoded(run: Run, costs: Costs) -> list[float]:
-    """An encoder process of its own: when each chunk's features are there."""
-    ready, free = [], 0.0
-    for number in range(1, run.script.chunks + 1):
-        start = max(_arrival(number), free)
-        free = start + costs.encode
-        run.encode_start.append(start)
-        run.encoder_calls += 1
-        ready.append(free)
-    return ready
+    def await_features(self, chunk: int) -> int:
+        """Wait until that process has encoded `chunk`; the newest it has encoded by then."""
+        ...
+
+    def encode(self, chunk: int, calls: int) -> None:
+        """Encode `chunk` in the decoder's own loop: `calls` chunks' worth of work."""
+        ...
+
+    def extend(self, first: int, last: int) -> None:
+        """Read the features of chunks first … last; their control tokens are known afterwards."""
+        ...
+
+    def say(self, tokens: int, first_said: Callable[[], None]) -> None:
+        """`tokens` text tokens and `<eos>`; calls `first_said` after the first token."""
+        ...
 
 
-def fifo(script: Script, costs: Costs, *, at_most: int | None = None) -> Run:
+class VirtualStage:
+    """Time is a sum of costs."""
+
+    def __init__(self, script: Script, costs: Costs):
+        self.run, self.costs = Run(script), costs
+        self._time = 0.0
+        self._ready: list[float] = []
+
+    def now(self) -> float:
+        """See `Stage`."""
+        return self._time
+
+    def wait(self, until: float) -> None:
+        """See `Stage`."""
+        self._time = max(self._time, until)
+
+    def start_encoder(self) -> None:
+        """See `Stage`."""
+        free = 0.0
+        for number in range(1, self.run.script.chunks + 1):
+            start = max(arrival(number), free)
+            free = start + self.costs.encode
+            self.run.encode_start.append(start)
+            self.run.encoder_calls += 1
+            self._ready.append(free)
+
+    def await_features(self, chunk: int) -> int:
+        """See `Stage`."""
+        self.wait(self._ready[chunk - 1])
+        return bisect_right(self._ready, self._time)
+
+    def encode(self, chunk: int, calls: int) -> None:
+        """See `Stage`."""
+        self.run.encode_start.append(self._time)
+        self.run.encoder_calls += calls
+        self._time += calls * self.costs.encode
+
+    def extend(self, first: int, last: int) -> None:
+        """See `Stage`."""
+        self._time += self.costs.drain(last - first + 1)
+
+    def say(self, tokens: int, first_said: Callable[[], None]) -> None:
+        """See `Stage`."""
+        self._time += self.costs.token
+        first_said()
+        self._time += tokens * self.costs.token
+
+
+def hear(stage: Stage, first: int, last: int) -> bool:
+    """Extend by chunks first … last and, when one of them calls for it, reply; whether it did."""
+    stage.extend(first, last)
+    run, now = stage.run, stage.now()
+    run.control.extend([now] * (last - first + 1))
+    for reply in run.replies:
+        if reply.resumed != reply.resumed and (last >= _arrived(reply.eos) or last == run.script.chunks):
+            reply.resumed = now
+    triggers = [number for number in range(first, last + 1) if run.script.replies.get(number)]
+    if not triggers:
+        return False
+    reply = Reply(triggers[0], float("nan"), float("nan"))
+    run.replies.append(reply)
+
+    def first_said() -> None:
+        reply.first_token = stage.now()
+
+    stage.say(max(run.script.replies[number] for number in triggers), first_said)
+    reply.eos = stage.now()
+    return True
+
+
+def fifo(stage: Stage, at_most: int | None = None) -> None:
     """Algorithm 4: drain the queue whole at an interruption point (`at_most`: that many chunks), never in mid-response."""
-    run = Run(script)
-    ready, decoder, taken = _encoded(run, costs), _Decoder(run, costs), 0
-    while taken < script.chunks:
-        decoder.time = max(decoder.time, ready[taken])
-        queued = sum(time <= decoder.time for time in ready[taken:])
-        count = queued if at_most is None else min(queued, at_most)
-        tokens = decoder.hear(taken + 1, taken + count, costs.drain(count))
-        taken += count
-        if tokens:
-            decoder.say(tokens)
-    return run
+    stage.start_encoder()
+    taken = 0
+    while taken < stage.run.script.chunks:
+        newest = stage.await_features(taken + 1)
+        last = newest if at_most is None else min(newest, taken + at_most)
+        hear(stage, taken + 1, last)
+        taken = last
 
 
-def lockstep(script: Script, costs: Costs) -> Run:
+def lockstep(stage: Stage) -> None:
     """One loop: encode a chunk, decide, say it all, then look at the next chunk."""
-    run = Run(script)
-    decoder = _Decoder(run, costs)
-    for number in range(1, script.chunks + 1):
-        decoder.time = max(decoder.time, _arrival(number))
-        run.encode_start.append(decoder.time)
-        run.encoder_calls += 1
-        tokens = decoder.hear(number, number, costs.encode + costs.drain(1))
-        if tokens:
-            decoder.say(tokens)
-    return run
+    for number in range(1, stage.run.script.chunks + 1):
+        stage.wait(arrival(number))
+        stage.encode(number, 1)
+        hear(stage, number, number)
 
 
-def tick_barrier(script: Script, costs: Costs) -> Run:
+def tick_barrier(stage: Stage) -> None:
     """Both run once a period and wait for each other: what is encoded in one period is decoded in the next."""
-    run = Run(script)
-    ready, decoder, taken = _encoded(run, costs), _Decoder(run, costs), 0
-    while taken < script.chunks:
-        ticks = max(_arrived(max(decoder.time, ready[taken])) + 1, 1)
-        decoder.time = max(decoder.time, _arrival(ticks))  # the barrier: the next tick after features and decoder are there
-        count = sum(time <= decoder.time for time in ready[taken:])
-        tokens = decoder.hear(taken + 1, taken + count, costs.drain(count))
-        taken += count
-        if tokens:
-            decoder.say(tokens)
-    return run
+    stage.start_encoder()
+    taken = 0
+    while taken < stage.run.script.chunks:
+        stage.await_features(taken + 1)
+        stage.wait(arrival(_arrived(stage.now()) + 1))
+        last = stage.await_features(taken + 1)
+        hear(stage, taken + 1, last)
+        taken = last
 
 
-def authors(script: Script, costs: Costs) -> Run:
+def authors(stage: Stage) -> None:
     """The released server: the whole window is encoded again for each chunk, audio is refused while it speaks, and the cache
     is thrown away after each reply."""
-    run = Run(script)
-    decoder, history = _Decoder(run, costs), 0
-    for number in range(1, script.chunks + 1):
-        if _arrival(number) < decoder.time and run.replies and decoder.time == run.replies[-1].eos:
-            run.dropped += 1  # HTTP 409
+    history, deaf_until, run = 0, 0.0, stage.run
+    for number in range(1, run.script.chunks + 1):
+        stage.wait(arrival(number))
+        if arrival(number) < deaf_until:  # HTTP 409
+            run.dropped += 1
             run.encode_start.append(float("nan"))
             run.control.append(float("nan"))
             continue
-        decoder.time = max(decoder.time, _arrival(number))
         history = min(history + 1, c.WINDOW_CHUNKS)
-        run.encode_start.append(decoder.time)
-        run.encoder_calls += history
-        tokens = decoder.hear(number, number, history * costs.encode + costs.drain(1))
-        if tokens:
-            decoder.say(tokens)
-            history = 0
-    return run
+        stage.encode(number, history)
+        if hear(stage, number, number):
+            history, deaf_until = 0, stage.now()
 
 
-MODES: Final[Mapping[str, Callable[[Script, Costs], Run]]] = MappingProxyType(
+MODES: Final[Mapping[str, Callable[[Stage], None]]] = MappingProxyType(
     {
         "fifo": fifo,
         "literal": fifo,
         "lockstep": lockstep,
         "tick-barrier": tick_barrier,
-        "pop-one": lambda script, costs: fifo(script, costs, at_most=1),
+        "pop-one": lambda stage: fifo(stage, at_most=1),
         "authors": authors,
     }
 )
 
 
 def simulate(mode: str, script: Script, costs: Costs) -> Run:
-    """Run `script` under one of `MODES`; KeyError for another name."""
-    return MODES[mode](script, costs)
+    """Run `script` under one of `MODES` on the virtual clock; KeyError for another name."""
+    stage = VirtualStage(script, costs)
+    MODES[mode](stage)
+    return stage.run
