@@ -8,18 +8,21 @@ atomically, so that processes may race and be killed anywhere.
 from __future__ import annotations
 
 import hashlib
+import io
 import stat
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from operators.activity import active_end, active_power
 from operators.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
 from operators.ingress import INGRESS_VERSION, read_audio
 from operators.tfjp import TFJP_VERSION, SilentClipError, tfjp
+from schemas import constants as c
 from schemas.base import InputError, Schema, canonical_json
 from schemas.clip import Cleaning, ClipRole, IngressConfig, Sha256, TfjpConfig
 from schemas.outcome import Failed, Ok, Outcome, Rejected
@@ -191,6 +194,14 @@ def to_pcm(samples: NDArray[np.float32]) -> bytes:
     """Little-endian PCM16 of samples in [-1, 1]."""
     pcm: NDArray[np.int16] = np.clip(np.rint(samples * np.float32(PCM_SCALE)), -PCM_SCALE, PCM_SCALE - 1).astype("<i2")
     return pcm.tobytes()
+
+
+def to_wav(samples: NDArray[np.float32]) -> bytes:
+    """(n,) samples as a WAV file: 16 kHz, mono, PCM16. Equal samples give equal bytes."""
+    buffer = io.BytesIO()
+    pcm = np.frombuffer(to_pcm(samples), dtype="<i2")
+    soundfile.write(buffer, pcm, c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
 
 
 def from_pcm(data: bytes) -> NDArray[np.float32]:

@@ -59,23 +59,28 @@ class Candidate:
 def measure(
     wanted: Wanted, candidate: Candidate, neighbours: Sequence[Audio], embed: Embed, hear_speech: HearSpeech | None = None
 ) -> Evidence:
-    """What there is to be known of `candidate` as `wanted`, beside `neighbours`: the cleaned clips before and after it."""
+    """What there is to be known of `candidate` as `wanted`, beside `neighbours`: the cleaned clips before and after it.
+
+    Rounded, to what a judge can use: the last bits differ from machine to machine, and questions to a model must not.
+    """
     clip, samples = candidate.clip, candidate.samples
     heard = _Heard.of(samples)
     others = [_Heard.of(neighbour) for neighbour in neighbours]
     clipped = float(np.count_nonzero(np.abs(samples) >= FULL_SCALE)) / samples.size
+    gap = heard.level_db - float(np.mean([other.level_db for other in others])) if others else None
+    distance = min(heard.distance(other) for other in others) if others else None
     return Evidence(
-        seconds=samples.size / c.SAMPLE_RATE,
+        seconds=round(samples.size / c.SAMPLE_RATE, 3),
         wanted_seconds=wanted.seconds,
-        active_ratio=heard.active_ratio,
-        active_level_db=heard.level_db,
-        peak=float(np.abs(samples).max()),
-        clipped_ratio=max(clip.clipped_ratio, clipped),
-        snr_db=heard.snr_db,
-        similarity=similarity(wanted, clip, embed),
-        level_gap_db=heard.level_db - float(np.mean([other.level_db for other in others])) if others else None,
-        spectral_distance_db=min(heard.distance(other) for other in others) if others else None,
-        speech_ratio=None if hear_speech is None else hear_speech(samples),
+        active_ratio=round(heard.active_ratio, 3),
+        active_level_db=round(heard.level_db, 1),
+        peak=round(float(np.abs(samples).max()), 3),
+        clipped_ratio=round(max(clip.clipped_ratio, clipped), 5),
+        snr_db=round(heard.snr_db, 1),
+        similarity=round(similarity(wanted, clip, embed), 3),
+        level_gap_db=None if gap is None else round(gap, 1),
+        spectral_distance_db=None if distance is None else round(distance, 1),
+        speech_ratio=None if hear_speech is None else round(hear_speech(samples), 3),
     )
 
 

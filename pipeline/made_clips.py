@@ -8,24 +8,21 @@ clip exists if and only if its row does. An id is a function of what was asked, 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from operators.backends.generation import Generated
-from operators.clip_cache import CleanConfig, ClipCache, Treatment, to_pcm
+from operators.clip_cache import CleanConfig, ClipCache, Treatment, to_wav
 from operators.clips import ClipBrief, ClipPool
 from operators.tfjp import TFJP_VERSION
 from pipeline.build_dir import BuildDir
 from pipeline.clip_audio import ClipAudio
 from pipeline.commit import put, put_first
-from schemas import constants as c
 from schemas.base import InputError, canonical_json
 from schemas.clip import Clip, ClipRole
 from schemas.generation import MadeClip, MadeRequest, Maker
@@ -118,7 +115,7 @@ class MadeClips:
         Raises OSError when it cannot be written.
         """
         clip_id = self.id_of(request)
-        wav = _wav(samples)
+        wav = to_wav(samples)
         content = hashlib.sha256(wav).hexdigest()
         path = self._audio_path(content)
         put(self.build, path, wav)
@@ -178,10 +175,3 @@ def is_made(clip_id: str) -> bool:
     """Whether an id is one of a made clip: `made/<kind>/<16 hex>`."""
     parts = clip_id.split("/")
     return len(parts) == 3 and parts[0] == FOLDER and len(parts[2]) == ID_DIGITS and set(parts[2]) <= set("0123456789abcdef")
-
-
-def _wav(samples: NDArray[np.float32]) -> bytes:
-    """(n,) samples as a WAV file: 16 kHz, mono, PCM16. Equal samples give equal bytes."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.frombuffer(to_pcm(samples), dtype="<i2"), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return buffer.getvalue()

@@ -121,23 +121,34 @@ class MadeClip(Schema):
 
 
 class VerifierConfig(Schema):
-    """The recipe's `verifier:` section: who judges clips, and where the lines are."""
+    """The recipe's `verifier:` section: who judges clips, and where the lines are.
+
+    The lines were drawn on real clips and the same ones spoilt (`python -m bench.verifier`).
+    """
 
     verifier: Literal["rules", "llm"] = "rules"
     """`rules` compare the evidence with the lines below; `llm` asks the recipe's model, with the clip itself where it listens."""
+    listen_for_speech: bool = False
+    """Whether clips are searched for speech where none is wanted, and for its absence (extra `speech`)."""
     accept: Score = 0.5
     """A clip is accepted when each criterion reaches this."""
-    similarity: Line = (0.30, 0.60)
-    snr_db: Line = (0.0, 10.0)
+    similarity: Line | None = None
+    """None: the line of the embedder, where one was drawn."""
+    snr_db: Line = (4.0, 10.0)
+    """Of sounds that are no noise themselves."""
     clipped_ratio: Line = (0.01, 0.0)
     active_level_db: Line = (-60.0, -45.0)
     active_ratio: Line = (0.02, 0.2)
     level_gap_db: Line = (40.0, 20.0)
-    spectral_distance_db: Line = (30.0, 12.0)
-    speech_ratio: Line = (0.8, 0.3)
-    """Where no speech is wanted."""
-    excess_seconds: Line = (3.0, 1.0)
-    """Factor by which a clip is longer or shorter than wanted."""
+    spectral_distance_db: Line = (32.0, 16.0)
+    speech_ratio: Line = (0.5, 0.1)
+    """Where no speech is wanted; the other way round where it is."""
+    length_factor: Line = (2.0, 1.0)
+    """By which a clip is longer or shorter than wanted."""
+
+    def shaping(self) -> dict[str, object]:
+        """The part that shapes verdicts: all of it."""
+        return self.model_dump(mode="json")
 
 
 class Evidence(Schema):
@@ -160,7 +171,7 @@ class Evidence(Schema):
     spectral_distance_db: float | None
     """RMS difference of the spectra's shapes (32 bands) from the nearest neighbour's; None without neighbours."""
     speech_ratio: Score | None
-    """Share of the clip that is speech; None when nothing listened."""
+    """Share of the clip that is speech; None when nobody listened."""
 
 
 class ClipVerdict(Schema):
@@ -176,6 +187,10 @@ class ClipVerdict(Schema):
     verdict: Literal["accept", "reprocess", "reject"]
     reason: str = Field(min_length=1, max_length=600)
 
+    def criteria(self) -> dict[str, float]:
+        """The four, by name."""
+        return {name: getattr(self, name) for name in ("identity", "cleanliness", "duration_fit", "continuity")}
+
     def weakest(self) -> str:
         """The name of the lowest criterion."""
-        return min(("identity", "cleanliness", "duration_fit", "continuity"), key=lambda name: float(getattr(self, name)))
+        return min(self.criteria().items(), key=lambda item: item[1])[0]

@@ -103,6 +103,7 @@ def _refinement(blocks: list[Any], system: str, rng: np.random.Generator) -> dic
 
 def _verdict(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[str, Any]:
     verdict = str(rng.choice(["accept", "reprocess", "reject"], p=[0.7, 0.15, 0.15]))
+    verdict = "reject" if verdict == "reprocess" and "has been cleaned already" in system else verdict
     score = {"accept": 0.9, "reprocess": 0.6, "reject": 0.1}[verdict]
     four = dict.fromkeys(("identity", "cleanliness", "duration_fit", "continuity"), score)
     return {**four, "verdict": verdict, "reason": "By the evidence."}

@@ -51,7 +51,13 @@ EVIDENCE = {"label": "dog barking", "seconds": 2.1, "snr_db": 21.0, "clipped_rat
 VALUES: dict[str, dict[str, Any]] = {
     "scenario_planner": {"fewest": 3, "most": 5, "task": "voice_chat", "seed": 0, "bag": BAG},
     "event_refiner": {"task": "voice_chat", "scenario": STORY},
-    "clip_verifier": {"audible": False, "event": {"sound": "a dog barks", "role": "foreground"}, "evidence": EVIDENCE},
+    "clip_verifier": {
+        "audible": False,
+        "final": False,
+        "accept": 0.5,
+        "event": {"query": "dog bark", "sounds_like": "A dog barks.", "role": "foreground", "seconds": [0.5, 3.0]},
+        "evidence": EVIDENCE,
+    },
     "spoken_rewriter": {"text": "**Boil** 2 kg of potatoes at 100 °C & add 3.5 g salt, e.g. sea salt."},
     "history_question": {"distance": 3, "turns": TURNS},
     "silence_auditor": {"sound": {"label": "glass shattering", "caption": "a window breaks, shards fall"}},

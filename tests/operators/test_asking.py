@@ -186,12 +186,15 @@ def test_a_property_may_have_the_name_of_a_keyword() -> None:
     assert response == {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
 
+VERIFIER = {"audible": False, "final": False, "accept": 0.5, "event": {"query": "a dog"}, "evidence": {"snr_db": 20}}
+
+
 def test_every_role_is_answered_by_a_well_behaved_server() -> None:
     questions: dict[str, tuple[dict[str, Any], Any]] = {
         "scenario_planner": (PLANNER, Scenario),
         "spoken_rewriter": ({"text": "**3 kg** & more"}, SpokenText),
         "silence_auditor": ({"sound": "smoke alarm"}, SilenceAudit),
-        "clip_verifier": ({"audible": False, "event": {"sound": "a dog"}, "evidence": {"snr_db": 20}}, ClipVerdict),
+        "clip_verifier": (VERIFIER, ClipVerdict),
         "history_question": ({"distance": 3, "turns": ["a", "b", "c", "d"]}, ANSWERS["history_question"]),
     }
     with HostileLlm() as server:

@@ -16,7 +16,7 @@ from schemas.scenario import ANSWERS, HistoryQuestion, Refinement, Scenario, Sil
 VALUES = {
     "scenario_planner": {"fewest": 3, "most": 15, "task": "voice_chat", "task_rule": "x", "seed": 1, "bag": ["dog"]},
     "event_refiner": {"scenario": {"title": "x"}, "task": "voice_chat", "response_rule": "x"},
-    "clip_verifier": {"audible": False, "event": {}, "evidence": {}},
+    "clip_verifier": {"audible": False, "final": False, "accept": 0.5, "event": {}, "evidence": {}},
     "spoken_rewriter": {"text": "x"},
     "history_question": {"distance": 3, "turns": []},
     "silence_auditor": {"sound": "x"},

@@ -1,0 +1,300 @@
+"""The offline clip verifier on real clips and on the same ones spoilt: how many of each it accepts, and why it refuses the rest.
+
+    python -m bench.verifier [--json OUT] [--clips demo/clips]
+
+Every clip is wanted in words that are not its own, as a refiner writes them (WANTED). What is spoilt goes through ingress and
+TFJP again, as any recording does: what TFJP mends is not spoilt any more, and may be accepted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import _common as bench
+from operators.activity import active_power
+from operators.backends.embedders import open_embedder, resolved
+from operators.backends.embedding import Embedder
+from operators.backends.procedural import Procedural
+from operators.backends.procedural.catalogue import SOUNDS
+from operators.clip_evidence import Candidate, HearSpeech, Wanted, measure
+from operators.ingress import ingress
+from operators.tfjp import tfjp
+from operators.verifying import Rules, verify
+from pipeline.clip_index import ClipIndex
+from schemas import constants as c
+from schemas.base import InputError
+from schemas.clip import Clip, ClipRole, TfjpConfig
+from schemas.generation import VerifierConfig
+from schemas.identity import rng_for
+from schemas.outcome import Ok, Outcome, Rejected
+from schemas.retrieval import RetrievalConfig
+
+Audio = NDArray[np.float32]
+WANTED: Final = {
+    "applause": "audience clapping|Enthusiastic applause from a large audience in a hall.",
+    "cash till": "cash register|An old cash register rings as its drawer slides open.",
+    "chainsaw": "chainsaw cutting wood|A petrol chainsaw revs and bites into timber.",
+    "cow": "cow moo|A single cow lows in a field.",
+    "crash": "metal crash|A heavy crash as objects collide and fall.",
+    "explosion": "blast|A deep explosion with a short rumbling tail.",
+    "factory whistle": "steam whistle|A factory steam whistle blows one long note.",
+    "helicopter": "helicopter flying|Helicopter rotors thump steadily overhead.",
+    "jackhammer": "pneumatic drill|A pneumatic drill hammers on concrete.",
+    "level crossing bell": "railway crossing bells|Warning bells ring at a railroad crossing.",
+    "bus engine": "bus departing|The diesel engine of a bus revs as it leaves a stop.",
+    "car horn": "car horn honk|A car honks its horn twice in traffic.",
+    "sawmill": "circular saw|A circular saw cuts through a plank with a rising whine.",
+    "sheep": "sheep baa|A sheep bleats once.",
+    "ship horn": "foghorn|A large ship sounds its deep horn.",
+    "bird chirp": "birdsong|A small bird chirps brightly.",
+    "cricket": "cricket chirping|A lone cricket chirps rhythmically.",
+    "crickets": "crickets at night|A chorus of crickets chirps on a summer night.",
+    "dog bark": "dog barking|A dog barks sharply.",
+    "duck": "duck quack|A duck quacks a few times.",
+    "goose": "goose honk|A goose honks loudly.",
+    "horse": "horse whinny|A horse neighs in a stable.",
+    "horse gallop": "galloping horse|Hooves of a horse gallop past on hard ground.",
+    "cat meow": "cat meowing|A cat meows plaintively.",
+    "owl": "owl hoot|An owl hoots in the distance.",
+    "rooster": "rooster crow|A rooster crows at dawn.",
+    "wolf howl": "howling wolf|A wolf howls long and low.",
+    "bell": "church bell|A bell rings out once with a long decay.",
+    "bubbles": "water bubbling|Bubbles rise and pop in water.",
+    "car passing": "car driving by|A car drives past on a road.",
+    "door": "door closing|A wooden door shuts with a thud.",
+    "door creak": "creaky door|A door creaks slowly on its hinges.",
+    "motorcycle passing": "motorbike passing by|A motorcycle roars past.",
+    "rattle": "rattling noise|A loose object rattles briefly.",
+    "sewing machine": "sewing machine running|A sewing machine stitches rapidly.",
+    "typing": "keyboard typing|Somebody types quickly on a computer keyboard.",
+    "water drop": "water drip|A single drop of water falls into a sink.",
+    "water": "running tap|Water runs from a faucet into a sink.",
+    "baby cry": "crying baby|A baby wails in distress.",
+    "cough": "person coughing|A person coughs hard a few times.",
+    "finger snap": "snapping fingers|Fingers snap once.",
+    "footsteps": "footsteps on floor|A person walks steadily across a hard floor.",
+    "laugh": "laughter|A person laughs heartily.",
+    "party chatter": "crowd talking at a party|Many people chat at a lively party.",
+    "scream": "scream|Somebody screams in terror.",
+    "slurp": "slurping a drink|Somebody noisily slurps a drink through a straw.",
+    "sneeze": "sneezing|A person sneezes suddenly.",
+    "guitar": "acoustic guitar|Chords are strummed on an acoustic guitar.",
+    "xylophone": "xylophone melody|A cheerful tune is played on a xylophone.",
+    "cymbal": "cymbal crash|A cymbal is struck and rings out.",
+    "hand clap": "single clap|Hands clap together once.",
+    "ambient woosh": "dark whoosh|A dark whoosh passes slowly.",
+    "ambient drone": "low drone|A low sustained drone hums in the background.",
+    "ambient sauna": "sauna room tone|Quiet hissing steam inside a sauna.",
+    "printer machine": "3d printer|A 3D printer whirs and clicks as it works.",
+    "crow bird": "crow cawing|A crow caws harshly.",
+}
+"""Label → query|caption."""
+NEAR: Final = (
+    "cricket,crickets", "bird chirp,crow bird,owl", "bell,level crossing bell", "door,door creak", "water,water drop,bubbles",
+    "applause,hand clap", "ship horn,car horn,factory whistle", "horse,horse gallop", "duck,goose", "crash,cymbal,explosion",
+    "car passing,bus engine,car horn,motorcycle passing", "ambient drone,ambient woosh,ambient sauna", "chainsaw,sawmill",
+    "sneeze,cough", "laugh,party chatter", "scream,baby cry",
+)  # fmt: skip
+"""Labels that may pass for each other: none is another's wrong label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A clip and what it is wanted for."""
+
+    candidate: Candidate
+    wanted: Wanted
+    neighbour: Audio
+
+
+class Spoiler:
+    """Makes the cases of one kind from the clips of an index."""
+
+    def __init__(self, index: ClipIndex):
+        self.index = index
+        self.clips = [clip for clip in index.clips() if clip.label in WANTED and clip.role.value in EVENT_ROLES]
+        self.speech = [clip for clip in index.clips() if clip.kind == "speech"]
+
+    def cases(
+        self, spoil: Callable[[Audio, np.random.Generator], Audio] | None, shortest: float = 0.0, **changes: Any
+    ) -> Iterator[Case]:
+        """Every clip of `shortest` seconds, its recording spoilt by `spoil`; `factor` changes the wanted length, `wrong` the
+        wanted sound."""
+        for number, clip in enumerate(self.clips):
+            if clip.samples < shortest * c.SAMPLE_RATE:
+                continue
+            rng = rng_for("0" * 64, 0, number, "bench.verifier")
+            samples = self.index.audio(clip)
+            if spoil is not None:
+                cleaned = _cleaned(spoil(samples, rng), clip)
+                if cleaned is None:
+                    continue  # ingress refuses it before any verifier sees it
+                clip, samples = cleaned
+            other = self.clips[int(rng.integers(len(self.clips)))]
+            yield Case(Candidate(clip, samples), self._wanted(clip, samples, rng, **changes), self.index.audio(other))
+
+    def _wanted(self, clip: Clip, samples: Audio, rng: np.random.Generator, factor: float = 1.0, wrong: bool = False) -> Wanted:
+        label = clip.label
+        if wrong:
+            near = {label, *(name for group in NEAR if label in group.split(",") for name in group.split(","))}
+            others = sorted(set(WANTED) - near)
+            label = others[int(rng.integers(len(others)))]
+        query, _, caption = WANTED[label].partition("|")
+        seconds = samples.size / c.SAMPLE_RATE * factor
+        return Wanted(query, caption, clip.role.value, (0.6 * seconds, 1.5 * seconds))  # type: ignore[arg-type]
+
+    def procedural(self) -> Iterator[Case]:
+        """What the synthesiser makes of the names of its sounds, as a build would clean it."""
+        for number, sound in enumerate(SOUNDS.values()):
+            rng = rng_for("0" * 64, 0, number, "bench.verifier.procedural")
+            query = sound.heads.split("|")[0]
+            wanted = Wanted(query, f"The sound of {query}.", "foreground", (1.0, max(5.0, 2 * sound.seconds[0])))
+            made = asyncio.run(Procedural().generate(query, wanted.seconds, int(rng.integers(2**31))))
+            assert isinstance(made, Ok)
+            pattern = self.clips[int(rng.integers(len(self.clips)))]
+            told = {"label": query, "caption": made.value.caption, "role": ClipRole.FOREGROUND}
+            cleaned = _cleaned(made.value.samples, pattern.model_copy(update=told))
+            assert cleaned is not None
+            yield Case(Candidate(*cleaned), wanted, self.index.audio(pattern))
+
+    def with_speech(self, samples: Audio, rng: np.random.Generator) -> Audio:
+        """Somebody speaks over it, as loud as it is."""
+        spoken = self.index.audio(self.speech[int(rng.integers(len(self.speech)))])
+        out = np.zeros(max(spoken.size, samples.size), dtype=np.float32)
+        out[: samples.size] += samples
+        out[: spoken.size] += spoken * np.sqrt(active_power(samples) / active_power(spoken))
+        return out
+
+
+EVENT_ROLES: Final = frozenset({"foreground", "background", "ambient"})
+
+
+def _cleaned(samples: Audio, clip: Clip) -> tuple[Clip, Audio] | None:
+    found = ingress(samples, c.SAMPLE_RATE)
+    if isinstance(found, Rejected):
+        return None
+    assert isinstance(found, Ok)
+    cleaned = tfjp(found.value.samples, TfjpConfig(denoise=clip.role.value != "ambient")).samples
+    return clip.model_copy(update={"clipped_ratio": found.value.clipped_ratio, "samples": cleaned.size}), cleaned
+
+
+def noisy(snr_db: float, pink: bool, samples: Audio, rng: np.random.Generator) -> Audio:
+    """`samples` in the middle of half a second more of noise, at an SNR against their active power."""
+    white = rng.standard_normal(samples.size + c.SAMPLE_RATE // 2)
+    spectrum = np.fft.rfft(white) / (np.sqrt(np.maximum(np.arange(white.size // 2 + 1), 20.0)) if pink else 1.0)
+    noise = np.fft.irfft(spectrum, n=white.size)
+    noise *= np.sqrt(active_power(samples) / 10 ** (snr_db / 10) / np.mean(noise**2))
+    noise[c.SAMPLE_RATE // 4 : c.SAMPLE_RATE // 4 + samples.size] += samples
+    return noise.astype(np.float32)
+
+
+def clipped(gain_db: float, samples: Audio, rng: np.random.Generator) -> Audio:
+    """`samples` so many dB above full scale, cut off there."""
+    return np.asarray(np.clip(samples / np.abs(samples).max() * 10 ** (gain_db / 20), -1, 1), dtype=np.float32)
+
+
+def quiet(level_db: float, samples: Audio, rng: np.random.Generator) -> Audio:
+    """`samples` at an active level in dBFS, on a 16-bit grid."""
+    scaled = samples * 10 ** (level_db / 20) / np.sqrt(active_power(samples))
+    return np.asarray(np.rint(scaled * 32_768) / 32_768, dtype=np.float32)
+
+
+def kinds(spoiler: Spoiler) -> dict[str, tuple[bool, Callable[[], Iterator[Case]]]]:
+    """Kind → (whether its clips should be accepted, its cases)."""
+    spoilt = spoiler.cases
+    return {
+        "as recorded": (True, partial(spoilt, None)),
+        "procedural": (True, spoiler.procedural),
+        "white noise at 20 dB": (True, partial(spoilt, partial(noisy, 20.0, False))),
+        "pink noise at 20 dB": (True, partial(spoilt, partial(noisy, 20.0, True))),
+        "white noise at 0 dB": (False, partial(spoilt, partial(noisy, 0.0, False))),
+        "white noise at -10 dB": (False, partial(spoilt, partial(noisy, -10.0, False))),
+        "pink noise at 0 dB": (False, partial(spoilt, partial(noisy, 0.0, True))),
+        "pink noise at -10 dB": (False, partial(spoilt, partial(noisy, -10.0, True))),
+        "clipped by 12 dB": (False, partial(spoilt, partial(clipped, 12.0))),
+        "near silence, -62 dBFS": (False, partial(spoilt, partial(quiet, -62.0))),
+        "another sound": (False, partial(spoilt, None, wrong=True)),
+        "4 times too long": (False, partial(spoilt, None, shortest=1.0, factor=0.25)),
+        "4 times too short": (False, partial(spoilt, None, factor=4.0)),
+        "speech over it": (False, partial(spoilt, spoiler.with_speech)),
+    }
+
+
+def judge(cases: Sequence[Case], rules: Rules, embedder: Embedder, hear: HearSpeech | None) -> Counter[str]:
+    """What becomes of the cases: `accept`, `accept after TFJP`, or the criterion they fail."""
+
+    def reprocess(candidate: Candidate) -> Outcome[Candidate]:
+        cleaned = _cleaned(candidate.samples, candidate.clip)
+        return Ok(Candidate(*cleaned)) if cleaned else Rejected("silent")
+
+    found: Counter[str] = Counter()
+    for case in cases:
+        outcome = asyncio.run(verify(case.wanted, case.candidate, [case.neighbour], rules, embedder.embed, reprocess, hear))
+        if isinstance(outcome, Ok):
+            found["accept" if len(outcome.value.judged) == 1 else "accept after TFJP"] += 1
+        else:
+            assert isinstance(outcome, Rejected)
+            found[outcome.reason.removeprefix("clip_")] += 1
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Judge every kind; returns the exit code."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--clips", type=Path, default=Path("demo/clips"), metavar="DIR")
+    mine, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    args = bench.arguments("verifier", rest, runs=3)
+    spoiler = Spoiler(ClipIndex.open(mine.clips))
+    embedder = open_embedder(resolved(RetrievalConfig()))
+    rules, hear = Rules(VerifierConfig(), embedder.name), _hearing()
+    columns = ["accept", "accept after TFJP", "identity", "cleanliness", "duration_fit", "continuity"]
+    print(f"{'':<24}" + "".join(f"{name:>18}" for name in columns))
+    totals = {True: Counter[str](), False: Counter[str]()}
+    table: dict[str, dict[str, int]] = {}
+    for kind, (good, make) in kinds(spoiler).items():
+        if kind == "speech over it" and hear is None:
+            continue
+        found = judge(list(make()), rules, embedder, hear)
+        table[kind] = dict(found)
+        totals[good] += found
+        print(f"{kind:<24}" + "".join(f"{found[name] or '':>18}" for name in columns))
+    right, wrong = (totals[good]["accept"] + totals[good]["accept after TFJP"] for good in (True, False))
+    case = next(spoiler.cases(None))
+    timing = bench.compare(
+        "verifier",
+        {"measure one clip": lambda: measure(case.wanted, case.candidate, [case.neighbour], embedder.embed)},
+        args.runs,
+    )
+    ratios = [
+        bench.Ratio("good clips accepted", right / totals[True].total(), at_least=0.9),
+        bench.Ratio("spoilt clips accepted", wrong / totals[False].total(), at_most=0.1),
+    ]
+    notes = {"embedder": embedder.name, "listens for speech": hear is not None, "confusion": table}
+    return bench.finish(
+        "verifier", ratios, timing["medians"], versions=["numpy", "faster-whisper"], json_path=args.json, notes=notes
+    )
+
+
+def _hearing() -> HearSpeech | None:
+    from operators.backends.speech_gate import SpeechGate
+
+    try:
+        return SpeechGate()
+    except InputError as error:
+        print(error)
+        return None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
