@@ -17,7 +17,15 @@ from schemas.llm import environment_name, http_url
 Backend = Literal["none", "procedural", "elevenlabs", "http"]
 Score = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0, le=60)]
-Line = tuple[float, float]
+
+
+def _two_points(line: tuple[float, float]) -> tuple[float, float]:
+    if line[0] == line[1]:
+        raise ValueError("a line is [value that fails, value that is met fully], and they differ")
+    return line
+
+
+Line = Annotated[tuple[float, float], AfterValidator(_two_points)]
 """Where a criterion fails (0) and where it is met fully (1); linear between, so 0.5 is the middle."""
 ELEVENLABS_MODEL: Final = "eleven_text_to_sound_v2"
 
