@@ -26,7 +26,7 @@ from schemas.outcome import Ok, Outcome, Rejected
 from schemas.scenario import EventRole
 from schemas.taxonomy import label_words
 
-VERIFYING_VERSION: Final = "1"
+VERIFYING_VERSION: Final = "2"
 ROLE: Final = "clip_verifier"
 MINILM: Final = "all-MiniLM-L6-v2-int8"
 SIMILARITY_LINES: Final[Mapping[str, Line]] = MappingProxyType({MINILM: (0.30, 0.60), "hashed-ngrams": (0.10, 0.50)})
@@ -88,9 +88,9 @@ def ramp(value: float, line: tuple[float, float]) -> float:
 class Rules:
     """The offline verifier: each criterion is the worst of its measures."""
 
-    def __init__(self, config: VerifierConfig, embedder: str = MINILM):
-        """`embedder`: the name of what similarity is measured with. InputError when no line is known for it."""
-        line = config.similarity or SIMILARITY_LINES.get(embedder)
+    def __init__(self, config: VerifierConfig, embedder: str):
+        """`embedder`: name, or `name/version…`, of what similarity is measured with. InputError when no line is known for it."""
+        line = config.similarity or SIMILARITY_LINES.get(embedder.partition("/")[0])
         if line is None:
             raise InputError(
                 "the rules have no line for this embedder",
@@ -186,7 +186,7 @@ class LlmVerifier:
 
 
 def verifier_of(config: VerifierConfig, embedder: str, chat: ChatModel | None) -> Verifier:
-    """The verifier a recipe means. `embedder`: the name of what similarity is measured with. InputError when there is none."""
+    """The verifier a recipe means; `embedder` says what similarity is measured with. InputError when there is none."""
     if config.verifier == "rules":
         return Rules(config, embedder)
     if chat is None:

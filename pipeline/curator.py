@@ -18,17 +18,18 @@ from typing import Final, TypeVar
 from operators.asking import ASKING_VERSION
 from operators.backends.chat import ChatModel
 from operators.backends.metering import Ledger
+from operators.backends.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from operators.clips import Palette
 from operators.curation import CURATION_VERSION, curate
 from operators.grounding import Tools
 from operators.tasks import POLICIES
-from operators.verifying import VERIFYING_VERSION, Rules, Verifier
+from operators.verifying import VERIFYING_VERSION, verifier_of
 from pipeline.answer_cache import AnswerCache
 from pipeline.chat import open_chat
 from pipeline.clip_index import ClipIndex
 from pipeline.commit import put, put_first
 from pipeline.generators import open_generator
-from pipeline.scenes import pool_of
+from pipeline.scenes import EMBEDDER, pool_of
 from pipeline.search_index import SearchIndex
 from pipeline.worker import MOSTLY_BROKEN, NO_SPACE, Job, ShardBrokenError, ShardResult
 from prompts import role_hash
@@ -43,8 +44,6 @@ ATTEMPTS: Final = 4
 """Scenes that are tried for a sample."""
 AHEAD: Final = 2
 """Samples in work for each call that may be in flight: one waits for an answer while another is judged."""
-EMBEDDER: Final = "embedder"
-"""Its name among `BuildRecord.curators`."""
 T = TypeVar("T")
 
 _shard_ledger: contextvars.ContextVar[Ledger | None] = contextvars.ContextVar("shard ledger", default=None)
@@ -170,18 +169,15 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
         tools = Tools(
             pool=pool,
             retriever=retriever,
-            verifier=_verifier(recipe, chat),
+            verifier=verifier_of(recipe.verifier, retriever.identity, chat),
             workshop=pool.made,
             generator=generator,
+            hear_speech=SpeechGate() if recipe.verifier.listen_for_speech else None,
             top_k=recipe.retrieval.top_k,
             split=recipe.split,
         )
         room = asyncio.Semaphore(AHEAD * config.server.concurrency)
         yield Curator(job, Palette.of(index, recipe.split), chat, tools, room, on_sample)
-
-
-def _verifier(recipe: Recipe, chat: ChatModel) -> Verifier:
-    return Rules(recipe.verifier)
 
 
 def curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
@@ -190,6 +186,8 @@ def curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
     tasks = [task for task, weight in recipe.tasks.items() if weight > 0]
     rules = {f"rules {task.value}": _hash(POLICIES[task].task_rule, POLICIES[task].response_rule) for task in tasks}
     versions = {"asking": ASKING_VERSION, "curation": CURATION_VERSION, "verifying": VERIFYING_VERSION}
+    if recipe.verifier.listen_for_speech:
+        versions["speech gate"] = SPEECH_GATE_VERSION
     embedder = SearchIndex.open(index.directory, recipe.retrieval, content_hash=index.content_hash).identity
     return {**prompted, **rules, **versions, EMBEDDER: embedder, "generator": asyncio.run(_maker(recipe))}
 

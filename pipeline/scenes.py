@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from operators.clips import ClipPool, Palette
 from operators.planning import plan_scene
@@ -17,6 +17,9 @@ from schemas.outcome import Failed, Ok, Outcome, Rejected
 from schemas.recipe import Recipe
 from schemas.scene import Scene
 from schemas.sheet import CuratedSample, Curation, SceneSheet
+
+EMBEDDER: Final = "embedder"
+"""Its name among `BuildRecord.curators`."""
 
 
 class SceneSource(Protocol):

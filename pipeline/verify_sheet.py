@@ -9,8 +9,8 @@ from operators.supervision import MODEL
 from operators.tasks import POLICIES
 from operators.verifying import Rules
 from pipeline.build_dir import BuildDir
-from pipeline.scenes import verdicts
-from schemas.recipe import Recipe
+from pipeline.scenes import EMBEDDER, verdicts
+from schemas.base import InputError
 from schemas.shard import BuildRecord, ShardManifest
 from schemas.sheet import Curation, GroundedEvent, Tried
 
@@ -29,19 +29,25 @@ def sheet_problems(build: BuildDir, record: BuildRecord, manifest: ShardManifest
     sizes = record.recipe.shard_sizes()
     if [sample.index for sample in sheet.samples] != list(range(sizes[manifest.shard])):
         yield "the sheet does not hold the samples of its shard"
+    rules = None
+    if record.recipe.verifier.verifier == "rules":
+        try:
+            rules = Rules(record.recipe.verifier, record.curators.get(EMBEDDER, ""))
+        except InputError as error:
+            yield f"verdicts cannot be checked: {error}"
     for sample in sheet.samples:
         for attempt, curation in enumerate(sample.curations):
-            for detail in _curation_problems(record.recipe, curation):
+            for detail in _curation_problems(rules, curation):
                 yield f"sample {sample.index}, attempt {attempt}: {detail}"
         if any(curation.scene is not None for curation in sample.curations[:-1]):
             yield f"sample {sample.index}: an attempt after the one that had a scene"
 
 
-def _curation_problems(recipe: Recipe, curation: Curation) -> Iterator[str]:
+def _curation_problems(rules: Rules | None, curation: Curation) -> Iterator[str]:
     if (curation.scene is None) == (not curation.refused):
         yield "has neither a scene nor a reason, or both"
     for event in curation.events:
-        yield from _event_problems(recipe, curation, event)
+        yield from _event_problems(rules, curation, event)
     scene = curation.scene
     if scene is None:
         return
@@ -54,7 +60,7 @@ def _curation_problems(recipe: Recipe, curation: Curation) -> Iterator[str]:
         yield "the scene plays other clips than were accepted"
 
 
-def _event_problems(recipe: Recipe, curation: Curation, event: GroundedEvent) -> Iterator[str]:
+def _event_problems(rules: Rules | None, curation: Curation, event: GroundedEvent) -> Iterator[str]:
     name = f"event {event.planned.order}"
     policy = POLICIES[curation.task]
     wanted = Wanted(
@@ -65,7 +71,7 @@ def _event_problems(recipe: Recipe, curation: Curation, event: GroundedEvent) ->
         speech=policy.spoken and event.planned.responds,
     )
     for tried in event.tried:
-        yield from (f"{name}: {detail}" for detail in _verdict_problems(recipe, wanted, tried))
+        yield from (f"{name}: {detail}" for detail in _verdict_problems(rules, wanted, tried))
     accepted = [tried for tried in event.tried if not tried.refused]
     if event.clip_id is not None and accepted != list(event.tried[-1:]):
         yield f"{name} is played, but its last candidate was not accepted"
@@ -73,13 +79,10 @@ def _event_problems(recipe: Recipe, curation: Curation, event: GroundedEvent) ->
         yield f"{name} is left out without a reason"
 
 
-def _verdict_problems(recipe: Recipe, wanted: Wanted, tried: Tried) -> Iterator[str]:
+def _verdict_problems(rules: Rules | None, wanted: Wanted, tried: Tried) -> Iterator[str]:
     last = tried.judged[-1].verdict.verdict if tried.judged else ""
     if (last == "accept") != (not tried.refused):
         yield f"{tried.clip_id}: the last verdict is {last!r}, but refused is {tried.refused!r}"
-    if recipe.verifier.verifier != "rules":
-        return
-    rules = Rules(recipe.verifier)
     for number, one in enumerate(tried.judged):
-        if one.verdict != rules.verdict(wanted, one.evidence, final=number > 0):
+        if rules is not None and one.verdict != rules.verdict(wanted, one.evidence, final=number > 0):
             yield f"{tried.clip_id}: the verdict does not follow from its evidence"
