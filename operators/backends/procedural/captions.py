@@ -47,7 +47,7 @@ def understand(caption: str) -> Outcome[Match]:
         return Rejected("cannot_make", {"detail": f"a caption of {len(caption)} characters"})
     tokens = [_stem(word) for word in re.findall(r"[^\W\d_]+|\d+", caption.lower())]
     found: list[tuple[int, Match]] = []
-    unknown: list[str] = tokens
+    unknown = [token for token in tokens if token not in _STEMMED_NEUTRAL]
     for sound in SOUNDS.values():
         named = max((len(head) for head in _heads(sound) if _contains(tokens, head)), default=0)
         if not named:
