@@ -38,8 +38,9 @@ Mel = NDArray[np.float32]
 class CausalLogMel:
     """The front end of one live stream: samples in pieces of any size, frames out as soon as a block of 200 ms is whole."""
 
-    def __init__(self) -> None:
-        self._held = np.zeros(LEFT, dtype=np.float32)
+    def __init__(self, before: Audio | None = None) -> None:
+        """`before`: the LEFT samples heard just before, when the stream does not begin here."""
+        self._held = np.zeros(LEFT, dtype=np.float32) if before is None else np.asarray(before, dtype=np.float32)
 
     def push(self, samples: Audio) -> Mel:
         """Take float32 samples (n,) at 16 kHz; return the frames (128, 20 k) of the k blocks they complete."""

@@ -5,6 +5,7 @@ The vision encoder is never built: a thinker needs its configuration, so that st
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -60,7 +61,7 @@ def preset(name: str, streaming: StreamingConfig) -> Qwen2_5OmniThinkerConfig:
     """
     if name not in PRESETS:
         raise InputError("no such model", field="model", value=name, remedy=f"Known: {', '.join(PRESETS)}; or a checkpoint")
-    text, audio = dict(PRESETS[name]["text"]), dict(PRESETS[name]["audio"])
+    text, audio = copy.deepcopy(dict(PRESETS[name]["text"])), dict(PRESETS[name]["audio"])
     rows = Vocabulary.of(streaming).compact_rows
     if (rows is None) != ("vocab_size" in text):
         raise InputError("a small model has a small vocabulary, and only a small one", field="text_ids", value=name)

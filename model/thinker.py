@@ -113,12 +113,17 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         loaded: Self = model
         return loaded
 
-    def save(self, directory: str | Path) -> None:
-        """Write config.json and safetensors. The stock class reads them too (it will miss the vision encoder)."""
-        with torch.no_grad():
-            self.model.language_model.embed_tokens.weight[self.control_rows] = self.ctrl_embed
+    def save(self, directory: str | Path, state: dict[str, Tensor] | None = None) -> None:
+        """Write config.json and safetensors. The stock class reads them too (it will miss the vision encoder).
+
+        `state` are the parameters when they are not in this object: gathered from the processes that share them.
+        """
+        state = dict(self.state_dict() if state is None else state)
+        name = next(name for name, value in self.named_parameters() if value is self.model.language_model.embed_tokens.weight)
+        state[name] = state[name].clone()
+        state[name][self.control_rows] = state["ctrl_embed"].to(state[name])
         with _no_bars():
-            self.save_pretrained(directory)
+            self.save_pretrained(directory, state_dict=state)
 
     def untie(self) -> None:
         """Give the LM head a copy of the embedding, so that each can be frozen without the other."""
@@ -170,10 +175,13 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
             return embeddings
         return embeddings.masked_scatter(heard[..., None], audio.to(text.dtype))
 
-    def hidden(self, embeddings: Tensor, cache: Cache | None = None) -> Tensor:
-        """Causal hidden states (B, L, hidden) of input embeddings; extends `cache`. No mask: padding goes to the right."""
+    def hidden(self, embeddings: Tensor, cache: Cache | None = None, positions: Tensor | None = None) -> Tensor:
+        """Causal hidden states (B, L, hidden) of input embeddings; extends `cache`. No mask: padding goes to the right.
+
+        `positions` (4, 1, L) are for sequences packed one after the other; without the first of the four rows they leak.
+        """
         states: Tensor = self.model.language_model(
-            inputs_embeds=embeddings, cache=cache, use_cache=cache is not None
+            inputs_embeds=embeddings, position_ids=positions, cache=cache, use_cache=cache is not None
         ).last_hidden_state
         return states
 

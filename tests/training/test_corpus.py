@@ -1,0 +1,110 @@
+"""Shards are read by seeking, and what is wrong with them is told by name."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from operators.tokenize import from_npz
+from pipeline.build_dir import BuildDir
+from pipeline.shards import read_shard
+from schemas.base import InputError
+from tests.corpus import Members, rewrite
+from training.corpus import StoredCorpus, text_ids
+from training.sequences import Window, spell
+
+
+def stored(out: Path) -> list[tuple[int, int, Members]]:
+    """(shard, index, members) of a build, read whole."""
+    build = BuildDir(out)
+    samples = []
+    for shard, manifest in enumerate(build.manifests()):
+        for index, (_, members) in enumerate(read_shard(build.data / manifest.tar)):
+            samples.append((shard, index, members))
+    return samples
+
+
+def test_what_is_read_by_seeking_is_what_is_stored(built: Path) -> None:
+    import io
+
+    import soundfile
+
+    from model.vocabulary import Vocabulary
+    from schemas.tokens import SOUNDFLOW
+
+    corpus = pickle.loads(pickle.dumps(StoredCorpus(built)))
+    samples = stored(built)
+    assert sum(corpus.shard_sizes) == len(samples) == 12
+    for shard, index, members in reversed(samples):
+        turns, tokens = corpus.turns(shard, index), from_npz(members["tokens.npz"])
+        vocabulary = Vocabulary(SOUNDFLOW, None)
+        example = spell(turns, Window(0, turns.chunks - 1, 0), vocabulary, 10)
+        assert np.array_equal(example.rows, vocabulary.rows(tokens.x))
+        audio, _ = soundfile.read(io.BytesIO(members["flac"]), dtype="float32")
+        assert np.array_equal(corpus.audio(shard, index, 500, 9000), audio[500:9000])
+        assert corpus.plan(shard, index).sample_id == corpus.name(shard, index)
+
+
+def test_past_the_end_of_a_stream_there_is_silence(built: Path) -> None:
+    corpus = StoredCorpus(built)
+    samples = corpus.plan(0, 0).samples
+    heard = corpus.audio(0, 0, samples - 10, samples + 100)
+    assert heard.shape == (110,) and not heard[10:].any()
+    assert not corpus.audio(0, 0, samples + 5, samples + 9).any()
+
+
+def test_two_builds_are_one_corpus_of_another_identity(built: Path) -> None:
+    one, two = StoredCorpus(built), StoredCorpus(built, built)
+    assert two.shard_sizes == one.shard_sizes * 2 and two.id != one.id == StoredCorpus(built).id
+    assert two.name(4, 0) == one.name(0, 0)
+
+
+def test_the_vocabulary_of_a_corpus_is_every_id_it_uses(built: Path) -> None:
+    found = set(text_ids(StoredCorpus(built)))
+    for _, _, members in stored(built):
+        tokens = from_npz(members["tokens.npz"])
+        texts = set(tokens.x[tokens.x < 151_643].tolist())
+        assert texts <= found
+
+
+def test_a_folder_without_shards_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no committed shard"):
+        StoredCorpus(tmp_path)
+
+
+def test_a_truncated_shard_is_told(built: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy)
+    tar = next((copy / "data").iterdir())
+    tar.write_bytes(tar.read_bytes()[:-512])
+    with pytest.raises(InputError, match=rf"{tar.name}: is missing or not of the size"):
+        StoredCorpus(copy)
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "message"),
+    [
+        ("tokens.npz", b"not an archive", r"00000\.tokens\.npz: is not a token archive"),
+        ("flac", b"not audio", r"its audio cannot be read"),
+        ("json", b"{}", r"00000\.json"),
+    ],
+)
+def test_a_damaged_member_is_told_by_name(built: Path, tmp_path: Path, member: str, content: bytes, message: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy)
+    rewrite(copy, 0, lambda number, key, members: members | ({member: content} if number == 0 else {}))
+    corpus = StoredCorpus(copy)
+    with pytest.raises(InputError, match=message):
+        {"tokens.npz": corpus.turns, "json": corpus.plan, "flac": lambda s, i: corpus.audio(s, i, 0, 10)}[member](0, 0)
+
+
+def test_a_lost_member_is_told(built: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy)
+    rewrite(copy, 0, lambda number, key, members: {name: data for name, data in members.items() if name != "flac"})
+    with pytest.raises(InputError, match=r"has no whole .*\.flac"):
+        StoredCorpus(copy).audio(0, 0, 0, 10)

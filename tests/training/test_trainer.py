@@ -1,0 +1,234 @@
+"""A run resumes bit for bit, whatever ended it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from schemas.base import InputError, Interrupted
+from tests.training.made import MadeCorpus, some_corpus
+from tests.training.world import save_pico, stage
+from training.config import StageConfig, load_stage
+from training.distributed import Processes
+from training.logs import read_log
+from training.metrics import StepLog
+from training.trainer import Trainer, learning_rate
+
+CPU = Processes(torch.device("cpu"))
+TIMES = {"tokens_per_second", "mfu", "seconds"}
+
+
+@pytest.fixture(scope="module")
+def source() -> MadeCorpus:
+    return some_corpus(shards=2, streams=3, longest=4)
+
+
+@pytest.fixture(scope="module")
+def start(source: MadeCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_pico(tmp_path_factory.mktemp("start") / "model", source)
+
+
+@pytest.fixture(scope="module")
+def finished(source: MadeCorpus, start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run nothing disturbed."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    Trainer(stage(), source, start, run, CPU, seed=3).train()
+    return run
+
+
+def curve(run: Path) -> list[dict[str, object]]:
+    return [line.model_dump(exclude=TIMES) for line in read_log(run)]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model" / "model.safetensors")
+
+
+def assert_same(left: Path, right: Path) -> None:
+    assert curve(left) == curve(right)
+    one, two = weights(left), weights(right)
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_learns_and_leaves_a_model_and_a_log(finished: Path) -> None:
+    lines = read_log(finished)
+    assert [line.step for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1].l_stream is not None and lines[0].l_stream is not None and lines[-1].l_stream < lines[0].l_stream
+    assert {path.name for path in (finished / "checkpoints").iterdir()} == {"step-000004", "step-000006"}
+    assert (finished / "model" / "config.json").is_file() and list((finished / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 5])
+def test_a_run_that_was_asked_to_stop_goes_on_as_if_it_had_not(
+    source: MadeCorpus, start: Path, finished: Path, tmp_path: Path, stopped_after: int
+) -> None:
+    seen: list[StepLog] = []
+    run = tmp_path / "run"
+    trainer = Trainer(
+        stage(), source, start, run, CPU, seed=3, on_step=seen.append, should_stop=lambda: len(seen) >= stopped_after
+    )
+    with pytest.raises(Interrupted):
+        trainer.train()
+    assert len(read_log(run)) == stopped_after
+    Trainer(stage(), source, start, run, CPU, seed=3).train()
+    assert_same(run, finished)
+
+
+def test_between_lines_of_the_log_nothing_is_lost(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
+    """A checkpoint between two lines keeps the sums of the line to come."""
+    config = stage(log_every=3, save_every=2, steps=6)
+    Trainer(config, source, start, tmp_path / "whole", CPU).train()
+    asked = iter([False, True])
+    with pytest.raises(Interrupted):
+        Trainer(config, source, start, tmp_path / "cut", CPU, should_stop=lambda: next(asked)).train()
+    Trainer(config, source, start, tmp_path / "cut", CPU).train()
+    assert_same(tmp_path / "cut", tmp_path / "whole")
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import torch
+from tests.training.made import some_corpus
+from tests.training.world import stage
+from training.distributed import Processes
+from training.trainer import Trainer
+start, run = map(Path, sys.argv[1:])
+def told(line):
+    print(line.step, flush=True)
+    time.sleep(0.2 if line.step >= 3 else 0)
+source = some_corpus(shards=2, streams=3, longest=4)
+Trainer(stage(), source, start, run, Processes(torch.device("cpu")), seed=3, on_step=told).train()
+"""
+
+
+def test_a_killed_run_gives_the_same_losses_and_weights(source: MadeCorpus, start: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", KILLED, str(start), str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) == 3:
+            break
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not (run / "model").exists()
+    Trainer(stage(), source, start, run, CPU, seed=3).train()
+    assert_same(run, finished)
+
+
+def test_half_a_checkpoint_does_not_count(source: MadeCorpus, start: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    asked = iter([False, False, True])
+    with pytest.raises(Interrupted):
+        Trainer(stage(), source, start, run, CPU, seed=3, should_stop=lambda: next(asked)).train()
+    (run / "checkpoints" / "step-000003" / "state.json").unlink()
+    (run / "checkpoints" / "_tmp-step-000004").mkdir()
+    with (run / "log.jsonl").open("ab") as log:
+        log.write(b'{"step":4,"l_lm"')
+    Trainer(stage(), source, start, run, CPU, seed=3).train()
+    assert_same(run, finished)
+
+
+def test_a_finished_run_is_not_trained_again(source: MadeCorpus, start: Path, finished: Path) -> None:
+    before = curve(finished)
+    result = Trainer(stage(), source, start, finished, CPU, seed=3).train()
+    assert result.steps == 6 and result.log is None and curve(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"steps": 7}, "stage"), ({"learning_rate": 0.5}, "stage"), ({"loss_weight": 2.0}, "stage")]
+)
+def test_a_run_of_something_else_is_told(
+    source: MadeCorpus, start: Path, finished: Path, change: dict[str, float], message: str
+) -> None:
+    with pytest.raises(InputError, match=rf"holds another run; {message}: .*-o"):
+        Trainer(stage(**change), source, start, finished, CPU, seed=3)
+
+
+def test_a_folder_of_something_else_is_left_alone(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not empty and not a run"):
+        Trainer(stage(), source, start, tmp_path, CPU)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_accumulated_steps_are_the_steps_of_one_large_batch(start: Path, tmp_path: Path) -> None:
+    four = some_corpus(shards=1, streams=4, longest=4)
+    lines = []
+    for micro_batch in (4, 2, 1):
+        config = stage(effective_batch=4, micro_batch=micro_batch, steps=1)
+        run = tmp_path / str(micro_batch)
+        Trainer(config, four, start, run, CPU).train()
+        lines += read_log(run)
+    for line in lines:
+        assert (line.windows, line.tokens) == (4, lines[0].tokens)
+        for name in ("l_lm", "l_stream", "grad_norm"):
+            assert getattr(line, name) == pytest.approx(getattr(lines[0], name), rel=1e-4)
+
+
+def test_packed_and_padded_steps_are_the_same(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
+    for name in ("pad", "pack"):
+        Trainer(stage(steps=2, packing=name == "pack"), source, start, tmp_path / name, CPU).train()
+    for left, right in zip(read_log(tmp_path / "pad"), read_log(tmp_path / "pack"), strict=True):
+        assert left.l_stream == pytest.approx(right.l_stream, rel=1e-4) and left.l_lm == pytest.approx(right.l_lm, rel=1e-4)
+
+
+def test_bf16_trains_and_stays_near(source: MadeCorpus, start: Path, finished: Path, tmp_path: Path) -> None:
+    Trainer(stage(precision="bf16", checkpointing=True), source, start, tmp_path / "run", CPU, seed=3).train()
+    for half, whole in zip(read_log(tmp_path / "run")[:3], read_log(finished), strict=False):
+        assert half.l_stream == pytest.approx(whole.l_stream, rel=0.05)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing() -> None:
+    config = stage(steps=100, warmup_ratio=0.1, learning_rate=1.0)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
+    assert rates[10] == 1.0 and rates[55] == pytest.approx(0.5) and rates[99] < 1e-3
+    assert all(math.isfinite(rate) and rate >= 0 for rate in rates)
+
+
+PAPER = {  # Tab. hyper: trainable modules, steps, batch per GPU, accumulation, effective batch, learning rate
+    "1": (("lm_head", "new_tokens"), 5_000, 8, 2, 512, 1e-4),
+    "2": (("adapter",), 20_000, 8, 4, 1024, 1e-4),
+    "3": (("adapter", "lm"), 80_000, 4, 8, 1024, 5e-5),
+    "4": (("adapter", "lm"), 15_000, 2, 16, 1024, 1e-5),
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_presets_are_the_papers_table(name: str) -> None:
+    preset = load_stage(name)
+    found = (
+        preset.trainable,
+        preset.steps,
+        preset.micro_batch,
+        preset.accumulation(32),
+        preset.effective_batch,
+        preset.learning_rate,
+    )
+    assert found == PAPER[name]
+    common = (preset.loss_weight, preset.warmup_ratio, preset.betas, preset.epsilon, preset.weight_decay, preset.max_grad_norm)
+    assert common == (1.0, 0.03, (0.9, 0.95), 1e-8, 0.01, 1.0)
+    assert (preset.precision, preset.checkpointing, preset.window_chunks) == ("bf16", True, 60)
+
+
+def test_a_batch_that_does_not_divide_is_told() -> None:
+    with pytest.raises(InputError, match=r"effective_batch: is no multiple of 2 \(micro_batch\) x 3 \(processes\)"):
+        StageConfig.model_validate(stage().model_dump() | {"effective_batch": 8}).accumulation(3)
+
+
+def test_an_unknown_stage_is_told() -> None:
+    with pytest.raises(InputError, match=r"no such preset .*Known: .*1, .*cpu"):
+        load_stage("9")

@@ -1,0 +1,134 @@
+"""Checkpoints that are there or not: written aside, synced, renamed. Also from several processes, each its own part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from pydantic import Field
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from schemas.base import InputError, Schema
+from training.distributed import Processes
+from training.loader import Position
+from training.objective import DualLoss
+
+STATE: Final = "state.json"
+
+
+class TrainState(Schema):
+    """Where training stands, beside the tensors."""
+
+    format: str = "soundflow.train/1"
+    step: int = Field(ge=0)
+    """Optimizer steps done."""
+    position: Position
+    """Of the loader, after them."""
+    tokens: int = 0
+    windows: int = 0
+    since_line: tuple[float, ...] = ()
+    """`Sums` of the steps the log has no line for yet."""
+
+
+class Checkpoints:
+    """`RUN/checkpoints/step-NNNNNN`, the newest few."""
+
+    def __init__(self, folder: Path, keep: int, processes: Processes):
+        self.folder, self.keep, self.processes = folder, keep, processes
+
+    def steps(self) -> list[int]:
+        """Steps with a whole checkpoint, increasing."""
+        whole = [path for path in self.folder.glob("step-*") if (path / STATE).is_file()]
+        return sorted(int(path.name.removeprefix("step-")) for path in whole)
+
+    def save(self, objective: DualLoss, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
+        """Write a checkpoint; a kill at any moment leaves it whole or not there."""
+        place = self.folder / f"step-{state.step:06d}"
+        aside = self.folder / f"_tmp-step-{state.step:06d}"
+        if self.processes.first:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+        self.processes.wait()
+        with _alone():
+            state_dict_saver.save(self._tensors(objective, optimizer), checkpoint_id=aside, no_dist=self.processes.count == 1)
+        if self.processes.first:
+            (aside / STATE).write_bytes(state.canonical_json())
+            for path in aside.iterdir():
+                _sync(path)
+            shutil.rmtree(place, ignore_errors=True)
+            aside.replace(place)
+            _sync(self.folder)
+            for step in self.steps()[: -self.keep]:
+                shutil.rmtree(self.folder / f"step-{step:06d}")
+        self.processes.wait()
+
+    def load(self, objective: DualLoss, optimizer: torch.optim.Optimizer) -> TrainState | None:
+        """Put the newest checkpoint into model, optimizer and generator; None when there is none."""
+        steps = self.steps()
+        if not steps:
+            return None
+        place = self.folder / f"step-{steps[-1]:06d}"
+        state = TrainState.from_json((place / STATE).read_bytes(), file=place / STATE)
+        tensors = self._tensors(objective, optimizer)
+        try:
+            with _alone():
+                state_dict_loader.load(tensors, checkpoint_id=place, no_dist=self.processes.count == 1)
+        except (CheckpointException, RuntimeError, KeyError) as error:
+            raise InputError(f"does not fit this model: {error}", file=place, remedy="Choose another output directory") from None
+        set_model_state_dict(objective, tensors["model"])
+        set_optimizer_state_dict(objective, optimizer, tensors["optimizer"])
+        torch.set_rng_state(tensors["rng"][f"{self.processes.rank}"])
+        return state
+
+    def _tensors(self, objective: DualLoss, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        return {
+            "model": get_model_state_dict(objective),
+            "optimizer": get_optimizer_state_dict(objective, optimizer),
+            "rng": {f"{self.processes.rank}": torch.get_rng_state()},
+        }
+
+
+def export(objective: DualLoss, directory: Path, processes: Processes) -> None:
+    """Write the model as an ordinary transformers directory, gathered from all processes."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    gathered: dict[str, Any] = get_model_state_dict(objective, options=options)
+    state = {name.removeprefix("model."): value for name, value in gathered.items()}
+    if processes.first:
+        aside = directory.with_name(f"_tmp-{directory.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        objective.model.save(aside, state)
+        for path in aside.iterdir():
+            _sync(path)
+        shutil.rmtree(directory, ignore_errors=True)
+        aside.replace(directory)
+    processes.wait()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One process is warned each time that it is alone; that is how it was asked."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

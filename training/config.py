@@ -1,0 +1,72 @@
+"""What a stage of training is: a YAML preset. `training/presets` has the paper's table and what a CPU can do of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from schemas import constants as c
+from schemas.base import InputError, Schema
+
+Group = Literal["lm_head", "new_tokens", "adapter", "lm", "audio_encoder"]
+PRESETS: Final = Path(__file__).parent / "presets"
+
+
+class DrainConfig(Schema):
+    """The drain-aware variant of a sample (settled): after a response the decoder finds several chunks waiting."""
+
+    probability: float = Field(0.7, ge=0, le=1)
+    longest: int = Field(4, ge=1, le=c.WINDOW_CHUNKS)
+    """Chunks in a run, drawn from 1 to this."""
+
+
+class StageConfig(Schema):
+    """One stage: what moves, how fast, for how long, on how much at a time."""
+
+    name: str
+    about: str = ""
+    trainable: Annotated[tuple[Group, ...], Field(min_length=1)]
+    """Parts that move; everything else stays bit for bit what it was."""
+    learning_rate: float = Field(gt=0, le=1)
+    steps: int = Field(gt=0)
+    effective_batch: int = Field(gt=0)
+    """Windows per optimizer step, over all processes and accumulation."""
+    micro_batch: int = Field(gt=0)
+    """Windows per forward pass and process."""
+    loss_weight: float = Field(1.0, ge=0)
+    """λ of the dual loss."""
+    warmup_ratio: float = Field(0.03, ge=0, lt=1)
+    betas: tuple[float, float] = (0.9, 0.95)
+    epsilon: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    window_chunks: int = Field(c.WINDOW_CHUNKS, ge=1)
+    """L_max: longer streams are cut at turn boundaries."""
+    drain: DrainConfig | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpointing: bool = False
+    """Recompute activations in the backward pass instead of keeping them."""
+    packing: bool = False
+    """Windows of a micro-batch one after the other in one sequence (needs varlen attention to pay off), instead of padded."""
+    save_every: int = Field(500, gt=0)
+    keep_checkpoints: int = Field(2, ge=1)
+    log_every: int = Field(10, gt=0)
+
+    def accumulation(self, processes: int) -> int:
+        """Forward passes per step and process; InputError when the effective batch does not divide."""
+        passes, rest = divmod(self.effective_batch, self.micro_batch * processes)
+        if rest or not passes:
+            why = f"is no multiple of {self.micro_batch} (micro_batch) x {processes} (processes)"
+            raise InputError(why, field="effective_batch", value=self.effective_batch, remedy="Change one of the three")
+        return passes
+
+
+def load_stage(name: str | Path) -> StageConfig:
+    """A preset by name (`1`, `cpu/3`), or a YAML file; InputError when there is neither."""
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else PRESETS / f"{name}.yaml"
+    if not path.is_file() and path.is_relative_to(PRESETS):
+        known = ", ".join(sorted(str(file.relative_to(PRESETS).with_suffix("")) for file in PRESETS.rglob("*.yaml")))
+        raise InputError("no such preset", field="--stage", value=str(name), remedy=f"Known: {known}; or a YAML file")
+    return StageConfig.from_yaml(path)

@@ -1,0 +1,75 @@
+"""One process or several: torch-native FSDP2, and sums over processes.
+
+Accelerate's FSDP2 plugin was measured wrong on CPUs (it falls back to separate ranks without a word), so it is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+from training.objective import DualLoss
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Who shares the work, and where this one computes."""
+
+    device: torch.device
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def sums(self, values: Sequence[float]) -> list[float]:
+        """Sum numbers over all processes."""
+        if self.count == 1:
+            return [float(value) for value in values]
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return [float(value) for value in total.tolist()]
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Processes]:
+    """The processes `torchrun` started, or this one alone."""
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes(device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(device, dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def share(objective: DualLoss, processes: Processes, bf16: bool) -> None:
+    """Shard parameters, gradients and optimizer state over the processes, in place.
+
+    Decoder layers are gathered one by one, everything else with the root, which is the one module that is called: parts sharded
+    as roots of their own get no gradient.
+    """
+    if processes.count == 1:
+        return
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bf16 else MixedPrecisionPolicy()
+    for layer in objective.model.model.language_model.layers:
+        fully_shard(layer, mp_policy=policy, reshard_after_forward=False)
+    fully_shard(objective, mp_policy=policy, reshard_after_forward=False)

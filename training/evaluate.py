@@ -1,0 +1,202 @@
+"""How a model does as a stream goes by: it hears chunk after chunk, decides, speaks, and never sees what comes later.
+
+Definitions, used everywhere:
+* an event is a response of the timeline; a trigger is a chunk at which the model opens a response;
+* a trigger finds an event when it opens at most k chunks before or after the event's chunk; each finds one at most, the nearest
+  free one, in order of time;
+* recall is found / events, precision is found / triggers, F1 their harmonic mean;
+* false alarms per minute are triggers that find nothing, per minute of audio;
+* balanced chunk accuracy is the mean of the share of response chunks and the share of silent chunks decided right (k = 0);
+* text accuracy is the share of found events with an acceptable reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+
+from model.decoding import StreamDecoder
+from model.frontend import Mel
+from model.thinker import StreamingThinker
+from schemas import constants as c
+from schemas.tokens import TokenLayout, layout_of
+from training.corpus import StreamSource
+from training.loader import LoaderConfig, Maker
+from training.sequences import Turns, Window
+
+REPLY_TOKENS: Final = 64
+"""A longer reply is cut."""
+KEPT_CHUNKS: Final = c.WINDOW_CHUNKS // 2
+"""What a full window keeps (settled): the instruction and the last half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One stream as the model took it."""
+
+    events: tuple[tuple[int, tuple[int, ...]], ...]
+    """(chunk, ids) that should be said, chunks 0-based."""
+    triggers: tuple[tuple[int, tuple[int, ...]], ...]
+    """(chunk, ids) that were said."""
+    chunks: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Score:
+    """Counts over streams; the ratios follow."""
+
+    events: int = 0
+    triggers: int = 0
+    found: int = 0
+    texts: int = 0
+    seconds: float = 0.0
+    response_chunks: int = 0
+    response_right: int = 0
+    silent_chunks: int = 0
+    silent_right: int = 0
+    delays: list[int] = field(default_factory=list)
+    """Chunks from an event to the trigger that found it."""
+
+    @property
+    def recall(self) -> float:
+        """Found / events."""
+        return self.found / max(self.events, 1)
+
+    @property
+    def precision(self) -> float:
+        """Found / triggers; 0 when there was none."""
+        return self.found / max(self.triggers, 1)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of both."""
+        return 2 * self.found / max(self.events + self.triggers, 1)
+
+    @property
+    def false_alarms_per_minute(self) -> float:
+        """Triggers that found nothing."""
+        return (self.triggers - self.found) / max(self.seconds / 60, 1e-9)
+
+    @property
+    def balanced_chunk_accuracy(self) -> float:
+        """Mean of both shares."""
+        return (self.response_right / max(self.response_chunks, 1) + self.silent_right / max(self.silent_chunks, 1)) / 2
+
+    @property
+    def text_accuracy(self) -> float:
+        """Acceptable replies / found."""
+        return self.texts / max(self.found, 1)
+
+    def to_json(self) -> dict[str, float]:
+        """All figures."""
+        return {
+            "recall": self.recall,
+            "precision": self.precision,
+            "f1": self.f1,
+            "false_alarms_per_min": self.false_alarms_per_minute,
+            "balanced_chunk_accuracy": self.balanced_chunk_accuracy,
+            "text_accuracy": self.text_accuracy,
+            "mean_delay_chunks": sum(self.delays) / max(len(self.delays), 1),
+            "events": self.events,
+            "triggers": self.triggers,
+            "minutes": self.seconds / 60,
+        }
+
+
+Acceptable = Callable[[tuple[int, ...], tuple[int, ...]], bool]
+"""(expected ids, said ids) → whether the reply will do."""
+
+
+class Evaluator:
+    """Plays streams to a model."""
+
+    def __init__(self, model: StreamingThinker, source: StreamSource, threshold: float = 0.0):
+        """`threshold`: a response opens when its logit is larger than that of silence by more than this."""
+        self.model, self.source, self.threshold = model.eval(), source, threshold
+        config = LoaderConfig(seed=0, micro_batch=1, window_chunks=1, streaming=model.streaming)
+        self.maker = Maker(source, config)
+
+    def streams(self) -> Iterator[tuple[int, int]]:
+        """(shard, index) of every stream."""
+        for shard, size in enumerate(self.source.shard_sizes):
+            for index in range(size):
+                yield shard, index
+
+    def hear(self, shard: int, index: int) -> Heard:
+        """Play one stream."""
+        turns = self.maker.turns(shard, index)
+        mel = self.maker.mel(shard, index, Window(0, turns.chunks - 1, 0))
+        triggers = tuple(self._play(turns, mel))
+        size = self.model.streaming.chunk_samples
+        return Heard(_events(turns), triggers, turns.chunks, turns.chunks * size / c.SAMPLE_RATE)
+
+    @torch.inference_mode()
+    def _play(self, turns: Turns, mel: Mel) -> Iterator[tuple[int, tuple[int, ...]]]:
+        layout = layout_of(turns.layout)
+        features = self.model.encode_chunks(torch.from_numpy(mel).to(self.model.device))
+        decoder = StreamDecoder(self.model, _instruction(turns, layout))
+        window = c.WINDOW_CHUNKS * c.CHUNK_SAMPLES // self.model.streaming.chunk_samples
+        for chunk in range(turns.chunks):
+            if decoder.chunks >= window:
+                decoder.reanchor(window * KEPT_CHUNKS // c.WINDOW_CHUNKS)
+            silent, response = decoder.hear(features[chunk : chunk + 1])[0]
+            if response - silent <= self.threshold:
+                decoder.stay_silent()
+                continue
+            yield chunk, tuple(_reply(decoder))
+
+
+def _reply(decoder: StreamDecoder) -> list[int]:
+    decoder.open_response()
+    ids: list[int] = []
+    while decoder.speaking:
+        if len(ids) == REPLY_TOKENS:
+            decoder.close_response()
+            break
+        id_ = decoder.next_id()
+        ids += [] if id_ is None else [id_]
+    return ids
+
+
+def _instruction(turns: Turns, layout: TokenLayout) -> tuple[int, ...]:
+    return turns.head[len(layout.prefix) : len(turns.head) - len(layout.prefix_end)]
+
+
+def _events(turns: Turns) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    return tuple((chunk, said) for chunk, said in enumerate(turns.said) if said is not None)
+
+
+def score(streams: Sequence[Heard], within: int, acceptable: Acceptable = lambda expected, said: expected == said) -> Score:
+    """Count over streams, by the definitions at the top of this module; `within` is k."""
+    total = Score()
+    for heard in streams:
+        pairs = _match([chunk for chunk, _ in heard.events], [chunk for chunk, _ in heard.triggers], within)
+        due, opened = {chunk for chunk, _ in heard.events}, {chunk for chunk, _ in heard.triggers}
+        total.events += len(heard.events)
+        total.triggers += len(heard.triggers)
+        total.found += len(pairs)
+        total.texts += sum(acceptable(heard.events[event][1], heard.triggers[trigger][1]) for event, trigger in pairs)
+        total.delays += [heard.triggers[trigger][0] - heard.events[event][0] for event, trigger in pairs]
+        total.seconds += heard.seconds
+        total.response_chunks += len(due)
+        total.response_right += len(due & opened)
+        total.silent_chunks += heard.chunks - len(due)
+        total.silent_right += heard.chunks - len(due | opened)
+    return total
+
+
+def _match(events: Sequence[int], triggers: Sequence[int], within: int) -> list[tuple[int, int]]:
+    """(event, trigger) pairs, each index once: events in order take the nearest free trigger not more than `within` away."""
+    free = set(range(len(triggers)))
+    pairs = []
+    for event, chunk in enumerate(events):
+        near = [trigger for trigger in free if abs(triggers[trigger] - chunk) <= within]
+        if near:
+            best = min(near, key=lambda trigger: (abs(triggers[trigger] - chunk), trigger))
+            free.remove(best)
+            pairs.append((event, best))
+    return pairs

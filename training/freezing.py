@@ -1,0 +1,76 @@
+"""Which parameters a stage moves. Resolved from module objects: paths changed between versions of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from model.thinker import StreamingThinker
+from training.config import Group
+
+
+def parts(model: StreamingThinker, group: Group) -> list[nn.Parameter]:
+    """Parameters of one group of the paper's "trainable modules".
+
+    `new_tokens` are the embeddings of the control tokens, `lm` is the language model with its embedding, its head and the new
+    tokens; `audio_encoder` is the audio tower without the adapter, which no stage of the paper moves.
+    """
+    tower, language = model.model.audio_tower, model.model.language_model
+    if group == "lm_head":
+        return list(model.lm_head.parameters())
+    if group == "new_tokens":
+        return [model.ctrl_embed]
+    if group == "adapter":
+        return list(tower.proj.parameters())
+    if group == "lm":
+        return [*language.parameters(), *model.lm_head.parameters(), model.ctrl_embed]
+    adapter = {id(parameter) for parameter in tower.proj.parameters()}
+    unused = {id(parameter) for parameter in tower.audio_bos_eos_token.parameters()}
+    return [parameter for parameter in tower.parameters() if id(parameter) not in adapter | unused]
+
+
+def freeze(model: StreamingThinker, groups: Sequence[Group]) -> list[nn.Parameter]:
+    """Let these groups move and nothing else; returns the moving parameters in the model's order, each once."""
+    moving = {id(parameter) for group in groups for parameter in parts(model, group)}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in moving)
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """An estimate per GPU, in bytes, for parameters, gradients and AdamW's state sharded over `processes`."""
+
+    parameters: int
+    moving: int
+    weights: int
+    gradients: int
+    optimizer: int
+
+    @property
+    def total(self) -> int:
+        """Without activations."""
+        return self.weights + self.gradients + self.optimizer
+
+
+def memory(model: nn.Module, processes: int) -> Memory:
+    """What FSDP2 holds with fp32 master weights and bf16 computation: all of it sharded, plus one bf16 copy of what is gathered.
+
+    Works on the meta device. Frozen weights are sharded too.
+    """
+    everything = count(model.parameters())
+    moving = count(parameter for parameter in model.parameters() if parameter.requires_grad)
+    return Memory(
+        parameters=everything,
+        moving=moving,
+        weights=4 * everything // processes + 2 * everything,
+        gradients=4 * moving // processes,
+        optimizer=8 * moving // processes,
+    )
+
+
+def count(parameters: Iterable[nn.Parameter]) -> int:
+    """How many numbers."""
+    return sum(parameter.numel() for parameter in parameters)

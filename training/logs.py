@@ -1,0 +1,59 @@
+"""RUN/log.jsonl and TensorBoard. A resumed run's log goes on where its checkpoint was: lines after it are taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from schemas.base import InputError
+from training.metrics import StepLog
+
+
+class RunLog:
+    """Writes lines as they come; each is whole or not there."""
+
+    def __init__(self, run: Path, step: int):
+        """Keep the lines of steps up to `step`, which the checkpoint has."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = run / "log.jsonl"
+        kept = [line for line in read_log(run) if line.step <= step]
+        aside = run / "_tmp-log.jsonl"
+        aside.write_bytes(b"".join(line.canonical_json() + b"\n" for line in kept))
+        aside.replace(self.path)
+        self._stream = self.path.open("ab", buffering=0)
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def write(self, line: StepLog) -> None:
+        """Append a line, and its figures to TensorBoard."""
+        self._stream.write(line.canonical_json() + b"\n")
+        for name, value in line.model_dump(exclude={"step"}).items():
+            if value is not None:
+                self._board.add_scalar(f"train/{name}", value, line.step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stream.close()
+        self._board.close()
+
+
+def read_log(run: Path) -> list[StepLog]:
+    """The lines of a run; a torn last line (a kill while writing) is left out."""
+    return list(_lines(run / "log.jsonl"))
+
+
+def _lines(path: Path) -> Iterator[StepLog]:
+    if not path.is_file():
+        return
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines):
+        if line:
+            try:
+                yield StepLog.from_json(line, file=f"{path}:{number + 1}")
+            except InputError:
+                if number < len(lines) - 1:
+                    raise

@@ -1,0 +1,256 @@
+"""One stage of training: batches in, weights moved, everything needed to go on written down."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.distributed.tensor import DTensor
+
+from model.frontend import MELS
+from model.thinker import StreamingThinker
+from model.vocabulary import AUDIO_ROW
+from schemas.base import InputError, Interrupted, Schema
+from training.batches import Batch
+from training.checkpoints import Checkpoints, TrainState, export
+from training.config import StageConfig
+from training.corpus import StreamSource
+from training.distributed import Processes, share
+from training.freezing import freeze
+from training.loader import Loader, LoaderConfig, Position
+from training.logs import RunLog
+from training.metrics import Speed, StepLog, Sums
+from training.objective import DeviceBatch, DualLoss, Weights
+
+
+class RunRecord(Schema):
+    """What a run is; a changed one is told, never silently mixed with old checkpoints."""
+
+    format: Literal["soundflow.run/1"] = "soundflow.run/1"
+    stage: StageConfig
+    corpus: str
+    """`StreamSource.id`."""
+    model: str
+    """Where the weights came from: a path or a hub id."""
+    seed: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """How a run ended."""
+
+    steps: int
+    log: StepLog | None
+    """The last line."""
+    model: Path
+
+
+class DivergedError(RuntimeError):
+    """The loss or a gradient is no longer a number."""
+
+
+class Trainer:
+    """Trains one stage in RUN; the same call resumes it."""
+
+    def __init__(
+        self,
+        stage: StageConfig,
+        source: StreamSource,
+        model: str | Path,
+        run: Path,
+        processes: Processes,
+        *,
+        seed: int = 0,
+        workers: int = 0,
+        on_step: Callable[[StepLog], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ):
+        """`model` is a checkpoint of ours. Raises InputError for one that is none, and for a RUN of something else."""
+        self.stage, self.run, self.processes = stage, run, processes
+        self.on_step, self.should_stop = on_step, should_stop
+        self.accumulation = stage.accumulation(processes.count)
+        record = RunRecord(stage=stage, corpus=source.id, model=str(model), seed=seed, processes=processes.count)
+        if processes.first:
+            _claim(run, record)
+        processes.wait()
+        torch.manual_seed(seed)
+        thinker = StreamingThinker.load(model, dtype=torch.float32).to(processes.device).train()
+        moving = freeze(thinker, stage.trainable)
+        _checkpoint_activations(thinker, stage.checkpointing)
+        self.speed = Speed(thinker, processes.device, processes.count)
+        self.response_row = thinker.response_row
+        self.objective = DualLoss(thinker)
+        share(self.objective, processes, stage.precision == "bf16")
+        if processes.count > 1:  # sharding replaced the parameters
+            moving = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
+        self.moving = moving
+        self.optimizer = torch.optim.AdamW(
+            moving, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon, weight_decay=stage.weight_decay
+        )
+        self.checkpoints = Checkpoints(run / "checkpoints", stage.keep_checkpoints, processes)
+        self.state = self.checkpoints.load(self.objective, self.optimizer) or TrainState(step=0, position=Position())
+        config = LoaderConfig(
+            seed=seed,
+            micro_batch=stage.micro_batch,
+            window_chunks=stage.window_chunks,
+            streaming=thinker.streaming,
+            drain=stage.drain,
+            packing=stage.packing,
+            processes=processes.count,
+            rank=processes.rank,
+            workers=workers,
+        )
+        self.loader = Loader(source, config, self.state.position)
+        self.nothing = _nothing(thinker)
+
+    def train(self) -> TrainResult:
+        """Go on to the last step, then write RUN/model. Raises Interrupted when asked to stop, after a checkpoint."""
+        last = None
+        log = RunLog(self.run, self.state.step) if self.processes.first else None
+        with log or contextlib.nullcontext():
+            for line in self._steps():
+                last = line
+                if log is not None:
+                    log.write(line)
+                if self.on_step is not None and self.processes.first:
+                    self.on_step(line)
+        export(self.objective, self.run / "model", self.processes)
+        return TrainResult(self.state.step, last, self.run / "model")
+
+    def _steps(self) -> Iterator[StepLog]:
+        batches = iter(self.loader)
+        begin = told = time.monotonic()
+        worked = 0.0
+        try:
+            while self.state.step < self.stage.steps:
+                norm, tokens = self._step(batches)
+                worked += tokens
+                step = self.state.step
+                if step % self.stage.log_every == 0 or step == self.stage.steps:
+                    now = time.monotonic()
+                    yield self._line(norm, worked / (now - told), now - begin)
+                    self.state = self.state.model_copy(update={"since_line": ()})
+                    told, worked = now, 0.0
+                if self._stop():
+                    self._save()
+                    raise Interrupted
+                if step % self.stage.save_every == 0 or step == self.stage.steps:
+                    self._save()
+        finally:
+            batches.close()
+
+    def _step(self, batches: Iterator[tuple[Batch | None, Position]]) -> tuple[float, float]:
+        """One optimizer step; returns the gradient's norm and the tokens of all processes."""
+        made = [next(batches) for _ in range(self.accumulation)]
+        micro = [batch or self.nothing for batch, _ in made]
+        lm, stream = self.processes.sums([sum(len(b.lm_rows) for b in micro), sum(len(b.stream_rows) for b in micro)])
+        share_of = self.processes.count  # FSDP means over processes what is to be summed
+        weights = Weights(lm=share_of / max(lm, 1), stream=share_of * self.stage.loss_weight / max(stream, 1))
+        sums = Sums()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.stage, self.state.step)
+        for batch in micro:
+            with self._autocast():
+                out = self.objective(DeviceBatch.of(batch, self.processes.device), weights)
+            out["loss"].backward()
+            sums.count(batch, out, self.response_row)
+            sums.flops += self.speed.flops(batch)
+        gradient = torch.nn.utils.clip_grad_norm_(self.moving, self.stage.max_grad_norm)
+        norm = float(gradient.full_tensor() if isinstance(gradient, DTensor) else gradient)
+        if not math.isfinite(norm):
+            raise DivergedError(f"step {self.state.step + 1}: the gradient is not finite; lower learning_rate")
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        done = Sums.of(self.processes.sums(sums.values()))
+        since = Sums.of(self.state.since_line)
+        since.add(done)
+        self.state = TrainState(
+            step=self.state.step + 1,
+            position=made[-1][1],
+            tokens=self.state.tokens + int(done.tokens),
+            windows=self.state.windows + int(done.windows),
+            since_line=tuple(since.values()),
+        )
+        return norm, done.tokens
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self.stage.precision == "bf16" and self.processes.count == 1:  # FSDP casts by itself
+            return torch.autocast(self.processes.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def _stop(self) -> bool:
+        return self.processes.sums([float(self.should_stop())])[0] > 0
+
+    def _save(self) -> None:
+        self.checkpoints.save(self.objective, self.optimizer, self.state)
+
+    def _line(self, norm: float, tokens_per_second: float, since: float) -> StepLog:
+        sums = Sums.of(self.state.since_line)
+        return StepLog(
+            step=self.state.step,
+            l_lm=_ratio(sums.lm, sums.lm_labels),
+            l_stream=_ratio(sums.stream, sums.stream_labels),
+            trigger_precision=_ratio(sums.hits, sums.triggers),
+            trigger_recall=_ratio(sums.hits, sums.due),
+            silence_share=1 - (_ratio(sums.triggers, sums.stream_labels) or 0.0),
+            learning_rate=learning_rate(self.stage, self.state.step - 1),
+            grad_norm=norm,
+            tokens=self.state.tokens,
+            windows=self.state.windows,
+            masked=int(sums.masked),
+            tokens_per_second=tokens_per_second,
+            mfu=sums.flops / max(sums.tokens, 1) * tokens_per_second / self.speed.peak,
+            seconds=since,
+        )
+
+
+def learning_rate(stage: StageConfig, step: int) -> float:
+    """Of step `step`, 0-based: linear warm-up over `warmup_ratio` of the steps, then half a cosine to 0."""
+    warmup = round(stage.warmup_ratio * stage.steps)
+    if step < warmup:
+        return stage.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(stage.steps - warmup, 1)
+    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _claim(run: Path, record: RunRecord) -> None:
+    path = run / "run.json"
+    if path.is_file():
+        old = RunRecord.from_json(path.read_bytes(), file=path)
+        if old != record:
+            before, now = old.model_dump(mode="json"), record.model_dump(mode="json")
+            changed = [f"{name}: {before[name]} -> {now[name]}" for name in before if before[name] != now[name]]
+            raise InputError(f"holds another run; {'; '.join(changed)}", file=run, remedy="Choose another directory with -o")
+        return
+    if run.is_dir() and any(run.iterdir()):
+        raise InputError("is not empty and not a run", file=run, remedy="Choose another directory with -o")
+    run.mkdir(parents=True, exist_ok=True)
+    aside = run / "_tmp-run.json"
+    aside.write_bytes(record.canonical_json())
+    aside.replace(path)
+
+
+def _checkpoint_activations(thinker: StreamingThinker, wanted: bool) -> None:
+    thinker.checkpoint_audio = wanted
+    if wanted:
+        thinker.model.language_model.activation_checkpointing_enable({"use_reentrant": False})
+
+
+def _nothing(thinker: StreamingThinker) -> Batch:
+    """A batch without labels, for the process an epoch's last unit has nothing for: all must take part in every step."""
+    rows = np.full((1, thinker.streaming.slots), AUDIO_ROW, dtype=np.int64)
+    none = np.zeros(0, dtype=np.int64)
+    mel = np.zeros((1, MELS, thinker.streaming.chunk_frames), dtype=np.float32)
+    return Batch(rows, mel, none, none, none, none, windows=0)
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
