@@ -154,6 +154,7 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
     assert config is not None, "recipes without a language model are not curated"
     index = ClipIndex.open(job.clips)
     pool = pool_of(job.build, index)
+    pool.made.sweep()
     retriever = SearchIndex.open(index.directory, recipe.retrieval, content_hash=index.content_hash)
     if retriever.identity != job.curators[EMBEDDER]:
         raise InputError(

@@ -56,11 +56,17 @@ class MadeClips:
         return f"{FOLDER}/{request.kind}/{digest[:ID_DIGITS]}"
 
     def find(self, request: MadeRequest) -> Clip | None:
-        """The clip that was made for `request`, or None. A row that is damaged counts as none: making it again mends it."""
+        """The clip that was made for `request`, or None. One whose row or audio is lost is none: made again, it is mended."""
         try:
-            return self.row(self.id_of(request)).clip
+            clip = self.row(self.id_of(request)).clip
+            self.audio(clip)
         except (KeyError, OSError):
             return None
+        return clip
+
+    def sweep(self) -> None:
+        """Remove what killed writers left half-written in the cache; the young is left alone, its writer may live."""
+        self._cache.sweep()
 
     def generated(self, request: MadeRequest, made: Generated) -> Outcome[Clip]:
         """Clean and keep what a generator gave; the clip another worker was first with, when there is one.
@@ -134,7 +140,7 @@ class MadeClips:
         )
         row = MadeClip(request=request, details=dict(details), clip=clip).canonical_json()
         if not put_first(self.build, self._row_path(clip_id), row) and self.find(request) is None:
-            put(self.build, self._row_path(clip_id), row)  # what was there is damaged
+            put(self.build, self._row_path(clip_id), row)  # what was there is lost
         return Ok(self.row(clip_id).clip)
 
     def _row_path(self, clip_id: str) -> Path:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +22,7 @@ from schemas.clip import Clip, ClipRole
 from schemas.generation import MadeRequest, Maker
 from schemas.outcome import Ok, Rejected
 
+ROOT = Path(__file__).parent.parent.parent
 MAKER = Maker(backend="formula", model="1", licence="CC0-1.0")
 
 
@@ -123,11 +129,27 @@ def test_lost_audio_is_made_again_from_what_the_maker_gave(made: MadeClips, loss
     assert np.array_equal(MadeClips(made.build, made.config).audio(clip), before)
 
 
-def test_audio_that_is_lost_for_good_is_an_error_with_clip_and_remedy(made: MadeClips) -> None:
+@pytest.mark.parametrize("again", [beep(), beep(500)], ids=["the same", "another"])
+def test_audio_that_is_lost_for_good_is_told_and_mended_by_making_the_clip_again(made: MadeClips, again: Generated) -> None:
     clip = kept(made.generated(request(), beep()))
     for path in [*(made.directory / "cache").glob("*/*.pcm"), *(made.directory / "audio").glob("*/*.wav")]:
         path.unlink()
+    later = MadeClips(made.build, made.config)
     with pytest.raises(OSError, match=rf"clip {clip.id}.*run `soundflow build` again"):
+        later.audio(clip)
+    assert later.find(request()) is None
+    mended = kept(later.generated(request(), again))
+    assert mended == later.find(request()) and mended.id == clip.id
+    assert (mended == clip) == (again.details == {"hz": 800.0})
+
+
+def test_a_source_that_was_changed_is_never_taken_for_what_the_maker_gave(made: MadeClips) -> None:
+    clip = kept(made.generated(request(), beep()))
+    [wav], [pcm] = (made.directory / "audio").glob("*/*.wav"), (made.directory / "cache").glob("*/*.pcm")
+    wav.write_bytes(wav.read_bytes()[:-2] + b"xx")
+    assert np.array_equal(MadeClips(made.build, made.config).audio(clip), made.audio(clip))
+    pcm.unlink()
+    with pytest.raises(OSError, match="has changed"):
         MadeClips(made.build, made.config).audio(clip)
 
 
@@ -152,3 +174,91 @@ def test_a_build_directory_may_be_moved(made: MadeClips, tmp_path: Path) -> None
     [pcm] = (moved.directory / "cache").glob("*/*.pcm")
     pcm.unlink()
     assert np.array_equal(moved.audio(found), before)
+
+
+MAKER_OF_MANY = """
+import sys
+from pathlib import Path
+import numpy as np
+from operators.backends.generation import Generated
+from operators.clip_cache import CleanConfig
+from pipeline.build_dir import BuildDir
+from pipeline.made_clips import MadeClips
+from schemas.generation import MadeRequest, Maker
+made, me = MadeClips(BuildDir(Path(sys.argv[1])), CleanConfig()), int(sys.argv[2])
+print("go", flush=True)
+for number in range(int(sys.argv[3])):
+    told = dict(kind="generated", maker=Maker(backend="x", model="1"), text=str(number), role="foreground")
+    samples = 0.2 * np.sin((0.1 + 0.01 * me) * np.arange(8_000))  # no two makers give the same for one request
+    clip = made.generated(MadeRequest(**told), Generated(samples.astype(np.float32), "x")).value
+    assert made.audio(clip).size == clip.samples
+    print(clip.id, clip.clean_sha256, flush=True)
+"""
+
+
+def make_many(build: Path, me: int, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", MAKER_OF_MANY, str(build), str(me), str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def test_makers_at_once_agree_on_every_clip(tmp_path: Path) -> None:
+    makers = [make_many(tmp_path, me, 25) for me in range(3)]
+    told = [maker.communicate(timeout=120)[0] for maker in makers]
+    assert [maker.returncode for maker in makers] == [0, 0, 0]
+    assert len(set(told)) == 1 and len(told[0].splitlines()) == 26
+
+
+def test_a_maker_killed_anywhere_leaves_whole_clips_or_none(tmp_path: Path) -> None:
+    for number in range(3):
+        maker = make_many(tmp_path, number, 10_000)
+        assert maker.stdout is not None
+        for _ in range(3 + 11 * number):
+            maker.stdout.readline()
+        maker.kill()
+        maker.communicate()
+    made = MadeClips(BuildDir(tmp_path), CleanConfig())
+    rows = list(made.rows())
+    assert len(rows) >= 20
+    for row in rows:
+        assert made.find(row.request) == row.clip
+
+
+def test_a_kill_between_any_two_file_operations_loses_nothing_that_was_committed(tmp_path: Path) -> None:
+    """What a kill leaves is the directory as it is at that moment: every such state is kept, and worked on from."""
+    made = MadeClips(BuildDir(tmp_path / "build"), CleanConfig())
+    states: list[Path] = []
+    watching = [True]
+
+    def keep(event: str, arguments: tuple[object, ...]) -> None:
+        changes = event in ("open", "os.rename", "os.link", "os.remove", "os.mkdir")
+        if watching[0] and changes and made.build.root.exists() and str(arguments[0]).startswith(str(made.build.root)):
+            watching[0] = False
+            states.append(Path(shutil.copytree(made.build.root, tmp_path / f"state-{len(states):02d}")))
+            watching[0] = True
+
+    sys.addaudithook(keep)
+    first = kept(made.generated(request(), beep()))
+    second = kept(made.reprocess(first, made.audio(first), ClipRole.FOREGROUND))
+    watching[0] = False
+    assert len(states) > 15
+    counts = set()
+    for state in states:
+        then = MadeClips(BuildDir(state), CleanConfig())
+        counts.add(len(list(then.rows())))
+        assert all(then.find(row.request) == row.clip for row in then.rows())
+        again = kept(then.generated(request(), beep()))
+        assert again.clean_sha256 == first.clean_sha256
+        assert kept(then.reprocess(again, then.audio(again), ClipRole.FOREGROUND)).clean_sha256 == second.clean_sha256
+    assert counts == {0, 1, 2}
+
+
+def test_a_full_disk_is_an_error_that_commits_nothing(made: MadeClips, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*unused: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "link", full)
+        with pytest.raises(OSError, match="no space"):
+            made.generated(request(), beep())
+    assert made.find(request()) is None and list(made.build.unfinished.iterdir()) == []
+    assert kept(made.generated(request(), beep())) == made.find(request())
