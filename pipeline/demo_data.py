@@ -23,10 +23,15 @@ from typing import Any, Final
 import numpy as np
 import soundfile
 import yaml
+from numpy.typing import NDArray
 
+from operators.backends.procedural import LICENCE, plan_sound, render
+from operators.backends.procedural.captions import describe
+from operators.backends.procedural.catalogue import SOUNDS
 from operators.noise import procedural
 from pipeline import assets
 from schemas.base import InputError
+from schemas.outcome import Ok
 
 RECORDED: Final = ("scratch", "sonic-pi-samples", "openttd-opensfx", "asterisk-prompts")
 FIELDS: Final = ("id", "path", "label", "caption", "role", "licence", "attribution", "source", "transcript", "reply", "split")
@@ -148,20 +153,30 @@ def _spoken(dialogue: dict[str, str], dest: Path) -> Iterator[Row]:
 
 
 def _replacements(name: str, roles: dict[str, Any], dest: Path) -> Iterator[Row]:
-    """Coloured noise with the rhythm of an event, another one per missing sound; speech has no replacement."""
+    """The synthesiser's version of each missing sound it knows, else coloured noise with the rhythm of an event; no speech."""
     if name == "asterisk-prompts":
         return
     for role, sounds in roles.items():
         for file, (label, _) in sounds.items():
             number = int.from_bytes(hashlib.sha256(f"{name}/{file}".encode()).digest()[:4])
-            samples = procedural(f"procedural:pink:{number}")[: 16_000 * (1 if role == "foreground" else 6)]
-            times = np.arange(samples.size) / 16_000
-            envelope = np.sin(np.pi * times / times[-1]) * (0.6 + 0.4 * np.sin(2 * np.pi * (2 + number % 7) * times))
+            planned = plan_sound(label, (1.0, 8.0), number)
+            if isinstance(planned, Ok):
+                plan, called = planned.value, label
+                samples, caption = render(plan), describe(SOUNDS[plan.sound], plan.parameters, plan.count)
+            else:
+                samples, called, caption = _stand_in(role, number), f"procedural stand-in for {label}", ""
             target = dest / "procedural" / name / f"{Path(file).stem.lower().replace(' ', '_')}.wav"
             target.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(target, (samples * envelope).astype(np.float32), 16_000, subtype="PCM_16")
-            row = _row(target, dest, role=role, label=f"procedural stand-in for {label}", caption="")
-            yield row | {"licence": "CC0-1.0", "attribution": "", "source": "procedural"}
+            soundfile.write(target, samples, 16_000, subtype="PCM_16")
+            row = _row(target, dest, role=role, label=called, caption=caption)
+            yield row | {"licence": LICENCE, "attribution": "", "source": "procedural"}
+
+
+def _stand_in(role: str, number: int) -> NDArray[np.float32]:
+    samples = procedural(f"procedural:pink:{number}")[: 16_000 * (1 if role == "foreground" else 6)]
+    times = np.arange(samples.size) / 16_000
+    envelope = np.sin(np.pi * times / times[-1]) * (0.6 + 0.4 * np.sin(2 * np.pi * (2 + number % 7) * times))
+    return np.asarray(samples * envelope, dtype=np.float32)
 
 
 def _row(target: Path, dest: Path, **more: str) -> Row:

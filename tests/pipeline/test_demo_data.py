@@ -48,7 +48,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> DemoData:
 def test_what_could_not_be_had_is_replaced_and_said_loudly(bare: DemoData) -> None:
     assert len(bare.warnings) == 4 and all("PROCEDURAL" in warning for warning in bare.warnings)
     made = [row for row in bare.rows if row["source"] == "procedural"]
-    assert len(made) > 70 and all(row["label"].startswith("procedural stand-in for ") for row in made)
+    stand_ins = [row for row in made if row["label"].startswith("procedural stand-in for ")]
+    assert len(made) > 70 and len(stand_ins) > 50
+    assert {row["label"] for row in made if row not in stand_ins} >= {"car horn", "footsteps", "typing", "wind", "bell"}
     assert {row["source"] for row in bare.rows} == {"procedural", "hibari-tts 0.2.1"}
     sounds = [value for path, value in digests(bare.manifest.parent).items() if path.endswith(".wav")]
     assert len(set(sounds)) == len(sounds) == len(bare.rows)

@@ -237,7 +237,7 @@ SOUNDS: Final = (
     Sound(
         "applause",
         applause,
-        "applause|clapping|applaud|crowd applause|audience applause|audience clapping|hand clap",
+        "applause|clapping|applaud|crowd applause|audience applause|audience clapping",
         "{adjectives} applause from an audience",
         {"people": Range(6, 120, "clappers (rounded)", less="small sparse polite", more="large big thunderous")},
         also="audience crowd people hall hand clap group enthusiastic theatre theater concert",
