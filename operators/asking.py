@@ -31,6 +31,8 @@ _UNSUPPORTED = frozenset({"title", "default", "minLength", "maxLength"})
 """Keywords that strict servers refuse or that make grammars slow; the answer is checked against them by us."""
 
 T = TypeVar("T", bound=Schema)
+Counts = Mapping[str, tuple[int, int]]
+NO_COUNTS: Final[Counts] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +66,18 @@ async def ask(
     *,
     seed: int,
     check: Callable[[T], str] | None = None,
+    counts: Counts = NO_COUNTS,
     sounds: Sequence[Sound] = (),
 ) -> Outcome[Answer[T]]:
     """Ask `role`, whose prompt is filled with `values`; `check` says what else is wrong with a valid answer ("" = nothing).
+
+    `counts` narrows how many entries a list of the answer may have, for servers that enforce its schema; `check` still has to.
 
     Rejected when the second answer is bad too: `llm_no_json`, `llm_wrong_schema`, `llm_failed_check`, `llm_cut_off`, or at once
     `llm_refused`; metrics: role, detail, usage, calls. Failed (stage `llm`) when no answer could be had. Raises BudgetSpent
     and InputError, which end the work, and jinja2.UndefinedError when a value is missing.
     """
-    request = request_of(chat, role, values, answer_type, seed=seed, sounds=sounds)
+    request = request_of(chat, role, values, answer_type, seed=seed, counts=counts, sounds=sounds)
     usage, calls, cached = Usage(), [], True
     bad = _Bad("llm_refused", "")
     for last in (False, True):
@@ -94,12 +99,19 @@ async def ask(
 
 
 def request_of(
-    chat: ChatModel, role: str, values: Mapping[str, object], answer_type: type[T], *, seed: int, sounds: Sequence[Sound] = ()
+    chat: ChatModel,
+    role: str,
+    values: Mapping[str, object],
+    answer_type: type[T],
+    *,
+    seed: int,
+    counts: Counts = NO_COUNTS,
+    sounds: Sequence[Sound] = (),
 ) -> ChatRequest:
     """The first request that `ask` makes."""
     system, user = prompts.messages(role, **values)
     messages = (Message("system", system["content"]), Message("user", user["content"], tuple(sounds)))
-    schema = answer_schema(answer_type)
+    schema = answer_schema(answer_type, tuple(sorted(counts.items())))
     return ChatRequest(role, chat.config.answering(role), messages, answer_type.__name__, schema, _role_hash(role), seed)
 
 
@@ -171,11 +183,15 @@ def _braces(text: str) -> Iterator[int]:
 
 
 @functools.cache
-def answer_schema(answer_type: type[Schema]) -> dict[str, Any]:
-    """JSON schema of an answer as strict servers want it: every property required, nothing else allowed, no text lengths."""
-    cleaned = _strict(answer_type.model_json_schema())
-    assert isinstance(cleaned, dict)
-    return cleaned
+def answer_schema(answer_type: type[Schema], counts: tuple[tuple[str, tuple[int, int]], ...] = ()) -> dict[str, Any]:
+    """JSON schema of an answer as strict servers want it: every property required, nothing else allowed, no text lengths.
+
+    `counts`: list → (fewest, most) of its entries.
+    """
+    schema: dict[str, Any] = _strict(answer_type.model_json_schema())
+    for name, (fewest, most) in counts:
+        schema["properties"][name] |= {"minItems": fewest, "maxItems": most}
+    return schema
 
 
 def _strict(node: Any) -> Any:

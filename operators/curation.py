@@ -86,6 +86,7 @@ class _Curator:
             Scenario,
             seed=seed,
             check=lambda scenario: scenario.mismatch(fewest, most) or self.policy.contradiction(scenario),
+            counts={"events": (fewest, most)},
         )
         self._account("scenario_planner", asked)
         if not isinstance(asked, Ok):
@@ -108,6 +109,7 @@ class _Curator:
             Refinement,
             seed=int(self.rng.integers(2**31)),
             check=lambda refinement: refinement.mismatch(scenario, worded),
+            counts={"events": (len(scenario.events), len(scenario.events))},
         )
         self._account("event_refiner", asked)
         self.writer = MODEL + asked.value.model if isinstance(asked, Ok) else ""

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 import prompts
-from operators.asking import Answer, ask
+from operators.asking import Answer, Counts, ask
 from operators.backends.answers import CachedChat
 from operators.backends.chat import ChatRequest, Completion
 from operators.tasks import POLICIES
@@ -142,7 +142,13 @@ async def _ask(role: str, values: dict[str, object], config: LlmConfig, seed: in
         conversation = Conversation(chat)
         try:
             outcome = await ask(
-                conversation, role, values, ANSWERS[role], seed=seed, check=lambda answer: _mismatch(answer, values)
+                conversation,
+                role,
+                values,
+                ANSWERS[role],
+                seed=seed,
+                check=lambda answer: _mismatch(answer, values),
+                counts=_counts(role, values),
             )
         except jinja2.UndefinedError as error:
             raise InputError(f"the prompt of {role} cannot be filled: {error.message}", remedy="Check the input") from None
@@ -165,6 +171,13 @@ def _mismatch(answer: Schema, values: dict[str, Any]) -> str:
     if isinstance(answer, HistoryQuestion):
         return answer.mismatch(len(values["turns"]), values["distance"])
     return ""
+
+
+def _counts(role: str, values: dict[str, Any]) -> Counts:
+    """How many entries a build would ask for."""
+    if role == "scenario_planner":
+        return {"events": (values["fewest"], values["most"])}
+    return {"events": (len(values["scenario"]["events"]),) * 2} if role == "event_refiner" else {}
 
 
 def read_values(path: Path) -> dict[str, object]:

@@ -5,9 +5,9 @@ These documents are parsed from a model's output: they are strict, and their lim
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema
@@ -26,8 +26,20 @@ def _worded(text: str) -> str:
 EventRole = Literal["foreground", "background", "ambient"]
 
 
+def _only_the_foreground_is_answered(schema: dict[str, Any]) -> None:
+    """The rule as JSON schema, for servers that enforce it: a small model cannot break what it cannot write."""
+    heard, answered = schema["properties"]["role"], schema["properties"]["responds"]
+    front = {"role": heard | {"enum": ["foreground"]}, "responds": answered}
+    behind = {"role": heard | {"enum": ["background", "ambient"]}, "responds": answered | {"enum": [False]}}
+    kinds = [schema | {"properties": schema["properties"] | kind} for kind in (front, behind)]
+    schema.clear()
+    schema["anyOf"] = kinds
+
+
 class SubEvent(Schema):
     """One sound of a scenario."""
+
+    model_config = ConfigDict(json_schema_extra=_only_the_foreground_is_answered)
 
     order: int = Field(ge=1, le=c.EVENTS_RANGE[1])
     role: EventRole
@@ -94,12 +106,15 @@ class Refinement(Schema):
         return self
 
     def mismatch(self, scenario: Scenario, worded: bool = True) -> str:
-        """Why this does not refine `scenario`; empty when it does. `worded`: answers are written here, not taken from clips."""
+        """Why this does not refine `scenario`; empty when it does. `worded`: answers are written here, not taken from clips.
+
+        The scenario decides who is answered: a response beyond that is not wrong, it is not said.
+        """
         if len(self.events) != len(scenario.events):
             return f"{len(scenario.events)} events were given, {len(self.events)} came back"
         for planned, refined in zip(scenario.events, self.events, strict=True):
-            if worded and planned.responds != bool(refined.response):
-                return f"event {planned.order}: responds is {planned.responds}, but response is {refined.response!r}"
+            if worded and planned.responds and not refined.response:
+                return f"event {planned.order}: responds is true, but there is no response"
         return ""
 
 
@@ -126,6 +141,8 @@ class HistoryQuestion(Schema):
 class SilenceAudit(Schema):
     """The silent-audio auditor's answer: whether a sound deserves a response, under ProactiveSound-Bench's four criteria."""
 
+    reason: Line
+    """Comes first: a model decides better what it has thought about."""
     illness: bool
     """Sudden illness, injury or discomfort of a person."""
     weather: bool
@@ -135,7 +152,6 @@ class SilenceAudit(Schema):
     hazard: bool
     """A signal of danger around."""
     verdict: Literal["respond", "ignore", "borderline"]
-    reason: Line
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from operators.asking import Answer, answer_schema, ask, find_json, request_of
 from operators.backends.chat import ChatRequest
@@ -187,6 +188,20 @@ def test_a_property_may_have_the_name_of_a_keyword() -> None:
 
 
 VERIFIER = {"audible": False, "final": False, "accept": 0.5, "event": {"query": "a dog"}, "evidence": {"snr_db": 20}}
+
+
+def test_a_schema_says_how_many_events_and_that_only_the_foreground_is_answered() -> None:
+    schema = answer_schema(Scenario, (("events", (4, 6)),))
+    assert (schema["properties"]["events"]["minItems"], schema["properties"]["events"]["maxItems"]) == (4, 6)
+    assert answer_schema(Scenario)["properties"]["events"]["maxItems"] == 15  # narrowing one narrows no other
+    event = {"order": 1, "sound": "a dog", "why": "It barks."}
+    told = Draft202012Validator(schema["$defs"]["SubEvent"])
+    allowed = {
+        (role, responds): told.is_valid(event | {"role": role, "responds": responds})
+        for role in ("foreground", "background", "ambient")
+        for responds in (True, False)
+    }
+    assert [kind for kind, fits in allowed.items() if not fits] == [("background", True), ("ambient", True)]
 
 
 def test_every_role_is_answered_by_a_well_behaved_server() -> None:

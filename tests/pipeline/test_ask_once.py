@@ -61,7 +61,7 @@ def test_everything_that_was_said_is_shown_and_the_second_time_costs_nothing(ser
 def test_a_bad_answer_shows_the_whole_conversation_and_exits_1(server: HostileLlm, ask: Asker) -> None:
     server.script = lambda body, before: Fault.WRONG_SCHEMA
     code, out, _ = ask("silence_auditor", {"sound": "a bang"}, "--model", "m")
-    assert code == 1 and out.count("--- assistant ---") == 2 and "llm_wrong_schema: illness: Field required" in out
+    assert code == 1 and out.count("--- assistant ---") == 2 and "llm_wrong_schema: reason: Field required" in out
     server.script = lambda body, before: Fault.TOO_LONG
     code, out, _ = ask("silence_auditor", {"sound": "a crash"}, "--model", "m", "--json")
     assert code == 1 and "too many tokens" in json.loads(out)["why"] and json.loads(out)["answer"] is None
