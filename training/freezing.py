@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from torch import nn
 
@@ -37,38 +36,6 @@ def freeze(model: StreamingThinker, groups: Sequence[Group]) -> list[nn.Paramete
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in moving)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """An estimate per GPU, in bytes, for parameters, gradients and AdamW's state sharded over `processes`."""
-
-    parameters: int
-    moving: int
-    weights: int
-    gradients: int
-    optimizer: int
-
-    @property
-    def total(self) -> int:
-        """Without activations."""
-        return self.weights + self.gradients + self.optimizer
-
-
-def memory(model: nn.Module, processes: int) -> Memory:
-    """What FSDP2 holds with fp32 master weights and bf16 computation: all of it sharded, plus one bf16 copy of what is gathered.
-
-    Works on the meta device. Frozen weights are sharded too.
-    """
-    everything = count(model.parameters())
-    moving = count(parameter for parameter in model.parameters() if parameter.requires_grad)
-    return Memory(
-        parameters=everything,
-        moving=moving,
-        weights=4 * everything // processes + 2 * everything,
-        gradients=4 * moving // processes,
-        optimizer=8 * moving // processes,
-    )
 
 
 def count(parameters: Iterable[nn.Parameter]) -> int:

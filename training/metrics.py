@@ -43,6 +43,12 @@ class StepLog(Schema):
     seconds: float
     """Wall time since this process began."""
 
+    def describe(self) -> str:
+        """For people, in a line."""
+        figures = [("L_LM", self.l_lm), ("L_stream", self.l_stream), ("P", self.trigger_precision), ("R", self.trigger_recall)]
+        told = [f"{name} {value:.3f}" for name, value in figures if value is not None]
+        return ", ".join([*told, f"{self.tokens_per_second:.0f} tokens/s"])
+
 
 @dataclass(slots=True)
 class Sums:

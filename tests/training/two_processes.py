@@ -1,0 +1,40 @@
+"""What each of two gloo processes does in `test_distributed`; run by torchrun."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from schemas.base import Interrupted
+from tests.training.made import some_corpus
+from tests.training.world import ALL, stage
+from training.config import StageConfig
+from training.distributed import joined
+from training.trainer import Trainer
+
+SOURCE = some_corpus(shards=2, streams=3, longest=4)
+STAGES = {
+    "all": stage(micro_batch=2, effective_batch=4, steps=4),
+    "head": stage(micro_batch=2, effective_batch=4, steps=2, trainable=("lm_head", "new_tokens")),
+    "adapter": stage(micro_batch=1, effective_batch=4, steps=2, trainable=("adapter",)),
+    "bf16": stage(micro_batch=2, effective_batch=4, steps=1, trainable=ALL, precision="bf16", checkpointing=True),
+}
+
+
+def main(start: Path, out: Path) -> None:
+    with joined() as processes:
+        for name, config in STAGES.items():
+            Trainer(config, SOURCE, start, out / name, processes, seed=3).train()
+        cut: StageConfig = STAGES["all"]
+        calls = iter([False, processes.rank == 1])  # one process is asked to stop: both do
+        try:
+            Trainer(cut, SOURCE, start, out / "cut", processes, seed=3, should_stop=lambda: next(calls)).train()
+        except Interrupted:
+            Trainer(cut, SOURCE, start, out / "cut", processes, seed=3).train()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
