@@ -12,14 +12,14 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import ValidationError
 
 import prompts
-from operators.backends.chat import ChatModel, ChatRequest, Completion, Message, Sound
+from operators.backends.chat import REQUEST_VERSION, ChatModel, ChatRequest, Completion, Message, Sound
 from operators.backends.faults import BackendError
 from schemas.base import Schema
 from schemas.llm import Usage
 from schemas.outcome import Failed, Ok, Outcome, Rejected
 
-ASKING_VERSION: Final = "1"
-"""Raise it when what is asked, or what is accepted as an answer, changes."""
+ASKING_VERSION: Final = f"1.{REQUEST_VERSION}"
+"""Raise its first number when what is asked, or what is accepted as an answer, changes."""
 STARTS: Final = 32
 """So many opening braces are tried before an answer counts as holding no JSON."""
 FINDINGS: Final = 6

@@ -27,6 +27,7 @@ UNFINISHED: Final = "unfinished"
 HEAD: Final = 65
 """Bytes before the answer: 64 hex digits and a line break."""
 NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 FIRST_LOOK, LAST_LOOK = 0.01, 0.5
 """Seconds between two looks at what another process is asking: at first, and after a while."""
 
@@ -74,7 +75,8 @@ class AnswerCache:
     async def claimed(self, key: str) -> AsyncIterator[None]:
         """Within the block no other task of this process, nor another process of this machine, is asking for `key`.
 
-        One byte of one file is locked for each key: nothing is left behind, and a killed process lets go of it.
+        One byte of one file is locked for each key: nothing is left behind, and a killed process lets go of it. Where files
+        cannot be locked (some network file systems) two processes may ask the same; the first answer still wins.
         """
         lock = self._asking.setdefault(key, asyncio.Lock())
         async with lock:
@@ -86,7 +88,8 @@ class AnswerCache:
             try:
                 yield
             finally:
-                fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_UN, 1, place)
+                with contextlib.suppress(OSError):
+                    fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_UN, 1, place)
 
     def sweep(self) -> None:
         """Remove what killed writers left half-written; the young is left alone, its writer may live."""
@@ -117,9 +120,9 @@ class AnswerCache:
         try:
             fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
+            if error.errno not in (errno.EACCES, errno.EAGAIN, *NO_LOCKS):
                 raise
-            return False
+            return error.errno in NO_LOCKS
         return True
 
     def _path(self, key: str) -> Path:

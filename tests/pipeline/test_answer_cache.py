@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 import pickle
@@ -70,6 +71,16 @@ def test_a_file_system_without_links_keeps_the_first_too(tmp_path: Path, monkeyp
     cache = AnswerCache(tmp_path)
     assert cache.put(key("a"), b"first") == b"first" == cache.put(key("a"), b"second") == cache.get(key("a"))
     assert len(files(tmp_path)) == 1
+
+
+def test_a_file_system_without_locks_still_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*unused: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", no_locks)
+    model = Model()
+    assert asyncio.run(answered_once(AnswerCache(tmp_path), key("a"), model)) == (b"answer 1", False)
+    assert asyncio.run(answered_once(AnswerCache(tmp_path), key("a"), model)) == (b"answer 1", True)
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
