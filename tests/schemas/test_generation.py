@@ -1,0 +1,59 @@
+"""The sections `generation:` and `verifier:`: what is refused and why, and what of them shapes a corpus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.generation import GenerationConfig, MadeRequest, Maker, VerifierConfig
+
+HTTP = {"backend": "http", "model": "audiox", "server": {"base_url": "http://127.0.0.1:9000/v1/sound"}}
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"backend": "http", "model": "audiox"}, r"needs server\.base_url and model"),
+        ({"backend": "http", "server": HTTP["server"]}, r"needs server\.base_url and model"),
+        ({"backend": "procedural", "model": "x"}, "takes no model and no licence"),
+        ({"backend": "none", "licence": "CC0-1.0"}, "takes no model and no licence"),
+        ({**HTTP, "prompt_influence": 0.5}, "only backend elevenlabs knows prompt_influence"),
+        ({"backend": "elevenlabs", "prompt_influence": 1.5}, "less than or equal to 1"),
+        ({"backend": "elevenlabs", "budget": {"money": 5}}, "without price_per_second"),
+        ({"backend": "elevenlabs", "server": {"api_key_env": "sk-123456"}}, "NAME of an environment variable"),
+        ({"backend": "elevenlabs", "server": {"base_url": "ftp://x"}}, "http"),
+        ({"backend": "audiox"}, "'none', 'procedural', 'elevenlabs' or 'http'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_reason(told: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        GenerationConfig.model_validate(told)
+
+
+def test_only_what_shapes_sounds_shapes_a_corpus() -> None:
+    base = GenerationConfig.model_validate(HTTP)
+    for changes in (
+        {"server": {"base_url": "http://elsewhere/v1/sound", "retries": 9, "concurrency": 1}},
+        {"price_per_second": 0.1, "budget": {"money": 5.0, "calls": 7}},
+    ):
+        assert GenerationConfig.model_validate(HTTP | changes).shaping() == base.shaping()
+    for changes in ({"model": "other"}, {"licence": "CC-BY-4.0"}):
+        assert GenerationConfig.model_validate(HTTP | changes).shaping() != base.shaping()
+
+
+def test_every_line_of_the_verifier_shapes_and_none_is_a_point() -> None:
+    base = VerifierConfig()
+    assert set(base.shaping()) == set(VerifierConfig.model_fields)
+    with pytest.raises(ValidationError, match="they differ"):
+        VerifierConfig(snr_db=(5.0, 5.0))
+    with pytest.raises(ValidationError):
+        VerifierConfig(accept=float("nan"))
+
+
+def test_a_request_names_itself_by_all_of_it() -> None:
+    request = MadeRequest(kind="generated", maker=Maker(backend="x", model="1"), text="rain", role="ambient", seed=1)  # type: ignore[arg-type]
+    keys = {request.key(), request.model_copy(update={"seed": 2}).key(), request.model_copy(update={"text": "wind"}).key()}
+    assert len(keys) == 3
+    assert MadeRequest.from_json(request.canonical_json()).key() == request.key()
