@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.backends.generation import Generated, Generator
-from operators.clip_evidence import Candidate, HearSpeech, Wanted
+from operators.clip_evidence import Candidate, EmbedSounds, HearSpeech, Wanted
 from operators.clips import ClipPool
 from operators.retrieval import Hit, Query, Retriever
 from operators.tasks import Policy
@@ -65,6 +65,8 @@ class Tools:
     workshop: Workshop
     generator: Generator | None = None
     hear_speech: HearSpeech | None = None
+    embed_sounds: EmbedSounds | None = None
+    """Of a retriever that hears: identity is then judged by the sound, not by its words."""
     top_k: int = c.RETRIEVED
     split: str | None = None
 
@@ -214,7 +216,14 @@ class _Event:
         tools = self.tools
         candidate = Candidate(clip, tools.pool.audio(clip))
         outcome = await verify(
-            self.wanted, candidate, before, tools.verifier, tools.retriever.embed, self._reprocessed, tools.hear_speech
+            self.wanted,
+            candidate,
+            before,
+            tools.verifier,
+            tools.retriever.embed,
+            self._reprocessed,
+            tools.hear_speech,
+            tools.embed_sounds,
         )
         if isinstance(outcome, Failed):
             return outcome

@@ -17,7 +17,7 @@ import numpy as np
 from operators.asking import ask
 from operators.backends.chat import ChatModel, Sound
 from operators.clip_cache import to_wav
-from operators.clip_evidence import Audio, Candidate, Embed, HearSpeech, Wanted, measure
+from operators.clip_evidence import Audio, Candidate, Embed, EmbedSounds, HearSpeech, Wanted, measure
 from schemas import constants as c
 from schemas.base import InputError
 from schemas.clip import Clip
@@ -211,6 +211,7 @@ async def verify(
     embed: Embed,
     reprocess: Reprocess,
     hear_speech: HearSpeech | None = None,
+    embed_sounds: EmbedSounds | None = None,
 ) -> Outcome[Verified]:
     """Measure, judge, clean once more where that is the verdict, measure and judge again.
 
@@ -219,7 +220,7 @@ async def verify(
     """
     judged: list[Judged] = []
     for final in (False, True):
-        evidence = measure(wanted, candidate, neighbours, embed, hear_speech)
+        evidence = measure(wanted, candidate, neighbours, embed, hear_speech, embed_sounds)
         outcome = await verifier.judge(wanted, candidate, evidence, final=final)
         if not isinstance(outcome, Ok):
             return outcome

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 from operators.asking import ASKING_VERSION
 from operators.backends.chat import ChatModel
+from operators.backends.embedding import HearingEmbedder
 from operators.backends.metering import Ledger
 from operators.backends.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from operators.clips import Palette
@@ -174,6 +175,7 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
             workshop=pool.made,
             generator=generator,
             hear_speech=SpeechGate() if recipe.verifier.listen_for_speech else None,
+            embed_sounds=retriever.embedder.embed_sounds if isinstance(retriever.embedder, HearingEmbedder) else None,
             top_k=recipe.retrieval.top_k,
             split=recipe.split,
         )

@@ -173,7 +173,7 @@ class Evidence(Schema):
     snr_db: float
     """Sound against the floor that is always there. What is steady and no tone counts as floor: low for all rain."""
     similarity: float = Field(ge=-1.001, le=1.001)
-    """Cosine of what is wanted and what the clip is said to be."""
+    """Cosine of what is wanted and what the clip is said to be, or, to an embedder that hears, what it sounds like."""
     level_gap_db: float | None
     """Active level against the mean of its neighbours, before the mix brings all to one; None without neighbours."""
     spectral_distance_db: float | None

@@ -95,6 +95,19 @@ def test_similarity_is_of_words_alone() -> None:
     assert evidence(knock(), label="？").similarity == 0.0
 
 
+def test_an_embedder_that_hears_compares_the_sound_with_what_is_wanted() -> None:
+    def texts(asked: Sequence[str]) -> np.ndarray:
+        return np.array([[1.0, 0.0] if "knock" in text else [0.0, 1.0] for text in asked], dtype=np.float32)
+
+    def sounds(heard: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array([[1.0, 0.0] if np.abs(one).max() > 5 * one.std() else [0.0, 1.0] for one in heard], dtype=np.float32)
+
+    liar, honest = candidate(tone(440), label="door knock"), candidate(knock(), label="recording 17")
+    assert [measure(WANTED, one, [], texts, None, sounds).similarity for one in (liar, honest)] == [0.0, 1.0]
+    spoken = Wanted("door knock", "", "foreground", (0.5, 2.0), speech=True)
+    assert measure(spoken, liar, [], texts, None, sounds).similarity == 1.0
+
+
 def test_neighbours_are_compared_by_level_and_by_the_shape_of_their_spectra() -> None:
     low, high = tone(300, level=0.05) + noise(level=1e-4), tone(5000, level=0.05) + noise(level=1e-4)
     same, apart = evidence(low, [low * 10]), evidence(low, [high])
