@@ -83,7 +83,7 @@ class MadeClips:
             text=parent.caption[:4000],
             label=parent.label[:300],
             role=role,
-            parent=parent.clean_sha256,
+            parent=hashlib.sha256(parent.model_copy(update={"path": ""}).canonical_json()).hexdigest(),
         )
         kept = self.find(request)
         if kept is not None:

@@ -112,7 +112,7 @@ class MadeRequest(Schema):
     """Shortest, longest."""
     seed: int = Field(0, ge=0)
     parent: Sha256 | None = None
-    """`clean_sha256` of the clip it was made from."""
+    """SHA-256 of the whole row, without its path, of the clip it was made from: equal audio may have other words and owners."""
 
     def key(self) -> str:
         """SHA-256 (hex) of all of it."""

@@ -111,8 +111,10 @@ def test_a_clip_cleaned_once_more_keeps_its_words_and_licence_and_names_its_pare
     for name in set(Clip.model_fields) - MADE_ANEW:
         assert getattr(again, name) == getattr(parent, name), name
     assert made.row(again.id).details == {"parent": parent.id}
-    assert made.row(again.id).request.parent == parent.clean_sha256
-    assert kept(made.reprocess(parent, index.audio(parent), ClipRole.FOREGROUND)) == again
+    moved = parent.model_copy(update={"path": "/elsewhere"})
+    assert kept(made.reprocess(moved, index.audio(parent), ClipRole.FOREGROUND)) == again
+    owned = parent.model_copy(update={"attribution": "somebody else"})  # the same recording in another's collection
+    assert kept(made.reprocess(owned, index.audio(parent), ClipRole.FOREGROUND)).attribution == "somebody else"
 
 
 @pytest.mark.parametrize("loss", ["pcm gone", "pcm changed", "entry gone"])
