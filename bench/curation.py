@@ -1,4 +1,4 @@
-"""Curation without the model's time: replaying answers; each part measures one thing in the same run.
+"""Curation without the model's time: replaying answers, finding clips; each part measures one thing in the same run.
 
 `python -m bench.curation [--json OUT] [--runs N]`.
 """
@@ -10,8 +10,9 @@ from typing import Final
 
 from bench import _common as bench
 from bench._replay import replay
+from bench._retrieval import retrieval
 
-PARTS: Final[tuple[Callable[[int], bench.Part], ...]] = (replay,)
+PARTS: Final[tuple[Callable[[int], bench.Part], ...]] = (replay, retrieval)
 """Each is given the number of runs."""
 
 

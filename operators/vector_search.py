@@ -130,9 +130,9 @@ class Shelf:
         begin, end = self._span(query)
         places = slice(self.first[begin], self.first[end])
         allowed = self._allowed(query, used, self.clips[places].astype(np.int64))
-        texts: Rows = begin + np.flatnonzero(np.add.reduceat(allowed, self.first[begin:end] - self.first[begin], dtype=np.int64))
-        parts = [self.vectors[texts[at : at + BLOCK]] @ vector for at in range(0, len(texts), BLOCK)]
-        scores = np.concatenate([np.zeros(0, np.float32), *parts])
+        some = np.add.reduceat(allowed, self.first[begin:end] - self.first[begin], dtype=np.int64) > 0
+        blocks = [self.vectors[at : min(at + BLOCK, end)] @ vector for at in range(begin, end, BLOCK)]  # in place: no copies
+        texts, scores = begin + np.flatnonzero(some), np.concatenate(blocks)[some]
         if len(texts) > query.k:
             last = np.partition(scores, len(scores) - query.k)[len(scores) - query.k]
             texts = texts[scores >= last - 2 * self._slack]

@@ -34,7 +34,7 @@ from pipeline.search_file import (
     digests_of,
     finish,
     open_shelf,
-    read_head,
+    read_facts,
     vectors_of,
     whole_vectors,
 )
@@ -107,7 +107,7 @@ def _sweep(folder: Path, content_hash: str) -> None:
         other.unlink(missing_ok=True)
     for other in folder.glob(f"*{SUFFIX}"):
         with contextlib.suppress(FileNotFoundError, DamagedError):
-            if read_head(other).content_hash != content_hash:
+            if read_facts(other).content_hash != content_hash:
                 other.unlink(missing_ok=True)
 
 
@@ -176,10 +176,10 @@ class _Known:
         others = sorted(path.parent.glob(f"*{SUFFIX}"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
         for other in others:
             with contextlib.suppress(FileNotFoundError, DamagedError):
-                head = read_head(other)
-                if head.identity == name:
-                    open_shelf(other, head.content_hash, name)  # it is whole
-                    return cls(digests_of(other, head), vectors_of(other, head))
+                facts = read_facts(other)
+                if facts.identity == name:
+                    open_shelf(other, facts.content_hash, name)  # it is whole
+                    return cls(digests_of(other, facts), vectors_of(other, facts))
         return None
 
 

@@ -1,8 +1,8 @@
 """The vectors of a clip index on disk: one file that is memory-mapped, so that all processes of a machine share one copy.
 
 In order: a vector per distinct text (float32), a digest per text (16 bytes), where each text's clips begin (int64), the clips'
-columns (an Arrow file), and the head (JSON) with its length. The head holds the SHA-256 of all before it; renaming the finished
-file into place is its commit.
+columns (an Arrow file), and the head (JSON) with its length. The head holds the SHA-256 of itself and all before it; renaming the
+finished file into place is its commit.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class DamagedError(Exception):
     """A file of vectors is not what it should be."""
 
 
-class Head(Schema):
-    """What a file says of itself."""
+class Facts(Schema):
+    """What a file is."""
 
     version: int = 1
     content_hash: Sha256
@@ -47,7 +47,14 @@ class Head(Schema):
     dimension: int = Field(gt=0)
     texts: int = Field(ge=0)
     clips: int = Field(ge=0)
-    body_sha256: Sha256
+
+
+class Head(Schema):
+    """What a file says of itself."""
+
+    facts: Facts
+    sha256: Sha256
+    """Of the facts and of all before the head."""
 
 
 class Spans(Schema):
@@ -82,24 +89,20 @@ def finish(file: BinaryIO, contents: Contents, content_hash: str, identity: str,
         writer.write_table(table, max_chunksize=max(1, table.num_rows))
     file.write(packed.getvalue())
     end = file.tell()
-    head = Head(
-        content_hash=content_hash,
-        identity=identity,
-        dimension=dimension,
-        texts=len(contents.digests),
-        clips=table.num_rows,
-        body_sha256=_sha256(file, end),
-    ).canonical_json()
+    facts = Facts(
+        content_hash=content_hash, identity=identity, dimension=dimension, texts=len(contents.digests), clips=table.num_rows
+    )
+    head = Head(facts=facts, sha256=_sha256(facts, file, end)).canonical_json()
     file.seek(end)
     file.write(head + len(head).to_bytes(8, "little"))
     file.flush()
     os.fsync(file.fileno())
 
 
-def read_head(path: Path) -> Head:
-    """What the file at `path` says of itself; DamagedError when it says nothing sensible, FileNotFoundError."""
+def read_facts(path: Path) -> Facts:
+    """What the file at `path` says it is; DamagedError when it says nothing sensible, FileNotFoundError."""
     with path.open("rb") as file:
-        return _head(file)[0]
+        return _head(file)[0].facts
 
 
 def _head(file: BinaryIO) -> tuple[Head, int]:
@@ -123,14 +126,15 @@ def open_shelf(path: Path, content_hash: str, identity: str) -> Shelf:
     """
     with path.open("rb") as file:
         head, end = _head(file)
-        if (head.content_hash, head.identity) != (content_hash, identity):
+        facts = head.facts
+        if (facts.content_hash, facts.identity) != (content_hash, identity):
             raise DamagedError("belongs to another index or embedder")
-        if _sha256(file, end) != head.body_sha256:
+        if _sha256(facts, file, end) != head.sha256:
             raise DamagedError("does not hold what was written")
         body = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    vectors = np.frombuffer(body, "<f4", head.texts * head.dimension).reshape(head.texts, head.dimension)
-    at = vectors.nbytes + head.texts * DIGEST
-    first = np.frombuffer(body, "<i8", head.texts + 1, at)
+    vectors = np.frombuffer(body, "<f4", facts.texts * facts.dimension).reshape(facts.texts, facts.dimension)
+    at = vectors.nbytes + facts.texts * DIGEST
+    first = np.frombuffer(body, "<i8", facts.texts + 1, at)
     at += first.nbytes
     at += -at % ALIGNED
     reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(memoryview(body)[at:end])))
@@ -159,11 +163,11 @@ def _coded(table: Any, name: str) -> Coded:
     return Coded(column.indices.to_numpy(zero_copy_only=True), column.dictionary.to_pylist())
 
 
-def _sha256(file: BinaryIO, end: int) -> str:
-    """Of the first `end` bytes, read and not mapped: mapping would count them to this process."""
+def _sha256(facts: Facts, file: BinaryIO, end: int) -> str:
+    """Of the facts and the first `end` bytes, read and not mapped: mapping would count them to this process."""
     file.flush()
     file.seek(0)
-    digest, left = hashlib.sha256(), end
+    digest, left = hashlib.sha256(facts.canonical_json()), end
     while left and (data := file.read(min(READ, left))):
         digest.update(data)
         left -= len(data)
@@ -182,16 +186,16 @@ def whole_vectors(file: BinaryIO, dimension: int, texts: int) -> int:
     return size
 
 
-def digests_of(path: Path, head: Head) -> dict[bytes, int]:
+def digests_of(path: Path, facts: Facts) -> dict[bytes, int]:
     """Text digest → row of its vector."""
     with path.open("rb") as file:
-        file.seek(head.texts * head.dimension * 4)
-        data = file.read(head.texts * DIGEST)
-    return {data[DIGEST * row : DIGEST * (row + 1)]: row for row in range(head.texts)}
+        file.seek(facts.texts * facts.dimension * 4)
+        data = file.read(facts.texts * DIGEST)
+    return {data[DIGEST * row : DIGEST * (row + 1)]: row for row in range(facts.texts)}
 
 
-def vectors_of(path: Path, head: Head) -> Vectors:
+def vectors_of(path: Path, facts: Facts) -> Vectors:
     """The vectors of a file, mapped."""
-    if not head.texts:
-        return np.zeros((0, head.dimension), np.float32)
-    return np.memmap(path, "<f4", "r", shape=(head.texts, head.dimension))
+    if not facts.texts:
+        return np.zeros((0, facts.dimension), np.float32)
+    return np.memmap(path, "<f4", "r", shape=(facts.texts, facts.dimension))
