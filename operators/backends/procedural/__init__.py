@@ -20,7 +20,7 @@ from operators.backends.procedural.dsp import RATE, Choice, Range, Sound, finish
 from schemas.generation import Maker
 from schemas.outcome import Ok, Outcome, Rejected
 
-PROCEDURAL_VERSION: Final = "1"
+PROCEDURAL_VERSION: Final = "2"
 """Raise it when any plan would sound differently."""
 LICENCE: Final = "CC0-1.0"
 RING_OUT: Final = 1.0

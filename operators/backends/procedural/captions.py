@@ -21,12 +21,13 @@ _NUMBER_WORDS: Final = "one single once|two twice double|three thrice|four|five|
 _NUMBERS: Final = {word: number for number, words in enumerate(_NUMBER_WORDS.split("|"), 1) for word in words.split()}
 _NEUTRAL: Final = """
 a an the of in on at from by to into onto through near inside outside with over against along across up down out off for its it is
-are being be as and or some somewhere then that this there very quite slightly fairly
+are being be as and or some somewhere then that this there very quite slightly fairly several short long brief
 sound noise effect audio recording clip hear heard audible background foreground ambient scene
-emit make produce go come continue continuous continuously constant constantly repeat repeatedly repetitive time per second pause
-pattern burst series start begin loud loudly quiet quietly clear clearly crisp persistent sudden suddenly distinct
-kitchen room living house home apartment office street city town building hall hallway corridor bathroom bedroom garage garden
-park yard indoors indoor wall upstairs downstairs night morning evening day afternoon distance pitched sounding ringing ring
+emit make produce go goes come continue continuous continuously constant constantly repeat repeatedly repetitive time per second
+pause pattern burst series followed loud loudly quiet quietly clear clearly crisp persistent sudden suddenly distinct steady
+steadily empty kitchen room living house home apartment office street city town building hall hallway corridor bathroom bedroom
+garage garden park yard table indoors indoor wall upstairs downstairs night morning evening day afternoon distance pitched
+sounding ringing ring
 """.split()
 
 
@@ -49,7 +50,7 @@ def understand(caption: str) -> Outcome[Match]:
     found: list[tuple[int, Match]] = []
     unknown = [token for token in tokens if token not in _STEMMED_NEUTRAL]
     for sound in SOUNDS.values():
-        named = max((len(head) for head in _heads(sound) if _contains(tokens, head)), default=0)
+        named = max((len(head) for head in _heads(sound) if head <= set(tokens)), default=0)
         if not named:
             continue
         read = _read(sound, tokens)
@@ -91,7 +92,7 @@ def _read(sound: Sound, tokens: list[str]) -> Match | list[str]:
         number = int(token) if token.isdecimal() and len(token) < 4 else _STEMMED_NUMBERS.get(token)
         if token in meanings:
             name, value = meanings[token]
-            if wishes.setdefault(name, value) != value:
+            if wishes.setdefault(name, value) != value and token not in known:
                 unknown.append(token)  # contradicts an earlier word
         elif token in known:
             continue
@@ -102,22 +103,20 @@ def _read(sound: Sound, tokens: list[str]) -> Match | list[str]:
     return unknown or Match(sound, wishes, count)
 
 
-def _heads(sound: Sound) -> list[tuple[str, ...]]:
-    return [tuple(_stem(word) for word in head.split()) for head in sound.heads.split("|")]
-
-
-def _contains(tokens: list[str], head: tuple[str, ...]) -> bool:
-    return any(tuple(tokens[k : k + len(head)]) == head for k in range(len(tokens) - len(head) + 1))
+def _heads(sound: Sound) -> list[frozenset[str]]:
+    return [frozenset(_stem(word) for word in head.split()) for head in sound.heads.split("|")]
 
 
 def _stem(word: str) -> str:
     """A rough stem: `dripping` → `drip`, `knocks` → `knock`, `typing` and `type` → `typ`."""
-    for ending, shortest in (("ing", 6), ("ed", 5), ("es", 5), ("s", 4), ("ly", 6)):
+    for ending, shortest in (("ally", 9), ("ing", 6), ("ed", 5), ("es", 5), ("s", 4), ("ly", 6)):
         if word.endswith(ending) and len(word) >= shortest and not word.endswith(("ss", "us")):
             word = word[: -len(ending)]
             break
     if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "slz":
         word = word[:-1]
+    if word.endswith("y") and len(word) > 3:
+        word = word[:-1] + "i"
     return word[:-1] if len(word) > 3 and word.endswith("e") else word
 
 

@@ -53,7 +53,7 @@ class Sound:
     make: Callable[[int, Values, np.random.Generator], Signal]
     """(samples, parameters, rng) → (samples,) at any level."""
     heads: str
-    """Phrases that name it, separated by |; one of them must stand in a caption."""
+    """Phrases that name it, separated by |; all words of one of them must stand in a caption."""
     caption: str
     """With `{adjectives}` and parameter names in braces."""
     parameters: Mapping[str, Range | Choice]

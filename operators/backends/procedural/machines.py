@@ -105,7 +105,7 @@ SOUNDS: Final = (
             "blade": Range(70, 320, "Hz, blade passing", less="low deep", more="high"),
             "tonality": Range(0.05, 0.5, "tones against air", less="breathy airy", more="whining whine"),
         },
-        also="electric running whir whirr motor blow air spinning ceiling machine appliance system unit on",
+        also="electric running whir whirr hum motor blow air spinning ceiling machine appliance system unit on",
         wet=0.12,
     ),
     Sound(
@@ -117,7 +117,7 @@ SOUNDS: Final = (
             "rpm": Range(600, 1100, "1/min", less="slow low", more="fast"),
             "cylinders": Range(3, 8, "(rounded)"),
         },
-        also="car truck vehicle motor idle running parked stationary diesel rumble",
+        also="car truck vehicle motor idle running parked stationary diesel rumble rough curb",
         wet=0.1,
     ),
     Sound(
@@ -126,7 +126,7 @@ SOUNDS: Final = (
         "car pass|car drive|vehicle pass|passing car|passing vehicle|car pass by|traffic pass",
         "{adjectives} car passing by on a road",
         {
-            "speed": Range(30, 110, "km/h", less="slow slowly", more="fast speeding"),
+            "speed": Range(30, 110, "km/h", less="slow slowly", more="fast quick quickly speeding"),
             "metres": Range(3, 15, "at the nearest point"),
         },
         also="car vehicle drive pass road street asphalt by past wet tyre tire",

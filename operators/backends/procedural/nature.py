@@ -192,9 +192,9 @@ SOUNDS: Final = (
                     "window": "glass pane windowpane",
                 }
             ),
-            "intensity": Range(60, 900, "near drops/s", less="light gentle soft", more="heavy hard pouring"),
+            "intensity": Range(60, 900, "near drops/s", less="light gentle gently soft", more="heavy hard pouring"),
         },
-        also="fall pour patter pelt drop shower water steady weather outdoor beat",
+        also="fall pour patter pelt drop shower water weather outdoor beat start begin",
         wet=0.05,
     ),
     Sound(
@@ -205,7 +205,7 @@ SOUNDS: Final = (
         {
             "gusts": Range(0.4, 1.3, "depth", less="steady", more="gusty gusting gust"),
             "howl": Range(
-                0.05, 0.9, "share of whistling", less="soft gentle light", more="howling howl whistling whistle strong"
+                0.05, 0.9, "share of whistling", less="soft gentle gently light", more="howling howl whistling whistle strong"
             ),
         },
         also="blow outdoor weather breeze air cold open tree field around",
@@ -236,7 +236,7 @@ SOUNDS: Final = (
             "irregular": Range(0.02, 0.4, "share of the interval", less="regular rhythmic", more="irregular"),
             "pitch": Range(500, 1600, "Hz", less="low deep", more="high"),
         },
-        also="water tap faucet sink basin leak puddle fall drip drop plink bucket",
+        also="water tap faucet sink basin leak puddle fall drip drop plink bucket metal",
         counted="rate",
         tail=0.3,
     ),
@@ -246,10 +246,10 @@ SOUNDS: Final = (
         "stream|brook|creek|running water|water run|flowing water|water flow|water stream|running tap|tap run|faucet run",
         "{adjectives} stream of running water",
         {
-            "bubbles": Range(80, 700, "per s", less="gentle trickling trickle small", more="rushing rush strong"),
+            "bubbles": Range(80, 700, "per s", less="gentle gently trickling trickle small", more="rushing rush strong"),
             "pitch": Range(350, 900, "Hz, the low end", less="deep", more="bright"),
         },
-        also="water run flow babble gurgle tap faucet sink brook creek river outdoor stone into pour",
+        also="water run flow babble gurgle tap faucet sink brook creek river outdoor stone rock into pour",
         wet=0.08,
     ),
     Sound(
@@ -267,7 +267,7 @@ SOUNDS: Final = (
         fire,
         "fire|fire crackle|crackling fire|campfire|fireplace|bonfire|burning wood|wood burn|log fire",
         "{adjectives} fire crackling",
-        {"crackles": Range(6, 60, "per s", less="gentle calm small", more="lively large big")},
+        {"crackles": Range(6, 60, "per s", less="gentle gently calm small", more="lively large big")},
         also="crackle pop burn wood log flame camp hearth warm snap fireplace",
         wet=0.08,
     ),
@@ -277,11 +277,11 @@ SOUNDS: Final = (
         "bird|bird chirp|birdsong|bird song|songbird|chirping birds|bird sing|bird tweet",
         "{adjectives} birds chirping",
         {
-            "birds": Range(1, 5, "(rounded)", more="many several"),
+            "birds": Range(1, 5, "(rounded)", less="single lone", more="many"),
             "pitch": Range(2400, 5200, "Hz", less="low", more="high"),
             "rate": Range(0.4, 1.2, "motifs/s and bird", less="occasional", more="lively fast"),
         },
-        also="chirp song sing tweet twitter songbird small tree outdoor spring dawn call forest",
+        also="chirp song sing tweet twitter songbird small tree outdoor spring dawn call forest melody bright cheerful",
         wet=0.12,
     ),
     Sound(
@@ -290,11 +290,11 @@ SOUNDS: Final = (
         "cricket|cricket chirp|chirping crickets|night cricket",
         "{adjectives} crickets chirping at night",
         {
-            "insects": Range(1, 7, "(rounded)", more="many several"),
+            "insects": Range(1, 7, "(rounded)", less="single lone", more="many"),
             "pitch": Range(3900, 5000, "Hz", less="low", more="high"),
             "rate": Range(1.2, 3.0, "chirps/s", less="slow slowly", more="fast rapid"),
         },
-        also="chirp insect grass summer field outdoor meadow rhythmic",
+        also="chirp insect grass summer field outdoor meadow rhythmic warm",
         wet=0.05,
     ),
 )

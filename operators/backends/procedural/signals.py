@@ -44,12 +44,11 @@ def _piezo(n: int, pitch: float, rng: np.random.Generator) -> Signal:
 def alarm(n: int, p: Values, rng: np.random.Generator) -> Signal:
     """Groups of electronic beeps; the pause after a group is as long as `pause` beeps."""
     period = 1.0 / p["rate"]
+    group = p["count"] or round(p["group"])
     spans, at = [], 0.02
     while at < n / RATE:
-        for number in range(round(p["group"])):
-            begin = at + number * period
-            spans.append((begin, begin + p["duty"] * period))
-        at += (round(p["group"]) + (p["pause"] if round(p["group"]) > 1 else 0.0)) * period
+        spans += [(begin, begin + p["duty"] * period) for begin in at + np.arange(group) * period]
+        at += n / RATE if p["count"] else (group + (p["pause"] if group > 1 else 0.0)) * period
     return _piezo(n, p["pitch"], rng) * gate(n, spans, 0.003)
 
 
@@ -159,7 +158,10 @@ SOUNDS: Final = (
             "group": Range(1, 4, "beeps in a group (rounded)"),
             "pause": Range(1.0, 3.0, "periods between groups"),
         },
-        also="electronic digital sharp piercing urgent warning insistent medical device appliance oven microwave bedside",
+        also="electronic digital sharp piercing urgent warning insistent medical device appliance oven microwave bedside blare "
+        "security start begin when done finish",
+        counted="rate",
+        tail=0.7,
     ),
     Sound(
         "smoke_alarm",
@@ -167,7 +169,7 @@ SOUNDS: Final = (
         "smoke alarm|smoke detector|fire alarm|smoke alarm beep|smoke detector alarm",
         "{adjectives} smoke alarm sounding three beeps and a pause",
         {"pitch": Range(2800, 3500, "Hz", **_PITCH), "tempo": Range(0.9, 1.1, "of the standard's")},
-        also="electronic sharp piercing urgent warning insistent ceiling beep three triple blare sounding",
+        also="electronic sharp piercing urgent warning insistent ceiling beep three triple blare sounding start begin",
         seconds=(2.0, 30.0),
     ),
     Sound(
@@ -181,13 +183,13 @@ SOUNDS: Final = (
             "high": Range(1150, 1700, "Hz", **_PITCH),
             "period": Range(2.5, 6.0, "s per sweep; a yelp is 12 times faster"),
         },
-        also="police ambulance emergency vehicle fire truck car electronic urgent rise fall rising falling pitch tone",
+        also="police ambulance emergency vehicle fire truck car electronic urgent rise fall rising falling pitch tone pass past",
         wet=0.12,
     ),
     Sound(
         "phone_ring",
         phone_ring,
-        "phone|telephone|phone ring|telephone ring|cell phone ring|mobile phone ring|phone bell|ringtone",
+        "phone ring|telephone ring|cell phone ring|mobile phone ring|phone bell|ringtone",
         "{adjectives} telephone ringing, {style} ringer",
         {
             "style": Choice(
@@ -198,7 +200,7 @@ SOUNDS: Final = (
             "on": Range(0.8, 2.0, "s"),
             "off": Range(0.8, 3.0, "s"),
         },
-        also="ring ringer tone incoming call desk",
+        also="ring ringer tone incoming call desk start begin",
     ),
     Sound(
         "doorbell",

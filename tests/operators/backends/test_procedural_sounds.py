@@ -124,7 +124,8 @@ def test_a_brighter_parameter_makes_a_brighter_sound(name: str, parameter: str) 
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [("knocks", 4.0), ("footsteps", 2.0), ("bell", 1.0), ("water_drops", 2.0), ("car_horn", 1.2)]
+    ("name", "rate"),
+    [("knocks", 4.0), ("footsteps", 2.0), ("bell", 1.0), ("water_drops", 2.0), ("car_horn", 1.2), ("alarm", 2)],
 )
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_as_many_events_are_heard_as_were_planned(name: str, rate: float, count: int) -> None:
