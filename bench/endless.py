@@ -30,7 +30,7 @@ AHEAD: Final = 20
 """Chunks in flight."""
 SESSIONS: Final = 8
 SECONDS: Final = 40
-CONFIG: Final = ListenConfig(threshold=0.75, longest_response=12)
+CONFIG: Final = ListenConfig(threshold=0.5, longest_response=12)
 INSTRUCTION: Final = "Name what you hear."
 
 

@@ -36,10 +36,8 @@ def plan(settings: LlmConfig, cache: AnswerCache, count: int, spent: Path | None
 
     async def all_of_them() -> list[Any]:
         async with open_chat(settings, cache, spent=spent, ledger=ledger) as chat:
-            values = [
-                {"fewest": 3, "most": 15, "task": "event_description", "seed": seed, "bag": ["a dog", "rain", "a horn"]}
-                for seed in [*range(count), *range(count)]
-            ]
+            scene = {"fewest": 3, "most": 15, "task": "event_description", "task_rule": "all are answered"}
+            values = [scene | {"seed": seed, "bag": ["a dog", "rain", "a horn"]} for seed in [*range(count), *range(count)]]
             questions = (ask(chat, "scenario_planner", filled, Scenario, seed=filled["seed"]) for filled in values)
             return await asyncio.gather(*questions, return_exceptions=True)
 
