@@ -114,9 +114,9 @@ Acceptable = Callable[[tuple[int, ...], tuple[int, ...]], bool]
 class Evaluator:
     """Plays streams to a model."""
 
-    def __init__(self, model: StreamingThinker, source: StreamSource, threshold: float = 0.0):
+    def __init__(self, model: StreamingThinker, source: StreamSource, threshold: float = 0.0, reply_tokens: int = REPLY_TOKENS):
         """`threshold`: a response opens when its logit is larger than that of silence by more than this."""
-        self.model, self.source, self.threshold = model.eval(), source, threshold
+        self.model, self.source, self.threshold, self.reply_tokens = model.eval(), source, threshold, reply_tokens
         config = LoaderConfig(seed=0, micro_batch=1, window_chunks=1, streaming=model.streaming)
         self.maker = Maker(source, config)
 
@@ -147,14 +147,14 @@ class Evaluator:
             if response - silent <= self.threshold:
                 decoder.stay_silent()
                 continue
-            yield chunk, tuple(_reply(decoder))
+            yield chunk, tuple(_reply(decoder, self.reply_tokens))
 
 
-def _reply(decoder: StreamDecoder) -> list[int]:
+def _reply(decoder: StreamDecoder, longest: int) -> list[int]:
     decoder.open_response()
     ids: list[int] = []
     while decoder.speaking:
-        if len(ids) == REPLY_TOKENS:
+        if len(ids) == longest:
             decoder.close_response()
             break
         id_ = decoder.next_id()

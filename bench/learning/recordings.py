@@ -1,7 +1,9 @@
 """Twelve classes of sounds, synthesised with variation: what a model of a million parameters can learn in minutes on a CPU.
 
 No two clips share their parameters, so a held-out clip is one the model never heard, of a class it did. The labels are such that
-half the classes call for a response (`schemas.taxonomy.urgency`) and half do not. Every clip says that it is synthetic.
+half the classes call for a response (`schemas.taxonomy.urgency`) and half do not. As in a field recording the sound begins and
+ends somewhere in a quiet, slightly noisy take, which is what TFJP cuts away. Three more classes play in the back. Every clip
+says that it is synthetic.
 """
 
 from __future__ import annotations
@@ -151,6 +153,29 @@ def drum(rng: Rng, seconds: float) -> Samples:
     return _repeated(rng, seconds, (beat, beat * 1.01), hit)
 
 
+def wind(rng: Rng, seconds: float) -> Samples:
+    """Low noise that swells."""
+    swell = 0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(0.2, 0.5) * _time(seconds) + rng.uniform(0, 6))
+    return _noise(rng, seconds, 80, rng.uniform(300, 500)) * swell
+
+
+def crowd(rng: Rng, seconds: float) -> Samples:
+    """Many voices, none to be understood."""
+    voices = [_tone(rng.uniform(100, 260), seconds, 6) * _noise(rng, seconds, 1, 5) for _ in range(8)]
+    return np.asarray(sum(voices))
+
+
+def engine(rng: Rng, seconds: float) -> Samples:
+    """A steady hum."""
+    return _tone(rng.uniform(45, 80), seconds, harmonics=10) + 0.1 * _noise(rng, seconds, 100, 1000)
+
+
+BACKDROPS: Final[dict[str, tuple[Callable[[Rng, float], Samples], str, str]]] = {
+    "wind": (wind, "wind", "background"),
+    "crowd": (crowd, "a crowd", "background"),
+    "engine": (engine, "an engine", "ambient"),
+}
+"""Label → how it is made, its caption, its role."""
 SOUNDS: Final[dict[str, tuple[Callable[[Rng, float], Samples], str]]] = {
     "siren": (siren, "a siren"),
     "smoke alarm": (smoke_alarm, "a smoke alarm"),
@@ -172,19 +197,29 @@ def write_recordings(folder: Path, seed: int, per_class: dict[str, int]) -> Path
     """Write so many clips of every class per split, and their manifest; returns the manifest's path."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for label, (make, caption) in SOUNDS.items():
+    classes = [(label, make, caption, "foreground") for label, (make, caption) in SOUNDS.items()]
+    classes += [(label, make, caption, role) for label, (make, caption, role) in BACKDROPS.items()]
+    for label, make, caption, role in classes:
         for split, count in per_class.items():
             for number in range(count):
                 rng = rng_for(f"learning/{seed}/{label}/{split}", 0, number, "recording")
-                samples = make(rng, float(rng.uniform(1.0, 2.6)))
-                samples = samples + rng.uniform(0.001, 0.01) * np.abs(samples).max() * rng.standard_normal(len(samples))
+                foreground = role == "foreground"
+                take = _take(rng, make(rng, float(rng.uniform(1.0, 2.6) if foreground else rng.uniform(5, 9))), foreground)
                 name = f"{label.replace(' ', '_')}-{split}-{number:03d}.wav"
-                level = rng.uniform(0.1, 0.9) / np.abs(samples).max()
-                soundfile.write(folder / name, (level * samples).astype(np.float32), RATE, subtype="PCM_16")
-                about = {"label": label, "caption": caption, "role": "foreground", "licence": "CC0-1.0"}
+                soundfile.write(folder / name, take.astype(np.float32), RATE, subtype="PCM_16")
+                about = {"label": label, "caption": caption, "role": role, "licence": "CC0-1.0"}
                 rows.append({"id": name, "path": name, "source": "synthetic", "split": split} | about)
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, FIELDS)
         writer.writeheader()
         writer.writerows(rows)
     return folder / "manifest.csv"
+
+
+def _take(rng: Rng, sound: Samples, foreground: bool) -> Samples:
+    """A recording of a sound: quiet before and after it, a noisy room, some level."""
+    before, after = rng.uniform(0.1, 1.0, 2) if foreground else (0.0, 0.0)
+    take = np.pad(sound, (round(before * RATE), round(after * RATE)))
+    loudest = np.abs(take).max()
+    level = rng.uniform(0.1, 0.9) / loudest
+    return np.asarray(level * (take + rng.uniform(0.001, 0.01) * loudest * rng.standard_normal(len(take))))
