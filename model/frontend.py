@@ -76,7 +76,7 @@ def _block(samples: Audio) -> Mel:
     log = np.log10(np.maximum((parts[..., 0] + parts[..., 1]) @ filters, np.float32(10.0**LOG_FLOOR)))
     log += 4.0
     log *= 0.25
-    return np.maximum(log.T, np.float32((LOG_FLOOR + 4.0) / 4.0))
+    return np.asarray(np.maximum(log.T, np.float32((LOG_FLOOR + 4.0) / 4.0)))
 
 
 @functools.cache
