@@ -183,8 +183,10 @@ class Evidence(Schema):
 
 
 class ClipVerdict(Schema):
-    """The verifier's answer: four criteria, 0 fails, 1 perfect, and what becomes of the clip."""
+    """The verifier's answer: why, four criteria, 0 fails, 1 perfect, and what becomes of the clip."""
 
+    reason: str = Field(min_length=1, max_length=600)
+    """First: a model that writes in this order has its reason before its verdict."""
     identity: Score
     """It is the sound that was asked for."""
     cleanliness: Score
@@ -193,7 +195,6 @@ class ClipVerdict(Schema):
     continuity: Score
     """Level and colour suit the neighbours."""
     verdict: Literal["accept", "reprocess", "reject"]
-    reason: str = Field(min_length=1, max_length=600)
 
     def criteria(self) -> dict[str, float]:
         """The four, by name."""

@@ -246,7 +246,7 @@ def test_a_verdict_that_contradicts_itself_is_asked_again_once(monkeypatch: pyte
 def test_a_model_may_send_a_clip_to_tfjp_once_and_not_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome, asked = with_answers(monkeypatch, answer("reprocess", cleanliness=0.3), answer("accept"))
     assert isinstance(outcome, Ok) and [one.verdict.verdict for one in outcome.value.judged] == ["reprocess", "accept"]
-    assert '"reprocess"' in asked[0]["messages"][0]["content"].splitlines()[-2]
+    assert '"reprocess"' in asked[0]["messages"][0]["content"].splitlines()[-1]
     assert "has been cleaned already" in asked[1]["messages"][0]["content"]
     outcome, asked = with_answers(monkeypatch, answer("reprocess", cleanliness=0.3))
     assert isinstance(outcome, Rejected) and outcome.reason == "llm_failed_check" and len(asked) == 3
