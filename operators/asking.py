@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
@@ -26,7 +25,8 @@ FINDINGS: Final = 6
 """So many things wrong with an answer are told."""
 QUOTED: Final = 8_000
 """Characters of a bad answer that are shown to the model again."""
-_FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
+THOUGHT: Final = "</think>"
+"""Ends what a reasoning model says to itself; the beginning may be in the prompt."""
 _UNSUPPORTED = frozenset({"title", "default", "minLength", "maxLength"})
 """Keywords that strict servers refuse or that make grammars slow; the answer is checked against them by us."""
 
@@ -148,38 +148,31 @@ def _findings(error: ValidationError) -> str:
 
 
 def find_json(text: str) -> dict[str, Any] | None:
-    """The JSON object in a model's answer: alone, in a code fence, or after prose or a `</think>`; None when there is none."""
-    said = text.rpartition("</think>")[2]
-    for candidate in (text, said, *_FENCE.findall(said)):
-        document = _loads(candidate.strip())
-        if document is not None:
-            return document
-    decoder = json.JSONDecoder()
-    for start in _braces(said):
-        try:
-            found, _ = decoder.raw_decode(said, start)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict):
-            return found
-    return None
+    """The JSON object in a model's answer: alone, in a code fence, or after prose or a `</think>`; None when there is none.
+
+    Of several the first one counts that stands behind all thinking.
+    """
+    found: dict[str, Any] | None = None
+    for document, end in _objects(text):
+        found = document
+        if THOUGHT not in text[end:]:
+            break
+    return found
 
 
-def _loads(text: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _braces(text: str) -> Iterator[int]:
-    start = text.find("{")
+def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
+    """The JSON objects in a text, outermost ones, and where each ends."""
+    decoder, start = json.JSONDecoder(), 0
     for _ in range(STARTS):
+        start = text.find("{", start)
         if start < 0:
             return
-        yield start
-        start = text.find("{", start + 1)
+        try:
+            document, start = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            start += 1
+        else:
+            yield document, start
 
 
 @functools.cache

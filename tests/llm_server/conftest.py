@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,24 @@ from operators.asset_dir import asset_dir
 
 MODEL = asset_dir() / "qwen2.5-coder-0.5b" / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 KEY = "sk-local-0123456789abcdef"
+
+
+FIGURES: list[dict[str, Any]] = []
+"""What was measured, in the order of the tests."""
+
+
+@pytest.fixture
+def figures() -> list[dict[str, Any]]:
+    """Where a test puts what it measured."""
+    return FIGURES
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show the figures and keep them in build/test-llm.json."""
+    if FIGURES:
+        Path("build/test-llm.json").write_text(json.dumps(FIGURES, indent=1) + "\n")
+    for row in FIGURES:
+        terminalreporter.write_line("  " + ", ".join(f"{name} {value}" for name, value in row.items()))
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,17 +74,6 @@ CHECKS: dict[str, Callable[[Any], str]] = {
 COUNTS = {"scenario_planner": {"events": (3, 5)}, "event_refiner": {"events": (3, 3)}}
 
 
-@pytest.fixture(scope="module")
-def figures(request: pytest.FixtureRequest) -> Iterator[list[dict[str, Any]]]:
-    """What was measured, shown at the end."""
-    rows: list[dict[str, Any]] = []
-    yield rows
-    Path("build/test-llm.json").write_text(json.dumps(rows, indent=1) + "\n")
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    for row in rows:
-        reporter.write_line("  " + ", ".join(f"{name} {value}" for name, value in row.items()))
-
-
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -93,7 +81,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(url: str, **changes: Any) -> LlmConfig:
     server = {"base_url": url, "concurrency": 1, "timeout_seconds": 300, "retries": 1}
-    return LlmConfig.model_validate({"model": "qwen2.5-coder-0.5b", "max_tokens": 600, "server": server} | changes)
+    return LlmConfig.model_validate({"model": "qwen2.5-coder-0.5b", "max_tokens": 900, "server": server} | changes)
 
 
 def run(role: str, settings: LlmConfig, cache: AnswerCache, asks: int) -> tuple[list[Any], Ledger]:

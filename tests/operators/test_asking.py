@@ -106,6 +106,8 @@ def test_no_answer_at_all_is_a_failure_that_says_what_was_asked() -> None:
         ('Sure {really}!\n```\n{"a": 1}\n```\nBye {', {"a": 1}),
         ('<think>{"no": 1}</think>The answer is {"a": 1}. {"b": 2}', {"a": 1}),
         ('[{"a": 1}]', {"a": 1}),
+        ('<think>{"no": 1} {"no": 2}</think>', {"no": 2}),
+        ('Here: {"a": "</think> {} ```\\n{}\\n```"} {"b": 1}', {"a": "</think> {} ```\n{}\n```"}),
         ("[1, 2]", None),
         ("", None),
         ("null", None),
