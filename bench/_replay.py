@@ -14,11 +14,13 @@ from operators.asking import ask, request_of
 from operators.backends.answers import CachedChat
 from operators.backends.chat import ChatRequest, Completion
 from operators.backends.metering import Ledger
+from operators.tasks import POLICIES
 from pipeline.answer_cache import AnswerCache
 from schemas import constants as c
 from schemas.llm import LlmConfig, Usage
 from schemas.outcome import Ok
 from schemas.scenario import Scenario
+from schemas.taxonomy import Task
 
 CALLS: Final = 1_000
 BAG: Final = tuple(f"sound number {number} of a library, with a caption of usual length" for number in range(24))
@@ -65,7 +67,8 @@ def replay(runs: int) -> bench.Part:
 
 def _values(seed: int) -> dict[str, object]:
     fewest, most = c.EVENTS_RANGE
-    return {"fewest": fewest, "most": most, "task": "voice_chat", "seed": seed, "bag": BAG}
+    rule = POLICIES[Task.VOICE_CHAT].task_rule
+    return {"fewest": fewest, "most": most, "task": "voice_chat", "task_rule": rule, "seed": seed, "bag": BAG}
 
 
 async def _complete(chat: CachedChat, requests: list[ChatRequest]) -> list[float]:
