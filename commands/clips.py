@@ -76,17 +76,22 @@ def clips_search(
     role: Annotated[ClipRole | None, typer.Option(help="Only clips of this role.")] = None,
     split: Annotated[str | None, typer.Option(help="Only clips of this split.")] = None,
     embedder: Annotated[Embedder, typer.Option(help="auto: minilm where it has been fetched, else ngrams.")] = Embedder.AUTO,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Use the embedder of this recipe (such as a server's).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow clips search`."""
     from operators.retrieval import Query
     from pipeline.console import Console
     from pipeline.search_index import SearchIndex
+    from schemas.recipe import Recipe
     from schemas.retrieval import RetrievalConfig
 
+    config = RetrievalConfig(embedder=embedder.value) if recipe is None else Recipe.from_yaml(recipe).retrieval
     wanted = Query(query, k=k, role=role, split=split)
     with Console("search vectors", "texts") as console:
-        search = SearchIndex.open(index, RetrievalConfig(embedder=embedder.value), on_progress=console.show)
+        search = SearchIndex.open(index, config, on_progress=console.show)
     hits = search.search([wanted])[0]
     if as_json:
         say_json([hit._asdict() for hit in hits])

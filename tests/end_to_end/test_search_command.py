@@ -9,6 +9,7 @@ import pytest
 
 import soundflow
 from bench._labels import demo_rows, write_index
+from tests.embedding_server import EmbeddingServer
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def search(clips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Runs the command; returns (exit code, stdout, stderr). No model is on this machine."""
     monkeypatch.setenv("SOUNDFLOW_ASSETS", str(tmp_path))
+    monkeypatch.setenv("SOUNDFLOW_ANSWERS", str(tmp_path / "answers"))
 
     def run(*arguments: object, index: Path = clips) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
@@ -76,6 +78,19 @@ def test_any_language_may_be_asked(search) -> None:
 def test_what_cannot_be_asked_is_a_mistake_of_the_user(search, arguments: tuple[str, ...], why: str) -> None:
     code, out, err = search(*arguments)
     assert code == 2 and out == "" and why in err and len(err) < 1200 and "Traceback" not in err
+
+
+def test_a_recipe_says_which_embedder_is_used(search, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    tasks = "clips: clips\nstreams: 1\nshards: 1\ntasks: {event_description: 1}\n"
+    recipe.write_text(tasks + "retrieval: {embedder: minilm}\n")
+    code, _, err = search("dog", "--recipe", recipe)
+    assert code == 2 and "soundflow assets fetch minilm" in err
+    with EmbeddingServer() as server:
+        section = server.config().model_dump_json(include={"embedder", "model", "server"})
+        recipe.write_text(f"{tasks}retrieval: {section}\n")
+        code, out, _ = search("a dog barking", "--recipe", recipe, "-k", 1)
+    assert code == 0 and "dog bark" in out and "server:m/1-512d" in out
 
 
 def test_no_index_is_told_with_the_way_to_make_one(search, tmp_path: Path) -> None:
