@@ -60,3 +60,8 @@ IGNORE_LABEL: Final = -100
 
 WINDOW_CHUNKS: Final = 60
 """L_max (Tab. hyper): the trainer's window, 24 s. A stream may be longer."""
+
+WER_LIMIT: Final = 0.10
+"""τ_wer (Tab. hyper): a rendering whose transcript differs more from the rewritten text is rejected."""
+SPEECH_RETRIES: Final = 2
+"""R (B.1): renderings of a turn after the first, before its whole dialogue is discarded."""

@@ -1,0 +1,109 @@
+"""A speaker, as the operators see it: text and a voice in, 16 kHz samples out, with what made them.
+
+Backends: hibari (embedded), Kokoro-82M, CosyVoice (server or in this process), an OpenAI-compatible server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from operators.backends.faults import BackendError
+from schemas import constants as c
+from schemas.base import InputError
+from schemas.speech import CosyVoiceConfig, HibariConfig, KokoroConfig, OpenAiSpeechConfig, SpeakerConfig, Voice
+
+Knob = Literal["seed", "speed", "draw"]
+"""What another rendering of the same text can differ in; `draw`: the backend draws anew by itself, nobody can say how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """Speech."""
+
+    samples: NDArray[np.float32]
+    """Shape (n,), mono at 16 kHz, |x| <= 1."""
+    made_by: dict[str, Any] = field(default_factory=dict)
+    """Backend, model, sample rate before resampling: what provenance wants to know."""
+
+
+class Speaker(Protocol):
+    """Renders text in one of its voices. Raises BackendError."""
+
+    @property
+    def voices(self) -> tuple[Voice, ...]:
+        """Who can be heard here and now."""
+        ...
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """What changes a rendering."""
+        ...
+
+    def say(self, text: str, voice: Voice, *, seed: int = 0, speed: float = 1.0) -> Rendering:
+        """`text` spoken by `voice`; seed and speed are used where they are among `knobs`."""
+        ...
+
+
+def open_speaker(config: SpeakerConfig) -> Speaker:
+    """The speaker of a config. Models are loaded when they are first needed. InputError when something is missing."""
+    if isinstance(config, HibariConfig):
+        from operators.backends.tts_hibari import HibariSpeaker
+
+        return HibariSpeaker()
+    if isinstance(config, KokoroConfig):
+        from operators.backends.tts_kokoro import KokoroSpeaker
+
+        return KokoroSpeaker(config)
+    if isinstance(config, OpenAiSpeechConfig):
+        from operators.backends.tts_openai import OpenAiSpeaker
+
+        return OpenAiSpeaker(config)
+    assert isinstance(config, CosyVoiceConfig)
+    from operators.backends.tts_cosyvoice import CosyVoiceModel, CosyVoiceServer
+
+    return CosyVoiceServer(config) if config.base_url else CosyVoiceModel(config)
+
+
+class Studio:
+    """Every speaker of a config, and the pool V of voices to draw from."""
+
+    def __init__(self, configs: Sequence[SpeakerConfig], chosen: Sequence[str] = ()):
+        """`chosen` names the pool; empty is every voice. InputError when one of them cannot be heard here."""
+        self._speakers: dict[str, Speaker] = {config.backend: open_speaker(config) for config in configs}
+        self.voices = {voice.name: voice for speaker in self._speakers.values() for voice in speaker.voices}
+        unknown = [name for name in chosen if name not in self.voices]
+        if unknown:
+            known = ", ".join(self.voices) or "none"
+            raise InputError("no such voice here", field="voices", value=unknown[0], remedy=f"There are: {known}")
+        self._chosen = frozenset(chosen or self.voices)
+
+    def pool(self, language: str) -> list[Voice]:
+        """Voices to draw from for `language` (its region does not matter), by name; variants of others are not among them."""
+        base = language.partition("-")[0]
+        voices = (self.voices[name] for name in sorted(self._chosen))
+        return [voice for voice in voices if voice.language.partition("-")[0] == base and voice.variant_of is None]
+
+    def variants(self, voice: Voice) -> list[Voice]:
+        """`voice` and then its variants, by name."""
+        others = (other for name, other in sorted(self.voices.items()) if other.variant_of == voice.name)
+        return [voice, *others]
+
+    def speaker(self, voice: Voice) -> Speaker:
+        """Who renders `voice`."""
+        return self._speakers[voice.backend]
+
+
+def at_16k(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
+    """Mono float samples at `rate` Hz, resampled once to 16 kHz and limited to 1. BackendError when they are not finite."""
+    samples = np.asarray(samples, dtype=np.float32).reshape(-1)
+    if not np.all(np.isfinite(samples)):
+        raise BackendError("the speaker sent NaN or infinity")
+    if rate != c.SAMPLE_RATE and samples.size:
+        samples = soxr.resample(samples, rate, c.SAMPLE_RATE, quality="HQ")
+    return np.asarray(samples / max(1.0, float(np.abs(samples).max(initial=0.0))), dtype=np.float32)

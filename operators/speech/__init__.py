@@ -1,0 +1,1 @@
+"""Text becomes verified speech: rewrite, render, gate (paper, appendix B.4)."""

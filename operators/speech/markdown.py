@@ -1,0 +1,60 @@
+"""What a text says once its markdown is gone: blocks become sentences, code and pictures' addresses fall away."""
+
+from __future__ import annotations
+
+import functools
+import html
+from collections.abc import Iterator
+from typing import Final
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+_SENTENCE_ENDS: Final = ".!?:;,…。！？：；，、"
+_BREAKS: Final = ("paragraph_close", "heading_close", "td_close", "th_close")
+
+
+@functools.cache
+def _parser() -> MarkdownIt:
+    return MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def plain(text: str, full_stop: str = ".") -> str:
+    """`text` on one line without markdown. Blocks are joined as sentences; fenced code is left out unless it is all there is."""
+    tokens = _parser().parse(text)
+    blocks = list(_blocks(tokens, with_code=False)) or list(_blocks(tokens, with_code=True))
+    joined = ""
+    for block in blocks:
+        if joined and joined[-1] not in _SENTENCE_ENDS:
+            joined += full_stop
+        joined += f" {block}" if joined else block
+    return joined
+
+
+def _blocks(tokens: list[Token], with_code: bool) -> Iterator[str]:
+    for token in tokens:
+        if token.type == "inline":
+            said = " ".join("".join(_inline(token.children or [])).split())
+        elif token.type in ("code_block", "html_block") or (token.type == "fence" and with_code):
+            said = " ".join(token.content.split())  # an indented line of prose is "code" too; a tag is dropped as symbols are
+            said = "" if token.type == "html_block" and _is_tag(said) else said
+        else:
+            continue
+        if said:
+            yield said
+
+
+def _inline(tokens: list[Token]) -> Iterator[str]:
+    for token in tokens:
+        if token.type in ("text", "code_inline"):
+            yield token.content
+        elif token.type in ("softbreak", "hardbreak"):
+            yield " "
+        elif token.type == "image":
+            yield from _inline(token.children or [])
+        elif token.type == "html_inline":
+            yield " "
+
+
+def _is_tag(text: str) -> bool:
+    return html.unescape(text).startswith("<") and text.endswith(">")
