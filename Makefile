@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-llm lint bench learn page clean
 
 # Bytecode is compiled once after an install: with PYTHONDONTWRITEBYTECODE set, every Ray worker would compile it again.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -35,6 +35,12 @@ demo: $(VENV)/.demo  ## build a small corpus from real recordings, verify it and
 test: $(VENV)/.dev  ## the whole suite
 	$(BIN)/python -m pytest
 
+# Needs 0.5 GB of weights (soundflow assets fetch) and some minutes.
+test-llm: $(VENV)/.dev  ## curation against a real OpenAI-compatible server with a small model on this CPU
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[llm-server]'
+	$(BIN)/soundflow assets fetch qwen2.5-coder-0.5b
+	$(BIN)/python -m pytest tests/llm_server -m llm_server
+
 lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,6 +53,18 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 	$(BIN)/python -m bench.mixing --json build/bench/mixing.json
 	$(BIN)/python -m bench.shards --json build/bench/shards.json
 	$(BIN)/python -m bench.coherence --json build/bench/coherence.json
+	$(BIN)/python -m bench.curation --json build/bench/curation.json
+	-$(BIN)/python -m bench.verifier --json build/bench/verifier.json  # needs demo/clips: make demo
+	$(BIN)/python -m bench.training --json build/bench/training.json
+	$(BIN)/python -m bench.fifo --json build/bench/fifo.json
+	$(BIN)/python -m bench.endless --json build/bench/endless.json
+
+learn: $(VENV)/.dev  ## the learning proof: corpora, four stages from three seeds, evaluation on unseen clips; runs/learn
+	$(BIN)/python -m bench.learning -o runs/learn
+
+page: $(VENV)/.dev  ## pictures of the live page, taken in a real Chromium with a recording for a microphone
+	SOUNDFLOW_PAGE_PICTURES=build/page $(BIN)/python -m pytest tests/streaming/test_page.py
+	@echo build/page
 
 clean:
 	rm -rf $(VENV) build *.egg-info
