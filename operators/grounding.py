@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.backends.generation import Generated, Generator
-from operators.clip_evidence import Candidate, EmbedSounds, HearSpeech, Wanted
+from operators.clip_evidence import Candidate, Embed, EmbedSounds, HearSpeech, Wanted
 from operators.clips import ClipPool
 from operators.retrieval import Hit, Query, Retriever
 from operators.tasks import Policy
@@ -61,6 +61,8 @@ class Tools:
     pool: ClipPool
     """The index and the clips made so far."""
     retriever: Retriever
+    embed: Embed
+    """For how alike two texts are; the retriever's."""
     verifier: Verifier
     workshop: Workshop
     generator: Generator | None = None
@@ -220,7 +222,7 @@ class _Event:
             candidate,
             before,
             tools.verifier,
-            tools.retriever.embed,
+            tools.embed,
             self._reprocessed,
             tools.hear_speech,
             tools.embed_sounds,

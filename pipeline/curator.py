@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 from operators.asking import ASKING_VERSION
 from operators.backends.chat import ChatModel
-from operators.backends.embedding import HearingEmbedder
+from operators.backends.embedding import HearingEmbedder, Remembered
 from operators.backends.metering import Ledger
 from operators.backends.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from operators.clips import Palette
@@ -171,6 +171,7 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
         tools = Tools(
             pool=pool,
             retriever=retriever,
+            embed=Remembered(retriever.embed),
             verifier=verifier_of(recipe.verifier, retriever.identity, chat),
             workshop=pool.made,
             generator=generator,

@@ -54,6 +54,7 @@ def corpus(out: Path) -> dict[str, tuple[str, str]]:
     for path in sorted((out / "manifest").glob("*.json")):
         manifest = json.loads(path.read_bytes())
         manifest.pop("timings")
+        manifest.pop("cost")
         tar = out / "data" / manifest["tar"]
         found[path.name] = (f"{tar.name} {hashlib.sha256(tar.read_bytes()).hexdigest()}", json.dumps(manifest, sort_keys=True))
     return found

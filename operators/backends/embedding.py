@@ -6,6 +6,7 @@ whatever order it is taken: equal scores are equal on every machine, for any bat
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, runtime_checkable
 
@@ -59,6 +60,26 @@ def of_words(texts: Sequence[str], embed: Callable[[Sequence[str]], Vectors], di
     if saying:
         vectors[saying] = embed([texts[row] for row in saying])
     return vectors
+
+
+class Remembered:
+    """`embed` of an embedder that keeps the vectors of the last texts: labels and wishes come again and again."""
+
+    def __init__(self, embed: Callable[[Sequence[str]], Vectors], most: int = 8192):
+        self._embed, self._most = embed, most
+        self._kept: OrderedDict[str, Vectors] = OrderedDict()
+
+    def __call__(self, texts: Sequence[str]) -> Vectors:
+        """float32, shape (len(texts), dimension), as the embedder gives them."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        if fresh:
+            self._kept.update(zip(fresh, self._embed(fresh), strict=True))
+        vectors = np.stack([self._kept[text] for text in texts])
+        for text in texts:
+            self._kept.move_to_end(text)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return vectors
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,16 +21,6 @@ from tests.pipeline.test_kill import commits, start, wait_for
 ray = pytest.importorskip("ray")
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
-    """The one Ray of the whole suite: two cores."""
-    options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
-    root = str(Path(__file__).parent.parent.parent)
-    ray.init("local", num_cpus=2, runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}}, **options)
-    yield
-    ray.shutdown()
-
-
 class Watch:
     """A watcher that keeps the results."""
 
@@ -43,6 +32,12 @@ class Watch:
 
     def result(self, result: ShardResult) -> None:
         self.results[result.shard] = result
+
+    def curated(self, samples: int) -> None:
+        raise AssertionError("nothing is curated")
+
+    def budget_spent(self, why: str) -> None:
+        raise AssertionError("nothing is spent")
 
     def pulse(self) -> None:
         pass
