@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -53,10 +54,6 @@ class TrainResult:
     model: Path
 
 
-class DivergedError(RuntimeError):
-    """The loss or a gradient is no longer a number."""
-
-
 class Trainer:
     """Trains one stage in RUN; the same call resumes it."""
 
@@ -82,7 +79,8 @@ class Trainer:
             _claim(run, record)
         processes.wait()
         torch.manual_seed(seed)
-        thinker = StreamingThinker.load(model, dtype=torch.float32).to(processes.device).train()
+        thinker = StreamingThinker.load(model, dtype=torch.float32, **_attention(stage, processes.device))
+        thinker = thinker.to(processes.device).train()
         moving = freeze(thinker, stage.trainable)
         _checkpoint_activations(thinker, stage.checkpointing)
         self.speed = Speed(thinker, processes.device, processes.count)
@@ -166,7 +164,9 @@ class Trainer:
         gradient = torch.nn.utils.clip_grad_norm_(self.moving, self.stage.max_grad_norm)
         norm = float(gradient.full_tensor() if isinstance(gradient, DTensor) else gradient)
         if not math.isfinite(norm):
-            raise DivergedError(f"step {self.state.step + 1}: the gradient is not finite; lower learning_rate")
+            remedy = "Lower it and begin another run; checkpoints up to here are intact"
+            why = f"the gradient of step {self.state.step + 1} is not finite"
+            raise InputError(why, field="learning_rate", value=self.stage.learning_rate, remedy=remedy)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         done = Sums.of(self.processes.sums(sums.values()))
@@ -236,6 +236,15 @@ def _claim(run: Path, record: RunRecord) -> None:
     aside = run / "_tmp-run.json"
     aside.write_bytes(record.canonical_json())
     aside.replace(path)
+
+
+def _attention(stage: StageConfig, device: torch.device) -> dict[str, str]:
+    """Packed windows on a GPU need varlen kernels; elsewhere a block-diagonal mask does, slowly."""
+    if not stage.packing or device.type != "cuda":
+        return {}
+    if find_spec("flash_attn") is None:
+        raise InputError("needs flash-attn on a GPU", field="packing", remedy="pip install flash-attn, or packing: false")
+    return {"attn_implementation": "flash_attention_2"}
 
 
 def _checkpoint_activations(thinker: StreamingThinker, wanted: bool) -> None:

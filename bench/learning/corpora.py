@@ -22,7 +22,7 @@ from pipeline.run import build
 from schemas.clip import TfjpConfig
 from training.corpus import StoredCorpus
 
-CLIPS_PER_CLASS: Final = {"train": 48, "test": 16}
+CLIPS_PER_CLASS: Final[Mapping[str, int]] = {"train": 48, "test": 16}
 STREAMS_PER_SHARD: Final = 50
 Scene = Mapping[str, object]
 ONE: Final[Scene] = {"events": [1, 1], "max_seconds": 8, "background": [0, 0], "ambient": [0, 0]}
@@ -51,11 +51,16 @@ CORPORA: Final = {
 """What stages 0 to 2, stage 3, stage 4 and the evaluation read."""
 
 
-def make_index(root: Path, tfjp: TfjpConfig = TfjpConfig(), name: str = "clips") -> Path:  # noqa: B008 (frozen)
+def make_index(
+    root: Path,
+    tfjp: TfjpConfig = TfjpConfig(),  # noqa: B008 (frozen)
+    name: str = "clips",
+    per_class: Mapping[str, int] = CLIPS_PER_CLASS,
+) -> Path:
     """Synthesise the recordings and index them; finds both as they are when they are there."""
     recordings = root / "recordings"
     if not (recordings / "manifest.csv").is_file():
-        write_recordings(recordings, seed=0, per_class=CLIPS_PER_CLASS)
+        write_recordings(recordings, seed=0, per_class=per_class)
     index_clips([recordings / "manifest.csv"], root / name, tfjp=tfjp, workers=1)
     return root / name
 

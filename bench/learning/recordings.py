@@ -9,7 +9,7 @@ says that it is synthetic.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -170,12 +170,12 @@ def engine(rng: Rng, seconds: float) -> Samples:
     return _tone(rng.uniform(45, 80), seconds, harmonics=10) + 0.1 * _noise(rng, seconds, 100, 1000)
 
 
-BACKDROPS: Final[dict[str, tuple[Callable[[Rng, float], Samples], str, str]]] = {
-    "wind": (wind, "wind", "background"),
-    "crowd": (crowd, "a crowd", "background"),
-    "engine": (engine, "an engine", "ambient"),
+BACKDROPS: Final[dict[str, tuple[Callable[[Rng, float], Samples], str]]] = {
+    "wind": (wind, "wind"),
+    "crowd": (crowd, "a crowd"),
+    "engine": (engine, "an engine"),
 }
-"""Label → how it is made, its caption, its role."""
+"""Label → how it is made, and its caption. None is ambient: noise tracks would draw on those of either split."""
 SOUNDS: Final[dict[str, tuple[Callable[[Rng, float], Samples], str]]] = {
     "siren": (siren, "a siren"),
     "smoke alarm": (smoke_alarm, "a smoke alarm"),
@@ -193,12 +193,12 @@ SOUNDS: Final[dict[str, tuple[Callable[[Rng, float], Samples], str]]] = {
 """Label → how it is made, and its caption. The first six call for a response."""
 
 
-def write_recordings(folder: Path, seed: int, per_class: dict[str, int]) -> Path:
+def write_recordings(folder: Path, seed: int, per_class: Mapping[str, int]) -> Path:
     """Write so many clips of every class per split, and their manifest; returns the manifest's path."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     classes = [(label, make, caption, "foreground") for label, (make, caption) in SOUNDS.items()]
-    classes += [(label, make, caption, role) for label, (make, caption, role) in BACKDROPS.items()]
+    classes += [(label, make, caption, "background") for label, (make, caption) in BACKDROPS.items()]
     for label, make, caption, role in classes:
         for split, count in per_class.items():
             for number in range(count):

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 
 from schemas.base import InputError, Interrupted
 from tests.training.made import MadeCorpus, some_corpus
-from tests.training.world import save_pico, stage
+from tests.training.world import pico, save_pico, stage
 from training.config import StageConfig, load_stage
+from training.corpus import text_ids
 from training.distributed import Processes
 from training.logs import read_log
 from training.metrics import StepLog
@@ -162,6 +163,16 @@ def test_a_folder_of_something_else_is_left_alone(source: MadeCorpus, start: Pat
     with pytest.raises(InputError, match="is not empty and not a run"):
         Trainer(stage(), source, start, tmp_path, CPU)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_before_it_does_harm(source: MadeCorpus, tmp_path: Path) -> None:
+    broken = pico(text_ids(source))
+    with torch.no_grad():
+        broken.lm_head.weight[3] = torch.inf
+    broken.save(tmp_path / "model")
+    with pytest.raises(InputError, match="learning_rate: the gradient of step 1 is not finite"):
+        Trainer(stage(), source, tmp_path / "model", tmp_path / "run", CPU).train()
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_accumulated_steps_are_the_steps_of_one_large_batch(start: Path, tmp_path: Path) -> None:
