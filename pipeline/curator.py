@@ -30,7 +30,7 @@ from pipeline.chat import open_chat
 from pipeline.clip_index import ClipIndex
 from pipeline.commit import put, put_first
 from pipeline.generators import open_generator
-from pipeline.scenes import EMBEDDER, pool_of
+from pipeline.scenes import ATTEMPTS, EMBEDDER, pool_of
 from pipeline.search_index import SearchIndex
 from pipeline.worker import MOSTLY_BROKEN, NO_SPACE, Job, ShardBrokenError, ShardResult
 from prompts import role_hash
@@ -41,8 +41,6 @@ from schemas.outcome import Failed, Ok
 from schemas.recipe import Recipe
 from schemas.sheet import CuratedSample, Curation, SceneSheet
 
-ATTEMPTS: Final = 4
-"""Scenes that are tried for a sample."""
 AHEAD: Final = 2
 """Samples in work for each call that may be in flight: one waits for an answer while another is judged."""
 T = TypeVar("T")

@@ -27,9 +27,6 @@ from schemas.scene import Scene
 from schemas.stream import StreamPlan
 from schemas.tokens import LATEST
 
-ATTEMPTS: Final = 4
-"""Draws per sample: a rejected one is drawn anew, a sample whose every draw was rejected is listed."""
-
 OPERATOR_VERSIONS: Final = {
     "ingress": INGRESS_VERSION,
     "tfjp": TFJP_VERSION,
@@ -73,7 +70,7 @@ class Producer:
     def produce(self, shard: int, index: int) -> Produced:
         """Make sample `index` of `shard`; never raises for a bad sample (MemoryError: see `draw`)."""
         produced = Produced(Rejected("never_drawn"))
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self.scenes.attempts(shard, index)):
             produced.attempts = attempt + 1
             produced.outcome = self.draw(shard, index, attempt)
             if not isinstance(produced.outcome, Rejected):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
-from pipeline.produce import ATTEMPTS, OPERATOR_VERSIONS, Producer, Sample
+from pipeline.produce import OPERATOR_VERSIONS, Producer, Sample
 from pipeline.scenes import pool_of, scenes_of
 from pipeline.shards import ShardError, read_shard
 from prompts import prompt_hash
@@ -59,7 +59,7 @@ def replay(directory: Path, key: str, out: Path) -> Replay:
     pool = pool_of(build, clips)
     producer = Producer(record.recipe, record.fingerprint, pool, scenes_of(record.recipe, record.fingerprint, pool, build))
     outcome: Outcome[Sample] = Failed("never drawn", "planning")
-    for attempt in range(ATTEMPTS):
+    for attempt in range(producer.scenes.attempts(shard, index)):
         outcome = producer.draw(shard, index, attempt)
         if isinstance(outcome, (Ok, Failed)):
             break

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from operators.qwen_bpe import QwenTokenizer
 from pipeline.build_dir import BuildDir
+from pipeline.report_curation import curation_data, story
 from pipeline.shards import read_shard
 from schemas import constants as c
 from schemas.base import InputError
@@ -188,6 +189,7 @@ def collect(build: BuildDir, samples: int) -> dict[str, Any]:
         "redraws": dict(sorted(redraws.items())),
         "rejected": dict(sorted(rejected.items())),
         **statistics.to_json(),
+        "curation": curation_data(build, manifests),
         "samples": list(_streams(build, manifests, _chosen(by_task, samples))),
     }
 
@@ -209,11 +211,11 @@ def _streams(build: BuildDir, manifests: list[ShardManifest], chosen: list[tuple
     found: dict[str, dict[str, Any]] = {}
     for shard in {shard for shard, _ in chosen}:
         wanted = {key for place, key in chosen if place == shard}
-        found |= {key: _stream(members) for key, members in read_shard(tars[shard]) if key in wanted}
+        found |= {key: _stream(build, members) for key, members in read_shard(tars[shard]) if key in wanted}
     yield from (found[key] for _, key in chosen)
 
 
-def _stream(members: dict[str, bytes]) -> dict[str, Any]:
+def _stream(build: BuildDir, members: dict[str, bytes]) -> dict[str, Any]:
     """One stream for the player: its plan, its audio, a waveform outline and a picture of its spectrum."""
     plan = StreamPlan.from_json(members["json"])
     kind = "flac" if "flac" in members else "wav"
@@ -226,6 +228,7 @@ def _stream(members: dict[str, bytes]) -> dict[str, Any]:
     ]
     return plan.model_dump(mode="json", exclude={"fingerprint", "draws", "responses"}) | {
         "responses": responses,
+        "story": story(build, plan),
         "seconds": plan.seconds,
         "wave": [[round(float(piece.min()), 3), round(float(piece.max()), 3)] for piece in pieces],
         "spectrum": _data_uri("image/png", spectrum_png(audio)),

@@ -56,12 +56,40 @@ function funnel() {
   const redrawn = sum(data.redraws), planned = data.planned_streams, { status } = data;
   const rows = [["planned", planned, "foreground"], ["draws refused and drawn anew", redrawn, "background", data.redraws],
     ["rejected for good", status.rejected, "response", data.rejected], ["quarantined", status.quarantined, "response"], ["committed", status.streams, "ambient"]];
-  const most = Math.max(planned, redrawn, 1);
+  bars(at("funnel"), rows);
+}
+
+function bars(box, rows) {
+  const most = Math.max(1, ...rows.map(([, count]) => count));
   for (const [name, count, kind, reasons] of rows) {
     const why = Object.entries(reasons || {}).map(([reason, times]) => `${words(reason)} ${times}`).join(", ");
     const bar = node("i", { class: kind, style: `width:${(100 * count) / most}%` });
-    at("funnel").append(node("span", {}, name), node("span", { class: "track" }, bar), node("span", { class: "value" }, `${fixed(count, 0)}${why ? ` (${why})` : ""}`));
+    box.append(node("span", {}, name), node("span", { class: "track" }, bar), node("span", { class: "value" }, `${fixed(count, 0)}${why ? ` (${why})` : ""}`));
   }
+}
+
+function curation() {
+  const told = data.curation;
+  if (!told) return;
+  at("curation").hidden = false;
+  bars(at("grounding"), told.funnel.map((row) => [row.name, row.count, row.kind, row.reasons]));
+  table(at("costs"), [
+    ["role", (row) => words(row.role)], ["calls", (row) => fixed(row.calls, 0), 1], ["tokens", (row) => fixed(row.tokens, 0), 1],
+    ["money", (row) => fixed(row.money, 4), 1], ["from the cache", (row) => fixed(row.replayed_calls, 0), 1],
+    ["its money then", (row) => fixed(row.replayed_money, 4), 1], ["faults", (row) => fixed(row.faults, 0), 1],
+  ], told.costs);
+  at("spent").textContent = told.spent ? `Spent in all on this directory: ${told.spent}.` : "";
+}
+
+function tell(story) {
+  at("story").hidden = !story;
+  if (!story) return;
+  at("story-title").textContent = `${story.title}: ${story.setting}`;
+  at("story-text").textContent = story.narrative;
+  table(at("story-events"), [
+    ["role", (row) => row.role], ["planned", (row) => row.sound], ["clip", (row) => row.clip], ["found", (row) => row.how],
+    ["verdicts", (row) => row.verdicts.join("; ")], ["says", (row) => row.says.join(" ")],
+  ], story.events);
 }
 
 function histograms() {
@@ -100,6 +128,7 @@ function show(index) {
     ["to", (row) => named(stream.clips[row.event])], ["response", (row) => row.text], ["written by", (row) => row.source],
   ], stream.responses);
   stage.rows = rows;
+  tell(stream.story);
   follow();
   document.body.dataset.drawn = stream.sample_id;
 }
@@ -257,5 +286,6 @@ function wire() {
 
 overview();
 funnel();
+curation();
 histograms();
 wire();

@@ -22,8 +22,16 @@ EMBEDDER: Final = "embedder"
 """Its name among `BuildRecord.curators`."""
 
 
+ATTEMPTS: Final = 4
+"""Scenes per sample: one that was rejected is replaced, a sample whose every scene was rejected is listed."""
+
+
 class SceneSource(Protocol):
-    """Gives the scene of a draw; asks no model."""
+    """Gives the scene of an attempt; asks no model."""
+
+    def attempts(self, shard: int, index: int) -> int:
+        """How many attempts sample `index` of `shard` has, at least 1."""
+        ...
 
     def scene(self, shard: int, index: int, attempt: int) -> Outcome[Scene]:
         """The scene of sample `index` of `shard` at its `attempt`; Rejected or Failed when that has none."""
@@ -37,6 +45,10 @@ class DrawnScenes:
         self.recipe, self.fingerprint, self.pool = recipe, fingerprint, pool
         self.palette = Palette.of(pool, recipe.split)
 
+    def attempts(self, shard: int, index: int) -> int:
+        """See `SceneSource.attempts`."""
+        return ATTEMPTS
+
     def scene(self, shard: int, index: int, attempt: int) -> Outcome[Scene]:
         """See `SceneSource.scene`."""
         rng = rng_for(self.fingerprint, shard, index, "scene", attempt)
@@ -44,7 +56,7 @@ class DrawnScenes:
 
 
 class CuratedScenes:
-    """Scenes of committed sheets. Attempt k is curation's; those after its last one mix the last scene anew."""
+    """Scenes of committed sheets; the attempts are curation's, and only the last of them may have a scene."""
 
     def __init__(self, build: BuildDir, fingerprint: str):
         self.build, self.fingerprint = build, fingerprint
@@ -59,12 +71,17 @@ class CuratedScenes:
             raise InputError("is not there, or damaged", file=self.build.sheet_path(shard), remedy=remedy)
         return self._sheet
 
+    def attempts(self, shard: int, index: int) -> int:
+        """See `SceneSource.attempts`."""
+        sample = self.sheet(shard).samples[index]
+        return len(sample.curations) + bool(sample.failed)
+
     def scene(self, shard: int, index: int, attempt: int) -> Outcome[Scene]:
         """See `SceneSource.scene`."""
         sample = self.sheet(shard).samples[index]
-        if sample.failed and attempt >= len(sample.curations):
+        if sample.failed and attempt == len(sample.curations):
             return Failed(sample.failed, "curation", dict(sample.payload))
-        curation = sample.curations[min(attempt, len(sample.curations) - 1)]
+        curation = sample.curations[attempt]
         return Ok(curation.scene) if curation.scene is not None else Rejected(curation.refused, {"detail": curation.detail})
 
 

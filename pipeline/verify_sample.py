@@ -21,7 +21,7 @@ from operators.noise import NOISE_ROLES, amplitude_for
 from operators.qwen_bpe import QwenTokenizer
 from operators.supervision import disagreements
 from operators.tokenize import TokenError, detokenize, from_npz, to_npz, tokenize
-from pipeline.produce import ATTEMPTS, OPERATOR_VERSIONS
+from pipeline.produce import OPERATOR_VERSIONS
 from pipeline.scenes import SceneSource
 from prompts import prompt_hash
 from schemas import constants as c
@@ -120,8 +120,9 @@ class SampleChecker:
         """The scene follows from recipe, index and identity, or stands in the sheet that was curated."""
         if self.scenes is None or not (self.same_words or self.recipe.curates):
             return
-        if plan.attempt >= ATTEMPTS:
-            yield "manifest", f"attempt {plan.attempt}, there are {ATTEMPTS}"
+        attempts = self.scenes.attempts(plan.shard, plan.index)
+        if plan.attempt >= attempts:
+            yield "manifest", f"attempt {plan.attempt}, there are {attempts}"
             return
         planned = self.scenes.scene(plan.shard, plan.index, plan.attempt)
         if not isinstance(planned, Ok):

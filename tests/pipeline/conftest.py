@@ -17,3 +17,17 @@ def cluster() -> Iterator[None]:
     ray.init("local", num_cpus=2, runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}}, **options)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def curated(clips_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished build (4 shards, 16 streams) whose scenes a language model planned. Shared: tests that damage one copy it."""
+    from pipeline.run import build
+    from tests.hostile_llm import HostileLlm
+    from tests.pipeline.curated import write_curated
+
+    root = tmp_path_factory.mktemp("curated")
+    with pytest.MonkeyPatch.context() as patch, HostileLlm() as server:
+        patch.setenv("SOUNDFLOW_ANSWERS", str(root / "answers"))
+        build(write_curated(root / "recipe.yaml", clips_dir, server, streams=16), root / "out", executor="inline")
+    return root / "out"

@@ -12,6 +12,7 @@ from pipeline import produce
 from pipeline.build_dir import BuildDir
 from pipeline.replay import replay
 from pipeline.run import build
+from pipeline.scenes import ATTEMPTS
 from pipeline.shards import read_shard
 from schemas.base import InputError, canonical_json
 from schemas.outcome import Rejected
@@ -62,7 +63,7 @@ def test_refused_draws_are_in_the_trace(built: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(produce, "compose", lambda *_: Rejected("planted", {"level": -90}))
     result = replay(built, BuildDir(built).manifests()[0].keys[0], tmp_path)
     assert result.state == "every draw is rejected" and result.files == ()
-    assert [line for line in result.trace if "planted" in line and "-90" in line] == list(result.trace[: produce.ATTEMPTS])
+    assert [line for line in result.trace if "planted" in line and "-90" in line] == list(result.trace[:ATTEMPTS])
 
 
 def test_what_has_changed_since_the_build_is_told(built: Path, tmp_path: Path) -> None:

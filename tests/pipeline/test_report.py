@@ -154,3 +154,32 @@ def test_the_number_of_players_follows_the_build(clips_dir: Path, tmp_path: Path
     recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=1, shards=1, tasks={"voice_chat": 1})
     build(recipe, tmp_path / "out", executor="inline")
     assert len(data_of(write_report(tmp_path / "out", samples=8))["samples"]) == 1
+
+
+def test_a_curated_build_tells_its_funnel_its_cost_and_its_stories(curated: Path, tmp_path: Path) -> None:
+    data = data_of(write_report(curated, tmp_path / "report.html", samples=4))
+    manifests = BuildDir(curated).manifests()
+    counts = {row["name"]: row["count"] for row in data["curation"]["funnel"]}
+    assert counts["events in them"] == sum(manifest.verdicts["events"] for manifest in manifests)
+    played = sum(counts[name] for name in counts if name.startswith("retrieved@")) + counts["generated"]
+    assert counts["events in them"] == played + counts["left out"] > 0
+    refused = next(row for row in data["curation"]["funnel"] if row["name"] == "candidates refused")
+    assert sum(refused["reasons"].values()) == refused["count"] > 0
+    costs = {row["role"]: row for row in data["curation"]["costs"]}
+    assert set(costs) == {"scenario_planner", "event_refiner"} and costs["event_refiner"]["calls"] >= 16
+    assert data["curation"]["spent"].startswith(f"{costs['scenario_planner']['calls'] + costs['event_refiner']['calls']} calls")
+    for sample in data["samples"]:
+        assert sample["story"]["planned"] and len(sample["story"]["events"]) >= len(sample["clips"])
+
+
+def test_a_drawn_build_tells_of_no_curation(page: Path) -> None:
+    data = data_of(page)
+    assert data["curation"] is None and all(sample["story"] is None for sample in data["samples"])
+
+
+@needs_browser
+def test_a_real_browser_draws_the_curated_page(curated: Path, tmp_path: Path) -> None:
+    page = write_report(curated, tmp_path / "report.html", samples=2)
+    shown = browse(page, "--dump-dom", fragment="#2")
+    assert "CONSOLE" not in shown.stderr, shown.stderr[-2000:]
+    assert "retrieved@1" in shown.stdout and '<section id="curation">' in shown.stdout and '<div id="story">' in shown.stdout

@@ -15,6 +15,7 @@ from pipeline import produce, run, worker
 from pipeline.build_dir import BuildDir
 from pipeline.replay import replay
 from pipeline.run import Progress, build
+from pipeline.scenes import ATTEMPTS
 from pipeline.verify import verify
 from schemas.base import InputError, Interrupted
 from schemas.outcome import Rejected
@@ -154,7 +155,7 @@ def test_rejected_draws_are_drawn_anew_and_hopeless_samples_listed(
     monkeypatch.setattr(produce, "compose", gate)
     build(recipe, tmp_path / "out", executor="inline")
     manifest = BuildDir(tmp_path / "out").manifests()[0]
-    assert [(entry.reason, entry.attempts) for entry in manifest.rejected] == [("planted", produce.ATTEMPTS)]
+    assert [(entry.reason, entry.attempts) for entry in manifest.rejected] == [("planted", ATTEMPTS)]
     assert manifest.redraws == {"planted": 2} and len(manifest.keys) == 2
     assert verify(tmp_path / "out").ok
 
