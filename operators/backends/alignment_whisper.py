@@ -1,0 +1,143 @@
+"""Forced alignment in Whisper's 99 languages, from the attention of its decoder to the audio; by faster-whisper.
+
+Attention says when the decoder moves on to the next word, too early or too late by a constant that depends on the model
+(READINGS); where speech really ends within that time, the level says. Measured by `python -m bench.alignment` (see there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.activity import active_hops, hop_power, smooth3
+from operators.asset_dir import asset_dir
+from operators.backends.alignment import Samples, Span, timed
+from schemas import constants as c
+from schemas.base import InputError
+from schemas.clip import Word
+from schemas.outcome import Ok, Outcome, Rejected
+from schemas.text import words_of
+
+VERSION: Final = "1"
+LONGEST_SECONDS: Final = 30.0
+"""Whisper's window."""
+LONGEST_TOKENS: Final = 440
+"""Of its decoder's 448, less what comes before the text."""
+STEP: Final = 320
+"""Samples per step of its attention."""
+NEAR_HOPS: Final = 8
+"""Hops of 12.5 ms within which the quietest moment is taken for the end of a word."""
+UNSPACED: Final = frozenset("zh ja yue".split())
+
+
+class Reading(NamedTuple):
+    """A conversion and how its attention is to be read."""
+
+    asset: str
+    late: int
+    """Samples by which its attention moves on after the end of a word (before it, when negative), in running speech."""
+    worst_fit: float
+    """Mean log probability of a token below which something else is said."""
+
+
+READINGS: Final = {"en": Reading("whisper-tiny-en", 800, -2.5), "*": Reading("whisper-base", -3_200, -3.8)}
+"""Language → model; `*` is every other one. Measured by `bench.alignment` on rendered and recorded words: the attention of
+tiny.en moves on 62 and 30 ms after a word's end, that of base 185 and 280 ms before it. What was said fits with -0.2 to -1.1
+and -1.6 to -3.6, what was not with less than -3.7 and -4.0."""
+
+
+class WhisperAligner:
+    """The model of the language, loaded at first use. Raises InputError when a library or a model is missing."""
+
+    def __init__(self) -> None:
+        try:
+            from faster_whisper import WhisperModel
+        except ImportError:
+            remedy = "python -m pip install 'soundflow-audio[speech]', or faster-whisper alone"
+            raise InputError("the aligner needs the package faster-whisper", remedy=remedy) from None
+        from importlib.metadata import version
+
+        self._make: Any = WhisperModel
+        names = "+".join(sorted({reading.asset for reading in READINGS.values()}))
+        self.id = f"faster-whisper-{version('faster-whisper')}/{names}/{VERSION}"
+        self._loaded: dict[str, Any] = {}
+
+    def speaks(self, language: str) -> bool:
+        """Every language its models know."""
+        code = language.partition("-")[0]
+        return code in self._model(code).supported_languages
+
+    def align(self, samples: Samples, transcript: str, language: str) -> Outcome[tuple[Word, ...]]:
+        """See `Aligner.align`."""
+        if not self.speaks(language):
+            return Rejected("other_language", {"language": language, "detail": "Whisper does not know it"})
+        words = words_of(transcript)
+        if not any(char.isalnum() for char in transcript):
+            return Rejected("no_words", {"detail": "nothing in the transcript can be said"})
+        if samples.size > LONGEST_SECONDS * c.SAMPLE_RATE:
+            return Rejected("too_long", {"seconds": samples.size / c.SAMPLE_RATE, "longest": LONGEST_SECONDS})
+        code = language.partition("-")[0]
+        tokens = self._tokens(code, words)
+        needed, steps = sum(map(len, tokens)), samples.size // STEP
+        if needed > min(LONGEST_TOKENS, steps):
+            return Rejected("too_short", {"steps": steps, "needed": needed})
+        fit, ends = self._attention(code, samples, tokens)
+        reading = READINGS.get(code, READINGS["*"])
+        if fit < reading.worst_fit:
+            return Rejected("does_not_fit", {"fit": fit, "worst": reading.worst_fit})
+        return Ok(timed(words, spans_between(samples, ends - reading.late), samples.size))
+
+    def _model(self, code: str) -> Any:
+        name = READINGS.get(code, READINGS["*"]).asset
+        if name not in self._loaded:
+            folder = asset_dir() / name
+            if not (folder / "model.bin").is_file():
+                remedy = f"soundflow assets fetch {name}"
+                raise InputError("the aligner's model is not here", field="aligner", value=name, remedy=remedy)
+            self._loaded[name] = self._make(str(folder), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True)
+        return self._loaded[name]
+
+    def _tokenizer(self, code: str) -> Any:
+        from faster_whisper.tokenizer import Tokenizer
+
+        model = self._model(code)
+        return Tokenizer(model.hf_tokenizer, model.model.is_multilingual, task="transcribe", language=code)
+
+    def _tokens(self, code: str, words: Sequence[str]) -> list[list[int]]:
+        tokenizer = self._tokenizer(code)
+        before = "" if code in UNSPACED else " "
+        return [list(tokenizer.encode(before + word)) for word in words]
+
+    def _attention(self, code: str, samples: Samples, tokens: Sequence[list[int]]) -> tuple[float, NDArray[np.float64]]:
+        """(mean log probability of a token, the sample at which attention leaves each word)."""
+        model, tokenizer = self._model(code), self._tokenizer(code)
+        features = model.feature_extractor(samples)
+        whole = np.zeros((features.shape[0], model.feature_extractor.nb_max_frames), np.float32)
+        whole[:, : features.shape[-1]] = features[:, : whole.shape[-1]]
+        text = [token for word in tokens for token in word]
+        frames = min(features.shape[-1], whole.shape[-1])
+        found = model.model.align(model.encode(whole), tokenizer.sot_sequence, [text], frames)[0]
+        path = np.array(found.alignments)
+        moved = np.flatnonzero(np.diff(path[:, 0], prepend=-1))  # the first step of each token; the end of text is one too
+        fit = float(np.log(np.maximum(found.text_token_probs[: len(text)], 1e-9)).mean())
+        return fit, path[moved[np.cumsum([len(word) for word in tokens])], 1] * float(STEP)
+
+
+def spans_between(samples: Samples, ends: NDArray[np.float64]) -> list[Span]:
+    """Spans of words that end around `ends`: each boundary at the quietest moment near it, silence at both its sides left out."""
+    active, power = active_hops(samples), smooth3(hop_power(samples))
+    spans: list[Span] = []
+    begin = 0
+    for number, end in enumerate(ends):
+        last = min(max(round(end / c.STFT_HOP), begin + 1), active.size)
+        if number + 1 < len(ends):
+            near = slice(max(last - NEAR_HOPS, begin + 1), last + NEAR_HOPS + 1)
+            last = near.start + int(power[near].argmin()) if power[near].size else last
+        heard = np.flatnonzero(active[begin:last])
+        first, final = (begin + heard[0], begin + heard[-1] + 1) if heard.size else (begin, last)
+        spans.append((float(first * c.STFT_HOP), float(final * c.STFT_HOP)))
+        begin = last
+    return spans
