@@ -28,7 +28,7 @@ LONGEST_TOKENS: Final = 440
 """Of its decoder's 448, less what comes before the text."""
 STEP: Final = 320
 """Samples per step of its attention."""
-NEAR_HOPS: Final = 8
+NEAR_HOPS: Final = 6
 """Hops of 12.5 ms within which the quietest moment is taken for the end of a word."""
 UNSPACED: Final = frozenset("zh ja yue".split())
 
@@ -43,10 +43,10 @@ class Reading(NamedTuple):
     """Mean log probability of a token below which something else is said."""
 
 
-READINGS: Final = {"en": Reading("whisper-tiny-en", 800, -2.5), "*": Reading("whisper-base", -3_200, -3.8)}
-"""Language → model; `*` is every other one. Measured by `bench.alignment` on rendered and recorded words: the attention of
-tiny.en moves on 62 and 30 ms after a word's end, that of base 185 and 280 ms before it. What was said fits with -0.2 to -1.1
-and -1.6 to -3.6, what was not with less than -3.7 and -4.0."""
+READINGS: Final = {"en": Reading("whisper-tiny-en", 1_000, -2.5), "*": Reading("whisper-base", -1_600, -3.8)}
+"""Language → model; `*` is every other one. Words joined one by one (`bench.alignment`) and running speech (against
+pocketsphinx) differ: the attention of tiny.en moves on 62 and 50 ms after a word's end, that of base 185 and 60 ms before it;
+between the two. What was said fits with -0.2 to -1.1 and -1.6 to -3.6, what was not with less than -3.7 and -4.0."""
 
 
 class WhisperAligner:
