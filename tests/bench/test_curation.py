@@ -1,0 +1,14 @@
+"""The parts of bench/curation that need no model run as they stand."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import _replay
+
+
+def test_replaying_asks_nothing_and_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_replay, "CALLS", 5)
+    part = _replay.replay(runs=1)
+    assert len(part.ratios) == len(part.medians) == 2 and all(ratio.value for ratio in part.ratios)
+    assert set(part.notes) == {"replay_p50_ms", "replay_p99_ms"}
