@@ -151,8 +151,9 @@ def test_memory_that_is_too_short_drops_the_newest_and_says_how_many(engine: Eng
     told.until(lambda events: 60 in told.decided())
     engine.push(session, noise(1)[0])
     events = told.until(lambda events: 71 in told.decided())
-    assert sum(event["chunks"] for event in events if event["kind"] == "dropped") == 10
-    assert told.decided() == [*range(1, 61), 71]
+    decided = told.decided()  # the chunk the encoder had in hand when the decoder woke may or may not have found room
+    assert decided in ([*range(1, 61), 71], [*range(1, 61), 70, 71])
+    assert sum(event["chunks"] for event in events if event["kind"] == "dropped") == 71 - len(decided)
     engine.end(session)
 
 
