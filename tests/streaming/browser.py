@@ -68,7 +68,7 @@ class Page:
 async def browse(url: str, microphone: Path) -> AsyncIterator[Page]:
     """A tab at `url`, whose microphone plays a wav file over and over."""
     assert CHROMIUM is not None
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:  # its children may outlive it a moment, and write
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--use-file-for-fake-audio-capture={microphone}", url]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
