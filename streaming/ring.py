@@ -1,7 +1,8 @@
 """A queue of records in shared memory, one writer process and one reader process, no lock and no pickling.
 
 Each side only ever moves its own counter, and moves it after the record is whole; neither can block the other, and a side that is
-killed leaves nothing locked. Records are rows of a numpy structured array.
+killed leaves nothing locked. Records are rows of a numpy structured array with a field `epoch`, which never falls: a reader that
+was not told yet of a session that began leaves its records where they are.
 """
 
 from __future__ import annotations
@@ -55,12 +56,15 @@ class Ring:
         self._counters[0] = written + 1
         return True
 
-    def pop(self, most: int) -> NDArray[Any]:
-        """Take up to `most` records, oldest first, as a copy."""
+    def pop(self, most: int, epoch: int) -> NDArray[Any]:
+        """Take up to `most` records of an epoch, oldest first, as a copy. Those of earlier epochs go, of later ones stay."""
         read = int(self._counters[1])
-        count = min(most, int(self._counters[0]) - read)
-        taken = self._rows[(read + np.arange(count)) % self.capacity]
-        self._counters[1] = read + count
+        places = (read + np.arange(int(self._counters[0]) - read)) % self.capacity
+        epochs = self._rows["epoch"][places]
+        past, present = int((epochs < epoch).sum()), int((epochs == epoch).sum())
+        count = min(most, present)
+        taken = self._rows[places[past : past + count]]
+        self._counters[1] = read + past + count
         return np.asarray(taken)
 
     def clear(self) -> None:

@@ -108,10 +108,9 @@ def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decode
                 sessions.pop(command.slot, None)
         batch: list[tuple[int, _Heard, Any, Any]] = []
         for slot, session in sessions.items():
-            for record in samples[slot].pop(1):  # one a session and turn: none waits behind another's backlog
-                if record["epoch"] == session.epoch:
-                    mel = session.front_end.push(record["pcm"].astype(np.float32) / np.float32(32768.0))
-                    batch.append((slot, session, record, chunked(mel, mel.shape[1])))
+            for record in samples[slot].pop(1, session.epoch):  # one a session and turn: none waits behind another's backlog
+                mel = session.front_end.push(record["pcm"].astype(np.float32) / np.float32(32768.0))
+                batch.append((slot, session, record, chunked(mel, mel.shape[1])))
         if not batch:
             woken.acquire(timeout=IDLE_SECONDS)
             continue
@@ -166,9 +165,7 @@ def decode_forever(layout: Layout, commands: Connection, events: Connection, wok
             if session.listener.speaking:
                 told = [event.model_dump(mode="json") | {"chunk": session.number} for event in session.listener.step()]
             else:
-                most = session.listener.config.window_chunks
-                records = features[slot].pop(most)
-                records = records[records["epoch"] == session.epoch]
+                records = features[slot].pop(session.listener.config.window_chunks, session.epoch)
                 if len(records):
                     told = _hear(session, records)
             if told:

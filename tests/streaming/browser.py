@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -21,7 +23,7 @@ FLAGS = (
     " --disable-component-update --disable-sync --remote-debugging-port=0 --window-size=1240,900"
     " --use-fake-device-for-media-stream --use-fake-ui-for-media-stream --autoplay-policy=no-user-gesture-required"
 ).split()
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 class Page:
@@ -70,7 +72,8 @@ async def browse(url: str, microphone: Path) -> AsyncIterator[Page]:
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:  # its children may outlive it a moment, and write
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--use-file-for-fake-audio-capture={microphone}", url]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, **quiet, start_new_session=True)
         try:
             async with (
                 aiohttp.ClientSession() as http,
@@ -82,7 +85,7 @@ async def browse(url: str, microphone: Path) -> AsyncIterator[Page]:
                 await page.until(f"location.href.startsWith('{url}') && document.readyState === 'complete'")
                 yield page
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -25,7 +25,8 @@ from streaming.ring import Ring
 from tests.streaming.conftest import INSTRUCTION
 
 QUIET = ListenConfig(threshold=0.999999)
-PATIENCE = 60.0
+PATIENCE = 300.0
+RECORD = np.dtype([("epoch", "<i8"), ("number", "<i8"), ("data", "<f4", (2,))])
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,18 @@ class Told:
 
     def decided(self) -> list[int]:
         return [event["chunk"] for event in self.events if event["kind"] in ("silent", "response")]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def state_of(process: int) -> str:
+    """`T` when it is stopped."""
+    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 def noise(chunks: int, seed: int = 0) -> np.ndarray:
@@ -139,13 +152,11 @@ def test_memory_that_is_too_short_drops_the_newest_and_says_how_many(engine: Eng
     told = Told()
     os.kill(engine.processes[1], signal.SIGSTOP)
     try:
+        wait_until(lambda: state_of(engine.processes[1]) == "T")
         session = engine.open(INSTRUCTION, QUIET, told)
         for chunk in noise(70, seed=5):
             engine.push(session, chunk)
-        deadline = time.monotonic() + PATIENCE
-        while len(engine._features[session.slot]) < 60 or len(engine._samples[session.slot]):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: len(engine._features[session.slot]) == 60 and not len(engine._samples[session.slot]))
     finally:
         os.kill(engine.processes[1], signal.SIGCONT)
     told.until(lambda events: 60 in told.decided())
@@ -163,13 +174,26 @@ def test_a_directory_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_a_ring_gives_back_what_was_put_in_and_refuses_what_does_not_fit() -> None:
-    ring = Ring.create(3, np.dtype([("number", "<i8"), ("data", "<f4", (2,))]))
+    ring = Ring.create(3, RECORD)
     other = Ring.attach(ring.name, 3, ring.dtype)
     try:
         for lap in range(5):
-            assert [ring.push(number=10 * lap + k, data=k) for k in range(4)] == [True, True, True, False]
-            assert len(other) == 3 and other.pop(2)["number"].tolist() == [10 * lap, 10 * lap + 1]
-            assert other.pop(9)["data"].tolist() == [[2.0, 2.0]] and len(ring) == 0 and len(other.pop(1)) == 0
+            assert [ring.push(epoch=7, number=10 * lap + k, data=k) for k in range(4)] == [True, True, True, False]
+            assert len(other) == 3 and other.pop(2, 7)["number"].tolist() == [10 * lap, 10 * lap + 1]
+            assert other.pop(9, 7)["data"].tolist() == [[2.0, 2.0]] and len(ring) == 0 and len(other.pop(1, 7)) == 0
     finally:
         other.close()
+        ring.close(unlink=True)
+
+
+def test_a_reader_that_was_not_told_yet_of_a_new_session_loses_nothing_of_it() -> None:
+    ring = Ring.create(4, RECORD)
+    try:
+        for epoch, number in ((1, 10), (1, 11), (2, 20), (2, 21)):
+            assert ring.push(epoch=epoch, number=number, data=0)
+        assert ring.pop(1, 1)["number"].tolist() == [10]
+        assert ring.pop(9, 1)["number"].tolist() == [11] and len(ring.pop(9, 1)) == 0 and len(ring) == 2
+        assert ring.pop(1, 2)["number"].tolist() == [20]
+        assert ring.push(epoch=3, number=30, data=0) and ring.pop(9, 3)["number"].tolist() == [30] and len(ring) == 0
+    finally:
         ring.close(unlink=True)

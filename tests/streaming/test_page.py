@@ -50,7 +50,7 @@ def visit(engine: Engine, microphone: Path, threshold: float, steps: object) -> 
         finally:
             await server.close()
 
-    asyncio.run(asyncio.wait_for(run(), 120))
+    asyncio.run(asyncio.wait_for(run(), 600))  # against hanging for ever
 
 
 def pictures(tmp_path: Path) -> Path:

@@ -47,7 +47,7 @@ async def serving(engine: Engine, token: str | None = None, threshold: float = 0
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 120))
+    asyncio.run(asyncio.wait_for(test(), 600))  # against hanging for ever
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:
@@ -195,6 +195,9 @@ def test_options_that_make_no_sense_are_refused_before_the_upgrade(engine: Engin
 
 
 MISDEEDS = ("half a sample", "text", "not json", "ten megabytes", "far too fast", "silence", "gone in mid-reply", "no goodbye")
+STILL_SENDING = ("ten megabytes", "far too fast")
+"""The server may cut these off before they read why."""
+CUT_OFF = "1006"
 
 
 async def misbehave(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
@@ -212,7 +215,7 @@ async def misbehave(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
             case "ten megabytes":
                 await socket.send_bytes(bytes(10_000_000))
             case "far too fast":
-                for _ in range(80):
+                for _ in range(40):  # 80 s of audio
                     await socket.send_bytes(bytes(64_000))
             case "gone in mid-reply":
                 await socket.send_bytes(noise(0.4).tobytes())
@@ -262,9 +265,10 @@ def test_two_hundred_misbehaving_clients_harm_no_other_session(engine: Engine, m
             for done in range(200):
                 misdeed = MISDEEDS[int(rng.integers(len(MISDEEDS)))]
                 try:
-                    assert await seated(http, url, misdeed) == expected[misdeed], misdeed
-                except ConnectionError:  # cut off while it was still sending
-                    assert misdeed in ("ten megabytes", "far too fast")
+                    told = await seated(http, url, misdeed)
+                except ConnectionError:
+                    told = CUT_OFF
+                assert told == expected[misdeed] or (told == CUT_OFF and misdeed in STILL_SENDING), (misdeed, told)
                 if done % 10 == 0:
                     await client.send(noise(0.4, seed=done))
             sent = engine_chunks(engine)
