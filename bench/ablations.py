@@ -1,17 +1,19 @@
 """The paper's ablations (tables 3 to 6) on the small corpus and model of `bench.learning`, beside the paper's own figures.
 
-`python -m bench.ablations [-o runs/ablations] [--seeds N] [--only VARIANT …]`. Every variant changes one thing of the reference,
-trains the same number of steps from the same seeds, and hears the same held-out streams, made with everything on. Run again, it
-goes on where it was. What comes out is written down whatever it is: a table of 3B models on 302,000 hours and one of a million
-parameters on four hours need not agree, and intervals say how much a difference means.
+`python -m bench.ablations [-o runs/ablations] [--seeds N] [--only VARIANT …] [--workers N] [--scale F]`. Every variant changes
+one thing of the reference, trains the same number of steps from the same seeds, and hears the same held-out streams, made with
+everything on. A cell is a variant and a seed. Cells are done seed by seed and the tables written after each: whatever ends the
+run leaves tables of what was done, and the same command goes on. What comes out is written down whatever it is: 3B models on
+302,000 hours and a million parameters on three hours need not agree, and intervals say how much a difference means.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,31 +21,46 @@ import numpy as np
 
 from bench import _common as bench
 from bench.fifo import LONG, THREE_B
-from bench.learning.corpora import BOTH, CORPORA, MANY, Scene, Spec, make_corpus, make_index
-from bench.learning.proof import Task, learn
+from bench.learning.corpora import BOTH, CLIPS_PER_CLASS, CORPORA, MANY, Scene, Spec, make_corpus, make_index
+from bench.learning.proof import Task, learn_all
 from bench.learning.statistics import interval
 from schemas.clip import TfjpConfig
 from streaming.simulate import Script, simulate
-from training.config import DrainConfig, StageConfig
+from training.config import StageConfig, load_stage
 from training.report import Table, put_page, render
 
-TRAIN: Final = Spec("train", 480, BOTH, MANY)
 WITHOUT_TFJP: Final = TfjpConfig(silence_limit_ms=10_000, denoise=False, max_passes=1)
 """No silence is cut and nothing denoised; clips are still trimmed to their core and aligned to half chunks."""
 TOLERANCE_MS: Final = 800
 """A trigger may be this early or late, at any chunk size."""
-STAGE: Final = StageConfig(
-    name="ablation",
-    about="everything from scratch in one stage",
-    trainable=("adapter", "lm", "audio_encoder"),
-    learning_rate=2e-3,
-    steps=240,
-    effective_batch=4,
-    micro_batch=4,
-    warmup_ratio=0.1,
-    drain=DrainConfig(),
-    save_every=1_000,
-)
+CORPUS_OF: Final = {"hear": "single", "stream": "train"}
+"""Stage → corpus: the proof's stage 0, then everything moves on streams of both sub-tasks."""
+STREAMS: Final = Spec("train", 480, BOTH, MANY)
+STREAM_STEPS: Final = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large: 1 is the benchmark, a hundredth a test."""
+
+    factor: float = 1.0
+
+    def of(self, number: int, least: int = 1) -> int:
+        """A number of steps, streams or clips."""
+        return max(round(number * self.factor), least)
+
+    def spec(self, spec: Spec) -> Spec:
+        """A corpus."""
+        return replace(spec, streams=self.of(spec.streams))
+
+    def stages(self, loss_weight: float, chunk_ms: int) -> dict[str, StageConfig]:
+        """Both stages of a variant."""
+        hear, stream = load_stage("cpu/0"), load_stage("cpu/3")
+        changes = {"loss_weight": loss_weight, "window_chunks": 24_000 // chunk_ms, "trainable": hear.trainable}
+        return {
+            "hear": hear.model_copy(update={**changes, "steps": self.of(hear.steps, 2)}),
+            "stream": stream.model_copy(update={**changes, "steps": self.of(STREAM_STEPS, 2)}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +71,16 @@ class Variant:
     paper: str
     """The paper's trigger accuracy, or what it tells instead."""
     table: str
-    scene: Scene = MANY
+    scene: Scene = field(default_factory=dict)
+    """What is different in the recipe's scene."""
     tfjp: bool = True
     loss_weight: float = 1.0
     chunk_ms: int = 400
-    steps: int = STAGE.steps
+
+    @property
+    def slug(self) -> str:
+        """As a folder's name."""
+        return self.name.replace(" ", "-").replace(".", "_")
 
 
 DATA, LAMBDA, CHUNK = "Streaming training and data (paper, table 4)", "Dual-loss weight (table 6)", "Chunk size (table 5)"
@@ -66,8 +88,8 @@ REFERENCE: Final = Variant("reference", "96.77 %", DATA)
 VARIANTS: Final = (
     REFERENCE,
     Variant("without TFJP", "85.35 % (from 92.42 %)", DATA, tfjp=False),
-    Variant("without event selection", "88.51 % (from 92.42 %)", DATA, scene=dict(MANY) | {"planner": "random"}),
-    Variant("without silence mix", "not told", DATA, scene=dict(MANY) | {"benign_share": 0.0}),
+    Variant("without event selection", "88.51 % (from 92.42 %)", DATA, scene={"planner": "random"}),
+    Variant("without silence mix", "not told", DATA, scene={"benign_share": 0.0}),
     Variant("lambda 0.5", "95.3 %", LAMBDA, loss_weight=0.5),
     Variant("lambda 2", "96.9 %", LAMBDA, loss_weight=2.0),
     Variant("chunk 0.2 s", "MMAU 49.74, 258 ms", CHUNK, chunk_ms=200),
@@ -77,60 +99,91 @@ VARIANTS: Final = (
 SHOWN: Final = {LAMBDA: ("lambda 1", "96.7 %"), CHUNK: ("chunk 0.4 s", "MMAU 58.15, 392 ms")}
 """What the reference is called, and what the paper tells of it, in the other tables."""
 FIGURES: Final = ("f1", "recall", "precision", "false_alarms_per_min", "text_accuracy", "mean_delay_ms")
+DEFINITIONS: Final = (
+    f"A trigger finds an event at most {TOLERANCE_MS} ms before or after it (at least one chunk); recall is the trigger accuracy"
+    " of events. Held-out streams, of unseen clips, are the same for every variant."
+)
+Results = Mapping[str, Mapping[int, Mapping[str, float]]]
+"""Variant → seed → figures."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is not there yet; always exit code 0: an ablation has no limit to keep."""
+    """Do what is not there yet; always exit code 0: an ablation has no limit to keep."""
     parser = argparse.ArgumentParser(prog="python -m bench.ablations", description="The paper's ablations, small.")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=[variant.name for variant in VARIANTS], help="train only these")
+    parser.add_argument(
+        "--workers", type=int, choices=range(65), metavar="N", default=min(os.cpu_count() or 1, 3), help="cells trained at a time"
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="of steps and corpora; 0.01 only shows that it runs")
     arguments = parser.parse_args(argv)
     root: Path = arguments.out
     root.mkdir(parents=True, exist_ok=True)
-    make_index(root)
-    heldout = make_corpus(root, "heldout", CORPORA["heldout"], seed=3)
-    results: dict[str, list[dict[str, Any]]] = {}
-    for variant in VARIANTS:
-        if arguments.only and variant.name not in arguments.only:
-            continue
-        corpora = {"train": _corpus(root, variant), "heldout": heldout}
-        results[variant.name] = []
-        for seed in range(arguments.seeds):
-            result = learn(_task(root, variant, corpora, seed))
-            results[variant.name].append(_figures(result, variant))
-            found = ", ".join(f"{name} {results[variant.name][-1][name]:.3f}" for name in FIGURES)
-            print(f"{variant.name}, seed {seed}: {found}", flush=True)
-    summary = {"variants": results, "scheduling": _scheduling(), "machine": bench.machine()}
-    (root / "summary.json").write_text(json.dumps(summary, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    print(put_page(root / "report.html", _page(results)))
+    scale = Scale(arguments.scale)
+    variants = [variant for variant in VARIANTS if not arguments.only or variant.name in arguments.only]
+    corpora = {variant.name: _corpora(root, variant, scale) for variant in variants}
+    cells = [(variant, seed) for seed in range(arguments.seeds) for variant in variants]
+    results: dict[str, dict[int, dict[str, float]]] = {variant.name: {} for variant in variants}
+    tasks = [_task(root, cell, corpora[cell[0].name], scale) for cell in cells]
+    for number, result in learn_all(tasks, arguments.workers):
+        variant, seed = cells[number]
+        results[variant.name][seed] = found = _figures(result, variant)
+        told = ", ".join(f"{name} {found[name]:.3f}" for name in FIGURES)
+        print(f"{variant.name}, seed {seed}: {told}; {found['cpu_seconds']:.0f} CPU-seconds", flush=True)
+        _write(root, results, scale)
+    print(root / "report.html")
     return 0
 
 
-def _corpus(root: Path, variant: Variant) -> Path:
-    clips = "clips"
+def _corpora(root: Path, variant: Variant, scale: Scale) -> dict[str, Path]:
+    """Corpus → directory; variants share what they do not change."""
+    per_class = {split: scale.of(count, 2) for split, count in CLIPS_PER_CLASS.items()}
+    clips = make_index(root, per_class=per_class).name
+    mine, suffix = clips, ""
     if not variant.tfjp:
-        clips = "clips-without-tfjp"
-        make_index(root, WITHOUT_TFJP, clips)
-    scene = dict(variant.scene)
-    shared = variant.tfjp and scene == dict(MANY)
-    return make_corpus(root, "train" if shared else f"train-{_slug(variant)}", TRAIN, seed=11, clips=clips, scene=scene)
+        mine, suffix = make_index(root, WITHOUT_TFJP, "clips-without-tfjp").name, f"-{variant.slug}"
+    train = f"train-{variant.slug}" if variant.scene else f"train{suffix}"
+    return {
+        "heldout": make_corpus(root, "heldout", scale.spec(CORPORA["heldout"]), seed=3, clips=clips),
+        "single": make_corpus(root, f"single{suffix}", scale.spec(CORPORA["single"]), seed=0, clips=mine),
+        "train": make_corpus(root, train, scale.spec(STREAMS), seed=11, clips=mine, scene=variant.scene),
+    }
 
 
-def _task(root: Path, variant: Variant, corpora: Mapping[str, Path], seed: int) -> Task:
-    stage = STAGE.model_copy(update={"loss_weight": variant.loss_weight, "window_chunks": 24_000 // variant.chunk_ms})
+def _task(root: Path, cell: tuple[Variant, int], corpora: Mapping[str, Path], scale: Scale) -> Task:
+    variant, seed = cell
     within = max(TOLERANCE_MS // variant.chunk_ms, 1)
-    run = root / _slug(variant) / f"seed-{seed}"
-    return Task(corpora, run, seed, {"all": stage}, {"all": "train"}, variant.chunk_ms, (within,), untrained=False)
+    stages = scale.stages(variant.loss_weight, variant.chunk_ms)
+    run = root / variant.slug / f"seed-{seed}"
+    return Task(corpora, run, seed, stages, CORPUS_OF, variant.chunk_ms, (within,), untrained=False)
 
 
 def _figures(result: Mapping[str, Any], variant: Variant) -> dict[str, float]:
     (figures,) = result["trained"].values()
-    return dict(figures) | {"mean_delay_ms": figures["mean_delay_chunks"] * variant.chunk_ms}
+    delay = figures["mean_delay_chunks"] * variant.chunk_ms
+    return dict(figures) | {"mean_delay_ms": delay, "cpu_seconds": result["cpu_seconds"]}
 
 
-def _slug(variant: Variant) -> str:
-    return variant.name.replace(" ", "-").replace(".", "_")
+def _write(root: Path, results: Results, scale: Scale) -> None:
+    done = {name: {str(seed): found[seed] for seed in sorted(found)} for name, found in results.items() if found}
+    differences = {name: difference(found, results.get(REFERENCE.name, {})) for name, found in results.items()}
+    summary = {
+        "variants": done,
+        "f1_less_reference": {name: found for name, found in differences.items() if found},
+        "scheduling": _scheduling(),
+        "scale": scale.factor,
+        "definitions": DEFINITIONS,
+        "machine": bench.machine(),
+    }
+    put_page(root / "summary.json", json.dumps(summary, indent=2, sort_keys=True) + "\n")
+    put_page(root / "report.html", _page(results, scale))
+
+
+def difference(found: Mapping[int, Mapping[str, float]], reference: Mapping[int, Mapping[str, float]]) -> list[float] | None:
+    """F1 of a variant less that of the reference, of each seed both have: mean, and the bounds of 95 % when there are two."""
+    pairs = [found[seed]["f1"] - reference[seed]["f1"] for seed in sorted(found.keys() & reference.keys())]
+    return [float(np.mean(pairs)), *(interval(pairs) or ())] if pairs else None
 
 
 def _scheduling() -> dict[str, dict[str, float]]:
@@ -139,17 +192,23 @@ def _scheduling() -> dict[str, dict[str, float]]:
     return {mode: simulate(mode, script, THREE_B).summary() for mode in ("fifo", "lockstep", "tick-barrier")}
 
 
-def _page(results: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+def _page(results: Results, scale: Scale) -> str:
     tables = [_scheduling_table()]
+    reference_cells = results.get(REFERENCE.name, {})
     for title in (DATA, CHUNK, LAMBDA):
         rows = []
         for variant in VARIANTS:
             reference = variant is REFERENCE
-            if variant.name in results and (variant.table == title or reference):
+            if (found := results.get(variant.name)) and (variant.table == title or reference):
                 name, paper = SHOWN.get(title, (variant.name, variant.paper)) if reference else (variant.name, variant.paper)
-                rows.append([name, paper, *(_cell([one[figure] for one in results[variant.name]]) for figure in FIGURES)])
-        tables.append(Table(title, ["", "paper", *FIGURES], rows, f"Tolerance {TOLERANCE_MS} ms."))
+                less = None if reference else difference(found, reference_cells)
+                figures = [_cell([one[figure] for one in found.values()]) for figure in FIGURES]
+                rows.append([name, paper, str(len(found)), *figures, _bounded(less) if less else "–"])
+        head = ["", "paper", "seeds", *FIGURES, "f1 less reference, by seed"]
+        tables.append(Table(title, head, rows, DEFINITIONS))
     about = "One change at a time, small: mean and 95 % interval (Student's t over seeds). The paper's figures are of 3B models."
+    if scale.factor != 1:
+        about += f" Steps and corpora are {scale.factor:g} of the benchmark's: these figures say nothing."
     return render("Ablations", about, [], [], tables)
 
 
@@ -167,9 +226,13 @@ def _scheduling_table() -> Table:
 
 
 def _cell(values: Sequence[float]) -> str:
-    bounds = interval(values)
-    mean = f"{np.mean(values):.3f}"
-    return mean if bounds is None else f"{mean} ({bounds[0]:.3f} … {bounds[1]:.3f})"
+    return _bounded([float(np.mean(values)), *(interval(values) or ())])
+
+
+def _bounded(figures: Sequence[float]) -> str:
+    """A mean, and its bounds when there are any."""
+    mean, *bounds = figures
+    return f"{mean:.3f} ({bounds[0]:.3f} … {bounds[1]:.3f})" if bounds else f"{mean:.3f}"
 
 
 if __name__ == "__main__":

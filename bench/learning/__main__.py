@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +17,7 @@ import numpy as np
 
 from bench import _common as bench
 from bench.learning.corpora import CORPORA, make_corpus, make_index
-from bench.learning.proof import STAGES, WITHIN, Task, learn, trivial
+from bench.learning.proof import STAGES, WITHIN, Task, learn_all, trivial
 from bench.learning.statistics import interval
 from training.corpus import StoredCorpus
 from training.logs import read_log
@@ -42,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.learning", description="The learning proof.")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/learn"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 3), help="seeds trained at a time")
+    parser.add_argument(
+        "--workers", type=int, choices=range(65), metavar="N", default=min(os.cpu_count() or 1, 3), help="seeds trained at a time"
+    )
     arguments = parser.parse_args(argv)
     root: Path = arguments.out
     root.mkdir(parents=True, exist_ok=True)
@@ -52,16 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"corpora: {time.process_time() - begin:.0f} CPU-seconds", flush=True)
     tasks = [Task.of(corpora, root / f"seed-{seed}", seed) for seed in range(arguments.seeds)]
     results = []
-    with ProcessPoolExecutor(arguments.workers, multiprocessing.get_context("spawn")) as pool:
-        for result in pool.map(learn, tasks):
-            results.append(result)
-            found = ", ".join(f"{name} {result['trained'][BEST][name]:.3f}" for name in FIGURES)
-            print(f"seed {result['seed']}: {found}; {result['cpu_seconds']:.0f} CPU-seconds", flush=True)
+    for _, result in learn_all(tasks, arguments.workers):
+        results.append(result)
+        found = ", ".join(f"{name} {result['trained'][BEST][name]:.3f}" for name in FIGURES)
+        print(f"seed {result['seed']}: {found}; {result['cpu_seconds']:.0f} CPU-seconds", flush=True)
+    results.sort(key=lambda result: result["seed"])
     baselines = trivial(StoredCorpus(corpora["heldout"]))
     baselines["untrained"] = {k: _mean([result["untrained"][k] for result in results]) for k in results[0]["untrained"]}
     cpu = time.process_time() - begin + sum(result["cpu_seconds"] for result in results)
     summary = _summary(results, baselines, cpu)
-    (root / "summary.json").write_text(json.dumps(summary, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    put_page(root / "summary.json", json.dumps(summary, indent=2, sort_keys=True) + "\n")
     put_page(root / "report.html", _page(root, results, baselines, summary))
     for line in _lines(summary):
         print(line)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +19,7 @@ import torch
 
 from bench.learning.corpora import replies
 from model.thinker import StreamingThinker
+from schemas.base import InputError, canonical_json
 from training.config import StageConfig, load_stage
 from training.corpus import StoredCorpus
 from training.distributed import Processes
@@ -50,12 +57,27 @@ class Task:
         """The proof's."""
         return cls(corpora, run, seed, {name: load_stage(name) for name in STAGES}, STAGES)
 
+    def fingerprint(self) -> str:
+        """Changes whenever what would be measured does; reads the manifests of the corpora."""
+        about = {
+            "stages": {name: stage.model_dump(mode="json") for name, stage in self.stages.items()},
+            "reads": dict(self.reads),
+            "corpora": {name: StoredCorpus(path).id for name, path in self.corpora.items()},
+            "measured": [self.seed, self.chunk_ms, list(self.within), self.untrained],
+        }
+        return hashlib.sha256(canonical_json(about)).hexdigest()
+
 
 def learn(task: Task) -> dict[str, Any]:
-    """Train and evaluate; found again when it was done before. Returns figures per k, and CPU seconds of this process."""
-    done = task.run / "result.json"
+    """Train and evaluate; found again when it was done before. Returns figures per k, and CPU seconds of this process.
+
+    InputError when RUN holds the result of another task (other stages, another corpus).
+    """
+    done, fingerprint = task.run / "result.json", task.fingerprint()
     if done.is_file():
         found: dict[str, Any] = json.loads(done.read_bytes())
+        if found.get("task") != fingerprint:
+            raise InputError("holds the result of another task", file=task.run, remedy="Choose another directory with -o")
         return found
     torch.set_num_threads(1)
     task.run.mkdir(parents=True, exist_ok=True)
@@ -72,6 +94,7 @@ def learn(task: Task) -> dict[str, Any]:
     trained = time.process_time() - begin
     heldout = StoredCorpus(task.corpora["heldout"])
     result: dict[str, Any] = {
+        "task": fingerprint,
         "seed": task.seed,
         "trained": figures(play(model, heldout), heldout, task.within),
         "train_cpu_seconds": trained,
@@ -83,6 +106,35 @@ def learn(task: Task) -> dict[str, Any]:
     aside.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     aside.replace(done)
     return result
+
+
+def learn_all(tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number of the task, its result) as they end; with 0 workers one after the other in this process.
+
+    What fails, or an interruption, ends all of them: they resume.
+    """
+    if not workers:
+        yield from ((number, learn(task)) for number, task in enumerate(tasks))
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    try:
+        ahead = {pool.submit(learn, task): number for number, task in enumerate(tasks)}
+        for future in as_completed(ahead):
+            yield ahead[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker of a killed process would wait for its next task for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a worker"
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def play(model: Path, heldout: StoredCorpus, streams: int | None = None, reply_tokens: int | None = None) -> list[Heard]:
