@@ -20,6 +20,14 @@ class Embedder(StrEnum):
     NGRAMS = "ngrams"
 
 
+class Aligner(StrEnum):
+    """Who finds the words (`operators.backends.alignment.ALIGNERS`)."""
+
+    AUTO = "auto"
+    POCKETSPHINX = "pocketsphinx"
+    WHISPER = "whisper"
+
+
 top = typer.Typer()
 clips_app = sub_app("The clip index: cleaned recordings a corpus is made of.")
 
@@ -58,6 +66,35 @@ def clips_index(
             workers=workers,
             on_progress=show,
         )
+    if as_json:
+        say_json(summary.to_json())
+    else:
+        say(summary.describe())
+
+
+@clips_app.command(
+    "align",
+    help="Find when each word of a clip's transcript is heard, and write it into the index. A second run aligns what is new.",
+    epilog="Example: soundflow clips align clips/",
+)
+def clips_align(
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of a clip index.", show_default=False)],
+    aligner: Annotated[
+        Aligner, typer.Option(help="auto: pocketsphinx for English, whisper (an asset) for other languages.")
+    ] = Aligner.AUTO,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow clips align`."""
+    from pipeline.clip_align import align_clips
+    from pipeline.console import Console
+
+    with Console("align", "clips") as console:
+
+        def show(done: int, total: int, without: int, seconds: float) -> None:
+            console.show(done, total, f"{seconds / 3600:.2f} h of speech, {without} without times")
+
+        summary = align_clips(index, aligner=aligner.value, workers=workers, on_progress=show)
     if as_json:
         say_json(summary.to_json())
     else:

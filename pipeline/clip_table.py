@@ -246,7 +246,7 @@ class ClipIndex:
         The rows are hashed again; with `audio` every cache entry too (some 500 MB/s), else only their lengths.
         """
         problems, digest, seen = [], hashlib.sha256(), set()
-        for row in self._rows():
+        for row in self.rows():
             digest.update(shaping_bytes(row))
             key = row["cache_key"]
             if key in seen:
@@ -261,7 +261,8 @@ class ClipIndex:
             problems.append(f"{TABLE}: rows do not add up to the content hash in its footer")
         return problems
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """All rows in id order as they are stored: the fields of `Clip`."""
         for batch in self._table.to_batches(max_chunksize=BATCH):
             yield from batch.to_pylist()
 

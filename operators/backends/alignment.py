@@ -38,7 +38,7 @@ class Aligner(Protocol):
 
         `samples`: shape (n,), mono at 16 kHz. Times never go backwards and stay within n. Rejected: `other_language`, `no_words`
         (nothing in the transcript can be said), `unknown_words`, `too_short` (more words than the time allows), `too_long`,
-        `does_not_fit` (something else is said). Deterministic, whatever was aligned before.
+        `too_many_tokens`, `does_not_fit` (something else is said). Deterministic, whatever was aligned before.
         """
         ...
 

@@ -28,6 +28,8 @@ LONGEST_TOKENS: Final = 440
 """Of its decoder's 448, less what comes before the text."""
 STEP: Final = 320
 """Samples per step of its attention."""
+SHORTEST_WORD: Final = 960
+"""Samples: nobody says more than 17 words a second, but Whisper finds many repetitions of one likely enough."""
 NEAR_HOPS: Final = 6
 """Hops of 12.5 ms within which the quietest moment is taken for the end of a word."""
 UNSPACED: Final = frozenset("zh ja yue".split())
@@ -40,7 +42,7 @@ class Reading(NamedTuple):
     late: int
     """Samples by which its attention moves on after the end of a word (before it, when negative), in running speech."""
     worst_fit: float
-    """Mean log probability of a token below which something else is said."""
+    """Mean log probability of a token (of letters or digits) below which something else is said."""
 
 
 READINGS: Final = {"en": Reading("whisper-tiny-en", 1_000, -2.5), "*": Reading("whisper-base", -1_600, -3.8)}
@@ -80,10 +82,12 @@ class WhisperAligner:
         if samples.size > LONGEST_SECONDS * c.SAMPLE_RATE:
             return Rejected("too_long", {"seconds": samples.size / c.SAMPLE_RATE, "longest": LONGEST_SECONDS})
         code = language.partition("-")[0]
+        if len(words) * SHORTEST_WORD > samples.size:
+            return Rejected("too_short", {"seconds": samples.size / c.SAMPLE_RATE, "words": len(words)})
         tokens = self._tokens(code, words)
-        needed, steps = sum(map(len, tokens)), samples.size // STEP
-        if needed > min(LONGEST_TOKENS, steps):
-            return Rejected("too_short", {"steps": steps, "needed": needed})
+        needed, most = sum(map(len, tokens)), min(LONGEST_TOKENS, samples.size // STEP)
+        if needed > most:
+            return Rejected("too_many_tokens", {"tokens": needed, "most": most})
         fit, ends = self._attention(code, samples, tokens)
         reading = READINGS.get(code, READINGS["*"])
         if fit < reading.worst_fit:
@@ -122,7 +126,9 @@ class WhisperAligner:
         found = model.model.align(model.encode(whole), tokenizer.sot_sequence, [text], frames)[0]
         path = np.array(found.alignments)
         moved = np.flatnonzero(np.diff(path[:, 0], prepend=-1))  # the first step of each token; the end of text is one too
-        fit = float(np.log(np.maximum(found.text_token_probs[: len(text)], 1e-9)).mean())
+        said = [place for place, token in enumerate(text) if any(char.isalnum() for char in tokenizer.decode([token]))]
+        chances = np.array(found.text_token_probs)[said or slice(len(text))]
+        fit = float(np.log(np.maximum(chances, 1e-9)).mean())
         return fit, path[moved[np.cumsum([len(word) for word in tokens])], 1] * float(STEP)
 
 
