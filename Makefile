@@ -54,6 +54,7 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 	$(BIN)/python -m bench.shards --json build/bench/shards.json
 	$(BIN)/python -m bench.coherence --json build/bench/coherence.json
 	$(BIN)/python -m bench.curation --json build/bench/curation.json
+	$(BIN)/python -m bench.alignment --json build/bench/alignment.json
 	-$(BIN)/python -m bench.verifier --json build/bench/verifier.json  # needs demo/clips: make demo
 	$(BIN)/python -m bench.training --json build/bench/training.json
 	$(BIN)/python -m bench.fifo --json build/bench/fifo.json

@@ -27,7 +27,7 @@ from pipeline.processes import each
 from schemas import constants as c
 from schemas.base import InputError, Schema, canonical_json
 from schemas.clip import Clip, Word
-from schemas.outcome import Failed, Ok, Outcome, Rejected
+from schemas.outcome import Ok, Outcome, Rejected
 
 UNALIGNED: Final = "unaligned.jsonl"
 NO_ALIGNER: Final = "no_aligner"
@@ -59,9 +59,8 @@ class AlignSummary(Schema):
 
     def describe(self) -> str:
         """For people."""
-        lines = [
-            f"{self.directory}: {self.aligned} of {self.speech} speech clips aligned, {self.words} words; {self.new} clips now"
-        ]
+        done = f"{self.aligned} of {self.speech} speech clips aligned, {self.words} words; {self.new} clips now"
+        lines = [f"{self.directory}: {done}"]
         if self.unaligned:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.unaligned.items()))
             lines.append(f"  without times {sum(self.unaligned.values())} ({reasons}); see {Path(self.directory) / UNALIGNED}")
@@ -119,8 +118,8 @@ def align_clips(
 ) -> AlignSummary:
     """Give the words of every speech clip of an index their times; clips no aligner can place are listed and the rest goes on.
 
-    `aligner`: `auto` is pocketsphinx for English and Whisper for other languages. Raises InputError when there is no index, another
-    run is at it, or not one clip can be aligned here; OSError when it cannot be written: the index then stays as it was.
+    `aligner`: `auto` is pocketsphinx for English and Whisper for other languages. Raises InputError when there is no index,
+    another run is at it, or not one clip can be aligned here; OSError when it cannot be written: the index then stays as it was.
     """
     index = ClipIndex.open(directory)
     try:

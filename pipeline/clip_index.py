@@ -5,7 +5,8 @@
 
 A run makes DIR the index of exactly the sources it is given. Sources are never written to. What earlier or interrupted
 runs cleaned is used again, so are the times of words that `clips align` found; whether a file is the same is decided by its
-content, size and times only save the hashing. Rows do not depend on the number of workers, on order, or on the place the sources' folders stand in.
+content, size and times only save the hashing. Rows do not depend on the number of workers, on order, or on the place the
+sources' folders stand in.
 """
 
 from __future__ import annotations

@@ -263,7 +263,7 @@ def test_an_index_inside_its_source_does_not_index_itself(tmp_path: Path) -> Non
 def test_two_runs_do_not_share_a_directory(tmp_path: Path) -> None:
     build(tmp_path / "src", {"a.wav": wav(burst())})
     index_clips([tmp_path / "src"], tmp_path / "out")
-    with Ledger(tmp_path / "out"), pytest.raises(InputError, match="another run is indexing"):
+    with Ledger(tmp_path / "out"), pytest.raises(InputError, match="another run is at work"):
         index_clips([tmp_path / "src"], tmp_path / "out")
     assert index_clips([tmp_path / "src"], tmp_path / "out").reused == 1
 

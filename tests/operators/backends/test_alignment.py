@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,7 +62,7 @@ def test_the_words_are_exactly_the_transcript_in_order_and_inside_the_clip(
     words = aligned(aligner, samples, text)
     assert [word.text for word in words] == words_of(text) and join_texts(word.text for word in words) == text
     assert all(word.start < word.end for word in words) and words[-1].end <= samples.size
-    assert all(before.end <= after.end and before.start <= after.start for before, after in zip(words, words[1:], strict=False))
+    assert all(before.end <= after.end and before.start <= after.start for before, after in pairwise(words))
 
 
 def test_a_pause_before_a_word_moves_it_and_what_follows(aligner: Aligner, real_audio: dict[str, np.ndarray]) -> None:
