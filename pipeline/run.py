@@ -17,6 +17,7 @@ from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.commit import put, put_first, sweep
 from pipeline.executors import Executor, InlineExecutor
+from pipeline.output_dir import differing, move_aside
 from pipeline.produce import OPERATOR_VERSIONS, Sample
 from pipeline.stopping import noted_signals
 from pipeline.worker import NO_SPACE, Job, ShardResult
@@ -143,7 +144,7 @@ def _open(out: Path, record: BuildRecord, fresh: bool) -> BuildDir:
     elsewhere = "Choose another directory with -o"
     try:
         if fresh and build_dir.record_path.exists():
-            _move_aside(out)
+            move_aside(out)
         out.mkdir(parents=True, exist_ok=True)
         if not build_dir.record_path.exists():
             strangers = sorted(path.name for path in out.iterdir() if path.name != "_tmp")
@@ -169,20 +170,9 @@ def _open(out: Path, record: BuildRecord, fresh: bool) -> BuildDir:
     return build_dir
 
 
-def _move_aside(out: Path) -> None:
-    """Rename a build to the first free OUT.old-N; nothing is deleted."""
-    place = Path(os.path.abspath(out))  # noqa: PTH100 - of a symlink the link is moved, as `mv` does
-    number = 1
-    while (aside := place.with_name(f"{place.name}.old-{number}")).exists():
-        number += 1
-    place.rename(aside)
-
-
 def differences(old: BuildRecord, new: BuildRecord) -> list[str]:
     """What makes two fingerprints differ, one line each: `field: old -> new`."""
-    flat_old, flat_new = _flat(_shaping(old)), _flat(_shaping(new))
-    names = sorted(flat_old.keys() | flat_new.keys())
-    return [f"{name}: {flat_old.get(name)} -> {flat_new.get(name)}" for name in names if flat_old.get(name) != flat_new.get(name)]
+    return differing(_shaping(old), _shaping(new))
 
 
 def _shaping(record: BuildRecord) -> dict[str, Any]:
@@ -193,13 +183,6 @@ def _shaping(record: BuildRecord) -> dict[str, Any]:
         "operators": record.operator_versions,
         "curators": record.curators,
     }
-
-
-def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in document.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 @dataclass(slots=True)

@@ -74,6 +74,8 @@ class AudioServer(Schema):
     """After faults of the server or the line: busy, 5xx, silence, broken answers."""
     backoff_seconds: float = Field(1.0, gt=0, le=60)
     """Pause before the first retry; doubles each time, up to a minute."""
+    concurrency: int = Field(4, ge=1, le=256)
+    """Requests at once, of one process of ours."""
 
 
 class ServerVoice(Schema):
@@ -252,7 +254,7 @@ class GateConfig(Schema):
 
 
 class SpeechConfig(Schema):
-    """How dialogues are spoken: the document behind `soundflow speech render --config`."""
+    """How dialogues are spoken: the document behind `soundflow speak --config`."""
 
     seed: int = Field(0, ge=0, lt=2**63)
     rewriter: Literal["rules", "llm"] = "rules"
@@ -263,6 +265,8 @@ class SpeechConfig(Schema):
     """The pool V; empty is every voice the speakers offer."""
     recogniser: RecogniserConfig = WhisperConfig()
     gate: GateConfig = GateConfig()
+    patience_seconds: float = Field(300.0, gt=0, le=86_400)
+    """A model's process that takes longer over one request is replaced; shapes nothing."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -275,7 +279,7 @@ class SpeechConfig(Schema):
 
     def shaping(self) -> dict[str, Any]:
         """The part that shapes speech, for the fingerprint."""
-        document = self.model_dump(mode="json")
+        document = self.model_dump(mode="json", exclude={"patience_seconds"})
         document["llm"] = self.llm.shaping() if self.llm and self.rewriter == "llm" else None
         for section in (*document["speakers"], document["recogniser"]):
             for name in ("server", "base_url", "api_key_env", "device", "threads"):

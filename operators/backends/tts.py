@@ -5,9 +5,9 @@ Backends: hibari (embedded), Kokoro-82M, CosyVoice (server or in this process), 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import soxr
@@ -73,15 +73,24 @@ def open_speaker(config: SpeakerConfig) -> Speaker:
 class Studio:
     """Every speaker of a config, and the pool V of voices to draw from."""
 
-    def __init__(self, configs: Sequence[SpeakerConfig], chosen: Sequence[str] = ()):
-        """`chosen` names the pool; empty is every voice. InputError when one of them cannot be heard here."""
-        self._speakers: dict[str, Speaker] = {config.backend: open_speaker(config) for config in configs}
+    def __init__(self, speakers: Mapping[str, Speaker], chosen: Sequence[str] = ()):
+        """`speakers` by backend; `chosen` names the pool, empty is every voice. InputError when one of them is not here."""
+        self._speakers = dict(speakers)
         self.voices = {voice.name: voice for speaker in self._speakers.values() for voice in speaker.voices}
         unknown = [name for name in chosen if name not in self.voices]
         if unknown:
             known = ", ".join(self.voices) or "none"
             raise InputError("no such voice here", field="voices", value=unknown[0], remedy=f"There are: {known}")
         self._chosen = frozenset(chosen or self.voices)
+
+    @classmethod
+    def open(cls, configs: Sequence[SpeakerConfig], chosen: Sequence[str] = ()) -> Self:
+        """With every speaker in this process."""
+        return cls({config.backend: open_speaker(config) for config in configs}, chosen)
+
+    def names(self) -> tuple[str, ...]:
+        """The pool V, of all languages."""
+        return tuple(name for name in sorted(self._chosen) if self.voices[name].variant_of is None)
 
     def pool(self, language: str) -> list[Voice]:
         """Voices to draw from for `language` (its region does not matter), by name; variants of others are not among them."""

@@ -17,7 +17,7 @@ from operators.backends.asr import Recogniser
 from operators.speech.pace import extent, letters
 from operators.speech.scoring import score
 from schemas import constants as c
-from schemas.outcome import Ok, Outcome, Rejected
+from schemas.outcome import Ok, Rejected
 from schemas.speech import GateConfig, Pace
 
 GATE_VERSION: Final = "1"
@@ -38,7 +38,7 @@ def examine(
     *,
     speed: float = 1.0,
     config: GateConfig = GateConfig(),  # noqa: B008 (frozen)
-) -> Outcome[dict[str, Any]]:
+) -> Ok[dict[str, Any]] | Rejected:
     """Whether `samples` (mono, 16 kHz) say `text`.
 
     Metrics either way: wer, ref, hyp, heard_by, seconds, expected_seconds, tail_seconds, end_db.
