@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from commands import assets, bench, clips, corpus, curation, serve, speech, train
+from commands import assets, bench, clips, corpus, curation, serve, sources, speech, train
 from commands.common import INCOMPLETE, INTERRUPTED, USAGE
 from pipeline.stopping import interrupt, signals_handled_by
 from schemas.base import InputError, Interrupted
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(clips.clips_app, name="clips")
 app.add_typer(clips.top)
+app.add_typer(sources.sources_app, name="sources")
 app.add_typer(corpus.top)
 app.add_typer(curation.top)
 app.add_typer(speech.top)
