@@ -3,15 +3,18 @@
 `python -m bench.endless [--json OUT] [--runs N]`. The two processes of `streaming.engine` are the real ones;
 their model is the smallest preset with random weights, told to speak now and then. An hour of audio is pushed as fast as
 it is taken; resident memory of both processes is read from the system every two minutes of audio. Then eight sessions are fed in
-real time, and what counts is how long a chunk waits for its decision.
+real time, and what counts is how long a chunk waits for its decision. Last, eight sessions all speak at a time, with passes they
+share and, in turns with that, with a pass for each.
 """
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +33,8 @@ AHEAD: Final = 20
 """Chunks in flight."""
 SESSIONS: Final = 8
 SECONDS: Final = 40
+CHORUS_TOKENS: Final = 150
+CHORUSES: Final = 3
 CONFIG: Final = ListenConfig(threshold=0.5, longest_response=12)
 INSTRUCTION: Final = "Name what you hear."
 
@@ -84,6 +89,32 @@ def crowd(engine: Engine) -> dict[str, float]:
     return {"median_wait": bench.quantile(waits, 0.5), "p99_wait": bench.quantile(waits, 0.99), "left": float(sum(late))}
 
 
+def chorus(engine: Engine) -> tuple[float, float]:
+    """Let eight sessions speak at a time: tokens a second of them all, and slowest / fastest session (1 is fair)."""
+    tokens: list[list[float]] = [[] for _ in range(SESSIONS)]
+    over = threading.Semaphore(0)
+
+    def tell(seat: int, event: dict[str, Any]) -> None:
+        if event["kind"] == "token":
+            tokens[seat].append(event["time"])
+            if len(tokens[seat]) == CHORUS_TOKENS:
+                over.release()
+        elif event["kind"] == "eos" and len(tokens[seat]) < CHORUS_TOKENS:
+            engine.push(sessions[seat], np.zeros(c.CHUNK_SAMPLES, np.int16))  # the next reply, at once
+
+    config = ListenConfig(threshold=1e-9, longest_response=CHORUS_TOKENS)
+    sessions = [engine.open(INSTRUCTION, config, partial(tell, seat)) for seat in range(SESSIONS)]
+    for session in sessions:
+        engine.push(session, np.zeros(c.CHUNK_SAMPLES, np.int16))
+    for _ in range(SESSIONS):
+        over.acquire()
+    for session in sessions:
+        engine.end(session)
+    begun = max(times[0] for times in tokens)
+    lasted = [times[CHORUS_TOKENS - 1] - begun for times in tokens]
+    return SESSIONS * CHORUS_TOKENS / max(lasted), max(lasted) / min(lasted)
+
+
 def resident(process: int) -> int:
     """Bytes of memory that are a process's own."""
     fields = Path(f"/proc/{process}/smaps_rollup").read_text().split()
@@ -94,12 +125,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """An hour, then a crowd; returns the exit code."""
     args = bench.arguments("endless", argv, runs=1)
     with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(_checkpoint(Path(folder) / "model"), sessions=SESSIONS)
+        model = _checkpoint(Path(folder) / "model")
+        engine, single = Engine(model, sessions=SESSIONS), Engine(model, sessions=SESSIONS, together=1)
         engine.start()
         try:
             long, many = hour(engine), crowd(engine)
+            single.start()
+            sung = [(chorus(engine), chorus(single)) for _ in range(CHORUSES)]
         finally:
             engine.close()
+            single.close()
+    rates = [statistics.median(pair[which][0] for pair in sung) for which in (0, 1)]
     memory = long["memory_mb"]
     middle = float(np.median(memory))
     ratios = [
@@ -109,10 +145,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         bench.Ratio("chunks dropped in an hour", long["dropped"], at_most=0),
         bench.Ratio("eight sessions: p99 wait for a decision / chunk", many["p99_wait"] / c.CHUNK_SECONDS, at_most=1.0),
         bench.Ratio("eight sessions: chunks left over", many["left"], at_most=0),
+        bench.Ratio("eight speak: tokens a second, shared passes / one each", rates[0] / rates[1], at_least=1.5),
+        bench.Ratio("eight speak: slowest session / fastest", statistics.median(pair[0][1] for pair in sung), at_most=1.2),
     ]
     timing = {"eight sessions, median wait": many["median_wait"], "eight sessions, p99 wait": many["p99_wait"]}
     return bench.finish(
-        "endless", ratios, timing, versions=["torch", "transformers"], missing=[], json_path=args.json, notes={"hour": long}
+        "endless",
+        ratios,
+        timing,
+        versions=["torch", "transformers"],
+        json_path=args.json,
+        notes={"hour": long, "eight speak, tokens a second (shared, one each)": [round(rate) for rate in rates]},
     )
 
 

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from transformers import Cache, Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, initialization
+from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, initialization
 from transformers.utils import logging
 
 from model.presets import preset
+from model.seats import SeatedPass
 from model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
 from schemas.base import InputError
 from schemas.tokens import FIRST_FREE_ROW
@@ -175,13 +176,15 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
             return embeddings
         return embeddings.masked_scatter(heard[..., None], audio.to(text.dtype))
 
-    def hidden(self, embeddings: Tensor, cache: Cache | None = None, positions: Tensor | None = None) -> Tensor:
-        """Causal hidden states (B, L, hidden) of input embeddings; extends `cache`. No mask: padding goes to the right.
+    def hidden(self, embeddings: Tensor, cache: SeatedPass | None = None, positions: Tensor | None = None) -> Tensor:
+        """Causal hidden states (B, L, hidden) of input embeddings; extends `cache`. Padding goes to the right.
 
         `positions` (4, 1, L) are for sequences packed one after the other; without the first of the four rows they leak.
         """
+        seen = {} if cache is None else {"attention_mask": cache.mask, "cache": cache}
+        positions = positions if cache is None else cache.positions
         states: Tensor = self.model.language_model(
-            inputs_embeds=embeddings, position_ids=positions, cache=cache, use_cache=cache is not None
+            inputs_embeds=embeddings, position_ids=positions, use_cache=cache is not None, **seen
         ).last_hidden_state
         return states
 

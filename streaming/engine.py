@@ -25,7 +25,7 @@ from model.vocabulary import StreamingConfig
 from schemas.base import InputError
 from streaming.events import ListenConfig
 from streaming.ring import Ring
-from streaming.workers import QUEUE_CHUNKS, READY, SAMPLE_CHUNKS, Close, Layout, Open, decode_forever, encode_forever
+from streaming.workers import QUEUE_CHUNKS, READY, SAMPLE_CHUNKS, Close, Layout, Open, Stop, decode_forever, encode_forever
 
 START_SECONDS: Final = 300.0
 """A large checkpoint may take minutes to load."""
@@ -67,10 +67,11 @@ class _Pair:
 class Engine:
     """Serves sessions of the checkpoint in `model`. `start` it, `close` it; safe to use from several threads."""
 
-    def __init__(self, model: Path, *, sessions: int = 8, threads: int = 1):
+    def __init__(self, model: Path, *, sessions: int = 8, threads: int = 1, together: int = 64):
+        """`together`: sessions that share a forward pass at most."""
         self.config = _streaming_config(model)
         hidden = json.loads((model / "config.json").read_text())["text_config"]["hidden_size"]
-        layout = Layout(str(model), self.config.chunk_samples, self.config.slots, int(hidden), threads=threads)
+        layout = Layout(str(model), self.config.chunk_samples, self.config.slots, int(hidden), threads=threads, together=together)
         self._samples = [Ring.create(SAMPLE_CHUNKS, layout.sample_type()) for _ in range(sessions)]
         self._features = [Ring.create(QUEUE_CHUNKS, layout.feature_type()) for _ in range(sessions)]
         samples, features = (tuple(ring.name for ring in rings) for rings in (self._samples, self._features))
@@ -138,6 +139,12 @@ class Engine:
         """Chunks of a session that nobody has decided about yet."""
         return len(self._samples[session.slot]) + len(self._features[session.slot])
 
+    def stop(self, session: Session) -> None:
+        """End the response the session is speaking, if any: an `eos` that is `cut` follows."""
+        with self._lock:
+            if self._sessions.get(session.slot) is session:
+                self._command(Stop(session.slot))
+
     def end(self, session: Session) -> None:
         """A session is over; its slot is free at once."""
         with self._lock:
@@ -160,7 +167,7 @@ class Engine:
         self._epochs += 1
         return self._epochs
 
-    def _command(self, command: Open | Close) -> None:
+    def _command(self, command: Open | Close | Stop) -> None:
         assert self._pair is not None
         for commands, wake in zip(self._pair.commands, self._pair.wake, strict=True):
             try:

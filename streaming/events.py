@@ -22,7 +22,7 @@ class Event(Schema):
     probability: float | None = None
     """Of <response> at the chunk's end, for `silent` and `response`."""
     cut: bool = False
-    """On `eos`: the response reached the length limit."""
+    """On `eos`: the response reached the length limit, or was stopped."""
 
 
 class ListenConfig(Schema):
@@ -34,6 +34,12 @@ class ListenConfig(Schema):
     """Chunks of context the model was trained with (L_max)."""
     keep_chunks: int = Field(30, ge=0)
     """Chunks kept when the window is full: the last half (settled)."""
+    window_tokens: int = Field(4096, ge=256)
+    """Positions of context, text included; a memory bound, since one may speak at every chunk."""
+    longest_drain: int = Field(60, ge=1)
+    """Chunks read at once. With 1 what is decided and said does not depend on when chunks come."""
+    remember_tokens: int = Field(0, ge=0)
+    """Text tokens of what was said in chunks that left the window, kept behind the instruction; 0 forgets."""
     longest_response: int = Field(256, ge=1)
     """Text tokens; then the response is closed."""
     literal: bool = False

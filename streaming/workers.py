@@ -11,16 +11,20 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
 from schemas import constants as c
-from streaming.events import ListenConfig
+from streaming.events import Event, ListenConfig
 from streaming.ring import Ring
+
+if TYPE_CHECKING:
+    from streaming.listener import Listener
 
 QUEUE_CHUNKS: Final = 60
 """Features a session may have waiting; what does not fit is dropped and told."""
@@ -28,6 +32,7 @@ SAMPLE_CHUNKS: Final = round(60 / c.CHUNK_SECONDS)
 """Chunks of samples that may wait for the encoder: a minute."""
 IDLE_SECONDS: Final = 0.05
 READY: Final = "ready"
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class Layout:
     """Names of the rings of samples, one a session."""
     features: tuple[str, ...] = ()
     threads: int = 1
+    together: int = 64
+    """Sessions that share a forward pass at most."""
 
     def sample_type(self) -> np.dtype[Any]:
         """One chunk as it arrived: its number in the session, when, and the audio."""
@@ -79,6 +86,13 @@ class Close:
     slot: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The response that is being spoken in a slot, if any, ends here."""
+
+    slot: int
+
+
 @dataclass(slots=True)
 class _Heard:
     """The encoder's state of one session."""
@@ -104,7 +118,7 @@ def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decode
             command = commands.recv()
             if isinstance(command, Open):
                 sessions[command.slot] = _Heard(command.epoch, CausalLogMel())
-            else:
+            elif isinstance(command, Close):
                 sessions.pop(command.slot, None)
         batch: list[tuple[int, _Heard, Any, Any]] = []
         for slot, session in sessions.items():
@@ -114,20 +128,22 @@ def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decode
         if not batch:
             woken.acquire(timeout=IDLE_SECONDS)
             continue
-        started = time.monotonic()
-        with torch.inference_mode():
-            encoded = model.encode_chunks(torch.from_numpy(np.concatenate([mel for *_, mel in batch]))).float().cpu().numpy()
-        for (slot, session, record, _), audio in zip(batch, encoded, strict=True):
-            kept = features[slot].push(
-                epoch=session.epoch,
-                number=record["number"],
-                arrived=record["arrived"],
-                started=started,
-                dropped=session.dropped,
-                audio=audio,
-            )
-            session.dropped += not kept
-        wake_decoder.release()
+        for some in _in_groups(batch, layout.together):
+            started = time.monotonic()
+            with torch.inference_mode():
+                mels = torch.from_numpy(np.concatenate([mel for *_, mel in some]))
+                encoded = model.encode_chunks(mels).float().cpu().numpy()
+            for (slot, session, record, _), audio in zip(some, encoded, strict=True):
+                kept = features[slot].push(
+                    epoch=session.epoch,
+                    number=record["number"],
+                    arrived=record["arrived"],
+                    started=started,
+                    dropped=session.dropped,
+                    audio=audio,
+                )
+                session.dropped += not kept
+            wake_decoder.release()
 
 
 @dataclass(slots=True)
@@ -135,19 +151,26 @@ class _Spoken:
     """The decoder's state of one session."""
 
     epoch: int
-    listener: Any
+    listener: Listener
     number: int = 0
     """Of the newest chunk heard, as the server counts."""
     dropped: int = 0
 
+    @property
+    def most(self) -> int:
+        """Chunks a drain may have."""
+        return min(self.listener.config.longest_drain, self.listener.config.window_chunks)
+
 
 def decode_forever(layout: Layout, commands: Connection, events: Connection, woken: Any) -> None:
-    """The decoder process. At interruption points a session's queue is drained whole; sessions that speak take turns by token."""
+    """The decoder process. Each turn every session has its share: those that speak one token, those at an interruption point
+    their whole queue; what several of them do at a time goes through the model together."""
     model = _begin(layout)
+    from model.seats import SeatedCache
     from operators.qwen_bpe import QwenTokenizer
-    from streaming.listener import Listener
+    from streaming.listener import Listener, hear_all, step_all
 
-    tokenizer = QwenTokenizer.load()
+    tokenizer, cache = QwenTokenizer.load(), SeatedCache(len(layout.features))
     features = [Ring.attach(name, QUEUE_CHUNKS, layout.feature_type()) for name in layout.features]
     sessions: dict[int, _Spoken] = {}
     commands.send(READY)
@@ -155,47 +178,55 @@ def decode_forever(layout: Layout, commands: Connection, events: Connection, wok
         while commands.poll():
             command = commands.recv()
             if isinstance(command, Open):
-                listener = Listener(model, tokenizer, command.instruction, command.config)
+                listener = Listener(model, tokenizer, command.instruction, command.config, cache)
                 sessions[command.slot] = _Spoken(command.epoch, listener)
-            else:
-                sessions.pop(command.slot, None)
-        busy = False
-        for slot, session in sessions.items():
-            told: list[dict[str, Any]] = []
-            if session.listener.speaking:
-                told = [event.model_dump(mode="json") | {"chunk": session.number} for event in session.listener.step()]
-            else:
-                records = features[slot].pop(session.listener.config.window_chunks, session.epoch)
-                if len(records):
-                    told = _hear(session, records)
-            if told:
-                busy = True
-                _tell(events, session.epoch, told)
-        if not busy:
+            elif session := sessions.get(command.slot):
+                if isinstance(command, Close):
+                    session.listener.leave()
+                    del sessions[command.slot]
+                else:
+                    _tell(events, session, session.listener.stop())
+        speaking = [session for session in sessions.values() if session.listener.speaking]
+        hearing = [
+            (session, records)
+            for slot, session in sessions.items()
+            if not session.listener.speaking and len(records := features[slot].pop(session.most, session.epoch))
+        ]
+        for talking in _in_groups(speaking, layout.together):
+            for session, said in zip(talking, step_all([session.listener for session in talking]), strict=True):
+                _tell(events, session, said)
+        for drains in _in_groups(hearing, layout.together):
+            listeners, audio = [session.listener for session, _ in drains], [records["audio"] for _, records in drains]
+            for (session, records), decided in zip(drains, hear_all(listeners, audio), strict=True):
+                _tell(events, session, decided, records)
+        if not speaking and not hearing:
             woken.acquire(timeout=IDLE_SECONDS)
 
 
-def _hear(session: _Spoken, records: Any) -> list[dict[str, Any]]:
-    """Drain records; events carry the server's chunk numbers, when each chunk arrived and when its encoding started."""
-    told = []
-    lost = int(records[-1]["dropped"]) - session.dropped
-    if lost:
-        session.dropped += lost
-        told.append({"kind": "dropped", "chunks": lost})
-    for event in session.listener.hear(records["audio"]):
+def _in_groups(things: Sequence[Thing], most: int) -> Iterator[Sequence[Thing]]:
+    for start in range(0, len(things), most):
+        yield things[start : start + most]
+
+
+def _tell(events: Connection, session: _Spoken, told: Sequence[Event], drained: Any = None) -> None:
+    """Send events with the server's chunk numbers; decisions about `drained` records with when they arrived and were encoded."""
+    documents: list[dict[str, Any]] = []
+    if drained is not None:
+        lost = int(drained[-1]["dropped"]) - session.dropped
+        documents += [{"kind": "dropped", "chunks": lost}] if lost else []
+        session.dropped, session.number = session.dropped + lost, int(drained[-1]["number"])
+    for event in told:
         document = event.model_dump(mode="json")
         if event.kind in ("silent", "response"):
-            record = records[event.chunk - (session.listener.heard - len(records)) - 1]
+            record = drained[event.chunk - (session.listener.heard - len(drained)) - 1]
             document |= {"chunk": int(record["number"]), "arrived": float(record["arrived"])}
-            document |= {"started": float(record["started"]), "drained": len(records)}
-        told.append(document)
-    session.number = int(records[-1]["number"])
-    return told
-
-
-def _tell(events: Connection, epoch: int, told: list[dict[str, Any]]) -> None:
-    now = time.monotonic()
-    events.send_bytes(json.dumps([epoch, [document | {"time": now} for document in told]]).encode())
+            document |= {"started": float(record["started"]), "drained": len(drained)}
+        elif event.kind != "reanchored":
+            document["chunk"] = session.number
+        documents.append(document)
+    if documents:
+        now = time.monotonic()
+        events.send_bytes(json.dumps([session.epoch, [document | {"time": now} for document in documents]]).encode())
 
 
 def _begin(layout: Layout) -> Any:

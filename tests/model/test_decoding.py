@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.decoding import StreamDecoder
+from model.decoding import StreamDecoder, hear_together, next_ids
+from model.seats import SeatedCache
 from model.thinker import StreamingThinker
 from model.vocabulary import AUDIO_ROW
 
@@ -137,3 +138,52 @@ def test_tokens_counts_what_waits_to_be_written(thinker: StreamingThinker, audio
     assert decoder.tokens == 27
     decoder.reanchor(1)
     assert decoder.tokens == 5 + 11
+
+
+def alone_and_together(thinker: StreamingThinker, seats: int) -> tuple[list[StreamDecoder], list[StreamDecoder]]:
+    cache = SeatedCache(seats)
+    instructions = [INSTRUCTION[: 1 + number % 3] for number in range(seats)]
+    return [StreamDecoder(thinker, ids) for ids in instructions], [StreamDecoder(thinker, ids, cache) for ids in instructions]
+
+
+def test_streams_that_share_their_passes_hear_and_say_what_each_would_alone(thinker: StreamingThinker) -> None:
+    alone, together = alone_and_together(thinker, 4)
+    rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(2)
+    for turn in range(12):
+        hearing = [seat for seat in range(4) if not alone[seat].speaking and rng.random() < 0.7]
+        audio = [torch.randn(int(rng.integers(1, 5)), 10, 128, generator=generator) for _ in hearing]
+        if hearing:
+            ways = [bool(rng.random() < 0.8) for _ in hearing]
+            expected = [alone[seat].hear(heard, between=way) for seat, heard, way in zip(hearing, audio, ways, strict=True)]
+            found = hear_together([together[seat] for seat in hearing], audio, ways)
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_allclose(one, other, atol=1e-4)
+            for seat in hearing:
+                decide = "open_response" if rng.random() < 0.5 else "stay_silent"
+                getattr(alone[seat], decide)(), getattr(together[seat], decide)()
+        speaking = [seat for seat in range(4) if alone[seat].speaking]
+        if speaking:
+            assert next_ids([together[seat] for seat in speaking]) == [alone[seat].next_id() for seat in speaking]
+        for seat in speaking:
+            if alone[seat].speaking and rng.random() < 0.3:
+                alone[seat].close_response(), together[seat].close_response()
+        if turn == 7 and not alone[0].speaking:
+            alone[0].reanchor(2), together[0].reanchor(2)
+    assert [stream.tokens for stream in alone] == [stream.tokens for stream in together]
+
+
+def test_a_stream_of_nothing_but_nan_harms_neither_its_neighbour_nor_who_takes_its_seat(thinker: StreamingThinker) -> None:
+    (_, quiet), (broken, neighbour) = alone_and_together(thinker, 2)
+    fine = torch.randn(2, 10, 128, generator=torch.Generator().manual_seed(3))
+    found = hear_together([broken, neighbour], [torch.full((4, 10, 128), torch.nan), fine], [True, True])
+    expected = quiet.hear(fine)
+    assert np.isnan(found[0]).any()
+    np.testing.assert_allclose(found[1], expected, atol=1e-4)
+    broken.leave()
+    heir = StreamDecoder(thinker, INSTRUCTION[:2], neighbour._cache)
+    with pytest.raises(IndexError):
+        StreamDecoder(thinker, INSTRUCTION, neighbour._cache)
+    neighbour.stay_silent()
+    found = hear_together([heir, neighbour], [fine, fine], [True, True])
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
+    assert np.isfinite(found[1]).all()
