@@ -1,20 +1,21 @@
 """Readers of the benchmark's public files and of anyone's predictions; every bad row is told with file, row and remedy.
 
-Metadata: one JSON object a line, {id, path, description, decision}; the response file adds `standard_answers`. The path
-`…/<Domain>/<Sub-category>/<DECISION>/<id>.wav` gives domain and sub-category. Predictions: {id, decision, reply}.
+Metadata: one JSON object a line, {id, path, description, decision}; the response file has the sounds that call for a reply once
+more, with `standard_answers`. The path `…/<Domain>/<Sub-category>/<DECISION>/<id>.wav` gives domain and sub-category.
+Predictions: {id, decision, reply}, or the public form {id, _raw_reply} with the model's whole answer.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from pydantic import Field, ValidationError
 
+from bench.rows import Row, read_rows, storable, unique
 from schemas.base import InputError, Schema, explain
 
 
@@ -45,6 +46,12 @@ class Sound(Schema):
         """One of the seventeen."""
         return PurePosixPath(self.path).parts[-3]
 
+    def file(self, root: Path) -> Path:
+        """Where the recording is below `root`: the folder that holds `proactive-sound-effect`, or that folder itself."""
+        parts = PurePosixPath(self.path).parts
+        whole = root.joinpath(*parts)
+        return whole if whole.is_file() or root.name != parts[0] else root.joinpath(*parts[1:])
+
 
 class Prediction(Schema):
     """What a model did at one sound; `decision` None could not be read, and counts as wrong."""
@@ -52,19 +59,29 @@ class Prediction(Schema):
     id: str
     decision: Decision | None
     reply: str = ""
+    seconds: float | None = Field(None, ge=0)
+    """Audio the model was played for this sound, where that is known."""
+    level_db: float | None = None
+    """Of the sound's loudest 400 ms, where that is known."""
 
 
-_TAGGED: Final = re.compile(r"<decision>\s*(.*?)\s*</decision>", re.IGNORECASE | re.DOTALL)
-_REPLY: Final = re.compile(r"<reply>\s*(.*?)\s*(?:</reply>|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG: Final = r"<\s*{0}\s*>(.*?)<\s*/\s*{0}\s*>"
+_DECISION: Final = re.compile(_TAG.format("decision"), re.IGNORECASE | re.DOTALL)
+_REPLY: Final = re.compile(_TAG.format("reply"), re.IGNORECASE | re.DOTALL)
+_WORD: Final = re.compile(r"\b(RESPOND|IGNORE)\b", re.IGNORECASE)
+RAW: Final = ("_raw_reply", "answer", "reply")
+"""Where a prediction without a decision may keep the model's whole answer; the first is the public scorer's."""
 
 
 def parse_answer(text: str) -> tuple[Decision | None, str]:
-    """(decision, reply) of an answer to the public prompt, `<Decision>…</Decision><Reply>…</Reply>`; None when unreadable.
+    """(decision, reply) of an answer to the public prompt, `<Decision>…</Decision><Reply>…</Reply>`.
 
-    A bare decision word is read too; an answer that names both decisions is not.
+    As the public scorer reads it: closed tags in any case, the first of the two words within. Without them the decision is
+    None, which counts as wrong (the public scorer drops such answers from its denominator).
     """
-    tagged, reply = _TAGGED.search(text), _REPLY.search(text)
-    return parse_decision(tagged[1] if tagged else text), reply[1] if reply else ""
+    tagged, reply = _DECISION.search(text), _REPLY.search(text)
+    word = _WORD.search(tagged[1]) if tagged else None
+    return Decision(word[1].upper()) if word else None, reply[1].strip() if reply else ""
 
 
 def parse_decision(text: object) -> Decision | None:
@@ -73,75 +90,73 @@ def parse_decision(text: object) -> Decision | None:
     return Decision(word) if word in Decision.__members__ else None
 
 
-def read_sounds(path: Path) -> list[Sound]:
-    """The benchmark's rows, in order; InputError for a bad row, a doubled id, or a path that names no category."""
-    sounds: dict[str, Sound] = {}
-    for number, document in _rows(path):
-        try:
-            sound = Sound.model_validate(document)
-        except ValidationError as error:
-            raise _at(path, number, explain(error, Sound)) from None
-        if len(PurePosixPath(sound.path).parts) < 4:
-            raise InputError("names no domain and sub-category", file=_place(path, number), field="path", value=sound.path)
-        if sound.id in sounds:
-            raise InputError("is there twice", file=_place(path, number), field="id", value=sound.id)
-        sounds[sound.id] = sound
-    if not sounds:
-        raise InputError("holds no rows", file=path)
+def read_sounds(path: Path, answers: Path | None = None) -> list[Sound]:
+    """The benchmark's rows, in order; InputError for a bad row, a doubled id, or a path that names no category.
+
+    `answers`: the response file, whose `standard_answers` are added; a sound it has and `path` has not is an InputError.
+    """
+    sounds = _sounds(path)
+    if answers is not None:
+        given = _sounds(answers)
+        if strange := next((name for name in given if name not in sounds), None):
+            raise InputError(
+                "is no sound of the metadata", file=answers, field="id", value=strange, remedy="Name files of one set"
+            )
+        sounds |= {
+            name: sounds[name].model_copy(update={"standard_answers": one.standard_answers}) for name, one in given.items()
+        }
     return list(sounds.values())
+
+
+def _sounds(path: Path) -> dict[str, Sound]:
+    sounds = dict(_checked(read_rows(path)))
+    if not sounds:
+        raise InputError("holds no rows", file=path, remedy="Name the benchmark's metadata (.jsonl)")
+    return sounds
+
+
+def _checked(rows: Iterable[Row]) -> Iterable[tuple[str, Sound]]:
+    for name, row in unique((row.text("id"), row) for row in rows):
+        try:
+            sound = Sound.model_validate(row.values)
+        except ValidationError as error:
+            found = explain(error, Sound)
+            raise row.wrong(found.why, found.field, found.value, found.remedy) from None
+        parts = PurePosixPath(sound.path).parts
+        if len(parts) < 4 or ".." in parts or parts[0] == "/":
+            remedy = "Paths look like proactive-sound-effect/Domain/Sub-category/DECISION/id.wav, below the metadata's folder"
+            raise row.wrong("names no domain and sub-category", "path", sound.path, remedy)
+        yield name, sound
 
 
 def read_predictions(path: Path, known: set[str]) -> dict[str, Prediction]:
     """Predictions by id. A decision that cannot be read is None; a row not of `known`, or there twice, is an InputError.
 
-    A row without `decision` may carry the model's whole answer as `reply` or `answer`, in the public prompt's form.
+    A row without `decision` may carry the model's whole answer (`RAW`), in the public prompt's form.
     """
-    found: dict[str, Prediction] = {}
-    for number, document in _rows(path):
-        name = document.get("id")
-        if not isinstance(name, str) or name not in known:
-            remedy = "Score against the metadata the predictions were made for"
-            raise InputError("is no sound of the metadata", file=_place(path, number), field="id", value=name, remedy=remedy)
-        if name in found:
-            remedy = "Keep one prediction a sound"
-            raise InputError("is predicted twice", file=_place(path, number), field="id", value=name, remedy=remedy)
-        text = document.get("reply", document.get("answer"))
-        said = text if isinstance(text, str) else ""
-        if document.get("decision") is None:
-            decision, said = parse_answer(said)
-        else:
-            decision = parse_decision(document["decision"])
-        found[name] = Prediction(id=name, decision=decision, reply=said)
-    return found
+    return {name: _prediction(name, row, known) for name, row in unique((_name(row, known), row) for row in read_rows(path))}
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number from 1, object) of a JSON-lines file; blank lines are passed over."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    document = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise InputError(
-                        f"is not JSON: {error}", file=_place(path, number), remedy="One JSON object a line"
-                    ) from None
-                if not isinstance(document, dict):
-                    raise InputError("is not a JSON object", file=_place(path, number), value=document)
-                yield number, document
-    except FileNotFoundError:
-        raise InputError("no such file", file=path) from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 text ({error.reason})", file=path, remedy="Save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+def _name(row: Row, known: set[str]) -> str:
+    name = row.values.get("id")
+    if not isinstance(name, str) or name not in known:
+        remedy = "Score against the metadata the predictions were made for"
+        raise row.wrong("is no sound of the metadata", "id", name, remedy)
+    return name
 
 
-def _place(path: Path, number: int) -> str:
-    return f"{path}, line {number}"
+def _prediction(name: str, row: Row, known: set[str]) -> Prediction:
+    said = next((text for key in RAW if isinstance(text := row.values.get(key), str)), "")
+    if row.values.get("decision") is None:
+        decision, reply = parse_answer(said)
+    else:
+        decision = parse_decision(row.values["decision"])
+        reply = text if isinstance(text := row.values.get("reply"), str) else ""
+    measured = {key: _number(row.values, key) for key in ("seconds", "level_db")}
+    return Prediction(id=name, decision=decision, reply=storable(reply), **measured)
 
 
-def _at(path: Path, number: int, error: InputError) -> InputError:
-    return InputError(error.why, file=_place(path, number), field=error.field, value=error.value, remedy=error.remedy)
+def _number(values: Mapping[str, object], key: str) -> float | None:
+    value = values.get(key)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and (key != "seconds" or 0 <= value < 1e9)
+    return float(value) if good and isinstance(value, int | float) else None

@@ -1,7 +1,8 @@
 """Scores of a proactive benchmark: every sound counts, what is missing or unreadable is wrong, and luck has its own rows.
 
 Accuracy alone flatters silence (58.54 % of the public sounds ask for none), so balanced accuracy, precision and recall of
-RESPOND stand beside it, with bootstrap intervals, and the trivial predictors are always in the table.
+RESPOND stand beside it, with bootstrap intervals, and the trivial predictors are always in the table. Without the recordings
+the threshold on energy cannot be run; the table says so.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.proactive.metadata import Decision, Prediction, Sound
+from bench.proactive.replies import ReplyScore
 from schemas.identity import rng_for
 
 RESAMPLES: Final = 2000
 LEVEL: Final = 0.95
 SEED: Final = "0" * 64
+ENERGY: Final = "energy threshold"
+NO_ENERGY: Final = "not run: the predictions tell no levels; give --audio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,11 @@ class Counts:
         """Harmonic mean of precision and recall."""
         return _ratio(2 * self.hits, 2 * self.hits + self.false_alarms + self.misses)
 
-    def rates(self) -> dict[str, float | None]:
-        """Every rate, by name; None where it is not defined."""
+    def rates(self, hours: float | None = None) -> dict[str, float | None]:
+        """Every rate, by name; None where it is not defined. `hours` of audio give false alarms an hour."""
         names = ("accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1")
-        return {name: None if np.isnan(value := getattr(self, name)) else round(float(value), 6) for name in names}
+        found = {name: None if np.isnan(value := getattr(self, name)) else round(float(value), 6) for name in names}
+        return found | {"false_alarms_per_hour": round(self.false_alarms / hours, 3) if hours else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +90,44 @@ class Score:
     n: int
     missing: int
     unreadable: int
+    hours: float | None = None
+    """Audio that was played; None where it is not known of every sound."""
+    replies: ReplyScore | None = None
+    accuracy_with_replies: float | None = None
+    """Share of sounds decided right where a hit also needs a reply that will do (the public scorer's second accuracy)."""
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
+        replies = None
+        if self.replies is not None and self.accuracy_with_replies is not None:
+            replies = self.replies.to_json() | {"accuracy_with_replies": round(self.accuracy_with_replies, 6)}
         return {
-            **self.counts.rates(),
+            **self.counts.rates(self.hours),
             "n": self.n,
             "missing": self.missing,
             "unreadable": self.unreadable,
             "intervals": {name: [round(bound, 6) for bound in bounds] for name, bounds in self.intervals.items()},
+            "hours": None if self.hours is None else round(self.hours, 6),
+            "replies": replies,
             "domains": {name: counts.rates() for name, counts in self.domains.items()},
             "categories": {name: counts.rates() for name, counts in self.categories.items()},
-            "baselines": {name: counts.rates() for name, counts in self.baselines.items()},
+            "baselines": {name: counts.rates(self.hours) for name, counts in self.baselines.items()}
+            | ({} if ENERGY in self.baselines else {ENERGY: NO_ENERGY}),
         }
 
     def lines(self) -> list[str]:
         """A table for people."""
-        rows = [
-            ("predictions", self.counts),
-            *self.baselines.items(),
-            *((f"  {name}", found) for name, found in self.domains.items()),
-        ]
-        head = f"{'':<28}{'accuracy':>10}{'balanced':>10}{'precision':>11}{'recall':>9}{'f1':>8}"
-        table = [head, *(_line(name, counts) for name, counts in rows)]
+        head = f"{'':<28}{'accuracy':>10}{'balanced':>10}{'precision':>11}{'recall':>9}{'f1':>8}{'false alarms/h':>16}"
+        rows = [("predictions", self.counts), *self.baselines.items()]
+        table = [head, *(_line(name, counts, self.hours) for name, counts in rows)]
+        table += [] if ENERGY in self.baselines else [f"{ENERGY:<28}  {NO_ENERGY}"]
+        table += [_line(f"  {name}", found, None) for name, found in self.domains.items()]
+        if self.replies is not None and self.accuracy_with_replies is not None:
+            told = self.replies
+            table.append(
+                f"replies: {len(told.matched)} of {len(told.similarity)} match a standard answer ({told.embedder}, cosine"
+                f" {told.threshold:g} and more); {self.accuracy_with_replies:.2%} accuracy when only those count"
+            )
         spans = ", ".join(f"{name} {low:.1%}…{high:.1%}" for name, (low, high) in self.intervals.items())
         table.append(
             f"{self.n} sounds, {self.missing} missing, {self.unreadable} unreadable (both count as wrong); 95 %: {spans}"
@@ -116,25 +136,47 @@ class Score:
 
 
 def score(
-    sounds: Sequence[Sound], predictions: Mapping[str, Prediction], more: Mapping[str, NDArray[np.bool_]] | None = None
+    sounds: Sequence[Sound],
+    predictions: Mapping[str, Prediction],
+    more: Mapping[str, NDArray[np.bool_]] | None = None,
+    replies: ReplyScore | None = None,
 ) -> Score:
-    """Score `predictions` (by id) on `sounds`. `more`: further baselines, name → answered or not, one per sound."""
+    """Score `predictions` (by id) on `sounds`. `more`: further baselines, name → answered or not, one per sound.
+
+    Where every prediction tells level and seconds, the threshold on energy and false alarms an hour are there too.
+    """
     wanted = np.array([sound.decision is Decision.RESPOND for sound in sounds])
     given = [predictions.get(sound.id) for sound in sounds]
     readable = np.array([found is not None and found.decision is not None for found in given])
     answered = np.array([found is not None and found.decision is Decision.RESPOND for found in given])
     everything = np.ones(wanted.size, dtype=np.bool_)
-    trivial = {"always respond": everything, "never respond": ~everything, **(more or {})}
+    levels = [None if found is None else found.level_db for found in given]
+    trivial = {"always respond": everything, "never respond": ~everything, **by_energy(levels), **(more or {})}
+    seconds = [None if found is None else found.seconds for found in given]
+    right = np.where(wanted, answered, readable & ~answered)
+    with_replies = None
+    if replies is not None:
+        will_do = np.array([sound.id in replies.matched for sound in sounds])
+        with_replies = float((right & (will_do | ~wanted)).mean())
     return Score(
         counts=_counts(wanted, answered, readable),
-        intervals=_intervals(wanted, answered, readable),
+        intervals=_intervals(wanted, right),
         domains=_grouped([sound.domain for sound in sounds], wanted, answered, readable),
         categories=_grouped([f"{sound.domain} / {sound.category}" for sound in sounds], wanted, answered, readable),
         baselines={name: _counts(wanted, choice, everything) for name, choice in trivial.items()},
         n=wanted.size,
         missing=sum(found is None for found in given),
         unreadable=sum(found is not None and found.decision is None for found in given),
+        hours=None if None in seconds else sum(one for one in seconds if one is not None) / 3600 or None,
+        replies=replies,
+        accuracy_with_replies=with_replies,
     )
+
+
+def by_energy(levels_db: Sequence[float | None]) -> dict[str, NDArray[np.bool_]]:
+    """The detector that answers the louder half: level above the median, which no label has a say in. Empty without levels."""
+    known = np.array([level for level in levels_db if level is not None])
+    return {ENERGY: known > np.median(known)} if known.size and known.size == len(levels_db) else {}
 
 
 def _counts(wanted: NDArray[np.bool_], answered: NDArray[np.bool_], readable: NDArray[np.bool_]) -> Counts:
@@ -155,11 +197,8 @@ def _grouped(
     return {name: _counts(wanted[mask], answered[mask], readable[mask]) for name, mask in masks.items()}
 
 
-def _intervals(
-    wanted: NDArray[np.bool_], answered: NDArray[np.bool_], readable: NDArray[np.bool_]
-) -> dict[str, tuple[float, float]]:
+def _intervals(wanted: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap over sounds, seeded; balanced accuracy is resampled within each class."""
-    right = np.where(wanted, answered, readable & ~answered)
     rng = rng_for(SEED, 0, 0, "bootstrap")
     draws = rng.integers(right.size, size=(RESAMPLES, right.size))
     spread = {"accuracy": right[draws].mean(axis=1)}
@@ -174,10 +213,10 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
 
 
-def _line(name: str, counts: Counts) -> str:
+def _line(name: str, counts: Counts, hours: float | None) -> str:
     cells = (counts.accuracy, counts.balanced_accuracy, counts.precision, counts.recall, counts.f1)
     shown = [
         f"{'-' if np.isnan(cell) else format(cell, '.2%'):>{width}}"
         for cell, width in zip(cells, (10, 10, 11, 9, 8), strict=True)
     ]
-    return f"{name:<28}{''.join(shown)}"
+    return f"{name:<28}{''.join(shown)}{format(counts.false_alarms / hours, '.1f') if hours else '-':>16}"

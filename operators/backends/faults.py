@@ -40,6 +40,10 @@ class ServerFault(BackendError):
         return self.what
 
 
+class EmptyAnswer(ServerFault):
+    """The server answered with nothing; a model that has nothing to say does so every time."""
+
+
 class RequestRefused(BackendError):
     """The server understood this one request and does not take it (too long, a field it does not know)."""
 

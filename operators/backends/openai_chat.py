@@ -18,7 +18,17 @@ import openai
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from operators.backends.chat import ChatRequest, Completion, Finish
-from operators.backends.faults import BackendError, RequestRefused, ServerFault, key_in, may_pass, retry_after, scrubbed, tries
+from operators.backends.faults import (
+    BackendError,
+    EmptyAnswer,
+    RequestRefused,
+    ServerFault,
+    key_in,
+    may_pass,
+    retry_after,
+    scrubbed,
+    tries,
+)
 from operators.backends.metering import Ledger, Limits, Meter, ProcessMeter
 from schemas.base import InputError
 from schemas.llm import LlmConfig, Usage
@@ -188,7 +198,7 @@ class OpenAiChat:
         if choice.message.refusal or choice.finish_reason == "content_filter":
             finish, text = "refused", choice.message.refusal or text
         elif not text.strip() and finish == "stop":
-            return ServerFault("the answer is empty", billed=True)
+            return EmptyAnswer("the answer is empty", billed=True)
         usage = worst  # a server that states no usage is taken to have used the most
         if body.usage is not None:
             stated = Usage(calls=1, input_tokens=body.usage.prompt_tokens, output_tokens=body.usage.completion_tokens)

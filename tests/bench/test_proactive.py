@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +10,7 @@ import pytest
 from bench.proactive.metadata import Decision, Prediction, parse_answer, parse_decision, read_predictions, read_sounds
 from bench.proactive.score import score
 from schemas.base import InputError
-
-PUBLISHED = {
-    "Daily Living Sounds": {"Daily Affairs": (29, 97), "Housekeeping": (11, 25), "Personal Care": (5, 14)},
-    "Equipment": {"House Equipment States": (37, 60), "Industrial Tools & Instruments": (29, 14)},
-    "Human Sound Signals": {
-        "Body Movements": (9, 20),
-        "Collective Ambience": (2, 17),
-        "Emotion Expression": (31, 9),
-        "Physiological states": (31, 37),
-    },
-    "Music": {"Artistic": (7, 8)},
-    "Nature & Environment": {
-        "Ecological & Biological Context": (9, 8),
-        "Environment background": (22, 36),
-        "Geological Events & Hazards": (11, 0),
-        "Meteorological Dynamics": (12, 5),
-    },
-    "Traffic": {"Large Traffic": (4, 3), "Traffic": (11, 4), "Vehicle": (7, 20)},
-}
-"""(RESPOND, IGNORE) of each sub-category of the public metadata."""
-
-
-def rows_of(counts: dict[str, dict[str, tuple[int, int]]]) -> list[dict[str, Any]]:
-    rows = []
-    for domain, categories in counts.items():
-        for category, numbers in categories.items():
-            for decision, number in zip(("RESPOND", "IGNORE"), numbers, strict=True):
-                for copy in range(number):
-                    name = f"{len(rows):08x}"
-                    path = f"./proactive-sound-effect/{domain}/{category}/{decision}/{name}.wav"
-                    rows.append({"id": name, "path": path, "description": f"sound {copy}", "decision": decision})
-    return rows
-
-
-def write(path: Path, rows: list[Any]) -> Path:
-    path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-SMALL = rows_of({"Traffic": {"Vehicle": (2, 3)}, "Music": {"Artistic": (1, 0)}})
+from tests.bench.proactive_world import PUBLISHED, SMALL, rows_of, write
 
 
 def test_always_silent_scores_what_the_classes_give_it_and_no_more(tmp_path: Path) -> None:
@@ -101,8 +61,11 @@ def test_intervals_do_not_depend_on_the_run(tmp_path: Path) -> None:
     [
         ("<Decision>RESPOND</Decision><Reply>Check the stove.</Reply>", Decision.RESPOND, "Check the stove."),
         ("thinking…\n<decision> ignore </decision>\n<reply></reply>", Decision.IGNORE, ""),
-        ("<Decision>RESPOND</Decision><Reply>cut off in mid-", Decision.RESPOND, "cut off in mid-"),
-        ("Ignore.", Decision.IGNORE, ""),
+        ("<Decision>RESPOND</Decision><Reply>cut off in mid-", Decision.RESPOND, ""),
+        ("< Decision >I would IGNORE it, not RESPOND</ Decision >", Decision.IGNORE, ""),
+        ("Ignore.", None, ""),
+        ("No Reply", None, ""),
+        ("<Decision>RESPONDING</Decision>", None, ""),
         ("RESPOND or IGNORE", None, ""),
         ("<Decision>maybe</Decision><Reply>x</Reply>", None, "x"),
         ("", None, ""),
@@ -139,7 +102,7 @@ def test_bad_metadata_is_told_with_its_row(rows: list[Any], told: str, tmp_path:
     [
         ([{"id": "nobody", "decision": "IGNORE"}], "line 1: id: is no sound of the metadata"),
         ([{"decision": "IGNORE"}], "line 1: id"),
-        ([{"id": SMALL[0]["id"], "decision": "IGNORE"}] * 2, "line 2: id: is predicted twice"),
+        ([{"id": SMALL[0]["id"], "decision": "IGNORE"}] * 2, "line 2: id: is there twice"),
         (["null\n"], "line 1: is not a JSON object"),
     ],
 )

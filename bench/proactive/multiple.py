@@ -1,0 +1,95 @@
+"""The Multiple tier: sounds of one sub-category one after the other. No public manifest of it exists; this is ours.
+
+The paper's figures tell how it is counted: a domain's score on Multiple has the domain's number of Single sounds for its
+denominator (45 of 156, 77 of 181, 25 of 140, …), so every sound is heard once and decided once. Here the sounds of a
+sub-category are shuffled by a seeded generator and dealt into streams of 2 to 5; a sub-category of one sound stays alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, ValidationError
+
+from bench.proactive.metadata import Sound
+from bench.rows import read_rows, unique
+from operators.atomic_file import write_atomic
+from schemas.base import InputError, Schema, explain
+from schemas.identity import rng_for
+
+MULTIPLE_VERSION: Final = "1"
+"""Raise it when the same sounds and seed would be dealt differently."""
+SHORTEST, LONGEST = 2, 5
+"""Sounds of a stream: the paper's stability study goes to N = 5."""
+GAP_SECONDS: Final = 1.0
+"""Silence between two sounds: two and a half chunks, in which a late reply still belongs to the sound before."""
+
+
+class Stream(Schema):
+    """One stream of the tier, a row of its manifest."""
+
+    id: str = Field(min_length=1)
+    tier: str = "multiple"
+    version: str = MULTIPLE_VERSION
+    seed: int = Field(ge=0)
+    domain: str
+    category: str
+    sounds: tuple[str, ...] = Field(min_length=1)
+    """Ids, in the order they are heard."""
+    gap_seconds: float = Field(GAP_SECONDS, ge=0, le=60)
+
+
+def single(sounds: Sequence[Sound]) -> list[Stream]:
+    """The Single tier as streams of one sound."""
+    return [
+        Stream(id=sound.id, tier="single", seed=0, domain=sound.domain, category=sound.category, sounds=(sound.id,))
+        for sound in sounds
+    ]
+
+
+def multiple(sounds: Sequence[Sound], seed: int = 0) -> list[Stream]:
+    """Deal every sound into exactly one stream of its sub-category; depends on ids and seed, not on the order of rows."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for sound in sorted(sounds, key=lambda sound: sound.id):
+        groups.setdefault((sound.domain, sound.category), []).append(sound.id)
+    dealt: list[Stream] = []
+    for (domain, category), ids in sorted(groups.items()):
+        rng = rng_for(f"proactive-multiple/{MULTIPLE_VERSION}/{seed}/{domain}/{category}", 0, 0, "deal")
+        order = [ids[place] for place in rng.permutation(len(ids))]
+        while order:
+            left = len(order)
+            count = left if left <= SHORTEST + 1 else int(rng.integers(SHORTEST, min(LONGEST, left) + 1))
+            count -= left - count == 1  # nobody is left alone
+            taken, order = order[:count], order[count:]
+            name = f"multiple-{seed}-{len(dealt):04d}"
+            dealt.append(Stream(id=name, seed=seed, domain=domain, category=category, sounds=tuple(taken)))
+    return dealt
+
+
+def write_manifest(path: Path, sequences: Sequence[Stream]) -> Path:
+    """One JSON object a line, whole or not at all; equal tiers give equal bytes."""
+    write_atomic(path, b"".join(one.canonical_json() + b"\n" for one in sequences))
+    return path
+
+
+def read_manifest(path: Path, sounds: Sequence[Sound]) -> list[Stream]:
+    """A manifest's streams; InputError for a bad row, an unknown sound, or one that is heard twice."""
+    known, heard, found = {sound.id for sound in sounds}, set(), []
+    for _, row in unique((row.text("id"), row) for row in read_rows(path)):
+        try:
+            one = Stream.model_validate(row.values)
+        except ValidationError as error:
+            wrong = explain(error, Stream)
+            raise row.wrong(wrong.why, wrong.field, wrong.value, wrong.remedy) from None
+        for name in one.sounds:
+            if name not in known:
+                raise row.wrong("is no sound of the metadata", "sounds", name, "Name the metadata the manifest was made from")
+            if name in heard:
+                raise row.wrong("is heard twice", "sounds", name, "Every sound is decided once")
+            heard.add(name)
+        found.append(one)
+    if not found:
+        raise InputError("holds no rows", file=path, remedy="Write one with `soundflow bench proactive run --tier multiple`")
+    return found

@@ -1,0 +1,143 @@
+"""`soundflow bench proactive …`: ProactiveSound-Bench and sets like it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from commands.common import INCOMPLETE, Json, say, say_json, sub_app
+
+if TYPE_CHECKING:
+    from bench.driving import Driven
+    from bench.proactive.metadata import Prediction, Sound
+
+proactive_app = sub_app("ProactiveSound-Bench: should the assistant speak up at this sound?")
+Meta = Annotated[Path, typer.Option(help="The benchmark's metadata (.jsonl).", show_default=False)]
+Answers = Annotated[Path | None, typer.Option(help="The response file, with standard answers (.jsonl).")]
+AudioRoot = Annotated[Path | None, typer.Option(help="The folder that holds `proactive-sound-effect`.")]
+Embedder = Annotated[str, typer.Option(help="Compares replies: minilm, ngrams, auto, or none.")]
+
+
+class Tier(StrEnum):
+    """How sounds are put into streams."""
+
+    SINGLE = "single"
+    MULTIPLE = "multiple"
+
+
+@proactive_app.command(
+    "score",
+    help="Score anyone's predictions, one JSON object {id, decision, reply} a line; missing and unreadable ones are wrong.",
+    epilog="Example: soundflow bench proactive score predictions.jsonl --meta proactive_reply_benchmark.jsonl",
+)
+def proactive_score(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", show_default=False)],
+    meta: Meta,
+    answers: Answers = None,
+    audio: AudioRoot = None,
+    embedder: Embedder = "auto",
+    threshold: Annotated[float | None, typer.Option(min=-1, max=1, help="Cosine from which a reply matches.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive score`."""
+    from bench.proactive.metadata import read_predictions, read_sounds
+
+    sounds = read_sounds(meta, answers)
+    found = read_predictions(predictions, {sound.id for sound in sounds})
+    _tell(sounds, found, audio, embedder, threshold, as_json, {})
+
+
+@proactive_app.command(
+    "run",
+    help="Test a checkpoint as a stream (--model), or a chat model behind an OpenAI-compatible server by the public prompt "
+    "(--chat). The same command resumes; exit code 3 when a server left rows unanswered.",
+    epilog="Example: soundflow bench proactive run --meta META.jsonl --audio DATA/ --model runs/stage4/model -o runs/proactive",
+)
+def proactive_run(
+    meta: Meta,
+    audio: Annotated[Path, typer.Option(help="The folder that holds `proactive-sound-effect`.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
+    model: Annotated[Path | None, typer.Option(help="A checkpoint made by `soundflow train`.")] = None,
+    chat: Annotated[str | None, typer.Option(help="Name of a chat model that hears.")] = None,
+    server: Annotated[str | None, typer.Option(help="Its address, such as http://127.0.0.1:8000/v1.")] = None,
+    tier: Annotated[Tier, typer.Option(help="One sound a stream, or 2 to 5 of a sub-category.")] = Tier.SINGLE,
+    seed: Annotated[int, typer.Option(min=0, help="Of the Multiple tier.")] = 0,
+    manifest: Annotated[Path | None, typer.Option(help="A tier.jsonl to hear instead.")] = None,
+    answers: Answers = None,
+    embedder: Embedder = "auto",
+    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
+    as_recorded: Annotated[bool, typer.Option(help="Do not bring recordings to the level corpora have.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")] = 4,
+    partial: Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")] = False,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive run`."""
+    from bench.chat_player import config_of
+    from bench.predictions import PREDICTIONS
+    from bench.proactive.metadata import read_predictions, read_sounds
+    from bench.proactive.run import ProactiveSet, run_chat, run_stream
+    from schemas.base import InputError
+
+    if (model is None) == (chat is None):
+        raise InputError("one of --model and --chat says who is tested", remedy="Give a checkpoint, or a chat model's name")
+    sounds = read_sounds(meta, answers)
+    proactive = ProactiveSet(sounds, audio, partial)
+    groups = proactive.tier(tier.value, seed, manifest)
+    if model is not None:
+        driven = run_stream(proactive, groups, out, model, threshold=threshold, as_recorded=as_recorded)
+    else:
+        driven = run_chat(proactive, groups, out, config_of(chat or "", server, concurrency=concurrency))
+    found = read_predictions(out / PREDICTIONS, {sound.id for sound in sounds})
+    _tell(sounds, found, None, embedder, None, as_json, {"run": str(out), "tier": tier.value})
+    _finish(driven, out)
+
+
+def _tell(
+    sounds: list[Sound],
+    found: dict[str, Prediction],
+    audio: Path | None,
+    embedder: str,
+    threshold: float | None,
+    as_json: bool,
+    more: dict[str, Any],
+) -> None:
+    from bench.proactive.replies import match_replies
+    from bench.proactive.run import ProactiveSet
+    from bench.proactive.score import score
+
+    if audio is not None:
+        found = ProactiveSet(sounds, audio, partial=True).measured(found)
+    replies = None
+    if embedder != "none" and any(sound.standard_answers for sound in sounds):
+        replies = match_replies(sounds, found, _embedder(embedder), threshold)
+    result = score(sounds, found, replies=replies)
+    if as_json:
+        say_json(result.to_json() | more)
+    else:
+        for line in result.lines():
+            say(line)
+
+
+def _embedder(name: str) -> Any:
+    from operators.backends.embedders import open_embedder, resolved
+    from schemas.base import InputError
+    from schemas.retrieval import RetrievalConfig
+
+    if name not in ("auto", "minilm", "ngrams"):
+        raise InputError("no such embedder", field="--embedder", value=name, remedy="There are: auto, minilm, ngrams, none")
+    return open_embedder(resolved(RetrievalConfig.model_validate({"embedder": name})))
+
+
+def _finish(driven: Driven, out: Path) -> None:
+    """Say what is missing and leave with the exit code for it."""
+    if driven.whole:
+        return
+    for fault in driven.faults[:5]:
+        typer.echo(f"no answer: {fault}", err=True)
+    typer.echo(
+        f"{driven.asked - driven.answered} of {driven.asked} rows are missing; the same command goes on in {out}", err=True
+    )
+    raise typer.Exit(INCOMPLETE)

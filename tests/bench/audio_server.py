@@ -1,0 +1,90 @@
+"""A chat server of our own that hears: it decodes the recordings it is sent and answers by a function of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+import numpy as np
+import soundfile
+
+Heard = list[dict[str, Any]]
+"""Messages with `text` and `sounds`, the latter decoded."""
+Answer = Callable[[Heard, int], str | tuple[int, str] | None]
+"""(messages, how many requests came before) → the answer; (status, body) for an error; None for an empty answer."""
+
+
+class AudioServer:
+    """Listens on a free port while the `with` block lasts."""
+
+    def __init__(self, answer: Answer):
+        self.answer = answer
+        self.requests: list[Heard] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self._lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                status, content = outer.respond(body, {name.lower(): value for name, value in self.headers.items()})
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *unused: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def respond(self, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, bytes]:
+        heard = [_heard(message) for message in body["messages"]]
+        with self._lock:
+            before = len(self.requests)
+            self.requests.append(heard)
+            self.bodies.append(body)
+            self.headers.append(headers)
+        said = self.answer(heard, before)
+        if isinstance(said, tuple):
+            return said[0], json.dumps({"error": {"message": said[1], "code": "x"}}).encode()
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+        return 200, json.dumps({"id": "x", "model": "hears-1", "choices": [choice], "usage": usage}).encode()
+
+
+def _heard(message: dict[str, Any]) -> dict[str, Any]:
+    content = message["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    sounds = []
+    for part in parts:
+        if part["type"] == "input_audio":
+            assert part["input_audio"]["format"] == "wav"
+            samples, rate = soundfile.read(io.BytesIO(base64.b64decode(part["input_audio"]["data"])), dtype="float32")
+            assert rate == 16_000
+            sounds.append(np.asarray(samples))
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    return {"role": message["role"], "text": "".join(texts), "sounds": sounds}
