@@ -1,65 +1,66 @@
-"""Do planned scenes hang together? Rule violations per 100 scenes, `template` against `random` (the paper's ablation V4).
+"""Do planned scenes hang together? Rule violations per 100 scenes of `template`, `random` (the paper's ablation V4), a model.
 
-`python -m bench.coherence [--json OUT] [--runs N]`. Scenes are planned over a pool of labels (no audio): the words of a sound
-library. The setting rule reads the planner's own lexicon of places: it tells whether a planner keeps to a place, not whether
-the lexicon is right. Rules, the same for every planner:
+`python -m bench.coherence [--json OUT] [--runs N] [--model NAME] [--scenes N]`. Scenes are planned over a pool of labels (no
+audio). With `--model` that model plans too, asked at $OPENAI_BASE_URL; its answers are kept, so a second run asks nothing.
+The scorer's knowledge (`bench._sounds`) is its own, not the planners'. Rules, the same for every planner:
 
-* setting conflict: a sound that belongs to some place, but not to the place most sounds of the scene belong to;
-* exclusive overlap: a loud or meaningful sound (speech, alarm, siren, scream, crash …) in the background of a scene;
+* setting conflict: a sound that cannot be heard where most sounds of the scene can;
+* exclusive overlap: a sound that takes the listener over (speech, alarm, siren, crying …) behind other sounds;
 * role misuse: a sound with a beginning and an end (a bark, a knock) as the constant ambience.
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import _common as bench
-from operators.clips import ClipBrief, Palette, places_of
-from operators.planning import plan_scene
+from bench._sounds import HELD_OUT, PUBLIC, SETS, SETTINGS, SOUNDS, Known, known
+from operators.clips import ClipBrief, Palette
+from operators.curation import draw_bag, plan_scenario
+from operators.planning import draw_task, plan_scene
+from operators.tasks import POLICIES
+from pipeline.answer_cache import AnswerCache
+from pipeline.chat import open_chat
+from schemas.base import InputError
 from schemas.clip import Clip, ClipRole
 from schemas.identity import rng_for
+from schemas.llm import LlmConfig
 from schemas.outcome import Ok
 from schemas.recipe import Recipe
-from schemas.scene import Scene
-from schemas.taxonomy import Task, Urgency, label_words, urgency
+from schemas.scenario import Scenario
+from schemas.taxonomy import Task
 
-LABELS: Final = (
-    "dog bark, cat meow, door knock, doorbell, baby crying, phone ringing, kettle, vacuum cleaner, clock tick, glass "
-    "breaking, smoke alarm, typing, tap water, car horn, siren, bus, train, motorcycle, helicopter, jackhammer, bicycle "
-    "bell, car crash, tram, truck engine, shop till, police siren, plane, bird chirping, rain, wind, thunder, river, "
-    "owl, cow, duck, goose, horse gallop, rooster, crickets, sheep, wolf howl, frog, bee, sea waves, laughter, applause, "
-    "scream, cough, sneeze, finger snap, cheering crowd, shouting, yawn, party chatter, giggle, hand clap, guitar, "
-    "piano, drum, cymbal, violin, trumpet, xylophone, choir, flute, gong, organ, saxophone, rattle, zipper, paper, coin, "
-    "box, squeak"
-)
-BACKDROPS: Final = (
-    "traffic, crowd, rain, wind, river, party chatter, music, sea waves, crickets, engine, siren, alarm, scream, typing, dog bark"
-)
-AMBIENCES: Final = "wind, rain, traffic, sea waves, kitchen, restaurant, forest, music, bus engine"
 SCENES: Final = 600
-CONSTANT: Final = frozenset(
-    "wind rain traffic sea waves kitchen restaurant forest music engine river crowd chatter hum storm insects crickets stream"
-    " sauna drone".split()
-)
+OURS: Final = ("template", "random")
+PLANNED: Final = 24
+"""Scenes asked of a model."""
+AMBIENT: Final = ClipRole.AMBIENT.value
+FOREGROUND: Final = ClipRole.FOREGROUND.value
+Heard = tuple[str, str]
+"""Role and class of one event; the class is empty for sounds `bench._sounds` does not know."""
 
 
 class LabelPool:
-    """Clips that are only labels."""
+    """Clips that are only labels, filed as collections file them: anything but ambiences in the foreground and background."""
 
-    def __init__(self) -> None:
+    def __init__(self, sounds: Mapping[str, Known]) -> None:
         self._clips: dict[str, Clip] = {}
-        for role, labels in (("foreground", LABELS), ("background", BACKDROPS), ("ambient", AMBIENCES)):
-            for number, label in enumerate(labels.split(",")):
+        for number, (label, sound) in enumerate(sounds.items()):
+            roles = [ClipRole.AMBIENT] if sound.steady else []
+            roles += [] if "ambience" in label or label == "speech" else [ClipRole.FOREGROUND, ClipRole.BACKGROUND]
+            for role in roles:
                 for copy in range(3):
-                    self._add(f"{role}/{number}/{copy}", label.strip(), ClipRole(role), None)
+                    self._add(f"{role.value}/{number}/{copy}", label, role, None)
         for number in range(40):
-            self._add(f"speech/{number}", "speech", ClipRole.FOREGROUND, f"sentence {number}")
+            self._add(f"speech/{number}", "speech", ClipRole.FOREGROUND, f"sentence number {number}")
 
     def _add(self, clip_id: str, label: str, role: ClipRole, transcript: str | None) -> None:
         mark = "0" * 64
@@ -99,56 +100,108 @@ class LabelPool:
         raise OSError("labels only")
 
 
-def violations(scene: Scene, pool: LabelPool) -> Counter[str]:
+def violations(events: Iterable[Heard]) -> Counter[str]:
     """Broken rules of one scene, by rule."""
-    found: Counter[str] = Counter()
-    clips = [(event.role, pool.get(event.clip_id)) for event in scene.events]
-    places = [places_of(clip.label) for _, clip in clips]
-    votes = Counter(place for named in places for place in named)
-    setting = max(sorted(votes), key=lambda name: votes[name]) if votes else ""
-    found["setting conflict"] = sum(bool(named) and setting not in named for named in places)
-    for role, clip in clips:
-        found["exclusive overlap"] += role is not ClipRole.FOREGROUND and (
-            clip.kind == "speech" or urgency(clip.label) is Urgency.RESPOND
-        )
-        found["role misuse"] += role is ClipRole.AMBIENT and not set(label_words(clip.label)) & CONSTANT
-    return found
+    sounds = [(role, SOUNDS[label]) for role, label in events if label]
+    fitting = {setting: sum(setting in sound.settings for _, sound in sounds) for setting in SETTINGS}
+    setting = max(sorted(fitting), key=lambda name: fitting[name])
+    return Counter(
+        {
+            "setting conflict": sum(setting not in sound.settings for _, sound in sounds),
+            "exclusive overlap": sum(sound.exclusive and role != FOREGROUND for role, sound in sounds),
+            "role misuse": sum(role == AMBIENT and not sound.steady for role, sound in sounds),
+        }
+    )
 
 
-def score(planner: str, pool: LabelPool) -> Counter[str]:
-    """Broken rules in `SCENES` scenes of a planner."""
+def recipe_of(planner: str, scenes: int, **llm: Any) -> Recipe:
+    """Every task, over a pool of labels."""
     tasks = {task.value: 1.0 for task in Task}
-    recipe = Recipe.model_validate({"clips": "", "streams": SCENES, "shards": 1, "tasks": tasks, "scene": {"planner": planner}})
-    palette = Palette.of(pool)
+    document = {"clips": "", "streams": scenes, "shards": 1, "tasks": tasks, "scene": {"planner": planner}}
+    return Recipe.model_validate(document | ({"llm": llm} if llm else {}))
+
+
+def score(planner: str, pool: LabelPool, scenes: int) -> Counter[str]:
+    """Broken rules in so many scenes of a planner of ours."""
+    recipe, palette = recipe_of(planner, scenes), Palette.of(pool)
     total: Counter[str] = Counter()
-    for index in range(SCENES):
+    for index in range(scenes):
         outcome = plan_scene(recipe, palette, pool, rng_for("c" * 64, 0, index, "scene"))
         assert isinstance(outcome, Ok)
-        total += violations(outcome.value, pool)
+        total.update(violations((event.role.value, pool.get(event.clip_id).label) for event in outcome.value.events))
     return total
 
 
+def heard(scenario: Scenario, bag: Sequence[dict[str, Any]]) -> list[Heard]:
+    """The events of a model's scenario; what it has from the speech in its bag is speech."""
+    said = {str(one["sound"]) for one in bag if one["kind"] == "speech"}
+    return [(event.role, "speech" if event.sound in said else known(event.sound)) for event in scenario.events]
+
+
+async def score_model(config: LlmConfig, pool: LabelPool, scenes: int, answers: AnswerCache) -> dict[str, Any]:
+    """Broken rules per 100 scenes of a model that plans with the build's own prompt, and what came of the questions."""
+    recipe, palette = recipe_of("llm", scenes, model=config.model), Palette.of(pool)
+    total, events, refused = Counter[str](), list[Heard](), Counter[str]()
+    planned = 0
+    async with open_chat(config, answers) as chat:
+        for index in range(scenes):
+            rng = rng_for("c" * 64, 0, index, "scene")
+            policy = POLICIES[draw_task(recipe, rng)]
+            bag, _ = draw_bag(policy, palette, pool, rng)
+            outcome = await plan_scenario(chat, recipe.scene, policy, bag, int(rng.integers(2**31)))
+            if not isinstance(outcome, Ok):
+                refused[getattr(outcome, "reason", "failed")] += 1
+                continue
+            found = heard(outcome.value.value, bag)
+            planned, events = planned + 1, events + found
+            total.update(violations(found))
+    rules = per_hundred(total, planned) if planned else {}
+    named = f"{sum(bool(label) for _, label in events)}/{len(events)}"
+    return {"scenes": planned, "refused": dict(refused), "violations per 100 scenes": rules, "sounds the scorer knows": named}
+
+
+def per_hundred(total: Counter[str], scenes: int) -> dict[str, float]:
+    """By rule."""
+    return {rule: round(100 * count / scenes, 1) for rule, count in total.items()}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score both planners; returns the exit code."""
-    args = bench.arguments("coherence", argv, runs=3)
-    pool = LabelPool()
-    scores = {planner: score(planner, pool) for planner in ("template", "random")}
-    scorers = {planner: partial(score, planner, pool) for planner in scores}
-    timing = bench.compare("coherence", scorers, runs=args.runs)
-    per_hundred = {
-        name: {rule: round(100 * count / SCENES, 1) for rule, count in total.items()} for name, total in scores.items()
-    }
-    ratio = scores["template"].total() / scores["random"].total()
-    ratios = [bench.Ratio("violations, template / random", ratio, at_most=0.2)]
+    """Score the planners; returns the exit code."""
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--model", default="")
+    own.add_argument("--max-tokens", type=int, default=2048)
+    own.add_argument("--scenes", type=int, default=PLANNED)
+    asked, rest = own.parse_known_args(argv)
+    args = bench.arguments("coherence", rest, runs=3)
+    pools = {name: LabelPool(sounds) for name, sounds in SETS.items()}
+    scores = {name: {planner: score(planner, pool, SCENES) for planner in OURS} for name, pool in pools.items()}
+    timing = bench.compare("coherence", {planner: partial(score, planner, pools[PUBLIC], SCENES) for planner in OURS}, args.runs)
+    shares = {name: found["template"].total() / found["random"].total() for name, found in scores.items()}
     return bench.finish(
         "coherence",
-        ratios,
+        [bench.Ratio("violations, template / random", shares[PUBLIC], at_most=0.2)],
         timing["medians"],
         versions=["numpy"],
-        missing=[],
         json_path=args.json,
-        notes={"violations per 100 scenes": per_hundred, "scenes": SCENES},
+        notes={
+            "violations per 100 scenes": {planner: per_hundred(total, SCENES) for planner, total in scores[PUBLIC].items()},
+            "template / random, words the planner's tables were not made for": round(shares[HELD_OUT], 2),
+            "scenes": SCENES,
+            f"llm {asked.model}".strip(): _model(asked, pools[PUBLIC]),
+        },
     )
+
+
+def _model(asked: argparse.Namespace, pool: LabelPool) -> Any:
+    """What a model's plans are like, or why that is not known."""
+    if not asked.model:
+        return "not run: give --model NAME and $OPENAI_BASE_URL"
+    server = {"concurrency": 1, "timeout_seconds": 600, "retries": 1}
+    config = {"model": asked.model, "max_tokens": asked.max_tokens, "send_seed": True, "server": server}
+    try:
+        return asyncio.run(score_model(LlmConfig.model_validate(config), pool, asked.scenes, AnswerCache()))
+    except InputError as error:
+        return f"not run: {error}"
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Candidate(NamedTuple):
     samples: int
     source: str
     places: frozenset[str]
-    """Places whose words its label or caption holds; empty for sounds that may happen anywhere."""
+    """Where it may be heard: one, a few, or all; empty when its label and caption say nothing of it."""
 
 
 Candidates = list[Candidate]
@@ -116,6 +116,5 @@ class Palette:
 
 
 def places_of(text: str) -> frozenset[str]:
-    """The places of `prompts.places()` a label or caption speaks of."""
-    words = set(label_words(text))
-    return frozenset(name for name, place in prompts.places().items() if words & set(place["words"]))
+    """Where a sound with this label or caption may be heard: see `prompts.places_of`."""
+    return prompts.places_of(label_words(text))

@@ -74,20 +74,7 @@ class _Curator:
         return Ok(self._cast(events))
 
     async def _plan(self, bag: Sequence[dict[str, Any]]) -> Outcome[Scenario]:
-        low, high = c.EVENTS_RANGE
-        fewest = min(max(int(self.scene.events[0]), low), high)
-        most = min(max(int(self.scene.events[1]), fewest), high)
-        seed = int(self.rng.integers(2**31))
-        values = {"fewest": fewest, "most": most, "task": self.policy.task.value, "task_rule": self.policy.task_rule}
-        asked = await ask(
-            self.chat,
-            "scenario_planner",
-            values | {"seed": seed, "bag": bag},
-            Scenario,
-            seed=seed,
-            check=lambda scenario: scenario.mismatch(fewest, most) or self.policy.contradiction(scenario),
-            counts={"events": (fewest, most)},
-        )
+        asked = await plan_scenario(self.chat, self.scene, self.policy, bag, int(self.rng.integers(2**31)))
         self._account("scenario_planner", asked)
         if not isinstance(asked, Ok):
             return asked
@@ -174,6 +161,25 @@ class _Curator:
             problem = wording.problem(text or "", clip.label, clip.caption) if self.policy.response_rule else ""
             event = event.model_copy(update={"wording": problem})
         return SceneEvent(clip_id=clip.id, role=role, responses=responses), event
+
+
+async def plan_scenario(
+    chat: ChatModel, scene: SceneConfig, policy: Policy, bag: Sequence[dict[str, Any]], seed: int
+) -> Outcome[Asked[Scenario]]:
+    """Ask for a scenario of what is in `bag`, with as many events as a scene has; see `operators.asking.ask`."""
+    low, high = c.EVENTS_RANGE
+    fewest = min(max(int(scene.events[0]), low), high)
+    most = min(max(int(scene.events[1]), fewest), high)
+    values = {"fewest": fewest, "most": most, "task": policy.task.value, "task_rule": policy.task_rule}
+    return await ask(
+        chat,
+        "scenario_planner",
+        values | {"seed": seed, "bag": bag},
+        Scenario,
+        seed=seed,
+        check=lambda scenario: scenario.mismatch(fewest, most) or policy.contradiction(scenario),
+        counts={"events": (fewest, most)},
+    )
 
 
 def _role(event: GroundedEvent) -> ClipRole:

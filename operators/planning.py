@@ -21,9 +21,9 @@ from schemas.recipe import Recipe
 from schemas.scene import Draw, Scene, SceneEvent
 from schemas.taxonomy import Task
 
-PLANNING_VERSION: Final = "3"
-FITTING_SHARE: Final = 0.85
-"""How often the template planner takes a sound of the scene's place when there are also sounds of no place."""
+PLANNING_VERSION: Final = "4"
+FITTING_SHARE: Final = 0.95
+"""How often the template planner takes a sound of the scene's place when there are also sounds nothing is known of."""
 
 
 def available_tasks(palette: Palette, at_least: int = 1) -> set[Task]:
@@ -95,16 +95,17 @@ class _Planner:
         return Ok(Scene(task=task, planner=planner, title=title, instruction=instruction, events=tuple(events), draws=draws))
 
     def _choose_place(self, policy: Policy, turns: int) -> str:
-        """The template planner's place: one of those with enough sounds for the scene, or the one with most. The random
-        planner has none."""
+        """The template planner's place: one of those with sounds of their own and enough for the scene, or the one with most.
+        The random planner has none."""
         if self.scene.planner == "random":
             return "clips drawn independently"
-        needed = policy.scenery(self.palette)
-        counts = {name: min(sum(name in clip.places for clip in clips) for clips in needed) for name in sorted(prompts.places())}
-        enough = [name for name, count in counts.items() if count >= -(-turns // len(needed))]
+        needed, places = policy.scenery(self.palette), prompts.places()
+        counts = {name: min(sum(name in clip.places for clip in clips) for clips in needed) for name in sorted(places)}
+        own = {name for clips in needed for clip in clips if len(clip.places) < len(places) for name in clip.places}
+        enough = [name for name, count in counts.items() if name in own and count >= -(-turns // len(needed))]
         names = enough or [name for name, count in counts.items() if count == max(counts.values())]
         self.place = names[self._integer("place", len(names))]
-        return str(prompts.places()[self.place]["title"])
+        return places[self.place].title
 
     def _foreground(self, policy: Policy, turns: int) -> list[Clip]:
         chosen: list[Clip] = []
@@ -128,16 +129,16 @@ class _Planner:
         return SceneEvent(clip_id=clip.id, role=ClipRole.FOREGROUND, responses=responses, gap=gap)
 
     def pick(self, clips: Candidates, strict: bool = False) -> str | None:
-        """A clip not yet used in this stream; in a place mostly one that fits it, else one that may happen anywhere.
+        """A clip not yet used in this stream; in a place mostly one that fits it, now and then one of which nothing is known.
 
         None when all are used, or (`strict`) when only sounds of other places are left.
         """
         free = [clip for clip in clips if clip.id not in self.used]
         if self.place:
             fitting = [clip for clip in free if self.place in clip.places]
-            anywhere = [clip for clip in free if not clip.places]
-            both = fitting and anywhere
-            preferred = (fitting if self.rng.random() < FITTING_SHARE else anywhere) if both else fitting or anywhere
+            unknown = [clip for clip in free if not clip.places]
+            both = fitting and unknown
+            preferred = (fitting if self.rng.random() < FITTING_SHARE else unknown) if both else fitting or unknown
             free = preferred if preferred or strict else free
         if not free:
             return None

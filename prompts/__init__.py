@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import resources
-from typing import Any
+from typing import NamedTuple
 
 import jinja2
 import jinja2.meta
@@ -22,6 +22,14 @@ _FILES = resources.files("prompts")
 _USER = "=== user ===\n"
 _CORRECTION = "correction.v1.j2"
 _ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
+
+
+class Place(NamedTuple):
+    """A shape of scenes."""
+
+    title: str
+    words: frozenset[str]
+    """Of the labels and captions of what is heard there."""
 
 
 @functools.cache
@@ -78,10 +86,24 @@ _ENVIRONMENT.filters["data"] = _data
 
 
 @functools.cache
-def places() -> dict[str, dict[str, Any]]:
-    """Place name → {title, words}: where the template planner lets scenes happen."""
-    loaded: dict[str, dict[str, Any]] = yaml.safe_load((_FILES / "places.v1.yaml").read_text(encoding="utf-8"))
-    return loaded
+def _places() -> dict[str, Place]:
+    loaded = yaml.safe_load((_FILES / "places.v1.yaml").read_text(encoding="utf-8"))
+    return {name: Place(place["title"], frozenset(place["words"])) for name, place in loaded.items()}
+
+
+def places() -> dict[str, Place]:
+    """Where the template planner lets scenes happen, by name."""
+    return {name: place for name, place in _places().items() if name != "anywhere"}
+
+
+def places_of(words: Iterable[str]) -> frozenset[str]:
+    """The places that have most of `words`; all of them for words of sounds that may happen anywhere, none for unknown words."""
+    known, said = _places(), set(words)
+    counts = {name: len(said & place.words) for name, place in places().items()}
+    most = max(counts.values())
+    if most == 0:
+        return frozenset(counts) if said & known["anywhere"].words else frozenset()
+    return frozenset(name for name, count in counts.items() if count == most)
 
 
 def prompt_hash() -> str:
