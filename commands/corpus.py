@@ -54,6 +54,9 @@ def build(
         str | None, typer.Option(help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT; default: this machine.")
     ] = None,
     fresh: Annotated[bool, typer.Option(help="Move an older build out of the way first (never deletes).")] = False,
+    virtual: Annotated[
+        bool, typer.Option(help="Store plans, tokens and clips, no audio: it is rendered when it is read, bit for bit the same.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """`soundflow build`."""
@@ -70,7 +73,16 @@ def build(
             console.show(event.shards_done, event.shards_total, event.describe())
 
         try:
-            status = run_build(recipe, out, workers=workers, executor=executor.value, address=address, fresh=fresh, on_event=show)
+            status = run_build(
+                recipe,
+                out,
+                workers=workers,
+                executor=executor.value,
+                address=address,
+                fresh=fresh,
+                virtual=virtual,
+                on_event=show,
+            )
         except BudgetSpent as error:
             status, spent = BuildDir(out).status(), str(error)
     if spent:
@@ -81,6 +93,27 @@ def build(
         _say_status(out, status)
     if status.shards.committed < status.shards.planned:
         raise typer.Exit(INCOMPLETE)
+
+
+@top.command(
+    help="Render a virtual build into a stored one, byte for byte what `build` would have stored; the same command resumes.",
+    epilog="Example: soundflow materialize virtual/ -o corpus/",
+)
+def materialize(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A virtual build.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Output directory.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """`soundflow materialize`."""
+    from pipeline.console import Console
+    from pipeline.materialize import materialize as run_materialize
+
+    with Console("materialize", "streams") as console:
+        status = run_materialize(directory, out, console.show)
+    if as_json:
+        say_json(status.model_dump(mode="json"))
+    else:
+        _say_status(out, status)
 
 
 @top.command(help="What a build has done so far, from disk alone.", epilog="Example: soundflow status corpus/ --json")

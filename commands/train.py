@@ -103,13 +103,14 @@ def train(
     _need_torch()
     from pipeline.console import Console
     from pipeline.stopping import noted_signals
+    from pipeline.virtual import Renderer
     from training.config import load_stage
     from training.corpus import StoredCorpus
     from training.distributed import joined
     from training.report import write_report
     from training.trainer import Trainer
 
-    config, source = load_stage(stage), StoredCorpus(*corpora)
+    config, source = load_stage(stage), StoredCorpus(*corpora, renderer=Renderer())
 
     def work(processes: Processes, on_step: Callable[[StepLog], None], should_stop: Callable[[], bool]) -> TrainResult:
         trainer = Trainer(
@@ -155,10 +156,11 @@ def evaluate(
 
     from model.thinker import StreamingThinker
     from pipeline.console import Console
+    from pipeline.virtual import Renderer
     from training.corpus import StoredCorpus
     from training.evaluate import Evaluator, score
 
-    source = StoredCorpus(*corpora)
+    source = StoredCorpus(*corpora, renderer=Renderer())
     evaluator = Evaluator(StreamingThinker.load(model), source, threshold)
     places = list(islice(evaluator.streams(), streams))
     heard = []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from operators.activity import FLOOR_DBFS, active_power
 from operators.clips import ClipPool
-from operators.noise import SILENT_POWER, Track, draw_noise, mean_square, noise_track, significant
+from operators.noise import SILENT_POWER, Heard, Track, draw_noise, mean_square, noise_track, significant, unit_of
 from schemas import constants as c
 from schemas.clip import Clip, ClipRole
 from schemas.outcome import Failed, Ok, Outcome, Rejected
@@ -28,7 +28,7 @@ MIXING_VERSION: Final = "2"
 SNR_TOLERANCE_DB: Final = 0.1
 
 Audio = NDArray[np.float32]
-Load = Callable[["PlannedClip | PlannedNoise"], Audio]
+Load = Callable[["PlannedClip | PlannedNoise"], Heard]
 
 
 class AudioMismatch(ValueError):
@@ -101,7 +101,7 @@ def _compose(
     responses = timeline_of(_pieces(scene.events, places))
     chunks = max(*(due_chunk(clip.offset + clip.length) for clip in planned), *(response.chunk for response in responses), 1)
     audio_of = {clip.id: _intact(clip, pool.audio(clip)) for clip in clips}
-    mixed = _main_track(planned, chunks * c.CHUNK_SAMPLES, lambda item: audio_of[str(item.clip_id)])
+    mixed = _main_track(planned, range(chunks * c.CHUNK_SAMPLES), lambda item: audio_of[str(item.clip_id)])
     if not math.isfinite(_peak(mixed)):
         raise AudioMismatch("a clip of the scene holds samples that are no numbers")
     power = significant(active_power(mixed))
@@ -150,15 +150,19 @@ def _compose(
     return Ok((plan, _scaled(mixed, scale)))
 
 
-def render(plan: StreamPlan, audio: Load) -> Audio:
-    """The audio of a plan: float32, shape (plan.samples,), bit-equal to what `compose` returned.
+def render(plan: StreamPlan, audio: Load, span: range | None = None) -> Audio:
+    """The audio of a plan: float32, shape (plan.samples,), bit-equal to what `compose` returned; of a `span`, that part of it.
 
-    `audio` gives the cleaned samples of a planned clip or recorded noise; procedural noise is made here. Raises AudioMismatch
-    when a clip is shorter than its place.
+    `audio` gives the cleaned samples of a planned clip or recorded noise; procedural noise is made here. Of PCM16 only what is
+    heard in the span is touched. Raises AudioMismatch when a clip is shorter than its place, ValueError for a span that
+    leaves the stream.
     """
-    mixed = _main_track(plan.clips, plan.samples, audio)
+    span = range(plan.samples) if span is None else span
+    if span.step != 1 or not 0 <= span.start <= span.stop <= plan.samples:
+        raise ValueError(f"{span} of a stream of {plan.samples} samples")
+    mixed = _main_track(plan.clips, span, audio)
     for noise in plan.noises:
-        _add_noise(mixed, noise, noise_track(noise, plan.samples, audio))
+        _add_noise(mixed, noise, *noise_track(noise, span, audio))
     return _scaled(mixed, plan.scale)
 
 
@@ -168,15 +172,16 @@ def measure(plan: StreamPlan, audio: Load, *, peak_limit: float = c.PEAK_LIMIT) 
     `audio` as for `render`, `peak_limit` the recipe's. A deviation is an SNR or a main level more than 0.1 dB from the plan,
     or a peak past the limit.
     """
-    mixed = _main_track(plan.clips, plan.samples, audio)
+    whole = range(plan.samples)
+    mixed = _main_track(plan.clips, whole, audio)
     power = active_power(mixed)
     deviations = _deviation("level of the main track (dBFS)", _db(power), _db(plan.main_power))
     snr: list[float] = []
     for noise in plan.noises:
-        track = noise_track(noise, plan.samples, audio)
-        snr.append(_db(power) - _db(noise.amplitude**2 * mean_square(track)))
+        track, unit = noise_track(noise, whole, audio)
+        snr.append(_db(power) - _db((noise.amplitude * unit) ** 2 * mean_square(track)))
         deviations += _deviation(f"SNR of the {noise.track} noise (dB)", snr[-1], noise.snr_db)
-        _add_noise(mixed, noise, track)
+        _add_noise(mixed, noise, track, unit)
     stream = _scaled(mixed, plan.scale)
     peak = _peak(stream)
     if peak > peak_limit:
@@ -294,32 +299,42 @@ def _intact(clip: Clip, samples: Audio) -> Audio:
     return samples
 
 
-def _main_track(clips: Sequence[PlannedClip], samples: int, audio: Load) -> Audio:
-    """y_main: every clip at its place and level, float32 (samples,)."""
-    main = np.zeros(samples, dtype=np.float32)
+def _main_track(clips: Sequence[PlannedClip], span: range, audio: Load) -> Audio:
+    """The samples of `span` of y_main: every clip at its place and level, float32 (len(span),)."""
+    main = np.zeros(len(span), dtype=np.float32)
     for clip in clips:
+        first, last = max(span.start - clip.offset, 0), min(span.stop - clip.offset, clip.length)
+        if first >= last:
+            continue
         whole = audio(clip)
         if whole.size < clip.start + clip.length:
             raise AudioMismatch(f"clip {clip.clip_id} has {whole.size} samples, its place needs {clip.start + clip.length}")
-        piece = whole[clip.start : clip.start + clip.length] * np.float32(clip.amplitude)
+        level = np.float32(clip.amplitude) * np.float32(unit_of(whole))
+        piece = np.multiply(whole[clip.start + first : clip.start + last], level, dtype=np.float32)
         # TFJP tapered the clip's own ends; only ends made by a crop are faded here (never faded twice).
         if clip.start > 0:
-            _rise(piece)
+            _rise(piece, first, clip.length)
         if clip.start + clip.length < whole.size:
-            _rise(piece[::-1])
-        main[clip.offset : clip.offset + clip.length] += piece
+            _rise(piece[::-1], clip.length - last, clip.length)
+        main[clip.offset + first - span.start : clip.offset + last - span.start] += piece
     return main
 
 
-def _rise(piece: Audio) -> None:
-    """Rising half Hann over ω (half the piece when that is shorter), in place, as TFJP's spec_smooth."""
-    fade = min(c.FADE_SAMPLES, piece.size // 2)
-    piece[:fade] *= (0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / max(fade, 1))).astype(np.float32)
+def _rise(piece: Audio, first: int, length: int) -> None:
+    """Rising half Hann over ω (half the whole when that is shorter), in place, as TFJP's spec_smooth.
+
+    `piece` holds what begins at sample `first` of a whole of `length` samples.
+    """
+    fade = min(c.FADE_SAMPLES, length // 2)
+    if first < fade:
+        curve = (0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / max(fade, 1))).astype(np.float32)[first:]
+        heard = piece[: curve.size]
+        heard *= curve[: heard.size]
 
 
-def _add_noise(mixed: Audio, noise: PlannedNoise, track: Audio) -> None:
+def _add_noise(mixed: Audio, noise: PlannedNoise, track: Audio, unit: float = 1.0) -> None:
     """Add a noise track at its amplitude, in place; `track` is used up."""
-    track *= np.float32(noise.amplitude)
+    track *= np.float32(noise.amplitude) * np.float32(unit)
     mixed += track
 
 

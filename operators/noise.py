@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
@@ -24,29 +25,45 @@ NOISE_DRAWS: Final = 8
 NOISE_ROLES: Final = {"event": (ClipRole.NOISE_EVENT,), "ambient": (ClipRole.NOISE_AMBIENT, ClipRole.AMBIENT)}
 """Where a track is drawn from, in this order, before it is made procedurally."""
 PROCEDURAL_SECONDS: Final = 10
+PROCEDURAL_KEPT: Final = 8
+"""Procedural noises at hand (640 kB each): a stream is read in several windows."""
+PCM_STEP: Final = 2.0**-15
 COLOURS: Final = {"pink": 0.5, "brown": 1.0}
 """Exponent of the amplitude's fall with frequency: 1/f power is pink, 1/f² brown."""
 FALLBACK: Final = {"event": "brown", "ambient": "pink"}
 
 Audio = NDArray[np.float32]
+Heard = NDArray[np.float32] | NDArray[np.int16]
+"""Cleaned samples as a pool has them: float32 in [-1, 1], or PCM16 (which may lie in a file that is mapped into memory)."""
 Track = Literal["event", "ambient"]
 
 
-def noise_track(noise: PlannedNoise, samples: int, audio: Callable[[PlannedNoise], Audio]) -> Audio:
-    """The tiled track of a planned noise before its amplitude, float32 (samples,); procedural noise is made here."""
+def noise_track(noise: PlannedNoise, span: range, audio: Callable[[PlannedNoise], Heard]) -> tuple[Audio, float]:
+    """The samples of `span` of the tiled track of a planned noise before its amplitude, float32 (len(span),), and their unit.
+
+    Procedural noise is made here.
+    """
     source = procedural(noise.procedural) if noise.procedural is not None else audio(noise)
-    return tile(source, noise.start, samples)
+    return tile(source, noise.start, len(span), span.start), unit_of(source)
 
 
-def tile(source: Audio, start: int, length: int) -> Audio:
-    """(length,) samples of `source` (n,) repeated without end, beginning with source[start], 0 <= start < n.
+def unit_of(samples: Heard) -> float:
+    """What the number 1 in `samples` stands for: floats are full scale, PCM16 counts steps of 2^-15.
 
-    Each repetition overlaps the one before by ω = 20 ms (half the source when that is shorter) with sine/cosine ramps,
-    whose powers add up to one (paper, TileCrossfade of Algorithm 3).
+    A power of two, so that it may be multiplied in anywhere without changing a bit.
+    """
+    return PCM_STEP if samples.dtype == np.int16 else 1.0
+
+
+def tile(source: Heard, start: int, length: int, skip: int = 0) -> Audio:
+    """(length,) samples of `source` (n,) repeated without end, beginning `skip` after source[start], 0 <= start < n.
+
+    Float32, in the unit of the source. Each repetition overlaps the one before by ω = 20 ms (half the source when that is
+    shorter) with sine/cosine ramps, whose powers add up to one (paper, TileCrossfade of Algorithm 3).
     """
     fade = min(c.FADE_SAMPLES, source.size // 2)
     period = source.size - fade
-    first = (start - fade) % period  # a start inside the head is heard where the head fades in: near the end of the loop
+    first = (start - fade + skip) % period  # a start inside the head is heard where the head fades in: near the end of the loop
     out = np.empty(length, dtype=np.float32)
     filled = min(length, period)
     before = min(filled, period - first)
@@ -59,7 +76,7 @@ def tile(source: Audio, start: int, length: int) -> Audio:
     return out
 
 
-def _copy_loop(source: Audio, fade: int, first: int, out: Audio) -> None:
+def _copy_loop(source: Heard, fade: int, first: int, out: Audio) -> None:
     """Write out.size samples of the loop: source[fade:], whose last `fade` samples fade into source[:fade]."""
     out[:] = source[fade + first : fade + first + out.size]
     seam = source.size - 2 * fade
@@ -71,8 +88,9 @@ def _copy_loop(source: Audio, fade: int, first: int, out: Audio) -> None:
         crossing += source[begin - seam : end - seam] * np.sin(angle).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=PROCEDURAL_KEPT)
 def procedural(name: str) -> Audio:
-    """`procedural:<colour>:<seed>` → 10 s of coloured noise at RMS 0.1, float32. The same name gives the same samples.
+    """`procedural:<colour>:<seed>` → 10 s of coloured noise at RMS 0.1, float32, read-only. The same name gives the same samples.
 
     Samples lie on a 16-bit grid, like a recording's: the last bits of an FFT differ from processor to processor.
     Raises InputError for any other name.
@@ -88,7 +106,9 @@ def procedural(name: str) -> Audio:
     frequency = np.maximum(np.arange(spectrum.size) * c.SAMPLE_RATE / count, 40.0)
     coloured = scipy.fft.irfft(spectrum / frequency ** COLOURS[colour], n=count, workers=1)
     coloured *= 0.1 / np.sqrt(np.mean(coloured**2))
-    return np.asarray(np.rint(coloured * 32768.0) / 32768.0, dtype=np.float32)
+    samples = np.asarray(np.rint(coloured * 32768.0) / 32768.0, dtype=np.float32)
+    samples.flags.writeable = False
+    return samples
 
 
 def mean_square(samples: Audio) -> float:

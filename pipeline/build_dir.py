@@ -20,6 +20,8 @@ class BuildDir:
         self.root = root
         self.data, self.manifest, self.failed = root / "data", root / "manifest", root / "failed"
         self.quarantined, self.unfinished, self.scenes = root / "quarantine", root / "_tmp", root / "scenes"
+        self.clips = root / "clips"
+        """Of a virtual build: the cleaned clips its streams are rendered from (`pipeline.clip_store`)."""
         self.spent_path = root / "spent.json"
         """What the build's calls of a language model cost so far (`pipeline.shared_meter`)."""
         self.spent_on_sounds_path = root / "spent_on_sounds.json"

@@ -61,10 +61,18 @@ class Producer:
     """Makes samples of one recipe. Holds what costs to load: the clip index, the scenes, the tokenizer."""
 
     def __init__(
-        self, recipe: Recipe, fingerprint: str, pool: ClipPool, scenes: SceneSource, tokenizer: QwenTokenizer | None = None
+        self,
+        recipe: Recipe,
+        fingerprint: str,
+        pool: ClipPool,
+        scenes: SceneSource,
+        tokenizer: QwenTokenizer | None = None,
+        virtual: bool = False,
     ):
+        """`virtual`: samples without audio."""
         self.recipe, self.fingerprint, self.pool, self.scenes = recipe, fingerprint, pool, scenes
         self.tokenizer = tokenizer or QwenTokenizer.load()
+        self.virtual = virtual
         self.layout = LATEST[recipe.output.token_layout]
 
     def produce(self, shard: int, index: int) -> Produced:
@@ -110,10 +118,11 @@ class Producer:
         return compose(scene, identity, self.pool, self.recipe.mixing, self.layout.id, rng)
 
     def members(self, plan: StreamPlan, audio: Audio) -> dict[str, bytes]:
-        """The files of a stream: audio, plan, tokens."""
+        """The files of a stream: audio (unless virtual), plan, tokens."""
         tokens = tokenize(plan.instruction, plan.chunks, plan.timeline(), self.tokenizer, self.layout)
         kind = self.recipe.output.audio
-        return {kind: encode(audio, kind), "json": plan.canonical_json(), "tokens.npz": to_npz(tokens)}
+        heard: dict[str, bytes] = {} if self.virtual else {kind: encode(audio, kind)}
+        return {**heard, "json": plan.canonical_json(), "tokens.npz": to_npz(tokens)}
 
 
 def encode(audio: Audio, kind: str) -> bytes:

@@ -10,7 +10,8 @@ from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.produce import OPERATOR_VERSIONS, Producer, Sample
 from pipeline.scenes import pool_of, scenes_of
-from pipeline.shards import ShardError, read_shard
+from pipeline.shards import ShardError
+from pipeline.virtual import Samples
 from prompts import prompt_hash
 from schemas import constants as c
 from schemas.base import InputError
@@ -93,8 +94,8 @@ def _compare(build: BuildDir, record: BuildRecord, shard: int, key: str, sample:
     if manifest is None or key not in manifest.keys:
         return "not committed", True
     try:
-        stored = next((members for found, members in read_shard(build.data / manifest.tar) if found == key), {})
-    except (ShardError, OSError) as error:
+        stored = Samples(build, record).find(manifest, key)
+    except (ShardError, OSError, InputError) as error:
         return f"the committed shard is damaged: {error}", False
     differs = [suffix for suffix in sample.members if stored.get(suffix) != sample.members[suffix]]
     return (f"differs from what is committed: {', '.join(differs)}", False) if differs else ("same bytes as committed", True)

@@ -24,6 +24,7 @@ from operators.qwen_bpe import QwenTokenizer
 from pipeline.build_dir import BuildDir
 from pipeline.report_curation import curation_data, story
 from pipeline.shards import read_shard
+from pipeline.virtual import Samples
 from schemas import constants as c
 from schemas.base import InputError
 from schemas.shard import ShardManifest
@@ -190,7 +191,7 @@ def collect(build: BuildDir, samples: int) -> dict[str, Any]:
         "rejected": dict(sorted(rejected.items())),
         **statistics.to_json(),
         "curation": curation_data(build, manifests),
-        "samples": list(_streams(build, manifests, _chosen(by_task, samples))),
+        "samples": list(_streams(Samples(build, record), manifests, _chosen(by_task, samples))),
     }
 
 
@@ -206,12 +207,12 @@ def _chosen(by_task: dict[str, list[tuple[int, str]]], samples: int) -> list[tup
     return [place for turn in turns for place in turn if place[1]][:samples]
 
 
-def _streams(build: BuildDir, manifests: list[ShardManifest], chosen: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
-    tars = {manifest.shard: build.data / manifest.tar for manifest in manifests}
+def _streams(samples: Samples, manifests: list[ShardManifest], chosen: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
+    committed = {manifest.shard: manifest for manifest in manifests}
     found: dict[str, dict[str, Any]] = {}
     for shard in {shard for shard, _ in chosen}:
-        wanted = {key for place, key in chosen if place == shard}
-        found |= {key: _stream(build, members) for key, members in read_shard(tars[shard]) if key in wanted}
+        for key in {key for place, key in chosen if place == shard}:
+            found[key] = _stream(samples.build, samples.find(committed[shard], key))
     yield from (found[key] for _, key in chosen)
 
 

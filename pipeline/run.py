@@ -19,7 +19,9 @@ from pipeline.commit import put, put_first, sweep
 from pipeline.executors import Executor, InlineExecutor
 from pipeline.output_dir import differing, move_aside
 from pipeline.produce import OPERATOR_VERSIONS, Sample
+from pipeline.scenes import pool_of
 from pipeline.stopping import noted_signals
+from pipeline.virtual import keep_clips
 from pipeline.worker import NO_SPACE, Job, ShardResult
 from prompts import prompt_hash
 from schemas import constants as c
@@ -50,11 +52,14 @@ class Progress:
     """Until the last shard at the pace of this run; None while there is no pace."""
     scenes: int = 0
     """Samples curated by this run."""
+    clips: int = 0
+    """Clips put into the store of a virtual build by this run."""
 
     def describe(self) -> str:
         """For people."""
         troubles = [f"{count} {what}" for what, count in self._troubles() if count]
         scenes = [f"{self.scenes} scenes curated"] if self.scenes else []
+        scenes += [f"{self.clips} clips kept"] if self.clips else []
         return ", ".join([*scenes, f"{self.streams} streams", f"{self.hours:.2f} h", f"{self.rate:.0f}x real time", *troubles])
 
     def _troubles(self) -> tuple[tuple[str, int], ...]:
@@ -69,34 +74,38 @@ def build(
     executor: Literal["inline", "ray"] | str = "ray",
     address: str | None = None,
     fresh: bool = False,
+    virtual: bool = False,
     on_event: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> BuildStatus:
     """Build the corpus of a recipe in `out`, or what is missing of it.
 
     `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. By default
-    it is SIGINT or SIGTERM that says yes (in the main thread; see `pipeline.stopping`).
+    it is SIGINT or SIGTERM that says yes (in the main thread; see `pipeline.stopping`). `virtual`: no audio is stored, but the
+    clips it is rendered from (`pipeline.virtual`).
     Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
     disk is full; BudgetSpent when the language model's budget is, after what was curated has been rendered. Shards that failed
     are in the returned status, and tried again by the next call.
     """
     record, index = plan_build(recipe_path)
+    record = record.model_copy(update={"virtual": virtual})
     check(record.recipe, Palette.of(index, record.recipe.split), recipe_path)
     QwenTokenizer.load()
-    build_dir = _open(out, record, fresh)
+    build_dir = open_build(out, record, fresh)
     sweep(build_dir)
     committed = build_dir.committed(record.fingerprint)
     pending = [shard for shard in range(record.recipe.shards) if shard not in committed]
-    if pending:
-        made_by = _executor(executor, workers, address)
-        job = Job(out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators)
-        with noted_signals() as signalled:
-            tracker = _Tracker(build_dir, record, committed.values(), on_event, should_stop or signalled)
-            made_by.run(job, pending, tracker)
+    job = Job(out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators, virtual=virtual)
+    with noted_signals() as signalled:
+        tracker = _Tracker(build_dir, record, committed.values(), on_event, should_stop or signalled)
+        if pending:
+            _executor(executor, workers, address).run(job, pending, tracker)
         if tracker.fatal:
             raise OSError(f"{tracker.fatal} ({tracker.done.shards} shards are committed)")
-        if tracker.spent:
-            raise BudgetSpent(tracker.spent)
+        if virtual:
+            keep_clips(build_dir, record, pool_of(build_dir, index), tracker.kept)
+    if tracker.spent:
+        raise BudgetSpent(tracker.spent)
     return build_dir.status()
 
 
@@ -139,7 +148,8 @@ def _executor(name: str, workers: int | None, address: str | None) -> Executor:
     return RayExecutor(workers, address)
 
 
-def _open(out: Path, record: BuildRecord, fresh: bool) -> BuildDir:
+def open_build(out: Path, record: BuildRecord, fresh: bool = False) -> BuildDir:
+    """The output directory of a build, made when it is new. InputError when it holds something else, or cannot be written."""
     build_dir = BuildDir(out)
     elsewhere = "Choose another directory with -o"
     try:
@@ -165,6 +175,10 @@ def _open(out: Path, record: BuildRecord, fresh: bool) -> BuildDir:
             file=out,
             remedy="Choose another directory, or --fresh to move the old build aside",
         )
+    if old.virtual != record.virtual:
+        there, asked = ("virtual", "stored") if old.virtual else ("stored", "virtual")
+        remedy = "Add --virtual, or `soundflow materialize` it" if old.virtual else elsewhere
+        raise InputError(f"holds a {there} build, a {asked} one is asked for", file=out, remedy=remedy)
     if old.clips != record.clips:  # the same clips in another place
         put(build_dir, build_dir.record_path, record.canonical_json())
     return build_dir
@@ -222,7 +236,7 @@ class _Tracker:
         self.failed = 0
         self.fatal = ""
         self.spent = ""
-        self.scenes = 0
+        self.scenes = self.clips = 0
         self.started = self.told = time.monotonic()
         self.in_hand = [0, 0.0]  # streams and seconds of the shard being made in this process
 
@@ -256,6 +270,10 @@ class _Tracker:
     def budget_spent(self, why: str) -> None:
         self.spent = why
 
+    def kept(self, clips: int) -> None:
+        self.clips = clips
+        self.pulse()
+
     def pulse(self, tell: bool = False) -> None:
         if self.should_stop():
             raise Interrupted
@@ -281,4 +299,5 @@ class _Tracker:
             rate=(seconds - begun.seconds) / elapsed,
             eta_seconds=elapsed * max(asked - streams - given_up, 0) / made if made else None,
             scenes=self.scenes,
+            clips=self.clips,
         )

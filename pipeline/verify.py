@@ -19,6 +19,7 @@ from pipeline.scenes import pool_of, scenes_of
 from pipeline.shards import ShardError, read_shard
 from pipeline.verify_sample import SampleChecker
 from pipeline.verify_sheet import sheet_problems
+from pipeline.virtual import Samples
 from schemas import constants as c
 from schemas.base import InputError
 from schemas.identity import sample_id
@@ -39,7 +40,9 @@ def verify(directory: Path, sample: int = 0, seed: int = 0) -> VerifyReport:
     index = _index(record, problems)
     pool = pool_of(build, index) if index is not None else None
     scenes = scenes_of(record.recipe, record.fingerprint, pool, build) if pool is not None else None
-    checker = _ShardChecker(build, record, SampleChecker(record, pool, scenes))
+    whole = _samples(build, record, problems)
+    store = whole.store if whole is not None else None
+    checker = _ShardChecker(build, record, SampleChecker(record, pool, scenes, store))
     manifests: list[ShardManifest] = []
     paths = build.manifest_paths()
     for path in paths:
@@ -50,9 +53,11 @@ def verify(directory: Path, sample: int = 0, seed: int = 0) -> VerifyReport:
             continue
         problems += checker.check(path, manifest)
         manifests.append(manifest)
-    if sample and pool is not None and scenes is not None:
+    if store is not None:
+        problems += (Problem(shard=-1, key="", check="clips", detail=detail) for detail in store.check())
+    if sample and pool is not None and scenes is not None and whole is not None:
         producer = Producer(record.recipe, record.fingerprint, pool, scenes)
-        problems += _make_again(build, record, producer, manifests, sample, seed)
+        problems += _make_again(whole, record, producer, manifests, sample, seed)
     elif sample:
         problems.append(Problem(shard=-1, key="", check="render", detail="no sample can be made again without the clip index"))
     streams = sum(len(manifest.keys) for manifest in manifests)
@@ -61,6 +66,14 @@ def verify(directory: Path, sample: int = 0, seed: int = 0) -> VerifyReport:
 
 def _number(path: Path) -> int:
     return int(path.stem) if path.stem.isdecimal() else -1
+
+
+def _samples(build: BuildDir, record: BuildRecord, problems: list[Problem]) -> Samples | None:
+    try:
+        return Samples(build, record)
+    except InputError as error:
+        problems.append(Problem(shard=-1, key="", check="clips", detail=str(error)))
+        return None
 
 
 def _index(record: BuildRecord, problems: list[Problem]) -> ClipIndex | None:
@@ -97,6 +110,8 @@ class _ShardChecker:
         if manifest.fingerprint != self.record.fingerprint:
             of, build_of = manifest.fingerprint[:12], self.record.fingerprint[:12]
             yield problem("fingerprint", f"the manifest is of {of}, the build of {build_of}")
+        if manifest.virtual != self.record.virtual:
+            yield problem("manifest", f"says virtual: {manifest.virtual}, the build {self.record.virtual}")
         if path.name != f"{manifest.shard:06d}.json" or manifest.shard >= len(self.sizes):
             yield problem("manifest", f"{path.name} says it is shard {manifest.shard} of {len(self.sizes)}")
             return
@@ -153,7 +168,7 @@ class _ShardChecker:
 
 
 def _make_again(
-    build: BuildDir, record: BuildRecord, producer: Producer, manifests: list[ShardManifest], sample: int, seed: int
+    whole: Samples, record: BuildRecord, producer: Producer, manifests: list[ShardManifest], sample: int, seed: int
 ) -> Iterator[Problem]:
     """Draw `sample` committed samples, plan and render them again, compare all three members."""
     sizes = record.recipe.shard_sizes()
@@ -167,8 +182,8 @@ def _make_again(
     drawn = np.random.Generator(np.random.PCG64(seed)).permutation(len(places))[:sample]
     for manifest, number, key in (places[place] for place in sorted(drawn)):
         try:
-            stored = next((members for found, members in read_shard(build.data / manifest.tar) if found == key), {})
-        except (ShardError, OSError):
+            stored = whole.find(manifest, key)
+        except (ShardError, OSError, InputError):
             continue  # told already
         made = producer.produce(manifest.shard, number).outcome
         if not isinstance(made, Ok):

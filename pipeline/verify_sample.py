@@ -21,6 +21,7 @@ from operators.noise import NOISE_ROLES, amplitude_for
 from operators.qwen_bpe import QwenTokenizer
 from operators.supervision import disagreements
 from operators.tokenize import TokenError, detokenize, from_npz, to_npz, tokenize
+from pipeline.clip_store import ClipStore
 from pipeline.produce import OPERATOR_VERSIONS
 from pipeline.scenes import SceneSource
 from prompts import prompt_hash
@@ -49,10 +50,13 @@ _WORDS: Final = frozenset({"label", "caption", "transcript", "reply"})
 
 
 class SampleChecker:
-    """Checks samples of one build. `pool` or `scenes` None: what needs the clips, or the scenes, is left out."""
+    """Checks samples of one build. `pool` or `scenes` None: what needs the clips, or the scenes, is left out.
 
-    def __init__(self, record: BuildRecord, pool: ClipPool | None, scenes: SceneSource | None):
-        self.record, self.recipe, self.pool, self.scenes = record, record.recipe, pool, scenes
+    `store`: the clips of a virtual build, whose audio is then rendered from them.
+    """
+
+    def __init__(self, record: BuildRecord, pool: ClipPool | None, scenes: SceneSource | None, store: ClipStore | None = None):
+        self.record, self.recipe, self.pool, self.scenes, self.store = record, record.recipe, pool, scenes, store
         self.tokenizer = QwenTokenizer.load()
         # Another version of a prompt or operator would derive other words and places: both are then left as they are.
         self.same_words = record.prompt_hash == prompt_hash() and record.operator_versions == OPERATOR_VERSIONS
@@ -61,7 +65,7 @@ class SampleChecker:
     def check(self, key: str, members: dict[str, bytes], shard: int) -> tuple[StreamPlan | None, list[Finding]]:
         """The plan of sample `key` of `shard` (None when it has none that parses) and what is wrong with the sample."""
         kind = self.recipe.output.audio
-        wanted = [kind, "json", "tokens.npz"]
+        wanted = [*([] if self.record.virtual else [kind]), "json", "tokens.npz"]
         found: list[Finding] = []
         if list(members) != wanted:
             found.append(("members", f"has {list(members)}, a sample is {wanted}"))
@@ -80,7 +84,9 @@ class SampleChecker:
             ("clips", lambda: self._clips(plan)),
             ("snr", lambda: self._noises(plan)),
         ]
-        if kind in members:
+        if self.store is not None:
+            parts.append(("render", lambda: self._tracks(plan, None)))
+        elif kind in members:
             parts.append(("duration", lambda: self._audio(plan, members[kind])))
         if "tokens.npz" in members:
             parts.append(("timeline", lambda: self._tokens(plan, members["tokens.npz"])))
@@ -236,16 +242,20 @@ class SampleChecker:
         peak = float(np.abs(pcm.astype(np.int32)).max()) * PCM_STEP
         if peak > limit + PCM_STEP:
             yield "peak", f"{peak:.4f}, the limit is {limit}"
-        if self.pool is None:
-            return
+        if self.pool is not None:
+            yield from self._tracks(plan, pcm)
+
+    def _tracks(self, plan: StreamPlan, pcm: NDArray[np.int16] | None) -> Findings:
+        """The tracks, built and measured again; what they add up to is `pcm` (samples,), unless that is not stored."""
+        load = self.store.load if self.store is not None else self._load
         try:
-            measured = measure(plan, self._load, peak_limit=limit)
+            measured = measure(plan, load, peak_limit=self.recipe.mixing.peak_limit)
         except (KeyError, OSError, ValueError, InputError) as error:
             yield "clips", f"the tracks cannot be built again: {error}"
             return
         for deviation in measured.deviations:
             yield "peak" if deviation.startswith("peak") else "snr", deviation
-        if not np.array_equal(to_pcm16(measured.audio), pcm):
+        if pcm is not None and not np.array_equal(to_pcm16(measured.audio), pcm):
             yield "render", "the audio is not what the plan renders to"
 
     def _load(self, item: PlannedClip | PlannedNoise) -> NDArray[np.float32]:

@@ -43,6 +43,8 @@ class Job:
     """See `schemas.shard.BuildRecord.curators`."""
     answers: Path = field(default_factory=answers_dir)
     """The answers that all builds share."""
+    virtual: bool = False
+    """Shards without audio."""
 
     @property
     def build(self) -> BuildDir:
@@ -74,7 +76,8 @@ class Worker:
         self.job, self.build = job, job.build
         self.sizes = job.recipe.shard_sizes()
         pool = pool_of(self.build, ClipIndex.open(job.clips))
-        self.producer = Producer(job.recipe, job.fingerprint, pool, scenes_of(job.recipe, job.fingerprint, pool, self.build))
+        scenes = scenes_of(job.recipe, job.fingerprint, pool, self.build)
+        self.producer = Producer(job.recipe, job.fingerprint, pool, scenes, virtual=job.virtual)
         sweep(self.build)  # after a worker of this machine that was killed
 
     def run(self, shard: int, on_sample: Callable[[Sample | None], None] | None = None) -> ShardResult:
@@ -127,6 +130,7 @@ class Worker:
             sha256=sha256,
             bytes=writer.bytes,
             keys=tuple(keys),
+            virtual=self.job.virtual,
             planned=self.sizes[shard],
             chunks=chunks,
             responses=responses,

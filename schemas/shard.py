@@ -2,6 +2,7 @@
 
 OUT/build.json                         what is being built (BuildRecord)
 OUT/data/shard-NNNNNN-<sha12>.tar      KEY.flac|wav, KEY.json, KEY.tokens.npz
+OUT/clips/pack-<sha12>.pcm, .npy        virtual builds have no audio in their tars, but the clips it is rendered from (ClipStore)
 OUT/scenes/NNNNNN.json                 the curated scenes of a shard, before it is rendered (SceneSheet)
 OUT/made/                              clips made during the build (`pipeline.made_clips`)
 OUT/spent.json, spent_on_sounds.json   what calls of a language model, of a maker of sounds cost so far (MeterState)
@@ -42,6 +43,8 @@ class ShardManifest(Schema):
     bytes: int
     keys: tuple[str, ...]
     """Sample ids in the tar, in order."""
+    virtual: bool = False
+    """The tar holds plans and tokens; audio is rendered when it is asked for."""
     planned: int
     """Streams this shard was asked for: keys + rejected + quarantined."""
     chunks: int
@@ -102,6 +105,8 @@ class BuildRecord(Schema):
     curators: dict[str, str] = Field(default_factory=dict)
     """Who curates, beside what the recipe says: versions, prompts and rules of the roles in use, the embedder, the generator."""
     soundflow_version: str
+    virtual: bool = False
+    """Audio is not stored. The same plans and tokens as the stored build, so the same fingerprint."""
 
 
 class ShardCounts(Schema):

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -55,6 +55,10 @@ class StreamSource(Protocol):
         ...
 
 
+Renderer = Callable[[Path, StreamPlan, int, int], Audio]
+"""(build, plan, start, stop) → the samples `StreamSource.audio` gives, of a virtual build. Pickles."""
+
+
 class StoredCorpus:
     """One or several builds of `soundflow build`, by their manifests.
 
@@ -62,8 +66,14 @@ class StoredCorpus:
     and read by position.
     """
 
-    def __init__(self, *directories: Path):
-        """Raises InputError when a directory has no committed shard, or a tar is missing or of another size."""
+    def __init__(self, *directories: Path, renderer: Renderer | None = None):
+        """Raises InputError when a directory has no committed shard, or a tar is missing or of another size.
+
+        Virtual builds need a `renderer` for their audio.
+        """
+        self._renderer = renderer
+        self._plan: tuple[tuple[int, int], StreamPlan] | None = None
+        self._virtual: list[bool] = []
         self._tars: list[Path] = []
         self._keys: list[tuple[str, ...]] = []
         manifests = []
@@ -77,6 +87,7 @@ class StoredCorpus:
                 if not tar.is_file() or tar.stat().st_size != manifest.bytes:
                     raise InputError("is missing or not of the size its manifest tells", file=tar, remedy=REMEDY)
                 if manifest.keys:
+                    self._virtual.append(manifest.virtual)
                     self._tars.append(tar)
                     self._keys.append(manifest.keys)
                     manifests.append(manifest.sha256)
@@ -106,11 +117,15 @@ class StoredCorpus:
 
     def plan(self, shard: int, index: int) -> StreamPlan:
         """See `StreamSource`."""
-        where = f"{self._tars[shard]}: {self.name(shard, index)}.json"
-        return StreamPlan.from_json(self._member(shard, index, ("json",)), file=where)
+        if self._plan is None or self._plan[0] != (shard, index):
+            where = f"{self._tars[shard]}: {self.name(shard, index)}.json"
+            self._plan = (shard, index), StreamPlan.from_json(self._member(shard, index, ("json",)), file=where)
+        return self._plan[1]
 
     def audio(self, shard: int, index: int, start: int, stop: int) -> Audio:
         """See `StreamSource`."""
+        if self._virtual[shard]:
+            return self._rendered(shard, index, start, stop)
         data = self._member(shard, index, ("flac", "wav"))
         try:
             with soundfile.SoundFile(io.BytesIO(data)) as file:
@@ -123,6 +138,15 @@ class StoredCorpus:
                 f"its audio cannot be read: {error}", file=self._tars[shard], value=self.name(shard, index)
             ) from None
         return np.pad(np.asarray(samples, dtype=np.float32), (0, stop - start - len(samples)))
+
+    def _rendered(self, shard: int, index: int, start: int, stop: int) -> Audio:
+        directory = self._tars[shard].parent.parent
+        if self._renderer is None:
+            raise InputError("is virtual: its audio has to be rendered", file=directory, remedy="`soundflow materialize` it")
+        plan = self.plan(shard, index)
+        first, last = min(start, plan.samples), min(stop, plan.samples)
+        samples = self._renderer(directory, plan, first, last)
+        return np.pad(samples, (0, stop - start - samples.size)) if samples.size < stop - start else samples
 
     def _member(self, shard: int, index: int, suffixes: Sequence[str]) -> bytes:
         table = _member_table(self._tars[shard])

@@ -65,6 +65,19 @@ def test_a_damaged_corpus_makes_verify_exit_1_with_named_problems(corpus_dir: Pa
     assert {problem["shard"] for problem in problems} == {1} and "truncated" in {problem["check"] for problem in problems}
 
 
+def test_a_virtual_corpus_materialized_is_the_stored_one(corpus_dir: Path, tmp_path: Path) -> None:
+    from tests.corpus import corpus
+
+    made = soundflow("build", "corpus.yaml", "-o", tmp_path / "v", "--executor", "inline", "--virtual", folder=corpus_dir)
+    assert made.returncode == 0, made.stderr
+    assert soundflow("materialize", tmp_path / "v", "-o", tmp_path / "stored", "--json").returncode == 0
+    assert corpus(tmp_path / "stored") == corpus(corpus_dir / "corpus")
+    for pack in (tmp_path / "v" / "clips").glob("*.npy"):
+        pack.unlink()
+    refused = soundflow("materialize", tmp_path / "v", "-o", tmp_path / "other")
+    assert refused.returncode == 2 and "missing from the clip store" in refused.stderr and "Traceback" not in refused.stderr
+
+
 def test_replay_explains_one_sample(corpus_dir: Path) -> None:
     key = json.loads(next((corpus_dir / "corpus" / "manifest").glob("000000.json")).read_bytes())["keys"][0]
     done = soundflow("replay", key, "corpus", "-o", "again", folder=corpus_dir)

@@ -15,8 +15,7 @@ import pytest
 from pipeline.build_dir import BuildDir
 from pipeline.report import write_report
 from pipeline.report_data import EDGES, spectrum_png
-from pipeline.run import _open as open_build
-from pipeline.run import build, plan_build
+from pipeline.run import build, open_build, plan_build
 from schemas.base import InputError
 from tests.corpus import Members, rewrite, write_recipe
 
@@ -72,7 +71,7 @@ def test_equal_builds_give_equal_pages(built: Path, page: Path, tmp_path: Path) 
 
 def test_a_build_without_a_stream_is_refused_and_an_unfinished_one_says_so(clips_dir: Path, built: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir)
-    open_build(tmp_path / "empty", plan_build(recipe)[0], fresh=False)
+    open_build(tmp_path / "empty", plan_build(recipe)[0])
     with pytest.raises(InputError, match="no committed stream"):
         write_report(tmp_path / "empty")
     partial = Path(shutil.copytree(built, tmp_path / "partial"))
