@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import typer
@@ -15,6 +16,13 @@ INCOMPLETE: Final = 3
 INTERRUPTED: Final = 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+class ExecutorName(StrEnum):
+    """Where the work is done."""
+
+    INLINE = "inline"
+    RAY = "ray"
 
 
 def sub_app(about: str) -> typer.Typer:

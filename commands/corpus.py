@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from commands.common import FAILED, INCOMPLETE, Json, say, say_json
+from commands.common import FAILED, INCOMPLETE, ExecutorName, Json, say, say_json
 
 top = typer.Typer()
-
-
-class ExecutorName(StrEnum):
-    """Where shards are made."""
-
-    INLINE = "inline"
-    RAY = "ray"
 
 
 @top.command(

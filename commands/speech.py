@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.common import FAILED, INCOMPLETE, Json, say_json
+from commands.common import FAILED, INCOMPLETE, ExecutorName, Json, say_json
 from commands.common import say as tell
 
 top = typer.Typer()
@@ -81,7 +81,11 @@ def speak(
     dialogues: Annotated[Path, typer.Argument(metavar="DIALOGUES", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Output directory; its manifest is a source of clips.")],
     config: Config = None,
-    at_once: Annotated[int, typer.Option(min=1, max=1024, help="Dialogues in work at once.")] = 2,
+    workers: Annotated[int | None, typer.Option(min=1, help="Recognisers, one core each; default: every core.")] = None,
+    executor: Annotated[ExecutorName, typer.Option(help="inline needs no Ray and uses one core.")] = ExecutorName.RAY,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT; default: this machine.")
+    ] = None,
     fresh: Annotated[bool, typer.Option(help="Move an older output out of the way first (never deletes).")] = False,
     as_json: Json = False,
 ) -> None:
@@ -98,7 +102,17 @@ def speak(
             console.show(event.done, event.pending, event.describe())
 
         try:
-            summary = speak(dialogues, out, read_config(config), at_once=at_once, fresh=fresh, on_event=show)
+            settings = read_config(config)
+            summary = speak(
+                dialogues,
+                out,
+                settings,
+                executor=executor.value,
+                workers=workers,
+                address=address,
+                fresh=fresh,
+                on_event=show,
+            )
         except (BackendError, BudgetSpent) as error:
             typer.echo(f"stopped: {error}. What was committed is intact; the same command resumes", err=True)
             raise typer.Exit(INCOMPLETE) from None

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import platform
 import traceback
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import ray
 from ray.exceptions import RayError
 
 from pipeline.executors import Watcher
+from pipeline.ray_connection import connected
 from pipeline.ray_curator import SHARDS_AT_ONCE, Curating
-from pipeline.stopping import interrupt, signals_handled_by
 from pipeline.worker import Job, ShardResult, Worker
-from schemas.base import InputError, Interrupted
+from schemas.base import InputError
 
 ATTEMPTS: Final = 3
 """Workers a shard may take down with it before it counts as failed."""
-ROOT: Final = Path(__file__).parent.parent
 
 
 @ray.remote(num_cpus=1, max_restarts=0)
@@ -57,11 +53,7 @@ class RayExecutor:
     def run(self, job: Job, shards: Sequence[int], watcher: Watcher) -> None:
         """See `pipeline.executors.Executor.run`. Raises InputError when there is no such cluster or it is too small."""
         watcher.pulse()
-        ours = not ray.is_initialized()
-        try:
-            if ours:
-                self._connect()
-            cores = int(ray.cluster_resources().get("CPU", 0))
+        with connected(self.address, self.workers) as cores:
             if cores < 1 or (self.workers or 1) > cores:  # an actor that fits nowhere would wait for ever
                 raise InputError(
                     f"the Ray cluster has {cores} cores, {self.workers or 1} workers want one each",
@@ -69,35 +61,6 @@ class RayExecutor:
                     remedy="Ask for fewer workers or add nodes",
                 )
             _run(job, shards, min(self.workers or cores, len(shards)), watcher)
-        finally:
-            if ours:
-                ray.shutdown()
-
-    def _connect(self) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        threads = {"OMP_NUM_THREADS": "1"}
-        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
-        if self.address is None:
-            path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
-            options |= {"include_dashboard": False, "num_cpus": self.workers or os.cpu_count()}
-            options["runtime_env"] = {"env_vars": threads | {"PYTHONPATH": path}}
-        else:
-            options["runtime_env"] = {
-                "working_dir": str(ROOT),
-                "env_vars": threads,
-                "excludes": [".git", ".venv", "demo", "build"],
-            }
-        try:
-            with signals_handled_by(interrupt):  # connecting takes long and has nothing to lose; Ray leaves a handler of its own
-                ray.init(address=self.address or "local", **options)
-        except SystemExit:  # that handler
-            raise Interrupted from None
-        except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"no Ray there: {error}", field="--address", value=self.address, remedy="Check the cluster"
-            ) from None
 
 
 def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> None:

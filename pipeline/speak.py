@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from operators.backends.chat import ChatModel
 from operators.backends.faults import BackendError
@@ -32,7 +32,7 @@ from pipeline.commit import put_first, sweep
 from pipeline.dialogue_lines import read_dialogues
 from pipeline.output_dir import differing, move_aside
 from pipeline.speech_dir import SpeechDir, write_outputs
-from pipeline.speech_models import InlinePool, Models, OpenPool
+from pipeline.speech_models import Models, inline_models
 from pipeline.stopping import noted_signals
 from prompts import role_hash
 from schemas import constants as c
@@ -74,31 +74,46 @@ def speak(
     out: Path,
     config: SpeechConfig = SpeechConfig(),  # noqa: B008 (frozen)
     *,
-    at_once: int = 2,
-    open_pool: OpenPool = InlinePool,
+    executor: Literal["inline", "ray"] | str = "inline",
+    workers: int | None = None,
+    address: str | None = None,
     fresh: bool = False,
     on_event: Callable[[SpeakProgress], None] = lambda progress: None,
     should_stop: Callable[[], bool] | None = None,
 ) -> SpeechSummary:
     """Speak what is not spoken yet of the dialogues in a JSONL file (`schemas.speech.Dialogue`), and write `out`/manifest.jsonl.
 
-    `at_once`: dialogues in work; `open_pool`: where the models run; `should_stop` is asked twice a second, by default it is
-    SIGINT or SIGTERM that says yes: Interrupted is then raised. Raises InputError for a bad file, config or directory, or one
+    `executor`: the models run in this process, or in Ray actors of which `workers` are recognisers (None: one per core), on this
+    machine or the cluster at `address`. `should_stop` is asked twice a second, by default it is SIGINT or SIGTERM that says
+    yes: Interrupted is then raised. Raises InputError for a bad file, config or directory, or one
     that is made with another config; OSError when the disk is full; BackendError when a backend is gone; BudgetSpent.
     Dialogues that broke are counted in the summary and tried again by the next call.
     """
-    models = Models(config, open_pool)
-    try:
-        record = record_of(config, models.studio)
-        directory = _open(out, record, fresh)
-        sweep(directory.build)
-        pending, kept = _pending(dialogues, directory, record.fingerprint)
-        with noted_signals() as signalled, _rewriter(config) as rewrite:
+    record = record_of(config, Studio.open(config.speakers, config.voices))
+    directory = _open(out, record, fresh)
+    sweep(directory.build)
+    pending, kept = _pending(dialogues, directory, record.fingerprint)
+    if pending:
+        with (
+            _models(config, executor, workers, address) as (models, at_once),
+            _rewriter(config) as rewrite,
+            noted_signals() as signalled,
+        ):
             run = _Run(directory, record, models, rewrite, at_once, on_event, should_stop or signalled)
             run.all((line for number, line in read_dialogues(dialogues) if number in pending), len(pending), kept)
-    finally:
-        models.close()
     return write_outputs(directory, record, read_dialogues(dialogues))
+
+
+def _models(
+    config: SpeechConfig, executor: str, workers: int | None, address: str | None
+) -> contextlib.AbstractContextManager[tuple[Models, int]]:
+    if executor == "inline":
+        if address is not None or (workers or 1) > 1:
+            raise InputError("the inline executor is one worker in this process", field="--executor", remedy="Use --executor ray")
+        return inline_models(config)
+    from pipeline.ray_speech import ray_models
+
+    return ray_models(config, workers, address)
 
 
 def record_of(config: SpeechConfig, studio: Studio) -> SpeechRecord:

@@ -6,8 +6,9 @@ threads may call one pool; each call waits until a model is free, which is all t
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -172,7 +173,23 @@ class Models:
         self._pools["recogniser"] = hearing
         self.studio = Studio(pooled, config.voices)
 
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """By backend; the recogniser's is called `recogniser`."""
+        return self._pools
+
     def close(self) -> None:
         """End every pool."""
         for pool in self._pools.values():
             pool.close()
+
+
+@contextlib.contextmanager
+def inline_models(config: SpeechConfig) -> Iterator[tuple[Models, int]]:
+    """The models of a config in this process, and how many dialogues keep them busy."""
+    speakers, recogniser = specs(config)
+    models = Models(config, InlinePool)
+    try:
+        yield models, sum(spec.at_once for spec in (*speakers.values(), recogniser))
+    finally:
+        models.close()

@@ -83,7 +83,6 @@ def test_a_run_that_is_stopped_and_resumed_comes_to_the_same(spoken: tuple[Path,
             spoken[0],
             begun(spoken, tmp_path / "out"),
             lenient(),
-            at_once=1,
             on_event=lambda progress: done.append(progress.done),
             should_stop=lambda: bool(done and done[-1]),
         )
