@@ -176,17 +176,25 @@ def replay(
         raise typer.Exit(FAILED)
 
 
-@top.command(help="Write one self-contained HTML page about a build.", epilog="Example: soundflow report corpus/ -o corpus.html")
+@top.command(
+    help="Write one self-contained HTML page about a build, or about a training run.",
+    epilog="Example: soundflow report corpus/ -o corpus.html",
+)
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: DIR/report.html.")] = None,
-    samples: Annotated[int, typer.Option(min=1, max=64, help="Streams to hear and see.")] = 8,
+    samples: Annotated[int, typer.Option(min=1, max=64, help="Streams of a build to hear and see.")] = 8,
     as_json: Json = False,
 ) -> None:
     """`soundflow report`."""
-    from pipeline.report import write_report
+    if (directory / "run.json").is_file():
+        from training.report import write_report as write_run_report
 
-    path = write_report(directory, out, samples=samples)
+        path = write_run_report(directory, out)
+    else:
+        from pipeline.report import write_report
+
+        path = write_report(directory, out, samples=samples)
     if as_json:
         say_json({"report": str(path)})
     else:

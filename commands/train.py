@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from training.metrics import StepLog
     from training.trainer import TrainResult
 
+REPORT_SECONDS: Final = 60.0
+"""The page of a run is written so often, and at its end."""
 top = typer.Typer()
 model_app = sub_app("Models: made from scratch or from Qwen2.5-Omni, and what training them costs.")
 
@@ -112,7 +115,16 @@ def train(
 
     config, source = load_stage(stage), StoredCorpus(*corpora, renderer=Renderer())
 
-    def work(processes: Processes, on_step: Callable[[StepLog], None], should_stop: Callable[[], bool]) -> TrainResult:
+    def work(processes: Processes, show: Callable[[StepLog], None], should_stop: Callable[[], bool]) -> TrainResult:
+        written = time.monotonic()
+
+        def on_step(line: StepLog) -> None:
+            nonlocal written
+            show(line)
+            if time.monotonic() - written > REPORT_SECONDS:
+                write_report(run)
+                written = time.monotonic()
+
         trainer = Trainer(
             config, source, model, run, processes, seed=seed, workers=workers, on_step=on_step, should_stop=should_stop
         )

@@ -23,6 +23,7 @@ CHARTS: Final = (
     ("learning_rate",),
     ("grad_norm",),
     ("tokens_per_second",),
+    ("mfu",),
 )
 LEFT, RIGHT, TOP, BOTTOM = 44, 352, 10, 150
 POINTS: Final = 400
@@ -48,8 +49,8 @@ def render(title: str, about: str, totals: Sequence[tuple[str, str]], lines: Seq
     return template.render(title=title, about=about, totals=totals, charts=charts, tables=tables)
 
 
-def write_report(run: Path) -> Path:
-    """RUN/report.html of a run, finished or not; InputError when there is no run."""
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """RUN/report.html (or `out`) of a run, finished or not; InputError when there is no run."""
     if not (run / "run.json").is_file():
         raise InputError("is not a run (no run.json)", file=run, remedy="Name a directory `soundflow train` made")
     record = RunRecord.from_json((run / "run.json").read_bytes(), file=run / "run.json")
@@ -70,7 +71,7 @@ def write_report(run: Path) -> Path:
     rows = [(name, str(value)) for name, value in about.items() if name not in ("name", "about")]
     rows += [("corpus", record.corpus[:12]), ("model", record.model), ("seed", str(record.seed))]
     page = render(record.stage.name, record.stage.about, totals, lines, [Table("Configuration", ("", ""), rows)])
-    return put_page(run / "report.html", page)
+    return put_page(out or run / "report.html", page)
 
 
 def put_page(path: Path, page: str) -> Path:
@@ -109,4 +110,6 @@ def _chart(names: Sequence[str], lines: Sequence[StepLog]) -> dict[str, Any] | N
 def _figure(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
+    if 0 < abs(value) < 0.01:
+        return f"{value:.1e}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
