@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,7 +133,8 @@ def train(
             return trainer.train()
         finally:
             if processes.first:
-                write_report(run)
+                with contextlib.suppress(OSError):  # of a full disk the cause is told, not this
+                    write_report(run)
 
     with joined() as processes, noted_signals() as signalled, Console(config.name, "steps") as console:
         result = work(processes, lambda line: console.show(line.step, config.steps, line.describe()), signalled)

@@ -8,11 +8,13 @@ positions are equal, and the language model's own default is right.
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -115,7 +117,7 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         return loaded
 
     def save(self, directory: str | Path, state: dict[str, Tensor] | None = None) -> None:
-        """Write config.json and safetensors. The stock class reads them too (it will miss the vision encoder).
+        """Write config.json and safetensors; OSError when that fails. The stock class reads them (without a vision encoder).
 
         `state` are the parameters when they are not in this object: gathered from the processes that share them.
         """
@@ -123,8 +125,11 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         name = next(name for name, value in self.named_parameters() if value is self.model.language_model.embed_tokens.weight)
         state[name] = state[name].clone()
         state[name][self.control_rows] = state["ctrl_embed"].to(state[name])
-        with _no_bars():
-            self.save_pretrained(directory, state_dict=state)
+        try:
+            with _no_bars():
+                self.save_pretrained(directory, state_dict=state)
+        except SafetensorError as error:  # its own type for what the system said, a full disk above all
+            raise OSError(errno.EIO, f"the model could not be written: {error}", str(directory)) from None
 
     def untie(self) -> None:
         """Give the LM head a copy of the embedding, so that each can be frozen without the other."""

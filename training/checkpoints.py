@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import shutil
 import warnings
@@ -42,6 +44,8 @@ class TrainState(Schema):
     windows: int = 0
     since_line: tuple[float, ...] = ()
     """`Sums` of the steps the log has no line for yet."""
+    files: dict[str, int] = Field(default_factory=dict)
+    """Name → bytes of the files the checkpoint was written with."""
 
 
 class Checkpoints:
@@ -51,22 +55,29 @@ class Checkpoints:
         self.folder, self.keep, self.processes = folder, keep, processes
 
     def steps(self) -> list[int]:
-        """Steps with a whole checkpoint, increasing."""
-        whole = [path for path in self.folder.glob("step-*") if (path / STATE).is_file()]
-        return sorted(int(path.name.removeprefix("step-")) for path in whole)
+        """Steps with a whole checkpoint, increasing. One that was damaged is told and left out: the one before it serves."""
+        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*") if _whole(path))
 
     def save(self, objective: DualLoss, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
-        """Write a checkpoint; a kill at any moment leaves it whole or not there."""
+        """Write a checkpoint; a kill at any moment leaves it whole or not there. OSError when it cannot be written."""
         place = self.folder / f"step-{state.step:06d}"
         aside = self.folder / f"_tmp-step-{state.step:06d}"
         if self.processes.first:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
         self.processes.wait()
-        with _alone():
-            state_dict_saver.save(self._tensors(objective, optimizer), checkpoint_id=aside, no_dist=self.processes.count == 1)
+        try:
+            with _alone():
+                tensors = self._tensors(objective, optimizer)
+                state_dict_saver.save(tensors, checkpoint_id=aside, no_dist=self.processes.count == 1)
+        except CheckpointException as error:  # of torch, about whatever went wrong in any process
+            free = shutil.disk_usage(self.folder).free
+            shutil.rmtree(aside, ignore_errors=True)
+            why = f"no checkpoint could be written ({free:,} bytes were free): {_reason(error)}"
+            raise OSError(errno.EIO, why, str(place)) from None
         if self.processes.first:
-            (aside / STATE).write_bytes(state.canonical_json())
+            files = {path.name: path.stat().st_size for path in aside.iterdir()}
+            (aside / STATE).write_bytes(state.model_copy(update={"files": files}).canonical_json())
             for path in aside.iterdir():
                 _sync(path)
             shutil.rmtree(place, ignore_errors=True)
@@ -88,7 +99,8 @@ class Checkpoints:
             with _alone():
                 state_dict_loader.load(tensors, checkpoint_id=place, no_dist=self.processes.count == 1)
         except (CheckpointException, RuntimeError, KeyError) as error:
-            raise InputError(f"does not fit this model: {error}", file=place, remedy="Choose another output directory") from None
+            remedy = "Remove it to go on from the checkpoint before it, or choose another output directory"
+            raise InputError(f"is damaged, or of another model: {_reason(error)}", file=place, remedy=remedy) from None
         set_model_state_dict(objective, tensors["model"])
         set_optimizer_state_dict(objective, optimizer, tensors["optimizer"])
         torch.set_rng_state(tensors["rng"][f"{self.processes.rank}"])
@@ -116,6 +128,26 @@ def export(objective: DualLoss, directory: Path, processes: Processes) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         aside.replace(directory)
     processes.wait()
+
+
+def _whole(checkpoint: Path) -> bool:
+    path = checkpoint / STATE
+    if not path.is_file():
+        return False
+    try:
+        files = TrainState.from_json(path.read_bytes(), file=path).files
+        short = [name for name, size in files.items() if (checkpoint / name).stat().st_size != size]
+    except (InputError, OSError) as error:
+        short = [str(error)]
+    if short:
+        logging.getLogger(__name__).warning("%s is damaged and not used: %s", checkpoint, short[0])
+    return not short
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what was wrong, without torch's tracebacks."""
+    causes = [cause for cause, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
+    return str(causes[0]).strip().split("\n")[0] or type(causes[0]).__name__
 
 
 @contextlib.contextmanager

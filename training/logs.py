@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +30,9 @@ class RunLog:
 
     def write(self, line: StepLog) -> None:
         """Append a line, and its figures to TensorBoard."""
-        self._stream.write(line.canonical_json() + b"\n")
+        data = line.canonical_json() + b"\n"
+        if self._stream.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         for name, value in line.model_dump(exclude={"step"}).items():
             if value is not None:
                 self._board.add_scalar(f"train/{name}", value, line.step)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import IO, Final, Literal
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ from training.loader import Loader, LoaderConfig, Position
 from training.logs import RunLog
 from training.metrics import Speed, StepLog, Sums
 from training.objective import DeviceBatch, DualLoss, Weights
+
+LOCK: Final = "lock"
 
 
 class RunRecord(Schema):
@@ -74,12 +77,11 @@ class Trainer:
         self.stage, self.run, self.processes = stage, run, processes
         self.on_step, self.should_stop = on_step, should_stop
         self.accumulation = stage.accumulation(processes.count)
+        thinker = StreamingThinker.load(model, dtype=torch.float32, **_attention(stage, processes.device))
         record = RunRecord(stage=stage, corpus=source.id, model=str(model), seed=seed, processes=processes.count)
-        if processes.first:
-            _claim(run, record)
+        self._lock = _claim(run, record) if processes.first else None
         processes.wait()
         torch.manual_seed(seed)
-        thinker = StreamingThinker.load(model, dtype=torch.float32, **_attention(stage, processes.device))
         thinker = thinker.to(processes.device).train()
         moving = freeze(thinker, stage.trainable)
         _checkpoint_activations(thinker, stage.checkpointing)
@@ -110,17 +112,17 @@ class Trainer:
         self.nothing = _nothing(thinker)
 
     def train(self) -> TrainResult:
-        """Go on to the last step, then write RUN/model. Raises Interrupted when asked to stop, after a checkpoint."""
+        """Go on to the last step, then write RUN/model. Raises Interrupted when asked to stop, after a checkpoint; once only."""
         last = None
         log = RunLog(self.run, self.state.step) if self.processes.first else None
-        with log or contextlib.nullcontext():
+        with self._lock or contextlib.nullcontext(), log or contextlib.nullcontext():
             for line in self._steps():
                 last = line
                 if log is not None:
                     log.write(line)
                 if self.on_step is not None and self.processes.first:
                     self.on_step(line)
-        export(self.objective, self.run / "model", self.processes)
+            export(self.objective, self.run / "model", self.processes)
         return TrainResult(self.state.step, last, self.run / "model")
 
     def _steps(self) -> Iterator[StepLog]:
@@ -221,21 +223,36 @@ def learning_rate(stage: StageConfig, step: int) -> float:
     return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _claim(run: Path, record: RunRecord) -> None:
-    path = run / "run.json"
+def _claim(run: Path, record: RunRecord) -> IO[bytes]:
+    """Make RUN or find it as it was; returns an open file whose lock keeps other processes out and ends with this one."""
+    path, aside = run / "run.json", run / "_tmp-run.json"
     if path.is_file():
         old = RunRecord.from_json(path.read_bytes(), file=path)
         if old != record:
             before, now = old.model_dump(mode="json"), record.model_dump(mode="json")
             changed = [f"{name}: {before[name]} -> {now[name]}" for name in before if before[name] != now[name]]
             raise InputError(f"holds another run; {'; '.join(changed)}", file=run, remedy="Choose another directory with -o")
-        return
-    if run.is_dir() and any(run.iterdir()):
+        return _locked(run)
+    if run.is_dir() and set(run.iterdir()) - {aside, run / LOCK}:
         raise InputError("is not empty and not a run", file=run, remedy="Choose another directory with -o")
     run.mkdir(parents=True, exist_ok=True)
-    aside = run / "_tmp-run.json"
+    lock = _locked(run)
     aside.write_bytes(record.canonical_json())
     aside.replace(path)
+    return lock
+
+
+def _locked(run: Path) -> IO[bytes]:
+    lock = (run / LOCK).open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        remedy = "Wait for it, or choose another directory with -o"
+        raise InputError("another process is training here", file=run, remedy=remedy) from None
+    except OSError:  # a file system without locks
+        pass
+    return lock
 
 
 def _attention(stage: StageConfig, device: torch.device) -> dict[str, str]:

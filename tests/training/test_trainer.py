@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +144,73 @@ def test_half_a_checkpoint_does_not_count(source: MadeCorpus, start: Path, finis
     assert_same(run, finished)
 
 
+def cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("member", ["__0_0.distcp", ".metadata", "state.json"])
+def test_a_checkpoint_that_lost_half_of_a_file_is_told_and_the_one_before_it_serves(
+    source: MadeCorpus, start: Path, finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, member: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    shutil.rmtree(run / "model")
+    cut_in_half(run / "checkpoints" / "step-000006" / member)
+    result = Trainer(stage(), source, start, run, CPU, seed=3).train()
+    assert result.log is not None and "step-000006 is damaged and not used" in caplog.text
+    assert_same(run, finished)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_told_in_a_sentence(
+    source: MadeCorpus, start: Path, finished: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    tensors = run / "checkpoints" / "step-000006" / "__0_0.distcp"
+    tensors.write_bytes(bytes(tensors.stat().st_size))
+    with pytest.raises(InputError, match=r"step-000006: is damaged, or of another model: .*Remove it") as told:
+        Trainer(stage(), source, start, run, CPU, seed=3)
+    assert "Traceback" not in str(told.value)
+
+
+def test_a_disk_that_is_full_ends_a_run_that_goes_on_when_it_is_not(
+    source: MadeCorpus, start: Path, finished: Path, tmp_path: Path
+) -> None:
+    """A limit on the size of a file is a disk that is full in the middle of a checkpoint."""
+    run = tmp_path / "run"
+    largest = (finished / "checkpoints" / "step-000006" / "__0_0.distcp").stat().st_size // 2
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        trainer = Trainer(stage(), source, start, run, CPU, seed=3)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limits[1]))
+        with pytest.raises(OSError, match="no checkpoint could be written") as told:
+            trainer.train()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "step-000002" in str(told.value) and not list((run / "checkpoints").iterdir())
+    Trainer(stage(), source, start, run, CPU, seed=3).train()
+    assert_same(run, finished)
+
+
+def test_two_trainings_in_one_directory_are_told(source: MadeCorpus, start: Path, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = Trainer(stage(), source, start, run, CPU, seed=3)
+    with pytest.raises(InputError, match="another process is training here"):
+        Trainer(stage(), source, start, run, CPU, seed=3)
+    first.train()
+    assert_same(run, finished)
+    Trainer(stage(), source, start, run, CPU, seed=3).train()
+
+
+def test_a_run_that_was_killed_before_it_said_what_it_is_begins_again(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "_tmp-run.json").write_bytes(b'{"corp')
+    assert Trainer(stage(steps=1), source, start, run, CPU).train().steps == 1
+
+
 def test_a_finished_run_is_not_trained_again(source: MadeCorpus, start: Path, finished: Path) -> None:
     before = curve(finished)
     result = Trainer(stage(), source, start, finished, CPU, seed=3).train()
@@ -156,6 +225,12 @@ def test_a_run_of_something_else_is_told(
 ) -> None:
     with pytest.raises(InputError, match=rf"holds another run; {message}: .*-o"):
         Trainer(stage(**change), source, start, finished, CPU, seed=3)
+
+
+def test_a_model_that_is_none_leaves_no_run_behind(source: MadeCorpus, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        Trainer(stage(), source, tmp_path, tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_something_else_is_left_alone(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
