@@ -6,13 +6,14 @@ same command again to resume), 130 interrupted.
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
 
 from commands import assets, bench, clips, corpus, curation, serve, sources, speech, train
 from commands.common import INCOMPLETE, INTERRUPTED, USAGE
-from pipeline.stopping import interrupt, signals_handled_by
+from pipeline.stopping import SIGNALS, interrupt, signals_handled_by
 from schemas.base import InputError, Interrupted
 
 app = typer.Typer(
@@ -48,6 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
         typer.echo(f"error: {error}. What was committed is intact; the same command resumes", err=True)
         sys.exit(INCOMPLETE)
     except Interrupted:
+        if arguments is None:  # this process ends: nothing may break off its last words and the end of its pools
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
         typer.echo("interrupted: nothing half-written counts; the same command resumes", err=True)
         sys.exit(INTERRUPTED)
 

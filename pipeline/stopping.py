@@ -46,5 +46,10 @@ def noted_signals() -> Iterator[Callable[[], bool]]:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """A handler that raises Interrupted at once: where nothing half-written can be left."""
+    """A handler that raises Interrupted at once: where nothing half-written can be left.
+
+    Only the first signal: a second would break off the clean-up of the first, and a pool not told to end is waited for.
+    """
+    for signal_number in SIGNALS:
+        signal.signal(signal_number, signal.SIG_IGN)
     raise Interrupted
