@@ -81,7 +81,7 @@ class Schema(BaseModel):
     def from_text(cls, text: str, *, file: object = None) -> Self:
         """Parse one YAML document; raises InputError naming `file`, field, value and remedy."""
         try:
-            data = yaml.safe_load(text)
+            data = yaml.load(text, _OnceLoader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise InputError(f"is not valid YAML: {' '.join(str(error).split())}", file=file) from None
         if not isinstance(data, dict):
@@ -90,6 +90,19 @@ class Schema(BaseModel):
             return cls.model_validate(data)
         except ValidationError as error:
             raise explain(error, cls, file) from None
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a mapping with the same key twice, of which YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands there twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def canonical_json(data: Any) -> bytes:
