@@ -71,6 +71,8 @@ def clean_file(source: Path, out: Path, *, denoise: bool = True, plot: Path | No
 
     Raises InputError naming the file and the reason when it cannot be read, cleaned or written.
     """
+    if out.exists() and source.exists() and out.samefile(source):
+        raise InputError("is the recording itself", file=out, remedy="Sources are never written to: choose another OUT")
     outcome = read_audio(source, IngressConfig())
     if isinstance(outcome, Rejected):
         detail = ", ".join(f"{name} {value}" for name, value in outcome.metrics.items())
