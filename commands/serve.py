@@ -48,13 +48,14 @@ def listen(
     url: Annotated[str, typer.Option(help="Where `soundflow serve` listens.")] = "http://127.0.0.1:8765",
     instruction: Annotated[str | None, typer.Option(help="What the model is told first.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Instead of the server's.")] = None,
+    drain: Annotated[int | None, typer.Option(min=1, help="Chunks read at once at most; 1: timing changes nothing.")] = None,
     pace: Annotated[float, typer.Option(min=0, help="Times real time; 0 is as fast as it goes.")] = 1.0,
     as_json: Json = False,
 ) -> None:
     """`soundflow listen`."""
     pcm = _samples(source)
     try:
-        asyncio.run(_listen(pcm, url, instruction, threshold, pace, as_json))
+        asyncio.run(_listen(pcm, url, {"instruction": instruction, "threshold": threshold, "drain": drain}, pace, as_json))
     except ConnectionError as lost:
         typer.echo(f"error: the server closed the connection: {lost}", err=True)
         raise typer.Exit(1) from None
@@ -77,11 +78,11 @@ def _samples(source: str) -> Any:
     return to_pcm16(found.value.samples.copy())
 
 
-async def _listen(pcm: Any, url: str, instruction: str | None, threshold: float | None, pace: float, as_json: bool) -> None:
+async def _listen(pcm: Any, url: str, options: dict[str, Any], pace: float, as_json: bool) -> None:
     from streaming.client import Client, play
 
     token = os.environ.get(TOKEN)
-    async with Client.connect(url, instruction=instruction, threshold=threshold, token=token) as client:
+    async with Client.connect(url, token=token, **options) as client:
         async for event in play(client, pcm, pace=pace):
             if as_json:
                 say(json.dumps(event, ensure_ascii=False))

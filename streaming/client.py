@@ -33,11 +33,13 @@ class Client:
         *,
         instruction: str | None = None,
         threshold: float | None = None,
+        drain: int | None = None,
+        longest: int | None = None,
         session: str | None = None,
         token: str | None = None,
     ) -> AsyncIterator[Client]:
         """Connect to `url` (http://HOST:PORT). InputError when the server is not there or refuses, with what it said."""
-        options = {"instruction": instruction, "threshold": threshold, "session": session}
+        options = {"instruction": instruction, "threshold": threshold, "drain": drain, "longest": longest, "session": session}
         query = {name: str(value) for name, value in options.items() if value is not None}
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         address = url.rstrip("/") + "/v1/listen"

@@ -40,7 +40,7 @@ class ListenConfig(Schema):
     """Chunks read at once. With 1 what is decided and said does not depend on when chunks come."""
     remember_tokens: int = Field(0, ge=0)
     """Text tokens of what was said in chunks that left the window, kept behind the instruction; 0 forgets."""
-    longest_response: int = Field(256, ge=1)
+    longest_response: int = Field(256, ge=1, le=1024)
     """Text tokens; then the response is closed."""
     literal: bool = False
     """Algorithm 4 word for word: one control token per drain, decided at its last chunk. Measured to lose triggers."""

@@ -1,7 +1,8 @@
 """What server and client say to each other over a WebSocket: binary PCM16 in, JSON events out.
 
 Client → server: binary messages, little-endian PCM16 mono at 16 kHz, any even number of bytes; text messages are JSON:
-`{"type": "session.close"}`. Session options are query parameters of the URL (`instruction`, `threshold`, `session` to resume).
+`{"type": "session.close"}`. Session options are query parameters of the URL: `instruction`, `threshold`, `drain` (chunks read at
+once at most; with 1 nothing depends on when audio comes), `longest` (text tokens of a response), `session` to resume.
 
 Server → client, `type` as in OpenAI's Realtime API where it fits:
 

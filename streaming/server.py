@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import json
 import time
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -115,7 +116,7 @@ class Server:
             return self._refuse(404, protocol.UNKNOWN_SESSION, "there is no such session, or it has ended")
         except InputError as wrong:
             return self._refuse(400, protocol.BAD_REQUEST, str(wrong))
-        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, heartbeat=SILENT_SECONDS / 2, compress=False)
+        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE + 1, heartbeat=SILENT_SECONDS / 2, compress=False)
         try:
             await socket.prepare(request)
         except BaseException:
@@ -146,11 +147,7 @@ class Server:
         instruction = query.get("instruction") or DEFAULT_INSTRUCTION
         if len(instruction) > LONGEST_INSTRUCTION:
             raise InputError(f"is longer than {LONGEST_INSTRUCTION} characters", field="instruction")
-        try:
-            config = ListenConfig(threshold=float(query.get("threshold", self.threshold)))
-        except (ValueError, ValidationError):
-            remedy = "A probability between 0 and 1"
-            raise InputError("is not a threshold", field="threshold", value=query.get("threshold"), remedy=remedy) from None
+        config = _config({"threshold": str(self.threshold), **query})
         session = LiveSession(self.engine, instruction, config, asyncio.get_running_loop())
         self.sessions[session.id] = session
         return session, False
@@ -238,6 +235,21 @@ class Server:
         task.cancel()
         for session in list(self.sessions.values()):
             self._end(session)
+
+
+OPTIONS: Final = {"threshold": "threshold", "drain": "longest_drain", "longest": "longest_response"}
+"""Query parameter → field of ListenConfig."""
+
+
+def _config(query: Mapping[str, str]) -> ListenConfig:
+    """InputError naming the query parameter that makes no sense."""
+    given = {field: query[name] for name, field in OPTIONS.items() if name in query}
+    try:
+        return ListenConfig.model_validate_strings(given)
+    except ValidationError as wrong:
+        (field, *_), message = wrong.errors()[0]["loc"], wrong.errors()[0]["msg"]
+        name = next(name for name, known in OPTIONS.items() if known == field)
+        raise InputError("makes no sense", field=name, value=query[name], remedy=message) from None
 
 
 def serve(

@@ -4,20 +4,56 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from model.frontend import CausalLogMel, chunked
 from model.thinker import StreamingThinker
 from model.vocabulary import StreamingConfig
 from operators.qwen_bpe import QwenTokenizer
+from streaming.events import Event, ListenConfig
+from streaming.listener import Listener
 
 torch.set_num_threads(1)
 INSTRUCTION = "Name what you hear."
+TOKENIZER = QwenTokenizer.load()
+
+
+def features_of(model: StreamingThinker, pcm: np.ndarray) -> np.ndarray:
+    """int16 samples, a whole number of chunks, as the encoder gives them: (chunks, slots, hidden)."""
+    mel = CausalLogMel().push(pcm.reshape(-1).astype(np.float32) / np.float32(32768))
+    with torch.inference_mode():
+        return model.encode_chunks(torch.from_numpy(chunked(mel))).numpy()
+
+
+def play(listener: Listener, features: np.ndarray, drains: list[int]) -> list[Event]:
+    """What is told when so many chunks are heard at a time."""
+    events, at = [], 0
+    for drained in drains:
+        events += listener.hear(features[at : at + drained])
+        at += drained
+        while listener.speaking:
+            events += listener.step()
+    return events
+
+
+def clear_threshold(model: StreamingThinker, features: np.ndarray, longest: int) -> float:
+    """One that some chunks cross, heard one by one, and none comes near: rounding changes no decision."""
+    found = {}
+    for threshold in np.linspace(0.3, 0.7, 5):
+        config = ListenConfig(threshold=float(threshold), longest_response=longest)
+        events = play(Listener(model, TOKENIZER, INSTRUCTION, config), features, [1] * len(features))
+        chances = np.array([event.probability for event in events if event.probability is not None])
+        if 1 < (chances >= threshold).sum() < len(features) - 1:
+            found[np.abs(chances - threshold).min()] = float(threshold)
+    assert max(found) > 1e-3
+    return found[max(found)]
 
 
 @pytest.fixture(scope="session")
 def model() -> StreamingThinker:
-    known = QwenTokenizer.load().encode(f"{INSTRUCTION} I heard a dog 汪汪 über")
+    known = TOKENIZER.encode(f"{INSTRUCTION} I heard a dog 汪汪 über")
     ids = tuple(sorted({*known, *range(256)}))
     return StreamingThinker.from_scratch("nano", StreamingConfig(layout="soundflow/1", text_ids=ids), seed=3).eval()
 

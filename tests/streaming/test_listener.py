@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.frontend import CausalLogMel, chunked
 from model.thinker import StreamingThinker
-from operators.qwen_bpe import QwenTokenizer
-from streaming.events import Event, ListenConfig
+from streaming.events import ListenConfig
 from streaming.listener import Listener
-from tests.streaming.conftest import INSTRUCTION
+from tests.streaming.conftest import INSTRUCTION, TOKENIZER, features_of, play
 
-TOKENIZER = QwenTokenizer.load()
 CHUNKS = 24
 
 
 @pytest.fixture(scope="module")
 def features(model: StreamingThinker) -> np.ndarray:
-    audio = (np.random.default_rng(5).standard_normal(CHUNKS * 6400) * 0.05).astype(np.float32)
-    with torch.inference_mode():
-        return model.encode_chunks(torch.from_numpy(chunked(CausalLogMel().push(audio)))).numpy()
-
-
-def play(listener: Listener, features: np.ndarray, drains: list[int]) -> list[Event]:
-    events, at = [], 0
-    for drained in drains:
-        events += listener.hear(features[at : at + drained])
-        at += drained
-        while listener.speaking:
-            events += listener.step()
-    return events
+    return features_of(model, (np.random.default_rng(5).standard_normal(CHUNKS * 6400) * 1600).astype(np.int16))
 
 
 def median_chance(model: StreamingThinker, features: np.ndarray) -> float:
