@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from operators.asset_dir import asset_dir
-from schemas.speech import GateConfig, PocketsphinxConfig, SpeechConfig
+from operators.backends.tts import Studio
+from pipeline.commit import put_first
+from pipeline.speak import record_of
+from pipeline.speech_dir import SpeechDir
+from schemas.speech import GateConfig, Pace, PocketsphinxConfig, SpeechConfig
 
 WHISPER_IS_HERE = (asset_dir() / "whisper-tiny-en" / "model.bin").is_file()
 NO_WHISPER = "whisper-tiny-en is not here (soundflow assets fetch whisper-tiny-en)"
@@ -26,6 +30,20 @@ TURNS = (
 def lenient(**change: Any) -> SpeechConfig:
     """The embedded voice, heard by the recogniser that comes with its wheel, which hears badly."""
     return SpeechConfig(recogniser=PocketsphinxConfig(), gate=GateConfig(wer_limit=0.7, retries=1), **change)
+
+
+HEART = Pace(voice="hibari:heart", language="en-US", base_seconds=0.2, seconds_per_letter=0.062, tail_seconds=0.4, measured=8)
+"""Of the embedded voice, about as it is measured."""
+
+
+def begin(out: Path, config: SpeechConfig) -> Path:
+    """An output directory in which only the voices' paces are known: measuring them takes a while."""
+    record = record_of(config, Studio.open(config.speakers, config.voices))
+    directory = SpeechDir(out)
+    put_first(directory.build, directory.record_path, record.canonical_json())
+    for voice in record.voices:
+        directory.keep_pace(HEART.model_copy(update={"voice": voice}))
+    return out
 
 
 def dialogue(number: int, turns: int = 2, **change: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import soundfile
 from pipeline.clip_index import ClipIndex, index_clips
 from pipeline.speak import SpeakProgress, speak
 from schemas.base import InputError, Interrupted
-from tests.spoken import dialogue, lenient, rows, write_dialogues
+from tests.spoken import begin, dialogue, lenient, rows, write_dialogues
 
 LINES = [dialogue(0), dialogue(1, split="test"), "not json", dialogue(1), dialogue(2, language="fr"), dialogue(3, 3)]
 
@@ -20,7 +19,7 @@ LINES = [dialogue(0), dialogue(1, split="test"), "not json", dialogue(1), dialog
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(dialogues, output) of a finished run. Shared: tests only read it."""
     root = tmp_path_factory.mktemp("spoken")
-    speak(write_dialogues(root / "dialogues.jsonl", LINES), root / "out", lenient())
+    speak(write_dialogues(root / "dialogues.jsonl", LINES), begin(root / "out", lenient()), lenient())
     return root / "dialogues.jsonl", root / "out"
 
 
@@ -50,13 +49,6 @@ def test_a_clip_index_takes_the_output_as_it_is(spoken: tuple[Path, Path], tmp_p
     assert len(index) == 7 and (clip.dialogue, clip.turn, clip.voice, clip.language) == ("d3", 1, "hibari:heart", "en")
 
 
-def begun(spoken: tuple[Path, Path], out: Path) -> Path:
-    """An output directory in which only the voice's pace is known."""
-    shutil.copytree(spoken[1] / "paces", out / "paces")
-    shutil.copy(spoken[1] / "speech.json", out)
-    return out
-
-
 def test_a_second_run_renders_nothing_and_writes_the_same(spoken: tuple[Path, Path]) -> None:
     told: list[SpeakProgress] = []
     before = {path: path.stat().st_mtime_ns for path in spoken[1].rglob("*") if path.parent.parent.name in ("audio", "dialogues")}
@@ -81,7 +73,7 @@ def test_a_run_that_is_stopped_and_resumed_comes_to_the_same(spoken: tuple[Path,
     with pytest.raises(Interrupted):
         speak(
             spoken[0],
-            begun(spoken, tmp_path / "out"),
+            begin(tmp_path / "out", lenient()),
             lenient(),
             on_event=lambda progress: done.append(progress.done),
             should_stop=lambda: bool(done and done[-1]),
@@ -93,7 +85,7 @@ def test_a_run_that_is_stopped_and_resumed_comes_to_the_same(spoken: tuple[Path,
 
 def test_lost_audio_is_made_again(spoken: tuple[Path, Path], tmp_path: Path) -> None:
     lines = write_dialogues(tmp_path / "one.jsonl", [dialogue(0, 1)])
-    speak(lines, begun(spoken, tmp_path / "out"), lenient())
+    speak(lines, begin(tmp_path / "out", lenient()), lenient())
     clip = tmp_path / "out" / rows(tmp_path / "out" / "manifest.jsonl")[0]["path"]
     audio = clip.read_bytes()
     clip.write_bytes(audio[:100])
@@ -103,7 +95,7 @@ def test_lost_audio_is_made_again(spoken: tuple[Path, Path], tmp_path: Path) -> 
 
 def test_a_dialogue_is_discarded_whole_with_what_was_tried(spoken: tuple[Path, Path], tmp_path: Path) -> None:
     unheard = {"id": "long", "turns": [{"user": "Tell me three facts about whales."}, {"user": "Xylyl phthisis. " * 8}]}
-    summary = speak(write_dialogues(tmp_path / "d.jsonl", [unheard]), begun(spoken, tmp_path / "out"), lenient())
+    summary = speak(write_dialogues(tmp_path / "d.jsonl", [unheard]), begin(tmp_path / "out", lenient()), lenient())
     assert sum(summary.rejected.values()) == 1 and not summary.spoken
     row = rows(tmp_path / "out" / "rejected.jsonl")[-1]
     assert row["dialogue"] == "long" and row["takes"] == 2 and row["tried"][1]["changed"] == ["seed", "speed"]

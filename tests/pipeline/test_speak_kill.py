@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from pipeline.speech_models import ModelSpec
 from schemas.base import InputError
 from schemas.speech import HibariConfig
 from tests.pipeline.test_kill import ROOT, wait_for
-from tests.spoken import dialogue, lenient, rows, write_dialogues
+from tests.spoken import begin, dialogue, lenient, rows, write_dialogues
 
 ray = pytest.importorskip("ray")
 
@@ -37,15 +36,8 @@ HEART = open_speaker(HibariConfig()).voices[0]
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(dialogues, output) of a run in one process."""
     root = tmp_path_factory.mktemp("undisturbed")
-    speak(write_dialogues(root / "dialogues.jsonl", DIALOGUES), root / "out", lenient())
+    speak(write_dialogues(root / "dialogues.jsonl", DIALOGUES), begin(root / "out", lenient()), lenient())
     return root / "dialogues.jsonl", root / "out"
-
-
-def begun(undisturbed: tuple[Path, Path], out: Path) -> Path:
-    """An output directory in which only the voice's pace is known."""
-    shutil.copytree(undisturbed[1] / "paces", out / "paces")
-    shutil.copy(undisturbed[1] / "speech.json", out)
-    return out
 
 
 class Pools:
@@ -78,7 +70,7 @@ def test_killed_models_are_replaced_and_every_dialogue_is_there_once(
         if progress.done > 2 * len(killed) and len(killed) < 3:
             killed.append(pools.kill("speaker" if len(killed) == 1 else "recogniser"))
 
-    out = begun(undisturbed, tmp_path / "out")
+    out = begin(tmp_path / "out", lenient())
     summary = speak(undisturbed[0], out, lenient(), executor="ray", workers=1, on_event=kill_between)
     assert len(set(killed)) >= 2 and summary.failed == 0
     assert (out / "manifest.jsonl").read_bytes() == (undisturbed[1] / "manifest.jsonl").read_bytes()
@@ -158,7 +150,7 @@ def test_a_model_that_is_missing_where_the_actor_runs_ends_the_run_with_the_reme
 
 def test_more_recognisers_than_cores_are_refused(cluster: None, undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 2 cores, 80 processes want one each"):
-        speak(undisturbed[0], begun(undisturbed, tmp_path / "out"), lenient(), executor="ray", workers=64)
+        speak(undisturbed[0], begin(tmp_path / "out", lenient()), lenient(), executor="ray", workers=64)
 
 
 def start(lines: Path, out: Path, config: Path) -> subprocess.Popen[str]:
@@ -176,7 +168,7 @@ def committed(out: Path, more_than: int) -> Callable[[], bool]:
 
 
 def test_sigkill_and_sigterm_then_the_same_command_give_the_same_manifest(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
-    out, config = begun(undisturbed, tmp_path / "out"), tmp_path / "config.yaml"
+    out, config = begin(tmp_path / "out", lenient()), tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"recogniser": {"backend": "pocketsphinx"}, "gate": {"wer_limit": 0.7, "retries": 1}}))
     for count, number in ((0, signal.SIGKILL), (3, signal.SIGTERM)):
         process = start(undisturbed[0], out, config)

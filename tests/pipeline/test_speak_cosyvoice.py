@@ -1,0 +1,124 @@
+"""The chain on a CosyVoice server, one that misbehaves too: no bad second gets into the output, every one is accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from operators.backends.faults import BackendError, RequestRefused
+from operators.backends.tts import at_16k, open_speaker
+from operators.clip_cache import to_wav
+from pipeline.clip_index import ClipIndex, index_clips
+from pipeline.speak import speak
+from schemas.base import InputError
+from schemas.speech import CosyVoiceMode, SpeechConfig, WhisperConfig
+from schemas.spoken import SpokenDialogue, Take
+from tests.hostile_cosyvoice import BROKEN, RATE, Fault, HostileCosyVoice, Request
+from tests.spoken import NO_WHISPER, WHISPER_IS_HERE, begin, dialogue, lenient, rows, write_dialogues
+
+LINES = [dialogue(number, 1 + number % 2) for number in range(8)]
+FAULTS = (
+    None, Fault.SHORT, None, Fault.NOISE, None, Fault.ERROR_500, Fault.GARBLED, None, Fault.SILENCE, None, Fault.ODD, None,
+    Fault.EXTRA, None, Fault.WRONG_RATE, None, Fault.RESET, None,
+)  # fmt: skip
+
+
+def wav_hash(request: Request) -> str:
+    """Of the clip an answer would become."""
+    samples = np.frombuffer(request.stream[: len(request.stream) // 2 * 2], dtype="<i2").astype(np.float32) / np.float32(32768)
+    return hashlib.sha256(to_wav(at_16k(samples, RATE))).hexdigest()
+
+
+def takes(out: Path) -> list[Take]:
+    """Every rendering that was judged."""
+    documents = (SpokenDialogue.from_json(path.read_bytes()) for path in sorted(out.glob("dialogues/*/*.json")))
+    return [take for document in documents for turn in document.turns for take in turn.takes]
+
+
+@pytest.mark.skipif(not WHISPER_IS_HERE, reason=NO_WHISPER)
+def test_no_bad_second_of_a_misbehaving_server_gets_into_the_output_and_all_are_accounted_for(tmp_path: Path) -> None:
+    lines = write_dialogues(tmp_path / "d.jsonl", LINES)
+    with HostileCosyVoice(FAULTS) as server:
+        config = SpeechConfig(speakers=(server.config(),), recogniser=WhisperConfig())
+        out = begin(tmp_path / "out", config)
+        summary = speak(lines, out, config)
+    judged, answered = takes(out), server.log
+    broken = [request for request in answered if request.fault in BROKEN]
+    bad = [request for request in answered if request.fault and request.fault not in BROKEN]
+    assert summary.failed == 0 and summary.spoken >= 5 and {request.fault for request in answered} == {None, *FAULTS}
+    # every answer that was whole was judged once, and as many refused as were bad, but for good ones that were not understood
+    refused = Counter(take.refused for take in judged if take.refused)
+    assert len(judged) == len(answered) - len(broken)
+    assert len(bad) <= sum(refused.values()) <= len(bad) + 2
+    assert set(refused) <= {"silent", "too_short", "too_long", "cut_ending", "wer"}
+    # nothing of a bad one is in a clip
+    clips = {Path(row["path"]).stem for row in rows(out / "manifest.jsonl")}
+    assert clips <= {wav_hash(request) for request in answered if request.fault is None}
+    assert not clips & {wav_hash(request) for request in bad + broken}
+    index_clips([out], tmp_path / "clips", workers=1)
+    assert len(ClipIndex.open(tmp_path / "clips")) == summary.clips == len(rows(out / "manifest.jsonl"))
+
+
+@pytest.mark.parametrize("mode", ["sft", "zero_shot", "cross_lingual", "instruct", "instruct2"])
+def test_every_mode_sends_the_fields_of_its_route(mode: CosyVoiceMode, tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt.wav"
+    prompt.write_bytes(to_wav(np.zeros(1600, dtype=np.float32)))
+    told = {"prompt_wav": str(prompt), "prompt_text": "Hello.", "instruct": "Speak calmly."}
+    with HostileCosyVoice() as server:
+        speaker = open_speaker(server.config(mode, **told))
+        rendering = speaker.say("Good evening.", speaker.voices[0])
+    asked = server.log[0]
+    assert (
+        asked.mode == mode and asked.form["tts_text"] == "Good evening." and asked.form.get("spk_id") in (None, "English woman")
+    )
+    assert asked.form.get("prompt_wav") in (None, prompt.read_bytes())
+    assert abs(rendering.samples.size / 16_000 - len(asked.stream) / 2 / RATE) < 0.001  # resampled once, to the right length
+
+
+def test_an_answer_that_never_comes_is_asked_for_again() -> None:
+    with HostileCosyVoice([None, Fault.HANG]) as server:
+        speaker = open_speaker(server.config(timeout=2.0, retries=20))
+        for _ in range(2):
+            assert speaker.say("Good evening.", speaker.voices[0]).samples.size > 8_000
+    assert server.log[1].fault == Fault.HANG
+
+
+def test_a_server_that_answers_nothing_breaks_the_dialogue_and_not_the_run(tmp_path: Path) -> None:
+    lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(0, 1), dialogue(1, 1)])
+    with HostileCosyVoice([Fault.ERROR_500]) as server:
+        config = lenient(speakers=(server.config(),))
+        summary = speak(lines, begin(tmp_path / "out", config), config)
+        assert (summary.failed, summary.spoken) == (2, 0) and not (tmp_path / "out" / "manifest.jsonl").read_bytes()
+        server.faults = []
+        summary = speak(lines, tmp_path / "out", config)
+    assert (summary.failed, summary.spoken) == (0, 2)
+
+
+def test_a_backend_that_is_gone_ends_the_run(tmp_path: Path) -> None:
+    lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(number, 1) for number in range(40)])
+    with (
+        HostileCosyVoice([Fault.ERROR_500]) as server,
+        pytest.raises(BackendError, match="12 dialogues broke one after the other"),
+    ):
+        speak(lines, tmp_path / "out", lenient(speakers=(server.config(),)))
+
+
+def test_a_wrong_address_is_the_users_mistake(tmp_path: Path) -> None:
+    lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(0, 1)])
+    with HostileCosyVoice() as server:
+        config = server.config()
+        wrong = config.model_copy(update={"base_url": f"{config.base_url}/elsewhere"})
+        with pytest.raises(InputError, match="not at this address"):
+            speak(lines, tmp_path / "out", lenient(speakers=(wrong,)))
+
+
+def test_a_form_the_server_does_not_know_is_refused_and_not_asked_again() -> None:
+    with HostileCosyVoice() as server:
+        speaker = open_speaker(server.config())
+        with pytest.raises(RequestRefused, match="422"):
+            speaker.say("", speaker.voices[0])
+    assert not server.log
