@@ -147,7 +147,8 @@ def verify(
         say_json(report.model_dump(mode="json"))
     else:
         for problem in report.problems:
-            say(f"shard {problem.shard} {problem.key or '-'}: {problem.check}: {problem.detail}")
+            where = f"shard {problem.shard}" if problem.shard >= 0 else "build"
+            say(f"{where} {problem.key or '-'}: {problem.check}: {problem.detail}")
         say(f"{directory}: {report.shards} shards, {report.streams} streams, {len(report.problems)} problems")
     if not report.ok:
         raise typer.Exit(FAILED)

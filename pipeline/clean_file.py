@@ -73,6 +73,11 @@ def clean_file(source: Path, out: Path, *, denoise: bool = True, plot: Path | No
     """
     if out.exists() and source.exists() and out.samefile(source):
         raise InputError("is the recording itself", file=out, remedy="Sources are never written to: choose another OUT")
+    for path in (out, *([] if plot is None else [plot])):
+        if not path.absolute().parent.is_dir():
+            raise InputError("cannot be written: there is no such folder", file=path, remedy="Make the folder first")
+    if plot is not None and plot.suffix not in (".png", ".pdf", ".svg"):
+        raise InputError("has no suffix of a picture", file=plot, remedy="Use .png, .pdf or .svg")
     outcome = read_audio(source, IngressConfig())
     if isinstance(outcome, Rejected):
         detail = ", ".join(f"{name} {value}" for name, value in outcome.metrics.items())

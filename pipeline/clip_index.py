@@ -75,6 +75,8 @@ class IndexSummary(Schema):
         if self.rejected:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
             lines.append(f"  rejected {sum(self.rejected.values())} ({reasons}); see {Path(self.directory) / REJECTED}")
+        if not self.clips:
+            lines.append("  no recording could be used: there is nothing to build from")
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.warnings)])
 
 

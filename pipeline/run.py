@@ -89,6 +89,7 @@ def build(
     """
     record, index = plan_build(recipe_path)
     record = record.model_copy(update={"virtual": virtual})
+    _check_split(record.recipe.split, index, recipe_path)
     check(record.recipe, Palette.of(index, record.recipe.split), recipe_path)
     QwenTokenizer.load()
     build_dir = open_build(out, record, fresh)
@@ -107,6 +108,13 @@ def build(
     if tracker.spent:
         raise BudgetSpent(tracker.spent)
     return build_dir.status()
+
+
+def _check_split(split: str | None, index: ClipIndex, recipe_path: Path) -> None:
+    splits = sorted({brief.split for brief in index.briefs()})
+    if split is not None and split not in splits:
+        remedy = f"The index has: {', '.join(splits) or 'no clips'}"
+        raise InputError("no clip is of this split", file=recipe_path, field="split", value=split, remedy=remedy)
 
 
 def plan_build(recipe_path: Path) -> tuple[BuildRecord, ClipIndex]:

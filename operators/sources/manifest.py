@@ -105,7 +105,7 @@ def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple
         return reject("bad_row", "column path: holds a line break; is a quotation mark left open?")
     place = os.path.normpath(given if given.startswith("/") else allowed[0] + given)  # lexical: links are the user's own
     if not place.startswith(allowed):
-        remedy = "move the manifest to a folder above its recordings"
+        remedy = "move the manifest to a folder above its recordings, or allow the place with --root"
         return reject("path_escapes", f"column path: {given!r} leaves the manifest's folder; {remedy}")
     role = parse_role(cells["role"]) if cells.get("role") else None
     if isinstance(role, str) and not isinstance(role, ClipRole):

@@ -51,6 +51,11 @@ def test_a_finished_build_is_left_alone(built: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in built.rglob("*")} == before and events == []
 
 
+def test_a_split_no_clip_has_is_told_with_those_there_are(clips_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"split: no clip is of this split \(got 'trian'\). The index has: .*train"):
+        build(write_recipe(tmp_path / "r.yaml", clips_dir, split="trian"), tmp_path / "out", executor="inline")
+
+
 def test_a_changed_recipe_is_refused_with_the_difference(built: Path, clips_dir: Path, tmp_path: Path) -> None:
     changed = write_recipe(tmp_path / "changed.yaml", clips_dir, seed=4, mixing={"snr_db": [0, 10]})
     with pytest.raises(InputError) as caught:
