@@ -2,8 +2,176 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from commands.bench_proactive import proactive_app
-from commands.common import sub_app
+from commands.common import INCOMPLETE, Json, say, say_json, sub_app
+
+if TYPE_CHECKING:
+    from bench.driving import Driven
+    from bench.suites.item import Benchmark, Figures, Item
 
 bench_app = sub_app("Benchmarks of models.")
 bench_app.add_typer(proactive_app, name="proactive")
+NAMES = "mmau|alpaca-eval|sd-qa|llama-questions|web-questions|librispeech|covost2"
+Name = Annotated[str, typer.Argument(metavar=NAMES, show_default=False)]
+Data = Annotated[Path, typer.Option(help="The published file or folder.", show_default=False)]
+Recordings = Annotated[Path | None, typer.Option(help="Where recordings are that the rows only name.")]
+Judge = Annotated[str | None, typer.Option(help="A chat model that judges (alpaca-eval, sd-qa); published: gpt-4o-mini.")]
+JudgeServer = Annotated[str | None, typer.Option(help="The judge's address; default: OpenAI's.")]
+
+
+@bench_app.command(
+    "run",
+    help="Run one of the seven public benchmarks on a checkpoint (--model) or a chat model behind an OpenAI-compatible server "
+    "(--chat), and score it. The same command resumes; exit code 3 when a server left rows unanswered.",
+    epilog="Example: soundflow bench run librispeech --data LibriSpeech/ --model runs/stage4/model -o runs/librispeech",
+)
+def run(
+    name: Name,
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
+    model: Annotated[Path | None, typer.Option(help="A checkpoint made by `soundflow train`.")] = None,
+    chat: Annotated[str | None, typer.Option(help="Name of a chat model that hears.")] = None,
+    server: Annotated[str | None, typer.Option(help="Its address, such as http://127.0.0.1:8000/v1.")] = None,
+    audio: Recordings = None,
+    mode: Annotated[str, typer.Option(help="How it is told what to do: text or audio.")] = "text",
+    segments: Annotated[int, typer.Option(min=1, max=100, help="N: so many items share one stream.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")] = None,
+    judge: Judge = None,
+    judge_server: JudgeServer = None,
+    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")] = 4,
+    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench run`."""
+    from bench.chat_player import config_of
+    from bench.results import Result, write_result
+    from bench.suites.item import Mode
+    from bench.suites.registry import benchmark
+    from bench.suites.run import answers_of, run_chat, run_stream
+    from schemas.base import InputError
+
+    if (model is None) == (chat is None):
+        raise InputError("one of --model and --chat says who is tested", remedy="Give a checkpoint, or a chat model's name")
+    if mode not in [known.value for known in Mode]:
+        raise InputError("no such mode", field="--mode", value=mode, remedy="There are: text, audio")
+    kind = benchmark(name)
+    items = kind.read(data, audio)[:limit]
+    if model is not None:
+        driven = run_stream(kind, items, out, model, Mode(mode), segments=segments, threshold=threshold)
+    else:
+        config = config_of(chat or "", server, concurrency=concurrency)
+        driven = run_chat(kind, items, out, config, Mode(mode), segments=segments)
+    answers = answers_of(out)
+    figures, judged = _scored(kind, items, answers, out, judge, judge_server)
+    result = Result(
+        benchmark=kind.name,
+        mode=mode,
+        segments=segments,
+        model=label or chat or str(model),
+        tester="chat" if chat else "runtime",
+        figures=dict(figures.values),
+        n=figures.n,
+        missing=figures.missing,
+        complete=driven.whole and limit is None,
+        details={"intervals": {name: list(span) for name, span in figures.intervals.items()}, "notes": list(figures.notes)},
+    )
+    write_result(out, result)
+    _tell(figures, as_json)
+    for part in (driven, judged):
+        if part is not None and not part.whole:
+            finish(part, out)
+
+
+@bench_app.command(
+    "score",
+    help="Score anyone's answers to one of the seven, one JSON object {id, answer} a line; missing ones are wrong.",
+    epilog="Example: soundflow bench score mmau predictions.jsonl --data mmau-test-mini.json --json",
+)
+def score(
+    name: Name,
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", show_default=False)],
+    data: Data,
+    audio: Recordings = None,
+    judge: Judge = None,
+    judge_server: JudgeServer = None,
+    votes: Annotated[Path | None, typer.Option("-o", "--out", help="Directory that keeps a judge's votes.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench score`."""
+    from bench.suites.registry import benchmark
+    from bench.suites.run import read_answers
+
+    kind = benchmark(name)
+    items = kind.read(data, audio)
+    answers = read_answers(predictions, {item.id for item in items})
+    figures, judged = _scored(kind, items, answers, votes or predictions.parent, judge, judge_server)
+    _tell(figures, as_json)
+    if judged is not None and not judged.whole:
+        finish(judged, votes or predictions.parent)
+
+
+@bench_app.command(
+    "report",
+    help="One HTML page of runs and analyses beside the paper's tables; what was not run says so.",
+    epilog="Example: soundflow bench report runs/librispeech runs/proactive -o bench.html",
+)
+def report(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="Directories of runs, or above them.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The page.")] = Path("bench.html"),
+    analysis: Annotated[list[Path] | None, typer.Option(help="What `soundflow bench analyse` wrote.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench report`."""
+    from bench.report import write_report
+    from bench.results import read_results
+    from schemas.base import InputError
+
+    documents = []
+    for path in analysis or []:
+        try:
+            documents.append(json.loads(path.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise InputError(f"is no analysis: {error}", file=path, remedy="Make one with `soundflow bench analyse`") from None
+    results = read_results(runs or [])
+    write_report(out, results, documents)
+    if as_json:
+        say_json({"page": str(out), "runs": [str(place) for place, _ in results]})
+    else:
+        say(f"{out}: {len(results)} runs beside the paper's tables")
+
+
+def finish(driven: Driven, out: Path) -> None:
+    """Say what is missing and leave with the exit code for it."""
+    for fault in driven.faults[:5]:
+        typer.echo(f"no answer: {fault}", err=True)
+    left = driven.asked - driven.answered
+    typer.echo(f"{left} of {driven.asked} rows are missing; the same command goes on in {out}", err=True)
+    raise typer.Exit(INCOMPLETE)
+
+
+def _scored(
+    kind: Benchmark, items: list[Item], answers: dict[str, str], out: Path, judge: str | None, server: str | None
+) -> tuple[Figures, Driven | None]:
+    """Figures, and how far the judge got where there is one."""
+    if not kind.judged or judge is None:
+        return kind.score(items, answers, {}), None
+    from bench.suites.judging import judge as ask_judge
+    from bench.suites.judging import judge_config
+
+    driven, verdicts = ask_judge(items, answers, out / "judge", judge_config(judge, server), kind.rubric)
+    return kind.score(items, answers, verdicts), driven
+
+
+def _tell(figures: Figures, as_json: bool) -> None:
+    if as_json:
+        say_json(figures.to_json())
+    else:
+        for line in figures.lines():
+            say(line)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.common import INCOMPLETE, Json, say, say_json, sub_app
+from commands.common import Json, say, say_json, sub_app
 
 if TYPE_CHECKING:
-    from bench.driving import Driven
     from bench.proactive.metadata import Prediction, Sound
+    from bench.proactive.score import Score
 
 proactive_app = sub_app("ProactiveSound-Bench: should the assistant speak up at this sound?")
 Meta = Annotated[Path, typer.Option(help="The benchmark's metadata (.jsonl).", show_default=False)]
@@ -47,7 +47,7 @@ def proactive_score(
 
     sounds = read_sounds(meta, answers)
     found = read_predictions(predictions, {sound.id for sound in sounds})
-    _tell(sounds, found, audio, embedder, threshold, as_json, {})
+    _tell(_scored(sounds, found, audio, embedder, threshold), as_json, {})
 
 
 @proactive_app.command(
@@ -72,6 +72,7 @@ def proactive_run(
     as_recorded: Annotated[bool, typer.Option(help="Do not bring recordings to the level corpora have.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")] = 4,
     partial: Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")] = False,
+    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow bench proactive run`."""
@@ -79,6 +80,7 @@ def proactive_run(
     from bench.predictions import PREDICTIONS
     from bench.proactive.metadata import read_predictions, read_sounds
     from bench.proactive.run import ProactiveSet, run_chat, run_stream
+    from bench.results import proactive_result, write_result
     from schemas.base import InputError
 
     if (model is None) == (chat is None):
@@ -91,19 +93,18 @@ def proactive_run(
     else:
         driven = run_chat(proactive, groups, out, config_of(chat or "", server, concurrency=concurrency))
     found = read_predictions(out / PREDICTIONS, {sound.id for sound in sounds})
-    _tell(sounds, found, None, embedder, None, as_json, {"run": str(out), "tier": tier.value})
-    _finish(driven, out)
+    result = _scored(sounds, found, None, embedder, None)
+    write_result(out, proactive_result(result, tier.value, label or chat or str(model), driven.whole, bool(chat)))
+    _tell(result, as_json, {"run": str(out), "tier": tier.value})
+    if not driven.whole:
+        from commands.bench import finish
+
+        finish(driven, out)
 
 
-def _tell(
-    sounds: list[Sound],
-    found: dict[str, Prediction],
-    audio: Path | None,
-    embedder: str,
-    threshold: float | None,
-    as_json: bool,
-    more: dict[str, Any],
-) -> None:
+def _scored(
+    sounds: list[Sound], found: dict[str, Prediction], audio: Path | None, embedder: str, threshold: float | None
+) -> Score:
     from bench.proactive.replies import match_replies
     from bench.proactive.run import ProactiveSet
     from bench.proactive.score import score
@@ -113,7 +114,10 @@ def _tell(
     replies = None
     if embedder != "none" and any(sound.standard_answers for sound in sounds):
         replies = match_replies(sounds, found, _embedder(embedder), threshold)
-    result = score(sounds, found, replies=replies)
+    return score(sounds, found, replies=replies)
+
+
+def _tell(result: Score, as_json: bool, more: dict[str, Any]) -> None:
     if as_json:
         say_json(result.to_json() | more)
     else:
@@ -129,15 +133,3 @@ def _embedder(name: str) -> Any:
     if name not in ("auto", "minilm", "ngrams"):
         raise InputError("no such embedder", field="--embedder", value=name, remedy="There are: auto, minilm, ngrams, none")
     return open_embedder(resolved(RetrievalConfig.model_validate({"embedder": name})))
-
-
-def _finish(driven: Driven, out: Path) -> None:
-    """Say what is missing and leave with the exit code for it."""
-    if driven.whole:
-        return
-    for fault in driven.faults[:5]:
-        typer.echo(f"no answer: {fault}", err=True)
-    typer.echo(
-        f"{driven.asked - driven.answered} of {driven.asked} rows are missing; the same command goes on in {out}", err=True
-    )
-    raise typer.Exit(INCOMPLETE)

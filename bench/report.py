@@ -1,0 +1,141 @@
+"""One self-contained HTML page: the paper's tables with what was run beside them, every run's own table, plots. No scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import yaml
+
+from bench.plots import analysis_plots, domain_plot, segment_plot
+from bench.results import Result
+from operators.atomic_file import write_atomic
+from schemas.base import Schema
+
+NOT_RUN: Final = "not run"
+RATES: Final = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+
+
+class Column(Schema):
+    """A column of a paper's table, and which figure of which run fills it."""
+
+    name: str
+    benchmark: str
+    mode: str
+    figure: str
+
+
+class PaperRow(Schema):
+    """What the paper prints for one model; None is a cell it leaves empty."""
+
+    model: str
+    values: tuple[float | None, ...]
+
+
+class PaperTable(Schema):
+    """One of the paper's tables."""
+
+    title: str
+    source: str
+    columns: tuple[Column, ...]
+    rows: tuple[PaperRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under a title; `ours` are the numbers of rows that were run here."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    about: str = ""
+    ours: frozenset[int] = frozenset()
+
+
+def paper_tables() -> list[PaperTable]:
+    """The paper's, as printed."""
+    text = (resources.files("bench") / "paper.yaml").read_text(encoding="utf-8")
+    return [PaperTable.model_validate(one) for one in yaml.safe_load(text)]
+
+
+def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Write the page, whole or not at all. `analyses`: documents of `bench.analyses`."""
+    found = [result for _, result in results]
+    tables = [beside(table, found) for table in paper_tables()]
+    tables += [own_table(place, result) for place, result in results]
+    plots = [plot for plot in (domain_plot(found), segment_plot(found)) if plot]
+    plots += [plot for document in analyses for plot in analysis_plots(document)]
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        (resources.files("bench") / "report_page.html").read_text(encoding="utf-8")
+    )
+    models = sorted({result.model for result in found})
+    page = template.render(tables=tables, plots=plots, models=models, runs=len(found))
+    write_atomic(path, page.encode())
+    return path
+
+
+def beside(table: PaperTable, results: Sequence[Result]) -> Table:
+    """The paper's rows, then one for every model that was run here; what was not run says so."""
+    rows = [[row.model, *(_cell(value, "–") for value in row.values)] for row in table.rows]
+    begin = len(rows)
+    for model in sorted({result.model for result in results}):
+        cells = []
+        for column in table.columns:
+            run = next((one for one in results if _fills(one, column, model)), None)
+            value = None if run is None else run.figures.get(column.figure)
+            cells.append(
+                NOT_RUN if run is None or value is None else _cell(value, NOT_RUN) + ("" if run.complete else " (incomplete)")
+            )
+        rows.append([f"{model} (here)", *cells])
+    if begin == len(rows):
+        rows.append(["nothing (here)", *[NOT_RUN] * len(table.columns)])
+    head = ["", *(column.name for column in table.columns)]
+    return Table(table.title, head, rows, f"As printed in the {table.source}.", frozenset(range(begin, len(rows))))
+
+
+def own_table(place: Path, result: Result) -> Table:
+    """Everything one run tells."""
+    title = f"{result.benchmark}, {result.mode}" + (f", {result.segments} a stream" if result.segments > 1 else "")
+    about = f"{result.model} as {result.tester}, {place.name}: {result.n} rows, {result.missing} missing (wrong)."
+    if not result.complete:
+        about += " The run is not complete."
+    about += "".join(f" {note}." for note in result.details.get("notes", ()))
+    if "baselines" in result.details:
+        return _proactive_table(title, about, result)
+    intervals = result.details.get("intervals", {})
+    rows = [
+        [name, _cell(value, NOT_RUN), "–" if name not in intervals else f"{intervals[name][0]:.2f} … {intervals[name][1]:.2f}"]
+        for name, value in result.figures.items()
+    ]
+    return Table(title, ("", "figure", "95 %"), rows, about)
+
+
+def _proactive_table(title: str, about: str, result: Result) -> Table:
+    detail = result.details
+    spans = [f"{name.replace('_', ' ')} {100 * low:.1f} … {100 * high:.1f}" for name, (low, high) in detail["intervals"].items()]
+    about += f" 95 %: {'; '.join(spans)}."
+    head = ["", *(f"{name.replace('_', ' ')}, %" for name in RATES), "false alarms/h"]
+    rows = [_rates(result.model, detail["score"])]
+    for name, rates in detail["baselines"].items():
+        rows.append(_rates(name, rates) if isinstance(rates, dict) else [name, *[NOT_RUN] * (len(head) - 1)])
+    rows += [_rates(f"  {name}", rates) for name, rates in detail["domains"].items()]
+    return Table(title, head, rows, about, frozenset({0}))
+
+
+def _rates(name: str, rates: Mapping[str, Any]) -> list[str]:
+    cells = ["–" if rates[rate] is None else f"{100 * rates[rate]:.2f}" for rate in RATES]
+    alarms = rates.get("false_alarms_per_hour")
+    return [name, *cells, "–" if alarms is None else f"{alarms:.1f}"]
+
+
+def _fills(result: Result, column: Column, model: str) -> bool:
+    same = (result.benchmark, result.mode) == (column.benchmark, column.mode)
+    return same and result.model == model and (result.segments == 1 or result.benchmark == "proactive-sound-bench")
+
+
+def _cell(value: float | None, empty: str) -> str:
+    return empty if value is None else f"{value:.2f}"

@@ -1,0 +1,52 @@
+"""VoiceBench's AlpacaEval (Chen et al. 2024): 636 open questions, answers rated from 1 to 5 by a judge.
+
+Files: parquet of `hlt-lab/voicebench`, subset `alpacaeval_full` {prompt, audio}. Metric: the mean of all votes. A missing or
+empty answer is rated 1, the lowest; an answer whose votes cannot be read keeps the figure from being told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.suites.item import Ask, Figures, Item, Mode, distinct, files, mean_and_interval, numbered, recording_of
+from bench.suites.judging import LOWEST, rating
+from bench.suites.spoken_qa import ask_spoken
+
+
+class AlpacaEval:
+    """VoiceBench's AlpacaEval."""
+
+    name, title, judged = "alpaca-eval", "VoiceBench AlpacaEval", True
+    rubric = "open"
+
+    def read(self, source: Path, audio: Path | None) -> list[Item]:
+        """See `Benchmark.read`."""
+        rows = enumerate(numbered(files(source, ".parquet"), ("prompt",)), 1)
+        pairs = (
+            (Item(f"alpaca-{place:04d}", row.text("prompt"), (), recording_of(row, number, audio, (), "audio"), row.where), row)
+            for place, (number, row) in rows
+        )
+        return distinct(pairs, source)
+
+    def ask(self, item: Item, mode: Mode) -> Ask:
+        """See `spoken_qa`."""
+        return ask_spoken(item, mode)
+
+    def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
+        """The mean rating."""
+        ratings: list[float] = []
+        unjudged = 0
+        for item in items:
+            if not answers.get(item.id, "").strip():
+                ratings.append(LOWEST)
+                continue
+            read = [value for vote in verdicts.get(item.id, []) if (value := rating(vote)) is not None]
+            unjudged += not read
+            ratings += [sum(read) / len(read)] if read else []
+        missing = sum(item.id not in answers for item in items)
+        if unjudged:
+            note = f"{unjudged} answers have no rating that can be read: name a judge (--judge) and run again"
+            return Figures({"rating": None}, len(items), missing, notes=(note,))
+        mean, interval = mean_and_interval(ratings, self.name)
+        return Figures({"rating": mean}, len(items), missing, {"rating": interval})

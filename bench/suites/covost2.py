@@ -1,0 +1,79 @@
+"""CoVoST 2 (Wang et al. 2021): speech translation, English to Chinese and Chinese to English.
+
+Files: parquet files {id, sentence, translation, audio} in folders `en_zh-CN` and `zh-CN_en`, or the published
+`covost_v2.en_zh-CN.test.tsv` {path, sentence, translation} (a `split` column is heeded) with Common Voice's `clips/`.
+Metric: sacrebleu's corpus BLEU, tokenised by `zh` for Chinese and by `13a` for English. A missing translation is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from bench.rows import Row
+from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, numbered, recording_of
+from operators.backends.asr import missing_library
+from schemas.base import InputError
+
+DIRECTIONS = MappingProxyType({"en-zh": ("en_zh-CN", "en_zh"), "zh-en": ("zh-CN_en", "zh_en")})
+"""Direction → how folders and files name it."""
+INTO = MappingProxyType({"en-zh": "Chinese", "zh-en": "English"})
+
+
+class Covost2:
+    """CoVoST 2, en↔zh."""
+
+    name, title, judged = "covost2", "CoVoST 2", False
+    rubric = ""
+
+    def read(self, source: Path, audio: Path | None) -> list[Item]:
+        """See `Benchmark.read`."""
+        return distinct(_items(files(source, ".tsv", ".parquet"), audio), source)
+
+    def ask(self, item: Item, mode: Mode) -> Ask:
+        """The instruction, written or spoken before the recording."""
+        told = f"Translate the speech into {INTO[item.group]}. Answer with the translation only."
+        return Ask(
+            told, (item.recording,) if mode is Mode.TEXT else (Spoken(f"Translate into {INTO[item.group]}."), item.recording)
+        )
+
+    def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
+        """BLEU by direction."""
+        values: dict[str, float | None] = {}
+        for direction in DIRECTIONS:
+            group = [item for item in items if item.group == direction]
+            said = [answers.get(item.id, "") for item in group]
+            values[direction] = bleu([item.references[0] for item in group], said, direction) if group else None
+        return Figures(values, len(items), sum(item.id not in answers for item in items))
+
+
+def bleu(references: Sequence[str], said: Sequence[str], direction: str) -> float:
+    """sacrebleu's corpus BLEU of one direction."""
+    try:
+        import sacrebleu
+    except ImportError:
+        raise missing_library("sacrebleu", "benchmarks") from None
+    tokenize = "zh" if direction == "en-zh" else "13a"
+    return float(sacrebleu.corpus_bleu(list(said), [list(references)], tokenize=tokenize).score)
+
+
+def _items(paths: Sequence[Path], audio: Path | None) -> Iterator[tuple[Item, Row]]:
+    for path in paths:
+        direction = _direction(path)
+        for number, row in numbered([path], ("id", "file", "path", "sentence", "translation", "split")):
+            if row.values.get("split") not in (None, "test"):
+                continue
+            recording = recording_of(row, number, audio, ("clips", "."), "path", "file")
+            name = f"{direction}/{row.text('id', 'path', 'file')}"
+            sentence = row.text("sentence") if row.has("sentence") else ""
+            yield Item(name, sentence, (row.text("translation"),), recording, row.where, direction), row
+
+
+def _direction(path: Path) -> str:
+    for part in reversed(path.parts):
+        for direction, names in DIRECTIONS.items():
+            if any(name in part for name in names):
+                return direction
+    remedy = "Keep the published names: a folder or file called en_zh-CN or zh-CN_en"
+    raise InputError("its name tells no direction", file=path, remedy=remedy)

@@ -1,0 +1,116 @@
+"""VoiceBench's judge: a language model that rates answers from 1 to 5, or says whether one is correct; three votes each.
+
+The two rubrics are VoiceBench's word for word (Apache-2.0, github.com/MatthewCYM/VoiceBench): other words are another metric. The
+published judge is gpt-4o-mini at temperature 0.5. Votes are kept like predictions, so a judge is asked each thing once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from bench.chat_player import Answered, Conversation, Turn, config_of
+from bench.driving import Driven, drive_chat
+from bench.predictions import Predictions
+from bench.suites.item import Item
+from schemas.llm import LlmConfig, LlmServer
+
+VOTES: Final = 3
+SYSTEM: Final = "You are a helpful assistant who tries to help answer the user's question."
+TEMPERATURE, TOP_P, TOKENS = 0.5, 0.95, 1024
+LOWEST, HIGHEST = 1.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One question to the judge."""
+
+    item: Item
+    number: int
+
+    @property
+    def id(self) -> str:
+        """Of the vote."""
+        return f"{self.item.id}#{self.number}"
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Its one row."""
+        return (self.id,)
+
+
+def rubric(name: str) -> str:
+    """`open` or `qa`."""
+    return (resources.files("bench.suites") / f"judge_{name}.txt").read_text(encoding="utf-8")
+
+
+def judge_config(model: str, base_url: str | None, server: LlmServer | None = None) -> LlmConfig:
+    """The judge as published, at another address or of another name."""
+    config = config_of(model, base_url, max_tokens=TOKENS, temperature=TEMPERATURE, server=server)
+    return config.model_copy(update={"top_p": TOP_P, "audio": False, "send_seed": False})
+
+
+def judge(
+    items: Sequence[Item], answers: Mapping[str, str], directory: Path, config: LlmConfig, name: str
+) -> tuple[Driven, dict[str, list[str]]]:
+    """Votes on every answer that is there, kept in `directory`; (how far it is, item id → votes)."""
+    text = rubric(name)
+    votes = [Vote(item, number) for item in items if answers.get(item.id, "").strip() for number in range(VOTES)]
+
+    def make(vote: Vote) -> Conversation:
+        values = {"prompt": vote.item.text, "reference": (vote.item.references or ("",))[0], "response": answers[vote.item.id]}
+        return Conversation(vote.id, (Turn(vote.id, filled(text, values)),), SYSTEM)
+
+    def rows(vote: Vote, got: list[Answered]) -> list[dict[str, Any]]:
+        return [one.row() for one in got]
+
+    about = {"judge": config.answering("benchmark").model_dump(mode="json"), "rubric": text}
+    with Predictions(directory, about) as predictions:
+        driven = drive_chat(predictions, votes, config, make, rows)
+        found: dict[str, list[str]] = {}
+        for vote in votes:
+            if vote.id in predictions.done:
+                found.setdefault(vote.item.id, []).append(str(predictions.done[vote.id]["answer"]))
+    return driven, found
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """A rubric with its places filled; what is filled in is not looked at again."""
+    parts = [text]
+    for name, value in values.items():
+        mark = f"{{{name}}}"
+        parts = [piece for part in parts for piece in _split(part, mark, value)]
+    return "".join(parts)
+
+
+class _Value(str):
+    """Text that came from outside."""
+
+
+def _split(part: str, mark: str, value: str) -> list[str]:
+    if isinstance(part, _Value) or mark not in part:
+        return [part]
+    before, _, after = part.partition(mark)
+    return [before, _Value(value), after]
+
+
+def rating(vote: str) -> float | None:
+    """A number from 1 to 5, bare or as `[[4]]`; None when the judge said anything else."""
+    text = vote.strip()
+    if text.count("[[") == 1 and "]]" in text:
+        text = text.partition("[[")[2].partition("]]")[0]
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if LOWEST <= value <= HIGHEST else None
+
+
+def verdict(votes: Sequence[str]) -> bool | None:
+    """Whether most votes that can be read say yes; None when none can be read. A tie is a no."""
+    counted = Counter(word for vote in votes if (word := vote.strip().strip(".!\"'*").lower()) in ("yes", "no"))
+    return counted["yes"] > counted["no"] if counted else None

@@ -1,0 +1,105 @@
+"""LibriSpeech (Panayotov et al. 2015): word error rate on test-clean and test-other.
+
+Files: the published tree (`test-clean/SPEAKER/CHAPTER/*.flac` with `*.trans.txt`), or parquet files {id, text, audio} in folders
+whose names tell clean from other. Metric: jiwer's corpus WER in percent, lower case, punctuation stripped; beside it the same
+under Whisper's English normaliser, which most published tables use. A missing transcript is all deletions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import prompts
+from bench.rows import Row
+from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, numbered, recording_of
+from operators.backends.asr import missing_library
+
+SPLITS = ("clean", "other")
+WRITTEN = "Transcribe the English speech word for word. Answer with the transcript only."
+SPOKEN = "Write down what is said now."
+
+
+class LibriSpeech:
+    """LibriSpeech's test sets."""
+
+    name, title, judged = "librispeech", "LibriSpeech", False
+    rubric = ""
+
+    def read(self, source: Path, audio: Path | None) -> list[Item]:
+        """See `Benchmark.read`."""
+        paths = files(source, ".txt", ".parquet")
+        return distinct(_items(paths, audio), source)
+
+    def ask(self, item: Item, mode: Mode) -> Ask:
+        """The instruction, written or spoken before the recording."""
+        heard = (item.recording,) if mode is Mode.TEXT else (Spoken(SPOKEN), item.recording)
+        return Ask(WRITTEN, heard, prompts.variants("instruction_streaming_asr")[0])
+
+    def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
+        """Word error rates in percent."""
+        values: dict[str, float | None] = {}
+        for split in (*SPLITS, *sorted({item.group for item in items} - set(SPLITS))):
+            group = [item for item in items if item.group == split]
+            said = [answers.get(item.id, "") for item in group]
+            values[split] = word_error_rate([item.references[0] for item in group], said) if group else None
+            values[f"{split}, whisper"] = whisper_error_rate([item.references[0] for item in group], said) if group else None
+        return Figures(values, len(items), sum(item.id not in answers for item in items))
+
+
+def word_error_rate(references: Sequence[str], said: Sequence[str]) -> float:
+    """Corpus WER in percent: edits of all utterances over all reference words."""
+    jiwer = _library("jiwer")
+    steps = (jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip())
+    as_compared = jiwer.Compose([*steps, jiwer.ReduceToListOfListOfWords()])
+    texts = [text if text.strip() else "" for text in said]
+    return 100.0 * float(jiwer.process_words(list(references), texts, as_compared, as_compared).wer)
+
+
+def whisper_error_rate(references: Sequence[str], said: Sequence[str]) -> float:
+    """The same under Whisper's English normaliser."""
+    jiwer, normalise = _library("jiwer"), _library("whisper_normalizer.english").EnglishTextNormalizer()
+    pairs = [(normalise(reference), normalise(text)) for reference, text in zip(references, said, strict=True)]
+    kept = [(reference, text) for reference, text in pairs if reference.strip()]  # nothing is left of a lone "uh"
+    return 100.0 * float(jiwer.wer([reference for reference, _ in kept], [text for _, text in kept])) if kept else float("nan")
+
+
+def _library(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError:
+        raise missing_library(name.partition(".")[0].replace("_", "-"), "benchmarks") from None
+
+
+def _items(paths: Sequence[Path], audio: Path | None) -> Iterator[tuple[Item, Row]]:
+    for path in paths:
+        if path.suffix.lower() == ".parquet":
+            for number, row in numbered([path], ("id", "text")):
+                recording = recording_of(row, number, audio, (), "audio")
+                yield Item(row.text("id"), "", (row.text("text"),), recording, row.where, _split(path)), row
+        elif path.name.endswith(".trans.txt"):
+            yield from _transcripts(path)
+
+
+def _transcripts(path: Path) -> Iterator[tuple[Item, Row]]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise Row(path, "line 1", {}).wrong(f"is not UTF-8 text ({error.reason})", remedy="Fetch the archive again") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, _, text = line.strip().partition(" ")
+        row = Row(path, f"line {number}", {"id": name, "text": text, "audio": f"{name}.flac"})
+        yield Item(name, "", (row.text("text"),), recording_of(row, number, None, (".",), "audio"), row.where, _split(path)), row
+
+
+def _split(path: Path) -> str:
+    for part in reversed(path.parts):
+        for split in SPLITS:
+            if split in part.lower():
+                return split
+    return "all"

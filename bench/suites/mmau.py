@@ -1,0 +1,69 @@
+"""MMAU (Sakshi et al. 2024): multiple choice about sound, music and speech.
+
+Files: `mmau-test-mini.json`, a list of {id, audio_id, question, choices, answer, task, …}, recordings at `audio_id` below it.
+Metric: the published string match. The published script passes over rows without a prediction; here they are wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import prompts
+from bench.rows import Row
+from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, mean_and_interval, numbered, recording_of
+
+TASKS = ("sound", "music", "speech")
+
+
+class Mmau:
+    """MMAU test-mini, or any file in its format that has answers."""
+
+    name, title, judged = "mmau", "MMAU", False
+    rubric = ""
+
+    def read(self, source: Path, audio: Path | None) -> list[Item]:
+        """See `Benchmark.read`."""
+        rows = numbered(files(source, ".json"), ())
+        return distinct(((_item(row, number, audio), row) for number, row in rows), source)
+
+    def ask(self, item: Item, mode: Mode) -> Ask:
+        """The clip, then the question with its choices, written or spoken."""
+        if mode is Mode.TEXT:
+            listed = "\n".join(f"- {choice}" for choice in item.choices)
+            return Ask(f"{item.text}\nAnswer with one of these, word for word:\n{listed}", (item.recording,))
+        *first, last = item.choices
+        said = f"{item.text} Is it {', '.join(first)} or {last}?" if first else item.text
+        told = "Answer the spoken question about the sound before it."
+        return Ask(told, (item.recording, Spoken(said)), prompts.variants("instruction_voice_chat")[0])
+
+    def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
+        """Accuracy in percent, by task and over all."""
+        right = {item.id: string_match(item.references[0], answers.get(item.id, ""), item.choices) for item in items}
+        values: dict[str, float | None] = {}
+        for task in (*TASKS, *sorted({item.group for item in items} - set(TASKS))):
+            group = [right[item.id] for item in items if item.group == task]
+            values[task] = 100.0 * sum(group) / len(group) if group else None
+        average, interval = mean_and_interval([100.0 * right[item.id] for item in items], "mmau")
+        missing = sum(item.id not in answers for item in items)
+        return Figures({**values, "average": average}, len(items), missing, {"average": interval})
+
+
+def string_match(answer: str, prediction: str, choices: Sequence[str]) -> bool:
+    """All words of the answer are in the prediction, and none that only a wrong choice has (the published rule)."""
+    said, wanted = _words(prediction), _words(answer)
+    wrong = {word for choice in choices if (words := _words(choice)) != wanted for word in words - wanted}
+    return bool(said) and wanted <= said and not said & wrong
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\b\w+\b", text.lower()))
+
+
+def _item(row: Row, number: int, audio: Path | None) -> Item:
+    choices, answer = row.texts("choices"), row.text("answer")
+    if answer not in choices:
+        raise row.wrong("is none of the choices", "answer", answer, "The test split has no answers; use test-mini")
+    recording = recording_of(row, number, audio, (".",), "audio_id")
+    return Item(row.text("id"), row.text("question"), (answer,), recording, row.where, row.text("task").lower(), choices)

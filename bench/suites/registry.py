@@ -1,0 +1,27 @@
+"""The seven, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from bench.suites.alpaca_eval import AlpacaEval
+from bench.suites.covost2 import Covost2
+from bench.suites.item import Benchmark
+from bench.suites.librispeech import LibriSpeech
+from bench.suites.llama_questions import LlamaQuestions
+from bench.suites.mmau import Mmau
+from bench.suites.sd_qa import SdQa
+from bench.suites.web_questions import WebQuestions
+from schemas.base import InputError
+
+ALL: Final = (Mmau(), AlpacaEval(), SdQa(), LlamaQuestions(), WebQuestions(), LibriSpeech(), Covost2())
+BENCHMARKS: Final[Mapping[str, Benchmark]] = MappingProxyType({one.name: one for one in ALL})
+
+
+def benchmark(name: str) -> Benchmark:
+    """One of them; InputError for another name."""
+    if name not in BENCHMARKS:
+        raise InputError("no such benchmark", value=name, remedy=f"There are: {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]

@@ -1,0 +1,72 @@
+"""VoiceBench's SD-QA (Faisal et al. 2021): 553 questions in eleven accents of English, judged against a reference.
+
+Files: parquet of `hlt-lab/voicebench`, subset `sd-qa` {prompt, reference, audio}, one file a region (`usa-….parquet`). Metrics:
+the majority of three votes of a judge, and PEDANT (where the package qa-metrics is installed), both in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.rows import Row
+from bench.suites.item import Ask, Figures, Item, Mode, distinct, files, mean_and_interval, numbered, recording_of
+from bench.suites.judging import verdict
+from bench.suites.spoken_qa import ask_spoken
+
+
+class SdQa:
+    """VoiceBench's SD-QA."""
+
+    name, title, judged = "sd-qa", "VoiceBench SD-QA", True
+    rubric = "qa"
+
+    def read(self, source: Path, audio: Path | None) -> list[Item]:
+        """See `Benchmark.read`."""
+        rows = numbered(files(source, ".parquet"), ("prompt", "reference"))
+        return distinct(((_item(row, number, audio), row) for number, row in rows), source)
+
+    def ask(self, item: Item, mode: Mode) -> Ask:
+        """See `spoken_qa`."""
+        return ask_spoken(item, mode)
+
+    def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
+        """Accuracy by the judge and by PEDANT, over all and by region."""
+        given = {item.id: answers.get(item.id, "").strip() for item in items}
+        judged = {item.id: verdict(verdicts.get(item.id, [])) if given[item.id] else False for item in items}
+        unjudged = sum(found is None for found in judged.values())
+        notes = (f"{unjudged} answers have no vote that can be read: name a judge (--judge) and run again",) if unjudged else ()
+        values: dict[str, float | None] = {"judge": None}
+        intervals = {}
+        if not unjudged:
+            values["judge"], intervals["judge"] = mean_and_interval([100.0 * bool(judged[item.id]) for item in items], self.name)
+            for region in sorted({item.group for item in items}):
+                group = [bool(judged[item.id]) for item in items if item.group == region]
+                values[f"judge, {region}"] = 100.0 * sum(group) / len(group)
+        pedant = _pedant()
+        if pedant is None:
+            values["pedant"], notes = None, (*notes, "PEDANT is not run: qa-metrics is not installed")
+        else:
+            right = [_equal(pedant, item, given[item.id]) for item in items]
+            values["pedant"] = 100.0 * sum(right) / len(right)
+        return Figures(values, len(items), sum(item.id not in answers for item in items), intervals, notes)
+
+
+def _equal(pedant: Any, item: Item, said: str) -> bool:
+    return bool(said) and bool(pedant.evaluate([item.references[0].lower()], said.lower(), item.text.lower()))
+
+
+def _pedant() -> Any:
+    """The matcher of qa-metrics; None where it is not installed."""
+    try:
+        from qa_metrics.pedant import PEDANT
+    except ImportError:
+        return None
+    return PEDANT()
+
+
+def _item(row: Row, number: int, audio: Path | None) -> Item:
+    region = row.file.name.partition("-")[0]
+    recording = recording_of(row, number, audio, (), "audio")
+    return Item(f"{region}-{number:04d}", row.text("prompt"), (row.text("reference"),), recording, row.where, region)

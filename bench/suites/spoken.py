@@ -1,0 +1,35 @@
+"""Instructions by voice: an embedded speaker says them, the same words always with the same samples."""
+
+from __future__ import annotations
+
+import functools
+
+from bench.sounds import Audio
+from operators.backends.tts import Speaker, open_speaker
+from schemas.base import InputError
+from schemas.speech import HibariConfig, SpeakerConfig
+
+KEPT = 256
+"""Renderings kept: instructions repeat, questions do not."""
+
+
+class Voice:
+    """A speaker's first voice. Loaded when something is to be said."""
+
+    def __init__(self, config: SpeakerConfig | None = None):
+        self._config = config or HibariConfig()
+        self._kept = functools.lru_cache(maxsize=KEPT)(self._say)
+
+    def say(self, text: str) -> Audio:
+        """Samples at 16 kHz."""
+        return self._kept(text)
+
+    def _say(self, text: str) -> Audio:
+        speaker = self._speaker
+        if not speaker.voices:
+            raise InputError("has no voice here", field="speaker", remedy="pip install 'soundflow-audio[models]'")
+        return speaker.say(text, speaker.voices[0], seed=0).samples
+
+    @functools.cached_property
+    def _speaker(self) -> Speaker:
+        return open_speaker(self._config)
