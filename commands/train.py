@@ -50,6 +50,7 @@ def model_init(
 ) -> None:
     """`soundflow model init`."""
     _need_torch()
+    from model.presets import PRESETS
     from training.start import make_model
 
     made = make_model(base, out, corpus or [], layout=layout, chunk_ms=chunk_ms, seed=seed)
@@ -57,7 +58,8 @@ def model_init(
         say_json(made.to_json())
     else:
         say(f"{out}: {made.parameters / 1e6:.2f} M parameters, {made.words} words, layout {made.layout}")
-        say(f"Next: soundflow train CORPUS --stage 1 --model {out} -o RUN")
+        first = "cpu/0" if base in PRESETS else "1"  # from scratch it has to learn to hear first
+        say(f"Next: soundflow train CORPUS --stage {first} --model {out} -o RUN")
 
 
 @model_app.command(

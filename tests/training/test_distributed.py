@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.two_processes import SOURCE, STAGES
+from tests.training.two_processes import ODD, SOURCE, STAGES
 from tests.training.world import save_pico
 from training.distributed import Processes
 from training.logs import read_log
@@ -53,6 +55,13 @@ def test_two_processes_have_the_losses_and_weights_of_one(world: Path, name: str
     for key, value in mine.items():
         torch.testing.assert_close(theirs[key], value, rtol=0, atol=2e-3)
         assert torch.equal(theirs[key], start[key]) == torch.equal(value, start[key]), f"{key} moves in one and not in the other"
+
+
+def test_two_processes_see_each_sample_exactly_once_an_epoch(world: Path) -> None:
+    made = [json.loads((world / "two" / f"made-{rank}.json").read_bytes()) for rank in range(2)]
+    seen = Counter(tuple(place) for mine in made for *place, epoch in mine if epoch == 0)
+    assert seen == Counter((shard, index, 0) for shard, size in enumerate(ODD.shard_sizes) for index in range(size))
+    assert read_log(world / "two" / "epoch")[2].windows == 5, "three steps: one had nothing for the second process"
 
 
 def test_when_one_process_is_asked_to_stop_both_do_and_go_on_bit_for_bit(world: Path) -> None:

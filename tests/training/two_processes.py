@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import torch
 
+from model.frontend import Mel
 from schemas.base import Interrupted
-from tests.training.made import some_corpus
+from tests.training.made import MadeCorpus, some_corpus
 from tests.training.world import ALL, stage
 from training.config import StageConfig
 from training.distributed import joined
+from training.loader import Maker, Place
+from training.sequences import Example
 from training.trainer import Trainer
 
 SOURCE = some_corpus(shards=2, streams=3, longest=4)
+ODD = MadeCorpus([[(2, [1]), (3, []), (2, [2])], [(3, [1, 2]), (2, [])]])
+EPOCH = stage(micro_batch=1, effective_batch=2, steps=4)
+"""An epoch, whose last step has nothing for the second process, and a step of the next."""
 STAGES = {
     "all": stage(micro_batch=2, effective_batch=4, steps=4),
     "head": stage(micro_batch=2, effective_batch=4, steps=2, trainable=("lm_head", "new_tokens")),
@@ -23,8 +30,24 @@ STAGES = {
 }
 
 
+def remembered() -> list[list[int]]:
+    """(shard, index, window, epoch) of every sample that is made in this process from now on."""
+    made: list[list[int]] = []
+    plain = Maker.example
+
+    def example(maker: Maker, place: Place, epoch: int) -> tuple[Example, Mel]:
+        made.append([*place, epoch])
+        return plain(maker, place, epoch)
+
+    Maker.example = example  # type: ignore[method-assign]
+    return made
+
+
 def main(start: Path, out: Path) -> None:
     with joined() as processes:
+        made = remembered()
+        Trainer(EPOCH, ODD, start, out / "epoch", processes, seed=3).train()
+        (out / f"made-{processes.rank}.json").write_text(json.dumps(made))
         for name, config in STAGES.items():
             Trainer(config, SOURCE, start, out / name, processes, seed=3).train()
         cut: StageConfig = STAGES["all"]
