@@ -25,7 +25,7 @@ from bench import _common as bench
 from bench._sounds import HELD_OUT, PUBLIC, SETS, SETTINGS, SOUNDS, Known, known
 from operators.clips import ClipBrief, Palette
 from operators.curation import draw_bag, plan_scenario
-from operators.planning import draw_task, plan_scene
+from operators.planning import available_tasks, draw_task, plan_scene
 from operators.tasks import POLICIES
 from pipeline.answer_cache import AnswerCache
 from pipeline.chat import open_chat
@@ -36,7 +36,6 @@ from schemas.llm import LlmConfig
 from schemas.outcome import Ok
 from schemas.recipe import Recipe
 from schemas.scenario import Scenario
-from schemas.taxonomy import Task
 
 SCENES: Final = 600
 OURS: Final = ("template", "random")
@@ -114,16 +113,17 @@ def violations(events: Iterable[Heard]) -> Counter[str]:
     )
 
 
-def recipe_of(planner: str, scenes: int, **llm: Any) -> Recipe:
-    """Every task, over a pool of labels."""
-    tasks = {task.value: 1.0 for task in Task}
+def recipe_of(planner: str, palette: Palette, scenes: int, **llm: Any) -> Recipe:
+    """Every task that labels and sentences can serve, over a pool of them."""
+    tasks = {task.value: 1.0 for task in sorted(available_tasks(palette))}
     document = {"clips": "", "streams": scenes, "shards": 1, "tasks": tasks, "scene": {"planner": planner}}
     return Recipe.model_validate(document | ({"llm": llm} if llm else {}))
 
 
 def score(planner: str, pool: LabelPool, scenes: int) -> Counter[str]:
     """Broken rules in so many scenes of a planner of ours."""
-    recipe, palette = recipe_of(planner, scenes), Palette.of(pool)
+    palette = Palette.of(pool)
+    recipe = recipe_of(planner, palette, scenes)
     total: Counter[str] = Counter()
     for index in range(scenes):
         outcome = plan_scene(recipe, palette, pool, rng_for("c" * 64, 0, index, "scene"))
@@ -140,7 +140,8 @@ def heard(scenario: Scenario, bag: Sequence[dict[str, Any]]) -> list[Heard]:
 
 async def score_model(config: LlmConfig, pool: LabelPool, scenes: int, answers: AnswerCache) -> dict[str, Any]:
     """Broken rules per 100 scenes of a model that plans with the build's own prompt, and what came of the questions."""
-    recipe, palette = recipe_of("llm", scenes, model=config.model), Palette.of(pool)
+    palette = Palette.of(pool)
+    recipe = recipe_of("llm", palette, scenes, model=config.model)
     total, events, refused = Counter[str](), list[Heard](), Counter[str]()
     planned = 0
     async with open_chat(config, answers) as chat:

@@ -33,8 +33,10 @@ class ClipBrief(NamedTuple):
     dialogue: str = ""
     turn: int | None = None
     translated: bool = False
+    translation_language: str = ""
     aligned: bool = False
     """Its words have times."""
+    voice: str = ""
 
 
 class ClipPool(Protocol):
@@ -65,6 +67,12 @@ class Candidate(NamedTuple):
     source: str
     places: frozenset[str]
     """Where it may be heard: one, a few, or all; empty when its label and caption say nothing of it."""
+    speaker: str = ""
+    """Who is heard: the voice where it is known, else the source."""
+    direction: str = ""
+    """Of a translation, such as `en>zh`."""
+    dialogue: str = ""
+    turn: int = 0
 
 
 Candidates = list[Candidate]
@@ -78,7 +86,15 @@ class Palette:
     sounds: Candidates = field(default_factory=list)
     """Foreground sounds with a label."""
     dialogue: Candidates = field(default_factory=list)
-    """Speech with a paired reply; voice chat prefers it."""
+    """Speech with a paired reply; of dialogues, turns that can be reached from the first."""
+    turns: dict[str, Candidates] = field(default_factory=dict)
+    """Dialogue → its turns in order, up to the first that is missing."""
+    single: Candidates = field(default_factory=list)
+    """Speech that is no turn of a dialogue: with a reply, where there is such."""
+    aligned: Candidates = field(default_factory=list)
+    """Speech whose words have times."""
+    translated: Candidates = field(default_factory=list)
+    """Of it, what has a translation into another language."""
     hazards: Candidates = field(default_factory=list)
     """Foreground sounds that call for a response."""
     benign: Candidates = field(default_factory=list)
@@ -92,16 +108,24 @@ class Palette:
         for brief in pool.briefs():
             if split is None or brief.split == split:
                 palette._add(brief)
+        palette._settle()
         return palette
 
     def _add(self, brief: ClipBrief) -> None:
         verdict = urgency(brief.label, brief.caption)
-        clip = Candidate(brief.id, brief.samples, brief.source, places_of(f"{brief.label} {brief.caption}"))
+        clip = Candidate(
+            brief.id,
+            brief.samples,
+            brief.source,
+            places_of(f"{brief.label} {brief.caption}"),
+            brief.voice or brief.source,
+            direction_of(brief),
+            brief.dialogue,
+            brief.turn or 0,
+        )
         if brief.kind == "speech":
             if brief.role is ClipRole.FOREGROUND:
-                self.speech.append(clip)
-                if brief.has_reply:
-                    self.dialogue.append(clip)
+                self._add_speech(brief, clip)
         elif brief.role is ClipRole.FOREGROUND and brief.label:
             self.sounds.append(clip)
             if verdict is Urgency.RESPOND:
@@ -113,6 +137,43 @@ class Palette:
             self.background.append(clip)
         elif brief.role is ClipRole.AMBIENT and verdict is not Urgency.RESPOND:
             self.ambient.append(clip)
+
+    def _add_speech(self, brief: ClipBrief, clip: Candidate) -> None:
+        self.speech.append(clip)
+        if brief.has_reply:
+            self.dialogue.append(clip)
+        if brief.dialogue:
+            self.turns.setdefault(brief.dialogue, []).append(clip)
+        else:
+            self.single.append(clip)
+        if brief.aligned:
+            self.aligned.append(clip)
+            if clip.direction:
+                self.translated.append(clip)
+
+    def _settle(self) -> None:
+        """Leave out turns without what was said before."""
+        for name, found in list(self.turns.items()):
+            self.turns[name] = _unbroken(found)
+        reached = {clip.id for turns in self.turns.values() for clip in turns}
+        self.dialogue[:] = [clip for clip in self.dialogue if not clip.dialogue or clip.id in reached]
+        self.single[:] = [clip for clip in self.dialogue if not clip.dialogue] or self.single
+
+
+def direction_of(brief: ClipBrief) -> str:
+    """Languages of a clip and its translation, `en>zh`; empty when either is unknown, or they are one."""
+    source, target = (code.partition("-")[0] for code in (brief.language, brief.translation_language))
+    return f"{source}>{target}" if brief.translated and source and target and source != target else ""
+
+
+def _unbroken(turns: Candidates) -> Candidates:
+    """The turns of a dialogue from its first on (number 0 or 1), as long as none is missing and none is there twice."""
+    ordered = sorted(turns, key=lambda clip: (clip.turn, clip.id))
+    first = ordered[0].turn
+    if first > 1:
+        return []
+    missing = next((at for at, clip in enumerate(ordered) if clip.turn != first + at), len(ordered))
+    return ordered[:missing]
 
 
 def places_of(text: str) -> frozenset[str]:

@@ -32,7 +32,7 @@ from schemas.scene import Draw, Scene, SceneEvent
 from schemas.sheet import Curation, GroundedEvent
 from schemas.taxonomy import label_words
 
-CURATION_VERSION: Final = "1"
+CURATION_VERSION: Final = "2"
 BAG: Final = (16, 5, 3)
 """Annotations shown to the planner: for the foreground, the background, the ambience."""
 LONGEST_WORDS: Final = 300
@@ -137,7 +137,8 @@ class _Curator:
             played, event = self._answered(event, clip) if foreground else (SceneEvent(clip_id=clip.id, role=_role(event)), event)
             cast.append(played.model_copy(update={"gap": gap if foreground else 0}))
             told.append(event)
-        instructions = self.policy.instructions()
+        heard = [self.tools.pool.get(event.clip_id) for event in cast if event.role is ClipRole.FOREGROUND]
+        instructions = self.policy.instructions(heard)
         number = int(self.rng.integers(len(instructions)))
         scene = Scene(
             task=self.policy.task,
@@ -195,8 +196,8 @@ def draw_bag(policy: Policy, palette: Palette, pool: ClipPool, rng: np.random.Ge
     voice = ""
     if policy.spoken:
         speech = lists[0]
-        voice = speech[int(rng.integers(len(speech)))].source
-        lists = [[clip for clip in speech if clip.source == voice], palette.sounds]
+        voice = speech[int(rng.integers(len(speech)))].speaker
+        lists = [[clip for clip in speech if clip.speaker == voice], palette.sounds]
     shares = [(clips, BAG[0] // len(lists)) for clips in lists]
     shares += [(policy.backdrop(palette), BAG[1]), (palette.ambient, BAG[2])]
     bag: list[dict[str, Any]] = []

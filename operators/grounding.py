@@ -91,7 +91,7 @@ async def ground(
     voice: str,
     rng: np.random.Generator,
 ) -> Outcome[Grounding]:
-    """Find or make a clip for every event, in order; of speech, clips whose source is `voice` come first.
+    """Find or make a clip for every event, in order; of speech, clips of `voice` come first.
 
     A background or ambient event that nothing plays is left out; a foreground event that nothing plays ends the scene
     (`ungrounded`). Failed passes through from verifier and generator. Deterministic in its arguments and in what those answer.
@@ -156,7 +156,8 @@ class _Event:
 
     def other_voice(self, hit: Hit, voice: str) -> bool:
         """Whether a hit is speech of somebody else."""
-        return self.speech and self.tools.pool.get(hit.id).source != voice
+        clip = self.tools.pool.get(hit.id)
+        return self.speech and (clip.voice or clip.source) != voice
 
     async def ground(self, hits: Sequence[Hit], before: Sequence[NDArray[np.float32]], seed: int) -> Failed | None:
         """Try retrieval's best, then what can be made; Failed when something broke."""

@@ -24,7 +24,7 @@ from schemas.recipe import MixingConfig
 from schemas.scene import Scene, SceneEvent
 from schemas.stream import PlannedClip, PlannedNoise, PlannedPiece, StreamPlan, due_chunk, timeline_of
 
-MIXING_VERSION: Final = "2"
+MIXING_VERSION: Final = "3"
 SNR_TOLERANCE_DB: Final = 0.1
 
 Audio = NDArray[np.float32]
@@ -281,6 +281,12 @@ def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingCo
         caption=clip.caption,
         transcript=clip.transcript,
         reply=clip.reply,
+        language=clip.language,
+        dialogue=clip.dialogue,
+        turn=clip.turn,
+        voice=clip.voice,
+        translation=clip.translation,
+        translation_language=clip.translation_language,
         source=clip.source,
         licence=clip.licence,
         attribution=clip.attribution,

@@ -6,12 +6,13 @@ it was.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
 import prompts
-from operators.clips import Candidates, ClipPool, Palette
+from operators.clips import Candidate, Candidates, ClipPool, Palette
 from operators.tasks import POLICIES, Policy
 from schemas import constants as c
 from schemas.base import InputError
@@ -21,7 +22,7 @@ from schemas.recipe import Recipe
 from schemas.scene import Draw, Scene, SceneEvent
 from schemas.taxonomy import Task
 
-PLANNING_VERSION: Final = "4"
+PLANNING_VERSION: Final = "5"
 FITTING_SHARE: Final = 0.95
 """How often the template planner takes a sound of the scene's place when there are also sounds nothing is known of."""
 
@@ -69,7 +70,8 @@ class _Planner:
         self.draws: list[Draw] = []
         self.used: set[str] = set()
         self.place = ""
-        self.voice = ""
+        self.common: dict[str, str] = {}
+        self.dialogue: Candidates | None = None
 
     def plan(self) -> Outcome[Scene]:
         task = draw_task(self.recipe, self.rng)
@@ -88,7 +90,7 @@ class _Planner:
                 chosen = self.pick(clips, strict=True)
                 if chosen is not None:
                     events.append(SceneEvent(clip_id=chosen, role=role))
-        instructions = policy.instructions()
+        instructions = policy.instructions(foreground)
         instruction = instructions[self._integer("instruction variant", len(instructions))]
         draws = (Draw(what="task", value=task.value), *self.draws)
         planner = self.scene.planner
@@ -146,13 +148,31 @@ class _Planner:
         self.used.add(chosen)
         return chosen
 
-    def one_voice(self, clips: Candidates) -> Candidates:
-        """Those of the stream's voice, which the first call draws."""
-        if not self.voice:
-            sources = sorted({clip.source for clip in clips})
-            self.voice = sources[self._integer("voice source", len(sources))]
-            self.note("voice", self.voice)
-        return [clip for clip in clips if clip.source == self.voice]
+    def alike(self, what: str, clips: Candidates, value: Callable[[Candidate], str]) -> Candidates:
+        """Those of the stream's voice (or whatever), which the first call draws."""
+        if what not in self.common:
+            values = sorted({value(clip) for clip in clips})
+            if not values:
+                return []
+            self.common[what] = values[self._integer(f"{what} drawn", len(values))]
+            self.note(what, self.common[what])
+        return [clip for clip in clips if value(clip) == self.common[what]]
+
+    def conversation(self, clips: Candidates) -> Candidates:
+        """The turns of the stream's dialogue, which the first call draws; a dialogue is as likely as it is long."""
+        if self.dialogue is None:
+            drawn = clips[self._integer("dialogue of clip", len(clips))]
+            self.dialogue = self.palette.turns.get(drawn.dialogue, [])
+            if self.dialogue:
+                self.note("dialogue", drawn.dialogue)
+        return self.dialogue
+
+    def next_of(self, clips: Candidates) -> str | None:
+        """The first of `clips` that was not used yet."""
+        chosen = next((clip.id for clip in clips if clip.id not in self.used), None)
+        if chosen is not None:
+            self.used.add(chosen)
+        return chosen
 
     def note(self, what: str, value: str | float | bool) -> None:
         """Keep a decision in the plan."""

@@ -12,7 +12,7 @@ from schemas.text import join_texts
 
 MODEL: Final = "llm:"
 """What the name of a planner or writer that is a language model begins with."""
-SUPERVISION_VERSION: Final = "3"
+SUPERVISION_VERSION: Final = "4"
 
 
 def modelled(plan: StreamPlan, sources: Iterable[str]) -> bool:

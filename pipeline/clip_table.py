@@ -194,7 +194,19 @@ class ClipIndex:
     def briefs(self) -> Sequence[ClipBrief]:
         """All clips, sorted by id. Made anew by each call: keep what you need of it."""
         roles = {role.value: role for role in ClipRole}
-        told = ("id", "label", "caption", "source", "split", "samples", "language", "dialogue", "turn")
+        told = (
+            "id",
+            "label",
+            "caption",
+            "source",
+            "split",
+            "samples",
+            "language",
+            "dialogue",
+            "turn",
+            "voice",
+            "translation_language",
+        )
         asked = ("role", "transcript", "reply", "translation")
         made = []
         for batch in self._table.select([*told, *asked, "words"]).to_batches(max_chunksize=BATCH):

@@ -42,11 +42,11 @@ PCM_STEP: Final = 1 / 32767
 ROUNDING: Final = 1e-9
 """Relative: numbers of the plan that follow from others agree to the last bits of a float."""
 _FROM_INDEX: Final = (
-    "content_sha256", "clean_sha256", "kind", "label", "caption", "transcript", "reply", "source", "licence",
-    "attribution", "active_level_db",
+    "content_sha256", "clean_sha256", "kind", "label", "caption", "transcript", "reply", "language", "dialogue", "turn", "voice",
+    "translation", "translation_language", "source", "licence", "attribution", "active_level_db",
 )  # fmt: skip
 _NOISE_FROM_INDEX: Final = ("content_sha256", "clean_sha256", "label", "source", "licence", "attribution")
-_WORDS: Final = frozenset({"label", "caption", "transcript", "reply"})
+_WORDS: Final = frozenset({"label", "caption", "transcript", "reply", "translation"})
 
 
 class SampleChecker:
@@ -209,7 +209,15 @@ class SampleChecker:
             told = amplitude_for(noise.snr_db, plan.main_power, noise.power)
             if abs(noise.amplitude - told) > ROUNDING * told:
                 yield "snr", f"{name}: amplitude {noise.amplitude:.6g}, SNR and powers give {told:.6g}"
-            if self.pool is None or noise.clip_id is None:
+            if noise.clip_id is None:
+                made = {field: PlannedNoise.model_fields[field].default for field in _NOISE_FROM_INDEX} | {
+                    "label": noise.procedural
+                }
+                for field, known in made.items():
+                    if getattr(noise, field) != known:
+                        yield "clips", f"{name}: {field} is {getattr(noise, field)!r}, of {noise.procedural} it is {known!r}"
+                continue
+            if self.pool is None:
                 continue
             clip = self._clip(noise.clip_id)
             if clip is None or clip.role not in NOISE_ROLES[noise.track]:

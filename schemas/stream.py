@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema
-from schemas.clip import ClipRole, Sha256
+from schemas.clip import ClipRole, Language, Sha256
 from schemas.scene import Draw, Text
 from schemas.taxonomy import Task
 from schemas.text import join_texts
@@ -31,6 +31,12 @@ class PlannedClip(Schema):
     caption: str = ""
     transcript: str | None = None
     reply: str | None = None
+    language: Language = ""
+    dialogue: str = ""
+    turn: int | None = None
+    voice: str = ""
+    translation: str | None = None
+    translation_language: Language = ""
     source: str
     licence: str
     attribution: str = ""

@@ -1,6 +1,6 @@
 """The sub-tasks a stream can teach, and what is known of a sound from its label.
 
-The paper has seven task categories; the four here are those a folder of real recordings supports without an LLM.
+The paper has seven task categories; those here a folder of real recordings supports without an LLM.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ class Task(StrEnum):
     VOICE_CHAT = "voice_chat"
     """Answer spoken turns, stay silent at other sounds."""
     STREAMING_ASR = "streaming_asr"
-    """Write down each utterance when it ends."""
+    """Write down what is said while it is said."""
+    SIMULTANEOUS_INTERPRETATION = "simultaneous_interpretation"
+    """Say in another language what is said, while it is said."""
 
 
 class Urgency(StrEnum):

@@ -95,6 +95,7 @@ def replies(corpus: StoredCorpus) -> dict[tuple[int, ...], frozenset[tuple[int, 
             plan = corpus.plan(shard, index)
             for response in plan.responses:
                 texts = POLICIES[plan.task].texts(plan.clips[response.event])
-                ids = {tuple(tokenizer.encode(text)) for text in texts}
-                found.setdefault(tuple(tokenizer.encode(response.text)), set()).update(ids)
+                expected = tuple(tokenizer.encode(response.text))  # of a running text it is a piece, and no other will do
+                ids = {tuple(tokenizer.encode(text)) for text in texts} if response.text in texts else {expected}
+                found.setdefault(expected, set()).update(ids)
     return {expected: frozenset(allowed) for expected, allowed in found.items()}

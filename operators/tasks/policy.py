@@ -6,14 +6,15 @@ A policy has no state. Everything random comes from the `Casting` it is handed o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 import prompts
 from operators import wording
-from operators.clips import Candidates, Palette
+from operators.clips import Candidate, Candidates, Palette
+from schemas import constants as c
 from schemas.clip import Clip
 from schemas.recipe import SceneConfig
 from schemas.scenario import Scenario
@@ -43,8 +44,16 @@ class Casting(Protocol):
         """The id of a clip not yet used; None when all are, or (`strict`) when none that is left suits the place."""
         ...
 
-    def one_voice(self, clips: Candidates) -> Candidates:
-        """Those of one source: a voice is drawn once per stream (paper, appendix on curation)."""
+    def alike(self, what: str, clips: Candidates, value: Callable[[Candidate], str]) -> Candidates:
+        """Those of one value, which is drawn once per stream: a voice, say (paper, appendix on curation)."""
+        ...
+
+    def conversation(self, clips: Candidates) -> Candidates:
+        """The turns, in order, of the dialogue that one of `clips` belongs to, drawn once per stream; empty for none."""
+        ...
+
+    def next_of(self, clips: Candidates) -> str | None:
+        """The id of the first of `clips` that was not used yet; None when all were."""
         ...
 
     def note(self, what: str, value: str | float | bool) -> None:
@@ -104,8 +113,8 @@ class Policy(ABC):
         """Whether a text somebody else worded may be the answer to a clip: see `operators.wording`."""
         return bool(self.response_rule) and self.suits(clip, True) and not wording.problem(text, clip.label, clip.caption)
 
-    def instructions(self) -> list[str]:
-        """What the model may be told before the stream."""
+    def instructions(self, clips: Sequence[Clip]) -> list[str]:
+        """What the model may be told before a stream with these clips in the foreground."""
         return prompts.variants(f"instruction_{self.task.value}")
 
     def texts(self, clip: Sounding) -> set[str]:
@@ -116,6 +125,15 @@ class Policy(ABC):
 def whole(clip: Clip) -> int:
     """Samples until the clip's evidence is complete: one past its last active sample."""
     return clip.active_end if 0 < clip.active_end <= clip.samples else clip.samples
+
+
+def turn_end(clip: Clip) -> int:
+    """Samples until the speaker has finished: the end of the last word. What is active within half a chunk of it still belongs
+    to it (aligners are not exact), what comes later does not (a cough, a door)."""
+    if not clip.words:
+        return whole(clip)
+    last = max(clip.words[-1].end, 1)
+    return max(last, whole(clip)) if whole(clip) - last <= c.HALF_CHUNK_SAMPLES else last
 
 
 def describe(clip: Sounding) -> tuple[str, bool]:

@@ -32,10 +32,19 @@ class SpokenPolicy(Policy):
         return "" if any(event.responds for event in scenario.events) else "nobody speaks: responds must be true for some speech"
 
     def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
-        """A turn of the stream's voice, or with probability `distractor_share` a sound (never first)."""
+        """Speech, or with probability `distractor_share` a sound (never first)."""
         if turn and cast.palette.sounds and cast.rng.random() < cast.scene.distractor_share:
             cast.note(f"event {turn} is a distractor", True)
             distractor = cast.pick(cast.palette.sounds, strict=True)
             if distractor is not None:
                 return distractor
-        return cast.pick(cast.one_voice(self.speech(cast.palette))) or cast.pick(self.speech(cast.palette))
+        return self.spoken_turn(cast)
+
+    def spoken_turn(self, cast: Casting) -> str | None:
+        """Somebody speaks: the stream's voice, as long as it has something to say."""
+        return one_voice(cast, self.speech(cast.palette))
+
+
+def one_voice(cast: Casting, clips: Candidates) -> str | None:
+    """A clip of the stream's voice, else of any."""
+    return cast.pick(cast.alike("voice", clips, lambda clip: clip.speaker)) or cast.pick(clips)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import prompts
 from operators.clips import Candidates, Palette
-from operators.tasks.policy import Answer, Sounding
-from operators.tasks.spoken import SpokenPolicy
+from operators.tasks.policy import Answer, Casting, Sounding, turn_end
+from operators.tasks.spoken import SpokenPolicy, one_voice
+from schemas.clip import Clip
+from schemas.recipe import SceneConfig
+from schemas.scene import SceneResponse
 from schemas.taxonomy import Task
 
 
 class VoiceChat(SpokenPolicy):
-    """Voice chatting: turns with a paired reply where there are any, else a stand-in."""
+    """Voice chatting: dialogues from their first turn on, or single turns with a paired reply; else a stand-in."""
 
     task = Task.VOICE_CHAT
     task_rule = (
@@ -20,12 +23,27 @@ class VoiceChat(SpokenPolicy):
 
     def speech(self, palette: Palette) -> Candidates:
         """Turns with a paired reply are preferred."""
-        return palette.dialogue or palette.speech
+        return palette.dialogue or palette.single or palette.speech
+
+    def spoken_turn(self, cast: Casting) -> str | None:
+        """The next turn of the stream's dialogue, or any single turn of its voice."""
+        dialogue = cast.conversation(self.speech(cast.palette))
+        return cast.next_of(dialogue) if dialogue else one_voice(cast, cast.palette.single)
 
     def answers(self, clip: Sounding) -> list[Answer]:
-        """The paired reply, or one of the stand-ins."""
+        """The paired reply, or one of the stand-ins; silence where a dialogue has none."""
         if clip.kind != "speech" or clip.transcript is None:
             return []
         if clip.reply:
             return [Answer(clip.reply, "manifest")]
+        if clip.dialogue:
+            return []
         return [Answer(text, "template") for text in prompts.variants("response_voice_chat", transcript=clip.transcript)]
+
+    def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
+        """Once the speaker has finished."""
+        return (SceneResponse(text=answer.text, source=answer.source, evidence=turn_end(clip)),)
+
+    def suits(self, clip: Sounding, responds: bool) -> bool:
+        """Of a dialogue only its beginning makes sense on its own."""
+        return super().suits(clip, responds) and not (responds and (clip.turn or 0) > 1)

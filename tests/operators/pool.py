@@ -49,7 +49,22 @@ class MemoryPool:
     def briefs(self) -> Sequence[ClipBrief]:
         return [
             ClipBrief(
-                clip.id, clip.role, clip.kind, clip.label, clip.caption, clip.source, clip.split, clip.samples, bool(clip.reply)
+                id=clip.id,
+                role=clip.role,
+                kind=clip.kind,
+                label=clip.label,
+                caption=clip.caption,
+                source=clip.source,
+                split=clip.split,
+                samples=clip.samples,
+                has_reply=bool(clip.reply),
+                language=clip.language,
+                dialogue=clip.dialogue,
+                turn=clip.turn,
+                translated=bool(clip.translation),
+                translation_language=clip.translation_language,
+                aligned=bool(clip.words),
+                voice=clip.voice,
             )
             for _, clip in sorted(self._clips.items())
         ]
