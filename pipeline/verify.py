@@ -83,7 +83,8 @@ def _index(record: BuildRecord, problems: list[Problem]) -> ClipIndex | None:
         problems.append(Problem(shard=-1, key="", check="clips", detail=str(error)))
         return None
     if index.content_hash != record.clip_index_hash:
-        detail = f"the clip index at {record.clips} is not the one this was built from: it has changed since. Put that one back; a build is not continued with another"
+        changed = "is not the one this was built from: it has changed since"
+        detail = f"the clip index at {record.clips} {changed}. Put that one back; a build is not continued with another"
         problems.append(Problem(shard=-1, key="", check="clips", detail=detail))
         return None
     return index
