@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo test test-llm lint bench learn ablations page clean
+.PHONY: demo dialogue test test-llm lint bench learn ablations page clean
 
 # Bytecode is compiled once after an install: with PYTHONDONTWRITEBYTECODE set, every Ray worker would compile it again.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -32,6 +32,18 @@ demo: $(VENV)/.demo  ## build a small corpus from real recordings, verify it and
 	$(BIN)/soundflow build examples/demo.yaml -o demo/corpus
 	$(BIN)/soundflow verify demo/corpus --sample 2
 	$(BIN)/soundflow report demo/corpus -o demo/report.html
+
+# The recogniser of the gate is an asset (78 MB).
+dialogue: $(VENV)/.dev  ## spoken dialogues made of text, and recorded speech: voice chat, streaming ASR, interpretation
+	$(BIN)/soundflow assets fetch whisper-tiny-en
+	$(BIN)/python -m pipeline.demo_data demo/recordings
+	$(BIN)/soundflow speak examples/dialogues.jsonl --out demo/dialogue/spoken
+	$(BIN)/soundflow clips index demo/recordings demo/dialogue/spoken -o demo/dialogue/clips
+	$(BIN)/soundflow clips align demo/dialogue/clips
+	rm -rf demo/dialogue/corpus
+	$(BIN)/soundflow build examples/dialogue.yaml -o demo/dialogue/corpus
+	$(BIN)/soundflow verify demo/dialogue/corpus --sample 2
+	$(BIN)/soundflow report demo/dialogue/corpus -o demo/dialogue/report.html
 
 test: $(VENV)/.dev  ## the whole suite
 	$(BIN)/python -m pytest

@@ -34,7 +34,10 @@ from schemas.base import InputError
 from schemas.outcome import Ok
 
 RECORDED: Final = ("scratch", "sonic-pi-samples", "openttd-opensfx", "asterisk-prompts")
-FIELDS: Final = ("id", "path", "label", "caption", "role", "licence", "attribution", "source", "transcript", "reply", "split")
+FIELDS: Final = (
+    "id", "path", "label", "caption", "role", "licence", "attribution", "source", "transcript", "reply", "language",
+    "translation", "translation_language", "split",
+)  # fmt: skip
 Row = dict[str, str]
 
 
@@ -73,7 +76,8 @@ def prepare_demo(dest: Path, on_progress: assets.Say = lambda line: None) -> Dem
             found = _files(root, name, chosen[name], dest)
         rows += [row | about for row in found]
     rows += _spoken(chosen["dialogue"], dest)
-    rows = [row | {"split": _split(row["id"])} for row in sorted(rows, key=lambda row: row["id"])]
+    rows = [row | _interpreted(row, chosen["translations"]) | {"split": _split(row["id"])} for row in rows]
+    rows.sort(key=lambda row: row["id"])
     with (dest / "manifest.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, FIELDS, restval="")
         writer.writeheader()
@@ -91,6 +95,14 @@ def _fill_empty_lists(say: assets.Say) -> None:
         subprocess.run(["apt-get", "update"], check=True, capture_output=True, timeout=180)
     except (OSError, subprocess.SubprocessError) as error:
         say(f"`apt-get update` did not work: {error}")
+
+
+def _interpreted(row: Row, translations: dict[str, str]) -> Row:
+    """Language and translation of what is said."""
+    if not row.get("transcript"):
+        return {}
+    translated = translations.get(row["transcript"])
+    return {"language": "en"} | ({"translation": translated, "translation_language": "zh"} if translated else {})
 
 
 def _split(clip_id: str) -> str:

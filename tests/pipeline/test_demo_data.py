@@ -20,6 +20,7 @@ from operators.clips import Palette
 from operators.planning import available_tasks
 from pipeline import assets
 from pipeline.assets import Asset, Source
+from pipeline.clip_align import align_clips
 from pipeline.clip_index import ClipIndex, index_clips
 from pipeline.demo_data import DemoData, prepare_demo
 from schemas.taxonomy import Task, Urgency, urgency
@@ -69,8 +70,10 @@ def test_the_demo_is_the_same_bytes_each_time(bare: DemoData, tmp_path: Path, mo
 def test_even_without_recordings_every_sub_task_can_be_built(bare: DemoData, tmp_path: Path) -> None:
     summary = index_clips([bare.manifest.parent], tmp_path / "clips", workers=1)
     assert summary.rejected == {}
-    palette = Palette.of(ClipIndex.open(tmp_path / "clips"))
-    assert available_tasks(palette, at_least=5) == set(Task)
+    timed = {Task.SIMULTANEOUS_INTERPRETATION}
+    assert available_tasks(Palette.of(ClipIndex.open(tmp_path / "clips")), at_least=5) == set(Task) - timed
+    assert align_clips(tmp_path / "clips", workers=1).unaligned == {}
+    assert available_tasks(Palette.of(ClipIndex.open(tmp_path / "clips")), at_least=5) == set(Task)
 
 
 def test_the_choice_holds_hazards_benign_sounds_noise_and_words_for_all_speech() -> None:
@@ -79,6 +82,7 @@ def test_the_choice_holds_hazards_benign_sounds_noise_and_words_for_all_speech()
     assert verdicts.count(Urgency.RESPOND) >= 10 and verdicts.count(Urgency.IGNORE) >= 20
     assert len(CHOSEN["dialogue"]) >= 24 and all(question and answer for question, answer in CHOSEN["dialogue"].items())
     assert all(text.strip() for text in CHOSEN["asterisk-prompts"].values())
+    assert set(CHOSEN["translations"]) <= {*CHOSEN["dialogue"], *CHOSEN["asterisk-prompts"].values()}
     assert {role for name in CHOSEN for role in CHOSEN[name] if role.startswith("noise")} == {"noise_event", "noise_ambient"}
 
 
