@@ -79,7 +79,13 @@ def analysis_plots(document: Mapping[str, Any]) -> list[Plot]:
     if layers := document.get("continuity"):
 
         def continuity(axes: Any) -> None:
-            axes.plot(range(len(layers)), [one["ratio"] for one in layers], "o-", color=COLOURS[0], markersize=4)
+            axes.plot(
+                range(len(layers)), [one["ratio"] for one in layers], "o-", color=COLOURS[0], label="as it is", markersize=4
+            )
+            axes.plot(
+                range(len(layers)), [one["centred"] for one in layers], "o-", color=COLOURS[1], label="centred", markersize=4
+            )
+            axes.legend(fontsize=7)
             axes.axhline(1.0, color="#888888", linewidth=0.8)
             axes.set_xticks(range(len(layers)), [one["layer"] for one in layers], fontsize=7, rotation=45, ha="right")
             axes.set_ylabel("continuity ratio")

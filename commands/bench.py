@@ -147,6 +147,35 @@ def report(
         say(f"{out}: {len(results)} runs beside the paper's tables")
 
 
+@bench_app.command(
+    "analyse",
+    help="Where a checkpoint bridges chunks and which attention head decides: continuity by layer, single-head ablation.",
+    epilog="Example: soundflow bench analyse runs/stage4/model heldout/ -o analysis.json",
+)
+def analyse(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint.", show_default=False)],
+    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Builds.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="What `bench report --analysis` reads.")] = Path("analysis.json"),
+    streams: Annotated[int, typer.Option(min=1, help="So many streams, their first window each.")] = 16,
+    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench analyse`."""
+    from bench.analyses.analyse import analyse as both
+    from operators.atomic_file import write_atomic
+
+    document = both(model, corpora, streams, label)
+    write_atomic(out, json.dumps(document, indent=1).encode() + b"\n")
+    if as_json:
+        say_json(document)
+        return
+    for one in document["continuity"]:
+        say(f"{one['layer']:<12} continuity {one['ratio']:.3f} (centred {one['centred']:.3f})")
+    top = document["heads"]["top"]
+    say(f"balanced token match {document['heads']['base']:.3f}; without L{top['layer']}H{top['head']} {top['drop']:.3f} less")
+    say(f"{out}. Next: soundflow bench report RUN... --analysis {out}")
+
+
 def finish(driven: Driven, out: Path) -> None:
     """Say what is missing and leave with the exit code for it."""
     for fault in driven.faults[:5]:

@@ -11,7 +11,11 @@ import typer
 from commands.common import Json, say, say_json, sub_app
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.driving import Driven
     from bench.proactive.metadata import Prediction, Sound
+    from bench.proactive.run import Asked
     from bench.proactive.score import Score
 
 proactive_app = sub_app("ProactiveSound-Bench: should the assistant speak up at this sound?")
@@ -81,10 +85,8 @@ def proactive_run(
     from bench.proactive.metadata import read_predictions, read_sounds
     from bench.proactive.run import ProactiveSet, run_chat, run_stream
     from bench.results import proactive_result, write_result
-    from schemas.base import InputError
 
-    if (model is None) == (chat is None):
-        raise InputError("one of --model and --chat says who is tested", remedy="Give a checkpoint, or a chat model's name")
+    _one_of(model, chat)
     sounds = read_sounds(meta, answers)
     proactive = ProactiveSet(sounds, audio, partial)
     groups = proactive.tier(tier.value, seed, manifest)
@@ -96,10 +98,128 @@ def proactive_run(
     result = _scored(sounds, found, None, embedder, None)
     write_result(out, proactive_result(result, tier.value, label or chat or str(model), driven.whole, bool(chat)))
     _tell(result, as_json, {"run": str(out), "tier": tier.value})
-    if not driven.whole:
+    _finish([] if driven.whole else [driven], out)
+
+
+@proactive_app.command(
+    "build",
+    help="Make a proactive test set of your own clips: the taxonomy's criteria as a recipe, disjoint from training by content.",
+    epilog="Example: soundflow bench proactive build examples/proactive_bench.yaml -o mybench/ --not-in corpus/",
+)
+def proactive_build(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the set.", show_default=False)],
+    not_in: Annotated[list[Path] | None, typer.Option(help="Builds whose clips must not be in the set.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive build`."""
+    from bench.proactive.build import META, RESPONSES, build
+
+    record = build(recipe, out, not_in or [])
+    if as_json:
+        say_json(record)
+        return
+    left = ", ".join(f"{count} {name}" for name, count in record["left_out"].items()) or "none"
+    say(f"{out}: {record['sounds']} sounds, {record['respond']} RESPOND, {record['categories']} sub-categories; left out: {left}")
+    if not record["not_in"]:
+        say("Without --not-in nobody knows whether a model was trained on these clips")
+    files = f"--meta {out / META} --answers {out / RESPONSES} --audio {out}"
+    say(f"Next: soundflow bench proactive run {files} --model CHECKPOINT -o RUN")
+
+
+@proactive_app.command(
+    "stability",
+    help="The same sounds, N = 1 ... 5 of them in one stream: what is kept of the balanced accuracy at N = 1.",
+    epilog="Example: soundflow bench proactive stability --meta META.jsonl --audio DATA/ --model CHECKPOINT -o runs/stable",
+)
+def proactive_stability(
+    meta: Meta,
+    audio: Annotated[Path, typer.Option(help="The folder that holds `proactive-sound-effect`.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the runs.", show_default=False)],
+    model: Annotated[Path | None, typer.Option(help="A checkpoint made by `soundflow train`.")] = None,
+    chat: Annotated[str | None, typer.Option(help="Name of a chat model that hears.")] = None,
+    server: Annotated[str | None, typer.Option(help="Its address.")] = None,
+    longest: Annotated[int, typer.Option(min=1, max=20, help="The largest N.")] = 5,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
+    partial: Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")] = False,
+    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive stability`."""
+    from bench.chat_player import config_of
+    from bench.proactive.metadata import read_sounds
+    from bench.proactive.run import ProactiveSet, run_chat, run_stream
+    from bench.proactive.stability import run_stability
+    from bench.results import write_result
+
+    _one_of(model, chat)
+    proactive = ProactiveSet(read_sounds(meta), audio, partial)
+
+    def run(groups: Sequence[Asked], place: Path) -> Driven:
+        if model is not None:
+            return run_stream(proactive, groups, place, model, threshold=threshold)
+        return run_chat(proactive, groups, place, config_of(chat or "", server))
+
+    name, counts = label or chat or str(model), tuple(range(1, longest + 1))
+    result, scores, driven = run_stability(proactive, out, run, name, "chat" if chat else "runtime", counts, seed)
+    write_result(out, result)
+    if as_json:
+        say_json({str(count): one.to_json() for count, one in scores.items()} | {"figures": result.figures})
+    else:
+        say(f"{'N':>3}{'accuracy':>12}{'balanced':>12}{'kept':>9}{'false alarms/h':>16}")
+        for count in counts:
+            row = [result.figures[f"{what}, N = {count}"] for what in ("accuracy", "balanced accuracy", "kept", "false alarms/h")]
+            cells = ["-" if value is None else f"{value:.1f}" for value in row]
+            say(f"{count:>3}{cells[0]:>12}{cells[1]:>12}{cells[2]:>9}{cells[3]:>16}")
+    _finish([one for one in driven if not one.whole], out)
+
+
+@proactive_app.command(
+    "recordings",
+    help="Play long recordings as they are to a checkpoint (no cleaning, no levelling): false alarms an hour. A take.txt beside "
+    "take.wav has its labels as Audacity exports them: start, end, RESPOND or IGNORE.",
+    epilog="Example: soundflow bench proactive recordings takes/ --model runs/stage4/model -o runs/takes",
+)
+def proactive_recordings(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", show_default=False)],
+    model: Annotated[Path, typer.Option(help="A checkpoint made by `soundflow train`.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
+    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive recordings`."""
+    from bench.predictions import PREDICTIONS
+    from bench.proactive.recordings import read_takes, run_recordings, tally
+    from bench.rows import read_rows
+
+    takes = read_takes(folder)
+    run_recordings(takes, out, model, threshold)
+    found = tally(takes, {row.text("id"): row.values for row in read_rows(out / PREDICTIONS)})
+    if as_json:
+        say_json(found)
+        return
+    names = ("trigger_accuracy", "recall", "specificity", "false_alarms_per_hour", "responses_per_hour", "silence")
+    say(f"{'':<24}" + "".join(f"{name.replace('_', ' ').replace(' per hour', '/h'):>18}" for name in names))
+    for name, rates in found.items():
+        say(f"{name:<24}" + "".join(f"{'-' if rates[key] is None else format(rates[key], '.3f'):>18}" for key in names))
+    unlabelled = sum(take.labels is None for take in takes)
+    say(f"{len(takes)} takes, {found['model']['hours']:.2f} h; {unlabelled} without labels: of those only responses are counted")
+
+
+def _one_of(model: Path | None, chat: str | None) -> None:
+    from schemas.base import InputError
+
+    if (model is None) == (chat is None):
+        raise InputError("one of --model and --chat says who is tested", remedy="Give a checkpoint, or a chat model's name")
+
+
+def _finish(driven: Sequence[Driven], out: Path) -> None:
+    """Leave with the exit code for what is missing."""
+    if driven:
         from commands.bench import finish
 
-        finish(driven, out)
+        finish(driven[0], out)
 
 
 def _scored(

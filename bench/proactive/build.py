@@ -1,0 +1,252 @@
+"""A proactive test set of anybody's own clips: the taxonomy's criteria as a recipe, disjoint from training by the clips' content.
+
+A clip belongs to the sub-category whose phrase its label and caption hold (all words of it), and to RESPOND or IGNORE by the side
+the phrase is on; the longest phrase decides (`train horn` before `train`). What still fits two sub-categories or both sides is
+borderline, and left out as the paper leaves it out. The set has the public benchmark's form, its recordings are uncleaned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import soundfile
+from pydantic import Field, model_validator
+
+from bench.proactive.metadata import Decision, read_sounds
+from bench.proactive.multiple import multiple, write_manifest
+from bench.sounds import load
+from operators.atomic_file import write_atomic
+from operators.clip_cache import file_sha256
+from operators.mixing import to_pcm16
+from operators.tasks.policy import about
+from pipeline.clip_table import ClipIndex
+from pipeline.console import Console
+from schemas import constants as c
+from schemas.base import InputError, Schema, canonical_json
+from schemas.clip import Clip, ClipRole
+from schemas.identity import rng_for
+from schemas.taxonomy import label_words
+from training.corpus import StoredCorpus
+
+BUILD_VERSION: Final = "1"
+"""Raise it when the same recipe and clips would give another set."""
+META, RESPONSES, TIER, PROVENANCE, RECORD = "meta.jsonl", "responses.jsonl", "multiple.jsonl", "provenance.jsonl", "build.json"
+TREE: Final = "proactive-sound-effect"
+
+
+class Category(Schema):
+    """One of the benchmark's sub-categories and what decides about its sounds."""
+
+    domain: str = Field(min_length=1, pattern=r"^[^/\\]+$")
+    category: str = Field(min_length=1, pattern=r"^[^/\\]+$")
+    about: str = ""
+    """The paper's definition."""
+    respond: tuple[str, ...] = ()
+    """Phrases of sounds that call for a response."""
+    ignore: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    """Further standard answers; `{sound}` stands for what is heard."""
+
+
+class ProactiveRecipe(Schema):
+    """What a set is made of."""
+
+    version: int = Field(1, ge=1, le=1)
+    name: str = Field(min_length=1)
+    description: str = ""
+    clips: str
+    """An index made by `soundflow clips index`, relative to the recipe."""
+    split: str | None = None
+    """Only clips of this split."""
+    roles: tuple[ClipRole, ...] = (ClipRole.FOREGROUND,)
+    """Only clips of these roles; ambient recordings may be of interest too."""
+    seed: int = Field(0, ge=0)
+    per_side: int = Field(50, ge=1)
+    """At most so many sounds of a sub-category call for a response, and as many for none."""
+    categories: tuple[Category, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _once(self) -> ProactiveRecipe:
+        names = [(one.domain, one.category) for one in self.categories]
+        if len(set(names)) < len(names):
+            raise ValueError("a sub-category stands there twice")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A clip with its place in the set."""
+
+    clip: Clip
+    category: Category
+    decision: Decision
+
+
+def build(recipe_path: Path, out: Path, not_in: Sequence[Path] = ()) -> dict[str, Any]:
+    """Write the set to `out`; returns what build.json says. The same command makes the same bytes.
+
+    InputError when no clip is left, when a source recording changed since it was indexed, or when `out` holds another set.
+    """
+    recipe = ProactiveRecipe.from_yaml(recipe_path)
+    index = ClipIndex.open((recipe_path.parent / recipe.clips).resolve())
+    heard, corpora = _heard([StoredCorpus(path) for path in not_in])
+    identity = {
+        "version": BUILD_VERSION,
+        "recipe": recipe.model_dump(mode="json", exclude={"clips"}),
+        "clips": index.content_hash,
+    }
+    fingerprint = hashlib.sha256(canonical_json({**identity, "not_in": corpora})).hexdigest()
+    counts: Counter[str] = Counter()
+    chosen = _chosen(recipe, index, heard, counts)
+    if not chosen:
+        told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "the index is empty"
+        raise InputError(
+            f"no clip is left: {told}", file=recipe_path, remedy="Add phrases of your labels to the recipe's categories"
+        )
+    _begin(out, fingerprint)
+    rows, answers, provenance = [], [], []
+    with Console("build", "sounds") as console:
+        for number, one in enumerate(chosen):
+            console.show(number, len(chosen))
+            row = _row(one)
+            _write_recording(one.clip, out / row["path"])
+            rows.append(row)
+            if one.decision is Decision.RESPOND:
+                answers.append(row | {"standard_answers": standard_answers(one)})
+            provenance.append(_provenance(row["id"], one.clip))
+    for name, documents in ((META, rows), (RESPONSES, answers), (PROVENANCE, provenance)):
+        write_atomic(out / name, b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in documents))
+    write_manifest(out / TIER, multiple(read_sounds(out / META), recipe.seed))
+    record = {
+        "name": recipe.name,
+        "fingerprint": fingerprint,
+        "sounds": len(rows),
+        "respond": len(answers),
+        "ignore": len(rows) - len(answers),
+        "categories": len({(one.category.domain, one.category.category) for one in chosen}),
+        "left_out": dict(sorted(counts.items())),
+        "not_in": corpora,
+    }
+    write_atomic(out / RECORD, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+    return record
+
+
+def judged(label: str, caption: str, categories: Sequence[Category]) -> tuple[Category, Decision] | str:
+    """The one sub-category and side of a sound, or why there is none: `unmatched` or `borderline`."""
+    words = set(label_words(f"{label} {caption}"))
+    said = [
+        (len(phrase), place, decision)
+        for place, category in enumerate(categories)
+        for decision, phrases in ((Decision.RESPOND, category.respond), (Decision.IGNORE, category.ignore))
+        for phrase in (set(label_words(text)) for text in phrases)
+        if phrase and phrase <= words
+    ]
+    longest = max((length for length, _, _ in said), default=0)
+    found = {(place, decision) for length, place, decision in said if length == longest}
+    if len(found) != 1:
+        return "borderline" if found else "unmatched"
+    place, decision = found.pop()
+    return categories[place], decision
+
+
+def standard_answers(one: Chosen) -> list[str]:
+    """What may be said: the templates of proactive streams about this sound, and the category's own."""
+    said = [answer.text for answer in about("response_proactive_respond", one.clip)]
+    sound = one.clip.caption or one.clip.label
+    return list(dict.fromkeys([*said, *(text.replace("{sound}", sound) for text in one.category.answers)]))
+
+
+def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], counts: Counter[str]) -> list[Chosen]:
+    sides: dict[tuple[str, str, Decision], list[Chosen]] = {}
+    seen: set[str] = set()
+    for clip in index.clips():
+        found = judged(clip.label, clip.caption, recipe.categories)
+        if recipe.split is not None and clip.split != recipe.split:
+            counts["of another split"] += 1
+        elif clip.role not in recipe.roles:
+            counts["of another role"] += 1
+        elif clip.kind == "speech" or isinstance(found, str):
+            counts["speech" if clip.kind == "speech" else str(found)] += 1
+        elif {clip.content_sha256, clip.clean_sha256} & heard:
+            counts["heard in training"] += 1
+        elif {clip.content_sha256, clip.clean_sha256} & seen:
+            counts["doubled"] += 1
+        else:
+            seen |= {clip.content_sha256, clip.clean_sha256}
+            category, decision = found
+            sides.setdefault((category.domain, category.category, decision), []).append(Chosen(clip, category, decision))
+    kept = []
+    for (domain, category_name, decision), group in sorted(sides.items()):
+        group.sort(key=lambda one: one.clip.content_sha256)
+        rng = rng_for(f"proactive-build/{BUILD_VERSION}/{recipe.seed}/{domain}/{category_name}/{decision}", 0, 0, "draw")
+        drawn = sorted(rng.permutation(len(group))[: recipe.per_side].tolist())
+        counts["above per_side"] += len(group) - len(drawn)
+        kept += [group[place] for place in drawn]
+    for name in [name for name, count in counts.items() if not count]:
+        del counts[name]
+    return kept
+
+
+def _heard(corpora: Iterable[StoredCorpus]) -> tuple[frozenset[str], list[str]]:
+    """Hashes of everything audible in corpora, noise tracks too, and the corpora's ids."""
+    found: set[str] = set()
+    ids = []
+    for corpus in corpora:
+        ids.append(corpus.id)
+        for shard, size in enumerate(corpus.shard_sizes):
+            for index in range(size):
+                plan = corpus.plan(shard, index)
+                for clip in plan.clips:
+                    found |= {clip.content_sha256, clip.clean_sha256}
+                for noise in plan.noises:
+                    found |= {digest for digest in (noise.content_sha256, noise.clean_sha256) if digest is not None}
+    return frozenset(found), sorted(ids)
+
+
+def _row(one: Chosen) -> dict[str, Any]:
+    name = one.clip.content_sha256[:12]
+    path = f"./{TREE}/{one.category.domain}/{one.category.category}/{one.decision.value}/{name}.wav"
+    return {"id": name, "path": path, "description": one.clip.caption or one.clip.label, "decision": one.decision.value}
+
+
+def _write_recording(clip: Clip, path: Path) -> None:
+    """The source as PCM16 at 16 kHz: no TFJP, no level."""
+    source = Path(clip.path)
+    try:
+        same = file_sha256(source) == clip.content_sha256
+    except OSError as error:
+        why = f"its recording cannot be read ({error.strerror or error})"
+        raise InputError(why, file=source, field=clip.id, remedy="Put it back, or index the clips again") from None
+    if not same:
+        raise InputError("its recording has changed", file=source, field=clip.id, remedy="Index the clips again")
+    samples = load(source)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".tmp-{path.name}")
+    soundfile.write(aside, to_pcm16(samples.copy()), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    aside.replace(path)
+
+
+def _provenance(name: str, clip: Clip) -> dict[str, Any]:
+    told = ("content_sha256", "label", "caption", "source", "licence", "attribution")
+    return {"id": name, "clip": clip.id, **{field: getattr(clip, field) for field in told}}
+
+
+def _begin(out: Path, fingerprint: str) -> None:
+    """Refuse a directory that is anybody else's; a set that was begun is gone on with."""
+    try:
+        before = json.loads((out / RECORD).read_bytes())
+    except FileNotFoundError:
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError("is not empty", file=out, remedy="Name a new directory") from None
+        write_atomic(out / RECORD, json.dumps({"fingerprint": fingerprint}).encode() + b"\n")  # begun, and by whom
+        return
+    except ValueError:
+        before = {}
+    if not isinstance(before, dict) or before.get("fingerprint") != fingerprint:
+        raise InputError("holds another set", file=out, remedy="Name a new directory, or remove this one")

@@ -1,0 +1,234 @@
+"""Real recordings (paper, App. realworld): long takes as they are, no TFJP, no synthesis, no level; false alarms an hour.
+
+A take may have labels beside it (`kitchen.txt` for `kitchen.wav`) as Audacity exports them: start, end (seconds) and RESPOND or
+IGNORE, separated by tabs; what follows the word is a note. A response answers the label in whose span it opens; a span ends
+SLACK_SECONDS after its label. What answers no RESPOND label is a false alarm. The folder a take is in is its scenario.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from bench.driving import Driven, checkpoint_identity, drive_stream
+from bench.predictions import Predictions
+from bench.proactive.metadata import Decision, parse_decision
+from bench.proactive.prompt import instruction
+from bench.sounds import level_db, load
+from operators.sources.folder import READABLE
+from schemas import constants as c
+from schemas.base import InputError
+
+SLACK_SECONDS: Final = 2.0
+"""A response this long after the end of a sound still belongs to it."""
+BIN_SECONDS: Final = 2.0
+"""Silence is told per so many seconds (the paper's bins)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One sound of a take."""
+
+    start: float
+    end: float
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One recording."""
+
+    id: str
+    path: Path
+    labels: tuple[Label, ...] | None
+    """None: nobody listened to it, so only responses an hour can be told."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Its one row."""
+        return (self.id,)
+
+    @property
+    def scenario(self) -> str:
+        """The folder it is in."""
+        return self.id.rpartition("/")[0] or "all"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over takes."""
+
+    wanted: int = 0
+    answered: int = 0
+    ignored: int = 0
+    """IGNORE labels that were left alone …"""
+    benign: int = 0
+    """… of so many."""
+    responses: int = 0
+    judged: int = 0
+    """Responses in takes with labels."""
+    false_alarms: int = 0
+    seconds: float = 0.0
+    labelled_seconds: float = 0.0
+    bins: list[float] = field(default_factory=list)
+    """Share of silent chunks, bin by bin."""
+
+    def to_json(self) -> dict[str, float | None]:
+        """Rates; None where they are not defined."""
+        return {
+            "trigger_accuracy": _share(self.answered + self.ignored, self.wanted + self.benign),
+            "recall": _share(self.answered, self.wanted),
+            "specificity": _share(self.ignored, self.benign),
+            "precision": _share(self.judged - self.false_alarms, self.judged),
+            "false_alarms_per_hour": _rate(self.false_alarms, self.labelled_seconds),
+            "responses_per_hour": _rate(self.responses, self.seconds),
+            "silence": float(np.mean(self.bins)) if self.bins else None,
+            "hours": self.seconds / 3600,
+            "labels": float(self.wanted + self.benign),
+        }
+
+
+def read_takes(folder: Path) -> list[Take]:
+    """Every recording below `folder`, with its labels where they are; InputError for bad labels or no recording."""
+    paths = (
+        sorted(path for path in folder.rglob("*") if path.suffix.lower().removeprefix(".") in READABLE) if folder.is_dir() else []
+    )
+    if not paths:
+        raise InputError("holds no recordings", file=folder, remedy="Name a folder of wav, flac, ogg or mp3 files")
+    return [Take(path.relative_to(folder).as_posix(), path, _labels(path.with_suffix(".txt"))) for path in paths]
+
+
+def run_recordings(takes: Sequence[Take], out: Path, checkpoint: Path, threshold: float = 0.5) -> Driven:
+    """Play every take to a checkpoint as one stream; `out` as with other runs."""
+    from bench.stream_player import StreamPlayer
+
+    told = instruction()
+    about = {
+        "benchmark": "recordings",
+        "takes": [take.id for take in takes],
+        "tester": "runtime",
+        "checkpoint": checkpoint_identity(checkpoint),
+        "threshold": threshold,
+        "instruction": told,
+    }
+    with Predictions(out, about) as predictions:
+        player = StreamPlayer.load(checkpoint, threshold)
+        chunk = player.model.streaming.chunk_samples
+
+        def answer(take: Take) -> list[dict[str, Any]]:
+            samples = load(take.path)
+            played = player.play([samples], told, 0.0)[0]
+            padded = np.pad(samples, (0, -len(samples) % chunk)).reshape(-1, chunk)
+            return [
+                {
+                    "id": take.id,
+                    "seconds": len(samples) / c.SAMPLE_RATE,
+                    "chunk_seconds": chunk / c.SAMPLE_RATE,
+                    "chunks": [round(chance, 4) for chance in played.probabilities],
+                    "levels": [round(level_db(piece), 2) for piece in padded],
+                    "said": [{"chunk": one.chunk, "text": one.text} for one in played.said],
+                }
+            ]
+
+        return drive_stream(predictions, takes, answer)
+
+
+def tally(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Rates of the model and of the trivial detectors over all takes that have a row, and of the model by scenario."""
+    scenarios = sorted({take.scenario for take in takes})
+    heard = [take for take in takes if take.id in rows]
+    found: dict[str, dict[str, Any]] = {"model": _over(heard, rows, _said)}
+    found["always respond"] = _over(heard, rows, lambda row: list(range(len(row["chunks"]))))
+    found["never respond"] = _over(heard, rows, lambda row: [])
+    found["energy threshold"] = _over(heard, rows, _loud)
+    for scenario in scenarios:
+        found[f"  {scenario}"] = _over([take for take in heard if take.scenario == scenario], rows, _said)
+    return found
+
+
+def _over(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], choose: Any) -> dict[str, Any]:
+    total = Tally()
+    for take in takes:
+        _count(total, take, rows[take.id], choose(rows[take.id]))
+    return total.to_json()
+
+
+def _count(total: Tally, take: Take, row: Mapping[str, Any], chunks: Sequence[int]) -> None:
+    """A response opens when its chunk has been heard: at the chunk's end."""
+    size, seconds = float(row["chunk_seconds"]), float(row["seconds"])
+    times = [(chunk + 1) * size for chunk in chunks]
+    total.responses += len(times)
+    total.seconds += seconds
+    silent = np.ones(len(row["chunks"]), dtype=bool)
+    silent[list(chunks)] = False
+    per_bin = max(round(BIN_SECONDS / size), 1)
+    total.bins += [float(silent[start : start + per_bin].mean()) for start in range(0, len(silent), per_bin)]
+    if take.labels is None:
+        return
+    total.labelled_seconds += seconds
+    total.judged += len(times)
+    used: set[int] = set()
+    for label in sorted(take.labels, key=lambda label: label.decision is Decision.IGNORE):  # a hazard has the first claim
+        inside = {number for number, time in enumerate(times) if label.start <= time <= label.end + SLACK_SECONDS}
+        if label.decision is Decision.RESPOND:
+            total.wanted += 1
+            total.answered += bool(inside)
+            used |= inside
+        else:
+            total.benign += 1
+            total.ignored += not inside - used
+    total.false_alarms += len(times) - len(used)
+
+
+def _said(row: Mapping[str, Any]) -> list[int]:
+    return [int(one["chunk"]) for one in row["said"]]
+
+
+def _loud(row: Mapping[str, Any]) -> list[int]:
+    """Chunks at which the level rises above the take's 90th percentile."""
+    levels = np.array(row["levels"])
+    above = levels > np.quantile(levels, 0.9)
+    return [int(place) for place in np.flatnonzero(above & ~np.concatenate([[False], above[:-1]]))]
+
+
+def _labels(path: Path) -> tuple[Label, ...] | None:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8 text", file=path, remedy="Export the labels again as UTF-8") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("\\"):  # Audacity's second line of a spectral label
+            continue
+        found.append(_label(line, f"{path}, line {number}"))
+    return tuple(sorted(found, key=lambda label: label.start))
+
+
+def _label(line: str, where: str) -> Label:
+    cells = line.split("\t")
+    remedy = "A line is: start, end (seconds) and RESPOND or IGNORE, separated by tabs"
+    decision = parse_decision(cells[2].strip().partition(" ")[0].rstrip(":,")) if len(cells) >= 3 else None
+    if decision is None:
+        raise InputError("is no label", file=where, value=line, remedy=remedy)
+    try:
+        start, end = float(cells[0]), float(cells[1])
+    except ValueError:
+        raise InputError("its times are no numbers", file=where, value=line, remedy=remedy) from None
+    if not (math.isfinite(start) and math.isfinite(end) and 0 <= start <= end):
+        raise InputError("its times go backwards or are none", file=where, value=line, remedy=remedy)
+    return Label(start, end, decision)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _rate(count: int, seconds: float) -> float | None:
+    return count / (seconds / 3600) if seconds else None

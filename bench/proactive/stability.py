@@ -1,0 +1,84 @@
+"""Stability under concatenation (paper, Fig. ablation_stability): the same sounds, N = 1 … 5 of them in one stream.
+
+Every sound is heard once for each N, after N - 1 others at most, of any sub-category. Kept is the figure at N over the
+figure at 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.driving import Driven
+from bench.predictions import PREDICTIONS
+from bench.proactive.metadata import Sound, read_predictions
+from bench.proactive.multiple import Stream
+from bench.proactive.run import Asked, ProactiveSet
+from bench.proactive.score import Score, score
+from bench.results import Result
+from schemas.identity import rng_for
+
+COUNTS: Final = (1, 2, 3, 4, 5)
+STABILITY_VERSION: Final = "1"
+"""Raise it when the same sounds and seed would be dealt differently."""
+
+
+def concatenated(sounds: Sequence[Sound], count: int, seed: int = 0) -> list[Stream]:
+    """All sounds in streams of `count`, shuffled by a seeded generator; the last stream may be shorter."""
+    ids = sorted(sound.id for sound in sounds)
+    order = rng_for(f"proactive-stability/{STABILITY_VERSION}/{seed}/{count}", 0, 0, "deal").permutation(len(ids))
+    dealt = [ids[place] for place in order]
+    return [
+        Stream(
+            id=f"n{count}-{seed}-{start // count:04d}",
+            tier="stability",
+            version=STABILITY_VERSION,
+            seed=seed,
+            domain="",
+            category="",
+            sounds=tuple(dealt[start : start + count]),
+        )
+        for start in range(0, len(dealt), count)
+    ]
+
+
+def run_stability(
+    proactive: ProactiveSet,
+    out: Path,
+    run: Callable[[Sequence[Asked], Path], Driven],
+    model: str,
+    tester: str,
+    counts: Sequence[int] = COUNTS,
+    seed: int = 0,
+) -> tuple[Result, dict[int, Score], list[Driven]]:
+    """Run every N into `out`/nN (each resumable) and put them together."""
+    scores, driven = {}, []
+    for count in counts:
+        place = out / f"n{count}"
+        driven.append(run([Asked(stream) for stream in concatenated(proactive.here, count, seed)], place))
+        found = read_predictions(place / PREDICTIONS, {sound.id for sound in proactive.sounds})
+        scores[count] = score(proactive.sounds, found)
+    balanced = {count: 100.0 * one.counts.balanced_accuracy for count, one in scores.items()}
+    figures: dict[str, float | None] = {}
+    for count, one in scores.items():
+        alarms = one.counts.rates(one.hours)["false_alarms_per_hour"]
+        figures |= {
+            f"accuracy, N = {count}": round(100.0 * one.counts.accuracy, 4),
+            f"balanced accuracy, N = {count}": round(balanced[count], 4),
+            f"false alarms/h, N = {count}": alarms,
+        }
+        figures[f"kept, N = {count}"] = round(100.0 * balanced[count] / balanced[counts[0]], 4) if balanced[counts[0]] else None
+    last = scores[counts[-1]]
+    result = Result(
+        benchmark="proactive-sound-bench",
+        mode="stability",
+        model=model,
+        tester=tester,
+        figures=figures,
+        n=last.n,
+        missing=last.missing,
+        complete=all(one.whole for one in driven),
+        details={"stability": {str(count): round(value, 4) for count, value in balanced.items()}},
+    )
+    return result, scores, driven
