@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from commands import assets, bench, clips, corpus, curation, serve, sources, speech, train
+from commands import assets, bench, clips, corpus, curation, export, serve, sources, speech, train
 from commands.common import INCOMPLETE, INTERRUPTED, USAGE
 from pipeline.stopping import SIGNALS, interrupt, signals_handled_by
 from schemas.base import InputError, Interrupted
@@ -29,6 +29,7 @@ app.add_typer(clips.top)
 app.add_typer(sources.sources_app, name="sources")
 app.add_typer(corpus.top)
 app.add_typer(curation.top)
+app.add_typer(export.export_app, name="export")
 app.add_typer(speech.top)
 app.add_typer(assets.assets_app, name="assets")
 app.add_typer(bench.bench_app, name="bench")

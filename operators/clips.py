@@ -37,6 +37,7 @@ class ClipBrief(NamedTuple):
     aligned: bool = False
     """Its words have times."""
     voice: str = ""
+    content_sha256: str = ""
 
 
 class ClipPool(Protocol):

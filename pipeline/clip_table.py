@@ -206,6 +206,7 @@ class ClipIndex:
             "turn",
             "voice",
             "translation_language",
+            "content_sha256",
         )
         asked = ("role", "transcript", "reply", "translation")
         made = []

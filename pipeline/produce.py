@@ -115,7 +115,7 @@ class Producer:
     def _compose(self, scene: Scene, shard: int, index: int, attempt: int) -> Outcome[tuple[StreamPlan, Audio]]:
         identity = StreamIdentity(sample_id(self.fingerprint, shard, index), self.fingerprint, shard, index, attempt)
         rng = rng_for(self.fingerprint, shard, index, "mix", attempt)
-        return compose(scene, identity, self.pool, self.recipe.mixing, self.layout.id, rng)
+        return compose(scene, identity, self.scenes.pool(shard, index), self.recipe.mixing, self.layout.id, rng)
 
     def members(self, plan: StreamPlan, audio: Audio) -> dict[str, bytes]:
         """The files of a stream: audio (unless virtual), plan, tokens."""

@@ -20,6 +20,7 @@ from pipeline.executors import Executor, InlineExecutor
 from pipeline.output_dir import differing, move_aside
 from pipeline.produce import OPERATOR_VERSIONS, Sample
 from pipeline.scenes import pool_of
+from pipeline.splits import split_pools
 from pipeline.stopping import noted_signals
 from pipeline.virtual import keep_clips
 from pipeline.worker import NO_SPACE, Job, ShardResult
@@ -90,7 +91,8 @@ def build(
     record, index = plan_build(recipe_path)
     record = record.model_copy(update={"virtual": virtual})
     _check_split(record.recipe.split, index, recipe_path)
-    check(record.recipe, Palette.of(index, record.recipe.split), recipe_path)
+    for pool in split_pools(record.recipe, index).values():
+        check(record.recipe, Palette.of(pool, record.recipe.split), recipe_path)
     QwenTokenizer.load()
     build_dir = open_build(out, record, fresh)
     sweep(build_dir)

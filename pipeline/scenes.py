@@ -11,13 +11,17 @@ from operators.planning import plan_scene
 from pipeline.build_dir import BuildDir
 from pipeline.clip_table import ClipIndex
 from pipeline.made_clips import MadeClips, PoolWithMade
+from pipeline.splits import split_of_stream, split_pools
 from schemas.base import InputError
 from schemas.identity import rng_for
 from schemas.outcome import Failed, Ok, Outcome, Rejected
 from schemas.recipe import Recipe
-from schemas.scene import Scene
+from schemas.scene import Draw, Scene
 from schemas.sheet import CuratedSample, Curation, SceneSheet
+from schemas.stream import StreamPlan
 
+SPLIT: Final = "split"
+"""Its name among the draws of a plan."""
 EMBEDDER: Final = "embedder"
 """Its name among `BuildRecord.curators`."""
 
@@ -37,13 +41,18 @@ class SceneSource(Protocol):
         """The scene of sample `index` of `shard` at its `attempt`; Rejected or Failed when that has none."""
         ...
 
+    def pool(self, shard: int, index: int) -> ClipPool:
+        """What sample `index` of `shard` may hear."""
+        ...
+
 
 class DrawnScenes:
     """Planners without a model: a scene is a function of recipe, clips and identity."""
 
     def __init__(self, recipe: Recipe, fingerprint: str, pool: ClipPool):
-        self.recipe, self.fingerprint, self.pool = recipe, fingerprint, pool
-        self.palette = Palette.of(pool, recipe.split)
+        self.recipe, self.fingerprint = recipe, fingerprint
+        self.pools = split_pools(recipe, pool)
+        self.palettes = {split: Palette.of(own, recipe.split) for split, own in self.pools.items()}
 
     def attempts(self, shard: int, index: int) -> int:
         """See `SceneSource.attempts`."""
@@ -52,14 +61,27 @@ class DrawnScenes:
     def scene(self, shard: int, index: int, attempt: int) -> Outcome[Scene]:
         """See `SceneSource.scene`."""
         rng = rng_for(self.fingerprint, shard, index, "scene", attempt)
-        return plan_scene(self.recipe, self.palette, self.pool, rng)
+        split = self._split(shard, index)
+        planned = plan_scene(self.recipe, self.palettes[split], self.pools[split], rng)
+        if not split or not isinstance(planned, Ok):
+            return planned
+        told = (Draw(what=SPLIT, value=split), *planned.value.draws)
+        return Ok(planned.value.model_copy(update={"draws": told}))
+
+    def pool(self, shard: int, index: int) -> ClipPool:
+        """See `SceneSource.pool`."""
+        return self.pools[self._split(shard, index)]
+
+    def _split(self, shard: int, index: int) -> str:
+        splits = self.recipe.splits
+        return split_of_stream(self.fingerprint, shard, index, splits) if splits else ""
 
 
 class CuratedScenes:
     """Scenes of committed sheets; the attempts are curation's, and only the last of them may have a scene."""
 
-    def __init__(self, build: BuildDir, fingerprint: str):
-        self.build, self.fingerprint = build, fingerprint
+    def __init__(self, build: BuildDir, fingerprint: str, pool: ClipPool):
+        self.build, self.fingerprint, self._pool = build, fingerprint, pool
         self._sheet: SceneSheet | None = None
 
     def sheet(self, shard: int) -> SceneSheet:
@@ -70,6 +92,10 @@ class CuratedScenes:
             remedy = "Run `soundflow build` again: the answers are in the cache, nothing is asked twice"
             raise InputError("is not there, or damaged", file=self.build.sheet_path(shard), remedy=remedy)
         return self._sheet
+
+    def pool(self, shard: int, index: int) -> ClipPool:
+        """See `SceneSource.pool`."""
+        return self._pool
 
     def attempts(self, shard: int, index: int) -> int:
         """See `SceneSource.attempts`."""
@@ -85,9 +111,14 @@ class CuratedScenes:
         return Ok(curation.scene) if curation.scene is not None else Rejected(curation.refused, {"detail": curation.detail})
 
 
+def split_of(plan: StreamPlan) -> str:
+    """The split a stream was drawn for; `train` in a corpus without splits."""
+    return next((str(draw.value) for draw in plan.draws if draw.what == SPLIT), "train")
+
+
 def scenes_of(recipe: Recipe, fingerprint: str, pool: ClipPool, build: BuildDir) -> SceneSource:
     """Where the scenes of a recipe come from."""
-    return CuratedScenes(build, fingerprint) if recipe.curates else DrawnScenes(recipe, fingerprint, pool)
+    return CuratedScenes(build, fingerprint, pool) if recipe.curates else DrawnScenes(recipe, fingerprint, pool)
 
 
 def pool_of(build: BuildDir, index: ClipIndex) -> PoolWithMade:

@@ -30,6 +30,7 @@ def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 Seconds = Annotated[float, Field(ge=0, le=30)]
 Decibels = Annotated[float, Field(ge=-20, le=60)]
+SplitName = Literal["train", "validation", "test"]
 Count = Annotated[int, Field(ge=0, le=64)]
 
 
@@ -88,6 +89,9 @@ class Recipe(Schema):
     """Directory of a clip index (`soundflow clips index`); relative to the recipe file."""
     split: str | None = None
     """Use only events of this split; noise is shared by all."""
+    splits: dict[SplitName, Annotated[float, Field(ge=0, le=1e6)]] = Field(default_factory=dict)
+    """Relative sizes of train, validation and test. Every clip, noise too, is then heard in one of them only; what
+    `soundflow export hf` needs to tell them apart. Empty: all streams are `train`."""
     seed: int = Field(0, ge=0, lt=2**63)
     streams: int = Field(gt=0, le=100_000_000)
     shards: int = Field(gt=0, le=1_000_000)
@@ -115,6 +119,10 @@ class Recipe(Schema):
             raise ValueError("every task weight is 0; give at least one task a weight")
         if self.llm is None and self.scene.planner == "llm":
             raise ValueError("scene.planner `llm` needs to know which model; add an `llm` section with its name")
+        if self.splits and not sum(self.splits.values()) > 0:
+            raise ValueError("every split is empty; give at least one a size")
+        if self.splits and self.curates:
+            raise ValueError("planner `llm` finds clips in the whole index; leave `splits` out and build one recipe per `split`")
         return self
 
     def shard_sizes(self) -> list[int]:
@@ -136,7 +144,8 @@ class Recipe(Schema):
     def shaping(self) -> dict[str, object]:
         """The part of the recipe that shapes bytes: what only operates, and sections that are not in use, are left out."""
         sections = {"llm", "retrieval", "generation", "verifier"}
-        shaping: dict[str, object] = self.model_dump(mode="json", exclude={"name", "description", "clips", *sections})
+        unused = {"name", "description", "clips", *sections} | (set() if self.splits else {"splits"})
+        shaping: dict[str, object] = self.model_dump(mode="json", exclude=unused)
         if self.curates and self.llm is not None:
             shaping |= {
                 "llm": self.llm.shaping(),

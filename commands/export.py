@@ -1,0 +1,43 @@
+"""`export hf|moshi|authors|scaper`: a build in the formats others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.common import Json, say, say_json, sub_app
+
+export_app = sub_app("Give a corpus to others: a dataset for the hub, or the formats of other systems.")
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A build, stored or virtual.", show_default=False)]
+AnyLicence = Annotated[bool, typer.Option(help="Also where licences are unknown or contradict each other.")]
+
+
+@export_app.command(
+    "hf",
+    help="Write parquet files with embedded audio and a dataset card, and upload them if asked. What was broken off goes on.",
+    epilog="Example: soundflow export hf corpus/ --to dataset/",
+)
+def hf(
+    directory: Directory,
+    to: Annotated[str, typer.Option(help="A folder, or hf://OWNER/NAME.", show_default=False)],
+    any_licence: AnyLicence = False,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be written; write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """`soundflow export hf`."""
+    from pipeline.console import Console
+    from pipeline.export_hf import export_hf
+
+    with Console("export", "streams") as console:
+        done = export_hf(directory, to, any_licence=any_licence, dry_run=dry_run, on_event=console.show)
+    if as_json:
+        say_json(done.to_json())
+        return
+    for task, splits in sorted(done.splits.items()):
+        say(f"  {task:<24} " + ", ".join(f"{split} {count}" for split, count in sorted(splits.items())))
+    for why, count in done.objections.items():
+        say(f"  {count} streams may not be published: {why}")
+    size = f"{done.bytes / 1e6:.1f} MB"
+    say(f"{to}: {done.streams} streams, {done.hours:.2f} h, {size}{' (nothing was written)' if dry_run else ''}")
