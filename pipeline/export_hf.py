@@ -27,7 +27,7 @@ from pipeline.stopping import noted_signals
 from pipeline.virtual import Samples
 from schemas.base import InputError, Interrupted, canonical_json
 from schemas.shard import BuildRecord, ShardManifest
-from schemas.stream import StreamPlan
+from schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 
 HUB: Final = "hf://"
 FILE_BYTES: Final = 1 << 30
@@ -181,7 +181,8 @@ class _Export:
                 if why:
                     exported.objections[why] = exported.objections.get(why, 0) + 1
                     objected |= set(plan.licences())
-                for item in (*plan.clips, *plan.noises):
+                heard_here: tuple[PlannedClip | PlannedNoise, ...] = (*plan.clips, *plan.noises)
+                for item in heard_here:
                     source = item.content_sha256
                     if source is not None and heard.setdefault(source, split) != split:
                         why = f"the clip {item.clip_id} is heard in {heard[source]} and in {split}"

@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from operators.clips import ClipBrief, ClipPool
 from schemas.clip import Clip, ClipRole
 from schemas.identity import rng_for
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, SplitName
 
 
-def split_of_clip(clip: ClipBrief, shares: Mapping[str, float], seed: int) -> str:
+def split_of_clip(clip: ClipBrief, shares: Mapping[SplitName, float], seed: int) -> str:
     """The split of a clip: of a dialogue's turns all the same, else by the content of the source file."""
     name = f"{seed}/{clip.dialogue or clip.content_sha256 or clip.id}"
     return _picked(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") / 2**64, shares)
 
 
-def split_of_stream(fingerprint: str, shard: int, index: int, shares: Mapping[str, float]) -> str:
+def split_of_stream(fingerprint: str, shard: int, index: int, shares: Mapping[SplitName, float]) -> str:
     """The split of a stream."""
     return _picked(float(rng_for(fingerprint, shard, index, "split").random()), shares)
 
 
-def _picked(at: float, shares: Mapping[str, float]) -> str:
+def _picked(at: float, shares: Mapping[SplitName, float]) -> str:
     """The split in whose part of [0, 1) a number lies."""
     ordered = sorted(shares.items())
     total, passed = sum(shares.values()), 0.0
