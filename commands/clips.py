@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.common import Json, say, say_json, sub_app
+from commands.common import INCOMPLETE, Json, say, say_json, sub_app
 from schemas.clip import ClipRole
 
 
@@ -122,14 +122,19 @@ def clips_search(
     from operators.retrieval import Query
     from pipeline.console import Console
     from pipeline.search_index import SearchIndex
+    from schemas.llm import BudgetSpent
     from schemas.recipe import Recipe
     from schemas.retrieval import RetrievalConfig
 
     config = RetrievalConfig(embedder=embedder.value) if recipe is None else Recipe.from_yaml(recipe).retrieval
     wanted = Query(query, k=k, role=role, split=split)
-    with Console("search vectors", "texts") as console:
-        search = SearchIndex.open(index, config, on_progress=console.show)
-    hits = search.search([wanted])[0]
+    try:
+        with Console("search vectors", "texts") as console:
+            search = SearchIndex.open(index, config, on_progress=console.show)
+        hits = search.search([wanted])[0]
+    except BudgetSpent as error:
+        typer.echo(f"stopped: {error}. Raise that budget in the recipe; what was answered is kept", err=True)
+        raise typer.Exit(INCOMPLETE) from None
     if as_json:
         say_json([hit._asdict() for hit in hits])
         return

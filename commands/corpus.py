@@ -76,9 +76,12 @@ def build(
                 on_event=show,
             )
         except BudgetSpent as error:
-            status, spent = BuildDir(out).status(), str(error)
+            spent = str(error)
     if spent:
-        typer.echo(f"stopped: {spent}. Raise llm.budget in the recipe; the same command resumes", err=True)
+        typer.echo(f"stopped: {spent}. Raise that budget in the recipe; the same command resumes", err=True)
+        if not BuildDir(out).record_path.exists():  # it went into the vectors of the clip index
+            raise typer.Exit(INCOMPLETE)
+        status = BuildDir(out).status()
     if as_json:
         say_json(status.model_dump(mode="json"))
     else:

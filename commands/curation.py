@@ -73,7 +73,7 @@ def curate(
         with Console("curate", "scenes") as console:
             views = curate_once(recipe, n, lambda done: console.show(done, n))
     except BudgetSpent as error:
-        say(f"stopped: {error}. Raise llm.budget in the recipe; what was answered is kept")
+        say(f"stopped: {error}. Raise that budget in the recipe; what was answered is kept")
         raise typer.Exit(INCOMPLETE) from None
     if as_json:
         say_json([view.to_json() for view in views])

@@ -154,14 +154,14 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
     index = ClipIndex.open(job.clips)
     pool = pool_of(job.build, index)
     pool.made.sweep()
-    retriever = SearchIndex.open(index.directory, recipe.retrieval, content_hash=index.content_hash)
+    answers, ledger = AnswerCache(job.answers), _SplitLedger()
+    retriever = SearchIndex.open(index.directory, recipe.retrieval, content_hash=index.content_hash, ledger=ledger)
     if retriever.identity != job.curators[EMBEDDER]:
         raise InputError(
             f"the embedder here is {retriever.identity}, the build's is {job.curators[EMBEDDER]}",
             field="retrieval.embedder",
             remedy="Name the embedder in the recipe, and fetch its model on every machine",
         )
-    answers, ledger = AnswerCache(job.answers), _SplitLedger()
     async with (
         open_chat(config, answers, spent=job.build.spent_path, ledger=ledger) as chat,
         open_generator(recipe.generation, answers, spent=job.build.spent_on_sounds_path, ledger=ledger) as generator,

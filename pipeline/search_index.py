@@ -13,11 +13,14 @@ from typing import Any, Self
 from operators.backends.answers import AnswerStore
 from operators.backends.embedders import open_embedder, resolved
 from operators.backends.embedding import Embedder, Vectors
+from operators.backends.metering import Ledger
 from operators.retrieval import Hit, Query
 from operators.vector_search import SEARCH_VERSION, Shelf
 from pipeline.answer_cache import AnswerCache
 from pipeline.clip_table import read_footer
-from pipeline.search_build import OnProgress, shelf_of, vectors_identity
+from pipeline.search_build import FOLDER, OnProgress, shelf_of, vectors_identity
+from pipeline.shared_meter import SharedMeter
+from schemas.llm import LlmBudget
 from schemas.retrieval import RetrievalConfig
 
 
@@ -47,13 +50,15 @@ class SearchIndex:
         *,
         content_hash: str | None = None,
         store: AnswerStore | None = None,
+        ledger: Ledger | None = None,
         on_progress: OnProgress = lambda done, total: None,
     ) -> Self:
         """Open the index in `directory` for searching; its vectors are made when they are not there, damaged or out of date.
 
         `content_hash`: the index must have this one; `store` keeps what an embedding server answers, by default where all
-        answers are. Raises InputError when there is no index, the embedder cannot be had or the directory cannot be written,
-        OSError for another index than the wanted one, a server that fails, or a full disk.
+        answers are; `ledger` is told what that costs. Raises InputError when there is no index, the embedder cannot be had or
+        the directory cannot be written, OSError for another index than the wanted one, a server that fails, or a full disk,
+        BudgetSpent.
         """
         directory = Path(directory).absolute()
         found = read_footer(directory).content_hash
@@ -61,7 +66,7 @@ class SearchIndex:
             raise OSError(f"{directory}: the clip index was made anew while it was in use; start again with the new one")
         config = resolved(config)
         store = store or AnswerCache()
-        embedder = open_embedder(config, store)
+        embedder = _opened(directory, config, store, ledger)
         return cls(directory, config, found, store, embedder, shelf_of(directory, found, embedder, on_progress))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,6 +89,15 @@ class SearchIndex:
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Vectors of texts, float32 (n, d)."""
         return self.embedder.embed(texts)
+
+
+def _opened(directory: Path, config: RetrievalConfig, store: AnswerStore, ledger: Ledger | None) -> Embedder:
+    """The embedder; what a server's calls for this index cost is counted beside its vectors."""
+    if config.budget == LlmBudget():
+        return open_embedder(config, store, ledger=ledger)
+    from operators.backends.server_embedder import limits_of
+
+    return open_embedder(config, store, meter=SharedMeter(directory / FOLDER / "spent.json", limits_of(config)), ledger=ledger)
 
 
 def _reopen(directory: Path, config: RetrievalConfig, content_hash: str, store: AnswerStore) -> SearchIndex:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema
-from schemas.llm import ModelName, environment_name, http_url
+from schemas.llm import LlmBudget, ModelName, environment_name, http_url
 
 
 class EmbeddingServer(Schema):
@@ -47,6 +47,10 @@ class RetrievalConfig(Schema):
     oversampling: int = Field(8, ge=1, le=256)
     """Candidates looked at for each one wanted before filters; more are looked at where needed, the result is the same."""
     server: EmbeddingServer = EmbeddingServer()
+    price: float = Field(0.0, ge=0)
+    """Of the server's model: money per million tokens."""
+    budget: LlmBudget = LlmBudget()
+    """What the server's calls for one clip index may cost in all, whoever makes them: its vectors, and every query."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -54,8 +58,12 @@ class RetrievalConfig(Schema):
             raise ValueError("embedder `server` needs the name of its model; add `model`")
         if self.embedder != "server" and (self.model is not None or self.hears_hz is not None):
             raise ValueError("`model` and `hears_hz` belong to embedder `server`; leave them out or choose it")
+        if self.embedder != "server" and (self.price or self.budget != LlmBudget()):
+            raise ValueError("`price` and `budget` belong to embedder `server`; what runs here costs nothing")
+        if self.budget.money is not None and not self.price:
+            raise ValueError("budget.money cannot be kept without a price; add `price`")
         return self
 
     def shaping(self) -> dict[str, object]:
         """The part that shapes what is found, for the fingerprint; `Retriever.identity` goes with it in place of `embedder`."""
-        return self.model_dump(mode="json", exclude={"embedder", "oversampling", "server"})
+        return self.model_dump(mode="json", exclude={"embedder", "oversampling", "server", "price", "budget"})

@@ -6,6 +6,7 @@ from operators.backends import minilm
 from operators.backends.answers import AnswerStore
 from operators.backends.embedding import Embedder
 from operators.backends.hashed_ngrams import HashedNgrams
+from operators.backends.metering import Ledger, Meter
 from schemas.retrieval import RetrievalConfig
 
 
@@ -16,10 +17,12 @@ def resolved(config: RetrievalConfig) -> RetrievalConfig:
     return config.model_copy(update={"embedder": "minilm" if minilm.fetched() else "ngrams"})
 
 
-def open_embedder(config: RetrievalConfig, store: AnswerStore | None = None) -> Embedder:
+def open_embedder(
+    config: RetrievalConfig, store: AnswerStore | None = None, *, meter: Meter | None = None, ledger: Ledger | None = None
+) -> Embedder:
     """The embedder of a resolved `config`; InputError when it cannot be had, with what to fetch or install.
 
-    `store` keeps what a server answers.
+    `store` keeps what a server answers; `meter` and `ledger` count what that costs.
     """
     if config.embedder == "server":
         from operators.backends.server_embedder import (
@@ -27,5 +30,5 @@ def open_embedder(config: RetrievalConfig, store: AnswerStore | None = None) -> 
             ServerEmbedder,
         )  # its client takes a second to import
 
-        return (ServerEmbedder if config.hears_hz is None else HearingServerEmbedder)(config, store)
+        return (ServerEmbedder if config.hears_hz is None else HearingServerEmbedder)(config, store, meter, ledger)
     return minilm.MiniLm.open() if config.embedder == "minilm" else HashedNgrams()

@@ -27,6 +27,8 @@ class Limits(Schema):
     """What holds for all calls together."""
 
     budget: LlmBudget = LlmBudget()
+    section: str = "llm"
+    """Of the recipe, that the budget stands in."""
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     call_seconds: float = Field(120.0, gt=0)
@@ -98,7 +100,9 @@ class MeterState(Schema):
                 state = state.settle(lost, None, limits, now)
         sure = state.spent + state.unbilled
         if why := limits.budget.passed_by(sure + worst):
-            raise BudgetSpent(f"the next call could pass the budget of {why}; spent so far: {sure.describe()}")
+            raise BudgetSpent(
+                f"{limits.section}.budget: the next call could pass the budget of {why}; spent so far: {sure.describe()}"
+            )
         if limits.budget.passed_by(sum((call.worst for call in state.open.values()), sure + worst)):
             return state, POLL_SECONDS
         wait = max(

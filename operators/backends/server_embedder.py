@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
@@ -25,8 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from operators.backends.answers import AnswerStore
 from operators.backends.embedding import Vectors, of_words, unit
 from operators.backends.faults import ServerFault, key_in, may_pass, retry_after, scrubbed, tries_in_thread
+from operators.backends.metering import Ledger, Limits, Meter, ProcessMeter
 from schemas import constants as c
 from schemas.base import InputError, canonical_json
+from schemas.llm import Usage
 from schemas.retrieval import RetrievalConfig
 
 VERSION: Final = "1"
@@ -36,6 +39,9 @@ HEARD_SECONDS: Final = 10
 BYTES_PER_INPUT: Final = 400_000
 """A response is read so far: 16,384 numbers as text for each input."""
 LARGEST_DIMENSION: Final = 16_384
+LEDGER_ROLE: Final = "embedding"
+TOKENS_AROUND: Final = 16
+"""Of an input, beside one for each of its bytes: the most it can cost."""
 Modality = Literal["text", "audio"]
 
 
@@ -50,16 +56,28 @@ class _Vector(_Told):
     embedding: list[float] = Field(min_length=1, max_length=LARGEST_DIMENSION)
 
 
+class _Usage(_Told):
+    prompt_tokens: int = Field(ge=0, le=100_000_000)
+
+
 class _Body(_Told):
     data: list[_Vector]
+    usage: _Usage | None = None
 
 
 class ServerEmbedder:
     """`Embedder` behind a server, asked at once for the dimension of its vectors."""
 
-    def __init__(self, config: RetrievalConfig, store: AnswerStore | None = None):
+    def __init__(
+        self,
+        config: RetrievalConfig,
+        store: AnswerStore | None = None,
+        meter: Meter | None = None,
+        ledger: Ledger | None = None,
+    ):
         assert config.model is not None
         self._config, self._model, self._store = config, config.model, store
+        self._meter, self._ledger = meter or ProcessMeter(limits_of(config)), ledger or Ledger()
         self._key = key_in(config.server.api_key_env, "retrieval.server.api_key_env")
         self._client = _client(config, self._key)
         self._dimension: int = self._embed("text", ["sound"], lambda text: text, 0).shape[1]
@@ -81,7 +99,8 @@ class ServerEmbedder:
         return self._dimension
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See `Embedder`; raises OSError after the last try, InputError when no other will fare better (key, model, quota)."""
+        """See `Embedder`; raises OSError after the last try, InputError when no other will fare better (key, model, quota),
+        and BudgetSpent."""
         return of_words(texts, lambda said: self._embed("text", said, lambda text: text, self._dimension), self._dimension)
 
     def _embed(self, modality: Modality, items: Sequence[Any], wire: Callable[[Any], str], dimension: int) -> Vectors:
@@ -105,7 +124,7 @@ class ServerEmbedder:
             server = self._config.server
             again = tries_in_thread(server.retries, server.backoff_seconds)
             try:
-                fresh = unit(np.array(again(self._ask, modality, list(missing.values()))))
+                fresh = unit(np.array(again(self._paid, modality, list(missing.values()))))
             except ServerFault as fault:
                 raise OSError(f"the embedding server at {self._client.base_url} fails: {fault}") from None
             for key, vector in zip(missing, fresh, strict=True):
@@ -113,8 +132,29 @@ class ServerEmbedder:
                 kept[key] = self._store.put(key, data) if self._store else data
         return np.stack([np.frombuffer(kept[key] or b"", "<f4") for key in keys])
 
-    def _ask(self, modality: Modality, inputs: list[str]) -> list[list[float]]:
-        """One call."""
+    def _paid(self, modality: Modality, inputs: list[str]) -> list[list[float]]:
+        """One call, admitted by the meter and billed."""
+        ticket, worst = uuid.uuid4().hex, self._priced(sum(len(one.encode()) + TOKENS_AROUND for one in inputs))
+        while wait := self._meter.admit(ticket, worst):
+            time.sleep(wait)
+        used: Usage | None = None  # if we are broken off: it may have been billed
+        try:
+            body = self._ask(modality, inputs)
+            used = worst if body.usage is None else self._priced(body.usage.prompt_tokens)
+            self._ledger.asked(LEDGER_ROLE, used)
+            return [vector.embedding for vector in body.data]
+        except (ServerFault, InputError) as error:
+            used = None if isinstance(error, ServerFault) and error.billed else Usage()
+            self._ledger.fault(LEDGER_ROLE, worst if used is None else used)
+            raise
+        finally:
+            self._meter.settle(ticket, used)
+
+    def _priced(self, tokens: int) -> Usage:
+        return Usage(calls=1, input_tokens=tokens, money=tokens * self._config.price / 1e6)
+
+    def _ask(self, modality: Modality, inputs: list[str]) -> _Body:
+        """One call; the embeddings are in the order of the inputs."""
         more = {"modality": modality} if self._config.hears_hz is not None else {}
         until = time.monotonic() + self._config.server.timeout_seconds
         try:
@@ -125,11 +165,12 @@ class ServerEmbedder:
                 for block in response.iter_bytes():
                     content += block
                     if len(content) > BYTES_PER_INPUT * len(inputs) or time.monotonic() > until:
-                        raise ServerFault("the response does not end")
+                        raise ServerFault("the response does not end", billed=True)
         except openai.APIStatusError as error:
             raise self._refusal(error) from None
         except (openai.OpenAIError, httpx2.HTTPError) as error:
-            raise ServerFault(self._told(f"{type(error).__name__}: {error.__cause__ or error}")) from None
+            never_out = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+            raise ServerFault(self._told(f"{type(error).__name__}: {error.__cause__ or error}"), billed=not never_out) from None
         return _read(bytes(content), len(inputs))
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
@@ -168,6 +209,11 @@ class HearingServerEmbedder(ServerEmbedder):
         return "data:audio/wav;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
+def limits_of(config: RetrievalConfig) -> Limits:
+    """What holds for all calls for one clip index together."""
+    return Limits(budget=config.budget, section="retrieval", call_seconds=config.server.timeout_seconds)
+
+
 def _client(config: RetrievalConfig, key: SecretStr) -> openai.OpenAI:
     base_url = config.server.base_url or os.environ.get("OPENAI_BASE_URL") or None
     if not key.get_secret_value() and base_url is None:
@@ -187,16 +233,15 @@ def _address(model: str, modality: Modality, rate: int | None, wired: str) -> st
     return hashlib.sha256(canonical_json(document)).hexdigest()
 
 
-def _read(content: bytes, wanted: int) -> list[list[float]]:
-    """The vectors of a response, in the order of the inputs; ServerFault when it is not a good one."""
+def _read(content: bytes, wanted: int) -> _Body:
+    """A response with its vectors in the order of the inputs; ServerFault when it is not a good one."""
     try:
         body = _Body.model_validate_json(content)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"])) or "body"
-        raise ServerFault(f"the response holds no embeddings ({where})") from None
-    vectors = {one.index: one.embedding for one in body.data}
-    if len(body.data) != wanted or sorted(vectors) != list(range(wanted)):
-        raise ServerFault(f"{wanted} inputs were sent, {len(body.data)} embeddings came back")
-    if len({len(vector) for vector in vectors.values()}) > 1:
-        raise ServerFault("the embeddings differ in length")
-    return [vectors[place] for place in range(wanted)]
+        raise ServerFault(f"the response holds no embeddings ({where})", billed=True) from None
+    if sorted(vector.index for vector in body.data) != list(range(wanted)):
+        raise ServerFault(f"{wanted} inputs were sent, {len(body.data)} embeddings came back", billed=True)
+    if len({len(vector.embedding) for vector in body.data}) > 1:
+        raise ServerFault("the embeddings differ in length", billed=True)
+    return body.model_copy(update={"data": sorted(body.data, key=lambda vector: vector.index)})

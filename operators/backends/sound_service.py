@@ -141,7 +141,7 @@ class RemoteGenerator:
 def limits_of(config: GenerationConfig) -> Limits:
     """What holds for all sounds of a build together."""
     budget = LlmBudget(calls=config.budget.calls, money=config.budget.money)
-    return Limits(budget=budget, requests_per_minute=config.server.requests_per_minute)
+    return Limits(budget=budget, section="generation", requests_per_minute=config.server.requests_per_minute)
 
 
 def _length(wanted: tuple[float, float], possible: tuple[float, float], seed: int) -> float | None:

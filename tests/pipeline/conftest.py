@@ -31,3 +31,14 @@ def curated(clips_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("SOUNDFLOW_ANSWERS", str(root / "answers"))
         build(write_curated(root / "recipe.yaml", clips_dir, server, streams=16), root / "out", executor="inline")
     return root / "out"
+
+
+@pytest.fixture(scope="session")
+def hostile_clips(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of `sources` with captions that give orders (tests.pipeline.curated). Shared: tests only read it."""
+    from pipeline.clip_index import index_clips
+    from tests.pipeline.curated import write_hostile_manifest
+
+    root = tmp_path_factory.mktemp("hostile")
+    index_clips([write_hostile_manifest(root / "clips.jsonl", sources)], root / "clips", roots=[sources], workers=1)
+    return root / "clips"
