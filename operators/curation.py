@@ -32,7 +32,7 @@ from schemas.scene import Draw, Scene, SceneEvent
 from schemas.sheet import Curation, GroundedEvent
 from schemas.taxonomy import label_words
 
-CURATION_VERSION: Final = "2"
+CURATION_VERSION: Final = "3"
 BAG: Final = (16, 5, 3)
 """Annotations shown to the planner: for the foreground, the background, the ambience."""
 LONGEST_WORDS: Final = 300

@@ -14,8 +14,9 @@ STEM: Final = 4
 """Two words are of one stem when they agree so far: bark and barking, alarm and alarms."""
 _UNSPEAKABLE = re.compile(r"https?://|www\.|[\n\r\t{}<>\[\]|`#*_\\]|\x00")
 _EMPTY_WORDS: Final = frozenset(
-    "the and sound sounds noise noises of with from into some somebody someone something person people man woman heard hear near"
-    " very two long short loud quiet close distant".split()
+    "a an the this that there it its and or of with from into in on at by to for as while then is are was being one two some very"
+    " sound sounds noise noises recording somebody someone something person people man woman heard hear near far away making"
+    " long short loud quiet close distant background foreground".split()
 )
 
 
@@ -26,7 +27,7 @@ def problem(text: str, label: str, caption: str) -> str:
     """
     if len(text) > LONGEST:
         return "too_long"
-    if _UNSPEAKABLE.search(text):
+    if not speakable(text):
         return "not_speakable"
     said = label_words(text)
     if not said:
@@ -35,6 +36,11 @@ def problem(text: str, label: str, caption: str) -> str:
         return "only_a_question"
     named = [word for word in label_words(f"{label} {caption}") if word not in _EMPTY_WORDS]
     return "" if any(_same(word, other) for word in named for other in said) else "does_not_name_the_sound"
+
+
+def speakable(text: str) -> bool:
+    """Whether a text can be said as it stands: no markup, link, code or line break."""
+    return len(text) <= LONGEST and not _UNSPEAKABLE.search(text)
 
 
 def _same(word: str, other: str) -> bool:

@@ -137,11 +137,14 @@ def turn_end(clip: Clip) -> int:
 
 
 def describe(clip: Sounding) -> tuple[str, bool]:
-    """What is heard, and whether that is a phrase (a caption: `a dog barking`) or bare words (a label: `dog bark`)."""
+    """What is heard, and whether that is a phrase (a caption: `a dog barking`) or bare words (a label: `dog bark`).
+
+    A caption that cannot be said is none: captions come from anywhere, and what is said is what a model learns to say.
+    """
     if clip.kind == "speech":
         return "someone speaking", True
     caption, label = clip.caption.strip().rstrip("."), " ".join(label_words(clip.label)) or clip.label
-    is_phrase = " " in caption and label_words(caption) != label_words(clip.label)
+    is_phrase = " " in caption and label_words(caption) != label_words(clip.label) and wording.speakable(caption)
     return (caption, True) if is_phrase else (label, False)
 
 
