@@ -70,6 +70,8 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 	$(BIN)/python -m bench.curation --json build/bench/curation.json
 	$(BIN)/python -m bench.alignment --json build/bench/alignment.json
 	-$(BIN)/python -m bench.verifier --json build/bench/verifier.json  # needs demo/clips: make demo
+	$(BIN)/soundflow assets fetch whisper-tiny-en
+	$(BIN)/python -m bench.asr_gate --json build/bench/asr_gate.json  # kokoro and espeak-ng are measured where they are installed
 	$(BIN)/python -m bench.training --json build/bench/training.json
 	$(BIN)/python -m bench.fifo --json build/bench/fifo.json
 	$(BIN)/python -m bench.endless --json build/bench/endless.json

@@ -3,7 +3,8 @@
 `python -m bench.asr_gate [--json OUT] [--runs N]` (N voices of Kokoro, when its assets are here; default 2). For every voice a
 hundred sentences are rewritten, rendered once and judged as in `soundflow speak`, retries included. Then, for the embedded voice:
 * texts altered by 1, 2 and 3 words in 20 against speech of the unaltered text: which share is refused (false accepts);
-* renderings with a wrong, a missing and a cut-off clause against the whole text: which share is refused, and by which reason.
+* renderings with a wrong, a missing and a cut-off clause against the whole text: which share is refused, and by which reason;
+* whole renderings cut by a twentieth to a quarter, or whose samples were taken for another rate.
 espeak-ng is measured when it is installed: it should fare visibly worse.
 """
 
@@ -13,11 +14,13 @@ import io
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
 from bench import _common as bench
@@ -40,6 +43,8 @@ KOKORO: Final = ("kokoro:af_heart", "kokoro:am_michael", "kokoro:bf_emma", "koko
 WORDS: Final = 20
 CUT: Final = (0.0, 0.7)
 """How much of the last clause of a cut rendering is still heard, [low, high]."""
+RATES: Final = ((16_000, 24_000), (24_000, 16_000), (22_050, 24_000))
+"""(true, assumed) sample rates."""
 GATE: Final = GateConfig()
 
 
@@ -158,6 +163,32 @@ def _cut(samples: NDArray[np.float32], parts: Sequence[str], heard: float, rng: 
     return np.concatenate([samples[:end], tail])
 
 
+def damaged(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, float]:
+    """Share refused of whole renderings that were cut by so much, or whose samples were taken for another rate."""
+    damages: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {}
+    for share in (0.05, 0.1, 0.25):
+        damages[f"cut by {share:.0%}"] = partial(_shortened, share=share)
+    for true, assumed in RATES:
+        damages[f"{true} Hz taken for {assumed}"] = partial(_mistaken, true=true, assumed=assumed)
+    refused = Counter[str]()
+    chosen = SENTENCES[::3]
+    for number, sentence in enumerate(chosen):
+        text = spoken(whole(sentence))
+        samples = speaker.say(text, voice, seed=number).samples
+        for name, damage in damages.items():
+            refused[name] += not isinstance(examine(damage(samples), text, "en", recogniser, pace, config=GATE), Ok)
+    return {name: refused[name] / len(chosen) for name in damages}
+
+
+def _shortened(samples: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    active = np.flatnonzero(active_hops(samples)) * c.STFT_HOP
+    return samples[: int(active[-1] - share * (active[-1] - active[0]))]
+
+
+def _mistaken(samples: NDArray[np.float32], true: int, assumed: int) -> NDArray[np.float32]:
+    return np.asarray(soxr.resample(samples, assumed, true), dtype=np.float32)
+
+
 def speakers(kokoro: int) -> tuple[list[tuple[Voice, Speaker]], list[str]]:
     """The voices to measure, the embedded one first, and what is missing."""
     hibari = open_speaker(HibariConfig())
@@ -207,6 +238,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ratios += [
         bench.Ratio(f"renderings with a clause {kind}: refused", share, at_least=0.95) for kind, share in bad["refused"].items()
     ]
+    harm = damaged(voice, speaker, recogniser, pace)
+    notes["damaged renderings refused"] = harm
+    ratios += [bench.Ratio(f"{name}: refused", harm[name], at_least=0.95) for name in list(harm)[2:5]]
     packages = ["hibari-tts", "faster-whisper", "jiwer", "whisper-normalizer", "numpy"]
     return bench.finish("asr_gate", ratios, {}, versions=packages, missing=missing, json_path=args.json, notes=notes)
 

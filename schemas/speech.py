@@ -5,6 +5,7 @@ Paper, appendix B.4. `server` sections, devices and threads only operate a backe
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -218,7 +219,7 @@ RecogniserConfig = Annotated[WhisperConfig | PocketsphinxConfig | OpenAiTranscri
 
 
 class Pace(Schema):
-    """How long a voice takes and how it ends, measured on renderings that were understood. Seconds, at speed 1."""
+    """How long a voice takes, how it ends and how high it is, measured on renderings that were understood; at speed 1."""
 
     voice: VoiceName
     language: Language
@@ -228,12 +229,24 @@ class Pace(Schema):
     """Letters of the spoken text; characters in Mandarin."""
     tail_seconds: float = Field(ge=0)
     """The shortest silence it left at the end."""
+    pitch_hz: tuple[float, float] | None = None
+    """Its median fundamental frequency in the shortest and in the longest text it was measured on: short ones are higher."""
+    letters: tuple[int, int] | None = None
+    """Of these two."""
     measured: int = Field(ge=0)
     """Renderings it rests on; 0 is a guess for the language."""
 
     def seconds(self, letters: int, speed: float = 1.0) -> float:
         """Expected length of the active span."""
         return max(self.base_seconds + self.seconds_per_letter * letters, self.seconds_per_letter) / speed
+
+    def pitch(self, letters: int) -> float | None:
+        """Expected median fundamental frequency, Hz; None when it is not known."""
+        if self.pitch_hz is None or self.letters is None:
+            return None
+        low, high = self.letters
+        place = math.log(min(max(letters, low), high) / low) / math.log(high / low) if high > low else 0.0
+        return float(self.pitch_hz[0] ** (1 - place) * self.pitch_hz[1] ** place)
 
 
 class GateConfig(Schema):
@@ -251,6 +264,8 @@ class GateConfig(Schema):
     """Leeway on both, for very short texts."""
     ending_db: float = Field(-25.0, ge=-80, le=0)
     """Level of the last 20 ms against the active level, above which speech goes on at the end: `cut_ending`."""
+    pitch_factor: float = Field(1.25, gt=1, le=10)
+    """How many times higher or lower than its voice a rendering may be, above which it is `other_pitch`."""
 
 
 class SpeechConfig(Schema):

@@ -32,7 +32,16 @@ def lenient(**change: Any) -> SpeechConfig:
     return SpeechConfig(recogniser=PocketsphinxConfig(), gate=GateConfig(wer_limit=0.7, retries=1), **change)
 
 
-HEART = Pace(voice="hibari:heart", language="en-US", base_seconds=0.2, seconds_per_letter=0.062, tail_seconds=0.4, measured=8)
+HEART = Pace(
+    voice="hibari:heart",
+    language="en-US",
+    base_seconds=0.1,
+    seconds_per_letter=0.06,
+    tail_seconds=0.38,
+    pitch_hz=(237.0, 192.0),
+    letters=(12, 66),
+    measured=8,
+)
 """Of the embedded voice, about as it is measured."""
 
 

@@ -1,7 +1,10 @@
-"""The gate (paper, B.4): a rendering passes when it can be understood, is as long as it should be, and ends where its text ends.
+"""The gate (paper, B.4): a rendering passes when it can be understood, is as long as it should be, ends where its text ends, and
+is as high as its voice.
 
-Reasons, stable: silent, too_short, too_long, cut_ending, wer. The cheap ones come first: what is cut off is not transcribed.
-Word errors alone miss endings: a recogniser completes half a word, and one word in ten may be lost below τ.
+Reasons, stable: silent, too_short, too_long, cut_ending, other_pitch, wer. The cheap ones come first: what is cut off is not
+transcribed.
+Word errors alone miss endings: a recogniser completes half a word, and one word in ten may be lost below τ. It also
+understands speech that is played half as fast again: its pitch tells that a server's rate is not what it was said to be.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ from numpy.typing import NDArray
 from operators.activity import active_power
 from operators.backends.asr import Recogniser
 from operators.speech.pace import extent, letters
+from operators.speech.pitch import median_pitch
 from operators.speech.scoring import score
 from schemas import constants as c
 from schemas.outcome import Ok, Rejected
 from schemas.speech import GateConfig, Pace
 
-GATE_VERSION: Final = "1"
+GATE_VERSION: Final = "2"
 END_SAMPLES: Final = 320
 """20 ms: the end whose level tells whether speech goes on there."""
 UNMEASURED: Final = 2.0
@@ -41,7 +45,7 @@ def examine(
 ) -> Ok[dict[str, Any]] | Rejected:
     """Whether `samples` (mono, 16 kHz) say `text`.
 
-    Metrics either way: wer, ref, hyp, heard_by, seconds, expected_seconds, tail_seconds, end_db.
+    Metrics either way: wer, ref, hyp, heard_by, seconds, expected_seconds, tail_seconds, end_db, pitch_hz, expected_pitch_hz.
     A rendering that was not transcribed has no wer. Raises BackendError when the recogniser breaks.
     """
     rejected, metrics = measured(samples, text, language, pace, speed=speed, config=config)
@@ -80,4 +84,9 @@ def measured(
     expects_tail = pace.tail_seconds > CERTAIN_TAIL
     if ending > config.ending_db or (expects_tail and found.tail < pace.tail_seconds / (2.0 * max(speed, 1.0))):
         return "cut_ending", metrics
+    pitch, wanted = median_pitch(samples), pace.pitch(letters(text, language))
+    if pitch is not None and wanted is not None:
+        metrics |= {"pitch_hz": round(pitch, 1), "expected_pitch_hz": round(wanted, 1)}
+        if abs(math.log(pitch / wanted)) > math.log(config.pitch_factor):
+            return "other_pitch", metrics
     return "", metrics

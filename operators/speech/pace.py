@@ -1,4 +1,4 @@
-"""How long a text takes a voice: measured once per voice on sentences the recogniser confirms, so that cut or padded ones show.
+"""How long a text takes a voice and how high it is: measured once per voice on sentences the recogniser confirms.
 
 Over 100 sentences the length of an embedded voice stays within 76 to 128 % of a line through (letters, seconds).
 """
@@ -6,8 +6,9 @@ Over 100 sentences the length of an embedded voice stays within 76 to 128 % of a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,16 @@ from operators.activity import active_hops
 from operators.backends.asr import Recogniser
 from operators.backends.tts import Speaker
 from operators.speech.normalise import base_language
+from operators.speech.pitch import median_pitch
 from operators.speech.scoring import score
 from schemas import constants as c
 from schemas.speech import Pace, Voice
 
-PACE_VERSION: Final = "1"
+PACE_VERSION: Final = "2"
 ENOUGH: Final = 4
 """Understood renderings a measurement needs; with fewer the pace is a guess."""
+ODD: Final = 1.35
+"""Times higher or lower than the median of all: such a rendering has no say in how high a voice is."""
 SENTENCES: Final = {
     "en": (
         "Please come in.",
@@ -87,7 +91,7 @@ def guess(voice: Voice) -> Pace:
 
 def measure(voice: Voice, speaker: Speaker, recogniser: Recogniser, wer_limit: float = c.WER_LIMIT) -> Pace:
     """Let `voice` say the SENTENCES of its language; only what was understood counts. Raises BackendError."""
-    sizes, lengths, tails = [], [], []
+    sizes, lengths, tails, pitches = [], [], [], []
     for number, sentence in enumerate(SENTENCES.get(base_language(voice.language), ())):
         samples = speaker.say(sentence, voice, seed=number).samples
         if score(sentence, recogniser.hear(samples, voice.language).text, voice.language).wer <= wer_limit:
@@ -95,6 +99,7 @@ def measure(voice: Voice, speaker: Speaker, recogniser: Recogniser, wer_limit: f
             sizes.append(letters(sentence, voice.language))
             lengths.append(found.active)
             tails.append(found.tail)
+            pitches.append(median_pitch(samples))
     if len(sizes) < ENOUGH:
         return guess(voice)
     slope, base = np.polyfit(sizes, lengths, 1)
@@ -107,4 +112,18 @@ def measure(voice: Voice, speaker: Speaker, recogniser: Recogniser, wer_limit: f
         seconds_per_letter=round(float(slope), 5),
         tail_seconds=round(min(tails), 4),
         measured=len(sizes),
+        **_pitch_line(sizes, pitches),
     )
+
+
+def _pitch_line(sizes: Sequence[int], pitches: Sequence[float | None]) -> dict[str, Any]:
+    """The line through (log letters, log pitch), by its two ends; without what lies far off the median (a wrong rate, say)."""
+    found = [(size, pitch) for size, pitch in zip(sizes, pitches, strict=True) if pitch]
+    middle = float(np.median([pitch for _, pitch in found])) if found else 0.0
+    found = [(size, pitch) for size, pitch in found if middle / ODD < pitch < middle * ODD]
+    low, high = min((size for size, _ in found), default=0), max((size for size, _ in found), default=0)
+    if len(found) < ENOUGH or low == high:
+        return {}
+    slope, base = np.polyfit(np.log([size for size, _ in found]), np.log([pitch for _, pitch in found]), 1)
+    ends = tuple(round(float(np.exp(base + slope * np.log(size))), 1) for size in (low, high))
+    return {"pitch_hz": ends, "letters": (low, high)}

@@ -17,7 +17,7 @@ import jiwer
 from operators.backends.asr import missing_library
 from operators.speech.normalise import base_language, spoken
 
-SCORING_VERSION: Final = "1"
+SCORING_VERSION: Final = "2"
 _SAME: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), same)
     for pattern, same in (
@@ -28,6 +28,9 @@ _SAME: Final = tuple(
     )
 )
 """What the English normaliser leaves apart though it sounds the same."""
+
+_CLOCK: Final = re.compile(r"\b(1?\d|2[0-4])[.:]([0-5]\d)\b")
+"""Half past nine is written 930 by the normaliser and 9.30 or 9:30 by recognisers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ def comparable(text: str, language: str) -> str:
     said = spoken(text, "en")
     for pattern, same in _SAME:
         said = pattern.sub(same, said)
-    return " ".join(str(_english()(said)).split()) or " ".join(re.findall(r"[^\W_]+", said.lower()))
+    compared = _CLOCK.sub(r"\1\2", " ".join(str(_english()(said)).split()))
+    return compared or " ".join(re.findall(r"[^\W_]+", said.lower()))
 
 
 @functools.cache

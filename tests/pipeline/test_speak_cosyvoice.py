@@ -54,7 +54,7 @@ def test_no_bad_second_of_a_misbehaving_server_gets_into_the_output_and_all_are_
     refused = Counter(take.refused for take in judged if take.refused)
     assert len(judged) == len(answered) - len(broken)
     assert len(bad) <= sum(refused.values()) <= len(bad) + 2
-    assert set(refused) <= {"silent", "too_short", "too_long", "cut_ending", "wer"}
+    assert set(refused) <= {"silent", "too_short", "too_long", "cut_ending", "other_pitch", "wer"}
     # nothing of a bad one is in a clip
     clips = {Path(row["path"]).stem for row in rows(out / "manifest.jsonl")}
     assert clips <= {wav_hash(request) for request in answered if request.fault is None}

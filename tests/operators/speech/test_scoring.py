@@ -12,6 +12,7 @@ SAME = [
     ("The train leaves at 7:30 p.m. on March 3, 2021.", "the train leaves at seven thirty PM on March 3rd, 2021"),
     ("forty-five dollars and fifty cents", "$45.50"),
     ("Go to example dot com.", "go to example.com"),
+    ("The train leaves at seven thirty.", "The train leaves at 7.30."),
     ("at ten o'clock", "At 10 o'clock."),
     ("twenty twenty-four", "2024"),
     ("two thousand and twenty-four", "2024"),
