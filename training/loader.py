@@ -26,6 +26,7 @@ from training.batches import Batch, pack, pad
 from training.config import DrainConfig
 from training.corpus import StreamSource
 from training.sequences import Example, Turns, Window, at_chunk_size, draw_drains, spell, windows
+from training.workers import end_with_parent
 
 SHARDS_AT_ONCE: Final = 16
 """Shards whose windows are mixed: locality against mixing."""
@@ -157,7 +158,7 @@ class Loader:
         if not self.config.workers:
             return ThreadPoolExecutor(1, initializer=_begin, initargs=(self.source, self.config))
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-        return ProcessPoolExecutor(self.config.workers, context, initializer=_begin, initargs=(self.source, self.config))
+        return ProcessPoolExecutor(self.config.workers, context, initializer=_begin_process, initargs=(self.source, self.config))
 
     def _groups(self, epoch: int) -> list[list[int]]:
         order = self._rng(epoch, 0, "shards").permutation(len(self.source.shard_sizes)).tolist()
@@ -196,6 +197,11 @@ _maker = threading.local()
 
 def _begin(source: StreamSource, config: LoaderConfig) -> None:
     _maker.value = Maker(source, config)
+
+
+def _begin_process(source: StreamSource, config: LoaderConfig) -> None:
+    end_with_parent()
+    _begin(source, config)
 
 
 def _batch(places: Sequence[Place], epoch: int) -> Batch | None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import multiprocessing.connection
-import os
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,6 +23,7 @@ from training.distributed import Processes
 from training.evaluate import Evaluator, Heard, score
 from training.start import make_model
 from training.trainer import Trainer
+from training.workers import end_with_parent
 
 STAGES: Final = {"cpu/0": "single", "cpu/1": "single", "cpu/2": "single", "cpu/3": "streaming", "cpu/4": "interleaved"}
 """Preset → corpus."""
@@ -116,25 +114,13 @@ def learn_all(tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, dict[s
     if not workers:
         yield from ((number, learn(task)) for number, task in enumerate(tasks))
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
         ahead = {pool.submit(learn, task): number for number, task in enumerate(tasks)}
         for future in as_completed(ahead):
             yield ahead[future], future.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """A worker of a killed process would wait for its next task for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "this is a worker"
-
-    def watch() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def play(model: Path, heldout: StoredCorpus, streams: int | None = None, reply_tokens: int | None = None) -> list[Heard]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +116,29 @@ def test_batches_made_ahead_are_the_batches_of_the_series_in_order(workers: int)
         expected = maker.batch(places, number)
         assert batch is not None and expected is not None and same(batch, expected) and position == after
     batches.close()
+
+
+KILLED = """
+import time
+from tests.training.made import some_corpus
+from tests.training.test_loader import config
+from training.loader import Loader
+if __name__ == "__main__":
+    source = some_corpus()
+    batches = iter(Loader(source, config(source, workers=1)))
+    next(batches)
+    print("at work", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_workers_of_a_killed_training_end_with_it(tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, str(tmp_path / "killed.py")], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None and process.stdout.readline()
+    process.kill()
+    process.communicate(timeout=120)  # the worker has the same stdout, which ends when nobody holds it any more
 
 
 def test_windows_of_a_unit_have_similar_lengths() -> None:
