@@ -28,15 +28,26 @@ def serve(
     sessions: Annotated[int, typer.Option(min=1, max=256, help="Streams at once; more are refused.")] = 8,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each of the two processes.")] = 1,
     threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
+    speak: Annotated[str | None, typer.Option(metavar="VOICE", help="Say responses aloud to clients that ask for it.")] = None,
+    speech: Annotated[Path | None, typer.Option(metavar="FILE", help="Speakers other than hibari and kokoro (YAML).")] = None,
 ) -> None:
     """`soundflow serve`."""
     from pydantic import SecretStr
 
+    from schemas.base import InputError
+    from schemas.speech import SpeechConfig
     from streaming.server import serve as run
+    from streaming.speaking import Voices
+
+    if speech is not None and speak is None:
+        raise InputError("nobody is told to speak", field="--speech", value=speech, remedy="Name a voice with --speak")
+    voices = None if speak is None else Voices(speak, None if speech is None else SpeechConfig.from_yaml(speech))
 
     token = os.environ.get(TOKEN)
     secret = SecretStr(token) if token else None
-    run(model, host=host, port=port, sessions=sessions, threads=threads, token=secret, threshold=threshold, say=say)
+    run(
+        model, host=host, port=port, sessions=sessions, threads=threads, token=secret, threshold=threshold, say=say, voices=voices
+    )
 
 
 @top.command(
@@ -50,15 +61,36 @@ def listen(
     threshold: Annotated[float | None, typer.Option(help="Instead of the server's.")] = None,
     drain: Annotated[int | None, typer.Option(min=1, help="Chunks read at once at most; 1: timing changes nothing.")] = None,
     pace: Annotated[float, typer.Option(min=0, help="Times real time; 0 is as fast as it goes.")] = 1.0,
+    aloud: Annotated[Path | None, typer.Option(metavar="WAV", help="Let it speak, and keep what is heard.")] = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow listen`."""
     pcm = _samples(source)
+    spoken: list[tuple[float, Any]] = []
+    options = {"instruction": instruction, "threshold": threshold, "drain": drain, "speak": aloud is not None}
     try:
-        asyncio.run(_listen(pcm, url, {"instruction": instruction, "threshold": threshold, "drain": drain}, pace, as_json))
+        asyncio.run(_listen(pcm, url, options, pace, as_json, spoken))
     except ConnectionError as lost:
         typer.echo(f"error: the server closed the connection: {lost}", err=True)
         raise typer.Exit(1) from None
+    finally:
+        if aloud is not None:
+            _keep(aloud, spoken)
+
+
+def _keep(path: Path, spoken: list[tuple[float, Any]]) -> None:
+    """Write what was said on the session's line of time."""
+    import numpy as np
+    import soundfile
+
+    from schemas import constants as c
+
+    parts, end = [np.zeros(0, np.int16)], 0
+    for time, samples in spoken:
+        silence = max(round(time * c.SAMPLE_RATE) - end, 0)
+        parts += [np.zeros(silence, np.int16), samples]
+        end += silence + len(samples)
+    soundfile.write(path, np.concatenate(parts), c.SAMPLE_RATE, subtype="PCM_16", format="WAV")
 
 
 def _samples(source: str) -> Any:
@@ -78,12 +110,17 @@ def _samples(source: str) -> Any:
     return to_pcm16(found.value.samples.copy())
 
 
-async def _listen(pcm: Any, url: str, options: dict[str, Any], pace: float, as_json: bool) -> None:
+async def _listen(
+    pcm: Any, url: str, options: dict[str, Any], pace: float, as_json: bool, spoken: list[tuple[float, Any]]
+) -> None:
     from streaming.client import Client, play
+    from streaming.speaking import pcm_of
 
     token = os.environ.get(TOKEN)
     async with Client.connect(url, token=token, **options) as client:
         async for event in play(client, pcm, pace=pace):
+            if event["type"] == "response.output_audio.delta":
+                spoken.append((event["time"], pcm_of(event)))
             if as_json:
                 say(json.dumps(event, ensure_ascii=False))
             elif line := _line(event):

@@ -35,11 +35,19 @@ class Client:
         threshold: float | None = None,
         drain: int | None = None,
         longest: int | None = None,
+        speak: bool = False,
         session: str | None = None,
         token: str | None = None,
     ) -> AsyncIterator[Client]:
         """Connect to `url` (http://HOST:PORT). InputError when the server is not there or refuses, with what it said."""
-        options = {"instruction": instruction, "threshold": threshold, "drain": drain, "longest": longest, "session": session}
+        options = {
+            "instruction": instruction,
+            "threshold": threshold,
+            "drain": drain,
+            "longest": longest,
+            "session": session,
+            "speak": int(speak) or None,
+        }
         query = {name: str(value) for name, value in options.items() if value is not None}
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         address = url.rstrip("/") + "/v1/listen"
@@ -66,6 +74,10 @@ class Client:
         """End the session."""
         await self._socket.send_str(json.dumps({"type": "session.close"}))
 
+    async def interrupt(self) -> None:
+        """What is being said ends here."""
+        await self._socket.send_str(json.dumps({"type": "response.cancel"}))
+
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
         async for message in self._socket:
             if message.type is aiohttp.WSMsgType.TEXT:
@@ -83,26 +95,31 @@ async def _reason(http: aiohttp.ClientSession, address: str, query: dict[str, st
 
 async def play(client: Client, pcm: NDArray[np.int16], *, pace: float = 1.0) -> AsyncIterator[dict[str, Any]]:
     """Send samples at `pace` times real time (0: as fast as they go) and give the events until every chunk is decided and the
-    last response has ended. The last chunk is filled up with silence."""
+    last response has ended, aloud too where it is spoken. The last chunk is filled up with silence."""
     events = client.__aiter__()
     greeting = await anext(events)
     yield greeting
     if "session" not in greeting:
         return
-    chunk = greeting["session"]["chunk_ms"] * SAMPLE_RATE // 1000
+    chunk, speaks = greeting["session"]["chunk_ms"] * SAMPLE_RATE // 1000, greeting["session"].get("speaks", False)
     padded = np.pad(pcm, (0, -len(pcm) % chunk))
     sender = asyncio.create_task(_send_at(client, padded, pace))
-    left, speaking = len(padded) // chunk, False
+    left, speaking, aloud = len(padded) // chunk, False, 0
     try:
         async for event in events:
             yield event
             if event["type"] in DECIDED:
                 left, speaking = left - 1, event["type"] == "response.created"
+                aloud = event["chunk"] if speaking and speaks else aloud
             elif event["type"] == "input_audio.dropped":
                 left -= event["chunks"]
-            elif event["type"] in ("response.done", "session.restarted"):
+            elif event["type"] == "session.restarted":
+                left, speaking = left - event["lost"], False
+            elif event["type"] == "response.done":
                 speaking = False
-            if left <= 0 and not speaking:
+            elif event["type"] == "response.output_audio.done":
+                aloud = 0 if event["chunk"] == aloud else aloud
+            if left <= 0 and not speaking and not aloud:
                 break
         await client.finish()
     finally:

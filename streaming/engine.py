@@ -49,8 +49,8 @@ class Session:
     """Called from the engine's thread with each event."""
     number: int = 0
     """Chunks pushed."""
-    refused: int = 0
-    """Chunks that did not fit into the ring of samples."""
+    told: int = 0
+    """Chunks decided, or dropped and told."""
 
 
 @dataclass(slots=True)
@@ -130,7 +130,7 @@ class Engine:
             session.number += 1
             now = time.monotonic()
             fits = self._samples[session.slot].push(epoch=session.epoch, number=session.number, arrived=now, pcm=pcm)
-            session.refused += not fits
+            session.told += not fits
             assert self._pair is not None
             self._pair.wake[0].release()
             return fits
@@ -226,6 +226,7 @@ class Engine:
             session = next((session for session in self._sessions.values() if session.epoch == epoch), None)
         for event in events if session is not None else ():
             assert session is not None
+            session.told += event["chunks"] if event["kind"] == "dropped" else event["kind"] in ("silent", "response")
             session.tell(event)
 
     def _restart(self, pair: _Pair) -> None:
@@ -238,11 +239,14 @@ class Engine:
                 ring.clear()
             self._pair = self._spawn()
             sessions = list(self._sessions.values())
+            restarted = []
             for session in sessions:
                 session.epoch = self._next_epoch()
                 self._command(Open(session.slot, session.epoch, session.instruction, session.config))
-        for session in sessions:
-            session.tell({"kind": "restarted", "died": died, "chunk": max(session.number, 1), "time": time.monotonic()})
+                restarted.append({"kind": "restarted", "died": died, "chunk": max(session.number, 1), "time": time.monotonic()})
+                restarted[-1]["lost"], session.told = session.number - session.told, session.number
+        for session, event in zip(sessions, restarted, strict=True):
+            session.tell(event)
 
 
 def _streaming_config(model: Path) -> StreamingConfig:

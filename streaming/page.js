@@ -9,7 +9,21 @@ class Stream {
   constructor(socket) {
     this.socket = socket; this.samples = 0; this.chunk = 6400; this.decisions = new Map(); this.columns = []; this.pending = [];
     this.stops = []; this.responses = 0; this.dropped = 0; this.decided = 0; this.open = null; this.ended = false;
+    this.voice = null; this.playing = new Set(); this.spokenUntil = 0; this.aloud = 0;
   }
+  play(encoded) {  // PCM16 in base64, after what is still to be played
+    this.voice ??= new AudioContext({ sampleRate: RATE });
+    const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0)), pcm = new Int16Array(bytes.buffer);
+    const buffer = this.voice.createBuffer(1, pcm.length, RATE), source = this.voice.createBufferSource();
+    buffer.copyToChannel(Float32Array.from(pcm, (sample) => sample / 32768), 0);
+    source.buffer = buffer; source.connect(this.voice.destination);
+    const at = Math.max(this.voice.currentTime + 0.05, this.spokenUntil);
+    this.spokenUntil = at + buffer.duration; this.aloud += buffer.duration;
+    this.playing.add(source); byId("interrupt").disabled = false;
+    source.onended = () => { this.playing.delete(source); if (!this.playing.size) byId("interrupt").disabled = true; };
+    source.start(at);
+  }
+  hush() { this.playing.forEach((source) => source.stop()); this.playing.clear(); this.spokenUntil = 0; byId("interrupt").disabled = true; }
   send(piece) {
     const pcm = new Int16Array(piece.length);
     piece.forEach((sample, k) => { pcm[k] = Math.max(-32768, Math.min(32767, Math.round(sample * 32767))); });
@@ -92,6 +106,8 @@ function told(stream, event) {
     case "response.done":
       if (stream.open) { stream.open.lastChild.textContent = event.text || "(nothing)"; stream.open.className = ""; stream.open = null; }
       break;
+    case "response.output_audio.delta": stream.play(event.delta); break;
+    case "response.output_audio.done": if (event.stopped) stream.hush(); break;
     case "input_audio.dropped": stream.dropped += event.chunks; byId("dropped").textContent = stream.dropped; break;
     case "session.restarted": stream.open = null; say(event.chunk, `Restarted: ${event.died.join(", ")} died. What was heard before is forgotten.`, "trouble"); break;
     case "error": say(stream.decided, event.error.message, "trouble"); break;
@@ -104,6 +120,7 @@ function stop(text = "stopped") {
   if (!live || live.ended) return;
   live.ended = true;
   live.stops.forEach((end) => end());
+  live.hush();
   if (live.socket.readyState === WebSocket.OPEN) live.socket.send(JSON.stringify({ type: "session.close" }));
   byId("stop").disabled = true; byId("microphone").disabled = false;
   state(text);
@@ -112,6 +129,7 @@ function stop(text = "stopped") {
 function connect() {
   stop();
   const query = new URLSearchParams({ instruction: byId("instruction").value, threshold: byId("threshold").value });
+  if (byId("aloud").checked) query.set("speak", "1");
   const token = new URLSearchParams(location.search).get("token");
   if (token) query.set("token", token);
   const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/listen?${query}`;
@@ -159,6 +177,8 @@ const trouble = (error) => { state(`${error.message || error}`); };
 byId("microphone").onclick = () => microphone().catch(trouble);
 byId("file").onchange = ({ target }) => { if (target.files[0]) recording(target.files[0]).catch(trouble); target.value = ""; };
 byId("stop").onclick = () => stop();
+byId("interrupt").onclick = () => { if (live) { live.hush(); live.socket.send(JSON.stringify({ type: "response.cancel" })); } };
+fetch("healthz").then((answer) => answer.json()).then(({ speaks }) => { byId("aloud-label").hidden = byId("interrupt").hidden = !speaks; }, () => {});
 byId("controls").onsubmit = (event) => event.preventDefault();
 byId("drop").ondragover = (event) => { event.preventDefault(); byId("drop").classList.add("over"); };
 byId("drop").ondragleave = () => byId("drop").classList.remove("over");

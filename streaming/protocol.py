@@ -1,20 +1,25 @@
 """What server and client say to each other over a WebSocket: binary PCM16 in, JSON events out.
 
 Client → server: binary messages, little-endian PCM16 mono at 16 kHz, any even number of bytes; text messages are JSON:
-`{"type": "session.close"}`. Session options are query parameters of the URL: `instruction`, `threshold`, `drain` (chunks read at
-once at most; with 1 nothing depends on when audio comes), `longest` (text tokens of a response), `session` to resume.
+`{"type": "session.close"}`, `{"type": "response.cancel"}` (barge-in: what is being said ends here).
+
+Session options are query parameters of the URL: `instruction`, `threshold`, `drain` (chunks read at once at most; with 1 nothing
+depends on when audio comes), `longest` (text tokens of a response), `speak=1` (audio too, where the server has a voice),
+`session` to resume.
 
 Server → client, `type` as in OpenAI's Realtime API where it fits:
 
 | type | fields |
 |---|---|
-| `session.created`, `session.resumed` | `session` {id, chunk_ms, sample_rate, instruction}, `missed`: events lost meanwhile |
+| `session.created`, `session.resumed` | `session` {id, chunk_ms, sample_rate, instruction, speaks}, `missed`: events lost |
 | `chunk.silent` | chunk, probability, latency_ms (chunk's last sample received → decided), queue |
 | `response.created` | the same fields: the response opens at this chunk |
 | `response.output_text.delta` | chunk, delta |
 | `response.done` | chunk, text, cut |
+| `response.output_audio.delta` | chunk, delta: base64 of PCM16 mono at 16 kHz, half a second at most |
+| `response.output_audio.done` | chunk, stopped: what was not played yet is not to be |
 | `session.reanchored` | chunk: the oldest still remembered |
-| `session.restarted` | died: which process; the memory is empty |
+| `session.restarted` | died: which process; the memory is empty; lost: chunks that will never be decided |
 | `input_audio.dropped` | chunks |
 | `error` | code, message; the server closes the connection after a fatal one |
 
@@ -34,6 +39,8 @@ RESUME_SECONDS: Final = 30.0
 """How long a session waits for its client."""
 BURST_SECONDS: Final = 30.0
 """Audio a client may send ahead of time; after that a second of audio a second."""
+MOST_WAITING: Final = 40
+"""Events a client may leave waiting and still be sent audio."""
 LONGEST_INSTRUCTION: Final = 4000
 
 BAD_AUDIO: Final = "bad_audio"
@@ -43,6 +50,8 @@ TOO_SLOW: Final = "too_slow"
 FULL: Final = "server_full"
 BAD_REQUEST: Final = "bad_request"
 UNAUTHORISED: Final = "unauthorised"
+SPEECH_FAILED: Final = "speech_failed"
+"""Not fatal: the text is there."""
 UNKNOWN_SESSION: Final = "unknown_session"
 
 
@@ -71,7 +80,7 @@ class Translator:
                 return {"type": "session.reanchored", "chunk": event["chunk"]}
             case "restarted":
                 self._text = ""
-                return {"type": "session.restarted", "died": event["died"], "chunk": event["chunk"]}
+                return {"type": "session.restarted", "died": event["died"], "chunk": event["chunk"], "lost": event["lost"]}
             case "dropped":
                 return {"type": "input_audio.dropped", "chunks": event["chunks"]}
         raise ValueError(f"no such event: {event['kind']}")

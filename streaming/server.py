@@ -23,6 +23,7 @@ from streaming.engine import Engine, Full
 from streaming.events import ListenConfig
 from streaming.protocol import LONGEST_INSTRUCTION, MAX_MESSAGE, RESUME_SECONDS, SAMPLE_RATE, error
 from streaming.sessions import LiveSession
+from streaming.speaking import Voices
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 SEND_SECONDS: Final = 10.0
@@ -60,13 +61,15 @@ class Metrics:
             self.latency.observe(event["latency_ms"] / 1000)
         elif event["type"] == "input_audio.dropped":
             self.dropped.inc(event["chunks"])
+        elif event["type"] == "session.restarted":
+            self.dropped.inc(event["lost"])
 
 
 class Server:
     """The web application of one engine."""
 
-    def __init__(self, engine: Engine, token: SecretStr | None = None, threshold: float = 0.5):
-        self.engine, self.token, self.threshold = engine, token, threshold
+    def __init__(self, engine: Engine, token: SecretStr | None = None, threshold: float = 0.5, voices: Voices | None = None):
+        self.engine, self.token, self.threshold, self.voices = engine, token, threshold, voices
         self.metrics = Metrics(engine)
         self.sessions: dict[str, LiveSession] = {}
 
@@ -95,6 +98,7 @@ class Server:
         """200 when both processes have the model, else 503."""
         engine = self.engine
         state = {"ready": engine.ready, "sessions": len(self.sessions), "capacity": engine.capacity, "restarts": engine.restarts}
+        state["speaks"] = self.voices is not None
         return web.json_response(state, status=200 if engine.ready else 503)
 
     async def show_metrics(self, request: web.Request) -> web.Response:
@@ -123,9 +127,10 @@ class Server:
             self._end(session)
             raise
         session.client = socket
-        about = {"id": session.id, "chunk_ms": 1000 * session.chunk_bytes // (2 * SAMPLE_RATE), "sample_rate": SAMPLE_RATE}
+        about: dict[str, Any] = {"chunk_ms": 1000 * session.chunk_bytes // (2 * SAMPLE_RATE), "sample_rate": SAMPLE_RATE}
+        about |= {"id": session.id, "instruction": session.instruction, "speaks": session.speaks}
         greeting = {"type": "session.resumed" if resumed else "session.created", "missed": session.missed}
-        session.put(greeting | {"session": about | {"instruction": session.instruction}})
+        session.put(greeting | {"session": about})
         sender = asyncio.create_task(self._send(session, socket))
         try:
             finished = await self._receive(session, socket)
@@ -148,7 +153,11 @@ class Server:
         if len(instruction) > LONGEST_INSTRUCTION:
             raise InputError(f"is longer than {LONGEST_INSTRUCTION} characters", field="instruction")
         config = _config({"threshold": str(self.threshold), **query})
-        session = LiveSession(self.engine, instruction, config, asyncio.get_running_loop())
+        speaks = query.get("speak", "0") not in ("", "0", "false")
+        if speaks and self.voices is None:
+            raise InputError("this server has no voice", field="speak", remedy="Start it with --speak VOICE")
+        voices = self.voices if speaks else None
+        session = LiveSession(self.engine, instruction, config, asyncio.get_running_loop(), voices)
         self.sessions[session.id] = session
         return session, False
 
@@ -172,6 +181,9 @@ class Server:
                 if kind == "session.close":
                     await socket.close()
                     return True
+                if kind == "response.cancel":
+                    session.stop()
+                    continue
                 session.put(error(protocol.BAD_MESSAGE, f"no such message: {str(kind)[:80]}"))
         return False
 
@@ -253,7 +265,16 @@ def _config(query: Mapping[str, str]) -> ListenConfig:
 
 
 def serve(
-    model: Path, *, host: str, port: int, sessions: int, threads: int, token: SecretStr | None, threshold: float, say: Any
+    model: Path,
+    *,
+    host: str,
+    port: int,
+    sessions: int,
+    threads: int,
+    token: SecretStr | None,
+    threshold: float,
+    say: Any,
+    voices: Voices | None = None,
 ) -> None:
     """Load the model and serve until interrupted. InputError for an address open to others without a token."""
     if host not in LOOPBACK and token is None:
@@ -262,10 +283,12 @@ def serve(
     engine = Engine(model, sessions=sessions, threads=threads)
     try:
         engine.start()
-        server = Server(engine, token, threshold)
+        server = Server(engine, token, threshold, voices)
         say(f"listening on http://{host}:{port} ({sessions} sessions; page at /, health at /healthz, metrics at /metrics)")
         web.run_app(server.application(), host=host, port=port, print=None, handle_signals=False, shutdown_timeout=2.0)
     except OSError as wrong:
         raise InputError(f"cannot listen: {wrong.strerror or wrong}", field="--port", value=port) from None
     finally:
         engine.close()
+        if voices is not None:
+            voices.close()

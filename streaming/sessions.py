@@ -12,13 +12,22 @@ import numpy as np
 
 from streaming.engine import Engine
 from streaming.events import ListenConfig
-from streaming.protocol import BUFFERED_EVENTS, BURST_SECONDS, SAMPLE_RATE, Translator
+from streaming.protocol import BUFFERED_EVENTS, BURST_SECONDS, MOST_WAITING, SAMPLE_RATE, Translator
+from streaming.speaking import Speech, Voices
 
 
 class LiveSession:
     """Belongs to the server's event loop; the engine's thread hands events in through `call_soon_threadsafe`."""
 
-    def __init__(self, engine: Engine, instruction: str, config: ListenConfig, loop: asyncio.AbstractEventLoop):
+    def __init__(
+        self,
+        engine: Engine,
+        instruction: str,
+        config: ListenConfig,
+        loop: asyncio.AbstractEventLoop,
+        voices: Voices | None = None,
+    ):
+        """With `voices` responses are spoken too."""
         self.id = secrets.token_urlsafe(18)
         self.instruction = instruction
         self.begun = time.monotonic()
@@ -35,7 +44,13 @@ class LiveSession:
         self._sequence = 0
         self._events: deque[dict[str, Any]] = deque()
         self._news = asyncio.Event()
+        self._speech = None if voices is None else Speech(voices.speak, voices.pool, self.put, self._takes_audio)
         self.engine_session = engine.open(instruction, config, self._from_engine)
+
+    @property
+    def speaks(self) -> bool:
+        """Aloud."""
+        return self._speech is not None
 
     @property
     def chunk_bytes(self) -> int:
@@ -93,8 +108,16 @@ class LiveSession:
         """Events not sent yet."""
         return len(self._events)
 
+    def stop(self) -> None:
+        """What is being said ends here, text and audio."""
+        self._engine.stop(self.engine_session)
+        if self._speech is not None:
+            self._speech.stop()
+
     def end(self) -> None:
         """Give the slot back."""
+        if self._speech is not None:
+            self._speech.stop()
         self._engine.end(self.engine_session)
 
     def _from_engine(self, event: dict[str, Any]) -> None:
@@ -103,4 +126,10 @@ class LiveSession:
         self._loop.call_soon_threadsafe(self._told, event, queue)
 
     def _told(self, event: dict[str, Any], queue: int) -> None:
-        self.put(self._translator.translate(event, queue))
+        told = self._translator.translate(event, queue)
+        self.put(told)
+        if self._speech is not None:
+            self._speech.told(told)
+
+    def _takes_audio(self) -> bool:
+        return self.client is not None and len(self._events) < MOST_WAITING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,3 +64,14 @@ def checkpoint(model: StreamingThinker, tmp_path_factory: pytest.TempPathFactory
     directory = tmp_path_factory.mktemp("checkpoint")
     model.save(directory)
     return directory
+
+
+def with_words(self: object, event: dict[str, Any], queue: int) -> dict[str, Any]:
+    """In place of `Translator.translate`: a random model says nothing that can be said aloud."""
+    match event["kind"]:
+        case "response" | "silent":
+            kind = "response.created" if event["kind"] == "response" else "chunk.silent"
+            return {"type": kind, "chunk": event["chunk"], "probability": 1.0, "latency_ms": 1.0, "queue": queue}
+        case "token":
+            return {"type": "response.output_text.delta", "chunk": event["chunk"], "delta": "A dog barks. "}
+    return {"type": "response.done", "chunk": event["chunk"], "text": "A dog barks. ", "cut": event["cut"]}

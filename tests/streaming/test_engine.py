@@ -120,6 +120,7 @@ def test_a_killed_process_is_told_and_the_session_hears_again(engine: Engine, vi
     events = told.until(lambda events: any(event["kind"] == "restarted" for event in events))
     (restarted,) = [event for event in events if event["kind"] == "restarted"]
     assert ("encoder", "decoder")[victim] in restarted["died"] and engine.restarts == before + 1
+    assert restarted["lost"] == 0  # the only chunk was decided
     pushed = session.number
     engine.push(session, noise(1)[0])
     told.until(lambda events: pushed + 1 in told.decided())

@@ -14,7 +14,9 @@ from aiohttp.test_utils import TestServer
 
 from streaming.engine import Engine
 from streaming.server import Server
+from streaming.speaking import Voices
 from tests.streaming.browser import CHROMIUM, Page, browse
+from tests.streaming.conftest import with_words
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
 TEXT = "document.getElementById('{}').textContent"
@@ -38,9 +40,9 @@ def microphone(real_audio: dict[str, np.ndarray], tmp_path_factory: pytest.TempP
     return path
 
 
-def visit(engine: Engine, microphone: Path, threshold: float, steps: object) -> None:
+def visit(engine: Engine, microphone: Path, threshold: float, steps: object, voices: Voices | None = None) -> None:
     async def run() -> None:
-        server = TestServer(Server(engine).application())
+        server = TestServer(Server(engine, voices=voices).application())
         await server.start_server()
         try:
             async with browse(str(server.make_url("/")), microphone) as page:
@@ -94,3 +96,23 @@ def test_a_dropped_recording_is_played_and_what_is_said_appears(engine: Engine, 
         await page.screenshot(pictures(tmp_path) / "page-recording.png")
 
     visit(engine, microphone, 0.01, steps)
+
+
+def test_what_is_said_is_heard_where_the_server_has_a_voice_and_can_be_interrupted(
+    engine: Engine, microphone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streaming.protocol.Translator.translate", with_words)
+    voices = Voices("hibari:heart")
+
+    async def steps(page: Page) -> None:
+        await page.until("!document.getElementById('aloud-label').hidden")
+        await page.value("document.getElementById('aloud').click(), document.getElementById('microphone').click()")
+        await page.until("live && live.aloud > 0.5 && live.playing.size > 0")
+        await page.screenshot(pictures(tmp_path) / "page-speaking.png")
+        left = "(() => { document.getElementById('interrupt').click(); return live.playing.size; })()"
+        assert await page.value(left) == 0
+
+    try:
+        visit(engine, microphone, 0.01, steps, voices)
+    finally:
+        voices.close()

@@ -296,9 +296,32 @@ def test_a_killed_worker_is_reported_to_the_client_which_is_heard_again(engine: 
             assert (await anext(events))["type"] == "chunk.silent"
             os.kill(engine.processes[victim], signal.SIGKILL)
             told = await anext(events)
-            assert told["type"] == "session.restarted" and ("encoder", "decoder")[victim] in told["died"]
+            assert told["lost"] == 0 and told["type"] == "session.restarted" and ("encoder", "decoder")[victim] in told["died"]
             await client.send(noise(0.4))
             assert (await anext(events))["type"] == "chunk.silent"
             await client.finish()
+
+    run(test)
+
+
+def test_a_recording_ends_though_chunks_of_it_were_lost_with_a_worker(engine: Engine) -> None:
+    async def test() -> None:
+        async with serving(engine) as url, Client.connect(url) as client:
+
+            async def kill_when_all_is_sent() -> None:
+                while engine_chunks(engine) < 5:
+                    await asyncio.sleep(0.01)
+                os.kill(engine.processes[1], signal.SIGKILL)
+
+            os.kill(engine.processes[1], signal.SIGSTOP)
+            events = []
+            async for event in play(client, noise(2.0), pace=0):
+                events.append(event)
+                if len(events) == 1:
+                    killing = asyncio.create_task(kill_when_all_is_sent())
+            await killing
+            assert [event["type"] for event in events] == ["session.created", "session.restarted"] and events[1]["lost"] == 5
+            _, text = await get(f"{url}/metrics")
+            assert "soundflow_dropped_chunks_total 5.0" in text
 
     run(test)

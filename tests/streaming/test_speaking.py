@@ -1,0 +1,202 @@
+"""Responses aloud: sentence by sentence, in order, stoppable at any moment, and never a reason for the text to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp.test_utils import TestServer
+
+from operators.backends.faults import BackendError
+from schemas.base import InputError
+from streaming.client import Client, play
+from streaming.engine import Engine
+from streaming.server import Server
+from streaming.speaking import PIECE_SAMPLES, Speech, Voices, pcm_of
+from tests.streaming.conftest import with_words
+
+VOICE = "hibari:heart"
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint: Path) -> Iterator[Engine]:
+    started = Engine(checkpoint, sessions=2)
+    started.start()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 600))
+
+
+def write(speech: Speech, chunk: int, text: str, done: bool = True) -> None:
+    """A response, three letters at a time."""
+    speech.told({"type": "response.created", "chunk": chunk})
+    for at in range(0, len(text), 3):
+        speech.told({"type": "response.output_text.delta", "chunk": chunk, "delta": text[at : at + 3]})
+    if done:
+        speech.told({"type": "response.done", "chunk": chunk, "text": text})
+
+
+async def over(events: list[dict[str, Any]], count: int = 1) -> None:
+    while sum(event["type"] == "response.output_audio.done" for event in events) < count:
+        await asyncio.sleep(0.005)
+
+
+def kinds(events: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    return [(event["type"].rpartition(".")[2], event.get("stopped")) for event in events]
+
+
+def test_sentences_are_spoken_in_order_before_the_text_ends(pool: ThreadPoolExecutor) -> None:
+    async def test() -> None:
+        asked: list[str] = []
+        first = threading.Event()
+
+        def speak(text: str) -> bytes:
+            asked.append(text)
+            first.set()
+            return len(asked).to_bytes(2, "little") * (PIECE_SAMPLES + 1)
+
+        events: list[dict[str, Any]] = []
+        speech = Speech(speak, pool, events.append, lambda: True)
+        write(speech, 3, "A dog barks. It is near! Watch", done=False)
+        await asyncio.to_thread(first.wait)
+        assert asked[0] == "A dog barks." and speech.speaking
+        speech.told({"type": "response.output_text.delta", "chunk": 3, "delta": " out"})
+        speech.told({"type": "response.done", "chunk": 3})
+        await over(events)
+        assert asked == ["A dog barks.", "It is near!", "Watch out"]
+        assert kinds(events) == [("delta", None)] * 6 + [("done", False)]
+        assert [set(pcm_of(event).tolist()) for event in events[:-1]] == [{1}, {1}, {2}, {2}, {3}, {3}]
+        assert not speech.speaking
+
+    run(test)
+
+
+@pytest.mark.parametrize("how", ["stop", "another response", "restarted"])
+def test_whoever_interrupts_hears_nothing_more_of_it(pool: ThreadPoolExecutor, how: str) -> None:
+    async def test() -> None:
+        begun, go_on = threading.Event(), threading.Event()
+
+        def speak(text: str) -> bytes:
+            begun.set()
+            go_on.wait()
+            return text[:2].encode() * 10
+
+        events: list[dict[str, Any]] = []
+        speech = Speech(speak, pool, events.append, lambda: True)
+        write(speech, 1, "AA one. AA two.")
+        await asyncio.to_thread(begun.wait)
+        match how:
+            case "stop":
+                speech.stop()
+            case "another response":
+                write(speech, 2, "BB one.")
+            case "restarted":
+                speech.told({"type": "session.restarted"})
+        assert kinds(events) == [("done", True)] and events[0]["chunk"] == 1
+        go_on.set()
+        if how == "another response":
+            await over(events, 2)
+            assert kinds(events[1:]) == [("delta", None), ("done", False)] and {event["chunk"] for event in events[1:]} == {2}
+        else:
+            speech.stop()  # once more: nothing happens
+            write(speech, 5, "CC.")
+            await over(events, 2)
+            assert {event["chunk"] for event in events[1:]} == {5}
+
+    run(test)
+
+
+def test_a_voice_that_fails_is_told_and_the_rest_is_spoken_a_client_that_takes_nothing_gets_no_audio(
+    pool: ThreadPoolExecutor,
+) -> None:
+    async def test() -> None:
+        def speak(text: str) -> bytes:
+            if "two" in text:
+                raise BackendError("out of voice")
+            return b"\0\0"
+
+        events: list[dict[str, Any]] = []
+        write(Speech(speak, pool, events.append, lambda: True), 1, "One. And two. Three.")
+        await over(events)
+        assert [event["type"] for event in events][1] == "error" and events[1]["error"]["code"] == "speech_failed"
+        assert "out of voice" in events[1]["error"]["message"] and kinds(events)[-1] == ("done", False) and len(events) == 4
+        away: list[dict[str, Any]] = []
+        write(Speech(speak, pool, away.append, lambda: False), 1, "One.")
+        await over(away)
+        assert kinds(away) == [("done", True)]
+
+    run(test)
+
+
+def test_a_voice_that_is_not_here_is_named_and_a_server_without_one_says_so(engine: Engine) -> None:
+    with pytest.raises(InputError, match="no such voice here"):
+        Voices("hibari:nobody")
+
+    async def test() -> None:
+        server = TestServer(Server(engine).application())
+        await server.start_server()
+        try:
+            with pytest.raises(InputError, match="this server has no voice"):
+                async with Client.connect(str(server.make_url("/")), speak=True):
+                    pass
+        finally:
+            await server.close()
+
+    run(test)
+
+
+def test_a_real_voice_is_heard_by_those_who_ask_and_stops_when_interrupted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voices = Voices(VOICE)
+    monkeypatch.setattr("streaming.protocol.Translator.translate", with_words)  # a random model says nothing sayable
+
+    async def test() -> None:
+        server = TestServer(Server(engine, voices=voices).application())
+        await server.start_server()
+        url, pcm = str(server.make_url("/")), np.zeros(6400, np.int16)
+        try:
+            async with Client.connect(url, threshold=0.001, longest=2) as client:
+                assert not any("audio" in event["type"] for event in [event async for event in play(client, pcm, pace=0)])
+            async with Client.connect(url, threshold=0.001, longest=2, speak=True) as client:
+                events = [event async for event in play(client, pcm, pace=0)]
+            assert events[0]["session"]["speaks"] and events[-1]["type"] == "response.output_audio.done"
+            heard = np.concatenate([pcm_of(event) for event in events if event["type"] == "response.output_audio.delta"])
+            assert len(heard) > 8000 and np.abs(heard).max() > 1000
+            async with Client.connect(url, threshold=0.001, longest=1000, speak=True) as client:
+                await client.send(pcm)
+                async for event in client:
+                    if event["type"] == "response.output_text.delta":
+                        await client.interrupt()
+                        break
+                rest = []
+                async for event in client:
+                    rest.append(event)
+                    if event["type"] == "response.done":
+                        break
+                assert (
+                    rest[-1]["cut"]
+                    and {"type": "response.output_audio.done", "stopped": True}.items()
+                    <= next(event for event in rest if event["type"] == "response.output_audio.done").items()
+                )
+                await client.finish()
+        finally:
+            await server.close()
+            voices.close()
+
+    run(test)
