@@ -102,6 +102,43 @@ def clips_align(
 
 
 @clips_app.command(
+    "interpret",
+    help="Have a language model interpret aligned speech clause by clause; without it, translations are cut by wait-k.",
+    epilog="Example: soundflow clips interpret clips/ --recipe corpus.yaml --into zh",
+)
+def clips_interpret(
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of an aligned clip index.", show_default=False)],
+    recipe: Annotated[Path, typer.Option(metavar="FILE", help="Take the llm section of this recipe.", show_default=False)],
+    into: Annotated[str, typer.Option(help="Language, such as zh, to put clips into that have no translation.")] = "",
+    as_json: Json = False,
+) -> None:
+    """`soundflow clips interpret`."""
+    from operators.sources.rows import parse_language
+    from pipeline.ask_once import read_llm
+    from pipeline.clip_interpret import interpret_clips
+    from pipeline.console import Console
+    from schemas.base import InputError
+    from schemas.llm import BudgetSpent
+
+    if into and parse_language(into) is None:
+        raise InputError("is no language code", field="--into", value=into, remedy="Give one such as zh or en")
+    try:
+        with Console("interpret", "clips") as console:
+
+            def show(done: int, total: int, without: int) -> None:
+                console.show(done, total, f"{without} not interpreted")
+
+            summary = interpret_clips(index, read_llm(recipe), into=parse_language(into) or "", on_progress=show)
+    except BudgetSpent as error:
+        typer.echo(f"stopped: {error}. Raise llm.budget in the recipe; what was answered is kept", err=True)
+        raise typer.Exit(INCOMPLETE) from None
+    if as_json:
+        say_json(summary.to_json())
+    else:
+        say(summary.describe())
+
+
+@clips_app.command(
     "search",
     help="Find the clips whose words are most like a query, best first.",
     epilog='Example: soundflow clips search clips/ "a dog barking far away" -k 3 --role foreground',

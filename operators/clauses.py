@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from schemas import constants as c
-from schemas.clip import Word
+from schemas.clip import Segment, Word
 from schemas.text import join_texts, words_of
 
 CLAUSES_VERSION: Final = "1"
@@ -26,13 +26,6 @@ _UNSPACED: Final = 1.6
 _END: Final = re.compile(r"[.?!;:…。？！；：][\"'”’)\]」』）]*$")
 _COMMA: Final = re.compile(r"[,–—，、][\"'”’)\]」』）]*$")
 _WIDE: Final = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
-
-
-class Segment(NamedTuple):
-    """A piece of a translation and how many words of the source it rests on."""
-
-    text: str
-    words: int
 
 
 def clause_ends(words: Sequence[Word]) -> list[int]:
@@ -69,7 +62,7 @@ def wait_k(words: Sequence[Word], translation: str) -> list[Segment]:
             marks = [place for place in range(max(said, upto - BACK) + 1, upto + 1) if _mark(pieces[place - 1])]
             upto = marks[-1] if marks else upto
         if upto > said:
-            segments.append(Segment(join_texts(pieces[said:upto]), end))
+            segments.append(Segment(text=join_texts(pieces[said:upto]), words=end))
             said = upto
     return segments
 

@@ -120,7 +120,7 @@ class Palette:
             brief.source,
             places_of(f"{brief.label} {brief.caption}"),
             brief.voice or brief.source,
-            direction_of(brief),
+            direction(brief.language, brief.translation_language) if brief.translated else "",
             brief.dialogue,
             brief.turn or 0,
         )
@@ -161,10 +161,10 @@ class Palette:
         self.single[:] = [clip for clip in self.dialogue if not clip.dialogue] or self.single
 
 
-def direction_of(brief: ClipBrief) -> str:
-    """Languages of a clip and its translation, `en>zh`; empty when either is unknown, or they are one."""
-    source, target = (code.partition("-")[0] for code in (brief.language, brief.translation_language))
-    return f"{source}>{target}" if brief.translated and source and target and source != target else ""
+def direction(language: str, into: str) -> str:
+    """Two languages as `en>zh`; empty when either is unknown, or they are one."""
+    source, target = (code.partition("-")[0] for code in (language, into))
+    return f"{source}>{target}" if source and target and source != target else ""
 
 
 def _unbroken(turns: Candidates) -> Candidates:

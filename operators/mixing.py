@@ -287,6 +287,7 @@ def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingCo
         voice=clip.voice,
         translation=clip.translation,
         translation_language=clip.translation_language,
+        interpreter=clip.interpreter,
         source=clip.source,
         licence=clip.licence,
         attribution=clip.attribution,

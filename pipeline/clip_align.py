@@ -8,11 +8,11 @@ number of workers. `DIR/unaligned.jsonl` lists the speech that has no times, and
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,11 +21,12 @@ from operators.atomic_file import write_atomic
 from operators.backends.alignment import aligner_name, language_of, open_aligner
 from operators.clip_cache import ClipCache
 from pipeline.clip_audio import ClipAudio
+from pipeline.clip_found import Missed, Row, Times, as_given, times_key
 from pipeline.clip_ledger import Ledger
 from pipeline.clip_table import CACHE, REMEDY, TABLE, ClipIndex, write_table
 from pipeline.processes import each
 from schemas import constants as c
-from schemas.base import InputError, Schema, canonical_json
+from schemas.base import InputError, Schema
 from schemas.clip import Clip, Word
 from schemas.outcome import Ok, Outcome, Rejected
 
@@ -67,26 +68,6 @@ class AlignSummary(Schema):
         return "\n".join(lines)
 
 
-class Unaligned(Schema):
-    """A speech clip whose words have no times, and why."""
-
-    id: str
-    reason: str
-    detail: str = ""
-
-
-class Times(Schema):
-    """What is known of one text in one recording."""
-
-    words: tuple[Word, ...] = ()
-    reason: str = ""
-    detail: str = ""
-
-    def rows(self) -> list[dict[str, Any]]:
-        """As the table holds them."""
-        return [word.model_dump() for word in self.words]
-
-
 class _Task(NamedTuple):
     clip: Clip
     aligner: str
@@ -98,19 +79,6 @@ class _Done(NamedTuple):
     times: Times
     lasting: bool
     """Another run with the same aligner would find the same."""
-
-
-def times_key(clean_sha256: str, transcript: str, language: str) -> str:
-    """Names what is known of a text in a recording."""
-    return hashlib.sha256(canonical_json([clean_sha256, transcript, language])).hexdigest()
-
-
-def known_times(ledger: Ledger, row: Mapping[str, Any]) -> Times | None:
-    """What an earlier run found out about a row of the index; None when nothing."""
-    if not row["transcript"]:
-        return None
-    known = ledger.times(times_key(row["clean_sha256"], row["transcript"], row["language"]))
-    return Times.from_json(known[1]) if known else None
 
 
 def align_clips(
@@ -161,7 +129,7 @@ class _Run:
                 continue
             language = language_of(clip.transcript, clip.language)
             name = aligner_name(self.aligner, language)
-            known = self.ledger.times(_key(clip))
+            known = self.ledger.found(times_key(clip.model_dump()))
             if known is not None and known[0] == self._id(name):
                 self._count(clip, Times.from_json(known[1]))
             elif self._id(name):
@@ -182,7 +150,9 @@ class _Run:
     def _settle(self, found: _Done) -> None:
         clip = found.task.clip
         if found.lasting:
-            self.ledger.remember_times(_key(clip), self.ids[found.task.aligner], found.times.canonical_json().decode())
+            self.ledger.remember_found(
+                times_key(clip.model_dump()), self.ids[found.task.aligner], found.times.canonical_json().decode()
+            )
         else:
             self.left[clip.id] = found.times
         self._count(clip, found.times)
@@ -198,21 +168,21 @@ class _Run:
             self.committed = time.monotonic()
 
     def _write(self) -> AlignSummary:
-        counts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
         words = 0
-        unaligned: list[Unaligned] = []
+        unaligned: list[Missed] = []
 
         def rows() -> Iterator[dict[str, Any]]:
             nonlocal words
             for row in self.index.rows():
                 if row["transcript"]:
-                    times = self.left.get(row["id"]) or known_times(self.ledger, row)
-                    assert times is not None, row["id"]
+                    times = self.left.get(row["id"]) or self._known(row)
                     words += len(times.words)
-                    row["words"] = times.rows()
+                    row["words"] = [word.model_dump() for word in times.words]
                     if not times.words:
-                        counts[times.reason] = counts.get(times.reason, 0) + 1
-                        unaligned.append(Unaligned(id=row["id"], reason=times.reason, detail=times.detail))
+                        row = as_given(row)
+                        counts[times.reason] += 1
+                        unaligned.append(Missed(id=row["id"], reason=times.reason, detail=times.detail))
                 yield row
 
         footer = write_table(self.index.directory / TABLE, rows(), self.index.footer.config)
@@ -223,14 +193,15 @@ class _Run:
             aligned=self.total - len(unaligned),
             words=words,
             new=self.new,
-            unaligned=counts,
+            unaligned=dict(counts),
             aligners=tuple(sorted(filter(None, self.ids.values()))),
             content_hash=footer.content_hash,
         )
 
-
-def _key(clip: Clip) -> str:
-    return times_key(clip.clean_sha256, clip.transcript or "", clip.language)
+    def _known(self, row: Row) -> Times:
+        known = self.ledger.found(times_key(row))
+        assert known is not None, row["id"]
+        return Times.from_json(known[1])
 
 
 def align_one(cache: ClipCache, task: _Task) -> _Done:

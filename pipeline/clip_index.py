@@ -4,7 +4,7 @@
 `DIR/index.json` a summary for people and scripts, `DIR/working.sqlite` the working memory (may be deleted).
 
 A run makes DIR the index of exactly the sources it is given. Sources are never written to. What earlier or interrupted
-runs cleaned is used again, so are the times of words that `clips align` found; whether a file is the same is decided by its
+runs cleaned is used again, so is what `clips align` and `clips interpret` found; whether a file is the same is decided by its
 content, size and times only save the hashing. Rows do not depend on the number of workers, on order, or on the place the
 sources' folders stand in.
 """
@@ -28,7 +28,7 @@ from operators.ingress import INGRESS_VERSION
 from operators.sources.manifest import read_source
 from operators.sources.rows import printable
 from operators.tfjp import TFJP_VERSION
-from pipeline.clip_align import known_times
+from pipeline.clip_found import with_findings
 from pipeline.clip_ledger import Ledger, source_names
 from pipeline.clip_table import CACHE, TABLE, ClipIndex, Footer, write_table
 from pipeline.clip_workers import Cleaned, Seen, Work, clean_all
@@ -260,9 +260,7 @@ class _Run:
                 )
                 continue
             last = clip_id
-            facts = row | _facts(entry)
-            times = known_times(self.ledger, facts)
-            yield facts | {"words": times.rows() if times else []}
+            yield with_findings(self.ledger, row | _facts(entry))
 
 
 @lru_cache(maxsize=1024)

@@ -2,7 +2,7 @@
 
 It bounds the memory of a run over a million rows, joins rows with what became of their files, and remembers between runs
 which files were seen unchanged and when words are heard. Nothing in it is needed to USE an index; deleting it costs one hashing
-of every source file and one aligning of all speech.
+of every source file and one aligning (and interpreting) of all speech.
 SQLite's own lock keeps two runs out of one directory.
 """
 
@@ -30,7 +30,7 @@ _SEEN = (
     "CREATE TABLE IF NOT EXISTS seen (path TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, content TEXT)"
     " WITHOUT ROWID"
 )
-_TIMES = "CREATE TABLE IF NOT EXISTS times (key TEXT PRIMARY KEY, aligner TEXT, found TEXT) WITHOUT ROWID"
+_FOUND = "CREATE TABLE IF NOT EXISTS found (key TEXT PRIMARY KEY, maker TEXT, told TEXT) WITHOUT ROWID"
 _FIELDS: Final = tuple("origin" if name == "source" else name for name in SourceRow._fields)
 _RUN = (
     "CREATE TABLE sources (source INTEGER PRIMARY KEY, name TEXT)",
@@ -68,7 +68,7 @@ class Ledger:
                     db.execute(f"PRAGMA user_version={VERSION}")
                 for table in ("sources", "rows", "work", "rejected"):
                     db.execute(f"DROP TABLE IF EXISTS {table}")
-                for statement in (_SEEN, _TIMES, *_RUN):
+                for statement in (_SEEN, _FOUND, *_RUN):
                     db.execute(statement)
                 db.create_function("safe_id", 1, safe_id, deterministic=True)
                 return db
@@ -143,14 +143,14 @@ class Ledger:
         """Note the hash of a file for later runs."""
         self._db.execute("INSERT OR REPLACE INTO seen VALUES (?,?,?,?,?,?)", (path, *seen, content))
 
-    def times(self, key: str) -> tuple[str, str] | None:
-        """What is known of a text in a recording (`pipeline.clip_align`): who found it, and what, as JSON."""
-        found = self._db.execute("SELECT aligner, found FROM times WHERE key=?", (key,)).fetchone()
-        return (str(found[0]), str(found[1])) if found else None
+    def found(self, key: str) -> tuple[str, str] | None:
+        """What somebody found out about a text in a recording (`pipeline.clip_align`): who, and what, as JSON."""
+        row = self._db.execute("SELECT maker, told FROM found WHERE key=?", (key,)).fetchone()
+        return (str(row[0]), str(row[1])) if row else None
 
-    def remember_times(self, key: str, aligner: str, found: str) -> None:
+    def remember_found(self, key: str, maker: str, told: str) -> None:
         """Note it for later runs."""
-        self._db.execute("INSERT OR REPLACE INTO times VALUES (?,?,?)", (key, aligner, found))
+        self._db.execute("INSERT OR REPLACE INTO found VALUES (?,?,?)", (key, maker, told))
 
     def note_content(self, work: Work, content: str) -> None:
         """The file's hash is known, its entry is not."""

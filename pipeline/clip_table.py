@@ -34,6 +34,7 @@ ROWS_KEPT: Final = 4096
 
 _few = pa.dictionary(pa.int32(), pa.string())
 _WORDS: Final = pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("start", pa.int32()), pa.field("end", pa.int32())]))
+_SEGMENTS: Final = pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("words", pa.int32())]))
 _CLEANING: Final = pa.struct(
     [
         pa.field("in_samples", pa.int64()),
@@ -62,6 +63,8 @@ SCHEMA: Final = pa.schema(
         *[pa.field(name, pa.float64()) for name in ("active_level_db", "peak", "clipped_ratio")],
         pa.field("cleaning", _CLEANING),
         pa.field("words", _WORDS),
+        pa.field("segments", _SEGMENTS),
+        pa.field("interpreter", _few),
     ]
 )
 """One column per field of schemas.clip.Clip."""

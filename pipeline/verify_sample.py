@@ -43,7 +43,7 @@ ROUNDING: Final = 1e-9
 """Relative: numbers of the plan that follow from others agree to the last bits of a float."""
 _FROM_INDEX: Final = (
     "content_sha256", "clean_sha256", "kind", "label", "caption", "transcript", "reply", "language", "dialogue", "turn", "voice",
-    "translation", "translation_language", "source", "licence", "attribution", "active_level_db",
+    "translation", "translation_language", "interpreter", "source", "licence", "attribution", "active_level_db",
 )  # fmt: skip
 _NOISE_FROM_INDEX: Final = ("content_sha256", "clean_sha256", "label", "source", "licence", "attribution")
 _WORDS: Final = frozenset({"label", "caption", "transcript", "reply", "translation"})

@@ -76,6 +76,22 @@ class Word(Schema):
     """One past its last sample."""
 
 
+class Segment(Schema):
+    """A piece of a translation, and how many words of the transcript it rests on."""
+
+    text: str = Field(min_length=1)
+    words: int = Field(ge=1)
+
+
+class Interpreted(Schema):
+    """A translation in the segments an interpreter says, and who that is: fields of a clip."""
+
+    translation: str = Field(min_length=1)
+    translation_language: Language
+    segments: tuple[Segment, ...] = Field(min_length=1)
+    interpreter: str = Field(min_length=1)
+
+
 class Clip(Schema):
     """One row of the clip index. Lengths and positions are samples at 16 kHz in the CLEANED clip."""
 
@@ -122,6 +138,10 @@ class Clip(Schema):
     """None for noise clips, which only pass ingress."""
     words: tuple[Word, ...] = ()
     """The transcript, word by word (`schemas.text.words_of`), once the clip was aligned (`soundflow clips align`)."""
+    segments: tuple[Segment, ...] = ()
+    """The translation, segment by segment, once a model interpreted the clip (`soundflow clips interpret`)."""
+    interpreter: str = ""
+    """Who did: `llm:` and the model's name; with `cut:` before it where it only cut a translation somebody else wrote."""
 
     @model_validator(mode="after")
     def _words_fit(self) -> Self:
@@ -133,6 +153,12 @@ class Clip(Schema):
                 raise ValueError("word times must not go backwards")
             if marks[-1][1] > self.samples:
                 raise ValueError("a word ends after the clip")
+        if self.segments:
+            if join_texts(segment.text for segment in self.segments) != self.translation:
+                raise ValueError("the segments are not exactly the translation")
+            rests = [segment.words for segment in self.segments]
+            if any(later <= earlier for earlier, later in pairwise(rests)) or rests[-1] > len(self.words):
+                raise ValueError("each segment rests on more words than the one before, and on no more than there are")
         return self
 
     @property

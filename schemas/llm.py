@@ -13,7 +13,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from schemas.base import Schema
 
-RoleName = Literal["scenario_planner", "event_refiner", "clip_verifier", "spoken_rewriter", "history_question", "silence_auditor"]
+RoleName = Literal[
+    "scenario_planner", "event_refiner", "clip_verifier", "spoken_rewriter", "interpreter", "history_question", "silence_auditor"
+]  # fmt: skip
 """Each has a prompt of its own: `prompts/ask_<role>.v1.j2`."""
 ROLES: tuple[str, ...] = get_args(RoleName)
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]

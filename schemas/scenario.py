@@ -124,6 +124,12 @@ class SpokenText(Schema):
     spoken: str = Field(min_length=1, max_length=4000)
 
 
+class SpokenSegments(Schema):
+    """The interpreter's answer: what it says after each clause, in order; empty where the sense is still open."""
+
+    segments: tuple[Annotated[str, Field(max_length=1000)], ...] = Field(min_length=1, max_length=500)
+
+
 class HistoryQuestion(Schema):
     """The history-review writer's answer: a question that only an earlier turn answers."""
 
@@ -166,6 +172,7 @@ ANSWERS: Final[dict[str, type[Schema]]] = {
     "event_refiner": Refinement,
     "clip_verifier": ClipVerdict,
     "spoken_rewriter": SpokenText,
+    "interpreter": SpokenSegments,
     "history_question": HistoryQuestion,
     "silence_auditor": SilenceAudit,
 }

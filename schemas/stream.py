@@ -37,6 +37,7 @@ class PlannedClip(Schema):
     voice: str = ""
     translation: str | None = None
     translation_language: Language = ""
+    interpreter: str = ""
     source: str
     licence: str
     attribution: str = ""

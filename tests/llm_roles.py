@@ -6,12 +6,14 @@ import functools
 import hashlib
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 import prompts
 from schemas import taxonomy
+from schemas.text import join_texts, words_of
 
 
 def role_of(body: dict[str, Any]) -> str:
@@ -42,6 +44,7 @@ def well_behaved(body: dict[str, Any]) -> str:
         "event_refiner": _refinement,
         "clip_verifier": _verdict,
         "spoken_rewriter": _spoken,
+        "interpreter": _segments,
         "history_question": _question,
         "silence_auditor": _audit,
     }[role](blocks, system, rng)
@@ -111,6 +114,16 @@ def _verdict(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[s
 
 def _spoken(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[str, Any]:
     return {"spoken": " ".join(re.sub(r"[*_`#>|\[\]()]", " ", str(blocks[0])).replace("&", "and").split()) or "Nothing."}
+
+
+def _segments(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[str, Any]:
+    """Word for word; a given translation is cut into equal parts."""
+    clauses = blocks[0]
+    if len(blocks) == 1:
+        return {"segments": [f"[{clause}]" for clause in clauses]}
+    words = words_of(blocks[1])
+    ends = [len(words) * place // len(clauses) for place in range(len(clauses) + 1)]
+    return {"segments": [join_texts(words[begin:end]) for begin, end in pairwise(ends)]}
 
 
 def _question(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[str, Any]:

@@ -47,16 +47,16 @@ class SimultaneousInterpretation(SpokenPolicy):
         """Its translation."""
         if clip.kind != "speech" or not clip.translation or not clip.translation_language:
             return []
-        return [Answer(clip.translation, f"translation:wait-{LAG}")]
+        return [Answer(clip.translation, clip.interpreter or f"translation:wait-{LAG}")]
 
     def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """Its segments; whole at the end where no words have times."""
+        """Its segments, a model's or those of wait-k; whole at the end where no words have times."""
         if not clip.words or answer.text != clip.translation:
             return (SceneResponse(text=answer.text, source=answer.source, evidence=turn_end(clip)),)
         ends = [*(max(word.end, 1) for word in clip.words[:-1]), turn_end(clip)]
         return tuple(
             SceneResponse(text=segment.text, source=answer.source, evidence=ends[segment.words - 1], joins=True)
-            for segment in wait_k(clip.words, answer.text)
+            for segment in clip.segments or wait_k(clip.words, answer.text)
         )
 
     def instructions(self, clips: Sequence[Clip]) -> list[str]:

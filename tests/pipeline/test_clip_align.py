@@ -118,7 +118,7 @@ def test_a_second_run_aligns_nothing_and_indexing_again_keeps_the_times(
 def test_another_version_of_the_aligner_aligns_again(clips: Path) -> None:
     align_clips(clips, workers=1)
     with sqlite3.connect(clips / "working.sqlite") as memory:
-        memory.execute("UPDATE times SET aligner = 'pocketsphinx-5/older'")
+        memory.execute("UPDATE found SET maker = 'pocketsphinx-5/older'")
     memory.close()
     assert align_clips(clips, workers=1).new == 4
 
