@@ -56,6 +56,7 @@ SCHEMA: Final = pa.schema(
         pa.field("dialogue", pa.string()),
         pa.field("turn", pa.int32()),
         pa.field("voice", _few),
+        pa.field("wer", pa.float64()),
         pa.field("translation", pa.string()),
         pa.field("translation_language", _few),
         *[pa.field(name, _few) for name in ("licence", "attribution", "source", "split")],

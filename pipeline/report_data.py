@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 import matplotlib
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from operators.qwen_bpe import QwenTokenizer
 from pipeline.build_dir import BuildDir
 from pipeline.report_curation import curation_data, story
+from pipeline.report_speech import speech_data
 from pipeline.shards import read_shard
 from pipeline.virtual import Samples
 from schemas import constants as c
@@ -76,6 +78,8 @@ class Statistics:
         self.planners: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.reuse: Counter[str] = Counter()
+        self.spoken: set[str] = set()
+        """Clips of speech that are heard."""
         self._tokenizer = QwenTokenizer.load()
 
     def add(self, plan: StreamPlan) -> None:
@@ -100,6 +104,8 @@ class Statistics:
         for clip in plan.clips:
             self._source(clip.source, clip.licence, clip.attribution, clip.clip_id, clip.length)
             self.reuse[clip.clip_id] += 1
+            if clip.transcript:
+                self.spoken.add(clip.clip_id)
 
     def _count(self, name: str, value: float) -> None:
         edges = EDGES[name][1]
@@ -191,6 +197,7 @@ def collect(build: BuildDir, samples: int) -> dict[str, Any]:
         "rejected": dict(sorted(rejected.items())),
         **statistics.to_json(),
         "curation": curation_data(build, manifests),
+        "voices": speech_data(Path(record.clips), statistics.spoken),
         "samples": list(_streams(Samples(build, record), manifests, _chosen(by_task, samples))),
     }
 

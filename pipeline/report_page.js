@@ -92,8 +92,20 @@ function tell(story) {
   ], story.events);
 }
 
-function histograms() {
-  for (const { title, edges, counts } of data.histograms) {
+function voices() {
+  if (!data.voices) return;
+  at("speech").hidden = false;
+  const percent = (name) => (row) => `${fixed(100 * row[name], 1)} %`;
+  table(at("voices"), [
+    ["voice", (row) => row.voice], ["clips heard", (row) => fixed(row.clips, 0), 1], ["without an error", percent("perfect"), 1],
+    ["mean", percent("mean"), 1], ["median", percent("p50"), 1], ["95 % within", percent("p95"), 1], ["worst", percent("max"), 1],
+  ], data.voices);
+  const distributions = data.voices.map((row) => ({ title: `${row.voice}: word error rate (%)`, edges: row.edges, counts: row.counts }));
+  histograms(at("wer"), distributions);
+}
+
+function histograms(target, distributions) {
+  for (const { title, edges, counts } of distributions) {
     if (!counts.some(Boolean)) continue;
     const first = Math.max(0, counts.findIndex(Boolean)), last = counts.length - 1 - [...counts].reverse().findIndex(Boolean);
     const shown = counts.slice(first, last + 1), most = Math.max(...shown), width = 290 / shown.length;
@@ -108,7 +120,7 @@ function histograms() {
     draw(svg, "text", { class: "soft", x: 295, y: 106, "text-anchor": "end" }, edges[last + 1]);
     draw(svg, "line", { class: "rule", x1: 5, x2: 295, y1: 92.5, y2: 92.5 });
     draw(svg, "text", { class: "soft", x: 295, y: 9, "text-anchor": "end" }, `most: ${fixed(most, 0)}`);
-    at("histograms").append(node("figure", {}, node("figcaption", {}, title), svg));
+    target.append(node("figure", {}, node("figcaption", {}, title), svg));
   }
 }
 
@@ -287,5 +299,6 @@ function wire() {
 overview();
 funnel();
 curation();
-histograms();
+histograms(at("histograms"), data.histograms);
+voices();
 wire();

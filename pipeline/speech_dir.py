@@ -181,6 +181,7 @@ class _Books:
             "dialogue": dialogue.id,
             "turn": number,
             "voice": found.voice,
+            "wer": turn.wer,
             "licence": dialogue.licence,
             "attribution": dialogue.attribution,
             "source": dialogue.source,

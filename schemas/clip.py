@@ -119,6 +119,8 @@ class Clip(Schema):
     """Orders the turns of a dialogue."""
     voice: str = ""
     """Who speaks."""
+    wer: float | None = Field(None, ge=0)
+    """Word error rate of the transcript when a recogniser listened to it (`soundflow speak`); None when none did."""
     translation: str | None = None
     """The transcript in another language, as written by somebody who knows both."""
     translation_language: Language = ""

@@ -22,7 +22,7 @@ from schemas.clip import ClipRejection, ClipRole
 
 COLUMNS: Final = (
     "id", "path", "label", "caption", "role", "licence", "source", "transcript", "reply", "split", "attribution",
-    "language", "dialogue", "turn", "voice", "translation", "translation_language",
+    "language", "dialogue", "turn", "voice", "translation", "translation_language", "wer",
 )  # fmt: skip
 ALIASES: Final = {"license": "licence"}
 _PATH_WORDS: Final = ("file", "filename", "file_name", "filepath", "file_path", "wav", "audio", "audio_path", "audio_filepath")
@@ -133,7 +133,16 @@ def _misspoken(cells: dict[str, str]) -> tuple[str, str] | None:
         return "bad_turn", f"column turn: {turn!r} is not a whole number from 0 on"
     if bool(cells.get("dialogue")) != bool(turn):
         return "bad_turn", "columns dialogue and turn: one is empty, but a turn has a place in a dialogue"
+    if cells.get("wer") and not _is_rate(cells["wer"]):
+        return "bad_wer", f"column wer: {cells['wer']!r} is not a word error rate such as 0.05"
     return None
+
+
+def _is_rate(text: str) -> bool:
+    try:
+        return 0.0 <= float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def _filled(cells: Mapping[str, str], role: ClipRole | None, base: Path, place: str, below: str) -> SourceRow:
@@ -143,12 +152,14 @@ def _filled(cells: Mapping[str, str], role: ClipRole | None, base: Path, place: 
     extra = {
         name: text
         for name in COLUMNS
-        if name not in ("path", "role", "transcript", "reply", "turn") and (text := cells.get(name))
+        if name not in ("path", "role", "transcript", "reply", "turn", "wer") and (text := cells.get(name))
     }
     if "label" in extra and "caption" not in cells and not found.transcript:
         extra["caption"] = ""  # a file's name adds nothing to a label somebody chose
     turn = int(float(cells["turn"])) if cells.get("turn") else None
-    return found._replace(path=place, role=role or found.role, reply=cells.get("reply") or None, listed=True, turn=turn, **extra)
+    wer = float(cells["wer"]) if cells.get("wer") else None
+    reply = cells.get("reply") or None
+    return found._replace(path=place, role=role or found.role, reply=reply, listed=True, turn=turn, wer=wer, **extra)
 
 
 def _columns(path: Path, names: Sequence[str], warn: Warn) -> dict[str, str]:

@@ -53,6 +53,7 @@ class SourceRow(NamedTuple):
     voice: str = ""
     translation: str | None = None
     translation_language: str = ""
+    wer: float | None = None
 
 
 Found = SourceRow | ClipRejection

@@ -20,17 +20,18 @@ def read(folder: Path, *rows: dict[str, Any]) -> list[SourceRow | ClipRejection]
 
 
 def test_columns_about_speech_are_read(tmp_path: Path) -> None:
-    cells = {"language": "EN_us", "dialogue": "d7", "turn": 2, "voice": "heart", "translation": "你好。"}
+    cells = {"language": "EN_us", "dialogue": "d7", "turn": 2, "voice": "heart", "wer": 0.05, "translation": "你好。"}
     (row,) = read(tmp_path, cells | {"translation_language": "zh"})
     assert isinstance(row, SourceRow)
     assert (row.language, row.dialogue, row.turn, row.voice) == ("en-us", "d7", 2, "heart")
+    assert row.wer == 0.05
     assert (row.translation, row.translation_language) == ("你好。", "zh")
 
 
 def test_without_them_a_row_is_what_it_was(tmp_path: Path) -> None:
     (row,) = read(tmp_path, {})
     assert isinstance(row, SourceRow)
-    assert row[-6:] == ("", "", None, "", None, "")
+    assert row[-7:] == ("", "", None, "", None, "", None)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,8 @@ def test_without_them_a_row_is_what_it_was(tmp_path: Path) -> None:
         ({"dialogue": "d", "turn": 1.5}, "bad_turn", "'1.5'"),
         ({"dialogue": "d"}, "bad_turn", "one is empty"),
         ({"turn": 1}, "bad_turn", "one is empty"),
+        ({"wer": "5 %"}, "bad_wer", "'5 %' is not a word error rate"),
+        ({"wer": -0.1}, "bad_wer", "'-0.1'"),
     ],
 )
 def test_a_wrong_cell_is_named_and_its_neighbours_go_on(tmp_path: Path, cells: dict, reason: str, why: str) -> None:

@@ -46,6 +46,7 @@ def test_a_clip_index_takes_the_output_as_it_is(spoken: tuple[Path, Path], tmp_p
     index_clips([spoken[1]], tmp_path / "clips", workers=1)
     index = ClipIndex.open(tmp_path / "clips")
     clip = index.get("d3/001")
+    assert clip.wer is not None and clip.wer <= 0.7
     assert len(index) == 7 and (clip.dialogue, clip.turn, clip.voice, clip.language) == ("d3", 1, "hibari:heart", "en")
 
 
