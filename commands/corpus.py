@@ -49,6 +49,7 @@ def build(
     virtual: Annotated[
         bool, typer.Option(help="Store plans, tokens and clips, no audio: it is rendered when it is read, bit for bit the same.")
     ] = False,
+    over_budget: Annotated[bool, typer.Option(help="Build although the bill passes the recipe's budget.")] = False,
     as_json: Json = False,
 ) -> None:
     """`soundflow build`."""
@@ -73,6 +74,7 @@ def build(
                 address=address,
                 fresh=fresh,
                 virtual=virtual,
+                over_budget=over_budget,
                 on_event=show,
             )
         except BudgetSpent as error:
@@ -123,6 +125,52 @@ def status(directory: Annotated[Path, typer.Argument(metavar="DIR", show_default
         _say_status(directory, found)
         for failure in BuildDir(directory).failures():
             say(f"  shard {failure.shard} failed: {failure.error}")
+
+
+@top.command(
+    help="Remove what no manifest names: shards of lost races and killed commits. Without --yes only says what it would.",
+    epilog="Example: soundflow gc corpus/ --yes",
+)
+def gc(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """`soundflow gc`."""
+    from dataclasses import asdict
+
+    from pipeline.gc import collect_garbage
+
+    found = collect_garbage(directory, remove=yes)
+    if as_json:
+        say_json(asdict(found))
+        return
+    for name in found.files:
+        say(f"  {name}")
+    young = f"; {found.young} younger than an hour left alone" if found.young else ""
+    say(f"{directory}: {len(found.files)} files, {found.bytes / 1e6:.1f} MB {'removed' if yes else 'to remove (--yes)'}{young}")
+
+
+@top.command(
+    help="Compare two corpora by their plans, stream by stream; exit 1 when they differ.",
+    epilog="Example: soundflow diff corpus/ corpus.old-1/",
+)
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """`soundflow diff`."""
+    from pipeline.diff import diff as run_diff
+
+    found = run_diff(a, b)
+    if as_json:
+        say_json(found.to_json())
+    else:
+        for line in found.lines():
+            say(line)
+    if not found.equal:
+        raise typer.Exit(FAILED)
 
 
 def _say_status(directory: Path, found: Any) -> None:

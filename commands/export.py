@@ -41,3 +41,48 @@ def hf(
         say(f"  {count} streams may not be published: {why}")
     size = f"{done.bytes / 1e6:.1f} MB"
     say(f"{to}: {done.streams} streams, {done.hours:.2f} h, {size}{' (nothing was written)' if dry_run else ''}")
+
+
+def _files(kind: str, directory: Path, to: Path, as_json: bool) -> None:
+    from pipeline.console import Console
+    from pipeline.export_files import export_files
+
+    with Console("export", "streams") as console:
+        streams = export_files(kind, directory, to, console.show)
+    if as_json:
+        say_json({"to": str(to), "streams": streams})
+    else:
+        say(f"{to}: {streams} streams")
+
+
+Folder = Annotated[Path, typer.Option(help="A new folder.", show_default=False)]
+
+
+@export_app.command(
+    "moshi",
+    help="Stereo WAVs with word times for moshi-finetune.",
+    epilog="Example: soundflow export moshi corpus/ --to moshi/",
+)
+def moshi(directory: Directory, to: Folder, as_json: Json = False) -> None:
+    """`soundflow export moshi`."""
+    _files("moshi", directory, to, as_json)
+
+
+@export_app.command(
+    "authors",
+    help="The conversation JSONL of the paper's own release, with the audio of each turn.",
+    epilog="Example: soundflow export authors corpus/ --to authors/",
+)
+def authors(directory: Directory, to: Folder, as_json: Json = False) -> None:
+    """`soundflow export authors`."""
+    _files("authors", directory, to, as_json)
+
+
+@export_app.command(
+    "scaper",
+    help="JAMS as scaper writes them, with the clips they name.",
+    epilog="Example: soundflow export scaper corpus/ --to scaper/",
+)
+def scaper(directory: Directory, to: Folder, as_json: Json = False) -> None:
+    """`soundflow export scaper`."""
+    _files("scaper", directory, to, as_json)

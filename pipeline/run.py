@@ -27,9 +27,10 @@ from pipeline.worker import NO_SPACE, Job, ShardResult
 from prompts import prompt_hash
 from schemas import constants as c
 from schemas.base import InputError, Interrupted
+from schemas.bill import BuildBudget
 from schemas.llm import BudgetSpent
 from schemas.recipe import Recipe, fingerprint
-from schemas.shard import BuildRecord, BuildStatus, ShardFailure, ShardManifest
+from schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest
 
 VERSION: Final = "0.1.0"
 TELL_EVERY_SECONDS: Final = 2.0
@@ -76,6 +77,7 @@ def build(
     address: str | None = None,
     fresh: bool = False,
     virtual: bool = False,
+    over_budget: bool = False,
     on_event: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> BuildStatus:
@@ -83,7 +85,7 @@ def build(
 
     `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. By default
     it is SIGINT or SIGTERM that says yes (in the main thread; see `pipeline.stopping`). `virtual`: no audio is stored, but the
-    clips it is rendered from (`pipeline.virtual`).
+    clips it is rendered from (`pipeline.virtual`). `over_budget`: build although the bill passes the recipe's budget.
     Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
     disk is full; BudgetSpent when the language model's budget is, after what was curated has been rendered. Shards that failed
     are in the returned status, and tried again by the next call.
@@ -93,14 +95,15 @@ def build(
     _check_split(record.recipe.split, index, recipe_path)
     for pool in split_pools(record.recipe, index).values():
         check(record.recipe, Palette.of(pool, record.recipe.split), recipe_path)
+    if not over_budget:
+        _keep_to_budget(record.recipe.budget, recipe_path)
     QwenTokenizer.load()
     build_dir = open_build(out, record, fresh)
     sweep(build_dir)
-    committed = build_dir.committed(record.fingerprint)
-    pending = [shard for shard in range(record.recipe.shards) if shard not in committed]
+    pending, committed = build_dir.pending(record)
     job = Job(out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators, virtual=virtual)
     with noted_signals() as signalled:
-        tracker = _Tracker(build_dir, record, committed.values(), on_event, should_stop or signalled)
+        tracker = _Tracker(build_dir, record, committed, on_event, should_stop or signalled)
         if pending:
             _executor(executor, workers, address).run(job, pending, tracker)
         if tracker.fatal:
@@ -110,6 +113,17 @@ def build(
     if tracker.spent:
         raise BudgetSpent(tracker.spent)
     return build_dir.status()
+
+
+def _keep_to_budget(budget: BuildBudget, recipe_path: Path) -> None:
+    if budget == BuildBudget():
+        return
+    from pipeline.plan import plan
+
+    if over := plan(recipe_path).over_budget:
+        remedy = "`soundflow plan` shows the bill; make the corpus smaller, raise the budget, or --over-budget"
+        why = "the build would take more than this"
+        raise InputError(why, file=recipe_path, field="budget", value="; ".join(over), remedy=remedy)
 
 
 def _check_split(split: str | None, index: ClipIndex, recipe_path: Path) -> None:
@@ -219,7 +233,7 @@ class _Totals:
     rejected: int = 0
     quarantined: int = 0
 
-    def add(self, manifest: ShardManifest) -> None:
+    def add(self, manifest: ShardManifest | ShardEntry) -> None:
         self.shards += 1
         self.streams += len(manifest.keys)
         self.seconds += manifest.seconds
@@ -234,7 +248,7 @@ class _Tracker:
         self,
         build_dir: BuildDir,
         record: BuildRecord,
-        committed: Iterable[ShardManifest],
+        committed: Iterable[ShardEntry],
         on_event: Callable[[Progress], None] | None,
         should_stop: Callable[[], bool],
     ):

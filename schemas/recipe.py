@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema, canonical_json
+from schemas.bill import BuildBudget
 from schemas.generation import GenerationConfig, VerifierConfig
 from schemas.llm import LlmConfig
 from schemas.retrieval import RetrievalConfig
@@ -100,6 +101,8 @@ class Recipe(Schema):
     scene: SceneConfig = SceneConfig()
     mixing: MixingConfig = MixingConfig()
     output: OutputConfig = OutputConfig()
+    budget: BuildBudget = BuildBudget()
+    """What a build may take by its bill (`soundflow plan`)."""
     llm: LlmConfig | None = None
     """The language model; planner `llm` and verifier `llm` need it."""
     retrieval: RetrievalConfig = RetrievalConfig()
@@ -144,7 +147,7 @@ class Recipe(Schema):
     def shaping(self) -> dict[str, object]:
         """The part of the recipe that shapes bytes: what only operates, and sections that are not in use, are left out."""
         sections = {"llm", "retrieval", "generation", "verifier"}
-        unused = {"name", "description", "clips", *sections} | (set() if self.splits else {"splits"})
+        unused = {"name", "description", "clips", "budget", *sections} | (set() if self.splits else {"splits"})
         shaping: dict[str, object] = self.model_dump(mode="json", exclude=unused)
         if self.curates and self.llm is not None:
             shaping |= {

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from schemas.base import Schema
 from schemas.clip import Sha256
@@ -65,6 +65,21 @@ class ShardManifest(Schema):
     """What curation paid for this shard, by role of the language model."""
     timings: dict[str, float | str] = Field(default_factory=dict)
     """Wall and CPU seconds, worker, time of commit."""
+
+
+class ShardEntry(Schema):
+    """What the ledger reads of a manifest, for every shard of a corpus at once: enough to know that it counts, and for totals."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    fingerprint: str
+    shard: int
+    tar: str
+    bytes: int
+    keys: tuple[str, ...]
+    seconds: float
+    rejected: tuple[Any, ...] = ()
+    quarantined: tuple[str, ...] = ()
 
 
 class ShardFailure(Schema):

@@ -1,0 +1,54 @@
+"""`soundflow gc`: what no manifest names is garbage: tars of those who lost a race or were killed, packs without a table."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.build_dir import BuildDir
+from pipeline.commit import garbage, sweep
+from schemas.base import InputError
+
+YOUNG_SECONDS: Final = 3600.0
+"""Younger garbage may be a commit in the making, on another machine: a tar is moved into place before its manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was found, and whether it was removed."""
+
+    files: tuple[str, ...]
+    bytes: int
+    young: int
+    """Files left alone because somebody may just be committing them."""
+    removed: bool
+
+
+def collect_garbage(directory: Path, *, remove: bool = False, young_seconds: float = YOUNG_SECONDS) -> Collected:
+    """List, or remove, what a build holds for nothing. Raises InputError when `directory` is no build or is being built."""
+    build = BuildDir(directory)
+    build.record()
+    sweep(build)
+    if remove and (busy := _busy(build)):
+        remedy = "Wait until the build has ended, or stop it"
+        raise InputError("is being built by another process", file=directory, value=busy, remedy=remedy)
+    packs = build.clips.glob("pack-*.pcm") if build.clips.is_dir() else ()
+    found = [*garbage(build), *(path for path in sorted(packs) if not path.with_suffix(".npy").exists())]
+    now = time.time()
+    old = [path for path in found if abs(now - path.stat().st_mtime) >= young_seconds]
+    size = sum(path.stat().st_size for path in old)
+    if remove:
+        for path in old:
+            path.unlink(missing_ok=True)
+    return Collected(tuple(str(path.relative_to(directory)) for path in old), size, len(found) - len(old), remove)
+
+
+def _busy(build: BuildDir) -> str:
+    """An unfinished file of somebody else; those of the dead on this machine have been swept."""
+    ours = f"{socket.gethostname()}~{os.getpid()}~"
+    names = [path.name for path in build.unfinished.glob("*~*~*")] if build.unfinished.is_dir() else []
+    return next((name for name in names if not name.startswith(ours)), "")

@@ -1,0 +1,276 @@
+"""`soundflow plan`: the bill of a recipe before anything is made.
+
+Some hundred streams are planned (scenes only, no audio) from a part of the clip index; everything else is arithmetic over them
+and the rates, so that a recipe of millions costs what one of twenty does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from operators.clips import Palette
+from operators.planning import check, plan_scene
+from pipeline.plan_pool import PlanPool
+from pipeline.produce import OPERATOR_VERSIONS
+from pipeline.splits import split_pools
+from prompts import prompt_hash
+from schemas import constants as c
+from schemas.base import InputError
+from schemas.bill import Bill, BuildBudget, Rates, RoleRate
+from schemas.clip import ClipRole
+from schemas.identity import rng_for
+from schemas.llm import Usage
+from schemas.outcome import Ok
+from schemas.recipe import Recipe, fingerprint
+from schemas.scene import Scene
+from schemas.stream import due_chunk
+
+PLANNED: Final = 300
+"""Streams planned to reckon with: hours within some 2 %."""
+ROWS: Final = 20_000
+"""Clips they are planned from."""
+CALIBRATION_STREAMS: Final = 24
+MADE_BY_TTS: Final = ("hibari", "kokoro", "cosyvoice", "openai", "tts")
+"""Beginnings of the sources of clips that a model spoke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """What works on a build."""
+
+    nodes: int = 1
+    cores: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Per node."""
+    gpus: int = 0
+    """In all."""
+
+
+def plan(recipe_path: Path, machines: Machines | None = None, rates: Rates | None = None, planned: int = PLANNED) -> Bill:
+    """The bill of a recipe. InputError for a bad recipe or index, or one that cannot serve the recipe's sub-tasks."""
+    recipe = Recipe.from_yaml(recipe_path)
+    directory = recipe_path.parent / recipe.clips
+    pool = PlanPool(directory, ROWS)
+    pools = split_pools(recipe, pool)
+    palettes = {name: Palette.of(own, recipe.split) for name, own in pools.items()}
+    for palette in palettes.values():
+        check(recipe, palette, recipe_path)
+    mark = fingerprint(recipe, pool.footer.content_hash, prompt_hash(), OPERATOR_VERSIONS)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    responses, events = 0, 0
+    names = sorted(pools)
+    drawn = max(1, min(planned, recipe.streams))
+    sizes = recipe.shard_sizes()
+    for number in range(drawn):
+        shard = number * recipe.shards // drawn
+        name = names[number % len(names)]
+        rng = rng_for(mark, shard, number % sizes[shard], "bill", number)
+        # Curated scenes have the length of drawn ones: the same numbers of events from the same clips.
+        scene = plan_scene(recipe, palettes[name], pools[name], rng)
+        if isinstance(scene, Ok):
+            seconds[scene.value.task.value].append(_seconds(scene.value, pool))
+            responses += sum(len(event.responses) for event in scene.value.events)
+            events += len(scene.value.events)
+    count = sum(map(len, seconds.values()))
+    if not count:
+        raise InputError("no stream can be planned: the index has too few clips", file=recipe_path, field="clips")
+    return _Reckoning(recipe, pool, rates or Rates(), machines or Machines()).bill(
+        mark, seconds, responses / count, events / count
+    )
+
+
+def _seconds(scene: Scene, pool: PlanPool) -> float:
+    """Length of a composed scene: its foreground with pauses, in whole chunks (paper, Algorithm 3)."""
+    length = sum(event.gap + pool.get(event.clip_id).samples for event in scene.events if event.role is ClipRole.FOREGROUND)
+    return due_chunk(max(length, 1)) * c.CHUNK_SECONDS
+
+
+class _Reckoning:
+    def __init__(self, recipe: Recipe, pool: PlanPool, rates: Rates, machines: Machines):
+        self.recipe, self.pool, self.rates, self.machines = recipe, pool, rates, machines
+
+    def bill(self, mark: str, seconds: Mapping[str, list[float]], responses: float, events: float) -> Bill:
+        recipe, rates, machines = self.recipe, self.rates, self.machines
+        weights = {task.value: weight for task, weight in recipe.tasks.items() if weight > 0}
+        items = _shared(recipe.streams, weights)
+        everything = [value for values in seconds.values() for value in values]
+        mean = {task: statistics.fmean(seconds.get(task) or everything) for task in items}
+        task_hours = {task: items[task] * mean[task] / 3600 for task in items}
+        hours = sum(task_hours.values())
+        error = math.sqrt(sum((items[task] / 3600) ** 2 * _variance(seconds.get(task, ())) for task in items))
+        audio = hours * 3600
+        clip_seconds = self.pool.footer.seconds
+        llm = self._llm()
+        generated = self._generated(events)
+        spoken = self._spoken_share() * clip_seconds
+        gpu = {
+            "generation": generated * rates.generated_seconds * rates.generation_gpu_seconds_per_second / 3600
+            if recipe.generation.backend == "http"
+            else 0.0,
+            "tts": spoken * rates.spoken_attempts * rates.tts_gpu_seconds_per_second / 3600,
+            "asr": spoken * rates.spoken_attempts * rates.asr_gpu_seconds_per_second / 3600,
+        }
+        core_hours = audio * (1 + rates.made_again) * rates.core_seconds_per_audio_second / 3600
+        gigabytes = audio * rates.bytes_per_audio_second / 1e9
+        money = sum(usage.money for usage in llm.values())
+        money += generated * rates.generated_seconds * recipe.generation.price_per_second
+        wall = {
+            "cores": core_hours / (machines.nodes * machines.cores),
+            "disk": gigabytes * 1e9 / rates.disk_bytes_per_second / machines.nodes / 3600,
+            "gpus": sum(gpu.values()) / max(machines.gpus, 1),
+            "language model": self._llm_hours(llm),
+        }
+        wall = {name: value for name, value in wall.items() if value > 0}
+        bill = Bill(
+            name=recipe.name,
+            fingerprint=mark,
+            streams=recipe.streams,
+            shards=recipe.shards,
+            streams_per_shard=-(-recipe.streams // recipe.shards),
+            items=items,
+            task_hours=task_hours,
+            hours=hours,
+            hours_error=error,
+            planned=len(everything),
+            responses=round(responses * recipe.streams),
+            clips=self.pool.footer.clips,
+            clip_hours=clip_seconds / 3600,
+            gigabytes=gigabytes,
+            virtual_gigabytes=(audio * rates.virtual_bytes_per_audio_second + clip_seconds * rates.clip_bytes_per_second) / 1e9,
+            llm=llm,
+            generated_sounds=round(generated),
+            tts_hours=spoken * rates.spoken_attempts / 3600,
+            asr_hours=spoken * rates.spoken_attempts / 3600,
+            core_hours=core_hours,
+            gpu_hours={name: value for name, value in gpu.items() if value > 0},
+            money=money,
+            nodes=machines.nodes,
+            cores=machines.cores,
+            gpus=machines.gpus,
+            wall_hours=wall,
+            bottleneck=max(wall, key=lambda name: wall[name]),
+            rates=rates,
+        )
+        return bill.model_copy(update={"over_budget": tuple(passed(recipe.budget, bill))})
+
+    def _llm(self) -> dict[str, Usage]:
+        usage: dict[str, Usage] = {}
+        for role in self.recipe.llm_roles():
+            rate = self.rates.llm.get(role)
+            if rate is None or self.recipe.llm is None:
+                continue
+            calls = rate.calls * self.recipe.streams
+            asked = Usage(
+                calls=round(calls), input_tokens=round(calls * rate.input_tokens), output_tokens=round(calls * rate.output_tokens)
+            )
+            usage[role] = self.recipe.llm.priced(self.recipe.llm.answering(role).model, asked)
+        return usage
+
+    def _llm_hours(self, llm: Mapping[str, Usage]) -> float:
+        """By its own pace at the concurrency of the recipe, or by the server's limits, whichever is slower."""
+        if not llm or self.recipe.llm is None:
+            return 0.0
+        server = self.recipe.llm.server
+        calls, tokens = sum(usage.calls for usage in llm.values()), sum(usage.tokens for usage in llm.values())
+        paces = [calls * self.rates.seconds_per_call / server.concurrency / 3600]
+        paces += [calls / server.requests_per_minute / 60] if server.requests_per_minute else []
+        paces += [tokens / server.tokens_per_minute / 60] if server.tokens_per_minute else []
+        return max(paces)
+
+    def _generated(self, events: float) -> float:
+        makes = self.recipe.curates and self.recipe.generation.backend not in ("none", "procedural")
+        return events * self.recipe.streams * self.rates.generated_share if makes else 0.0
+
+    def _spoken_share(self) -> float:
+        """Of the index' seconds, those a model spoke."""
+        total = spoken = 0
+        for brief in self.pool.briefs():
+            total += brief.samples
+            if brief.kind == "speech" and brief.source.lower().startswith(MADE_BY_TTS):
+                spoken += brief.samples
+        return spoken / max(total, 1)
+
+
+def _shared(streams: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """Whole expected counts that add up to `streams`: largest remainders."""
+    total = sum(weights.values())
+    exact = {name: streams * weight / total for name, weight in sorted(weights.items())}
+    counts = {name: int(value) for name, value in exact.items()}
+    order = sorted(exact, key=lambda name: (counts[name] - exact[name], name))
+    for name in order[: streams - sum(counts.values())]:
+        counts[name] += 1
+    return counts
+
+
+def _variance(values: list[float] | tuple[()]) -> float:
+    """Of the mean of `values`."""
+    return statistics.variance(values) / len(values) if len(values) > 1 else 0.0
+
+
+def passed(budget: BuildBudget, bill: Bill) -> list[str]:
+    """Limits the bill passes, in words."""
+    takes = {
+        "hours": bill.hours,
+        "gigabytes": bill.gigabytes,
+        "core_hours": bill.core_hours,
+        "gpu_hours": sum(bill.gpu_hours.values()),
+        "money": bill.money,
+    }
+    limits = {name: limit for name in takes if (limit := getattr(budget, name)) is not None}
+    return [f"{name} {takes[name]:.4g} of {limit:g}" for name, limit in limits.items() if takes[name] > limit]
+
+
+def calibrate(recipe_path: Path, on_event: Callable[[str], None] = lambda text: None) -> Rates:
+    """Build a few streams of the recipe in a folder that goes away, and measure. Asks the language model when the recipe does.
+
+    Raises what `pipeline.run.build` does.
+    """
+    from pipeline.build_dir import BuildDir
+    from pipeline.run import build
+
+    recipe = Recipe.from_yaml(recipe_path)
+    count = min(CALIBRATION_STREAMS, recipe.streams)
+    document = recipe.model_dump(mode="json", exclude={"budget"})
+    document |= {"streams": count, "shards": 1, "clips": str((recipe_path.parent / recipe.clips).absolute())}
+    measured: dict[str, tuple[float, float, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="soundflow-plan-") as name:
+        small = Path(name) / "recipe.yaml"
+        small.write_text(yaml.safe_dump(document), encoding="utf-8")
+        for form in ("stored", "virtual"):
+            on_event(f"building {count} streams, {form}")
+            out = Path(name) / form
+            build(small, out, executor="inline", virtual=form == "virtual")
+            (manifest,) = BuildDir(out).manifests()
+            measured[form] = float(manifest.timings["cpu_seconds"]), float(manifest.bytes), manifest.seconds
+            redrawn = (sum(manifest.redraws.values()) + len(manifest.rejected)) / count
+            cost = manifest.cost
+    cpu, size, seconds = measured["stored"]
+    if not seconds:
+        raise InputError("no stream of the calibration was kept", file=recipe_path, remedy="Build a few and look at the report")
+    rates = Rates(
+        origin=f"measured on this machine with {count} streams of this recipe",
+        core_seconds_per_audio_second=max(cpu / seconds, 1e-9),
+        bytes_per_audio_second=size / seconds,
+        virtual_bytes_per_audio_second=measured["virtual"][1] / seconds,
+        made_again=redrawn,
+    )
+    told = {role: told.asked + told.replayed for role, told in cost.items()}
+    llm = {
+        role: RoleRate(
+            calls=usage.calls / count,
+            input_tokens=usage.input_tokens / usage.calls,
+            output_tokens=usage.output_tokens / usage.calls,
+        )
+        for role, usage in told.items()
+        if usage.calls
+    }
+    return rates.model_copy(update={"llm": rates.llm | llm})
