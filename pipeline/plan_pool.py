@@ -23,8 +23,8 @@ class PlanPool:
         file = parquet.ParquetFile(directory / TABLE)
         groups = file.metadata.num_row_groups
         wanted = max(1, min(groups, -(-rows // BATCH)))
-        places = np.unique(np.linspace(0, groups - 1, wanted).astype(int)) if groups else []
-        found = [row for place in places for row in file.read_row_group(int(place)).to_pylist()]
+        places: list[int] = sorted({round(place) for place in np.linspace(0, groups - 1, wanted).tolist()}) if groups else []
+        found = [row for place in places for row in file.read_row_group(place).to_pylist()]
         step = max(1, len(found) // max(rows, 1))
         self._clips = {row["id"]: Clip.model_validate(row) for row in found[::step]}
 
