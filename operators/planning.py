@@ -158,14 +158,20 @@ class _Planner:
             self.note(what, self.common[what])
         return [clip for clip in clips if value(clip) == self.common[what]]
 
-    def conversation(self, clips: Candidates) -> Candidates:
+    def conversation(self, clips: Candidates, more: bool) -> Candidates:
         """The turns of the stream's dialogue, which the first call draws; a dialogue is as likely as it is long."""
-        if self.dialogue is None:
+        spent = bool(self.dialogue) and all(clip.id in self.used for clip in self.dialogue or ())
+        if spent and more and self.dialogue:
+            speaker = self.dialogue[0].speaker
+            clips = [clip for clip in clips if clip.dialogue and clip.speaker == speaker and clip.id not in self.used]
+        elif self.dialogue is not None:
+            return self.dialogue
+        if clips:
             drawn = clips[self._integer("dialogue of clip", len(clips))]
             self.dialogue = self.palette.turns.get(drawn.dialogue, [])
             if self.dialogue:
                 self.note("dialogue", drawn.dialogue)
-        return self.dialogue
+        return self.dialogue or []
 
     def next_of(self, clips: Candidates) -> str | None:
         """The first of `clips` that was not used yet."""

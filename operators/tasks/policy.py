@@ -48,8 +48,11 @@ class Casting(Protocol):
         """Those of one value, which is drawn once per stream: a voice, say (paper, appendix on curation)."""
         ...
 
-    def conversation(self, clips: Candidates) -> Candidates:
-        """The turns, in order, of the dialogue that one of `clips` belongs to, drawn once per stream; empty for none."""
+    def conversation(self, clips: Candidates, more: bool) -> Candidates:
+        """The turns, in order, of the dialogue that one of `clips` belongs to, drawn once per stream; empty for none.
+
+        `more`: when all its turns were used, another one of the same speaker, where there is one.
+        """
         ...
 
     def next_of(self, clips: Candidates) -> str | None:

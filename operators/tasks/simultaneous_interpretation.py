@@ -39,7 +39,7 @@ class SimultaneousInterpretation(SpokenPolicy):
         """What has a translation, and words with times."""
         return palette.translated
 
-    def spoken_turn(self, cast: Casting) -> str | None:
+    def spoken_turn(self, cast: Casting, strict: bool) -> str | None:
         """Somebody speaks the stream's language, in the stream's voice as long as that has something to say."""
         return one_voice(cast, cast.alike("direction", self.speech(cast.palette), lambda clip: clip.direction))
 

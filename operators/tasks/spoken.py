@@ -38,10 +38,10 @@ class SpokenPolicy(Policy):
             distractor = cast.pick(cast.palette.sounds, strict=True)
             if distractor is not None:
                 return distractor
-        return self.spoken_turn(cast)
+        return self.spoken_turn(cast, strict)
 
-    def spoken_turn(self, cast: Casting) -> str | None:
-        """Somebody speaks: the stream's voice, as long as it has something to say."""
+    def spoken_turn(self, cast: Casting, strict: bool) -> str | None:
+        """Somebody speaks: the stream's voice, as long as it has something to say. `strict`: the stream could end here."""
         return one_voice(cast, self.speech(cast.palette))
 
 

@@ -25,9 +25,9 @@ class VoiceChat(SpokenPolicy):
         """Turns with a paired reply are preferred."""
         return palette.dialogue or palette.single or palette.speech
 
-    def spoken_turn(self, cast: Casting) -> str | None:
-        """The next turn of the stream's dialogue, or any single turn of its voice."""
-        dialogue = cast.conversation(self.speech(cast.palette))
+    def spoken_turn(self, cast: Casting, strict: bool) -> str | None:
+        """The next turn of the stream's dialogue (too short a one is followed by another), or any single turn of its voice."""
+        dialogue = cast.conversation(self.speech(cast.palette), more=not strict)
         return cast.next_of(dialogue) if dialogue else one_voice(cast, cast.palette.single)
 
     def answers(self, clip: Sounding) -> list[Answer]:

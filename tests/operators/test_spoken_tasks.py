@@ -176,13 +176,36 @@ def test_a_dialogue_is_played_from_its_first_turn_on_and_is_never_mixed(pool: Me
     scene = scene_of(pool, Task.VOICE_CHAT, index)
     clips = [pool.get(event.clip_id) for event in scene.events if event.role == "foreground"]
     names = {clip.dialogue for clip in clips if clip.kind == "speech"}
-    assert len(names) == 1 and names <= {"long", "hole", ""}
+    assert len(names) == 1 and names <= {"long", "hole", ""}  # their voices differ, so none is followed by another
     if names != {""}:
         assert [clip.turn for clip in clips if clip.kind == "speech"] == list(range(sum(clip.kind == "speech" for clip in clips)))
     if names == {"hole"}:
         assert sum(clip.kind == "speech" for clip in clips) <= 2
     for event, clip in zip(scene.events, clips, strict=False):
         assert [said.text for said in event.responses] == ([clip.reply] if clip.reply else [])
+
+
+def test_dialogues_too_short_for_a_stream_follow_each_other_in_one_voice() -> None:
+    made = MemoryPool()
+    for number in range(12):
+        made.add(
+            f"qa {number}",
+            burst(9_000, number),
+            transcript="Hello.",
+            reply="Hi.",
+            dialogue=f"d{number}",
+            turn=0,
+            voice=f"v{number % 2}",
+        )
+    for number in range(5):
+        more = {"transcript": "Hello.", "reply": "Hi.", "dialogue": "long", "turn": number, "voice": "v2"}
+        made.add(f"long {number}", burst(9_000, 50 + number), **more)
+    lengths = set()
+    for index in range(40):
+        clips = [made.get(event.clip_id) for event in scene_of(made, Task.VOICE_CHAT, index, events=[3, 6]).events]
+        assert len({clip.voice for clip in clips}) == 1
+        lengths.add((clips[0].dialogue == "long", len(clips)))
+    assert {count for long, count in lengths if not long} == {3} and {count for long, count in lengths if long} <= {3, 4, 5}
 
 
 def test_every_kind_of_conversation_is_drawn(pool: MemoryPool) -> None:
