@@ -17,7 +17,7 @@ from schemas.base import Schema
 from schemas.llm import Usage
 from schemas.outcome import Failed, Ok, Outcome, Rejected
 
-ASKING_VERSION: Final = f"1.{REQUEST_VERSION}"
+ASKING_VERSION: Final = f"2.{REQUEST_VERSION}"
 """Raise its first number when what is asked, or what is accepted as an answer, changes."""
 STARTS: Final = 32
 """So many opening braces are tried before an answer counts as holding no JSON."""
@@ -27,8 +27,9 @@ QUOTED: Final = 8_000
 """Characters of a bad answer that are shown to the model again."""
 THOUGHT: Final = "</think>"
 """Ends what a reasoning model says to itself; the beginning may be in the prompt."""
-_UNSUPPORTED = frozenset({"title", "default", "minLength", "maxLength"})
-"""Keywords that strict servers refuse or that make grammars slow; the answer is checked against them by us."""
+_UNNEEDED = frozenset({"title", "default"})
+_LENGTHS = frozenset({"minLength", "maxLength"})
+"""Keywords that strict servers refuse; the answer is checked against them by us."""
 
 T = TypeVar("T", bound=Schema)
 Counts = Mapping[str, tuple[int, int]]
@@ -111,8 +112,9 @@ def request_of(
     """The first request that `ask` makes."""
     system, user = prompts.messages(role, **values)
     messages = (Message("system", system["content"]), Message("user", user["content"], tuple(sounds)))
-    schema = answer_schema(answer_type, tuple(sorted(counts.items())))
-    return ChatRequest(role, chat.config.answering(role), messages, answer_type.__name__, schema, _role_hash(role), seed)
+    how = chat.config.answering(role)
+    schema = answer_schema(answer_type, tuple(sorted(counts.items())), how.json_mode == "json_lengths")
+    return ChatRequest(role, how, messages, answer_type.__name__, schema, _role_hash(role), seed)
 
 
 _role_hash = functools.cache(prompts.role_hash)
@@ -176,26 +178,28 @@ def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 @functools.cache
-def answer_schema(answer_type: type[Schema], counts: tuple[tuple[str, tuple[int, int]], ...] = ()) -> dict[str, Any]:
-    """JSON schema of an answer as strict servers want it: every property required, nothing else allowed, no text lengths.
+def answer_schema(
+    answer_type: type[Schema], counts: tuple[tuple[str, tuple[int, int]], ...] = (), lengths: bool = False
+) -> dict[str, Any]:
+    """JSON schema of an answer as strict servers want it: every property required, nothing else allowed.
 
-    `counts`: list → (fewest, most) of its entries.
+    `counts`: list → (fewest, most) of its entries; `lengths`: whether it says how long texts may be.
     """
-    schema: dict[str, Any] = _strict(answer_type.model_json_schema())
+    schema: dict[str, Any] = _strict(answer_type.model_json_schema(), _UNNEEDED if lengths else _UNNEEDED | _LENGTHS)
     for name, (fewest, most) in counts:
         schema["properties"][name] |= {"minItems": fewest, "maxItems": most}
     return schema
 
 
-def _strict(node: Any) -> Any:
+def _strict(node: Any, without: frozenset[str]) -> Any:
     if isinstance(node, list):
-        return [_strict(item) for item in node]
+        return [_strict(item, without) for item in node]
     if not isinstance(node, dict):
         return node
-    kept = {key: _strict(value) for key, value in node.items() if key not in _UNSUPPORTED}
+    kept = {key: _strict(value, without) for key, value in node.items() if key not in without}
     if "properties" in node:
-        kept["properties"] = {name: _strict(value) for name, value in node["properties"].items()}
+        kept["properties"] = {name: _strict(value, without) for name, value in node["properties"].items()}
         kept |= {"required": list(node["properties"]), "additionalProperties": False}
     if "$defs" in node:
-        kept["$defs"] = {name: _strict(value) for name, value in node["$defs"].items()}
+        kept["$defs"] = {name: _strict(value, without) for name, value in node["$defs"].items()}
     return kept

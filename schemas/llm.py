@@ -22,7 +22,7 @@ ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 MaxTokens = Annotated[int, Field(ge=16, le=131_072)]
-JsonMode = Literal["json_schema", "json_object", "none"]
+JsonMode = Literal["json_schema", "json_lengths", "json_object", "none"]
 
 
 class Answering(Schema):
@@ -35,7 +35,9 @@ class Answering(Schema):
     max_tokens: MaxTokens = 2048
     """Of one answer."""
     json_mode: JsonMode = "json_schema"
-    """What the server is asked to enforce: the answer's schema, any JSON object, or nothing. Every answer is checked by us."""
+    """What the server is asked to enforce: the answer's schema, any JSON object, or nothing. Every answer is checked by us.
+    `json_lengths`: the schema with the lengths of texts. OpenAI refuses those; servers that turn a schema into a grammar
+    (llama.cpp) take them, and a small model then neither says nothing nor repeats itself without end."""
     send_seed: bool = False
     """Send the sampling seed along; not every server knows the field."""
     audio: bool = False

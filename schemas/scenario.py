@@ -55,7 +55,7 @@ class Scenario(Schema):
 
     title: Line
     setting: Line
-    narrative: str = Field(min_length=1, max_length=2000)
+    narrative: str = Field(min_length=1, max_length=1000)
     events: tuple[SubEvent, ...] = Field(min_length=c.EVENTS_RANGE[0], max_length=c.EVENTS_RANGE[1])
 
     def mismatch(self, fewest: int, most: int) -> str:

@@ -12,6 +12,8 @@ from schemas.llm import Answering, LlmConfig, Usage
 
 REQUEST_VERSION: Final = "1"
 """Raise it when the same request would be put to the server differently."""
+SCHEMA_MODES: Final = ("json_schema", "json_lengths")
+"""The answer's schema goes along."""
 FRAMING_TOKENS: Final = 64
 """More than any chat template adds to one message."""
 AUDIO_BYTES_PER_TOKEN: Final = 640
@@ -88,7 +90,7 @@ class ChatRequest:
         }
         if how.json_mode == "json_object":
             body["response_format"] = {"type": "json_object"}
-        elif how.json_mode == "json_schema":
+        elif how.json_mode in SCHEMA_MODES:
             schema = {"name": self.answer_name, "schema": self.answer_schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if how.send_seed:
@@ -97,7 +99,7 @@ class ChatRequest:
 
     def worst(self) -> Usage:
         """The most one call can use, without its money."""
-        schema = len(canonical_json(self.answer_schema)) if self.answering.json_mode == "json_schema" else 0
+        schema = len(canonical_json(self.answer_schema)) if self.answering.json_mode in SCHEMA_MODES else 0
         tokens = schema + sum(message.most_tokens() for message in self.messages)
         return Usage(calls=1, input_tokens=tokens, output_tokens=self.answering.max_tokens)
 

@@ -189,6 +189,18 @@ def test_a_property_may_have_the_name_of_a_keyword() -> None:
     assert response == {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
 
+def test_lengths_are_told_to_servers_that_take_them() -> None:
+    with HostileLlm() as server:
+        requests = {}
+        for mode in ("json_schema", "json_lengths"):
+            chat = OpenAiChat(LlmConfig(model="m", json_mode=mode, server=server.settings()))
+            requests[mode] = request_of(chat, "spoken_rewriter", {"text": "x"}, ANSWERS["spoken_rewriter"], seed=0)
+    told = {mode: one.wire()["response_format"]["json_schema"]["schema"]["properties"] for mode, one in requests.items()}
+    assert told["json_schema"] == {"spoken": {"type": "string"}}
+    assert told["json_lengths"] == {"spoken": {"type": "string", "minLength": 1, "maxLength": 4000}}
+    assert requests["json_schema"].key() != requests["json_lengths"].key()
+
+
 VERIFIER = {"audible": False, "final": False, "accept": 0.5, "event": {"query": "a dog"}, "evidence": {"snr_db": 20}}
 
 

@@ -15,21 +15,20 @@ from schemas.llm import Answering
 HOW = Answering(model="m")
 BASE = ChatRequest("r", HOW, (Message("user", "x"),), "A", {"type": "object"}, "p", 0)
 
+OTHER = {
+    "model": "n",
+    "temperature": 0.0,
+    "top_p": 0.5,
+    "max_tokens": 64,
+    "json_mode": "none",
+    "send_seed": True,
+    "audio": True,
+}
+
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"answering": HOW.model_copy(update={field: value})}
-        for field, value in {
-            "model": "n",
-            "temperature": 0.0,
-            "top_p": 0.5,
-            "max_tokens": 64,
-            "json_mode": "none",
-            "send_seed": True,
-            "audio": True,
-        }.items()
-    ]
+    [{"answering": HOW.model_copy(update={field: value})} for field, value in OTHER.items()]
     + [
         {"messages": (Message("system", "x"),)},
         {"messages": (Message("user", "y"),)},
@@ -47,7 +46,7 @@ def test_whatever_shapes_the_answer_changes_the_name(change: dict[str, Any]) -> 
 
 
 def test_every_field_of_the_configuration_was_tried() -> None:
-    assert set(Answering.model_fields) == {"model", "temperature", "top_p", "max_tokens", "json_mode", "send_seed", "audio"}
+    assert set(Answering.model_fields) == set(OTHER)
 
 
 def test_the_account_it_is_asked_on_does_not_change_the_name() -> None:
