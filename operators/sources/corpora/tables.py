@@ -21,7 +21,6 @@ Numbered = tuple[int, Row | str]
 PARQUET_ROWS: Final = 32
 """Rows held at once: each may carry a recording."""
 LINE_LIMIT: Final = 16 << 20
-csv.field_size_limit(LINE_LIMIT)
 
 
 def separated(place: Place, relative: str, columns: Sequence[str], mark: str = "\t") -> Iterator[Numbered]:
