@@ -60,6 +60,7 @@ def listen(
     instruction: Annotated[str | None, typer.Option(help="What the model is told first.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Instead of the server's.")] = None,
     drain: Annotated[int | None, typer.Option(min=1, help="Chunks read at once at most; 1: timing changes nothing.")] = None,
+    remember: Annotated[int | None, typer.Option(min=0, help="Text tokens of what it said long ago that it still reads.")] = None,
     pace: Annotated[float, typer.Option(min=0, help="Times real time; 0 is as fast as it goes.")] = 1.0,
     aloud: Annotated[Path | None, typer.Option(metavar="WAV", help="Let it speak, and keep what is heard.")] = None,
     as_json: Json = False,
@@ -67,7 +68,8 @@ def listen(
     """`soundflow listen`."""
     pcm = _samples(source)
     spoken: list[tuple[float, Any]] = []
-    options = {"instruction": instruction, "threshold": threshold, "drain": drain, "speak": aloud is not None}
+    options: dict[str, Any] = {"instruction": instruction, "threshold": threshold, "drain": drain}
+    options |= {"remember": remember, "speak": aloud is not None}
     try:
         asyncio.run(_listen(pcm, url, options, pace, as_json, spoken))
     except ConnectionError as lost:

@@ -35,6 +35,7 @@ class Client:
         threshold: float | None = None,
         drain: int | None = None,
         longest: int | None = None,
+        remember: int | None = None,
         speak: bool = False,
         session: str | None = None,
         token: str | None = None,

@@ -38,7 +38,7 @@ class ListenConfig(Schema):
     """Positions of context, text included; a memory bound, since one may speak at every chunk."""
     longest_drain: int = Field(60, ge=1)
     """Chunks read at once. With 1 what is decided and said does not depend on when chunks come."""
-    remember_tokens: int = Field(0, ge=0)
+    remember_tokens: int = Field(0, ge=0, le=1024)
     """Text tokens of what was said in chunks that left the window, kept behind the instruction; 0 forgets."""
     longest_response: int = Field(256, ge=1, le=1024)
     """Text tokens; then the response is closed."""

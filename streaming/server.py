@@ -249,7 +249,12 @@ class Server:
             self._end(session)
 
 
-OPTIONS: Final = {"threshold": "threshold", "drain": "longest_drain", "longest": "longest_response"}
+OPTIONS: Final = {
+    "threshold": "threshold",
+    "drain": "longest_drain",
+    "longest": "longest_response",
+    "remember": "remember_tokens",
+}
 """Query parameter → field of ListenConfig."""
 
 
