@@ -4,8 +4,8 @@ Client → server: binary messages, little-endian PCM16 mono at 16 kHz, any even
 `{"type": "session.close"}`, `{"type": "response.cancel"}` (barge-in: what is being said ends here).
 
 Session options are query parameters of the URL: `instruction`, `threshold`, `drain` (chunks read at once at most; with 1 nothing
-depends on when audio comes), `longest` (text tokens of a response), `remember` (text tokens of what was said before the window that
-the model still reads; 0), `speak=1` (audio too, where the server has a voice), `session` to resume.
+depends on when audio comes), `longest` (text tokens of a response), `remember` (text tokens of what was said before the window
+that the model still reads; 0), `speak=1` (audio too, where the server has a voice), `session` to resume.
 
 Server → client, `type` as in OpenAI's Realtime API where it fits:
 
