@@ -96,7 +96,7 @@ def speak(
     if pending:
         with (
             _models(config, executor, workers, address) as (models, at_once),
-            _rewriter(config) as rewrite,
+            _rewriter(config, directory) as rewrite,
             noted_signals() as signalled,
         ):
             run = _Run(directory, record, models, rewrite, at_once, on_event, should_stop or signalled)
@@ -181,8 +181,8 @@ def _pending(dialogues: Path, directory: SpeechDir, fingerprint: str) -> tuple[s
 
 
 @contextlib.contextmanager
-def _rewriter(config: SpeechConfig) -> Iterator[Rewrite]:
-    """The rewriter of a config. Asking a model happens in one event loop for all threads, so its limits hold."""
+def _rewriter(config: SpeechConfig, directory: SpeechDir) -> Iterator[Rewrite]:
+    """The rewriter of a config. A model is asked in one event loop for all threads; its cost is counted over all runs."""
     if config.rewriter == "rules" or config.llm is None:
         yield rewriting.by_rules
         return
@@ -194,7 +194,7 @@ def _rewriter(config: SpeechConfig) -> Iterator[Rewrite]:
     thread.start()
     stack = contextlib.AsyncExitStack()
     try:
-        opened = stack.enter_async_context(open_chat(config.llm, AnswerCache()))
+        opened = stack.enter_async_context(open_chat(config.llm, AnswerCache(), spent=directory.spent_path))
         chat: ChatModel = asyncio.run_coroutine_threadsafe(opened, loop).result()
 
         def rewrite(text: str, language: str, seed: int) -> Outcome[str]:

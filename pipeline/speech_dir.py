@@ -3,6 +3,7 @@
     DIR/speech.json                  what it is made with: config, voices, versions, their fingerprint
     DIR/dialogues/ab/<key>.json      the commit of one dialogue, spoken or discarded; linked into place once, the first wins
     DIR/audio/ab/<sha256>.wav        one user turn, 16 kHz PCM16, as the speaker gave it
+    DIR/spent.json                   what the rewriter's language model cost, over all runs
     DIR/paces/<voice>.json           how long a voice takes, measured once
     DIR/manifest.jsonl               every clip of the dialogues asked for last: `soundflow clips index DIR` takes it
     DIR/rejected.jsonl               dialogues that were discarded and lines that are none, with reason, WER and take
@@ -46,6 +47,7 @@ class SpeechDir:
         self.record_path = root / "speech.json"
         self.manifest_path, self.rejected_path = root / "manifest.jsonl", root / "rejected.jsonl"
         self.summary_path = root / "summary.json"
+        self.spent_path = root / "spent.json"
 
     def record(self) -> SpeechRecord:
         """What it is made with; InputError when it is no such directory."""
