@@ -257,6 +257,7 @@ def _pieces(events: Sequence[SceneEvent], places: Sequence[_Place]) -> list[Plan
             text=response.text,
             source=response.source,
             evidence=place.offset + max(response.evidence - place.start, 1),
+            emotion=response.emotion,
             joins=response.joins,
         )
         for number, (event, place) in enumerate(zip(events, places, strict=True))
@@ -288,6 +289,7 @@ def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingCo
         translation=clip.translation,
         translation_language=clip.translation_language,
         interpreter=clip.interpreter,
+        emotion=clip.emotion,
         source=clip.source,
         licence=clip.licence,
         attribution=clip.attribution,

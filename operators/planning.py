@@ -22,7 +22,7 @@ from schemas.recipe import Recipe
 from schemas.scene import Draw, Scene, SceneEvent
 from schemas.taxonomy import Task
 
-PLANNING_VERSION: Final = "6"
+PLANNING_VERSION: Final = "7"
 FITTING_SHARE: Final = 0.95
 """How often the template planner takes a sound of the scene's place when there are also sounds nothing is known of."""
 

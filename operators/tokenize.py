@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -22,10 +23,11 @@ from schemas import constants as c
 from schemas.base import InputError
 from schemas.tokens import TEXT_VOCABULARY, TokenLayout, layout_of
 
-TOKENIZE_VERSION: Final = "2"
+TOKENIZE_VERSION: Final = "3"
 Timeline = Sequence[tuple[int, str]]
 """(chunk, text), chunk 1-based and strictly increasing."""
 Ids = NDArray[np.int32]
+NO_EMOTIONS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class TokenError(ValueError):
@@ -52,10 +54,18 @@ class Decoded:
     timeline: list[tuple[int, str]]
 
 
-def tokenize(instruction: str, chunks: int, timeline: Timeline, tokenizer: QwenTokenizer, layout: TokenLayout) -> StreamTokens:
+def tokenize(
+    instruction: str,
+    chunks: int,
+    timeline: Timeline,
+    tokenizer: QwenTokenizer,
+    layout: TokenLayout,
+    emotions: Mapping[int, str] = NO_EMOTIONS,
+) -> StreamTokens:
     """Build X, y_stream and y_lm for a stream of `chunks` chunks (paper, Algorithm 2).
 
-    Raises ValueError when the timeline does not increase strictly or leaves 1...chunks.
+    `emotions`: chunk → how its response sounds, for layouts that tag it. Raises ValueError when the timeline does not increase
+    strictly or leaves 1...chunks.
     """
     numbers = [0, *(chunk for chunk, _ in timeline)]
     if any(later <= earlier for earlier, later in pairwise(numbers)) or numbers[-1] > chunks:
@@ -74,7 +84,7 @@ def tokenize(instruction: str, chunks: int, timeline: Timeline, tokenizer: QwenT
             continue
         x.append(layout.response)
         start = len(x)
-        x += [*layout.response_tags[:1], *tokenizer.encode(said[chunk]), layout.eos]
+        x += [*layout.tag(emotions.get(chunk, "")), *tokenizer.encode(said[chunk]), layout.eos]
         lm_at += range(start, len(x))
     ids = np.array(x, dtype=np.int32)
     return StreamTokens(ids, _labels(ids, stream_at), _labels(ids, lm_at), layout.id)

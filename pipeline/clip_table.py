@@ -57,6 +57,7 @@ SCHEMA: Final = pa.schema(
         pa.field("turn", pa.int32()),
         pa.field("voice", _few),
         pa.field("wer", pa.float64()),
+        pa.field("emotion", _few),
         pa.field("translation", pa.string()),
         pa.field("translation_language", _few),
         *[pa.field(name, _few) for name in ("licence", "attribution", "source", "split")],

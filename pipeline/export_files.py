@@ -127,25 +127,30 @@ class Authors:
     def add(self, plan: StreamPlan, pcm: Pcm) -> None:
         """Cut at the end of every foreground sound and at every response."""
         (self.folder / "audio" / plan.sample_id).mkdir(parents=True)
-        turns, begin = [], 0
+        turns, begin, emotions = [], 0, plan.emotions()
         for number, (end, text, clip) in enumerate(_turns(plan)):
             path = f"audio/{plan.sample_id}/{number:03d}.wav"
             _write(self.folder / path, pcm[begin * c.CHUNK_SAMPLES : end * c.CHUNK_SAMPLES])
-            turns.append((path, text or SILENT_TURN, clip))
+            turns.append((path, text or SILENT_TURN, clip, emotions.get(end)))
             begin = end
         _line(
             self.folder / "conversations.jsonl",
-            {"conversation": [{"audio_path": path, "assistant": text} for path, text, _ in turns]},
+            {
+                "conversation": [
+                    {"audio_path": path, "assistant": text} | ({"emotion": emotion} if emotion else {})
+                    for path, text, _, emotion in turns
+                ]
+            },
         )
         rows = [
             {
                 "user": (clip.transcript or clip.label) if clip else "",
                 "assistant": text,
-                "emotion": None,
+                "emotion": emotion,
                 "scene_type": plan.task.value,
                 "audio_path": path,
             }
-            for path, text, clip in turns
+            for path, text, clip, emotion in turns
         ]
         row = {"id": plan.sample_id, "stream_scene_type": plan.task.value, "num_turns": len(rows), "turns": rows}
         _line(self.folder / "corpus.jsonl", row)

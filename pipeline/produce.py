@@ -119,7 +119,7 @@ class Producer:
 
     def members(self, plan: StreamPlan, audio: Audio) -> dict[str, bytes]:
         """The files of a stream: audio (unless virtual), plan, tokens."""
-        tokens = tokenize(plan.instruction, plan.chunks, plan.timeline(), self.tokenizer, self.layout)
+        tokens = tokenize(plan.instruction, plan.chunks, plan.timeline(), self.tokenizer, self.layout, plan.emotions())
         kind = self.recipe.output.audio
         heard: dict[str, bytes] = {} if self.virtual else {kind: encode(audio, kind)}
         return {**heard, "json": plan.canonical_json(), "tokens.npz": to_npz(tokens)}

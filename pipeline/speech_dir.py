@@ -179,6 +179,7 @@ class _Books:
             "caption": f"a synthetic voice, {found.voice}",
             "transcript": turn.text,
             "reply": dialogue.turns[number].assistant,
+            "emotion": dialogue.turns[number].emotion,
             "language": dialogue.language,
             "dialogue": dialogue.id,
             "turn": number,

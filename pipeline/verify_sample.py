@@ -43,7 +43,7 @@ ROUNDING: Final = 1e-9
 """Relative: numbers of the plan that follow from others agree to the last bits of a float."""
 _FROM_INDEX: Final = (
     "content_sha256", "clean_sha256", "kind", "label", "caption", "transcript", "reply", "language", "dialogue", "turn", "voice",
-    "translation", "translation_language", "interpreter", "source", "licence", "attribution", "active_level_db",
+    "translation", "translation_language", "interpreter", "emotion", "source", "licence", "attribution", "active_level_db",
 )  # fmt: skip
 _NOISE_FROM_INDEX: Final = ("content_sha256", "clean_sha256", "label", "source", "licence", "attribution")
 _WORDS: Final = frozenset({"label", "caption", "transcript", "reply", "translation"})
@@ -150,8 +150,8 @@ class SampleChecker:
                 said.setdefault(piece.event, []).append(piece)
         length = 0
         for number, (event, clip) in enumerate(zip(scene.events, plan.clips, strict=True)):
-            answer = [(piece.text, piece.source, piece.joins) for piece in said.get(number, ())]
-            wanted = [(response.text, response.source, response.joins) for response in event.responses]
+            answer = [(piece.text, piece.source, piece.joins, piece.emotion) for piece in said.get(number, ())]
+            wanted = [(response.text, response.source, response.joins, response.emotion) for response in event.responses]
             if answer != wanted:
                 yield "labels", f"event {number} is answered {answer}, planned again {wanted}"
             due = [clip.offset + max(response.evidence - clip.start, 1) for response in event.responses]
@@ -284,5 +284,5 @@ class SampleChecker:
         if (said.instruction, said.chunks, said.timeline) != (plan.instruction, plan.chunks, plan.timeline()):
             yield "timeline", "the tokens tell another instruction, length or timeline than the plan"
             return  # nothing would agree, and a forged length could be any
-        if to_npz(tokenize(plan.instruction, plan.chunks, plan.timeline(), self.tokenizer, layout)) != data:
+        if to_npz(tokenize(plan.instruction, plan.chunks, plan.timeline(), self.tokenizer, layout, plan.emotions())) != data:
             yield "labels", "X, y_stream or y_lm is not what the plan gives"

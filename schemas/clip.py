@@ -111,6 +111,8 @@ class Clip(Schema):
     """What is said in it; makes the clip speech."""
     reply: str | None = None
     """What an assistant answers to the transcript, when the source has paired dialogues."""
+    emotion: str = ""
+    """How the reply sounds (`happy`, `sad` …), where the source says so."""
     language: Language = ""
     """Of the transcript."""
     dialogue: str = ""

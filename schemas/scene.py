@@ -30,6 +30,8 @@ class SceneResponse(Schema):
     """Who wrote it: `label`, `transcript`, `manifest`, `template`, or `llm:` and the name of the model that did."""
     evidence: int = Field(gt=0)
     """Samples into the cleaned clip at which all it rests on has been heard."""
+    emotion: str = ""
+    """How it sounds; only the `authors` token layout has a place for it."""
     joins: bool = False
     """A piece of one running text (a transcript, an interpretation): pieces due in one chunk are one response."""
 

@@ -38,6 +38,7 @@ class PlannedClip(Schema):
     translation: str | None = None
     translation_language: Language = ""
     interpreter: str = ""
+    emotion: str = ""
     source: str
     licence: str
     attribution: str = ""
@@ -90,6 +91,7 @@ class PlannedPiece(Schema):
     """Who wrote it."""
     evidence: int = Field(gt=0)
     """When all it rests on has been heard, in stream samples."""
+    emotion: str = ""
     joins: bool = False
 
 
@@ -166,6 +168,10 @@ class StreamPlan(Schema):
     def licences(self) -> list[str]:
         """Licences of everything audible in the stream, sorted, each once."""
         return sorted({clip.licence for clip in self.clips} | {noise.licence for noise in self.noises})
+
+    def emotions(self) -> dict[int, str]:
+        """Chunk → how the response in it sounds, where that is known."""
+        return {response.chunk: emotion for response in self.responses if (emotion := response.pieces[-1].emotion)}
 
     def timeline(self) -> list[tuple[int, str]]:
         """The response timeline T of Algorithms 2 and 3: (chunk, text), chunk 1-based and increasing."""

@@ -37,12 +37,19 @@ class TokenLayout(Schema):
     chunk_begin: tuple[int, ...] = ()
     chunk_end: tuple[int, ...] = ()
     response_tags: tuple[int, ...] = ()
-    """The first is written, any is read."""
+    """The first is written where nothing else is known, any is read."""
+    tag_names: tuple[str, ...] = ()
+    """What the tags mean."""
 
     @property
     def id(self) -> str:
         """`name/version`, as written in every token array."""
         return f"{self.name}/{self.version}"
+
+    def tag(self, name: str) -> tuple[int, ...]:
+        """The tag of a response that sounds like `name`; the first where the layout does not know it, none where it has none."""
+        place = self.tag_names.index(name) if name in self.tag_names else 0
+        return self.response_tags[place : place + 1]
 
     def control_ids(self) -> frozenset[int]:
         """Every id this layout gives a meaning of its own, except the audio placeholder."""
@@ -72,7 +79,8 @@ AUTHORS: Final = TokenLayout(
     prefix_end=(151_643,),  # TEXT_END
     chunk_begin=(151_647,),  # AUDIO_BEGIN
     chunk_end=(151_602,),  # ASSISTANT
-    response_tags=(151_618, 151_614, 151_615, 151_616, 151_617, 151_619),  # emotions: normal, happy sad angry surprise urgent
+    response_tags=(151_618, 151_614, 151_615, 151_616, 151_617, 151_619),
+    tag_names=("normal", "happy", "sad", "angry", "surprise", "urgent"),  # emotions
 )
 
 LAYOUTS: Final = {layout.id: layout for layout in (SOUNDFLOW, AUTHORS)}

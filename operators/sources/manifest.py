@@ -22,7 +22,7 @@ from schemas.clip import ClipRejection, ClipRole
 
 COLUMNS: Final = (
     "id", "path", "label", "caption", "role", "licence", "source", "transcript", "reply", "split", "attribution",
-    "language", "dialogue", "turn", "voice", "translation", "translation_language", "wer",
+    "language", "dialogue", "turn", "voice", "translation", "translation_language", "wer", "emotion",
 )  # fmt: skip
 ALIASES: Final = {"license": "licence"}
 _PATH_WORDS: Final = ("file", "filename", "file_name", "filepath", "file_path", "wav", "audio", "audio_path", "audio_filepath")

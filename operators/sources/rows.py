@@ -54,6 +54,7 @@ class SourceRow(NamedTuple):
     translation: str | None = None
     translation_language: str = ""
     wer: float | None = None
+    emotion: str = ""
 
 
 Found = SourceRow | ClipRejection

@@ -28,7 +28,7 @@ class VoiceChat(SpokenPolicy):
     def spoken_turn(self, cast: Casting, strict: bool) -> str | None:
         """The next turn of the stream's dialogue (too short a one is followed by another), or any single turn of its voice."""
         dialogue = cast.conversation(self.speech(cast.palette), more=not strict)
-        return cast.next_of(dialogue) if dialogue else one_voice(cast, cast.palette.single)
+        return cast.next_of(dialogue) if dialogue else one_voice(cast, cast.palette.single or self.speech(cast.palette))
 
     def answers(self, clip: Sounding) -> list[Answer]:
         """The paired reply, or one of the stand-ins; silence where a dialogue has none."""
@@ -42,7 +42,8 @@ class VoiceChat(SpokenPolicy):
 
     def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
         """Once the speaker has finished."""
-        return (SceneResponse(text=answer.text, source=answer.source, evidence=turn_end(clip)),)
+        emotion = clip.emotion if answer.text == clip.reply else ""
+        return (SceneResponse(text=answer.text, source=answer.source, evidence=turn_end(clip), emotion=emotion),)
 
     def suits(self, clip: Sounding, responds: bool) -> bool:
         """Of a dialogue only its beginning makes sense on its own."""

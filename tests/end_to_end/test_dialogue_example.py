@@ -58,7 +58,7 @@ def made(sources: Path, real_audio: dict[str, np.ndarray], tmp_path_factory: pyt
     (root / "dialogues.jsonl").write_text("".join(lines[:2]), encoding="utf-8")
     (root / "speech.yaml").write_text(yaml.safe_dump(HEARD_BADLY))
     recipe = yaml.safe_load((EXAMPLES / "dialogue.yaml").read_text(encoding="utf-8"))
-    (root / "dialogue.yaml").write_text(yaml.safe_dump(recipe | {"clips": "clips", "streams": 9, "shards": 1}))
+    (root / "dialogue.yaml").write_text(yaml.safe_dump(recipe | {"clips": "clips", "streams": 40, "shards": 1}))
     for step in (
         ("speak", "dialogues.jsonl", "--out", "spoken", "--config", "speech.yaml"),
         ("clips", "index", "spoken", "recorded", "sounds", "-o", "clips"),

@@ -20,18 +20,26 @@ def read(folder: Path, *rows: dict[str, Any]) -> list[SourceRow | ClipRejection]
 
 
 def test_columns_about_speech_are_read(tmp_path: Path) -> None:
-    cells = {"language": "EN_us", "dialogue": "d7", "turn": 2, "voice": "heart", "wer": 0.05, "translation": "你好。"}
+    cells = {
+        "language": "EN_us",
+        "dialogue": "d7",
+        "turn": 2,
+        "voice": "heart",
+        "wer": 0.05,
+        "translation": "你好。",
+        "emotion": "happy",
+    }
     (row,) = read(tmp_path, cells | {"translation_language": "zh"})
     assert isinstance(row, SourceRow)
     assert (row.language, row.dialogue, row.turn, row.voice) == ("en-us", "d7", 2, "heart")
-    assert row.wer == 0.05
+    assert row.wer == 0.05 and row.emotion == "happy"
     assert (row.translation, row.translation_language) == ("你好。", "zh")
 
 
 def test_without_them_a_row_is_what_it_was(tmp_path: Path) -> None:
     (row,) = read(tmp_path, {})
     assert isinstance(row, SourceRow)
-    assert row[-7:] == ("", "", None, "", None, "", None)
+    assert row[-8:] == ("", "", None, "", None, "", None, "")
 
 
 @pytest.mark.parametrize(

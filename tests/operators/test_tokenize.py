@@ -194,6 +194,15 @@ def test_the_authors_layout_writes_the_ids_and_labels_of_their_release(qwen: Qwe
     assert tokens.y_lm[-4:].tolist() == [-100, 151_618, 9707, 151_643] and (tokens.y_lm[:-4] == -100).all()
 
 
+def test_the_authors_layout_tags_each_response_with_its_emotion_and_ours_has_no_place_for_it(qwen: QwenTokenizer) -> None:
+    timeline, emotions = [(1, "Hello"), (2, "Hello"), (3, "Hello")], {1: "urgent", 3: "bored"}
+    tagged = tokenize("Hello", 3, timeline, qwen, AUTHORS, emotions)
+    assert [token for token in tagged.x.tolist() if token in AUTHORS.response_tags] == [151_619, 151_618, 151_618]
+    assert detokenize(tagged, qwen).timeline == timeline
+    plain = tokenize("Hello", 3, timeline, qwen, SOUNDFLOW, emotions)
+    assert to_npz(plain) == to_npz(tokenize("Hello", 3, timeline, qwen, SOUNDFLOW))
+
+
 @pytest.mark.parametrize("emotion", range(151_614, 151_620))
 def test_every_emotion_of_the_authors_is_read_and_no_other_id_in_its_place(qwen: QwenTokenizer, emotion: int) -> None:
     tokens = tokenize("Hello", 2, [(2, "Hello")], qwen, AUTHORS)
