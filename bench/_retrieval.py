@@ -34,6 +34,8 @@ ROWS: Final = 200_000
 """Of the index that is built, each with a text of its own."""
 BUILD_SECONDS: Final = 120.0
 BUILD_MIB: Final = 2048.0
+WORKERS: Final = 4
+"""Processes that search one index at once."""
 SAMPLE: Final = 1_500
 """Texts that MiniLM's speed is measured on."""
 
@@ -43,8 +45,11 @@ def retrieval(runs: int) -> bench.Part:
     ratios, medians, notes = _speed(runs)
     with tempfile.TemporaryDirectory() as folder:
         built = _build(Path(folder) / "large")
+        copies = _copies(Path(folder) / "large")
         notes |= built | _recall(Path(folder) / "demo") | _minilm_rate()
+    notes["search_copies_in_memory"] = round(copies, 3)
     ratios += [
+        bench.Ratio(f"{WORKERS} workers search 200,000 rows: vectors in memory / one copy", copies, at_most=1.1),
         bench.Ratio("building 200,000 rows (ngrams): seconds / 120", built["build_seconds"] / BUILD_SECONDS, at_most=1.0),
         bench.Ratio("building 200,000 rows (ngrams): peak MiB / 2,048", built["build_peak_mib"] / BUILD_MIB, at_most=1.0),
     ]
@@ -132,6 +137,32 @@ def _build(directory: Path) -> dict[str, float]:
     return {"build_seconds": float(seconds), "build_peak_mib": float(peak), "open_seconds": float(again)}
 
 
+def _copies(directory: Path) -> float:
+    """Memory that the vectors of an index take in WORKERS processes which have read all of them, as a share of their size."""
+    command = [sys.executable, "-m", "bench._retrieval", str(directory), "hold"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    workers = [subprocess.Popen(command, **pipes) for _ in range(WORKERS)]  # type: ignore[call-overload]
+    try:
+        if any(worker.stdout.readline() != "searched\n" for worker in workers):
+            raise RuntimeError("a worker could not search")
+        (path,) = (directory / "search").glob("*.vectors")
+        return sum(_proportional_kib(worker.pid, path) for worker in workers) * 1024 / path.stat().st_size
+    finally:
+        for worker in workers:
+            worker.communicate("")
+
+
+def _proportional_kib(pid: int, path: Path) -> int:
+    """What a process' mapping of a file takes, with what it shares divided among those who do."""
+    total, inside = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            inside = line.endswith(str(path))
+        elif inside and line.startswith("Pss:"):
+            total += int(line.split()[1])
+    return total
+
+
 def _recall(directory: Path) -> dict[str, str]:
     """Real queries on the demo's labels, by each embedder that is here."""
     write_index(directory, demo_rows())
@@ -161,7 +192,13 @@ def _minilm_rate() -> dict[str, float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The child of `_build`: prints seconds, peak MiB and the seconds of opening what is there."""
+    """The child of `_build`: prints seconds, peak MiB and the seconds of opening what is there; or that of `_copies`."""
+    if arguments[1:] == ["hold"]:
+        search = SearchIndex.open(Path(arguments[0]), RetrievalConfig(embedder="ngrams"))
+        search.search([Query("a loud dog barking")] * 8)
+        print("searched", flush=True)
+        sys.stdin.read()
+        return
     times = [time.perf_counter()]
     for _ in range(2):
         SearchIndex.open(Path(arguments[0]), RetrievalConfig(embedder="ngrams"))

@@ -1,4 +1,4 @@
-"""Curation without the model's time: replaying answers, finding clips; each part measures one thing in the same run.
+"""Curation without the model's time: scenes, replaying answers, finding clips; each part measures one thing in the same run.
 
 `python -m bench.curation [--json OUT] [--runs N]`.
 """
@@ -11,8 +11,9 @@ from typing import Final
 from bench import _common as bench
 from bench._replay import replay
 from bench._retrieval import retrieval
+from bench._scenes import scenes
 
-PARTS: Final[tuple[Callable[[int], bench.Part], ...]] = (replay, retrieval)
+PARTS: Final[tuple[Callable[[int], bench.Part], ...]] = (scenes, replay, retrieval)
 """Each is given the number of runs."""
 
 
