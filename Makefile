@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo dialogue test test-llm lint bench learn ablations page clean
+.PHONY: demo dialogue test test-llm lint bench learn proactive ablations page clean
 
 # Bytecode is compiled once after an install: with PYTHONDONTWRITEBYTECODE set, every Ray worker would compile it again.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -79,6 +79,9 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 
 learn: $(VENV)/.dev  ## the learning proof: corpora, four stages from three seeds, evaluation on unseen clips; runs/learn
 	$(BIN)/python -m bench.learning -o runs/learn
+
+proactive: $(VENV)/.dev  ## the learning proof's model on a proactive set made of clips it never heard, beside trivial detectors; runs/proactive
+	$(BIN)/python -m bench.proactive.proof -o runs/proactive --learn runs/learn
 
 ablations: $(VENV)/.dev  ## the paper's tables 3 to 6, small: 27 trainings, about an hour of CPU; goes on where it was; runs/ablations
 	$(BIN)/python -m bench.ablations -o runs/ablations

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from operators.activity import EMPTY_DB, active_power
 from operators.ingress import read_audio, read_bytes
 from operators.mixing import to_pcm16
+from operators.noise import procedural
 from schemas import constants as c
 from schemas.base import InputError
 from schemas.clip import IngressConfig
@@ -21,6 +22,10 @@ from schemas.outcome import Ok
 Audio = NDArray[np.float32]
 AS_IT_IS: Final = IngressConfig(min_seconds=0.025, max_seconds=36_000.0, silence_dbfs=-1e9)
 """A benchmark's recording counts however short, long or quiet it is."""
+ROOM_TONE_DBFS: Final = -50.0
+"""Of what is heard between recordings: 24 dB below the reference level, quieter than any noise track of a corpus. Digital silence
+is heard by no microphone, and measured to be answered by a model that answers nothing else."""
+_TONE: Final = "procedural:pink:0"
 REMEDY: Final = "Fetch the recording again, or take its row out of the metadata"
 
 
@@ -31,6 +36,13 @@ def load(source: Path | bytes, where: object = None) -> Audio:
         return found.value.samples
     why = f"the recording cannot be used: {getattr(found, 'reason', found)}"
     raise InputError(why, file=where if where is not None else source, value=None if where is None else source, remedy=REMEDY)
+
+
+def followed(samples: Audio, pause: int, whole: int) -> Audio:
+    """`samples`, then room tone for at least `pause` samples and until the length is a multiple of `whole`."""
+    room = procedural(_TONE) * np.float32(10.0 ** (ROOM_TONE_DBFS / 20.0) / 0.1)
+    length = -(-(len(samples) + pause) // whole) * whole
+    return np.concatenate([samples, np.resize(room, length - len(samples))])
 
 
 def wav(samples: Audio) -> bytes:

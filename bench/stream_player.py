@@ -1,7 +1,8 @@
 """A checkpoint listens to recordings as the runtime would: the same front end, encoder and `streaming.listener`, chunk by chunk.
 
-Several recordings in one stream come one after the other, each with some silence behind it; what opens in a recording's span
-(it and its silence, in whole chunks) belongs to it. There is no clock: the listener drains every chunk as it comes.
+Several recordings in one stream come one after the other, each with a pause behind it in which a quiet room is heard; what opens
+in a recording's span (it and its pause, in whole chunks) belongs to it. There is no clock: every chunk is drained as it
+comes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.sounds import Audio
+from bench.sounds import Audio, followed
 from model.frontend import CausalLogMel, chunked
 from model.thinker import StreamingThinker
 from operators.qwen_bpe import QwenTokenizer
@@ -37,7 +38,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What a model did while it heard one recording and the silence behind it."""
+    """What a model did while it heard one recording and the pause behind it."""
 
     probabilities: tuple[float, ...]
     """Of <response>, at each chunk's end."""
@@ -66,11 +67,10 @@ class StreamPlayer:
         """Of a checkpoint `soundflow train` made; InputError when it is none."""
         return cls(StreamingThinker.load(checkpoint), threshold, longest_response)
 
-    def play(self, recordings: Sequence[Audio], instruction: str, silence_seconds: float = 1.0) -> list[Played]:
+    def play(self, recordings: Sequence[Audio], instruction: str, pause_seconds: float = 1.0) -> list[Played]:
         """One stream of all `recordings` (16 kHz); an entry each. The context carries over from one to the next."""
         size = self.model.streaming.chunk_samples
-        spans = [np.pad(one, (0, round(silence_seconds * c.SAMPLE_RATE))) for one in recordings]
-        spans = [np.pad(one, (0, -len(one) % size)) for one in spans]
+        spans = [followed(one, round(pause_seconds * c.SAMPLE_RATE), size) for one in recordings]
         listener = Listener(self.model, self.tokenizer, instruction, self.config)
         chunks = self._features(np.concatenate(spans)) if spans else iter(())
         return [self._hear(listener, chunks, len(span) // size) for span in spans]

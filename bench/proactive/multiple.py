@@ -24,7 +24,7 @@ MULTIPLE_VERSION: Final = "1"
 SHORTEST, LONGEST = 2, 5
 """Sounds of a stream: the paper's stability study goes to N = 5."""
 GAP_SECONDS: Final = 1.0
-"""Silence between two sounds: two and a half chunks, in which a late reply still belongs to the sound before."""
+"""A quiet room between two sounds: two and a half chunks, in which a late reply still belongs to the sound before."""
 
 
 class Stream(Schema):

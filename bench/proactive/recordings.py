@@ -122,15 +122,17 @@ def run_recordings(takes: Sequence[Take], out: Path, checkpoint: Path, threshold
 
         def answer(take: Take) -> list[dict[str, Any]]:
             samples = load(take.path)
+            samples = samples[: len(samples) // chunk * chunk]  # a last piece of a chunk is never heard
+            if not samples.size:
+                raise InputError("is shorter than a chunk", file=take.path, remedy="Take it out of the folder")
             played = player.play([samples], told, 0.0)[0]
-            padded = np.pad(samples, (0, -len(samples) % chunk)).reshape(-1, chunk)
             return [
                 {
                     "id": take.id,
                     "seconds": len(samples) / c.SAMPLE_RATE,
                     "chunk_seconds": chunk / c.SAMPLE_RATE,
                     "chunks": [round(chance, 4) for chance in played.probabilities],
-                    "levels": [round(level_db(piece), 2) for piece in padded],
+                    "levels": [round(level_db(piece), 2) for piece in samples.reshape(-1, chunk)],
                     "said": [{"chunk": one.chunk, "text": one.text} for one in played.said],
                 }
             ]

@@ -19,7 +19,7 @@ from bench.predictions import Predictions
 from bench.proactive.metadata import Decision, Prediction, Sound
 from bench.proactive.multiple import Stream, multiple, read_manifest, single, write_manifest
 from bench.proactive.prompt import PUBLIC, instruction
-from bench.sounds import Audio, at_reference_level, level_db, load
+from bench.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, level_db, load
 from schemas import constants as c
 from schemas.base import InputError, canonical_json
 from schemas.llm import LlmConfig
@@ -113,7 +113,8 @@ def run_stream(
 
     said = told or instruction()
     about = {"tester": "runtime", "checkpoint": checkpoint_identity(checkpoint), "threshold": threshold, "instruction": said}
-    with Predictions(out, _about(proactive, groups, about | {"as_recorded": as_recorded})) as predictions:
+    about |= {"as_recorded": as_recorded, "room_tone_dbfs": ROOM_TONE_DBFS}
+    with Predictions(out, _about(proactive, groups, about)) as predictions:
         write_manifest(out / MANIFEST, [group.stream for group in groups])
         player = StreamPlayer.load(checkpoint, threshold)
 

@@ -18,17 +18,16 @@ from bench.chat_player import Answered, Conversation, Turn
 from bench.driving import Driven, checkpoint_identity, drive_chat, drive_stream
 from bench.predictions import PREDICTIONS, Predictions, read_record
 from bench.rows import read_rows, storable, unique
-from bench.sounds import Audio, at_reference_level, load
+from bench.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, load
 from bench.suites.item import Ask, Benchmark, Embedded, Item, Mode, Recording, Spoken
 from bench.suites.spoken import Voice
-from schemas import constants as c
 from schemas.base import InputError, canonical_json
 from schemas.identity import rng_for
 from schemas.llm import LlmConfig
 
 ANSWERS: Final = ("model_output", "model_prediction", "response", "prediction", "answer")
 """Where published predictions keep what the model said."""
-SILENCE_SECONDS: Final = 1.0
+PAUSE_SECONDS: Final = 1.0
 """Behind a recording: two and a half chunks to answer in."""
 
 
@@ -87,16 +86,17 @@ def run_stream(
         remedy = "Use --mode audio, or --segments 1"
         raise InputError("a stream is told one thing, and these items differ in writing", field="segments", remedy=remedy)
     about = {"tester": "runtime", "checkpoint": checkpoint_identity(checkpoint), "threshold": threshold}
+    about |= {"room_tone_dbfs": ROOM_TONE_DBFS}
     with Predictions(out, _about(benchmark, items, mode, segments, about)) as predictions:
         player = StreamPlayer.load(checkpoint, threshold, longest_response)
 
         def answer(group: Segment) -> list[dict[str, Any]]:
             pieces, owners = [], []
             for item in group.items:
-                heard = _heard(benchmark.ask(item, mode), item, speak) or [_SILENCE]
+                heard = _heard(benchmark.ask(item, mode), item, speak) or [_NOTHING]
                 pieces += [at_reference_level(one) for one in heard]
                 owners += [item.id] * len(heard)
-            played = player.play(pieces, told[group.id], SILENCE_SECONDS)
+            played = player.play(pieces, told[group.id], PAUSE_SECONDS)
             rows = []
             for place, item in enumerate(group.items):
                 own = [one for owner, one in zip(owners, played, strict=True) if owner == item.id]
@@ -166,8 +166,8 @@ def check_record(directory: Path, benchmark: Benchmark, items: Sequence[Item]) -
     return record
 
 
-_SILENCE: Final = np.zeros(c.SAMPLE_RATE, dtype=np.float32)
-"""What a stream hears when a question is only read."""
+_NOTHING: Final = np.zeros(0, dtype=np.float32)
+"""What a stream hears before its pause when a question is only read."""
 
 
 def _heard(ask: Ask, item: Item, voice: Voice) -> list[Audio]:

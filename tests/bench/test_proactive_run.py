@@ -17,6 +17,7 @@ from bench.proactive.prompt import PUBLIC
 from bench.proactive.replies import match_replies
 from bench.proactive.run import ProactiveSet, run_chat, run_stream
 from bench.proactive.score import score
+from bench.sounds import ROOM_TONE_DBFS, followed
 from bench.stream_player import StreamPlayer
 from model.thinker import StreamingThinker
 from operators.backends.hashed_ngrams import HashedNgrams
@@ -64,14 +65,14 @@ def test_a_manifest_that_hears_a_sound_twice_or_one_nobody_knows_is_told_with_it
 def test_a_stream_gives_every_recording_its_own_chunks_and_what_was_said_in_them(thinker: StreamingThinker) -> None:
     rng = np.random.default_rng(2)
     pieces = [(0.1 * rng.standard_normal(length)).astype(np.float32) for length in (9_000, 16_000, 3_000)]
-    quiet = StreamPlayer(thinker, threshold=0.999999).play(pieces, "Answer.", silence_seconds=0.5)
+    quiet = StreamPlayer(thinker, threshold=0.999999).play(pieces, "Answer.", pause_seconds=0.5)
     assert [len(one.probabilities) for one in quiet] == [3, 4, 2] and not any(one.said for one in quiet)
     assert [one.seconds for one in quiet] == pytest.approx([1.2, 1.6, 0.8])
     chances = sorted(chance for one in quiet for chance in one.probabilities)
-    loud = StreamPlayer(thinker, threshold=chances[-2] - 1e-6, longest_response=4).play(pieces, "Answer.", silence_seconds=0.5)
+    loud = StreamPlayer(thinker, threshold=chances[-2] - 1e-6, longest_response=4).play(pieces, "Answer.", pause_seconds=0.5)
     said = [(number, here.chunk) for number, one in enumerate(loud) for here in one.said]
     assert said and all(here < len(loud[number].probabilities) for number, here in said)
-    alone = StreamPlayer(thinker, threshold=0.999999).play(pieces[:1], "Answer.", silence_seconds=0.5)
+    alone = StreamPlayer(thinker, threshold=0.999999).play(pieces[:1], "Answer.", pause_seconds=0.5)
     assert alone[0] == quiet[0], "nothing later changes what came before"
 
 
@@ -176,3 +177,11 @@ def test_the_commands_run_and_score(world: ProactiveSet, checkpoint: Path, tmp_p
     assert "energy threshold" in table.output and "not run" not in table.output
     nobody = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "none")])
     assert isinstance(nobody.exception, InputError) and "--model and --chat" in str(nobody.exception)
+
+
+def test_between_sounds_a_quiet_room_is_heard_and_the_sound_itself_is_untouched() -> None:
+    sound = np.full(7_000, 0.25, dtype=np.float32)
+    heard = followed(sound, 16_000, 6_400)
+    assert len(heard) == 25_600 and np.array_equal(heard[:7_000], sound)
+    assert 20 * np.log10(np.sqrt((heard[7_000:] ** 2).mean())) == pytest.approx(ROOM_TONE_DBFS, abs=1.0)
+    assert np.array_equal(followed(sound, 0, 7_000), sound)
