@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -29,6 +29,7 @@ from operators.speech.normalise import NORMALISE_VERSION
 from operators.speech.pace import PACE_VERSION, measure
 from operators.speech.scoring import SCORING_VERSION
 from pipeline.commit import put_first, sweep
+from pipeline.crew import Crew
 from pipeline.dialogue_lines import read_dialogues
 from pipeline.output_dir import differing, move_aside
 from pipeline.speech_dir import SpeechDir, write_outputs
@@ -252,11 +253,11 @@ class _Run:
         """Speak them, whatever order they finish in; see `speak` for what it raises."""
         todo = (line for line in dialogues if isinstance(line, Dialogue))
         working: dict[Future[SpokenDialogue], Dialogue] = {}
-        executor = ThreadPoolExecutor(self.at_once, thread_name_prefix="speak")
+        crew = Crew(self._one, self.at_once)
         try:
             while True:
                 while len(working) < 2 * self.at_once and (dialogue := next(todo, None)) is not None:
-                    working[executor.submit(self._one, dialogue)] = dialogue
+                    working[crew.submit(dialogue)] = dialogue
                 if not working:
                     return
                 finished, _ = wait(working, timeout=PULSE_SECONDS, return_when=FIRST_COMPLETED)
@@ -267,7 +268,7 @@ class _Run:
                 self._tell(pending, kept, last=not working)
         finally:
             self.models.close()
-            executor.shutdown(wait=True, cancel_futures=True)
+            crew.dismiss()
 
     def _one(self, dialogue: Dialogue) -> SpokenDialogue:
         return self.directory.commit(self.record.fingerprint, dialogue, perform(dialogue, self.booth))

@@ -29,6 +29,7 @@ class PocketsphinxRecogniser:
                 raise missing_library("pocketsphinx", "speech") from None
             self._decoder = Decoder(samprate=c.SAMPLE_RATE, loglevel="FATAL")
         pcm = np.clip(samples * 32767.0, -32768, 32767).astype("<i2").tobytes()
+        self._decoder.reinit_feat()  # else means carry over from clip to clip, and what is heard depends on what was heard before
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, full_utt=True)
         self._decoder.end_utt()

@@ -14,7 +14,7 @@ from operators.backends.tts import at_16k, open_speaker
 from operators.clip_cache import to_wav
 from pipeline.clip_index import ClipIndex, index_clips
 from pipeline.speak import speak
-from schemas.base import InputError
+from schemas.base import InputError, Interrupted
 from schemas.speech import CosyVoiceMode, SpeechConfig, WhisperConfig
 from schemas.spoken import SpokenDialogue, Take
 from tests.hostile_cosyvoice import BROKEN, RATE, Fault, HostileCosyVoice, Request
@@ -105,6 +105,16 @@ def test_a_backend_that_is_gone_ends_the_run(tmp_path: Path) -> None:
         pytest.raises(BackendError, match="12 dialogues broke one after the other"),
     ):
         speak(lines, tmp_path / "out", lenient(speakers=(server.config(),)))
+
+
+def test_a_user_who_stops_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
+    lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(0, 1), dialogue(1, 1)])
+    with HostileCosyVoice([Fault.HANG]) as server:
+        config = lenient(speakers=(server.config(timeout=3000.0),))
+        with pytest.raises(Interrupted):
+            speak(lines, begin(tmp_path / "out", config), config, should_stop=lambda: len(server.log) == 2)
+        server.faults = []
+    assert not (tmp_path / "out" / "manifest.jsonl").exists()
 
 
 def test_a_wrong_address_is_the_users_mistake(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -153,13 +154,20 @@ def test_more_recognisers_than_cores_are_refused(cluster: None, undisturbed: tup
         speak(undisturbed[0], begin(tmp_path / "out", lenient()), lenient(), executor="ray", workers=64)
 
 
-def start(lines: Path, out: Path, config: Path) -> subprocess.Popen[str]:
-    """`soundflow speak` in a process of its own."""
+def start(lines: Path, out: Path, config: Path, *, file_limit: int | None = None) -> subprocess.Popen[str]:
+    """`soundflow speak` in a process of its own; `file_limit`: bytes no file of it can pass, as on a full disk."""
     command = [sys.executable, "-m", "soundflow", "speak", str(lines), "--out", str(out), "--config", str(config)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "--executor", "inline"], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    if file_limit is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    return process
+
+
+CONFIG = yaml.safe_dump({"recogniser": {"backend": "pocketsphinx"}, "gate": {"wer_limit": 0.7, "retries": 1}})
+"""`lenient` as a file."""
 
 
 def committed(out: Path, more_than: int) -> Callable[[], bool]:
@@ -167,9 +175,18 @@ def committed(out: Path, more_than: int) -> Callable[[], bool]:
     return lambda: len(list(out.glob("dialogues/*/*.json"))) > more_than
 
 
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    out, config = begin(tmp_path / "out", lenient()), tmp_path / "config.yaml"
+    config.write_text(CONFIG)
+    process = start(undisturbed[0], out, config, file_limit=30_000)  # less than a second of speech
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 3 and "the same command resumes" in told and "Traceback" not in told
+    assert not list(out.glob("audio/*/*")) and not list((out / "_tmp").glob("*")) and not (out / "manifest.jsonl").exists()
+
+
 def test_sigkill_and_sigterm_then_the_same_command_give_the_same_manifest(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     out, config = begin(tmp_path / "out", lenient()), tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({"recogniser": {"backend": "pocketsphinx"}, "gate": {"wer_limit": 0.7, "retries": 1}}))
+    config.write_text(CONFIG)
     for count, number in ((0, signal.SIGKILL), (3, signal.SIGTERM)):
         process = start(undisturbed[0], out, config)
         wait_for(process, committed(out, count))

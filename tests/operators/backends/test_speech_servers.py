@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from operators.backends.asr import open_recogniser
+from operators.backends.asr_pocketsphinx import PocketsphinxRecogniser
 from operators.backends.faults import BackendError, RequestRefused, ServerFault
 from operators.backends.tts import at_16k, open_speaker
 from schemas.base import InputError
@@ -122,6 +123,16 @@ def test_without_the_official_package_the_remedy_is_told(monkeypatch: pytest.Mon
     speaker = open_speaker(CosyVoiceConfig(model_dir="models/CosyVoice2", voices=(ServerVoice(id="anna", language="en"),)))
     with pytest.raises(InputError, match="Clone FunAudioLLM/CosyVoice"):
         speaker.say("Hello.", speaker.voices[0])
+
+
+def test_what_pocketsphinx_hears_does_not_depend_on_what_it_heard_before(real_audio: dict[str, np.ndarray]) -> None:
+    names = sorted(real_audio)
+    there, back = PocketsphinxRecogniser(), PocketsphinxRecogniser()
+    first = {name: there.hear(real_audio[name], "en").text for name in names}
+    assert first == {name: back.hear(real_audio[name], "en").text for name in names[::-1]}
+    assert all(first.values())
+    with pytest.raises(InputError, match="English only"):
+        there.hear(real_audio["short"], "zh")
 
 
 def test_what_is_not_finite_is_no_speech() -> None:
