@@ -4,12 +4,15 @@
 candidates train the same windows with the same model, loss and optimizer step. Naive: windows in random order, padded, a mask
 that hides the padding. Packed: one sequence with block-diagonal attention, which pays off only with varlen kernels. The loader
 decodes FLAC, computes features and makes batches in its thread while the model works; its peer iterates over batches made before.
+Where no core is free for that thread its work (a tenth of such a small model's) is what is missing: `waited_for_shards`
+tells how much of the time the model had nothing to do.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterable, Sequence
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -104,11 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.runs,
         )["medians"]
         series = list(islice(_loaded(run), UNITS * (arguments.runs + 1)))  # with the call that warms up
-        from_shards, from_memory = _loaded(run), iter(series)
+        from_shards, from_memory, waits = _loaded(run), iter(series), list[float]()
         loading = bench.compare(
             "loading",
             {
-                "from shards": lambda: run.steps(islice(from_shards, UNITS)),
+                "from shards": lambda: run.steps(islice(_timed(from_shards, waits), UNITS)),
                 "from memory": lambda: run.steps(islice(from_memory, UNITS)),
             },
             arguments.runs,
@@ -128,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "tokens_per_second": round(tokens / batching["bucketed, padded, no mask"]),
         "padding_share": {name: round(share, 3) for name, share in padding.items()},
         "windows": len(flat),
+        "waited_for_shards": round(sum(waits[UNITS:]) / arguments.runs / loading["from shards"], 3),
     }
     medians = {**batching, **loading}
     return bench.finish("training", ratios, medians, versions=["torch", "transformers"], json_path=arguments.json, notes=notes)
@@ -136,6 +140,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _loaded(run: Bench) -> Generator[Batch]:
     for batch, _ in Loader(run.source, run.config):
         assert batch is not None, "one process has a share in every unit"
+        yield batch
+
+
+def _timed(batches: Iterator[Batch], waits: list[float]) -> Iterator[Batch]:
+    """The same batches, and the seconds each was waited for."""
+    while True:
+        begin = time.perf_counter()
+        batch = next(batches)
+        waits.append(time.perf_counter() - begin)
         yield batch
 
 

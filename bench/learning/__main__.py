@@ -19,6 +19,7 @@ from bench import _common as bench
 from bench.learning.corpora import CORPORA, make_corpus, make_index
 from bench.learning.proof import STAGES, WITHIN, Task, learn_all, trivial
 from bench.learning.statistics import interval
+from schemas.base import InputError
 from training.corpus import StoredCorpus
 from training.logs import read_log
 from training.report import Table, put_page, render
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     baselines = trivial(StoredCorpus(corpora["heldout"]))
     baselines["untrained"] = {k: _mean([result["untrained"][k] for result in results]) for k in results[0]["untrained"]}
     cpu = time.process_time() - begin + sum(result["cpu_seconds"] for result in results)
-    summary = _summary(results, baselines, cpu)
+    summary = summarise(results, baselines, cpu)
     put_page(root / "summary.json", json.dumps(summary, indent=2, sort_keys=True) + "\n")
     put_page(root / "report.html", _page(root, results, baselines, summary))
     for line in _lines(summary):
@@ -69,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if summary["ok"] else 1
 
 
-def _summary(results: Sequence[Mapping[str, Any]], baselines: Mapping[str, Any], cpu: float) -> dict[str, Any]:
+def summarise(results: Sequence[Mapping[str, Any]], baselines: Mapping[str, Any], cpu: float) -> dict[str, Any]:
+    """summary.json: means over seeds at the largest k with intervals, baselines beside them, and whether the limits are kept."""
     best = [result["trained"][BEST] for result in results]
     mean = _mean(best)
     return {
@@ -131,4 +133,7 @@ def _page(root: Path, results: Sequence[Mapping[str, Any]], baselines: Mapping[s
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None

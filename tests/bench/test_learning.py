@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.learning.__main__ import FIGURES, summarise
 from bench.learning.corpora import BOTH, LONG, MANY, Spec, make_corpus, make_index, replies
-from bench.learning.proof import trivial
+from bench.learning.proof import WITHIN, trivial
 from bench.learning.recordings import SOUNDS, write_recordings
 from bench.learning.statistics import interval
 from operators.qwen_bpe import QwenTokenizer
@@ -69,6 +70,25 @@ def test_listeners_without_a_model_get_what_they_deserve(corpora: dict[str, Stor
     found = trivial(corpora["heldout"])
     silent, always = found["always_silent"]["k=2"], found["always_respond"]["k=2"]
     assert silent["f1"] == 0 and always["recall"] == 1 and always["f1"] < 0.4 and always["text_accuracy"] == 0
+
+
+@pytest.mark.parametrize(
+    ("f1", "false_alarms", "ok"),
+    [((0.84, 0.87), (1.0, 2.5), True), ((0.83, 0.86), (0.0, 0.0), False), ((0.9, 0.9), (1.9, 2.2), False)],
+)
+def test_the_summary_says_whether_the_limits_are_kept(
+    f1: tuple[float, float], false_alarms: tuple[float, float], ok: bool
+) -> None:
+    def at(value: float, alarms: float) -> dict[str, dict[str, float]]:
+        return {f"k={k}": dict.fromkeys(FIGURES, value) | {"false_alarms_per_min": alarms} for k in WITHIN}
+
+    results = [{"seed": seed, "trained": at(*figures)} for seed, figures in enumerate(zip(f1, false_alarms, strict=True))]
+    found = summarise(results, {"always_silent": at(0.0, 0.0)}, cpu=7.0)
+    wanted = {"f1", "recall", "precision", "false_alarms_per_min", "baselines", "seeds", "cpu_seconds"}
+    assert wanted <= found.keys() and (found["ok"], found["seeds"], found["cpu_seconds"]) == (ok, 2, 7.0)
+    assert found["f1"] == pytest.approx(sum(f1) / 2) and found["baselines"]["always_silent"]["f1"] == 0.0
+    low, high = found["intervals"]["f1"]
+    assert low < found["f1"] < high or f1[0] == f1[1]
 
 
 def test_intervals_by_hand() -> None:
