@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import email
 import email.policy
+import functools
 import json
 import socket
 import struct
@@ -37,6 +38,15 @@ FORMS = {
     "instruct2": ("tts_text", "instruct_text", "prompt_wav"),
 }
 """Fields of the official server's routes."""
+
+
+@functools.cache
+def embedded_voice() -> Any:
+    """The embedded voice, loaded once; it speaks at RATE."""
+    from hibari import SAMPLE_RATE, Hibari
+
+    assert SAMPLE_RATE == RATE
+    return Hibari()
 
 
 class Fault(StrEnum):
@@ -82,7 +92,6 @@ class HostileCosyVoice:
         self.log: list[Request] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._voice: Any = None
 
     def __enter__(self) -> Self:
         outer = self
@@ -121,17 +130,17 @@ class HostileCosyVoice:
         body = handler.rfile.read(int(handler.headers["content-length"]))
         mode = handler.path.removeprefix("/inference_")
         if mode not in FORMS:
-            return _reply(handler, 404, {"detail": "Not Found"})
-        form = _form(handler.headers["content-type"], body)
+            return reply(handler, 404, {"detail": "Not Found"})
+        form = form_of(handler.headers["content-type"], body)
         missing = [name for name in FORMS[mode] if not form.get(name)]
         if missing or set(form) - set(FORMS[mode]):
-            return _reply(handler, 422, {"detail": [{"type": "missing", "loc": ["body", name]} for name in missing]})
+            return reply(handler, 422, {"detail": [{"type": "missing", "loc": ["body", name]} for name in missing]})
         with self._lock:  # batch = 1, as the official model
             fault = self.faults[len(self.log) % len(self.faults)] if self.faults else None
             stream = self._stream(str(form["tts_text"]), fault, len(self.log))
             self.log.append(Request(mode, form, fault, stream))
         if fault == Fault.ERROR_500:
-            return _reply(handler, 500, {"detail": "Internal Server Error"})
+            return reply(handler, 500, {"detail": "Internal Server Error"})
         if fault == Fault.HANG:
             self._closing.wait()
         self._send(handler, stream, fault)
@@ -156,11 +165,7 @@ class HostileCosyVoice:
         return stream + b"\0" if fault == Fault.ODD else stream
 
     def _say(self, text: str, seed: int) -> np.ndarray:
-        from hibari import SAMPLE_RATE, Hibari
-
-        assert SAMPLE_RATE == RATE
-        self._voice = self._voice or Hibari()
-        return np.asarray(self._voice(text, seed=seed), dtype=np.float32)
+        return np.asarray(embedded_voice()(text, seed=seed), dtype=np.float32)
 
     def _send(self, handler: BaseHTTPRequestHandler, stream: bytes, fault: Fault | None) -> None:
         """In pieces that end anywhere, as starlette's StreamingResponse does."""
@@ -179,7 +184,7 @@ class HostileCosyVoice:
         handler.wfile.write(b"0\r\n\r\n")
 
 
-def _reply(handler: BaseHTTPRequestHandler, status: int, document: dict[str, Any]) -> None:
+def reply(handler: BaseHTTPRequestHandler, status: int, document: dict[str, Any]) -> None:
     data = json.dumps(document).encode()
     handler.send_response(status)
     handler.send_header("Content-Type", "application/json")
@@ -188,7 +193,7 @@ def _reply(handler: BaseHTTPRequestHandler, status: int, document: dict[str, Any
     handler.wfile.write(data)
 
 
-def _form(content_type: str, body: bytes) -> dict[str, Any]:
+def form_of(content_type: str, body: bytes) -> dict[str, Any]:
     """Fields of a form of either kind; files as bytes."""
     if content_type.startswith("application/x-www-form-urlencoded"):
         return {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}

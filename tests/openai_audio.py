@@ -17,10 +17,9 @@ import soxr
 
 from operators.backends.asr_pocketsphinx import PocketsphinxRecogniser
 from schemas.speech import AudioServer, OpenAiSpeechConfig, OpenAiTranscriptionConfig, ServerVoice
-from tests.hostile_cosyvoice import _form, _reply
+from tests.hostile_cosyvoice import RATE, embedded_voice, form_of, reply
 
 KEY = "sk-very-secret-0123456789"
-RATE = 24_000
 
 
 class Fault(StrEnum):
@@ -45,7 +44,6 @@ class OpenAiAudio:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._lock = threading.Lock()
         self._ears = PocketsphinxRecogniser()
-        self._voice: Any = None
 
     def __enter__(self) -> Self:
         outer = self
@@ -89,15 +87,15 @@ class OpenAiAudio:
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         body, kind = handler.rfile.read(int(handler.headers["content-length"])), handler.headers["content-type"]
         speaks = handler.path == "/v1/audio/speech"
-        asked = json.loads(body) if speaks else _form(kind, body)
+        asked = json.loads(body) if speaks else form_of(kind, body)
         self.asked.append((handler.path, asked))
         fault = self.faults.pop(0) if self.faults else None
         if fault == Fault.BUSY:
-            return _reply(handler, 429, {"error": {"message": "slow down"}})
+            return reply(handler, 429, {"error": {"message": "slow down"}})
         if fault == Fault.UNAUTHORIZED:
-            return _reply(handler, 401, {"error": {"message": f"bad key {handler.headers['authorization']}"}})
+            return reply(handler, 401, {"error": {"message": f"bad key {handler.headers['authorization']}"}})
         if fault == Fault.NO_TEXT:
-            return _reply(handler, 200, {"words": []})
+            return reply(handler, 200, {"words": []})
         if fault == Fault.HTML:
             data = b"<html>welcome</html>"
         elif speaks:
@@ -113,10 +111,7 @@ class OpenAiAudio:
         return None
 
     def _say(self, asked: dict[str, Any]) -> bytes:
-        from hibari import Hibari
-
-        self._voice = self._voice or Hibari()
-        audio = np.asarray(self._voice(asked["input"], speed=asked["speed"], seed=1), dtype=np.float32)
+        audio = np.asarray(embedded_voice()(asked["input"], speed=asked["speed"], seed=1), dtype=np.float32)
         if asked["response_format"] == "pcm":
             return bytes((audio * 32767).astype("<i2").tobytes())
         buffer = io.BytesIO()

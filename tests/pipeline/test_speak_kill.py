@@ -29,7 +29,7 @@ from tests.spoken import begin, dialogue, lenient, rows, write_dialogues
 
 ray = pytest.importorskip("ray")
 
-DIALOGUES = [dialogue(number, 1 + number % 2) for number in range(8)]
+DIALOGUES = [dialogue(number, 1) for number in range(8)]
 HEART = open_speaker(HibariConfig()).voices[0]
 
 

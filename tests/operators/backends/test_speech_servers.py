@@ -126,7 +126,7 @@ def test_without_the_official_package_the_remedy_is_told(monkeypatch: pytest.Mon
 
 
 def test_what_pocketsphinx_hears_does_not_depend_on_what_it_heard_before(real_audio: dict[str, np.ndarray]) -> None:
-    names = sorted(real_audio)
+    names = ["question", "short"]
     there, back = PocketsphinxRecogniser(), PocketsphinxRecogniser()
     first = {name: there.hear(real_audio[name], "en").text for name in names}
     assert first == {name: back.hear(real_audio[name], "en").text for name in names[::-1]}
