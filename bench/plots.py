@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bench.proactive.metadata import OTHER, PUBLIC
 from bench.results import Result
 
 COLOURS: Final = ("#0072b2", "#c8500a", "#009e73", "#7a5195", "#a07000", "#56b4e9")
@@ -23,8 +24,8 @@ class Plot:
 
 
 def domain_plot(results: Sequence[Result]) -> Plot | None:
-    """ProactiveSound-Bench's balanced accuracy by domain, run beside run; 50 % is what luck gets."""
-    runs = [one for one in results if one.benchmark == "proactive-sound-bench" and "domains" in one.details]
+    """Balanced accuracy on proactive sets by domain, run beside run; 50 % is what luck gets."""
+    runs = [one for one in results if "domains" in one.details]
     if not runs:
         return None
     names = sorted({name for run in runs for name in run.details["domains"]})
@@ -34,14 +35,14 @@ def domain_plot(results: Sequence[Result]) -> Plot | None:
         for place, run in enumerate(runs):
             values = [100 * (run.details["domains"].get(name, {}).get("balanced_accuracy") or 0.0) for name in names]
             at = [number + (place - (len(runs) - 1) / 2) * width for number in range(len(names))]
-            axes.bar(at, values, width, label=f"{run.model}, {run.mode}", color=COLOURS[place % len(COLOURS)])
+            axes.bar(at, values, width, label=f"{run.model}, {run.benchmark}, {run.mode}", color=COLOURS[place % len(COLOURS)])
         axes.axhline(50, color="#888888", linewidth=0.8)
         axes.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names], fontsize=7)
         axes.set_ylabel("balanced accuracy, %")
         axes.set_ylim(0, 100)
         axes.legend(fontsize=7)
 
-    return Plot("ProactiveSound-Bench by domain; the line is what always and never responding get.", _svg(draw))
+    return Plot("Proactive sounds by domain; the line is what always and never responding get.", _svg(draw))
 
 
 def segment_plot(results: Sequence[Result]) -> Plot | None:
@@ -54,7 +55,7 @@ def segment_plot(results: Sequence[Result]) -> Plot | None:
         else:
             figure = METRICS.get(one.benchmark, "accuracy")
             value = one.figures.get(figure)
-            if value is not None and one.benchmark != "proactive-sound-bench":
+            if value is not None and one.benchmark not in (PUBLIC, OTHER):
                 curves.setdefault((one.model, one.benchmark, figure), {})[one.segments] = value
     curves = {name: points for name, points in curves.items() if len(points) > 1}
     if not curves:

@@ -12,6 +12,7 @@ import jinja2
 import yaml
 
 from bench.plots import analysis_plots, domain_plot, segment_plot
+from bench.proactive.metadata import OTHER
 from bench.results import Result
 from operators.atomic_file import write_atomic
 from schemas.base import Schema
@@ -86,10 +87,7 @@ def beside(table: PaperTable, results: Sequence[Result]) -> Table:
         cells = []
         for column in table.columns:
             run = next((one for one in results if _fills(one, column, model)), None)
-            value = None if run is None else run.figures.get(column.figure)
-            cells.append(
-                NOT_RUN if run is None or value is None else _cell(value, NOT_RUN) + ("" if run.complete else " (incomplete)")
-            )
+            cells.append(_here(run, column.figure))
         rows.append([f"{model} (here)", *cells])
     if begin == len(rows):
         rows.append(["nothing (here)", *[NOT_RUN] * len(table.columns)])
@@ -97,9 +95,18 @@ def beside(table: PaperTable, results: Sequence[Result]) -> Table:
     return Table(table.title, head, rows, f"As printed in the {table.source}.", frozenset(range(begin, len(rows))))
 
 
+def _here(run: Result | None, figure: str) -> str:
+    """A figure of a run with the rows it is of: a part of a benchmark is not taken for the whole."""
+    value = None if run is None else run.figures.get(figure)
+    if run is None or value is None:
+        return NOT_RUN
+    return f"{value:.2f} (n={run.n:,}{'' if run.complete else ', incomplete'})"
+
+
 def own_table(place: Path, result: Result) -> Table:
     """Everything one run tells."""
-    title = f"{result.benchmark}, {result.mode}" + (f", {result.segments} a stream" if result.segments > 1 else "")
+    name = f"{OTHER} (not the published sounds)" if result.benchmark == OTHER else result.benchmark
+    title = f"{name}, {result.mode}" + (f", {result.segments} a stream" if result.segments > 1 else "")
     about = f"{result.model} as {result.tester}, {place.name}: {result.n} rows, {result.missing} missing (wrong)."
     if not result.complete:
         about += " The run is not complete."
@@ -134,7 +141,7 @@ def _rates(name: str, rates: Mapping[str, Any]) -> list[str]:
 
 def _fills(result: Result, column: Column, model: str) -> bool:
     same = (result.benchmark, result.mode) == (column.benchmark, column.mode)
-    return same and result.model == model and (result.segments == 1 or result.benchmark == "proactive-sound-bench")
+    return same and result.model == model and result.segments == 1
 
 
 def _cell(value: float | None, empty: str) -> str:

@@ -71,7 +71,7 @@ def proactive_result(score: Score, tier: str, model: str, complete: bool, chat: 
     rates = {name: document[name] for name in (*names, "specificity", "false_alarms_per_hour")}
     kept = {name: document[name] for name in ("intervals", "baselines", "domains", "categories", "hours", "replies")}
     return Result(
-        benchmark="proactive-sound-bench",
+        benchmark=score.set_name,
         mode=tier,
         model=model,
         tester="chat" if chat else "runtime",

@@ -7,6 +7,7 @@ Predictions: {id, decision, reply}, or the public form {id, _raw_reply} with the
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -16,7 +17,7 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from bench.rows import Row, read_rows, storable, unique
-from schemas.base import InputError, Schema, explain
+from schemas.base import InputError, Schema, canonical_json, explain
 
 
 class Decision(StrEnum):
@@ -69,6 +70,11 @@ _TAG: Final = r"<\s*{0}\s*>(.*?)<\s*/\s*{0}\s*>"
 _DECISION: Final = re.compile(_TAG.format("decision"), re.IGNORECASE | re.DOTALL)
 _REPLY: Final = re.compile(_TAG.format("reply"), re.IGNORECASE | re.DOTALL)
 _WORD: Final = re.compile(r"\b(RESPOND|IGNORE)\b", re.IGNORECASE)
+PUBLIC: Final = "proactive-sound-bench"
+OTHER: Final = "proactive-set"
+"""What figures are of: the published sounds, or any other set, which stands in no table of the paper's."""
+_PUBLISHED: Final = "3c2aa6c2e386794ca55954393495b2ec4929ed9c34aae1d9860955686edae8ab"
+"""SHA-256 over the sorted [id, decision] pairs of the published metadata (644 rows)."""
 RAW: Final = ("_raw_reply", "answer", "reply")
 """Where a prediction without a decision may keep the model's whole answer; the first is the public scorer's."""
 
@@ -88,6 +94,12 @@ def parse_decision(text: object) -> Decision | None:
     """RESPOND or IGNORE, whatever its case and the punctuation around it; None for anything else."""
     word = text.strip(" \t\r\n.!\"'*`").upper() if isinstance(text, str) else ""
     return Decision(word) if word in Decision.__members__ else None
+
+
+def set_name(sounds: Iterable[Sound]) -> str:
+    """`PUBLIC` when these are the published sounds with their decisions, else `OTHER`."""
+    pairs = sorted([sound.id, sound.decision.value] for sound in sounds)
+    return PUBLIC if hashlib.sha256(canonical_json(pairs)).hexdigest() == _PUBLISHED else OTHER
 
 
 def read_sounds(path: Path, answers: Path | None = None) -> list[Sound]:

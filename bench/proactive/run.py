@@ -16,7 +16,7 @@ from typing import Any, Final
 from bench.chat_player import Answered, Conversation, Turn
 from bench.driving import Driven, checkpoint_identity, drive_chat, drive_stream
 from bench.predictions import Predictions
-from bench.proactive.metadata import Decision, Prediction, Sound
+from bench.proactive.metadata import Decision, Prediction, Sound, set_name
 from bench.proactive.multiple import Stream, multiple, read_manifest, single, write_manifest
 from bench.proactive.prompt import PUBLIC, instruction
 from bench.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, level_db, load
@@ -168,4 +168,4 @@ def run_chat(proactive: ProactiveSet, groups: Sequence[Asked], out: Path, config
 def _about(proactive: ProactiveSet, groups: Sequence[Asked], tester: Mapping[str, Any]) -> dict[str, Any]:
     tier = hashlib.sha256(canonical_json([group.stream.model_dump(mode="json") for group in groups])).hexdigest()
     kind = groups[0].stream.tier if groups else "single"
-    return {"benchmark": "proactive-sound-bench", "tier": kind, "set": proactive.identity, "streams": tier, **tester}
+    return {"benchmark": set_name(proactive.sounds), "tier": kind, "set": proactive.identity, "streams": tier, **tester}

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.proactive.metadata import Decision, Prediction, Sound
+from bench.proactive.metadata import OTHER, Decision, Prediction, Sound, set_name
 from bench.proactive.replies import ReplyScore
 from schemas.identity import rng_for
 
@@ -90,6 +90,8 @@ class Score:
     n: int
     missing: int
     unreadable: int
+    set_name: str = OTHER
+    """Of which sounds: the published ones or others."""
     hours: float | None = None
     """Audio that was played; None where it is not known of every sound."""
     replies: ReplyScore | None = None
@@ -103,6 +105,7 @@ class Score:
             replies = self.replies.to_json() | {"accuracy_with_replies": round(self.accuracy_with_replies, 6)}
         return {
             **self.counts.rates(self.hours),
+            "set": self.set_name,
             "n": self.n,
             "missing": self.missing,
             "unreadable": self.unreadable,
@@ -165,6 +168,7 @@ def score(
         categories=_grouped([f"{sound.domain} / {sound.category}" for sound in sounds], wanted, answered, readable),
         baselines={name: _counts(wanted, choice, everything) for name, choice in trivial.items()},
         n=wanted.size,
+        set_name=set_name(sounds),
         missing=sum(found is None for found in given),
         unreadable=sum(found is not None and found.decision is None for found in given),
         hours=None if None in seconds else sum(one for one in seconds if one is not None) / 3600 or None,
@@ -198,15 +202,22 @@ def _grouped(
 
 
 def _intervals(wanted: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap over sounds, seeded; balanced accuracy is resampled within each class."""
+    """Percentile bootstrap over sounds, seeded; balanced accuracy is resampled within each class.
+
+    How many of n resampled sounds are right is binomial, so it is drawn as such: no memory however many sounds there are.
+    """
     rng = rng_for(SEED, 0, 0, "bootstrap")
-    draws = rng.integers(right.size, size=(RESAMPLES, right.size))
-    spread = {"accuracy": right[draws].mean(axis=1)}
     classes = [right[wanted == kind] for kind in (True, False) if (wanted == kind).any()]
-    resampled = [part[rng.integers(part.size, size=(RESAMPLES, part.size))].mean(axis=1) for part in classes]
-    spread["balanced_accuracy"] = np.mean(resampled, axis=0)
+    spread = {
+        "accuracy": _resampled(right, rng),
+        "balanced_accuracy": np.mean([_resampled(part, rng) for part in classes], axis=0),
+    }
     tail = (1.0 - LEVEL) / 2
     return {name: (float(np.quantile(values, tail)), float(np.quantile(values, 1 - tail))) for name, values in spread.items()}
+
+
+def _resampled(right: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
+    return rng.binomial(right.size, right.mean(), RESAMPLES) / right.size
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -12,7 +12,7 @@ from typing import Final
 
 from bench.driving import Driven
 from bench.predictions import PREDICTIONS
-from bench.proactive.metadata import Sound, read_predictions
+from bench.proactive.metadata import Sound, read_predictions, set_name
 from bench.proactive.multiple import Stream
 from bench.proactive.run import Asked, ProactiveSet
 from bench.proactive.score import Score, score
@@ -71,7 +71,7 @@ def run_stability(
         figures[f"kept, N = {count}"] = round(100.0 * balanced[count] / balanced[counts[0]], 4) if balanced[counts[0]] else None
     last = scores[counts[-1]]
     result = Result(
-        benchmark="proactive-sound-bench",
+        benchmark=set_name(proactive.sounds),
         mode="stability",
         model=model,
         tester=tester,

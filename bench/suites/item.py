@@ -189,8 +189,8 @@ def recording_of(row: Row, number: int, audio: Path | None, folders: Sequence[st
 def mean_and_interval(values: Sequence[float], name: str) -> tuple[float, tuple[float, float]]:
     """Mean of values and its 95 % bootstrap interval over items."""
     right = np.asarray(values, dtype=np.float64)
-    draws = rng_for("0" * 64, 0, 0, f"bootstrap {name}").integers(right.size, size=(RESAMPLES, right.size))
-    spread = right[draws].mean(axis=1)
+    rng = rng_for("0" * 64, 0, 0, f"bootstrap {name}")
+    spread = [float(right[rng.integers(right.size, size=right.size)].mean()) for _ in range(RESAMPLES)]
     return float(right.mean()), (float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975)))
 
 

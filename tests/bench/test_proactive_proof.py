@@ -27,5 +27,7 @@ def test_both_tiers_every_n_and_the_report(checkpoint: Path, tmp_path: Path) -> 
         assert {"always respond", "never respond", "energy threshold"} == set(found.baselines)
     write_report(tmp_path / "report.html", read_results([tmp_path / "run"]))
     text = (tmp_path / "report.html").read_text()
+    assert "proactive-set (not the published sounds), multiple" in text
+    assert '</td><td class="number">100.00 (n=' not in text, "another set fills no cell of the paper's table"
     assert text.count("<svg") == 2, "domains and N"
     assert text.count("energy threshold") >= 2 and text.count("never respond") >= 2

@@ -128,7 +128,7 @@ def test_commands_run_score_and_report_beside_the_papers_tables(checkpoint: Path
     assert page.exit_code == 0, page.output
     text = (tmp_path / "bench.html").read_text()
     assert "hears (here)" in text and text.count("not run") > 20 and "Audio-Interaction (3B)" in text
-    row = re.search(r"hears \(here\)</td><td class=\"number\">0\.00</td><td class=\"number\">0\.00</td>", text)
+    row = re.search(r"hears \(here\)</td><td class=\"number\">0\.00 \(n=4\)</td><td class=\"number\">0\.00 \(n=4\)</td>", text)
     assert row, "WER of clean and other stand under the paper's columns"
     assert "<script" not in text and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", text)
 

@@ -1,0 +1,183 @@
+"""Runs that are killed, stopped or served badly, and files as they come from anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.chat_player import config_of
+from bench.predictions import Predictions
+from bench.proactive.metadata import read_predictions, read_sounds
+from bench.rows import read_rows
+from bench.suites.item import Mode
+from bench.suites.registry import BENCHMARKS
+from bench.suites.run import answers_of, run_chat
+from schemas.base import InputError
+from tests.bench.audio_server import AudioServer, Heard
+from tests.bench.miniatures import MINIATURES
+from tests.bench.proactive_world import SMALL, rows_of, write
+from tests.hostile_llm import TRANSIENT, HostileLlm, faulty
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_misbehaving_server_costs_no_row(tmp_path: Path) -> None:
+    items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
+    with HostileLlm(faulty(0.5, TRANSIENT)) as server:
+        config = config_of("m", server=server.settings())
+        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT).whole
+        assert server.faults
+    assert set(answers_of(tmp_path / "run").values()) == {"{}"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+def test_a_run_that_is_stopped_asks_only_what_is_missing(number: signal.Signals, tmp_path: Path) -> None:
+    data = MINIATURES["librispeech"](tmp_path)
+
+    def slow(heard: Heard, before: int) -> str:
+        time.sleep(0.0 if before < 2 or done else 30.0)
+        return "stew"
+
+    done = False
+    with AudioServer(slow) as server:
+        command = [sys.executable, "-m", "soundflow", "bench", "run", "librispeech", "--data", str(data), "--chat", "m"]
+        command += ["--server", server.url, "--concurrency", "1", "-o", str(tmp_path / "run")]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        written = tmp_path / "run" / "predictions.jsonl"
+        while process.poll() is None and not (written.is_file() and written.read_bytes().count(b"\n") == 2):
+            time.sleep(0.05)
+        process.send_signal(number)
+        told = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == (130 if number is signal.SIGTERM else -number), told
+        assert number is signal.SIGKILL or "the same command resumes" in told
+        done = True
+        asked = len(server.requests)
+        finished = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=120)
+        assert len(server.requests) == asked + 2 and b"4 items, 0 missing" in finished.stdout
+    assert len(written.read_bytes().splitlines()) == 4
+
+
+def test_two_processes_do_not_write_one_run(tmp_path: Path) -> None:
+    with Predictions(tmp_path / "run", {"a": 1}), pytest.raises(InputError, match="another process is writing"):
+        Predictions(tmp_path / "run", {"a": 1}).__enter__()
+
+
+def test_a_run_is_told_what_differs_and_a_damaged_record_is_told(tmp_path: Path) -> None:
+    with Predictions(tmp_path / "run", {"a": 1, "b": 2}):
+        pass
+    with pytest.raises(InputError, match="another b, c"), Predictions(tmp_path / "run", {"a": 1, "b": 3, "c": 4}):
+        pass
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json: is not JSON"), Predictions(tmp_path / "run", {"a": 1}):
+        pass
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Predictions(tmp_path / "run", {}) as predictions:
+        predictions.put([{"id": "a"}])
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            predictions.put([{"id": "b"}, {"id": "c"}])
+        assert set(predictions.done) == {"a"}
+    assert (tmp_path / "run" / "predictions.jsonl").read_bytes() == b'{"id": "a"}\n'
+
+
+IGNORING = {"id": SMALL[0]["id"], "decision": "IGNORE"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf" + json.dumps(IGNORING).encode() + b"\r\n\r\n",
+        json.dumps(IGNORING).encode(),
+        json.dumps(IGNORING | {"decision": " ignore.\t", "more": [1, {"x": None}]}).encode() + b"\n\n\n",
+        json.dumps(IGNORING | {"reply": "\ud800 half a pair"}).encode() + b"\n",
+        json.dumps({"id": SMALL[0]["id"], "_raw_reply": "<Decision>IGNORE</Decision>", "decision": None}).encode(),
+    ],
+    ids=["bom and crlf", "no line end", "spaces and more fields", "half a surrogate pair", "public form"],
+)
+def test_predictions_as_they_come_from_anywhere(data: bytes, tmp_path: Path) -> None:
+    sounds = read_sounds(write(tmp_path / "meta.jsonl", SMALL))
+    (tmp_path / "p.jsonl").write_bytes(data)
+    found = read_predictions(tmp_path / "p.jsonl", {sound.id for sound in sounds})
+    assert [one.decision for one in found.values()] == ["IGNORE"]
+    found[SMALL[0]["id"]].reply.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ('{"id": "a"}'.encode("utf-16"), "UTF-16"),
+        (b'{"id": "caf\xe9"}', "line 1: is not UTF-8"),
+        (b'{"id": NaN}', "line 1: holds NaN"),
+        (b'{"id": "x", "seconds": Infinity}', "line 1: holds Infinity"),
+        (b'{"id": "x"} {"id": "y"}', "line 1: is not JSON"),
+        (b"[" * 100_000, "line 1: is not JSON"),
+        (b'\n\n"text"\n', "line 3: is not a JSON object"),
+        (b'{"id": "' + b"x" * (1 << 24) + b'"}', "line 1: is longer than"),
+        (b'{"id": ["a"]}', "line 1: id"),
+        (b'{"id": ""}', "line 1: id"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line(data: bytes, told: str, tmp_path: Path) -> None:
+    sounds = read_sounds(write(tmp_path / "meta.jsonl", SMALL))
+    (tmp_path / "p.jsonl").write_bytes(data)
+    with pytest.raises(InputError, match=told) as found:
+        read_predictions(tmp_path / "p.jsonl", {sound.id for sound in sounds})
+    assert found.value.remedy and len(str(found.value)) < 600
+
+
+def test_a_prediction_cannot_spoil_the_score_with_its_numbers(tmp_path: Path) -> None:
+    sounds = read_sounds(write(tmp_path / "meta.jsonl", SMALL))
+    rows: list[Any] = [{"id": row["id"], "decision": "IGNORE", "seconds": -1, "level_db": True} for row in SMALL]
+    rows[1] |= {"seconds": 1e300, "level_db": "loud"}
+    found = read_predictions(write(tmp_path / "p.jsonl", rows), {sound.id for sound in sounds})
+    assert all(one.seconds is None and one.level_db is None for one in found.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.csv", "a,b\n1\n", "row 1: 1 cells under 2 columns"),
+        ("a.csv", 'a,b\n"1,2\n', "1 cells under 2 columns|quotation mark"),
+        ("a.csv", "a,a\n1,2\n", "does not name every column once"),
+        ("a.csv", "", "does not name every column once"),
+        ("a.csv", "a\n" + "x" * 5_000_000, "line 2|is not CSV"),
+        ("a.json", "{}", "is not a JSON list"),
+        ("a.json", '[{"a": 1}, 2]', "row 2: is not a JSON object"),
+        ("a.xml", "<a/>", "is none of"),
+        ("nothing.jsonl", None, "no such file"),
+    ],
+)
+def test_tables_that_are_none_are_told(name: str, text: str | None, told: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=told) as found:
+        list(read_rows(tmp_path / name))
+    assert found.value.remedy
+
+
+def test_a_path_that_leaves_the_audio_folder_is_told(tmp_path: Path) -> None:
+    for path in ("../../Domain/Sub/IGNORE/x.wav", "/etc/Domain/Sub/IGNORE/x.wav"):
+        with pytest.raises(InputError, match="line 1: path"):
+            read_sounds(write(tmp_path / "meta.jsonl", [SMALL[0] | {"path": path}]))
+
+
+def test_many_rows_are_bootstrapped_without_memory_for_every_draw(tmp_path: Path) -> None:
+    from bench.proactive.score import score
+
+    sounds = read_sounds(write(tmp_path / "meta.jsonl", rows_of({"Traffic": {"Vehicle": (3_000, 3_000)}})))
+    assert score(sounds, {}).counts.accuracy == 0.0
