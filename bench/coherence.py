@@ -147,7 +147,7 @@ async def score_model(config: LlmConfig, pool: LabelPool, scenes: int, answers: 
     async with open_chat(config, answers) as chat:
         for index in range(scenes):
             rng = rng_for("c" * 64, 0, index, "scene")
-            policy = POLICIES[draw_task(recipe, rng)]
+            policy = POLICIES[draw_task(recipe, palette, rng)]
             bag, _ = draw_bag(policy, palette, pool, rng)
             outcome = await plan_scenario(chat, recipe.scene, policy, bag, int(rng.integers(2**31)))
             if not isinstance(outcome, Ok):

@@ -4,16 +4,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 import prompts
+from schemas import constants as c
 from schemas.clip import Clip, ClipRole
-from schemas.taxonomy import Urgency, label_words, urgency
+from schemas.taxonomy import (
+    SUB_TASKS,
+    Capability,
+    Task,
+    Urgency,
+    chat_style,
+    danger,
+    emotion,
+    is_music,
+    label_words,
+    speech_style,
+    urgency,
+)
 
 
 class ClipBrief(NamedTuple):
@@ -38,6 +52,8 @@ class ClipBrief(NamedTuple):
     """Its words have times."""
     voice: str = ""
     content_sha256: str = ""
+    asks: str = ""
+    """Which of the questions everybody may ask it is: see `prompts.asked`."""
 
 
 class ClipPool(Protocol):
@@ -74,6 +90,11 @@ class Candidate(NamedTuple):
     """Of a translation, such as `en>zh`."""
     dialogue: str = ""
     turn: int = 0
+    name: str = ""
+    """The words of its label."""
+    aligned: bool = False
+    asks: str = ""
+    """See `ClipBrief`."""
 
 
 Candidates = list[Candidate]
@@ -101,6 +122,14 @@ class Palette:
     benign: Candidates = field(default_factory=list)
     background: Candidates = field(default_factory=list)
     ambient: Candidates = field(default_factory=list)
+    kinds: dict[str, Candidates] = field(default_factory=dict)
+    """Foreground clips by what else they are good for: a sub-task, `music`, `emotion`, `repeated` (sounds of which there is
+    another of the same label), `alone` (speech with a reply that needs no turn before it), `review` (turns that ask about earlier
+    ones), `question:<what>` (see `prompts.asked`)."""
+
+    def of_kind(self, kind: str) -> Candidates:
+        """The clips of a kind; empty when there are none."""
+        return self.kinds.get(kind, [])
 
     @classmethod
     def of(cls, pool: ClipPool, split: str | None = None) -> Self:
@@ -123,12 +152,17 @@ class Palette:
             direction(brief.language, brief.translation_language) if brief.translated else "",
             brief.dialogue,
             brief.turn or 0,
+            " ".join(label_words(brief.label)) or brief.label,
+            brief.aligned,
+            brief.asks,
         )
         if brief.kind == "speech":
             if brief.role is ClipRole.FOREGROUND:
                 self._add_speech(brief, clip)
         elif brief.role is ClipRole.FOREGROUND and brief.label:
             self.sounds.append(clip)
+            told = "emotion" if emotion(brief.label) else None, "music" if is_music(brief.label, brief.caption) else None
+            self._keep(clip, danger(brief.label, brief.caption), *told)
             if verdict is Urgency.RESPOND:
                 self.hazards.append(clip)
             if verdict is Urgency.IGNORE:
@@ -141,7 +175,11 @@ class Palette:
 
     def _add_speech(self, brief: ClipBrief, clip: Candidate) -> None:
         self.speech.append(clip)
+        self._keep(clip, speech_style(brief.label, brief.language, brief.source), _SENTENCES.get(clip.direction))
+        self._keep(clip, "emotion" if emotion(brief.label) else None, "review" if "review" in clip.name.split() else None)
+        self._keep(clip, f"question:{clip.asks}" if clip.asks else None)
         if brief.has_reply:
+            self._keep(clip, chat_style(brief.label, brief.source))
             self.dialogue.append(clip)
         if brief.dialogue:
             self.turns.setdefault(brief.dialogue, []).append(clip)
@@ -151,14 +189,35 @@ class Palette:
             self.aligned.append(clip)
             if clip.direction:
                 self.translated.append(clip)
+                self._keep(clip, _SIMULTANEOUS.get(clip.direction))
+
+    def _keep(self, clip: Candidate, *kinds: str | None) -> None:
+        for kind in kinds:
+            if kind is not None:
+                self.kinds.setdefault(kind, []).append(clip)
 
     def _settle(self) -> None:
         """Leave out turns without what was said before."""
+        alone = {found[0].id for found in self.turns.values() if len(found) == 1}
         for name, found in list(self.turns.items()):
             self.turns[name] = _unbroken(found)
         reached = {clip.id for turns in self.turns.values() for clip in turns}
         self.dialogue[:] = [clip for clip in self.dialogue if not clip.dialogue or clip.id in reached]
         self.single[:] = [clip for clip in self.dialogue if not clip.dialogue] or self.single
+        self.kinds["alone"] = [clip for clip in self.dialogue if not clip.dialogue or clip.id in alone]
+        replied = {clip.id for clip in self.dialogue}
+        for kind in (Task.CHAT_FACTUAL, Task.CHAT_DISCUSSION):
+            self.kinds[kind] = [clip for clip in self.of_kind(kind) if clip.id in replied]
+        long = {clip.id for turns in self.turns.values() if len(turns) >= c.EVENTS_RANGE[0] for clip in turns}
+        self.kinds[Task.CHAT_MULTI_TURN] = [clip for clip in self.dialogue if clip.id in long]
+        for kind in SUB_TASKS[Capability.ASR]:
+            self.kinds[kind] = [clip for clip in self.of_kind(kind) if clip.aligned] or self.of_kind(kind)
+        names = Counter(clip.name for clip in self.sounds)
+        self.kinds["repeated"] = [clip for clip in self.sounds if names[clip.name] > 1]
+
+
+_SENTENCES: Final = {"en>zh": Task.TRANSLATION_EN_ZH, "zh>en": Task.TRANSLATION_ZH_EN}
+_SIMULTANEOUS: Final = {"en>zh": Task.INTERPRETATION_EN_ZH, "zh>en": Task.INTERPRETATION_ZH_EN}
 
 
 def direction(language: str, into: str) -> str:

@@ -18,7 +18,7 @@ from operators.asking import ask
 from operators.backends.chat import ChatModel
 from operators.clips import Candidate, Candidates, ClipPool, Palette
 from operators.grounding import Tools, ground
-from operators.planning import draw_task
+from operators.planning import draw_task, plan_scene
 from operators.supervision import MODEL
 from operators.tasks import POLICIES, Policy
 from operators.tasks.policy import Answer
@@ -28,9 +28,9 @@ from schemas.llm import Usage
 from schemas.outcome import Failed, Ok, Outcome, Rejected
 from schemas.recipe import Recipe, SceneConfig
 from schemas.scenario import Refinement, Scenario
-from schemas.scene import Draw, Scene, SceneEvent
+from schemas.scene import Draw, Scene, SceneEvent, SceneResponse
 from schemas.sheet import Curation, GroundedEvent
-from schemas.taxonomy import label_words
+from schemas.taxonomy import Task, label_words
 
 CURATION_VERSION: Final = "3"
 BAG: Final = (16, 5, 3)
@@ -44,8 +44,20 @@ async def curate(recipe: Recipe, palette: Palette, chat: ChatModel, tools: Tools
 
     Deterministic in its arguments and in what those answer. Raises BudgetSpent and InputError, which end the work.
     """
-    task = draw_task(recipe, rng)
+    task = draw_task(recipe, palette, rng)
+    if POLICIES[task].in_order:
+        return _in_order(recipe, task, palette, tools, rng)
     return await _Curator(recipe.scene, POLICIES[task], palette, chat, tools, rng).curate()
+
+
+def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: Tools, rng: np.random.Generator) -> Outcome[Curation]:
+    """A scene of clips in an order of their own, such as a dialogue's: cast without the model, and it says so."""
+    planned = plan_scene(recipe, palette, tools.pool, rng, task)
+    if isinstance(planned, Failed):
+        return planned
+    if isinstance(planned, Rejected):
+        return Ok(Curation(task=task, planner="template", refused=planned.reason))
+    return Ok(Curation(task=task, planner=planned.value.planner, title=planned.value.title, scene=planned.value))
 
 
 class _Curator:
@@ -117,51 +129,73 @@ class _Curator:
         return Ok(self.told.model_copy(update={"refused": outcome.reason, "detail": str(outcome.metrics.get("detail", ""))}))
 
     def _cast(self, events: tuple[GroundedEvent, ...]) -> Curation:
-        """The scene of grounded events; those that would pass the longest stream are left out."""
+        """The scene of grounded events; those that would pass the longest stream, or be answered if they were in front, are left
+        out."""
+        events, clips = self._kept(events)
+        heard = [
+            clip for event, clip in zip(events, clips, strict=True) if clip is not None and event.planned.role == "foreground"
+        ]
+        brief = self.policy.brief(heard, self.palette, self.rng)
+        if brief is None:
+            return self.told.model_copy(update={"events": events, "refused": "no_stream_of_the_task"})
+        script = iter(self.policy.script(brief, heard))
         low, high = (round(seconds * c.SAMPLE_RATE) for seconds in self.scene.gap_seconds)
         told: list[GroundedEvent] = []
         cast: list[SceneEvent] = []
-        length = 0
-        for event in events:
-            gap = int(self.rng.integers(low, high + 1))
-            clip = None if event.clip_id is None else self.tools.pool.get(event.clip_id)
+        for event, clip in zip(events, clips, strict=True):
             if clip is None:
                 told.append(event)
-                continue
-            foreground = event.planned.role == "foreground"
-            reached = length + gap + clip.samples
-            if foreground and length and reached > self.scene.max_seconds * c.SAMPLE_RATE:
-                told.append(event.model_copy(update={"clip_id": None, "left_out": "stream_long_enough"}))
-                continue
-            length = reached if foreground else length
-            played, event = self._answered(event, clip) if foreground else (SceneEvent(clip_id=clip.id, role=_role(event)), event)
-            cast.append(played.model_copy(update={"gap": gap if foreground else 0}))
-            told.append(event)
-        heard = [self.tools.pool.get(event.clip_id) for event in cast if event.role is ClipRole.FOREGROUND]
-        instructions = self.policy.instructions(heard)
+            elif event.planned.role == "foreground":
+                responses, event = self._answered(event, clip, next(script))
+                gap = int(self.rng.integers(low, high + 1))
+                cast.append(SceneEvent(clip_id=clip.id, role=ClipRole.FOREGROUND, responses=responses, gap=gap))
+                told.append(event)
+            elif self.policy.behind(brief, clip.label):
+                cast.append(SceneEvent(clip_id=clip.id, role=_role(event)))
+                told.append(event)
+            else:
+                told.append(event.model_copy(update={"clip_id": None, "left_out": "would_be_answered"}))
+        instructions = self.policy.instructions(brief)
         number = int(self.rng.integers(len(instructions)))
         scene = Scene(
             task=self.policy.task,
             planner=self.told.planner,
             title=self.told.title,
             instruction=instructions[number],
+            brief=brief,
             events=tuple(cast),
             draws=(Draw(what="task", value=self.policy.task.value), Draw(what="instruction variant", value=number)),
         )
         return self.told.model_copy(update={"events": tuple(told), "scene": scene})
 
-    def _answered(self, event: GroundedEvent, clip: Clip) -> tuple[SceneEvent, GroundedEvent]:
-        """A foreground event with its responses: in the model's words where they may be said, else in the sub-task's own."""
-        role, text = ClipRole.FOREGROUND, event.refined.response
-        if not event.planned.responds:
-            return SceneEvent(clip_id=clip.id, role=role), event
+    def _kept(self, events: tuple[GroundedEvent, ...]) -> tuple[tuple[GroundedEvent, ...], list[Clip | None]]:
+        """The events with their clips, as far as the longest stream reaches."""
+        told: list[GroundedEvent] = []
+        clips: list[Clip | None] = []
+        length = 0
+        for event in events:
+            clip = None if event.clip_id is None else self.tools.pool.get(event.clip_id)
+            if clip is not None and event.planned.role == "foreground":
+                reached = length + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE) + clip.samples
+                if length and reached > self.scene.max_seconds * c.SAMPLE_RATE:
+                    clip, event = None, event.model_copy(update={"clip_id": None, "left_out": "stream_long_enough"})
+                else:
+                    length = reached
+            told.append(event)
+            clips.append(clip)
+        return tuple(told), clips
+
+    def _answered(
+        self, event: GroundedEvent, clip: Clip, said: Sequence[Answer]
+    ) -> tuple[tuple[SceneResponse, ...], GroundedEvent]:
+        """The responses of a foreground event: in the model's words where they may be said, else in the sub-task's own."""
+        text = event.refined.response
+        if not said:
+            return (), event
         if text and self.policy.accepts(clip, text):
-            responses = self.policy.responses(clip, Answer(text, self.writer), self.scene)
-        else:
-            responses = self.policy.respond(clip, self.scene, self.rng)
-            problem = wording.problem(text or "", clip.label, clip.caption) if self.policy.response_rule else ""
-            event = event.model_copy(update={"wording": problem})
-        return SceneEvent(clip_id=clip.id, role=role, responses=responses), event
+            return self.policy.responses(clip, said[0]._replace(text=text, source=self.writer), self.scene), event
+        problem = wording.problem(text or "", clip.label, clip.caption) if self.policy.response_rule else ""
+        return self.policy.respond(clip, said, self.scene, self.rng), event.model_copy(update={"wording": problem})
 
 
 async def plan_scenario(

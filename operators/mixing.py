@@ -136,6 +136,7 @@ def _compose(
         planner=scene.planner,
         title=scene.title,
         instruction=scene.instruction,
+        brief=scene.brief,
         token_layout=layout_id,
         chunks=chunks,
         samples=mixed.size,

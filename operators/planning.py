@@ -6,7 +6,7 @@ it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,15 +14,16 @@ import numpy as np
 import prompts
 from operators.clips import Candidate, Candidates, ClipPool, Palette
 from operators.tasks import POLICIES, Policy
+from operators.tasks.policy import Answer
 from schemas import constants as c
 from schemas.base import InputError
 from schemas.clip import Clip, ClipRole
 from schemas.outcome import Ok, Outcome, Rejected
 from schemas.recipe import Recipe
 from schemas.scene import Draw, Scene, SceneEvent
-from schemas.taxonomy import Task
+from schemas.taxonomy import SUB_TASKS, Capability, Task
 
-PLANNING_VERSION: Final = "7"
+PLANNING_VERSION: Final = "8"
 FITTING_SHARE: Final = 0.95
 """How often the template planner takes a sound of the scene's place when there are also sounds nothing is known of."""
 
@@ -32,13 +33,40 @@ def available_tasks(palette: Palette, at_least: int = 1) -> set[Task]:
     return {task for task in Task if all(len(clips) >= at_least for clips in POLICIES[task].needs(palette).values())}
 
 
+def servable(task: Task, palette: Palette, fewest: int) -> bool:
+    """Whether a task has the clips of a scene of `fewest` events."""
+    lists = POLICIES[task].needs(palette).values()
+    return all(lists) and sum(map(len, lists)) >= fewest
+
+
+def weights_of(recipe: Recipe, palette: Palette) -> dict[Task, float]:
+    """The sub-tasks of a recipe with their weights above 0; a capability's is shared by those the clips can serve."""
+    weights: dict[Task, float] = {}
+    for name, weight in recipe.tasks.items():
+        tasks: list[Task] = [name] if isinstance(name, Task) else []
+        if isinstance(name, Capability):
+            tasks = [task for task in SUB_TASKS[name] if servable(task, palette, int(recipe.scene.events[0]))]
+        for task in tasks:
+            weights[task] = weights.get(task, 0.0) + weight / len(tasks)
+    return {task: weight for task, weight in sorted(weights.items()) if weight > 0}
+
+
 def check(recipe: Recipe, palette: Palette, file: object = None) -> None:
     """Raise InputError when an asked-for task has too few clips for its shortest scene."""
     fewest = int(recipe.scene.events[0])
-    for task, weight in recipe.tasks.items():
+    served = weights_of(recipe, palette)
+    for name, weight in recipe.tasks.items():
+        if weight > 0 and isinstance(name, Capability) and not set(SUB_TASKS[name]) & set(served):
+            needed = " or ".join(sorted({what for task in SUB_TASKS[name] for what in POLICIES[task].needs(palette)}))
+            raise InputError(
+                f"the index serves none of its sub-tasks: they need {needed}",
+                file=file,
+                field=f"tasks.{name.value}",
+                remedy=f"Index such clips, lower scene.events, or take {name.value} out of tasks",
+            )
+    for task in served:
         for what, clips in POLICIES[task].needs(palette).items():
-            total = sum(map(len, POLICIES[task].needs(palette).values()))
-            if weight > 0 and (not clips or total < fewest):
+            if not servable(task, palette, fewest) and (not clips or all(POLICIES[task].needs(palette).values())):
                 raise InputError(
                     f"too few clips: the index has {len(clips)} {what}, a stream needs {max(fewest, 1)} different clips",
                     file=file,
@@ -47,19 +75,22 @@ def check(recipe: Recipe, palette: Palette, file: object = None) -> None:
                 )
 
 
-def draw_task(recipe: Recipe, rng: np.random.Generator) -> Task:
+def draw_task(recipe: Recipe, palette: Palette, rng: np.random.Generator) -> Task:
     """The sub-task of one stream, by the recipe's weights."""
-    tasks = {task: weight for task, weight in sorted(recipe.tasks.items()) if weight > 0}
+    tasks = weights_of(recipe, palette)
     weights = np.array(list(tasks.values()), dtype=np.float64)
     return list(tasks)[int(rng.choice(len(weights), p=weights / weights.sum()))]
 
 
-def plan_scene(recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator) -> Outcome[Scene]:
-    """Plan one stream: its task, what happens in it and what is answered.
+def plan_scene(
+    recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator, task: Task | None = None
+) -> Outcome[Scene]:
+    """Plan one stream: its task (unless it is given), what happens in it and what is answered.
 
-    Ok(Scene), or Rejected(`too_few_clips`) when the draw left no event. Deterministic in (recipe, palette, rng).
+    Ok(Scene); Rejected(`too_few_clips`) when the draw left no event, Rejected(`no_stream_of_the_task`) when the clips it chose
+    make none. Deterministic in (recipe, palette, rng).
     """
-    return _Planner(recipe, palette, pool, rng).plan()
+    return _Planner(recipe, palette, pool, rng).plan(draw_task(recipe, palette, rng) if task is None else task)
 
 
 class _Planner:
@@ -72,29 +103,44 @@ class _Planner:
         self.place = ""
         self.common: dict[str, str] = {}
         self.dialogue: Candidates | None = None
+        self.numbers: dict[str, int] = {}
 
-    def plan(self) -> Outcome[Scene]:
-        task = draw_task(self.recipe, self.rng)
+    def plan(self, task: Task) -> Outcome[Scene]:
         policy = POLICIES[task]
         turns = self._between("foreground events", self.scene.events)
         title = self._choose_place(policy, turns)
         foreground = self._foreground(policy, turns)
         if not foreground:
             return Rejected("too_few_clips", {"task": task.value})
-        events = [self._foreground_event(policy, clip) for clip in foreground]
+        brief = policy.brief(foreground, self.palette, self.rng)
+        if brief is None:
+            return Rejected("no_stream_of_the_task", {"task": task.value})
+        script = policy.script(brief, foreground)
+        events = [self._foreground_event(policy, clip, said) for clip, said in zip(foreground, script, strict=True)]
         for role, clips, count in (
             (ClipRole.BACKGROUND, policy.backdrop(self.palette), self.scene.background),
             (ClipRole.AMBIENT, self.palette.ambient, self.scene.ambient),
         ):
             for _ in range(self._between(f"{role.value} events", count)):
-                chosen = self.pick(clips, strict=True)
+                chosen = self.pick([clip for clip in clips if policy.behind(brief, clip.name)], strict=True)
                 if chosen is not None:
                     events.append(SceneEvent(clip_id=chosen, role=role))
-        instructions = policy.instructions(foreground)
+        instructions = policy.instructions(brief)
         instruction = instructions[self._integer("instruction variant", len(instructions))]
         draws = (Draw(what="task", value=task.value), *self.draws)
-        planner = self.scene.planner
-        return Ok(Scene(task=task, planner=planner, title=title, instruction=instruction, events=tuple(events), draws=draws))
+        # Where a language model plans the others, what has an order of its own is still cast here, and says so.
+        planner = "template" if self.scene.planner == "llm" else self.scene.planner
+        return Ok(
+            Scene(
+                task=task,
+                planner=planner,
+                title=title,
+                instruction=instruction,
+                brief=brief,
+                events=tuple(events),
+                draws=draws,
+            )
+        )
 
     def _choose_place(self, policy: Policy, turns: int) -> str:
         """The template planner's place: one of those with sounds of their own and enough for the scene, or the one with most.
@@ -110,22 +156,21 @@ class _Planner:
         return places[self.place].title
 
     def _foreground(self, policy: Policy, turns: int) -> list[Clip]:
-        chosen: list[Clip] = []
+        chosen: list[str] = []
         length = 0
         for turn in range(turns):
             clip_id = policy.foreground(self, turn, strict=len(chosen) >= self.scene.events[0])
             if clip_id is None:
                 break
-            clip = self.pool.get(clip_id)
-            length += clip.samples + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE)
+            length += self.pool.get(clip_id).samples + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE)
             if chosen and length > self.scene.max_seconds * c.SAMPLE_RATE:
                 self.note("left out, stream long enough after event", turn)
                 break
-            chosen.append(clip)
-        return chosen
+            chosen.append(clip_id)
+        return [self.pool.get(clip_id) for clip_id in policy.complete(self, chosen)] if chosen else []
 
-    def _foreground_event(self, policy: Policy, clip: Clip) -> SceneEvent:
-        responses = policy.respond(clip, self.scene, self.rng)
+    def _foreground_event(self, policy: Policy, clip: Clip, said: Sequence[Answer]) -> SceneEvent:
+        responses = policy.respond(clip, said, self.scene, self.rng)
         low, high = (round(seconds * c.SAMPLE_RATE) for seconds in self.scene.gap_seconds)
         gap = int(self.rng.integers(low, high + 1))
         return SceneEvent(clip_id=clip.id, role=ClipRole.FOREGROUND, responses=responses, gap=gap)
@@ -157,6 +202,12 @@ class _Planner:
             self.common[what] = values[self._integer(f"{what} drawn", len(values))]
             self.note(what, self.common[what])
         return [clip for clip in clips if value(clip) == self.common[what]]
+
+    def once(self, what: str, below: int) -> int:
+        """A number, which the first call draws."""
+        if what not in self.numbers:
+            self.numbers[what] = self._integer(what, below)
+        return self.numbers[what]
 
     def conversation(self, clips: Candidates, more: bool) -> Candidates:
         """The turns of the stream's dialogue, which the first call draws; a dialogue is as likely as it is long."""

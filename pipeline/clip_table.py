@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import compute, parquet
 from pydantic import ValidationError
 
+import prompts
 from operators.clip_cache import CleanConfig, ClipCache
 from operators.clips import ClipBrief
 from pipeline.clip_audio import ClipAudio
@@ -227,6 +228,7 @@ class ClipIndex:
                         has_reply=bool(reply),
                         translated=bool(translation),
                         aligned=bool(count),
+                        asks=prompts.asked(transcript or ""),
                     )
                 )
         return made

@@ -23,6 +23,7 @@ from operators.backends.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from operators.clips import Palette
 from operators.curation import CURATION_VERSION, curate
 from operators.grounding import Tools
+from operators.planning import weights_of
 from operators.tasks import POLICIES
 from operators.verifying import VERIFYING_VERSION, verifier_of
 from pipeline.answer_cache import AnswerCache
@@ -185,7 +186,7 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
 def curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
     """What shapes curated scenes beside the recipe, for a recipe that curates. Makes the search index."""
     prompted = {f"prompt {role}": role_hash(role) for role in recipe.llm_roles()}
-    tasks = [task for task, weight in recipe.tasks.items() if weight > 0]
+    tasks = list(weights_of(recipe, Palette.of(index, recipe.split)))
     rules = {f"rules {task.value}": _hash(POLICIES[task].task_rule, POLICIES[task].response_rule) for task in tasks}
     versions = {"asking": ASKING_VERSION, "curation": CURATION_VERSION, "verifying": VERIFYING_VERSION}
     if recipe.verifier.listen_for_speech:

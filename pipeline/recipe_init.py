@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 import jinja2
 import yaml
@@ -14,8 +15,10 @@ from operators.planning import available_tasks
 from operators.tasks import POLICIES
 from schemas.base import InputError
 from schemas.recipe import MixingConfig, Recipe, SceneConfig
-from schemas.taxonomy import Task
+from schemas.taxonomy import WHOLE, Task
 
+_ON: Final = {*WHOLE, Task.EVENT_DESCRIPTION}
+"""Switched on where the clips serve them; the others stand there to be chosen."""
 _TEMPLATE = """\
 # A SoundFlow recipe: what a corpus is made of. `soundflow build {{ file }} -o OUT` builds it, the same command resumes it.
 # Everything below except name, description and the path of the index shapes the corpus and is part of its fingerprint.
@@ -33,7 +36,8 @@ seed: {{ seed }}
 streams: {{ streams }}
 shards: {{ shards }}         # one shard is one task and one tar; some hundred streams each is a good size
 
-# Sub-tasks and their relative weights.
+# Sub-tasks and their relative weights. A capability (asr, translation, chat, understanding, music, proactive, agent) stands for
+# all of its sub-tasks the clips can serve.
 tasks:
 {%- for task, line in tasks %}
   {{ line }}
@@ -75,13 +79,13 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
         raise InputError("already exists", file=path, remedy="Choose another name, or --force to overwrite it")
     palette = Palette.of(pool)
     available = available_tasks(palette)
-    if not available:
+    if not available & _ON:
         raise InputError(
             "the index serves no sub-task: it has neither labelled sounds nor speech with transcripts",
             file=clips,
             remedy="Give labels by folder names, or label and transcript columns in a manifest",
         )
-    fewest = min(sum(map(len, POLICIES[task].needs(palette).values())) for task in available)
+    fewest = min(sum(map(len, POLICIES[task].needs(palette).values())) for task in available & _ON)
     scene = SceneConfig()
     low, high = scene.events
     text = jinja2.Template(_TEMPLATE, keep_trailing_newline=True).render(
@@ -91,7 +95,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
         seed=seed,
         streams=streams,
         shards=shards,
-        tasks=[(task, _task_line(task, palette, task in available)) for task in Task],
+        tasks=[(task, _task_line(task, palette, task in available)) for task in sorted(Task, key=lambda task: task not in _ON)],
         events=[max(1, min(int(low), fewest)), int(high)],
         scene=SceneConfig().model_dump(mode="json"),
         mixing=MixingConfig().model_dump(mode="json"),
@@ -107,4 +111,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
 
 def _task_line(task: Task, palette: Palette, available: bool) -> str:
     lacking = [what for what, clips in POLICIES[task].needs(palette).items() if not clips]
-    return f"{task.value}: 1.0" if available else f"# {task.value}: 1.0    # needs {' and '.join(lacking)}"
+    off = "" if available and task in _ON else "# "
+    return f"{off}{task.value}: 1.0" + (
+        f"    # needs {' and '.join(lacking)}" if lacking else "" if available else "    # too few"
+    )

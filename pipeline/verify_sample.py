@@ -135,7 +135,7 @@ class SampleChecker:
             yield "labels", f"planned again it is {planned}"
             return
         scene = planned.value
-        for name in ("task", "planner", "title", "instruction"):
+        for name in ("task", "planner", "title", "instruction", "brief"):
             if getattr(plan, name) != getattr(scene, name):
                 yield "labels", f"{name} is {getattr(plan, name)!r}, planned again {getattr(scene, name)!r}"
         if plan.draws[: len(scene.draws)] != scene.draws:

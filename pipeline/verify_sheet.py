@@ -53,6 +53,10 @@ def _curation_problems(rules: Rules | None, curation: Curation) -> Iterator[str]
         return
     if (scene.task, scene.planner, scene.title) != (curation.task, curation.planner, curation.title):
         yield "the scene is not the one that was planned"
+    if POLICIES[curation.task].in_order:
+        if curation.planner != "template" or curation.events:
+            yield f"{curation.task.value} is cast without a model"
+        return
     if not curation.planner.startswith(MODEL):
         yield f"planner {curation.planner!r} is no language model"
     playing = [(event.clip_id, event.planned.role) for event in curation.events if event.clip_id is not None]

@@ -1,7 +1,8 @@
 """What the model is told and what it answers, as versioned templates with a content hash.
 
 A template `NAME.v1.j2` holds one variant per line; `ask_ROLE.v1.j2` what an LLM role is asked (system, then user message),
-`correction.v1.j2` what it is told when its answer was wrong; `places.v1.yaml` holds the scene shapes of the template planner.
+`correction.v1.j2` what it is told when its answer was wrong; `places.v1.yaml` holds the scene shapes of the template
+planner, `questions.v1.yaml` the spoken questions whose answer follows from the stream.
 The hash of what shapes a corpus is part of its fingerprint: changing a word here is a new corpus.
 """
 
@@ -83,6 +84,18 @@ def _data(value: object) -> str:
 
 
 _ENVIRONMENT.filters["data"] = _data
+
+
+@functools.cache
+def _questions() -> dict[str, str]:
+    loaded = yaml.safe_load((_FILES / "questions.v1.yaml").read_text(encoding="utf-8"))
+    return {text: kind for kind, texts in loaded.items() for text in texts}
+
+
+def asked(transcript: str) -> str:
+    """Which of the questions everybody may ask this is: `sound_last`, `sound_first`, `sound_count`, `review_first`,
+    `review_answer`; empty for none."""
+    return _questions().get(transcript, "")
 
 
 @functools.cache

@@ -51,6 +51,12 @@ EVENTS_RANGE: Final = (3, 15)
 
 HISTORY_TURNS: Final = 3
 """A history-review question depends on a turn at least so many earlier (B.2: three rounds)."""
+HISTORY_REVIEW_SHARE: Final = 0.30
+"""p_hr (Tab. hyper): chance that a question about an earlier turn is mixed into a dialogue."""
+SILENT_SHARE: Final = 0.40
+"""p_sil (Tab. hyper): chance that a sound to stay silent at is mixed in."""
+PROACTIVE_SHARE: Final = 0.30
+"""p_pro (Tab. hyper): chance that a sound to speak up at is mixed in."""
 
 RETRIEVED: Final = 3
 """Candidates retrieved for each event (section 3.2: "selects the top-3 most relevant candidates")."""

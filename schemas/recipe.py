@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from schemas import constants as c
 from schemas.base import Schema, canonical_json
@@ -19,7 +19,7 @@ from schemas.bill import BuildBudget
 from schemas.generation import GenerationConfig, VerifierConfig
 from schemas.llm import LlmConfig
 from schemas.retrieval import RetrievalConfig
-from schemas.taxonomy import Task
+from schemas.taxonomy import Capability, Task
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
@@ -33,6 +33,21 @@ Seconds = Annotated[float, Field(ge=0, le=30)]
 Decibels = Annotated[float, Field(ge=-20, le=60)]
 SplitName = Literal["train", "validation", "test"]
 Count = Annotated[int, Field(ge=0, le=64)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _teaches(name: object) -> object:
+    """The sub-task or capability a recipe names."""
+    for kind in (Task, Capability):
+        if isinstance(name, kind):
+            return name
+        if isinstance(name, str) and name in set(kind):
+            return kind(name)
+    known = ", ".join(f"'{known}'" for known in (*Capability, *Task))
+    raise ValueError(f"no such sub-task or capability; there are {known}")
+
+
+Teaches = Annotated[Task | Capability, BeforeValidator(_teaches)]
 
 
 class SceneConfig(Schema):
@@ -55,6 +70,12 @@ class SceneConfig(Schema):
     """In proactive streams: the share of events that call for no response."""
     distractor_share: float = Field(0.25, ge=0, le=0.9)
     """In voice chat and ASR: the share of foreground events that are sounds, to stay silent at."""
+    history_review_share: Share = c.HISTORY_REVIEW_SHARE
+    """Of the chat sub-tasks' streams: how many end with a question about an earlier turn, where the index has such."""
+    silent_share: Share = c.SILENT_SHARE
+    """Of the same: how many have a benign sound among the turns, to stay silent at."""
+    proactive_share: Share = c.PROACTIVE_SHARE
+    """Of the same: how many have a sound of danger among the turns, which the assistant is told to warn of."""
     proactive_evidence_seconds: float = Field(1.6, gt=0, le=30)
     """A hazard is recognised after this much of it, or at its end when it is shorter."""
 
@@ -96,8 +117,8 @@ class Recipe(Schema):
     seed: int = Field(0, ge=0, lt=2**63)
     streams: int = Field(gt=0, le=100_000_000)
     shards: int = Field(gt=0, le=1_000_000)
-    tasks: dict[Task, Annotated[float, Field(ge=0, le=1e6)]] = Field(min_length=1)
-    """Relative weights."""
+    tasks: dict[Teaches, Annotated[float, Field(ge=0, le=1e6)]] = Field(min_length=1)
+    """Relative weights of sub-tasks; a capability stands for those of its own the clips can serve, which share its weight."""
     scene: SceneConfig = SceneConfig()
     mixing: MixingConfig = MixingConfig()
     output: OutputConfig = OutputConfig()

@@ -54,6 +54,11 @@ class SceneEvent(Schema):
         return self
 
 
+BriefValue = str | int | tuple[Text, ...]
+Brief = dict[str, BriefValue]
+"""What an instruction says beyond its fixed words: the sound to count, the options of a choice, the condition of a trigger."""
+
+
 class Draw(Schema):
     """One random decision, kept so that a stream explains itself."""
 
@@ -70,6 +75,8 @@ class Scene(Schema):
     title: str
     instruction: Text
     """The system instruction the model is given before the first chunk."""
+    brief: Brief = Field(default_factory=dict)
+    """What it says of this stream in particular; with the clips it decides every response."""
     events: tuple[SceneEvent, ...] = Field(min_length=1)
     """In order; the foreground plays in this order, others are placed at random."""
     draws: tuple[Draw, ...] = ()

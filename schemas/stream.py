@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from schemas import constants as c
 from schemas.base import Schema
 from schemas.clip import ClipRole, Language, Sha256
-from schemas.scene import Draw, Text
+from schemas.scene import Brief, Draw, Text
 from schemas.taxonomy import Task
 from schemas.text import join_texts
 
@@ -131,6 +131,8 @@ class StreamPlan(Schema):
     planner: str
     title: str
     instruction: Text
+    brief: Brief = Field(default_factory=dict)
+    """What the instruction says of this stream in particular (`schemas.scene.Scene`)."""
     token_layout: str
     """`name/version`."""
     chunks: int = Field(ge=1)

@@ -8,7 +8,27 @@ from schemas.scenario import Scenario
 from schemas.taxonomy import Task
 
 
-class EventDescription(Policy):
+class SoundPolicy(Policy):
+    """What the sub-tasks about sounds share: labelled sounds in front, and behind them only what was recorded as background."""
+
+    def needs(self, palette: Palette) -> dict[str, Candidates]:
+        """Labelled sounds."""
+        return {"labelled sounds": palette.sounds}
+
+    def backdrop(self, palette: Palette) -> Candidates:
+        """Only what was recorded as background: a foreground sound that is not answered would be a mistake."""
+        return palette.background
+
+    def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
+        """A labelled sound."""
+        return cast.pick(cast.palette.sounds, strict)
+
+    def suits(self, clip: Sounding, responds: bool) -> bool:
+        """Any sound: who is answered follows from the whole stream, not from the clip."""
+        return clip.kind == "sound"
+
+
+class EventDescription(SoundPolicy):
     """Streaming audio understanding: event description."""
 
     task = Task.EVENT_DESCRIPTION
@@ -18,18 +38,6 @@ class EventDescription(Policy):
     )
     response_rule = "One short sentence that names the sound in plain words and says what it tells, as if it had just been heard."
 
-    def needs(self, palette: Palette) -> dict[str, Candidates]:
-        """Labelled sounds."""
-        return {"labelled sounds": palette.sounds}
-
-    def backdrop(self, palette: Palette) -> Candidates:
-        """Only what was recorded as background: a foreground sound that is not named would be a mistake."""
-        return palette.background
-
-    def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
-        """A labelled sound."""
-        return cast.pick(cast.palette.sounds, strict)
-
     def contradiction(self, scenario: Scenario) -> str:
         """Every foreground event is answered."""
         silent = next((event for event in scenario.events if event.role == "foreground" and not event.responds), None)
@@ -38,3 +46,7 @@ class EventDescription(Policy):
     def answers(self, clip: Sounding) -> list[Answer]:
         """What it was."""
         return about("response_event_description", clip)
+
+    def suits(self, clip: Sounding, responds: bool) -> bool:
+        """Whatever is answered."""
+        return bool(self.answers(clip)) == responds

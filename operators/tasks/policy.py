@@ -1,6 +1,8 @@
-"""What a sub-task decides: which clips it plays, what is answered to them, and when the evidence is complete.
+"""What a sub-task decides: which clips it plays, what it is told, what is answered to them, and when the evidence is complete.
 
-A policy has no state. Everything random comes from the `Casting` it is handed or is drawn by its caller.
+A policy has no state. Everything random comes from the `Casting` it is handed or is drawn by its caller. What is answered is a
+SCRIPT: a function of the brief (what the instruction says of this stream) and of all foreground clips in order, so that whoever
+has the stored plan can derive every response again.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from schemas import constants as c
 from schemas.clip import Clip
 from schemas.recipe import SceneConfig
 from schemas.scenario import Scenario
-from schemas.scene import SceneResponse, nfc
+from schemas.scene import Brief, SceneResponse, nfc
 from schemas.stream import PlannedClip
 from schemas.taxonomy import Task, label_words
 
@@ -31,6 +33,12 @@ class Answer(NamedTuple):
 
     text: str
     source: str
+    early: bool = False
+    """Said when the sound is recognised (`proactive_evidence_seconds`), not when it has ended."""
+
+
+Script = list[list[Answer]]
+"""For each foreground clip every answer it may get; empty = stay silent."""
 
 
 class Casting(Protocol):
@@ -46,6 +54,10 @@ class Casting(Protocol):
 
     def alike(self, what: str, clips: Candidates, value: Callable[[Candidate], str]) -> Candidates:
         """Those of one value, which is drawn once per stream: a voice, say (paper, appendix on curation)."""
+        ...
+
+    def once(self, what: str, below: int) -> int:
+        """A number below `below`, drawn once per stream."""
         ...
 
     def conversation(self, clips: Candidates, more: bool) -> Candidates:
@@ -67,13 +79,15 @@ class Casting(Protocol):
 class Policy(ABC):
     """One sub-task of StreamAudio-2M."""
 
-    task: ClassVar[Task]
+    task: Task
     task_rule: ClassVar[str]
     """For an LLM that plans scenes: which foreground events are answered."""
-    response_rule: ClassVar[str]
-    """For an LLM that refines events: how an answer sounds. Empty where answers come from the clips alone."""
+    response_rule: ClassVar[str] = ""
+    """For an LLM that refines events: how an answer sounds. Empty where answers come from brief and clips alone."""
     spoken: ClassVar[bool] = False
     """Whether the events that are answered are speech."""
+    in_order: ClassVar[bool] = False
+    """Whether its clips stand in an order of their own, such as a dialogue's: there is then no scene for an LLM to plan."""
 
     @abstractmethod
     def needs(self, palette: Palette) -> dict[str, Candidates]:
@@ -87,21 +101,45 @@ class Policy(ABC):
         """Clips for the background."""
         return palette.background or palette.benign
 
+    def behind(self, brief: Brief, label: str) -> bool:
+        """Whether a sound of this label may play in the background: not where it would be something to answer."""
+        return True
+
     @abstractmethod
     def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
         """The clip of foreground event `turn` (from 0); None when there is none left (`strict`: none that suits)."""
 
-    @abstractmethod
+    def complete(self, cast: Casting, chosen: list[str]) -> list[str]:
+        """The foreground with what is mixed in, or has to follow, once its clips are chosen."""
+        return chosen
+
+    def brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
+        """What the instruction says of a stream with these clips in the foreground; None when they make none of this sub-task."""
+        return {}
+
+    def instructions(self, brief: Brief) -> list[str]:
+        """What the model may be told before the stream."""
+        return prompts.variants(f"instruction_{self.task.value}", **brief)
+
+    def script(self, brief: Brief, clips: Sequence[Sounding]) -> Script:
+        """What may be answered to each foreground clip. By default every clip stands for itself."""
+        return [self.answers(clip) for clip in clips]
+
     def answers(self, clip: Sounding) -> list[Answer]:
-        """Every answer it may give to a foreground clip, derivable from the clip alone; empty = stay silent."""
+        """Every answer a clip may get for itself; empty = stay silent. For sub-tasks whose script is no more than that."""
+        return []
 
     def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """An answer as responses with their evidence. By default one, once the clip's last active sample is heard."""
-        return (SceneResponse(text=answer.text, source=answer.source, evidence=whole(clip)),)
+        """An answer as responses with their evidence: by default one, once what it answers has ended, or was recognised."""
+        heard = turn_end(clip)
+        if answer.early:
+            heard = min(heard, max(1, round(scene.proactive_evidence_seconds * c.SAMPLE_RATE)))
+        return (SceneResponse(text=answer.text, source=answer.source, evidence=heard),)
 
-    def respond(self, clip: Clip, scene: SceneConfig, rng: np.random.Generator) -> tuple[SceneResponse, ...]:
-        """The responses of one of the answers, drawn; none = stay silent."""
-        answers = self.answers(clip)
+    def respond(
+        self, clip: Clip, answers: Sequence[Answer], scene: SceneConfig, rng: np.random.Generator
+    ) -> tuple[SceneResponse, ...]:
+        """The responses of one of the answers of the script, drawn; none = stay silent."""
         return self.responses(clip, answers[int(rng.integers(len(answers)))], scene) if answers else ()
 
     def suits(self, clip: Sounding, responds: bool) -> bool:
@@ -113,15 +151,11 @@ class Policy(ABC):
         return ""
 
     def accepts(self, clip: Sounding, text: str) -> bool:
-        """Whether a text somebody else worded may be the answer to a clip: see `operators.wording`."""
-        return bool(self.response_rule) and self.suits(clip, True) and not wording.problem(text, clip.label, clip.caption)
-
-    def instructions(self, clips: Sequence[Clip]) -> list[str]:
-        """What the model may be told before a stream with these clips in the foreground."""
-        return prompts.variants(f"instruction_{self.task.value}")
+        """Whether a text somebody else worded may be the answer to a clip that is answered: see `operators.wording`."""
+        return bool(self.response_rule) and not wording.problem(text, clip.label, clip.caption)
 
     def texts(self, clip: Sounding) -> set[str]:
-        """The answers' texts as a plan holds them."""
+        """The texts of a clip's own answers as a plan holds them."""
         return {nfc(answer.text) for answer in self.answers(clip)}
 
 
@@ -132,7 +166,7 @@ def whole(clip: Clip) -> int:
 
 def turn_end(clip: Clip) -> int:
     """Samples until the speaker has finished: the end of the last word. What is active within half a chunk of it still belongs
-    to it (aligners are not exact), what comes later does not (a cough, a door)."""
+    to it (aligners are not exact), what comes later does not (a cough, a door). Of a sound, all of it."""
     if not clip.words:
         return whole(clip)
     last = max(clip.words[-1].end, 1)
@@ -146,12 +180,28 @@ def describe(clip: Sounding) -> tuple[str, bool]:
     """
     if clip.kind == "speech":
         return "someone speaking", True
-    caption, label = clip.caption.strip().rstrip("."), " ".join(label_words(clip.label)) or clip.label
+    caption, label = clip.caption.strip().rstrip("."), name_of(clip)
     is_phrase = " " in caption and label_words(caption) != label_words(clip.label) and wording.speakable(caption)
     return (caption, True) if is_phrase else (label, False)
 
 
-def about(template: str, clip: Sounding) -> list[Answer]:
+def name_of(clip: Sounding) -> str:
+    """The words of a clip's label: what brief and script call it."""
+    return called(clip.label)
+
+
+def called(label: str) -> str:
+    """The words of a label."""
+    return " ".join(label_words(label)) or label
+
+
+def apart(one: str, other: str) -> bool:
+    """Whether two names share no word: who counts bells must not be asked whether a bell of a level crossing is one."""
+    return not set(one.split()) & set(other.split())
+
+
+def about(template: str, clip: Sounding, *, early: bool = False) -> list[Answer]:
     """Every variant of a template about what is heard."""
     sound, is_phrase = describe(clip)
-    return [Answer(text, "label") for text in prompts.variants(template + ("" if is_phrase else "_label"), sound=sound)]
+    texts = prompts.variants(template + ("" if is_phrase else "_label"), sound=sound)
+    return [Answer(text, "label", early) for text in texts]

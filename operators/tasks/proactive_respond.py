@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from operators.clips import Candidates, Palette
-from operators.tasks.policy import Answer, Casting, Policy, Sounding, about, whole
-from schemas import constants as c
-from schemas.clip import Clip
-from schemas.recipe import SceneConfig
-from schemas.scene import SceneResponse
-from schemas.taxonomy import Task, Urgency, urgency
+from operators.tasks.policy import Answer, Casting, Policy, Sounding, about
+from schemas.taxonomy import Task, Urgency, danger, urgency
 
 
 class ProactiveRespond(Policy):
@@ -25,30 +21,68 @@ class ProactiveRespond(Policy):
         "warning, advice or first aid that helps now. Never an empty question such as 'Are you okay?'."
     )
 
+    def hazards(self, palette: Palette) -> Candidates:
+        """The sounds that call for a response."""
+        return palette.hazards
+
     def needs(self, palette: Palette) -> dict[str, Candidates]:
         """Both kinds."""
-        return {"sounds that call for a response": palette.hazards, "benign sounds": palette.benign}
+        return {"sounds that call for a response": self.hazards(palette), "benign sounds": palette.benign}
 
     def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
         """A hazard or, with probability `benign_share`, a benign sound."""
         benign = bool(cast.rng.random() < cast.scene.benign_share)
         cast.note(f"event {turn} is benign", benign)
-        lists = cast.palette.benign, cast.palette.hazards
+        lists = cast.palette.benign, self.hazards(cast.palette)
         first, second = lists if benign else lists[::-1]
         return cast.pick(first, strict) or (None if strict else cast.pick(second))
 
+    def alarms(self, clip: Sounding) -> bool:
+        """Whether a sound calls for a response, by its label or caption."""
+        return urgency(clip.label, clip.caption) is Urgency.RESPOND
+
     def answers(self, clip: Sounding) -> list[Answer]:
-        """An alert at what its label or caption says is urgent."""
-        if clip.kind == "speech" or urgency(clip.label, clip.caption) is not Urgency.RESPOND:
-            return []
-        return about("response_proactive_respond", clip)
+        """An alert, as soon as it is known."""
+        return warning(clip) if clip.kind == "sound" and self.alarms(clip) else []
 
     def suits(self, clip: Sounding, responds: bool) -> bool:
         """What its label leaves open is neither answered nor left unanswered (the paper discards borderline clips)."""
-        wanted = Urgency.RESPOND if responds else Urgency.IGNORE
-        return clip.kind == "sound" and urgency(clip.label, clip.caption) is wanted
+        if clip.kind != "sound":
+            return False
+        return self.alarms(clip) if responds else urgency(clip.label, clip.caption) is Urgency.IGNORE
 
-    def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """A hazard is known after `proactive_evidence_seconds`, or at its end when it is shorter."""
-        known = min(whole(clip), max(1, round(scene.proactive_evidence_seconds * c.SAMPLE_RATE)))
-        return (SceneResponse(text=answer.text, source=answer.source, evidence=known),)
+
+class ProactiveOf(ProactiveRespond):
+    """One kind of danger: see `schemas.taxonomy.danger`. Dangers of the other kinds are not heard."""
+
+    def __init__(self, task: Task, what: str) -> None:
+        self.task, self.what = task, what
+        self.task_rule = (  # type: ignore[misc]
+            f"the assistant speaks up unasked, and only at {what}. Ordinary sounds of people, animals, work, music and machines "
+            "are not answered, and dangers of other kinds do not happen. Plan both what is answered and what is not."
+        )
+
+    def hazards(self, palette: Palette) -> Candidates:
+        """Of this kind."""
+        return palette.of_kind(self.task)
+
+    def needs(self, palette: Palette) -> dict[str, Candidates]:
+        """Of this kind, and benign sounds."""
+        return {f"sounds of {self.what}": self.hazards(palette), "benign sounds": palette.benign}
+
+    def alarms(self, clip: Sounding) -> bool:
+        """Whether it is of this kind."""
+        return danger(clip.label, clip.caption) is self.task
+
+
+def warning(clip: Sounding) -> list[Answer]:
+    """What is said at a danger, as soon as it is known."""
+    return about("response_proactive_respond", clip, early=True)
+
+
+PROACTIVE = (
+    ProactiveOf(Task.HUMAN_DISTRESS, "a person who is ill, hurt or in distress"),
+    ProactiveOf(Task.EQUIPMENT_FAULT, "equipment that fails or may be damaged"),
+    ProactiveOf(Task.ENVIRONMENTAL_HAZARD, "fire, explosions, breaking glass, severe weather or things that fall"),
+    ProactiveOf(Task.TRAFFIC_DANGER, "danger in traffic: horns, sirens, screeching tires, crashes, a level crossing"),
+)

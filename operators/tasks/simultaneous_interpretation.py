@@ -1,9 +1,11 @@
-"""Say in another language what is said, while it is said."""
+"""Say in another language what is said: while it is said, or sentence by sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+
+import numpy as np
 
 import prompts
 from operators.clauses import LAG, wait_k
@@ -12,7 +14,7 @@ from operators.tasks.policy import Answer, Casting, Sounding, turn_end
 from operators.tasks.spoken import SpokenPolicy, one_voice
 from schemas.clip import Clip
 from schemas.recipe import SceneConfig
-from schemas.scene import SceneResponse
+from schemas.scene import Brief, SceneResponse
 from schemas.taxonomy import Task
 
 LANGUAGES: Final = {
@@ -26,14 +28,11 @@ class SimultaneousInterpretation(SpokenPolicy):
     """The translation in segments, each once the clauses it rests on have been heard; one pair of languages a stream."""
 
     task = Task.SIMULTANEOUS_INTERPRETATION
+    what = "aligned speech clips with language, translation and translation_language"
     task_rule = (
         "the assistant interprets what is said into another language, clause by clause. Speech in the foreground is answered, "
         "every other sound is not. Of speech, sound is the words that are said, as the bag has them."
     )
-
-    def needs(self, palette: Palette) -> dict[str, Candidates]:
-        """Speech with word times and a translation."""
-        return {"aligned speech clips with language, translation and translation_language": palette.translated}
 
     def speech(self, palette: Palette) -> Candidates:
         """What has a translation, and words with times."""
@@ -52,16 +51,65 @@ class SimultaneousInterpretation(SpokenPolicy):
     def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
         """Its segments, a model's or those of wait-k; whole at the end where no words have times."""
         if not clip.words or answer.text != clip.translation:
-            return (SceneResponse(text=answer.text, source=answer.source, evidence=turn_end(clip)),)
+            return super().responses(clip, answer, scene)
         ends = [*(max(word.end, 1) for word in clip.words[:-1]), turn_end(clip)]
         return tuple(
             SceneResponse(text=segment.text, source=answer.source, evidence=ends[segment.words - 1], joins=True)
             for segment in clip.segments or wait_k(clip.words, answer.text)
         )
 
-    def instructions(self, clips: Sequence[Clip]) -> list[str]:
-        """With the language to interpret into."""
+    def brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
+        """The language to interpret into."""
         code = next((clip.translation_language for clip in clips if clip.translation), "").partition("-")[0]
-        return prompts.variants(
-            "instruction_simultaneous_interpretation", language=LANGUAGES.get(code, code or "the other language")
-        )
+        return {"language": LANGUAGES.get(code, code or "the other language")}
+
+    def instructions(self, brief: Brief) -> list[str]:
+        """The same for all directions."""
+        return prompts.variants("instruction_simultaneous_interpretation", **brief)
+
+
+class InterpretationOf(SimultaneousInterpretation):
+    """One direction."""
+
+    def __init__(self, task: Task, what: str) -> None:
+        self.task, self.what = task, f"aligned speech clips with a translation from {what}"
+
+    def speech(self, palette: Palette) -> Candidates:
+        """Of the direction."""
+        return palette.of_kind(self.task)
+
+
+class SentenceTranslation(SimultaneousInterpretation):
+    """One direction, each utterance as a whole once it has ended."""
+
+    task_rule = (
+        "the assistant translates each utterance when it has ended. Speech in the foreground is answered, every other sound is "
+        "not. Of speech, sound is the words that are said, as the bag has them."
+    )
+
+    def __init__(self, task: Task, what: str) -> None:
+        self.task, self.what = task, f"speech clips with a translation from {what}"
+
+    def speech(self, palette: Palette) -> Candidates:
+        """Of the direction."""
+        return palette.of_kind(self.task)
+
+    def answers(self, clip: Sounding) -> list[Answer]:
+        """Its translation."""
+        return [answer._replace(source="translation") for answer in super().answers(clip)]
+
+    def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
+        """Once the speaker has finished."""
+        return (SceneResponse(text=answer.text, source=answer.source, evidence=turn_end(clip)),)
+
+    def instructions(self, brief: Brief) -> list[str]:
+        """The same for both directions."""
+        return prompts.variants("instruction_sentence_translation", **brief)
+
+
+TRANSLATION = (
+    SentenceTranslation(Task.TRANSLATION_EN_ZH, "English to Chinese"),
+    SentenceTranslation(Task.TRANSLATION_ZH_EN, "Chinese to English"),
+    InterpretationOf(Task.INTERPRETATION_EN_ZH, "English to Chinese"),
+    InterpretationOf(Task.INTERPRETATION_ZH_EN, "Chinese to English"),
+)

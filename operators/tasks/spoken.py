@@ -12,20 +12,25 @@ from schemas.scenario import Scenario
 class SpokenPolicy(Policy):
     """Foreground of speech, with distractors."""
 
-    response_rule = ""
     spoken = True
+    what = "speech clips with a transcript"
+    """What it needs, for people."""
 
     def needs(self, palette: Palette) -> dict[str, Candidates]:
         """Speech whose words are known."""
-        return {"speech clips with a transcript": self.speech(palette)}
+        return {self.what: self.speech(palette)}
 
     def speech(self, palette: Palette) -> Candidates:
         """The speech it plays."""
         return palette.speech
 
+    def distractors(self, palette: Palette) -> Candidates:
+        """The sounds it stays silent at."""
+        return palette.sounds
+
     def scenery(self, palette: Palette) -> Sequence[Candidates]:
         """Speech happens anywhere: the distractors decide the place."""
-        return [palette.sounds]
+        return [self.distractors(palette)]
 
     def contradiction(self, scenario: Scenario) -> str:
         """Without speech there is nothing to do."""
@@ -33,9 +38,10 @@ class SpokenPolicy(Policy):
 
     def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
         """Speech, or with probability `distractor_share` a sound (never first)."""
-        if turn and cast.palette.sounds and cast.rng.random() < cast.scene.distractor_share:
+        sounds = self.distractors(cast.palette)
+        if turn and sounds and cast.rng.random() < cast.scene.distractor_share:
             cast.note(f"event {turn} is a distractor", True)
-            distractor = cast.pick(cast.palette.sounds, strict=True)
+            distractor = cast.pick(sounds, strict=True)
             if distractor is not None:
                 return distractor
         return self.spoken_turn(cast, strict)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 import prompts
 from operators.clips import Candidates, Palette
 from operators.tasks.policy import Answer, Sounding
 from operators.tasks.spoken import SpokenPolicy
 from schemas.clip import Clip
 from schemas.recipe import SceneConfig
-from schemas.scene import SceneResponse
+from schemas.scene import Brief, SceneResponse
 from schemas.taxonomy import Task
 
 
@@ -27,6 +29,15 @@ class StreamingAsr(SpokenPolicy):
         """Only speech whose words have times, where there is any: a stream keeps one way of writing."""
         return palette.aligned or palette.speech
 
+    def brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
+        """Word by word, or utterance by utterance."""
+        spoken = [clip for clip in clips if clip.kind == "speech"]
+        return {"by": "word" if spoken and all(clip.words for clip in spoken) else "utterance"}
+
+    def instructions(self, brief: Brief) -> list[str]:
+        """The same for all kinds of speech."""
+        return prompts.variants("instruction_streaming_asr" + ("" if brief["by"] == "word" else "_utterance"))
+
     def answers(self, clip: Sounding) -> list[Answer]:
         """Its words."""
         return [] if clip.kind != "speech" or clip.transcript is None else [Answer(clip.transcript, "transcript")]
@@ -39,8 +50,21 @@ class StreamingAsr(SpokenPolicy):
             SceneResponse(text=word.text, source=answer.source, evidence=max(word.end, 1), joins=True) for word in clip.words
         )
 
-    def instructions(self, clips: Sequence[Clip]) -> list[str]:
-        """Word by word, or utterance by utterance."""
-        spoken = [clip for clip in clips if clip.kind == "speech"]
-        by_word = bool(spoken) and all(clip.words for clip in spoken)
-        return prompts.variants("instruction_streaming_asr" if by_word else "instruction_streaming_asr_utterance")
+
+class AsrOf(StreamingAsr):
+    """One kind of speech: see `schemas.taxonomy.speech_style`."""
+
+    def __init__(self, task: Task, what: str) -> None:
+        self.task, self.what = task, f"speech clips with transcript and language: {what}"
+
+    def speech(self, palette: Palette) -> Candidates:
+        """Of the kind."""
+        return palette.of_kind(self.task)
+
+
+ASR = (
+    AsrOf(Task.ASR_ENGLISH, "English"),
+    AsrOf(Task.ASR_ACCENTED, "accented, or neither English nor Chinese"),
+    AsrOf(Task.ASR_IN_THE_WILD, "with a word such as `telephone` or `spontaneous` in the label"),
+    AsrOf(Task.ASR_MANDARIN, "Chinese"),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import prompts
 from operators.clips import Candidates, Palette
-from operators.tasks.policy import Answer, Casting, Sounding, turn_end
+from operators.tasks.policy import Answer, Casting, Sounding
 from operators.tasks.spoken import SpokenPolicy, one_voice
 from schemas.clip import Clip
 from schemas.recipe import SceneConfig
@@ -41,9 +41,10 @@ class VoiceChat(SpokenPolicy):
         return [Answer(text, "template") for text in prompts.variants("response_voice_chat", transcript=clip.transcript)]
 
     def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """Once the speaker has finished."""
-        emotion = clip.emotion if answer.text == clip.reply else ""
-        return (SceneResponse(text=answer.text, source=answer.source, evidence=turn_end(clip), emotion=emotion),)
+        """Once the speaker has finished; a paired reply in the tone that goes with it."""
+        said = super().responses(clip, answer, scene)
+        paired = clip.emotion and answer.text == clip.reply
+        return tuple(one.model_copy(update={"emotion": clip.emotion}) for one in said) if paired else said
 
     def suits(self, clip: Sounding, responds: bool) -> bool:
         """Of a dialogue only its beginning makes sense on its own."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import prompts
 from operators.activity import active_end, active_power, to_db
 from operators.clips import ClipBrief
 from schemas.clip import Clip, ClipRole
@@ -65,6 +66,7 @@ class MemoryPool:
                 translation_language=clip.translation_language,
                 aligned=bool(clip.words),
                 voice=clip.voice,
+                asks=prompts.asked(clip.transcript or ""),
             )
             for _, clip in sorted(self._clips.items())
         ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
+from operators.clips import Palette
 from operators.tasks import POLICIES
 from schemas.clip import Clip, Word
 from schemas.recipe import SceneConfig
@@ -78,9 +79,12 @@ def streams(draw: st.DrawFn, task: Task) -> Spoken:
         SceneEvent(
             clip_id=clip.id,
             role=clip.role,
-            responses=policy.respond(clip, SceneConfig(), rng),
+            responses=policy.respond(clip, policy.answers(clip), SceneConfig(), rng),
             gap=draw(st.sampled_from([0, 1, 6_400, 7_001])),
         )
         for clip in clips
     ]
-    return Spoken(pool, clips, composed(pool, events)[0].model_copy(update={"task": task}))
+    brief = policy.brief(clips, Palette(), rng)
+    assert brief is not None
+    told = {"task": task, "brief": brief, "instruction": policy.instructions(brief)[0]}
+    return Spoken(pool, clips, composed(pool, events)[0].model_copy(update=told))

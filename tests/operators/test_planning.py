@@ -40,7 +40,7 @@ def pool() -> MemoryPool:
 
 
 def recipe(**change: object) -> Recipe:
-    tasks = {task.value: 1.0 for task in Task if task is not Task.SIMULTANEOUS_INTERPRETATION}  # see test_spoken_tasks
+    tasks = dict.fromkeys(("event_description", "proactive_respond", "voice_chat", "streaming_asr"), 1.0)
     return Recipe.model_validate({"clips": "x", "streams": 10, "shards": 1, "tasks": tasks} | change)
 
 
@@ -117,7 +117,7 @@ def test_a_stand_in_reply_says_that_it_is_one(pool: MemoryPool) -> None:
     made = answers(Task.VOICE_CHAT, pool.get("speech00"))
     assert {answer.source for answer in made} == {"template"} and all("sentence 0" in answer.text for answer in made)
     paired = pool.get("speech00").model_copy(update={"reply": "It is noon."})
-    assert answers(Task.VOICE_CHAT, paired) == [("It is noon.", "manifest")]
+    assert answers(Task.VOICE_CHAT, paired) == [Answer("It is noon.", "manifest")]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,8 @@ def test_too_few_clips_is_told_with_task_and_remedy() -> None:
     small = MemoryPool()
     small.add("one", np.ones(3200, dtype=np.float32) * 0.1, label="owl")
     palette = Palette.of(small)
-    assert available_tasks(palette) == {Task.EVENT_DESCRIPTION}
+    sounds = {Task.EVENT_DESCRIPTION, Task.AUDIO_OPEN_QA, Task.AUDIO_CHOICE_QA, Task.SCENE_DESCRIPTION}
+    assert available_tasks(palette) == sounds
     with pytest.raises(InputError, match=r"tasks\.event_description: too few clips.*scene\.events"):
         check(recipe(tasks={"event_description": 1}), palette)
     with pytest.raises(InputError, match=r"tasks\.voice_chat"):

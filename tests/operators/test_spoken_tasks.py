@@ -137,14 +137,16 @@ def test_without_word_times_speech_is_written_and_answered_at_its_end() -> None:
         "x", burst(16_000), transcript="Hello there.", reply="Hi.", translation="你好。", translation_language="zh"
     )
     for task in (Task.STREAMING_ASR, Task.VOICE_CHAT, Task.SIMULTANEOUS_INTERPRETATION):
-        (said,) = POLICIES[task].respond(clip, SceneConfig(), np.random.default_rng(0))
+        policy = POLICIES[task]
+        (said,) = policy.respond(clip, policy.answers(clip), SceneConfig(), np.random.default_rng(0))
         assert said.evidence == clip.active_end and not said.joins
 
 
 def test_words_that_change_under_normalisation_are_still_all_there() -> None:
     text = "Cafe\u0301 ma\u0301s Å가 が."
     clip = MemoryPool().add("x", burst(16_000), transcript=text, words=evenly(text, 16_000))
-    said = POLICIES[Task.STREAMING_ASR].respond(clip, SceneConfig(), np.random.default_rng(0))
+    policy = POLICIES[Task.STREAMING_ASR]
+    said = policy.respond(clip, policy.answers(clip), SceneConfig(), np.random.default_rng(0))
     assert join_texts(piece.text for piece in said) == nfc(text)
 
 
