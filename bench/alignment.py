@@ -1,7 +1,8 @@
 """How far are word times off? Aligners against speech whose word times are known by construction.
 
 `python -m bench.alignment [--json OUT] [--runs N]`. Words are spoken one at a time, cut to where they are heard and joined with
-known pauses: by the embedded voice, and, when the asset `asterisk-prompts` is here, by a person over the telephone (8 kHz).
+known pauses: by the embedded voice, and, when the asset `asterisk-prompts` is here, by a person over the telephone (8 kHz). With
+Kokoro and misaki[zh] here, Mandarin phrases are joined in the same way; what counts is the end of each phrase.
 A word counts as heard from the first to the last 5 ms within 35 dB of its loudest, leaving out what comes after a longer silence
 than a stop makes (the embedded voice clicks after some). Texts that were not said are tried too: how many pass for what was said?
 """
@@ -58,7 +59,12 @@ PROMPTS: Final = (
 )  # fmt: skip
 """File of `asterisk-prompts` → the word in it."""
 
-HELD: Final = (("pocketsphinx", "rendered"), ("pocketsphinx", "recorded"), ("whisper", "rendered"))
+MANDARIN: Final = (
+    "今天下午 我们 去公园 散步 然后 回家 吃饭 明天早上 天气 怎么样 请你 关上 窗户 外面 下雨了 商店 里面 没有 面包 牛奶 火车 八点"
+    " 到达 北京 老师 学生 认真 读书"
+).split()
+"""Phrases of two to four characters."""
+HELD: Final = (("pocketsphinx", "rendered"), ("pocketsphinx", "recorded"), ("whisper", "rendered"), ("whisper", "mandarin"))
 """Who must keep the limits. Whisper does not on single words read over the telephone, so English goes to pocketsphinx."""
 
 Audio = NDArray[np.float32]
@@ -71,6 +77,10 @@ class Known(NamedTuple):
     text: str
     audio: Audio
     spans: tuple[tuple[int, int], ...]
+    """Of each unit that was said at a time."""
+    language: str = "en"
+    words: tuple[int, ...] = ()
+    """Words in each unit; empty: one."""
 
 
 def heard(samples: Audio, closure_ms: int) -> Audio:
@@ -128,21 +138,44 @@ def recorded(count: int = 20, length: int = 10) -> Iterator[Known]:
         yield joined([said[place] for place in rng.permutation(len(said))[:length]], pause, rng)
 
 
+def mandarin(count: int = 18, length: int = 6) -> Iterator[Known]:
+    """Phrases in any order, said by Kokoro; nothing when it, or misaki[zh], is not here."""
+    from operators.backends.tts import open_speaker
+    from schemas.speech import KokoroConfig
+
+    try:
+        speaker = open_speaker(KokoroConfig())
+    except InputError:
+        return
+    for voice in [voice for voice in speaker.voices if voice.language.startswith("zh")][:1]:
+        said = [(phrase, heard(speaker.say(phrase + "。", voice).samples, 60)) for phrase in MANDARIN]
+        for number in range(count):
+            pauses = PAUSES[number % len(PAUSES)]
+            rng = rng_for("bench", 3, number, voice.name)
+            chosen = [said[place] for place in rng.permutation(len(said))[:length]]
+            known = joined(chosen, pauses, rng)
+            yield known._replace(
+                text="".join(text for text, _ in chosen), language="zh", words=tuple(len(text) for text, _ in chosen)
+            )
+
+
 def measure(aligner: Aligner, speech: Sequence[Known]) -> dict[str, Any]:
     """Errors of one aligner, in ms where a name does not say otherwise."""
     starts, ends, right, early, lost = [], [], [], 0, 0
     rng = rng_for("bench", 2, 0, "chunks")
     began = time.process_time()
     for known in speech:
-        found = aligner.align(known.audio, known.text, "en")
+        found = aligner.align(known.audio, known.text, known.language)
         if not isinstance(found, Ok):
             lost += 1
             continue
-        for word, (start, end) in zip(found.value, known.spans, strict=True):
-            starts.append((word.start - start) / 16)
-            ends.append((word.end - end) / 16)
+        last = np.cumsum(known.words or [1] * len(known.spans))
+        for first, final, (start, end) in zip([0, *last], last, known.spans, strict=False):
+            starts.append((found.value[first].start - start) / 16)
+            told = found.value[final - 1].end
+            ends.append((told - end) / 16)
             offset = int(rng.integers(c.CHUNK_SAMPLES))
-            late = due_chunk(word.end + offset) - due_chunk(end + offset)
+            late = due_chunk(told + offset) - due_chunk(end + offset)
             right.append(late == 0)
             early += late < -1
     took = time.process_time() - began
@@ -166,13 +199,13 @@ def accepted(aligner: Aligner, speech: Sequence[Known]) -> float:
     """Share of texts that were NOT said (those of a neighbour) and still pass."""
     texts = [known.text for known in speech]
     tried = [(known, other) for known, other in zip(speech, texts[1:] + texts[:1], strict=True) if other != known.text]
-    return float(np.mean([isinstance(aligner.align(known.audio, other, "en"), Ok) for known, other in tried]))
+    return float(np.mean([isinstance(aligner.align(known.audio, other, known.language), Ok) for known, other in tried]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See the module's text."""
     args = bench.arguments("alignment", argv, runs=1)
-    speech = {"rendered": list(rendered()), "recorded": list(recorded())}
+    speech = {"rendered": list(rendered()), "recorded": list(recorded()), "mandarin": list(mandarin())}
     ratios, notes, missing = [], {}, []
     for name in ("pocketsphinx", "whisper"):
         try:
@@ -182,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             missing.append(name)
             continue
         for kind, known in speech.items():
-            if not known:
+            if not known or not aligner.speaks(known[0].language):
                 continue
             found = measure(aligner, known)
             label = f"{name}, {kind}"

@@ -100,15 +100,18 @@ async def ground(
     turns = [int(turn) for turn in rng.integers(2**31, size=len(work))]
     hits = _found(work, turns, tools)
     done, used, before = Grounding(), set[str](), list[NDArray[np.float32]]()
+    playing: list[Clip] = []
     for event, found, turn in zip(work, hits, turns, strict=True):
-        free = [hit for hit in found if hit.id not in used]
+        free, event.playing = [hit for hit in found if hit.id not in used], tuple(playing)
         broken = await event.ground(sorted(free, key=lambda hit: event.other_voice(hit, voice)), before, seed=turn)
         if broken is not None:
             return broken
         done.events.append(event.told())
         if event.clip is not None:
             used |= {event.clip.id, event.tried[-1].clip_id}
-            before = [tools.pool.audio(event.clip)] if event.planned.role == "foreground" else before
+            if event.planned.role == "foreground":
+                before = [tools.pool.audio(event.clip)]
+                playing.append(event.clip)
         elif event.planned.role == "foreground":
             done.refused, done.detail = "ungrounded", f"event {event.planned.order} ({event.planned.sound}): {event.left_out()}"
             break
@@ -140,6 +143,8 @@ class _Event:
         )
         self.tried: list[Tried] = []
         self.clip: Clip | None = None
+        self.playing: tuple[Clip, ...] = ()
+        """What plays in the foreground before it."""
 
     def query(self, role: ClipRole, turn: int) -> Query:
         """What is searched for. Only a foreground clip can be too long: others are cropped to the stream."""
@@ -212,7 +217,7 @@ class _Event:
         """Whether the sub-task lets the clip play this event. What nobody answers must not be something to answer."""
         if self.planned.role != "foreground":
             return urgency(clip.label, clip.caption) is not Urgency.RESPOND
-        return self.policy.suits(clip, self.planned.responds)
+        return self.policy.suits(clip, self.planned.responds) and self.policy.goes_with(clip, self.playing)
 
     async def _try(self, clip: Clip, before: Sequence[NDArray[np.float32]], tried: Tried) -> Failed | None:
         """Hold one clip against the verifier; the same for retrieved and made ones."""

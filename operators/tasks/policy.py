@@ -146,6 +146,10 @@ class Policy(ABC):
         """Whether a clip may play a foreground event of which a planner says that it is answered, or is not."""
         return bool(self.answers(clip)) == responds
 
+    def goes_with(self, clip: Clip, playing: Sequence[Clip]) -> bool:
+        """Whether a foreground clip may play in one stream with these."""
+        return True
+
     def contradiction(self, scenario: Scenario) -> str:
         """What a planned scenario has wrong about who is answered, in words; empty when nothing."""
         return ""

@@ -9,7 +9,7 @@ import numpy as np
 
 import prompts
 from operators.clauses import LAG, wait_k
-from operators.clips import Candidates, Palette
+from operators.clips import Candidates, Palette, direction
 from operators.tasks.policy import Answer, Casting, Sounding, turn_end
 from operators.tasks.spoken import SpokenPolicy, one_voice
 from schemas.clip import Clip
@@ -41,6 +41,15 @@ class SimultaneousInterpretation(SpokenPolicy):
     def spoken_turn(self, cast: Casting, strict: bool) -> str | None:
         """Somebody speaks the stream's language, in the stream's voice as long as that has something to say."""
         return one_voice(cast, cast.alike("direction", self.speech(cast.palette), lambda clip: clip.direction))
+
+    def goes_with(self, clip: Clip, playing: Sequence[Clip]) -> bool:
+        """Only with speech of the same two languages: the instruction names one."""
+        ways = {direction(other.language, other.translation_language) for other in (clip, *playing) if self.answers(other)}
+        return len(ways) <= 1
+
+    def suits(self, clip: Sounding, responds: bool) -> bool:
+        """What goes from one known language into another is interpreted."""
+        return super().suits(clip, responds) and not (responds and not direction(clip.language, clip.translation_language))
 
     def answers(self, clip: Sounding) -> list[Answer]:
         """Its translation."""

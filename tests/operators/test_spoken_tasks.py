@@ -238,6 +238,14 @@ def test_only_timed_speech_is_written_where_there_is_any(index: int) -> None:
     assert "word" in scene.instruction and "utterance" not in scene.instruction
 
 
+def test_a_model_that_plans_cannot_mix_directions(pool: MemoryPool) -> None:
+    policy = POLICIES[Task.SIMULTANEOUS_INTERPRETATION]
+    english, chinese, owl = pool.get("en/0"), pool.get("zh/0"), pool.get("sound/0")
+    assert policy.goes_with(english, [owl, pool.get("en/1")]) and policy.goes_with(owl, [chinese])
+    assert not policy.goes_with(english, [owl, chinese])
+    assert policy.suits(english, True) and not policy.suits(pool.get("same/0"), True) and not policy.suits(owl, True)
+
+
 def test_an_index_without_translations_serves_no_interpretation(pool: MemoryPool) -> None:
     assert Task.SIMULTANEOUS_INTERPRETATION in available_tasks(Palette.of(pool))
     plain = MemoryPool()

@@ -139,14 +139,11 @@ def test_a_spent_budget_keeps_what_was_answered_and_the_index_as_it_was(clips: P
 
 
 def test_the_command_says_what_is_missing_and_what_was_done(clips: Path, clips_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "bare.yaml").write_text("clips: x\n")
-    assert "has no llm section" in soundflow("clips", "interpret", clips, "--recipe", tmp_path / "bare.yaml").stderr
     with HostileLlm() as server:
         settings = json.loads(LlmConfig.model_validate({"model": "m", "server": server.settings()}).model_dump_json())
         (tmp_path / "r.yaml").write_text(yaml.safe_dump({"llm": {"model": "m", "server": settings["server"]}}))
         refused = soundflow("clips", "interpret", clips_dir, "--recipe", tmp_path / "r.yaml")
         assert refused.returncode == 2 and "clips align" in refused.stderr
-        assert soundflow("clips", "interpret", clips, "--recipe", tmp_path / "r.yaml", "--into", "French").returncode == 2
         done = soundflow("clips", "interpret", clips, "--recipe", tmp_path / "r.yaml", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["interpreted"] == 1
 
