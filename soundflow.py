@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from commands import assets, bench, clips, corpus, curation, export, plan, serve, sources, speech, train
+from commands import assets, bench, clips, corpus, curation, export, jobs, plan, serve, sources, speech, train
 from commands.common import INCOMPLETE, INTERRUPTED, USAGE
 from pipeline.stopping import SIGNALS, interrupt, signals_handled_by
 from schemas.base import InputError, Interrupted
@@ -29,6 +29,8 @@ app.add_typer(clips.top)
 app.add_typer(sources.sources_app, name="sources")
 app.add_typer(corpus.top)
 app.add_typer(plan.top)
+app.add_typer(jobs.top)
+app.add_typer(jobs.jobs_app, name="jobs")
 app.add_typer(curation.top)
 app.add_typer(export.export_app, name="export")
 app.add_typer(speech.top)

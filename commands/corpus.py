@@ -50,6 +50,10 @@ def build(
         bool, typer.Option(help="Store plans, tokens and clips, no audio: it is rendered when it is read, bit for bit the same.")
     ] = False,
     over_budget: Annotated[bool, typer.Option(help="Build although the bill passes the recipe's budget.")] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Commit shards to an object store, s3://BUCKET/PATH; -o is then each machine's work space."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow build`."""
@@ -75,6 +79,7 @@ def build(
                 fresh=fresh,
                 virtual=virtual,
                 over_budget=over_budget,
+                store=store,
                 on_event=show,
             )
         except BudgetSpent as error:
@@ -111,6 +116,27 @@ def materialize(
         say_json(status.model_dump(mode="json"))
     else:
         _say_status(out, status)
+
+
+@top.command(
+    help="Bring a corpus from an object store into a directory; the same command goes on.",
+    epilog="Example: soundflow fetch s3://bucket/corpus -o corpus/",
+)
+def fetch(
+    url: Annotated[str, typer.Argument(metavar="URL", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """`soundflow fetch`."""
+    from pipeline.build_dir import BuildDir
+    from pipeline.object_store import ObjectStore
+
+    ObjectStore(url).fetch(out)
+    found = BuildDir(out).status()
+    if as_json:
+        say_json(found.model_dump(mode="json"))
+    else:
+        _say_status(out, found)
 
 
 @top.command(help="What a build has done so far, from disk alone.", epilog="Example: soundflow status corpus/ --json")

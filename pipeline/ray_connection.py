@@ -16,6 +16,10 @@ from pipeline.stopping import interrupt, signals_handled_by
 from schemas.base import InputError, Interrupted
 
 ROOT: Final = Path(__file__).parent.parent
+EXCLUDED: Final = [".git", ".venv", ".*_cache", ".hypothesis", "docs", "demo", "build", "runs"]
+"""Of the checkout: what a cluster does not need."""
+OF_A_JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets it in the driver of a submitted job."""
 
 
 @contextlib.contextmanager
@@ -46,12 +50,8 @@ def _connect(address: str | None, cores: int | None) -> None:
         path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
         options |= {"include_dashboard": False, "num_cpus": cores or os.cpu_count()}
         options["runtime_env"] = {"env_vars": threads | {"PYTHONPATH": path}}
-    else:
-        options["runtime_env"] = {
-            "working_dir": str(ROOT),
-            "env_vars": threads,
-            "excludes": [".git", ".venv", "demo", "build"],
-        }
+    elif OF_A_JOB not in os.environ:  # whose checkout has been shipped with it
+        options["runtime_env"] = {"working_dir": str(ROOT), "env_vars": threads, "excludes": EXCLUDED}
     try:
         with signals_handled_by(interrupt):  # connecting takes long and has nothing to lose; Ray leaves a handler of its own
             ray.init(address=address or "local", **options)

@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 from pipeline.executors import Watcher
 from pipeline.ray_connection import connected
 from pipeline.ray_curator import SHARDS_AT_ONCE, Curating
+from pipeline.ray_metrics import BuildMetrics
 from pipeline.worker import Job, ShardResult, Worker
 from schemas.base import InputError
 
@@ -28,6 +29,7 @@ class _Actor:
     def __init__(self, job: Job):
         self._job = job
         self._worker: Worker | None = None
+        self._metrics = BuildMetrics()
 
     def run(self, shard: int) -> ShardResult:
         if self._worker is None:
@@ -35,7 +37,9 @@ class _Actor:
                 self._worker = Worker(self._job)
             except Exception as error:  # this machine sees no clip index, say: no shard will fare better here
                 return ShardResult(shard, None, f"on {platform.node()}: {error}", traceback.format_exc(), fatal=True)
-        return self._worker.run(shard)
+        result = self._worker.run(shard)
+        self._metrics.tell(result)
+        return result
 
 
 class RayExecutor:

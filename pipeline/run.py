@@ -17,6 +17,7 @@ from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.commit import put, put_first, sweep
 from pipeline.executors import Executor, InlineExecutor
+from pipeline.object_store import ObjectStore
 from pipeline.output_dir import differing, move_aside
 from pipeline.produce import OPERATOR_VERSIONS, Sample
 from pipeline.scenes import pool_of
@@ -78,6 +79,7 @@ def build(
     fresh: bool = False,
     virtual: bool = False,
     over_budget: bool = False,
+    store: str | None = None,
     on_event: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> BuildStatus:
@@ -86,6 +88,7 @@ def build(
     `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. By default
     it is SIGINT or SIGTERM that says yes (in the main thread; see `pipeline.stopping`). `virtual`: no audio is stored, but the
     clips it is rendered from (`pipeline.virtual`). `over_budget`: build although the bill passes the recipe's budget.
+    `store`: an object store's URL, where shards are committed (`pipeline.object_store`); `out` is then each machine's work space.
     Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
     disk is full; BudgetSpent when the language model's budget is, after what was curated has been rendered. Shards that failed
     are in the returned status, and tried again by the next call.
@@ -100,8 +103,11 @@ def build(
     QwenTokenizer.load()
     build_dir = open_build(out, record, fresh)
     sweep(build_dir)
-    pending, committed = build_dir.pending(record)
-    job = Job(out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators, virtual=virtual)
+    remote = _remote(store, record)
+    pending, committed = build_dir.pending(record) if remote is None else (remote.pending(record.recipe), list(remote.entries()))
+    job = Job(
+        out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators, virtual=virtual, store=remote
+    )
     with noted_signals() as signalled:
         tracker = _Tracker(build_dir, record, committed, on_event, should_stop or signalled)
         if pending:
@@ -112,7 +118,18 @@ def build(
             keep_clips(build_dir, record, pool_of(build_dir, index), tracker.kept)
     if tracker.spent:
         raise BudgetSpent(tracker.spent)
-    return build_dir.status()
+    return build_dir.status() if remote is None else remote.status()
+
+
+def _remote(store: str | None, record: BuildRecord) -> ObjectStore | None:
+    if store is None:
+        return None
+    if record.virtual or record.recipe.curates:
+        what = "virtual" if record.virtual else "curated"
+        raise InputError(f"a {what} build shares more than shards", field="--store", value=store, remedy="Build into a directory")
+    remote = ObjectStore(store)
+    remote.open(record)
+    return remote
 
 
 def _keep_to_budget(budget: BuildBudget, recipe_path: Path) -> None:

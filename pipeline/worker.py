@@ -17,6 +17,7 @@ from pipeline.answer_cache import answers_dir
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.commit import commit, put, sweep, unfinished_file
+from pipeline.object_store import ObjectStore
 from pipeline.produce import Producer, Sample
 from pipeline.scenes import pool_of, scenes_of, verdicts
 from pipeline.shards import ShardWriter
@@ -45,6 +46,8 @@ class Job:
     """The answers that all builds share."""
     virtual: bool = False
     """Shards without audio."""
+    store: ObjectStore | None = None
+    """Where shards are committed; `out` is then only this machine's work space."""
 
     @property
     def build(self) -> BuildDir:
@@ -150,6 +153,10 @@ class Worker:
             },
         )
         commit(self.build, path, manifest)
+        if self.job.store is not None:
+            self.job.store.commit(self.build, manifest)
+            (self.build.data / manifest.tar).unlink()
+            self.build.manifest_path(shard).unlink()
         self.build.failure_path(shard).unlink(missing_ok=True)
         self._forget_mended(shard, set(keys))
         return manifest

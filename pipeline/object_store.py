@@ -1,0 +1,136 @@
+"""A corpus in an object store, by fsspec: shards are made on a node's own disk and committed there by a conditional write.
+
+`URL/build.json`, `URL/data/…tar` and `URL/manifest/NNNNNN.json` as in a build directory. The tar is put first, then the manifest
+with if-none-match: of two machines with the same shard one commits, the other's tar is garbage. So a shard counts if and only if
+its manifest is there. Credentials and endpoints are fsspec's and the provider's own (`AWS_ENDPOINT_URL`, …).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.build_dir import BuildDir
+from schemas.base import InputError
+from schemas.recipe import Recipe
+from schemas.shard import BuildRecord, BuildStatus, ShardCounts, ShardEntry, ShardManifest
+
+READ_AT_ONCE: Final = 2000
+"""Manifests asked for together."""
+_MANIFEST: Final = re.compile(r"manifest/([0-9]{6})\.json$")
+
+
+class ObjectStore:
+    """One corpus at a URL. Pickles as the URL."""
+
+    def __init__(self, url: str):
+        """Raises InputError when fsspec knows no such protocol, or the driver for it is not installed."""
+        self.url = url.rstrip("/")
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        except (ValueError, ImportError) as error:
+            remedy = "s3:// needs pip install 'soundflow-audio[s3]', others fsspec's driver of that name"
+            raise InputError(f"is no place fsspec can write to: {error}", field="--store", value=url, remedy=remedy) from None
+        if isinstance(self._fs, LocalFileSystem):  # whose writes are not all or nothing: the commit would not hold
+            raise InputError("is a folder, no object store", field="--store", value=url, remedy="Name folders with -o")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ObjectStore, (self.url,))
+
+    def open(self, record: BuildRecord) -> None:
+        """Begin, or go on with, a build there. InputError when the store holds another build."""
+        if self._create("build.json", record.canonical_json()):
+            return
+        there = self.record()
+        if (there.fingerprint, there.virtual) != (record.fingerprint, record.virtual):
+            why = f"holds another build ({there.fingerprint[:12]}, this one is {record.fingerprint[:12]})"
+            raise InputError(why, field="--store", value=self.url, remedy="Choose another place")
+
+    def record(self) -> BuildRecord:
+        """What is being built there; InputError when nothing is."""
+        try:
+            return BuildRecord.from_json(self._fs.cat_file(self._at("build.json")), file=self.url)
+        except FileNotFoundError:
+            raise InputError("holds no build", field="--store", value=self.url, remedy="Check the address") from None
+
+    def pending(self, recipe: Recipe) -> list[int]:
+        """Shards without a manifest there, in order. One listing."""
+        there = set(self._manifests())
+        return [shard for shard in range(recipe.shards) if shard not in there]
+
+    def commit(self, build: BuildDir, manifest: ShardManifest) -> bool:
+        """Put a shard of the local `build` there, then its manifest; False when another was first. Raises OSError."""
+        name = f"data/{manifest.tar}"
+        self._fs.put_file(str(build.data / manifest.tar), self._at(name))
+        size = self._fs.info(self._at(name))["size"]
+        if size != manifest.bytes:
+            raise OSError(f"{self.url}/{name} has {size} bytes after it was put there, the shard has {manifest.bytes}")
+        return self._create(f"manifest/{manifest.shard:06d}.json", manifest.canonical_json())
+
+    def status(self) -> BuildStatus:
+        """What is there. Reads every manifest."""
+        record = self.record()
+        entries = list(self.entries())
+        return BuildStatus(
+            fingerprint=record.fingerprint,
+            shards=ShardCounts(planned=record.recipe.shards, committed=len(entries), failed=0),
+            streams=sum(len(entry.keys) for entry in entries),
+            hours=sum(entry.seconds for entry in entries) / 3600,
+            rejected=sum(len(entry.rejected) for entry in entries),
+            quarantined=sum(len(entry.quarantined) for entry in entries),
+        )
+
+    def entries(self) -> Iterator[ShardEntry]:
+        """Manifests, in order."""
+        paths = [self._at(f"manifest/{shard:06d}.json") for shard in self._manifests()]
+        for at in range(0, len(paths), READ_AT_ONCE):
+            found = self._fs.cat(paths[at : at + READ_AT_ONCE])
+            yield from (ShardEntry.model_validate_json(found[path]) for path in paths[at : at + READ_AT_ONCE])
+
+    def fetch(self, directory: Path) -> int:
+        """Bring the corpus into the new or begun build directory `directory`; how many shards were brought.
+
+        What is there in full stays. Raises OSError, InputError when `directory` is of another build.
+        """
+        from pipeline.commit import put_first, unfinished_name
+        from pipeline.run import open_build
+
+        record = self.record()
+        build = open_build(directory, record)
+        there = set(build.committed(record.fingerprint))
+        brought = 0
+        for shard in self._manifests():
+            if shard in there:
+                continue
+            data = self._fs.cat_file(self._at(f"manifest/{shard:06d}.json"))
+            manifest = ShardManifest.from_json(data, file=f"{self.url}/manifest/{shard:06d}.json")
+            unfinished = unfinished_name(build, manifest.tar)
+            try:
+                self._fs.get_file(self._at(f"data/{manifest.tar}"), str(unfinished))
+                build.data.mkdir(parents=True, exist_ok=True)
+                unfinished.replace(build.data / manifest.tar)
+            finally:
+                unfinished.unlink(missing_ok=True)
+            put_first(build, build.manifest_path(shard), data)
+            brought += 1
+        return brought
+
+    def _manifests(self) -> list[int]:
+        found = (_MANIFEST.search(path) for path in self._fs.find(self._at("manifest")))
+        return sorted(int(match[1]) for match in found if match)
+
+    def _create(self, name: str, data: bytes) -> bool:
+        """Write a whole object unless there is one."""
+        try:
+            self._fs.pipe_file(self._at(name), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def _at(self, name: str) -> str:
+        return f"{self._root}/{name}"
