@@ -34,7 +34,7 @@ def submit(
     """`soundflow submit`."""
     from pipeline.submit import Jobs
 
-    options = ("--workers", str(workers)) if workers else ()
+    options: tuple[str, ...] = ("--workers", str(workers)) if workers else ()
     options += ("--virtual",) if virtual else ()
     options += ("--store", store) if store else ()
     name = Jobs(address).submit(recipe, out, options=options, job=job)

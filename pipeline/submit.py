@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from ray.exceptions import RayError
 
 from pipeline.ray_connection import EXCLUDED, ROOT
 from schemas.base import InputError
@@ -123,7 +124,7 @@ class _Told:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, (RuntimeError, ConnectionError, ValueError, OSError)) or isinstance(error, InputError):
+        if not isinstance(error, (RayError, RuntimeError, ConnectionError, ValueError, OSError)) or isinstance(error, InputError):
             return
         text = " ".join(str(error).split())
         denied = DENIED.search(text)
