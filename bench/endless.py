@@ -3,12 +3,15 @@
 `python -m bench.endless [--json OUT] [--runs N]`. The two processes of `streaming.engine` are the real ones;
 their model is the smallest preset with random weights, told to speak now and then. An hour of audio is pushed as fast as
 it is taken; resident memory of both processes is read from the system every two minutes of audio. Then eight sessions are fed in
-real time, and what counts is how long a chunk waits for its decision. Last, eight sessions all speak at a time, with passes they
-share and, in turns with that, with a pass for each.
+real time, and what counts is how long a chunk waits for its decision. Then eight sessions all speak at a time, with passes they
+share and, in turns with that, with a pass for each. Last, a process is killed in mid-reply, and what counts is how long the
+session is deaf.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import statistics
 import tempfile
 import threading
@@ -115,6 +118,28 @@ def chorus(engine: Engine) -> tuple[float, float]:
     return SESSIONS * CHORUS_TOKENS / max(lasted), max(lasted) / min(lasted)
 
 
+def deaf(engine: Engine, victim: int) -> float:
+    """Kill the encoder (0) or the decoder (1) in mid-reply: seconds until a chunk pushed afterwards is decided."""
+    speaking, again = threading.Event(), threading.Event()
+
+    def tell(event: dict[str, Any]) -> None:
+        if event["kind"] == "token":
+            speaking.set()
+        elif event["kind"] == "restarted":
+            engine.push(session, np.zeros(c.CHUNK_SAMPLES, np.int16))
+        elif event["kind"] == "response" and event["chunk"] > 1:
+            again.set()
+
+    session = engine.open(INSTRUCTION, ListenConfig(threshold=1e-9, longest_response=CHORUS_TOKENS), tell)
+    engine.push(session, np.zeros(c.CHUNK_SAMPLES, np.int16))
+    speaking.wait()
+    begun = time.monotonic()
+    os.kill(engine.processes[victim], signal.SIGKILL)
+    again.wait()
+    engine.end(session)
+    return time.monotonic() - begun
+
+
 def resident(process: int) -> int:
     """Bytes of memory that are a process's own."""
     fields = Path(f"/proc/{process}/smaps_rollup").read_text().split()
@@ -132,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             long, many = hour(engine), crowd(engine)
             single.start()
             sung = [(chorus(engine), chorus(single)) for _ in range(CHORUSES)]
+            wounds = [deaf(engine, victim) for victim in (0, 1, 0, 1)]
         finally:
             engine.close()
             single.close()
@@ -146,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         bench.Ratio("eight sessions: p99 wait for a decision / chunk", many["p99_wait"] / c.CHUNK_SECONDS, at_most=1.0),
         bench.Ratio("eight sessions: chunks left over", many["left"], at_most=0),
         bench.Ratio("eight speak: tokens a second, shared passes / one each", rates[0] / rates[1], at_least=1.5),
+        bench.Ratio("a process killed in mid-reply: seconds until the session hears again", max(wounds), at_most=3.0),
         bench.Ratio("eight speak: slowest session / fastest", statistics.median(pair[0][1] for pair in sung), at_most=1.2),
     ]
     timing = {"eight sessions, median wait": many["median_wait"], "eight sessions, p99 wait": many["p99_wait"]}
