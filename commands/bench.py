@@ -39,7 +39,7 @@ def run(
     chat: Annotated[str | None, typer.Option(help="Name of a chat model that hears.")] = None,
     server: Annotated[str | None, typer.Option(help="Its address, such as http://127.0.0.1:8000/v1.")] = None,
     audio: Recordings = None,
-    mode: Annotated[str, typer.Option(help="How it is told what to do: text or audio.")] = "text",
+    mode: Annotated[str | None, typer.Option(help="How it is told what to do: text or audio; default: as in the paper.")] = None,
     segments: Annotated[int, typer.Option(min=1, max=100, help="N: so many items share one stream.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")] = None,
     judge: Judge = None,
@@ -52,27 +52,29 @@ def run(
     """`soundflow bench run`."""
     from bench.chat_player import config_of
     from bench.results import Result, write_result
-    from bench.suites.item import Mode
+    from bench.suites.item import Mode, check_recordings
     from bench.suites.registry import benchmark
     from bench.suites.run import answers_of, run_chat, run_stream
     from schemas.base import InputError
 
     if (model is None) == (chat is None):
         raise InputError("one of --model and --chat says who is tested", remedy="Give a checkpoint, or a chat model's name")
-    if mode not in [known.value for known in Mode]:
-        raise InputError("no such mode", field="--mode", value=mode, remedy="There are: text, audio")
     kind = benchmark(name)
+    if mode is not None and mode not in [known.value for known in Mode]:
+        raise InputError("no such mode", field="--mode", value=mode, remedy="There are: text, audio")
+    asked = kind.mode if mode is None else Mode(mode)
     items = kind.read(data, audio)[:limit]
+    check_recordings(items)
     if model is not None:
-        driven = run_stream(kind, items, out, model, Mode(mode), segments=segments, threshold=threshold)
+        driven = run_stream(kind, items, out, model, asked, segments=segments, threshold=threshold)
     else:
         config = config_of(chat or "", server, concurrency=concurrency)
-        driven = run_chat(kind, items, out, config, Mode(mode), segments=segments)
+        driven = run_chat(kind, items, out, config, asked, segments=segments)
     answers = answers_of(out)
     figures, judged = _scored(kind, items, answers, out, judge, judge_server)
     result = Result(
         benchmark=kind.name,
-        mode=mode,
+        mode=asked.value,
         segments=segments,
         model=label or chat or str(model),
         tester="chat" if chat else "runtime",
@@ -91,7 +93,8 @@ def run(
 
 @bench_app.command(
     "score",
-    help="Score anyone's answers to one of the seven, one JSON object {id, answer} a line; missing ones are wrong.",
+    help="Score anyone's answers to one of the seven, one JSON object {id, answer} a line (ids as `bench run` writes "
+    "them); missing ones are wrong. Recordings are not needed.",
     epilog="Example: soundflow bench score mmau predictions.jsonl --data mmau-test-mini.json --json",
 )
 def score(

@@ -18,11 +18,12 @@ class AlpacaEval:
     """VoiceBench's AlpacaEval."""
 
     name, title, judged = "alpaca-eval", "VoiceBench AlpacaEval", True
+    mode = Mode.AUDIO
     rubric = "open"
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        rows = enumerate(numbered(files(source, ".parquet"), ("prompt",)), 1)
+        rows = enumerate(numbered(files(source, ".parquet", inside="alpacaeval_full"), ("prompt",)), 1)
         pairs = (
             (Item(f"alpaca-{place:04d}", row.text("prompt"), (), recording_of(row, number, audio, (), "audio"), row.where), row)
             for place, (number, row) in rows

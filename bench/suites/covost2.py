@@ -25,6 +25,7 @@ class Covost2:
     """CoVoST 2, en↔zh."""
 
     name, title, judged = "covost2", "CoVoST 2", False
+    mode = Mode.TEXT
     rubric = ""
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:

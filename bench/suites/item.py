@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -119,6 +120,8 @@ class Benchmark(Protocol):
     name: str
     """As it is called in commands."""
     title: str
+    mode: Mode
+    """How it is asked in the paper unless somebody says otherwise."""
     judged: bool
     """Its metric asks a judge."""
     rubric: str
@@ -140,11 +143,16 @@ class Benchmark(Protocol):
         ...
 
 
-def files(source: Path, *suffixes: str) -> list[Path]:
-    """`source` when it is a file, else the files below it with one of these suffixes, sorted; InputError when there are none."""
+def files(source: Path, *suffixes: str, inside: str = "") -> list[Path]:
+    """`source` when it is a file, else the files below it with one of these suffixes, sorted; InputError when there are none.
+
+    A whole data set may be named: of it `inside` is read where there is such a file or folder, and no part for training.
+    """
+    source = source / inside if inside and (source / inside).exists() else source
     if source.is_file():
         return [source]
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes) if source.is_dir() else []
+    below = source.rglob("*") if source.is_dir() else ()
+    found = sorted(path for path in below if path.suffix.lower() in suffixes and not _for_training(path.relative_to(source)))
     if not found:
         why = NO_FILES if source.is_dir() else "no such file or folder"
         raise InputError(why, file=source, remedy=f"It reads {', '.join(suffixes)}; see --help for the published layout")
@@ -174,16 +182,24 @@ def distinct(items: Iterable[tuple[Item, Row]], source: Path) -> list[Item]:
 
 
 def recording_of(row: Row, number: int, audio: Path | None, folders: Sequence[str], *names: str) -> Recording:
-    """The recording a row holds (parquet) or names; InputError when its file is not there."""
+    """The recording a row holds (parquet) or names; whether it is there is `check_recordings`' question."""
     if row.file.suffix.lower() == ".parquet":
         return Embedded(row.file, number, "audio")
     name = row.text(*names)
     bases = [audio] if audio is not None else [row.file.parent / folder for folder in folders]
     tried = [base / name for base in bases]
-    found = next((path for path in tried if path.is_file()), None)
-    if found is None:
-        raise row.wrong("its recording is missing", names[0], str(tried[0]), "Name the recordings' folder with --audio")
-    return found
+    return next((path for path in tried if path.is_file()), tried[0])
+
+
+def check_recordings(items: Sequence[Item]) -> None:
+    """InputError at the first item whose recording is not there: told before anything is asked."""
+    for item in items:
+        if isinstance(item.recording, Path) and not item.recording.is_file():
+            remedy = "Name the recordings' folder with --audio"
+            raise InputError("its recording is missing", file=item.where, field="audio", value=str(item.recording), remedy=remedy)
+        if isinstance(item.recording, Embedded) and "audio" not in _columns(item.recording.file):
+            remedy = "Fetch the parquet files that hold recordings"
+            raise InputError("the column is missing", file=item.recording.file, field="audio", remedy=remedy)
 
 
 def mean_and_interval(values: Sequence[float], name: str) -> tuple[float, tuple[float, float]]:
@@ -192,6 +208,17 @@ def mean_and_interval(values: Sequence[float], name: str) -> tuple[float, tuple[
     rng = rng_for("0" * 64, 0, 0, f"bootstrap {name}")
     spread = [float(right[rng.integers(right.size, size=right.size)].mean()) for _ in range(RESAMPLES)]
     return float(right.mean()), (float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975)))
+
+
+def _for_training(path: Path) -> bool:
+    return any(re.match(r"(train|dev|valid)", part, re.IGNORECASE) for part in path.parts)
+
+
+@functools.lru_cache(maxsize=256)
+def _columns(path: Path) -> tuple[str, ...]:
+    from pyarrow import parquet
+
+    return tuple(parquet.read_schema(path).names)
 
 
 def _place(path: Path, row: int) -> tuple[int, int]:

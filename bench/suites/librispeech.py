@@ -25,6 +25,7 @@ class LibriSpeech:
     """LibriSpeech's test sets."""
 
     name, title, judged = "librispeech", "LibriSpeech", False
+    mode = Mode.TEXT
     rubric = ""
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:

@@ -20,11 +20,12 @@ class LlamaQuestions:
     """Llama Questions."""
 
     name, title, judged = "llama-questions", "Llama Questions", False
+    mode = Mode.AUDIO
     rubric = ""
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        rows = numbered(files(source, ".csv", ".parquet"), (*QUESTION, *ANSWER))
+        rows = numbered(files(source, ".csv", ".parquet", inside="llama_questions"), (*QUESTION, *ANSWER))
         pairs = ((_item(row, number, place, audio), row) for place, (number, row) in enumerate(rows, 1))
         return distinct(pairs, source)
 

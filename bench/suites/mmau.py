@@ -21,11 +21,12 @@ class Mmau:
     """MMAU test-mini, or any file in its format that has answers."""
 
     name, title, judged = "mmau", "MMAU", False
+    mode = Mode.TEXT
     rubric = ""
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        rows = numbered(files(source, ".json"), ())
+        rows = numbered(files(source, ".json", inside="mmau-test-mini.json"), ())
         return distinct(((_item(row, number, audio), row) for number, row in rows), source)
 
     def ask(self, item: Item, mode: Mode) -> Ask:

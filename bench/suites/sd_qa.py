@@ -20,11 +20,12 @@ class SdQa:
     """VoiceBench's SD-QA."""
 
     name, title, judged = "sd-qa", "VoiceBench SD-QA", True
+    mode = Mode.AUDIO
     rubric = "qa"
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        rows = numbered(files(source, ".parquet"), ("prompt", "reference"))
+        rows = numbered(files(source, ".parquet", inside="sd-qa"), ("prompt", "reference"))
         return distinct(((_item(row, number, audio), row) for number, row in rows), source)
 
     def ask(self, item: Item, mode: Mode) -> Ask:

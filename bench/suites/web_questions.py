@@ -19,11 +19,12 @@ class WebQuestions:
     """Web Questions with recordings."""
 
     name, title, judged = "web-questions", "Web Questions", False
+    mode = Mode.AUDIO
     rubric = ""
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        rows = numbered(files(source, ".csv", ".parquet"), ("question", "answers"))
+        rows = numbered(files(source, ".csv", ".parquet", inside="web_questions"), ("question", "answers"))
         pairs = ((_item(row, number, place, audio), row) for place, (number, row) in enumerate(rows, 1))
         return distinct(pairs, source)
 

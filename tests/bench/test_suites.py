@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from bench.suites.covost2 import bleu
-from bench.suites.item import Ask, Embedded, Mode, Spoken
+from bench.suites.item import Ask, Embedded, Mode, Spoken, check_recordings
 from bench.suites.judging import filled, rating, rubric, verdict
 from bench.suites.librispeech import whisper_error_rate, word_error_rate
 from bench.suites.mmau import string_match
@@ -141,7 +141,7 @@ def broken(name: str, root: Path) -> tuple[Path, str]:
         return source, r"usa-.*parquet, row 1: reference: is empty"
     if name == "llama-questions":
         (source / "audios" / "1.wav").unlink()
-        return source, r"llama_questions\.csv, row 2: audio_filename: its recording is missing.*--audio"
+        return source, r"llama_questions\.csv, row 2: audio: its recording is missing.*--audio"
     if name == "web-questions":
         hugging_face(source / "test-00000-of-00001.parquet", {"question": ["who?"], "answers": [["", "x"]]})
         return source, r"parquet, row 1: answers: is no list of texts"
@@ -156,7 +156,7 @@ def broken(name: str, root: Path) -> tuple[Path, str]:
 def test_a_bad_file_is_told_with_file_row_and_remedy(name: str, tmp_path: Path) -> None:
     source, told = broken(name, tmp_path)
     with pytest.raises(InputError, match=told) as found:
-        BENCHMARKS[name].read(source, None)
+        check_recordings(BENCHMARKS[name].read(source, None))
     assert found.value.remedy
 
 
@@ -184,3 +184,34 @@ def test_recordings_that_are_no_audio_are_told_with_their_row(tmp_path: Path) ->
         _loaded(items[1].recording, items[1].where)
     with pytest.raises(InputError, match="row 3: the recording cannot be used"):
         _loaded(items[2].recording, items[2].where)
+
+
+def test_of_a_whole_data_set_only_the_test_part_is_read(tmp_path: Path) -> None:
+    for subset in ("alpacaeval_full", "alpacaeval", "commoneval"):
+        hugging_face(tmp_path / "voicebench" / subset / "test-00000-of-00001.parquet", {"prompt": [f"a question of {subset}"]})
+    assert [item.text for item in BENCHMARKS["alpaca-eval"].read(tmp_path / "voicebench", None)] == [
+        "a question of alpacaeval_full"
+    ]
+    root = MINIATURES["librispeech"](tmp_path)
+    for split in ("train-clean-100", "dev-other"):
+        (root / split).mkdir()
+        (root / split / "1-2.trans.txt").write_text("1-2-0000 NOT FOR TESTING\n")
+    assert len(BENCHMARKS["librispeech"].read(root, None)) == SIZES["librispeech"]
+    columns = {"file": ["t.mp3"], "sentence": ["No."], "translation": ["不。"], "id": ["train_1"]}
+    data = MINIATURES["covost2"](tmp_path / "covost")
+    hugging_face(data / "en_zh-CN" / "train-00000-of-00001.parquet", columns)
+    hugging_face(data / "en_zh-CN" / "validation-00000-of-00001.parquet", columns)
+    assert len(BENCHMARKS["covost2"].read(data, None)) == SIZES["covost2"]
+
+
+def test_scoring_needs_no_recordings_but_running_does(tmp_path: Path) -> None:
+    source = MINIATURES["mmau"](tmp_path)
+    for path in source.parent.rglob("*.wav"):
+        path.unlink()
+    items = BENCHMARKS["mmau"].read(source, None)
+    assert BENCHMARKS["mmau"].score(items, {}, {}).missing == 3
+    with pytest.raises(InputError, match=r"row 1: audio: its recording is missing.*--audio"):
+        check_recordings(items)
+    parquet.write_table(pa.table({"prompt": ["who?"]}), tmp_path / "names.parquet")
+    with pytest.raises(InputError, match=r"names\.parquet: audio: the column is missing"):
+        check_recordings(BENCHMARKS["alpaca-eval"].read(tmp_path / "names.parquet", None))
