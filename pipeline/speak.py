@@ -132,7 +132,8 @@ def record_of(config: SpeechConfig, studio: Studio) -> SpeechRecord:
         versions["prompt"] = role_hash(rewriting.ROLE)
     shaping = {"config": config.shaping(), "voices": studio.names(), "versions": versions}
     fingerprint = hashlib.sha256(canonical_json(shaping)).hexdigest()
-    return SpeechRecord(fingerprint=fingerprint, config=config, voices=studio.names(), versions=versions)
+    voices = tuple(studio.voices[name] for name in studio.names())
+    return SpeechRecord(fingerprint=fingerprint, config=config, voices=voices, versions=versions)
 
 
 def _open(out: Path, record: SpeechRecord, fresh: bool) -> SpeechDir:
@@ -163,7 +164,7 @@ def _open(out: Path, record: SpeechRecord, fresh: bool) -> SpeechDir:
 
 
 def _shaping(record: SpeechRecord) -> dict[str, object]:
-    return {"config": record.config.shaping(), "voices": list(record.voices), "versions": record.versions}
+    return {"config": record.config.shaping(), "voices": [voice.name for voice in record.voices], "versions": record.versions}
 
 
 def _pending(dialogues: Path, directory: SpeechDir, fingerprint: str) -> tuple[set[int], int]:

@@ -32,7 +32,7 @@ from pipeline.commit import put, put_first
 from pipeline.dialogue_lines import Line
 from schemas import constants as c
 from schemas.base import InputError, canonical_json
-from schemas.speech import Dialogue, Pace
+from schemas.speech import Dialogue, Pace, Voice
 from schemas.spoken import SpeechRecord, SpeechSummary, SpokenDialogue, SpokenTurn, VoiceTally
 
 WAV_HEADER: Final = 44
@@ -127,7 +127,7 @@ class SpeechDir:
 
 def write_outputs(directory: SpeechDir, record: SpeechRecord, lines: Iterable[Line]) -> SpeechSummary:
     """Write manifest, list of rejections and summary of the dialogues in `lines`, from what is committed."""
-    books = _Books(directory)
+    books = _Books(directory, record)
     rows = directory.manifest_path
     write_atomic(rows, (canonical_json(row) + b"\n" for row in books.rows(record.fingerprint, lines)))
     write_atomic(directory.rejected_path, (canonical_json(row) + b"\n" for row in books.rejections))
@@ -139,8 +139,9 @@ def write_outputs(directory: SpeechDir, record: SpeechRecord, lines: Iterable[Li
 class _Books:
     """Counts what is read."""
 
-    def __init__(self, directory: SpeechDir):
+    def __init__(self, directory: SpeechDir, record: SpeechRecord):
         self.directory = directory
+        self.credits = {voice.name: _credit(voice) for voice in record.voices}
         self.rejections: list[dict[str, Any]] = []
         self.rejected: Counter[str] = Counter()
         self.dialogues = self.failed = self.spoken = self.clips = self.samples = self.takes = 0
@@ -186,7 +187,7 @@ class _Books:
             "voice": found.voice,
             "wer": turn.wer,
             "licence": dialogue.licence,
-            "attribution": dialogue.attribution,
+            "attribution": "; ".join(part for part in (dialogue.attribution, self.credits.get(found.voice or "", "")) if part),
             "source": dialogue.source,
             "split": dialogue.split,
         }
@@ -223,6 +224,11 @@ class _Books:
             voices=tuple(voice.tally(name) for name, voice in sorted(self._voices.items())),
             fingerprint=fingerprint,
         )
+
+
+def _credit(voice: Voice) -> str:
+    """Who lent a voice, and on what terms; the licence of a clip is that of its text."""
+    return f"voice: {voice.attribution or voice.name} ({voice.licence})"
 
 
 class _Voice:

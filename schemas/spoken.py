@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 
 from schemas.base import Schema
 from schemas.clip import Sha256
-from schemas.speech import Dialogue, SpeechConfig, VoiceName
+from schemas.speech import Dialogue, SpeechConfig, Voice, VoiceName
 
 
 class Take(Schema):
@@ -69,8 +69,8 @@ class SpeechRecord(Schema):
     fingerprint: Sha256
     """Over everything that shapes the speech: `config.shaping()`, the pool of voices, versions, the rewriter's prompt."""
     config: SpeechConfig
-    voices: tuple[VoiceName, ...]
-    """The pool V."""
+    voices: tuple[Voice, ...]
+    """The pool V; their names are in the fingerprint."""
     versions: dict[str, str]
 
 

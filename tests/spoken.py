@@ -51,7 +51,7 @@ def begin(out: Path, config: SpeechConfig) -> Path:
     directory = SpeechDir(out)
     put_first(directory.build, directory.record_path, record.canonical_json())
     for voice in record.voices:
-        directory.keep_pace(HEART.model_copy(update={"voice": voice}))
+        directory.keep_pace(HEART.model_copy(update={"voice": voice.name}))
     return out
 
 

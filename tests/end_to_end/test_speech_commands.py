@@ -10,6 +10,7 @@ from pathlib import Path
 import soundfile
 import yaml
 
+from schemas.speech import SpeechConfig
 from tests.spoken import begin, dialogue, lenient, write_dialogues
 
 ROOT = Path(__file__).parent.parent.parent
@@ -65,3 +66,10 @@ def test_dialogues_are_spoken_and_their_summary_is_one_document(tmp_path: Path) 
     assert code == 0 and summary["spoken"] == 1 and summary["rejected"] == {"bad_line": 1} and "dialogues" in progress
     assert summary["voices"][0]["voice"] == "hibari:heart"
     assert json.loads(soundflow(*asked)[1]) == summary
+
+
+def test_the_example_config_is_the_default_and_what_it_leaves_out_is_valid_too() -> None:
+    text = (ROOT / "examples" / "speech.yaml").read_text(encoding="utf-8")
+    assert SpeechConfig.from_text(text) == SpeechConfig()
+    every = SpeechConfig.from_text(text.replace("  # - ", "  - ").replace("  #   ", "    "))
+    assert [speaker.backend for speaker in every.speakers] == ["hibari", "kokoro", "cosyvoice", "openai"]

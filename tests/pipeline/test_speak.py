@@ -27,6 +27,7 @@ def test_every_turn_of_a_spoken_dialogue_is_a_clip_of_one_voice_with_its_words_a
     found = rows(spoken[1] / "manifest.jsonl")
     assert [row["id"] for row in found] == ["d0/000", "d0/001", "d1/000", "d1/001", "d3/000", "d3/001", "d3/002"]
     assert {row["voice"] for row in found} == {"hibari:heart"} and {row["licence"] for row in found} == {"CC0-1.0"}
+    assert {row["attribution"] for row in found} == {"voice: hibari-tts, voice heart (Apache-2.0)"}
     assert [row["split"] for row in found][:3] == ["train", "train", "test"]
     assert found[1]["transcript"] == "Could you explain how a bicycle stays upright?" and found[1]["reply"].startswith("Steering")
     assert found[4]["transcript"].endswith("at five PM.") and "reply" not in found[6]
