@@ -104,8 +104,9 @@ class SentenceTranslation(SimultaneousInterpretation):
         return palette.of_kind(self.task)
 
     def answers(self, clip: Sounding) -> list[Answer]:
-        """Its translation."""
-        return [answer._replace(source="translation") for answer in super().answers(clip)]
+        """Its translation; where a model wrote that, it says so."""
+        by = clip.interpreter if clip.interpreter.startswith("llm:") else "translation"
+        return [answer._replace(source=by) for answer in super().answers(clip)]
 
     def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
         """Once the speaker has finished."""
