@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ def serve(
     sessions: Annotated[int, typer.Option(min=1, max=256, help="Streams at once; more are refused.")] = 8,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each of the two processes.")] = 1,
     threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
+    instruction: Annotated[str | None, typer.Option(help="Of clients that give none: one the model was trained with.")] = None,
     speak: Annotated[str | None, typer.Option(metavar="VOICE", help="Say responses aloud to clients that ask for it.")] = None,
     speech: Annotated[Path | None, typer.Option(metavar="FILE", help="Speakers other than hibari and kokoro (YAML).")] = None,
 ) -> None:
@@ -51,7 +53,7 @@ def serve(
 
 
 @top.command(
-    help="Play a recording to a server in real time and print what it decides. `-` reads PCM16 at 16 kHz from stdin.",
+    help="Play a recording to a server in real time and print what it decides. `-` is PCM16 at 16 kHz on stdin, as it comes.",
     epilog="Example: soundflow listen kitchen.wav --instruction 'Tell me what you hear.'",
 )
 def listen(
@@ -66,12 +68,16 @@ def listen(
     as_json: Json = False,
 ) -> None:
     """`soundflow listen`."""
-    pcm = _samples(source)
+    from schemas.base import InputError
+
+    audio = _audio(source)
+    if aloud is not None and (aloud.is_dir() or not aloud.parent.is_dir()):
+        raise InputError("is no place for a WAV file", file=aloud, field="--aloud")
     spoken: list[tuple[float, Any]] = []
     options: dict[str, Any] = {"instruction": instruction, "threshold": threshold, "drain": drain}
     options |= {"remember": remember, "speak": aloud is not None}
     try:
-        asyncio.run(_listen(pcm, url, options, pace, as_json, spoken))
+        asyncio.run(_listen(audio, url, options, pace, as_json, spoken))
     except ConnectionError as lost:
         typer.echo(f"error: the server closed the connection: {lost}", err=True)
         raise typer.Exit(1) from None
@@ -95,12 +101,10 @@ def _keep(path: Path, spoken: list[tuple[float, Any]]) -> None:
     soundfile.write(path, np.concatenate(parts), c.SAMPLE_RATE, subtype="PCM_16", format="WAV")
 
 
-def _samples(source: str) -> Any:
-    import numpy as np
-
+def _audio(source: str) -> Any:
+    """Samples of a recording; what comes on stdin, as it comes."""
     if source == "-":
-        data = sys.stdin.buffer.read()
-        return np.frombuffer(data[: len(data) // 2 * 2], "<i2")
+        return _stdin()
     from operators.ingress import read_audio
     from operators.mixing import to_pcm16
     from schemas.base import InputError
@@ -112,15 +116,20 @@ def _samples(source: str) -> Any:
     return to_pcm16(found.value.samples.copy())
 
 
+async def _stdin() -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(os.read, sys.stdin.fileno(), 3200):
+        yield piece
+
+
 async def _listen(
-    pcm: Any, url: str, options: dict[str, Any], pace: float, as_json: bool, spoken: list[tuple[float, Any]]
+    audio: Any, url: str, options: dict[str, Any], pace: float, as_json: bool, spoken: list[tuple[float, Any]]
 ) -> None:
     from streaming.client import Client, play
     from streaming.speaking import pcm_of
 
     token = os.environ.get(TOKEN)
     async with Client.connect(url, token=token, **options) as client:
-        async for event in play(client, pcm, pace=pace):
+        async for event in play(client, audio, pace=pace):
             if event["type"] == "response.output_audio.delta":
                 spoken.append((event["time"], pcm_of(event)))
             if as_json:
@@ -136,13 +145,15 @@ def _line(event: dict[str, Any]) -> str:
             return f"session {event['session']['id']}: {event['session']['instruction']}"
         case "response.created":
             at = event["chunk"] * 0.4
-            return f"{at:7.1f} s  chunk {event['chunk']}: responds (p = {event['probability']:.2f}, {event['latency_ms']:.0f} ms)"
+            called = f"to chunk {event['called_by']} " if event["called_by"] != event["chunk"] else ""
+            figures = f"p = {event['called_with']:.2f}, {event['latency_ms']:.0f} ms"
+            return f"{at:7.1f} s  chunk {event['chunk']}: responds {called}({figures})"
         case "response.done":
             return f"           {event['text']!r}{' (cut)' if event['cut'] else ''}"
         case "input_audio.dropped":
             return f"           {event['chunks']} chunks dropped"
         case "session.restarted":
-            return f"           restarted: {', '.join(event['died'])} died; the memory is empty"
+            return f"           restarted: {', '.join(event['died'])} died; the memory is empty, {event['lost']} chunks are lost"
         case "error":
             return f"error: {event['error']['message']}"
     return ""

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import numpy as np
@@ -16,7 +17,6 @@ from schemas.base import InputError
 from streaming.protocol import MAX_MESSAGE, SAMPLE_RATE
 
 PIECE_SECONDS: Final = 0.1
-DECIDED: Final = ("chunk.silent", "response.created")
 
 
 class Client:
@@ -53,6 +53,8 @@ class Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         address = url.rstrip("/") + "/v1/listen"
         async with aiohttp.ClientSession(headers=headers) as http:
+            if urlsplit(url).scheme not in ("http", "https"):
+                raise InputError("is no address of a server", file=url, remedy="Write it as http://HOST:PORT")
             try:
                 socket = await http.ws_connect(address, params=query, max_msg_size=0)
             except aiohttp.WSServerHandshakeError as refused:
@@ -94,44 +96,82 @@ async def _reason(http: aiohttp.ClientSession, address: str, query: dict[str, st
         return f"the server refuses (HTTP {status})"
 
 
-async def play(client: Client, pcm: NDArray[np.int16], *, pace: float = 1.0) -> AsyncIterator[dict[str, Any]]:
-    """Send samples at `pace` times real time (0: as fast as they go) and give the events until every chunk is decided and the
-    last response has ended, aloud too where it is spoken. The last chunk is filled up with silence."""
+Audio = NDArray[np.int16] | AsyncIterator[bytes]
+
+
+async def play(client: Client, audio: Audio, *, pace: float = 1.0) -> AsyncIterator[dict[str, Any]]:
+    """Send audio and give the events until every chunk is decided and the last response has ended, aloud too where it is spoken.
+
+    Samples are sent at `pace` times real time (0: as fast as they go), an iterator's PCM16 as it comes. The last chunk is filled
+    up with silence. Raises ConnectionError when the server goes away before that.
+    """
     events = client.__aiter__()
-    greeting = await anext(events)
-    yield greeting
-    if "session" not in greeting:
+    greeting = await anext(events, None)
+    if greeting is not None:
+        yield greeting
+    if greeting is None or "session" not in greeting:
         return
-    chunk, speaks = greeting["session"]["chunk_ms"] * SAMPLE_RATE // 1000, greeting["session"].get("speaks", False)
-    padded = np.pad(pcm, (0, -len(pcm) % chunk))
-    sender = asyncio.create_task(_send_at(client, padded, pace))
-    left, speaking, aloud = len(padded) // chunk, False, 0
+    chunk = 2 * greeting["session"]["chunk_ms"] * SAMPLE_RATE // 1000
+    pieces = audio if isinstance(audio, AsyncIterator) else _paced(audio, pace)
+    sending = asyncio.create_task(_send(client, pieces, chunk))
+    told, end = _Told(greeting["session"].get("speaks", False)), {"type": "end"}
+    news = asyncio.ensure_future(anext(events, end))
     try:
-        async for event in events:
-            yield event
-            if event["type"] in DECIDED:
-                left, speaking = left - 1, event["type"] == "response.created"
-                aloud = event["chunk"] if speaking and speaks else aloud
-            elif event["type"] == "input_audio.dropped":
-                left -= event["chunks"]
-            elif event["type"] == "session.restarted":
-                left, speaking = left - event["lost"], False
-            elif event["type"] == "response.done":
-                speaking = False
-            elif event["type"] == "response.output_audio.done":
-                aloud = 0 if event["chunk"] == aloud else aloud
-            if left <= 0 and not speaking and not aloud:
-                break
+        while not (sending.done() and told.chunks >= sending.result() and not told.speaking and not told.aloud):
+            waiting = {news} if sending.done() else {news, sending}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if news.done():
+                if (event := news.result()) is end:
+                    raise ConnectionError("before everything was decided")
+                told.take(event)
+                yield event
+                news = asyncio.ensure_future(anext(events, end))
         await client.finish()
     finally:
-        sender.cancel()
+        for task in (sending, news):
+            task.cancel()
+        await asyncio.gather(sending, news, return_exceptions=True)
 
 
-async def _send_at(client: Client, pcm: NDArray[np.int16], pace: float) -> None:
+class _Told:
+    """What the events of a session say about where it is."""
+
+    def __init__(self, speaks: bool):
+        self.chunks, self.speaking, self.aloud, self._speaks = 0, False, 0, speaks
+
+    def take(self, event: dict[str, Any]) -> None:
+        match event["type"]:
+            case "chunk.silent" | "response.created":
+                self.chunks += 1
+                self.speaking = event["type"] == "response.created"
+                self.aloud = event["chunk"] if self.speaking and self._speaks else self.aloud
+            case "input_audio.dropped":
+                self.chunks += event["chunks"]
+            case "session.restarted":
+                self.chunks, self.speaking = self.chunks + event["lost"], False
+            case "response.done":
+                self.speaking = False
+            case "response.output_audio.done" if event["chunk"] == self.aloud:
+                self.aloud = 0
+
+
+async def _send(client: Client, pieces: AsyncIterator[bytes], chunk: int) -> int:
+    """Send all, and silence until the last chunk of so many bytes is whole; how many chunks that are."""
+    sent, odd = 0, b""
+    async for piece in pieces:
+        data = odd + piece
+        odd = data[len(data) // 2 * 2 :]
+        await client.send(data[: len(data) - len(odd)])
+        sent += len(data) - len(odd)
+    await client.send(bytes(-sent % chunk))
+    return -(-sent // chunk)
+
+
+async def _paced(pcm: NDArray[np.int16], pace: float) -> AsyncIterator[bytes]:
     piece = round(PIECE_SECONDS * SAMPLE_RATE)
     loop = asyncio.get_running_loop()
     begun = loop.time()
     for start in range(0, len(pcm), piece):
         due = begun + (start + piece) / SAMPLE_RATE / pace if pace else 0.0
         await asyncio.sleep(max(0.0, due - loop.time()))
-        await client.send(pcm[start : start + piece])
+        yield np.ascontiguousarray(pcm[start : start + piece], dtype="<i2").tobytes()

@@ -91,11 +91,11 @@ class Engine:
         self._pair = self._spawn()
         deadline = time.monotonic() + START_SECONDS
         for process, commands in zip(self._pair.processes, self._pair.commands, strict=True):
-            while not commands.poll(0.1):
-                if not process.is_alive() or time.monotonic() > deadline:
-                    self.close()
-                    raise InputError("the model could not be loaded; see the messages above", file=self.layout.model)
-            commands.recv()
+            while not commands.poll(0.1) and process.is_alive() and time.monotonic() < deadline:
+                pass
+            if (told := _received(commands)) != READY:
+                self.close()
+                raise InputError(f"the model cannot be loaded: {told or 'a process ended'}", file=self.layout.model)
         self._pair.ready = [True, True]
         self._thread.start()
 
@@ -247,6 +247,14 @@ class Engine:
                 restarted[-1]["lost"], session.told = session.number - session.told, session.number
         for session, event in zip(sessions, restarted, strict=True):
             session.tell(event)
+
+
+def _received(commands: Connection) -> str:
+    """What a process said first; empty when it said nothing."""
+    try:
+        return str(commands.recv()) if commands.poll() else ""
+    except (EOFError, OSError):
+        return ""
 
 
 def _streaming_config(model: Path) -> StreamingConfig:

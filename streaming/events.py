@@ -21,6 +21,10 @@ class Event(Schema):
     """What a token adds to the response; may be empty in mid-character."""
     probability: float | None = None
     """Of <response> at the chunk's end, for `silent` and `response`."""
+    called_by: int | None = None
+    """On `response`: the first drained chunk that called for it; it may be an earlier one than where the response opens."""
+    called_with: float | None = None
+    """That chunk's probability."""
     cut: bool = False
     """On `eos`: the response reached the length limit, or was stopped."""
 

@@ -89,8 +89,9 @@ class Listener:
         """Decide about drained chunks from their control logits (n, 2)."""
         count = len(logits)
         chances = 1.0 / (1.0 + np.exp(logits[:, 0].astype(np.float64) - logits[:, 1]))
-        judged = chances[-1:] if self.config.literal else chances
-        respond = bool((judged >= self.config.threshold).any())
+        crossed = np.flatnonzero(chances >= self.config.threshold)
+        called = [int(at) for at in crossed if at == count - 1 or not self.config.literal]
+        respond = bool(called)
         kinds = ["silent"] * (count - 1) + ["response" if respond else "silent"]
         first = self.heard + 1
         self.heard += count
@@ -100,10 +101,14 @@ class Listener:
             self._text.reset()
         else:
             self.decoder.stay_silent()
-        return [
+        events = [
             Event.model_validate({"kind": kind, "chunk": chunk, "probability": float(chance)})
             for chunk, (kind, chance) in enumerate(zip(kinds, chances, strict=True), first)
         ]
+        if respond:
+            by = {"called_by": first + called[0], "called_with": float(chances[called[0]])}
+            events[-1] = events[-1].model_copy(update=by)
+        return events
 
     def _spoke(self, id_: int | None) -> list[Event]:
         """A token, or None for <eos>, was said."""

@@ -178,7 +178,7 @@ byId("microphone").onclick = () => microphone().catch(trouble);
 byId("file").onchange = ({ target }) => { if (target.files[0]) recording(target.files[0]).catch(trouble); target.value = ""; };
 byId("stop").onclick = () => stop();
 byId("interrupt").onclick = () => { if (live) { live.hush(); live.socket.send(JSON.stringify({ type: "response.cancel" })); } };
-fetch("healthz").then((answer) => answer.json()).then(({ speaks }) => { byId("aloud-label").hidden = byId("interrupt").hidden = !speaks; }, () => {});
+fetch("healthz").then((answer) => answer.json()).then(({ speaks, instruction }) => { byId("instruction").value ||= instruction; byId("aloud-label").hidden = byId("interrupt").hidden = !speaks; }, () => {});
 byId("controls").onsubmit = (event) => event.preventDefault();
 byId("drop").ondragover = (event) => { event.preventDefault(); byId("drop").classList.add("over"); };
 byId("drop").ondragleave = () => byId("drop").classList.remove("over");

@@ -13,7 +13,7 @@ Server → client, `type` as in OpenAI's Realtime API where it fits:
 |---|---|
 | `session.created`, `session.resumed` | `session` {id, chunk_ms, sample_rate, instruction, speaks}, `missed`: events lost |
 | `chunk.silent` | chunk, probability, latency_ms (chunk's last sample received → decided), queue |
-| `response.created` | the same fields: the response opens at this chunk |
+| `response.created` | the same fields, and called_by, called_with: the chunk that called for it, its probability |
 | `response.output_text.delta` | chunk, delta |
 | `response.done` | chunk, text, cut |
 | `response.output_audio.delta` | chunk, delta: base64 of PCM16 mono at 16 kHz, half a second at most |
@@ -69,7 +69,10 @@ class Translator:
                 latency = round(1000 * (event["time"] - event["arrived"]), 1)
                 kind = "chunk.silent" if event["kind"] == "silent" else "response.created"
                 chance = round(event["probability"], 4)
-                return {"type": kind, "chunk": event["chunk"], "probability": chance, "latency_ms": latency, "queue": queue}
+                told = {"type": kind, "chunk": event["chunk"], "probability": chance, "latency_ms": latency, "queue": queue}
+                if event["kind"] == "response":
+                    told |= {"called_by": event["called_by"], "called_with": round(event["called_with"], 4)}
+                return told
             case "token":
                 self._text += event["text"]
                 return {"type": "response.output_text.delta", "chunk": event["chunk"], "delta": event["text"]}

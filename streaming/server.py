@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import hmac
 import json
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -68,8 +69,16 @@ class Metrics:
 class Server:
     """The web application of one engine."""
 
-    def __init__(self, engine: Engine, token: SecretStr | None = None, threshold: float = 0.5, voices: Voices | None = None):
-        self.engine, self.token, self.threshold, self.voices = engine, token, threshold, voices
+    def __init__(
+        self,
+        engine: Engine,
+        token: SecretStr | None = None,
+        threshold: float = 0.5,
+        voices: Voices | None = None,
+        instruction: str = DEFAULT_INSTRUCTION,
+    ):
+        """`threshold` and `instruction` are of clients that give none."""
+        self.engine, self.token, self.threshold, self.voices, self.instruction = engine, token, threshold, voices, instruction
         self.metrics = Metrics(engine)
         self.sessions: dict[str, LiveSession] = {}
 
@@ -97,8 +106,9 @@ class Server:
     async def health(self, request: web.Request) -> web.Response:
         """200 when both processes have the model, else 503."""
         engine = self.engine
-        state = {"ready": engine.ready, "sessions": len(self.sessions), "capacity": engine.capacity, "restarts": engine.restarts}
-        state["speaks"] = self.voices is not None
+        state: dict[str, Any] = {"ready": engine.ready, "sessions": len(self.sessions), "capacity": engine.capacity}
+        state |= {"restarts": engine.restarts, "speaks": self.voices is not None}
+        state |= {"instruction": self.instruction, "threshold": self.threshold}
         return web.json_response(state, status=200 if engine.ready else 503)
 
     async def show_metrics(self, request: web.Request) -> web.Response:
@@ -149,7 +159,7 @@ class Server:
         query = request.query
         if "session" in query:
             return self.sessions[query["session"]], True
-        instruction = query.get("instruction") or DEFAULT_INSTRUCTION
+        instruction = query.get("instruction") or self.instruction
         if len(instruction) > LONGEST_INSTRUCTION:
             raise InputError(f"is longer than {LONGEST_INSTRUCTION} characters", field="instruction")
         config = _config({"threshold": str(self.threshold), **query})
@@ -278,22 +288,26 @@ def serve(
     threads: int,
     token: SecretStr | None,
     threshold: float,
-    say: Any,
+    say: Callable[[str], None],
+    instruction: str = DEFAULT_INSTRUCTION,
     voices: Voices | None = None,
 ) -> None:
     """Load the model and serve until interrupted. InputError for an address open to others without a token."""
     if host not in LOOPBACK and token is None:
         remedy = "Set SOUNDFLOW_TOKEN, or serve on 127.0.0.1"
         raise InputError("an address others can reach needs a token", field="--host", value=host, remedy=remedy)
-    engine = Engine(model, sessions=sessions, threads=threads)
-    try:
-        engine.start()
-        server = Server(engine, token, threshold, voices)
-        say(f"listening on http://{host}:{port} ({sessions} sessions; page at /, health at /healthz, metrics at /metrics)")
-        web.run_app(server.application(), host=host, port=port, print=None, handle_signals=False, shutdown_timeout=2.0)
+    try:  # before the model is loaded, which may take minutes
+        listening = socket.create_server((host, port), backlog=128, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as wrong:
-        raise InputError(f"cannot listen: {wrong.strerror or wrong}", field="--port", value=port) from None
-    finally:
-        engine.close()
-        if voices is not None:
-            voices.close()
+        raise InputError(f"cannot listen: {wrong.strerror or wrong}", field="--port", value=f"{host}:{port}") from None
+    with listening:
+        engine = Engine(model, sessions=sessions, threads=threads)
+        try:
+            engine.start()
+            application = Server(engine, token, threshold, voices, instruction).application()
+            say(f"listening on http://{host}:{port} ({sessions} sessions; page at /, health at /healthz, metrics at /metrics)")
+            web.run_app(application, sock=listening, print=None, handle_signals=False, shutdown_timeout=2.0)
+        finally:
+            engine.close()
+            if voices is not None:
+                voices.close()

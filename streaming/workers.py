@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from schemas import constants as c
+from schemas.base import InputError
 from streaming.events import Event, ListenConfig
 from streaming.ring import Ring
 
@@ -104,7 +105,7 @@ class _Heard:
 
 def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decoder: Any) -> None:
     """The encoder process. Chunks of all sessions that are ready go through the tower as one batch."""
-    model = _begin(layout)
+    model = _begin(layout, commands)
     import torch
 
     from model.frontend import CausalLogMel, chunked
@@ -165,7 +166,7 @@ class _Spoken:
 def decode_forever(layout: Layout, commands: Connection, events: Connection, woken: Any) -> None:
     """The decoder process. Each turn every session has its share: those that speak one token, those at an interruption point
     their whole queue; what several of them do at a time goes through the model together."""
-    model = _begin(layout)
+    model = _begin(layout, commands)
     from model.seats import SeatedCache
     from operators.qwen_bpe import QwenTokenizer
     from streaming.listener import Listener, hear_all, step_all
@@ -218,9 +219,12 @@ def _tell(events: Connection, session: _Spoken, told: Sequence[Event], drained: 
     for event in told:
         document = event.model_dump(mode="json")
         if event.kind in ("silent", "response"):
-            record = drained[event.chunk - (session.listener.heard - len(drained)) - 1]
+            begun = session.listener.heard - len(drained) + 1
+            record = drained[event.chunk - begun]
             document |= {"chunk": int(record["number"]), "arrived": float(record["arrived"])}
             document |= {"started": float(record["started"]), "drained": len(drained)}
+            if event.called_by is not None:
+                document["called_by"] = int(drained[event.called_by - begun]["number"])
         elif event.kind != "reanchored":
             document["chunk"] = session.number
         documents.append(document)
@@ -229,8 +233,8 @@ def _tell(events: Connection, session: _Spoken, told: Sequence[Event], drained: 
         events.send_bytes(json.dumps([session.epoch, [document | {"time": now} for document in documents]]).encode())
 
 
-def _begin(layout: Layout) -> Any:
-    """Load the model; Ctrl-C is the server's business, which ends its processes itself."""
+def _begin(layout: Layout, commands: Connection) -> Any:
+    """Load the model, or tell why not and end. Ctrl-C is the server's business, which ends its processes itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(layout.threads)
     import torch
@@ -240,4 +244,8 @@ def _begin(layout: Layout) -> Any:
     torch.set_num_threads(layout.threads)
     with contextlib.suppress(RuntimeError):
         torch.set_num_interop_threads(1)
-    return StreamingThinker.load(Path(layout.model)).eval()
+    try:
+        return StreamingThinker.load(Path(layout.model)).eval()
+    except Exception as wrong:  # what a broken file raises depends on where it is broken
+        commands.send(f"{wrong}" if isinstance(wrong, InputError) else f"{type(wrong).__name__}: {wrong}")
+        raise SystemExit(1) from None

@@ -50,7 +50,10 @@ def test_a_trigger_in_a_drain_is_answered_at_its_end_and_never_lost(
     ends = np.cumsum(drains)
     for begin, end in zip([0, *ends[:-1]], ends, strict=True):
         drain = [event for event in events if event.kind in ("silent", "response") and begin < event.chunk <= end]
-        crossed = any(event.probability >= config.threshold for event in drain)
+        crossing = [event for event in drain if event.probability >= config.threshold]
+        crossed = bool(crossing)
+        called = (drain[-1].called_by, drain[-1].called_with)
+        assert called == ((crossing[0].chunk, crossing[0].probability) if crossed else (None, None))
         assert [event.kind for event in drain] == ["silent"] * (end - begin - 1) + ["response" if crossed else "silent"]
 
 

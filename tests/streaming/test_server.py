@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -175,6 +176,31 @@ def test_no_one_listens_without_the_token_nor_from_another_site(engine: Engine) 
             assert (await get(f"{url}/metrics?token=open%20sesame"))[0] == 200
             foreign = {"Origin": "https://evil.example", "Authorization": "Bearer open sesame"}
             assert (await get(f"{url}/v1/listen", headers=foreign))[0] == 403
+
+    run(test)
+
+
+def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InputError, match="cannot listen"):
+        port = taken.getsockname()[1]
+        serve(tmp_path / "no model", host="127.0.0.1", port=port, sessions=1, threads=1, token=None, threshold=0.5, say=print)
+
+
+def test_nothing_half_a_chunk_and_a_stream_that_comes_as_it_comes_are_played_to_their_end(engine: Engine) -> None:
+    async def dripping() -> AsyncIterator[bytes]:
+        data = noise(0.8).tobytes() + b"!"
+        for start in range(0, len(data), 4001):
+            yield data[start : start + 4001]
+            await asyncio.sleep(0)
+
+    async def test() -> None:
+        async with serving(engine) as url:
+            assert [event["type"] for event in await heard(url, 0.0)] == ["session.created"]
+            assert len(await heard(url, 0.3)) == 2
+            async with Client.connect(url) as client:
+                assert len([event async for event in play(client, dripping())]) == 3
+            with pytest.raises(InputError, match="no address"):
+                await heard(url.removeprefix("http://"))
 
     run(test)
 
