@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo dialogue test test-llm lint bench learn proactive ablations page clean
+.PHONY: demo dialogue all-tasks test test-llm lint bench learn proactive ablations page clean
 
 # Bytecode is compiled once after an install: with PYTHONDONTWRITEBYTECODE set, every Ray worker would compile it again.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -44,6 +44,20 @@ dialogue: $(VENV)/.dev  ## spoken dialogues made of text, and recorded speech: v
 	$(BIN)/soundflow build examples/dialogue.yaml -o demo/dialogue/corpus
 	$(BIN)/soundflow verify demo/dialogue/corpus --sample 2
 	$(BIN)/soundflow report demo/dialogue/corpus -o demo/dialogue/report.html
+
+# Recognisers, speech models and voices are assets (0.35 GB); Mandarin is read with the extra `mandarin`.
+all-tasks: $(VENV)/.dev  ## streams of each of the 28 sub-tasks from recordings and embedded voices
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mandarin]'
+	$(BIN)/soundflow assets fetch whisper-tiny-en whisper-base kokoro-82m kokoro-voices
+	$(BIN)/python -m pipeline.demo_data demo/recordings
+	$(BIN)/python -m pipeline.demo_data demo/all-tasks/recordings all_tasks_data.yaml
+	$(BIN)/soundflow speak examples/all-tasks.jsonl --out demo/all-tasks/spoken --config examples/all-tasks-speech.yaml
+	$(BIN)/soundflow clips index demo/recordings demo/all-tasks/recordings demo/all-tasks/spoken -o demo/all-tasks/clips
+	$(BIN)/soundflow clips align demo/all-tasks/clips
+	rm -rf demo/all-tasks/corpus
+	$(BIN)/soundflow build examples/all-tasks.yaml -o demo/all-tasks/corpus
+	$(BIN)/soundflow verify demo/all-tasks/corpus --sample 3
+	$(BIN)/soundflow report demo/all-tasks/corpus -o demo/all-tasks/report.html
 
 test: $(VENV)/.dev  ## the whole suite
 	$(BIN)/python -m pytest

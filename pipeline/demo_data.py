@@ -1,6 +1,7 @@
 """Source folders for `make demo`: real recordings from the assets, and questions spoken by the embedded voice.
 
-Run as `python -m pipeline.demo_data DIR`; writes DIR/<asset>/…, DIR/manifest.csv. What an asset cannot give is replaced by
+Run as `python -m pipeline.demo_data DIR [CHOICE]`; writes DIR/<asset>/…, DIR/manifest.csv. CHOICE is `demo_data.yaml`, or
+`all_tasks_data.yaml` for what `make all-tasks` needs beyond it. What an asset cannot give is replaced by
 procedural sounds that say so in label and source, and the run says so loudly.
 """
 
@@ -51,9 +52,9 @@ class DemoData:
     """One per asset that could not be had."""
 
 
-def prepare_demo(dest: Path, on_progress: assets.Say = lambda line: None) -> DemoData:
-    """Write the demo's recordings and their manifest below `dest`: the same bytes whenever the same assets are here."""
-    chosen: dict[str, Any] = yaml.safe_load((resources.files("pipeline") / "demo_data.yaml").read_text(encoding="utf-8"))
+def prepare_demo(dest: Path, on_progress: assets.Say = lambda line: None, choice: str = "demo_data.yaml") -> DemoData:
+    """Write the recordings of a choice and their manifest below `dest`: the same bytes whenever the same assets are here."""
+    chosen: dict[str, Any] = yaml.safe_load((resources.files("pipeline") / choice).read_text(encoding="utf-8"))
     known = assets.manifest()
     dest.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
@@ -75,7 +76,8 @@ def prepare_demo(dest: Path, on_progress: assets.Say = lambda line: None) -> Dem
         else:
             found = _files(root, name, chosen[name], dest)
         rows += [row | about for row in found]
-    rows += _spoken(chosen["dialogue"], dest)
+    rows += _spoken(chosen["dialogue"], dest) if chosen["dialogue"] else []
+    rows += _by_formula(chosen.get("made", {}), dest)
     rows = [row | _interpreted(row, chosen["translations"]) | {"split": _split(row["id"])} for row in rows]
     rows.sort(key=lambda row: row["id"])
     with (dest / "manifest.csv").open("w", encoding="utf-8", newline="") as stream:
@@ -147,7 +149,7 @@ def _prompts(root: Path, words: dict[str, str], dest: Path) -> Iterator[Row]:
         target = dest / "asterisk-prompts" / f"{name}.wav"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(next(root.glob(f"*/{name}.wav")), target)
-        yield _row(target, dest, role="foreground", label="speech", caption="a woman speaking", transcript=transcript)
+        yield _row(target, dest, role="foreground", label="telephone speech", caption="a woman speaking", transcript=transcript)
 
 
 def _spoken(dialogue: dict[str, str], dest: Path) -> Iterator[Row]:
@@ -184,6 +186,22 @@ def _replacements(name: str, roles: dict[str, Any], dest: Path) -> Iterator[Row]
             yield row | {"licence": LICENCE, "attribution": "", "source": "procedural"}
 
 
+def _by_formula(labels: dict[str, int], dest: Path) -> Iterator[Row]:
+    """Sounds of the embedded synthesiser, several of each, which say that they are."""
+    for label, count in labels.items():
+        for number in range(count):
+            planned = plan_sound(label, (1.0, 4.0), number)
+            if not isinstance(planned, Ok):
+                raise InputError(f"the synthesiser knows no {label}", field="made", value=label)
+            plan = planned.value
+            target = dest / "procedural" / f"{label.replace(' ', '_')}-{number}.wav"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(target, render(plan), 16_000, subtype="PCM_16")
+            caption = describe(SOUNDS[plan.sound], plan.parameters, plan.count)
+            row = _row(target, dest, role="foreground", label=label, caption=caption)
+            yield row | {"licence": LICENCE, "attribution": "", "source": "procedural"}
+
+
 def _stand_in(role: str, number: int) -> NDArray[np.float32]:
     samples = procedural(f"procedural:pink:{number}")[: 16_000 * (1 if role == "foreground" else 6)]
     times = np.arange(samples.size) / 16_000
@@ -197,7 +215,7 @@ def _row(target: Path, dest: Path, **more: str) -> Row:
 
 
 if __name__ == "__main__":
-    made = prepare_demo(Path(sys.argv[1]), on_progress=print)
+    made = prepare_demo(Path(sys.argv[1]), print, *sys.argv[2:3])
     real = sum(row["source"] in RECORDED for row in made.rows)
     print(f"{made.manifest}: {len(made.rows)} clips, {real} of them real recordings")  # noqa: T201
     for warning in made.warnings:

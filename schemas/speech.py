@@ -30,6 +30,10 @@ class Turn(Schema):
     assistant: Text = Field("", max_length=20_000)
     """Empty: the assistant stays silent."""
     emotion: str = Field("", max_length=40)
+    label: str = Field("", max_length=200)
+    """What kind of turn it is, where it is not the dialogue's: `review question` (about an earlier turn), `happy speech`."""
+    translation: Text = Field("", max_length=20_000)
+    """Of what the user says, into the dialogue's `translation_language`."""
 
 
 class Dialogue(Schema):
@@ -42,6 +46,9 @@ class Dialogue(Schema):
     licence: str = Field("unknown", max_length=200)
     attribution: str = Field("", max_length=500)
     split: str = Field("train", max_length=40)
+    label: str = Field("speech", min_length=1, max_length=200)
+    """Of its clips: `speech`, `factual question`, `discussion`, …: what sub-tasks choose by (`schemas.taxonomy`)."""
+    translation_language: Annotated[str, Field(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")] = ""
 
 
 class Voice(Schema):

@@ -242,7 +242,7 @@ def speech_style(label: str, language: str, source: str) -> Task | None:
 _DISCUSSION: Final = _words("discussion opinion open")
 _DISCUSSION_SOURCES: Final = frozenset({"ultrachat", "belle", "magpie-pro", "coig-cqia"})
 _FACTUAL: Final = _words("fact facts factual question questions quiz")
-_FACTUAL_SOURCES: Final = frozenset({"web-qa", "du-qa"})
+_FACTUAL_SOURCES: Final = frozenset({"web-qa", "du-qa", "gammacorpus-fact-qa"})
 
 
 def chat_style(label: str, source: str) -> Task | None:

@@ -93,10 +93,12 @@ class Studio:
         return tuple(name for name in sorted(self._chosen) if self.voices[name].variant_of is None)
 
     def pool(self, language: str) -> list[Voice]:
-        """Voices to draw from for `language` (its region does not matter), by name; variants of others are not among them."""
+        """Voices to draw from for `language`, by name: those of its region, where it names one and there are such, else of any
+        region; variants of others are not among them."""
         base = language.partition("-")[0]
-        voices = (self.voices[name] for name in sorted(self._chosen))
-        return [voice for voice in voices if voice.language.partition("-")[0] == base and voice.variant_of is None]
+        voices = [self.voices[name] for name in sorted(self._chosen) if self.voices[name].variant_of is None]
+        own = [voice for voice in voices if voice.language == language and language != base]
+        return own or [voice for voice in voices if voice.language.partition("-")[0] == base]
 
     def variants(self, voice: Voice) -> list[Voice]:
         """`voice` and then its variants, by name."""

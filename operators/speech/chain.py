@@ -21,7 +21,7 @@ from schemas.outcome import Ok, Outcome, Rejected
 from schemas.speech import Dialogue, GateConfig, Pace, Voice
 from schemas.spoken import Take
 
-CHAIN_VERSION: Final = "1"
+CHAIN_VERSION: Final = "2"
 SPEEDS: Final = (1.0, 0.92, 1.06, 0.86, 1.12)
 """Of the takes of a turn, where a backend takes a speed: slower is mostly clearer."""
 
