@@ -93,6 +93,7 @@ def build(
         say_json(status.model_dump(mode="json"))
     else:
         _say_status(out, status)
+        _say_failures(out, at_most=3)
     if status.shards.committed < status.shards.planned:
         raise typer.Exit(INCOMPLETE)
 
@@ -149,8 +150,7 @@ def status(directory: Annotated[Path, typer.Argument(metavar="DIR", show_default
         say_json(found.model_dump(mode="json"))
     else:
         _say_status(directory, found)
-        for failure in BuildDir(directory).failures():
-            say(f"  shard {failure.shard} failed: {failure.error}")
+        _say_failures(directory)
 
 
 @top.command(
@@ -197,6 +197,16 @@ def diff(
             say(line)
     if not found.equal:
         raise typer.Exit(FAILED)
+
+
+def _say_failures(directory: Path, at_most: int | None = None) -> None:
+    from pipeline.build_dir import BuildDir
+
+    failures = BuildDir(directory).failures()
+    for failure in failures[:at_most]:
+        say(f"  shard {failure.shard} failed: {failure.error}")
+    if at_most is not None and len(failures) > at_most:
+        say(f"  and {len(failures) - at_most} more: soundflow status {directory}")
 
 
 def _say_status(directory: Path, found: Any) -> None:

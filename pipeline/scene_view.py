@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -71,11 +72,16 @@ class SceneView:
             table.add_column(name, ratio=ratio, overflow="fold")
         for event in self.events:
             cells = (event.role, event.sound, event.clip, event.how, "\n".join(event.verdicts), "\n".join(event.says))
-            table.add_row(*map(Text, cells))
+            table.add_row(*map(Text, (*cells[:2], _brief(cells[2]), cells[3], "\n".join(map(_brief, event.verdicts)), cells[5])))
         console = rich.console.Console(file=io.StringIO(), width=max(MIN_WIDTH, shutil.get_terminal_size().columns))
         with console.capture() as capture:
             console.print(table)
         return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def _brief(text: str) -> str:
+    """With the file instead of the whole path in the first clip id: a table has no room for folders."""
+    return re.sub(r"(^|(?<= ))\S+/(?=\S)", "…/", text, count=1)
 
 
 def curated_view(name: str, sample: CuratedSample, named: Named) -> SceneView:

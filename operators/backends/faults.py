@@ -40,6 +40,10 @@ class ServerFault(BackendError):
         return self.what
 
 
+class Unreachable(ServerFault):
+    """Nobody answers at the address: nothing was asked."""
+
+
 class EmptyAnswer(ServerFault):
     """The server answered with nothing; a model that has nothing to say does so every time."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -23,6 +24,7 @@ from operators.backends.faults import (
     EmptyAnswer,
     RequestRefused,
     ServerFault,
+    Unreachable,
     key_in,
     may_pass,
     retry_after,
@@ -35,6 +37,8 @@ from schemas.llm import LlmConfig, Usage
 
 LARGEST_ANSWER: Final = 1_000_000
 """Bytes of a response; more is refused before it is read to the end."""
+STARTING_SECONDS: Final = 10.0
+"""A server that never answered is waited for so long: it may be starting, or the address may be wrong."""
 NO_QUOTA: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Codes of a 429 that no waiting helps."""
 
@@ -105,7 +109,8 @@ class OpenAiChat:
         self.ledger = ledger or Ledger()
         self._key = SecretStr("")
         self._client: openai.AsyncOpenAI | None = None
-        self._open = False
+        self._open = self._answered = False
+        self._first_silence: float | None = None
 
     @property
     def config(self) -> LlmConfig:
@@ -138,9 +143,12 @@ class OpenAiChat:
         return self._client
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """The answer. Raises ServerFault after the last try, RequestRefused, BudgetSpent, InputError (key, model, quota)."""
+        """The answer. Raises ServerFault after the last try, RequestRefused, BudgetSpent, InputError (address, key, model)."""
         again = tries(self._config.server.retries, self._config.server.backoff_seconds)
-        return await again(self._once, request)
+        try:
+            return await again(self._once, request)
+        except Unreachable as fault:
+            raise fault if self._answered else self._nobody_there(fault) from None
 
     async def _once(self, request: ChatRequest) -> Completion:
         self._connected()
@@ -158,8 +166,15 @@ class OpenAiChat:
             finally:
                 self.meter.settle(ticket, used)
         if isinstance(got, Completion):
+            self._answered = True
             self.ledger.asked(request.role, got.usage)
             return got
+        self._answered = self._answered or not isinstance(got, Unreachable)
+        if isinstance(got, Unreachable) and not self._answered:
+            now = time.monotonic()
+            self._first_silence = now if self._first_silence is None else self._first_silence
+            if now - self._first_silence > STARTING_SECONDS:
+                raise self._nobody_there(got)
         self.ledger.fault(request.role, worst if used is None else Usage())
         if isinstance(got, ServerFault) and got.retry_after is not None:
             self.meter.pause(got.retry_after)
@@ -180,9 +195,15 @@ class OpenAiChat:
         except openai.APIConnectionError as error:
             never_out = isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))
             what = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
-            return ServerFault(self._scrubbed(f"the line to {client.base_url} broke: {what}"), billed=not never_out)
+            told = self._scrubbed(f"the line to {client.base_url} broke: {what}")
+            return Unreachable(told) if never_out else ServerFault(told, billed=True)
         except openai.OpenAIError as error:
             return ServerFault(self._scrubbed(f"{type(error).__name__}: {error}"), billed=True)
+
+    @staticmethod
+    def _nobody_there(fault: Unreachable) -> InputError:
+        remedy = "Check the address (llm.server.base_url or $OPENAI_BASE_URL) and that the server runs"
+        return InputError(f"nobody answers: {fault}", field="llm.server.base_url", remedy=remedy)
 
     def _answer(self, content: bytes, request: ChatRequest, worst: Usage) -> Completion | BackendError:
         try:

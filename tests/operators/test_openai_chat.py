@@ -54,13 +54,37 @@ def test_a_lasting_fault_is_given_up_after_the_retries(fault: Fault) -> None:
     assert isinstance(error, ServerFault) and server.calls == 4
 
 
-def test_a_server_that_is_not_there_charges_nothing() -> None:
+def test_a_server_that_is_not_there_charges_nothing_and_its_address_is_named() -> None:
     with HostileLlm() as server:
         pass
     chat = OpenAiChat(settings := config(server, {"retries": 1}))
     error = complete(chat, request_for(settings))
-    assert isinstance(error, ServerFault) and not error.billed and "line" in str(error)
+    assert isinstance(error, InputError) and "nobody answers" in str(error) and server.url in str(error)
     assert chat.ledger.roles["spoken_rewriter"] == RoleCost(faults=2)
+
+
+def test_an_address_that_never_answered_is_not_retried_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operators.backends.openai_chat.STARTING_SECONDS", 0.1)
+    with HostileLlm() as server:
+        pass
+    chat = OpenAiChat(settings := config(server, {"retries": 100, "backoff_seconds": 0.06}))
+    assert isinstance(complete(chat, request_for(settings)), InputError)
+    assert chat.ledger.roles["spoken_rewriter"].faults < 6
+
+
+def test_a_server_that_answered_and_is_gone_is_a_fault_of_the_line() -> None:
+    server = HostileLlm().__enter__()
+    chat = OpenAiChat(config(server, {"retries": 2}))
+
+    async def two(chat: OpenAiChat) -> Any:
+        first = await chat.complete(request_for(chat.config))
+        await asyncio.to_thread(server.__exit__, None, None, None)
+        with pytest.raises(ServerFault) as caught:
+            await chat.complete(request_for(chat.config, seed=1))
+        return first, caught.value
+
+    first, fault = with_chat(chat, two)
+    assert isinstance(first, Completion) and "line" in str(fault)
 
 
 @pytest.mark.parametrize(
