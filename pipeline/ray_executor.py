@@ -58,7 +58,8 @@ class RayExecutor:
         """See `pipeline.executors.Executor.run`. Raises InputError when there is no such cluster or it is too small."""
         watcher.pulse()
         with connected(self.address, self.workers) as cores:
-            if cores < 1 or (self.workers or 1) > cores:  # an actor that fits nowhere would wait for ever
+            # Of this machine there will never be more cores; a cluster may grow, and workers that fit nowhere yet ask for it.
+            if cores < 1 or (self.address is None and (self.workers or 1) > cores):
                 raise InputError(
                     f"the Ray cluster has {cores} cores, {self.workers or 1} workers want one each",
                     field="--workers",
@@ -67,25 +68,86 @@ class RayExecutor:
             _run(job, shards, min(self.workers or cores, len(shards)), watcher)
 
 
+class _Pool:
+    """Workers of one run. A worker gets shards once it has started: one that finds no core holds nobody up, starts when a node
+    joins, and tells an autoscaler meanwhile that a core is wanted."""
+
+    def __init__(self, job: Job, workers: int):
+        self.job, self.workers = job, workers
+        self.starting: dict[Any, Any] = {}  # reference → actor
+        self.busy: dict[Any, tuple[Any, int, int]] = {}  # reference → (actor, shard, attempt)
+        self.idle: list[Any] = []
+        self.lost = 0
+        """Workers in a row that died before they had started."""
+        for _ in range(workers):
+            self._hire()
+
+    def _hire(self) -> None:
+        actor = _Actor.remote(self.job)  # type: ignore[attr-defined]
+        self.starting[actor.__ray_ready__.remote()] = actor
+
+    def give(self, waiting: deque[tuple[int, int]]) -> None:
+        """Every idle worker a shard."""
+        while waiting and self.idle:
+            actor, (shard, attempt) = self.idle.pop(), waiting.popleft()
+            self.busy[actor.run.remote(shard)] = (actor, shard, attempt)
+
+    def started(self, reference: Any) -> ShardResult | None:
+        """A worker is there, or never will be; a fatal result when that goes on and on."""
+        actor = self.starting.pop(reference)
+        try:
+            ray.get(reference)
+        except RayError as error:
+            self.lost += 1
+            if self.lost > ATTEMPTS * self.workers:
+                why = " ".join(str(error).split())[:500]
+                return ShardResult(-1, None, f"no worker can be started: {why}", fatal=True)
+            self._hire()
+            return None
+        self.lost = 0
+        self.idle.append(actor)
+        return None
+
+    def made(self, reference: Any, waiting: deque[tuple[int, int]]) -> ShardResult | None:
+        """What became of a shard; None when its worker died and it waits for another."""
+        actor, shard, attempt = self.busy.pop(reference)
+        try:
+            result: ShardResult = ray.get(reference)
+        except RayError as error:
+            ray.kill(actor)  # dead already, but for the rarest errors
+            self._hire()
+            if attempt < ATTEMPTS:
+                waiting.appendleft((shard, attempt + 1))
+                return None
+            why = " ".join(str(error).split())[:500]
+            return ShardResult(shard, None, f"its worker died {attempt} times: {why}", attempts=attempt)
+        self.idle.append(actor)
+        return result
+
+    def dismiss(self) -> None:
+        """End all workers."""
+        for actor in [*self.idle, *self.starting.values(), *(actor for actor, _, _ in self.busy.values())]:
+            ray.kill(actor)
+
+
 def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> None:
     curating = Curating(job, shards, watcher, ahead=2 * workers + SHARDS_AT_ONCE) if job.recipe.curates else None
     waiting = deque((shard, 1) for shard in (() if curating else shards))
-    busy: dict[Any, tuple[Any, int, int]] = {}  # reference → (actor, shard, attempt)
-    idle = [_Actor.remote(job) for _ in range(workers)]  # type: ignore[attr-defined]
+    pool = _Pool(job, workers)
     try:
-        while waiting or busy or (curating and curating.unfinished):
+        while waiting or pool.busy or (curating and curating.unfinished):
             watcher.pulse()
-            while waiting and idle:
-                actor, (shard, attempt) = idle.pop(), waiting.popleft()
-                busy[actor.run.remote(shard)] = (actor, shard, attempt)
+            pool.give(waiting)
             if curating:
                 curating.submit(len(waiting))
             scenes = curating.references if curating else []
-            done, _ = ray.wait([*busy, *scenes], num_returns=1, timeout=1.0)
+            done, _ = ray.wait([*pool.busy, *pool.starting, *scenes], num_returns=1, timeout=1.0)
             for reference in done:
                 result: int | ShardResult | None
-                if reference in busy:
-                    result = _made(job, reference, busy, idle, waiting)
+                if reference in pool.busy:
+                    result = pool.made(reference, waiting)
+                elif reference in pool.starting:
+                    result = pool.started(reference)
                 else:
                     assert curating is not None
                     result = curating.take(reference)
@@ -98,24 +160,4 @@ def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> Non
     finally:
         if curating:
             curating.stop()
-        for actor in [*idle, *(actor for actor, _, _ in busy.values())]:
-            ray.kill(actor)
-
-
-def _made(
-    job: Job, reference: Any, busy: dict[Any, tuple[Any, int, int]], idle: list[Any], waiting: deque[tuple[int, int]]
-) -> ShardResult | None:
-    """What became of a shard; None when its worker died and it waits for another."""
-    actor, shard, attempt = busy.pop(reference)
-    try:
-        result: ShardResult = ray.get(reference)
-    except RayError as error:
-        ray.kill(actor)  # dead already, but for the rarest errors
-        idle.append(_Actor.remote(job))  # type: ignore[attr-defined]
-        if attempt < ATTEMPTS:
-            waiting.appendleft((shard, attempt + 1))
-            return None
-        why = " ".join(str(error).split())[:500]
-        return ShardResult(shard, None, f"its worker died {attempt} times: {why}", attempts=attempt)
-    idle.append(actor)
-    return result
+        pool.dismiss()

@@ -1,0 +1,296 @@
+"""Builds on a cluster of two nodes while things break: `python -m tests.chaos --rounds 20`, three rounds in the suite.
+
+The nodes are processes of this machine with folders of their own. A round builds a corpus, has two or three seeded faults
+happen at seeded moments, runs the same command until it says it is done, and holds the result against the undisturbed build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.build_dir import BuildDir
+from pipeline.run import build
+from pipeline.verify import verify
+from tests.corpus import corpus, write_recipe
+
+ROOT = Path(__file__).parent.parent
+KINDS = ("node", "clock", "actor", "driver", "cache", "disk", "term")
+SHARDS = 16
+TRIES = 12
+"""Runs of the command until it has to be done."""
+CLOCK = """\
+import time
+_real, _began = time.time, time.monotonic()
+def _jumping():
+    passed = time.monotonic() - _began
+    return _real() + (86_400 if 4 < passed < 8 else -7_200 if passed >= 8 else 0)
+time.time = _jumping
+"""
+"""A sitecustomize: the driver's wall clock is a day ahead for some seconds, then two hours behind."""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
+    found = [pid]
+    for parent in found:
+        found += parents.get(parent, [])
+    return found
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+class Cluster:
+    """A head node and a worker node, one core each."""
+
+    def __init__(self, root: Path):
+        self.root, self.port, self.started = root, free_port(), 0
+        self.environment = os.environ | {
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        self.environment.pop("PYTHONPATH", None)
+        client = f"--ray-client-server-port={free_port()}"
+        self.head = self._start("--head", f"--port={self.port}", "--include-dashboard=false", client)
+        self.worker = self.join()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        self.started += 1
+        folder = Path(tempfile.mkdtemp(prefix="n", dir=self.root))
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
+        command += ["--node-ip-address=127.0.0.1", f"--temp-dir={folder}", f"--dashboard-agent-listen-port={free_port()}"]
+        command += ["--object-store-memory=80000000", *arguments]
+        with (self.root / f"node-{self.started}.log").open("wb") as log:
+            return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+
+    def join(self) -> subprocess.Popen[bytes]:
+        """A further worker node."""
+        deadline = time.monotonic() + 90
+        while not _listens(self.port):
+            assert self.head.poll() is None and time.monotonic() < deadline, self.log()
+            time.sleep(0.2)
+        return self._start(f"--address={self.address}")
+
+    def lose(self) -> None:
+        """The worker node is gone, all its processes at once; another joins."""
+        kill(family(self.worker.pid))
+        self.worker.wait()
+        self.worker = self.join()
+
+    def log(self) -> str:
+        return "".join(path.read_text() for path in sorted(self.root.glob("node-*.log")))
+
+    def stop(self) -> None:
+        for node in (self.worker, self.head):
+            kill(family(node.pid))
+            node.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    with tempfile.TemporaryDirectory(prefix="sf", ignore_cleanup_errors=True) as folder:
+        running = Cluster(Path(folder))
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+def can_mount(folder: Path) -> bool:
+    """Whether a small disk of memory can be had here."""
+    folder.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True).returncode:
+        return False
+    subprocess.run(["umount", str(folder)], check=True)
+    return True
+
+
+class Round:
+    """One build and what happens to it."""
+
+    def __init__(self, running: Cluster, clips: Path, root: Path, seed: int, kinds: tuple[str, ...]):
+        self.cluster, self.root, self.kinds = running, root, kinds
+        self.rng = np.random.default_rng(seed)
+        self.clips = Path(shutil.copytree(clips, root / "clips"))
+        self.recipe = write_recipe(root / "recipe.yaml", self.clips, streams=SHARDS * 14, shards=SHARDS)
+        self.out = root / "out"
+        self.told: list[str] = []
+        self.mounted = self.filled = False
+
+    def run(self) -> None:
+        undisturbed = self.root / "undisturbed"
+        build(self.recipe, undisturbed, executor="inline")
+        moments = sorted(int(moment) for moment in self.rng.integers(1, SHARDS // 2, len(self.kinds)))
+        waiting = [(kind, moment) for kind, moment in zip(self.kinds, moments, strict=True) if kind not in ("disk", "clock")]
+        try:
+            if "disk" in self.kinds:
+                size = sum(path.stat().st_size for path in (undisturbed / "data").iterdir())
+                self._mount(int(size * 0.6))
+            for _ in range(TRIES):
+                process = self._start()
+                while process.poll() is None:
+                    if waiting and self._commits() >= waiting[0][1]:
+                        getattr(self, waiting.pop(0)[0])(process)
+                    time.sleep(0.005)
+                self.told.append(process.communicate()[1])
+                if process.returncode == 0:
+                    break
+                if process.returncode == 3 and self.mounted:
+                    assert "No space left" in self.told[-1], self.told
+                    self.filled = True
+                    subprocess.run(["mount", "-o", "remount,size=200m", str(self.out)], check=True)
+            assert not waiting and self.filled == self.mounted, f"not everything happened: {waiting}, {self.kinds}"
+            self._check(undisturbed)
+        finally:
+            if self.mounted:
+                subprocess.run(["umount", "-l", str(self.out)], check=True)
+
+    def _check(self, undisturbed: Path) -> None:
+        assert corpus(self.out) == corpus(undisturbed), (self.kinds, self.told)
+        there = BuildDir(self.out)
+        assert sorted(entry.shard for entry in there.manifests()) == list(range(SHARDS))
+        assert there.quarantine() == [] and there.failures() == [], self.told
+        report = verify(self.out)
+        assert report.ok, report.problems
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "soundflow", "build", str(self.recipe), "-o", str(self.out)]
+        paths = [str(ROOT)]
+        if "clock" in self.kinds:
+            folder = self.root / "clock"
+            folder.mkdir(exist_ok=True)
+            (folder / "sitecustomize.py").write_text(CLOCK)
+            paths.insert(0, str(folder))
+        environment = self.cluster.environment | {"PYTHONPATH": os.pathsep.join(paths)}
+        return subprocess.Popen(
+            [*command, "--address", self.cluster.address, "--workers", "2"],
+            env=environment,
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def _commits(self) -> int:
+        return len(list((self.out / "manifest").glob("0*.json")))
+
+    def _mount(self, size: int) -> None:
+        self.out.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(self.out)], check=True)
+        self.mounted = True
+
+    def node(self, process: subprocess.Popen[str]) -> None:
+        self.cluster.lose()
+
+    def actor(self, process: subprocess.Popen[str]) -> None:
+        """A worker that has committed something."""
+        name = str(BuildDir(self.out).manifests()[-1].timings["worker"])
+        kill([int(name.rpartition(":")[2])])
+
+    def driver(self, process: subprocess.Popen[str]) -> None:
+        process.kill()
+
+    def term(self, process: subprocess.Popen[str]) -> None:
+        process.terminate()
+
+    def cache(self, process: subprocess.Popen[str]) -> None:
+        """Some cleaned clips are damaged while they are in use."""
+        entries = sorted((self.clips / "cache").glob("*/*.pcm"))
+        for number in self.rng.choice(len(entries), 5, replace=False).tolist():
+            data = bytearray(entries[number].read_bytes())
+            data[len(data) // 2] ^= 0x55
+            entries[number].write_bytes(data[: -2 * (number % 2)] if number % 2 else data)
+
+
+def kinds_of(seed: int, available: tuple[str, ...] = KINDS) -> tuple[str, ...]:
+    """The first three rounds have every kind once, later ones two or three by chance."""
+    if seed < 3:
+        return tuple(kind for kind in (KINDS[0:2], KINDS[2:5], KINDS[5:7])[seed] if kind in available)
+    rng = np.random.default_rng(seed)
+    return tuple(str(kind) for kind in rng.choice(available, int(rng.integers(2, 4)), replace=False))
+
+
+def main() -> int:
+    """Run rounds and say how each went; exit code 1 when one was not as it should be."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first round")
+    arguments = parser.parse_args()
+    bad = 0
+    with tempfile.TemporaryDirectory(prefix="chaos") as name, cluster() as running:
+        clips = make_world(Path(name))
+        available = KINDS if can_mount(Path(name) / "mount") else tuple(kind for kind in KINDS if kind != "disk")
+        for seed in range(arguments.first, arguments.first + arguments.rounds):
+            kinds, began = kinds_of(seed, available), time.monotonic()
+            root = Path(name) / f"round-{seed}"
+            root.mkdir()
+            try:
+                Round(running, clips, root, seed, kinds).run()
+                how = "as the undisturbed build"
+            except AssertionError as error:
+                bad, how = bad + 1, f"WRONG: {error}"
+            print(f"round {seed}: {', '.join(kinds)}: {how} ({time.monotonic() - began:.0f} s)", flush=True)
+            shutil.rmtree(root, ignore_errors=True)
+    return 1 if bad else 0
+
+
+def make_world(root: Path) -> Path:
+    """Clips like those of the suite, without its fixtures."""
+    import soxr
+    from hibari import SAMPLE_RATE, Hibari
+
+    from pipeline.clip_index import index_clips
+    from tests.conftest import SENTENCES
+    from tests.corpus import write_sources
+
+    voice = Hibari()
+    resample: Callable[..., np.ndarray] = soxr.resample
+    spoken = {
+        name: resample(np.asarray(voice(text, seed=1), dtype=np.float32), SAMPLE_RATE, 16_000) for name, text in SENTENCES.items()
+    }
+    index_clips([write_sources(root / "sources", spoken, SENTENCES)], root / "clips", workers=1)
+    return root / "clips"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

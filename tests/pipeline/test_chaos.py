@@ -1,0 +1,24 @@
+"""Three rounds of chaos on two nodes: every kind of fault once (`tests.chaos`; twenty rounds: make chaos)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import KINDS, Cluster, Round, can_mount, cluster, kinds_of
+
+pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[Cluster]:
+    with cluster() as running:
+        yield running
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_breaks_during_a_build_changes_nothing_of_it(two_nodes: Cluster, clips_dir: Path, tmp_path: Path, seed: int) -> None:
+    available = KINDS if can_mount(tmp_path / "mount") else tuple(kind for kind in KINDS if kind != "disk")
+    Round(two_nodes, clips_dir, tmp_path, seed, kinds_of(seed, available)).run()
