@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: demo dialogue all-tasks test test-llm lint bench learn proactive ablations page clean
+.PHONY: chaos demo dialogue all-tasks test test-llm lint bench learn proactive ablations page clean
 
 # Bytecode is compiled once after an install: with PYTHONDONTWRITEBYTECODE set, every Ray worker would compile it again.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -90,6 +90,9 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 	$(BIN)/python -m bench.training --json build/bench/training.json
 	$(BIN)/python -m bench.fifo --json build/bench/fifo.json
 	$(BIN)/python -m bench.endless --json build/bench/endless.json
+
+chaos: $(VENV)/.dev  ## 20 builds on two nodes while nodes, workers, drivers, disks, clocks and caches break (a quarter of an hour)
+	$(BIN)/python -m tests.chaos --rounds 20
 
 learn: $(VENV)/.dev  ## the learning proof: corpora, four stages from three seeds, evaluation on unseen clips; runs/learn
 	$(BIN)/python -m bench.learning -o runs/learn
