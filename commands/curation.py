@@ -20,8 +20,8 @@ def ask(
     role: Annotated[
         str,
         typer.Argument(
-            help="scenario_planner, event_refiner, clip_verifier, spoken_rewriter, interpreter, history_question or "
-            "silence_auditor.",
+            help="scenario_planner, event_refiner, clip_verifier, spoken_rewriter, interpreter, history_question, "
+            "history_answerer or silence_auditor.",
             show_default=False,
         ),
     ],

@@ -123,3 +123,38 @@ def speak(
             tell(line)
     if summary.failed:
         raise typer.Exit(INCOMPLETE)
+
+
+@top.command(
+    help="Give written dialogues a question about an earlier turn, before they are spoken. A model writes it and tries it out: "
+    "with all turns it must be answered, without the turn it depends on it must not. Without a model a stand-in that says so.",
+    epilog="Example: soundflow review dialogues.jsonl -o reviewed.jsonl --llm corpus.yaml",
+)
+def review(
+    dialogues: Annotated[Path, typer.Argument(metavar="DIALOGUES.jsonl", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The dialogues again, some of them longer.", show_default=False)],
+    llm: Annotated[Path | None, typer.Option(metavar="RECIPE", help="Take the llm section of this recipe.")] = None,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Of dialogues of four turns or more (paper: p_hr).")] = 0.3,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """`soundflow review`."""
+    from pipeline.ask_once import read_llm
+    from pipeline.console import Console
+    from pipeline.review import review_dialogues
+    from schemas.llm import BudgetSpent
+
+    config = read_llm(llm) if llm else None
+    try:
+        with Console("review", "dialogues") as console:
+            told = review_dialogues(dialogues, out, config, share=share, seed=seed, on_done=console.show)
+    except BudgetSpent as error:
+        tell(f"stopped: {error}. Raise that budget; what was answered is kept")
+        raise typer.Exit(INCOMPLETE) from None
+    if as_json:
+        say_json(told.to_json())
+    else:
+        for line in told.lines():
+            tell(line)
+    if told.failed:
+        raise typer.Exit(INCOMPLETE)

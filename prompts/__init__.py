@@ -98,6 +98,11 @@ def asked(transcript: str) -> str:
     return _questions().get(transcript, "")
 
 
+def questions(kind: str) -> list[str]:
+    """The wordings of one of them."""
+    return [text for text, known in _questions().items() if known == kind]
+
+
 @functools.cache
 def _places() -> dict[str, Place]:
     loaded = yaml.safe_load((_FILES / "places.v1.yaml").read_text(encoding="utf-8"))

@@ -14,7 +14,8 @@ from pydantic import AfterValidator, Field, model_validator
 from schemas.base import Schema
 
 RoleName = Literal[
-    "scenario_planner", "event_refiner", "clip_verifier", "spoken_rewriter", "interpreter", "history_question", "silence_auditor"
+    "scenario_planner", "event_refiner", "clip_verifier", "spoken_rewriter", "interpreter", "history_question",
+    "history_answerer", "silence_auditor",
 ]  # fmt: skip
 """Each has a prompt of its own: `prompts/ask_<role>.v1.j2`."""
 ROLES: tuple[str, ...] = get_args(RoleName)

@@ -144,6 +144,14 @@ class HistoryQuestion(Schema):
         return "" if self.turn <= last else f"turn {self.turn} is too recent; it must be one of 1 to {last}"
 
 
+class HistoryAnswer(Schema):
+    """What a listener says who heard the turns, or all but one: tells whether a question depends on that one."""
+
+    known: bool
+    """False when the turns do not tell."""
+    answer: str = Field(max_length=300)
+
+
 class SilenceAudit(Schema):
     """The silent-audio auditor's answer: whether a sound deserves a response, under ProactiveSound-Bench's four criteria."""
 
@@ -174,6 +182,7 @@ ANSWERS: Final[dict[str, type[Schema]]] = {
     "spoken_rewriter": SpokenText,
     "interpreter": SpokenSegments,
     "history_question": HistoryQuestion,
+    "history_answerer": HistoryAnswer,
     "silence_auditor": SilenceAudit,
 }
 """Role → what it answers."""

@@ -248,6 +248,8 @@ _FACTUAL_SOURCES: Final = frozenset({"web-qa", "du-qa", "gammacorpus-fact-qa"})
 def chat_style(label: str, source: str) -> Task | None:
     """Whether a spoken turn asks for a fact or opens a discussion, by its label or corpus; None when neither is told."""
     words = set(label_words(label))
+    if "review" in words:  # asks about the talk, not about the world
+        return None
     if words & _DISCUSSION or source in _DISCUSSION_SOURCES:
         return _T.CHAT_DISCUSSION
     return _T.CHAT_FACTUAL if words & _FACTUAL or source in _FACTUAL_SOURCES else None

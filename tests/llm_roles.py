@@ -46,6 +46,7 @@ def well_behaved(body: dict[str, Any]) -> str:
         "spoken_rewriter": _spoken,
         "interpreter": _segments,
         "history_question": _question,
+        "history_answerer": _answerer,
         "silence_auditor": _audit,
     }[role](blocks, system, rng)
     return json.dumps(answer)
@@ -60,7 +61,7 @@ def _user(body: dict[str, Any]) -> str:
 def _named(item: Any) -> str:
     """What an entry of a bag is called."""
     if isinstance(item, dict):
-        item = item.get("sound") or item.get("label") or item.get("caption") or item.get("text") or "a sound"
+        item = item.get("sound") or item.get("user") or item.get("label") or item.get("caption") or item.get("text") or "a sound"
     return str(item)[:200] or "a sound"
 
 
@@ -128,6 +129,12 @@ def _segments(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[
 
 def _question(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[str, Any]:
     return {"question": "What was said at the beginning?", "answer": _named(blocks[0][0])[:200], "turn": 1}
+
+
+def _answerer(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[str, Any]:
+    """Knows what was said first, as long as it is there."""
+    first = next((turn for turn in blocks[0] if isinstance(turn, dict) and turn.get("turn") == 1), None)
+    return {"known": first is not None, "answer": "" if first is None else str(first.get("user", ""))[:200]}
 
 
 def _audit(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[str, Any]:
