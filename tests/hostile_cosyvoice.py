@@ -17,7 +17,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,7 +59,7 @@ class Fault(StrEnum):
     SILENCE = "silence"
     NOISE = "noise"
     GARBLED = "garbled"
-    """Other words."""
+    """The words in another order."""
     EXTRA = "extra"
     """Goes on talking."""
     HANG = "hang"
@@ -72,6 +72,10 @@ class Fault(StrEnum):
 
 BROKEN = frozenset({Fault.HANG, Fault.ERROR_500, Fault.ODD, Fault.RESET})
 """Faults that can be told from the answer itself; of the others only the gate can know."""
+
+
+Script = Callable[[str, int], Fault | None]
+"""(text, how often just this one came before) → what goes wrong: depends neither on time nor on order."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,8 @@ class Request:
 class HostileCosyVoice:
     """The server; a context manager."""
 
-    def __init__(self, faults: Sequence[Fault | None] = ()):
-        self.faults = list(faults)
+    def __init__(self, faults: Sequence[Fault | None] = (), script: Script | None = None):
+        self.faults, self.script = list(faults), script
         self.log: list[Request] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -136,8 +140,11 @@ class HostileCosyVoice:
         if missing or set(form) - set(FORMS[mode]):
             return reply(handler, 422, {"detail": [{"type": "missing", "loc": ["body", name]} for name in missing]})
         with self._lock:  # batch = 1, as the official model
+            text = str(form["tts_text"])
+            before = sum(request.form["tts_text"] == text for request in self.log)
             fault = self.faults[len(self.log) % len(self.faults)] if self.faults else None
-            stream = self._stream(str(form["tts_text"]), fault, len(self.log))
+            fault = self.script(text, before) if self.script else fault
+            stream = self._stream(text, fault, before)
             self.log.append(Request(mode, form, fault, stream))
         if fault == Fault.ERROR_500:
             return reply(handler, 500, {"detail": "Internal Server Error"})
@@ -149,7 +156,7 @@ class HostileCosyVoice:
     def _stream(self, text: str, fault: Fault | None, number: int) -> bytes:
         rng = np.random.default_rng(number)
         if fault == Fault.GARBLED:
-            text = "Bananas dance happily over seven purple mountains and nobody ever answers."
+            text = " ".join(text.rstrip(".?!").lower().split()[::-1]).capitalize() + "."
         if fault == Fault.EXTRA:
             text += " And then she said that she would never come back to this place again."
         audio = self._say(text, number)

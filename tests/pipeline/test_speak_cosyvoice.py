@@ -13,18 +13,38 @@ from operators.backends.faults import BackendError, RequestRefused
 from operators.backends.tts import at_16k, open_speaker
 from operators.clip_cache import to_wav
 from pipeline.clip_index import ClipIndex, index_clips
+from pipeline.run import build
+from pipeline.shards import read_shard
 from pipeline.speak import speak
+from pipeline.verify import verify
 from schemas.base import InputError, Interrupted
 from schemas.speech import CosyVoiceMode, SpeechConfig, WhisperConfig
 from schemas.spoken import SpokenDialogue, Take
+from schemas.stream import StreamPlan
+from tests.corpus import write_recipe
 from tests.hostile_cosyvoice import BROKEN, RATE, Fault, HostileCosyVoice, Request
 from tests.spoken import NO_WHISPER, WHISPER_IS_HERE, begin, dialogue, lenient, rows, write_dialogues
 
-LINES = [dialogue(number, 1 + number % 2) for number in range(8)]
-FAULTS = (
-    None, Fault.SHORT, None, Fault.NOISE, None, Fault.ERROR_500, Fault.GARBLED, None, Fault.SILENCE, None, Fault.ODD, None,
-    Fault.EXTRA, None, Fault.WRONG_RATE, None, Fault.RESET, None,
-)  # fmt: skip
+SCRIPT: dict[str, tuple[Fault, ...]] = {
+    "What is the weather like in Paris tomorrow?": (),
+    "Could you explain how a bicycle stays upright?": (Fault.SHORT,),
+    "Tell me three facts about whales.": (Fault.NOISE, Fault.SILENCE),
+    "How long does it take to boil an egg?": (Fault.ERROR_500, Fault.GARBLED),
+    "My sister would like a cup of tea with milk.": (Fault.EXTRA, Fault.WRONG_RATE),
+    "The last train to the airport leaves at midnight.": (Fault.ODD, Fault.RESET, Fault.SHORT),
+    "Please close the window before you go to bed.": (Fault.WRONG_RATE, Fault.ODD, Fault.GARBLED),
+    "Nobody knows who painted this old picture.": (Fault.SHORT, Fault.NOISE, Fault.WRONG_RATE),
+    "We are going to the lake if the sun comes out.": (Fault.SILENCE, Fault.RESET, Fault.EXTRA, Fault.SHORT),
+}
+"""What befalls the first requests for each text; then the server behaves."""
+DISCARDED = 2
+"""Texts of which three whole answers are bad."""
+LINES = [{"id": f"d{number}", "turns": [{"user": text, "assistant": "Yes."}]} for number, text in enumerate(SCRIPT)]
+
+
+def befalls(text: str, before: int) -> Fault | None:
+    """See `SCRIPT`."""
+    return SCRIPT[text][before] if before < len(SCRIPT[text]) else None
 
 
 def wav_hash(request: Request) -> str:
@@ -40,27 +60,35 @@ def takes(out: Path) -> list[Take]:
 
 
 @pytest.mark.skipif(not WHISPER_IS_HERE, reason=NO_WHISPER)
-def test_no_bad_second_of_a_misbehaving_server_gets_into_the_output_and_all_are_accounted_for(tmp_path: Path) -> None:
+def test_no_bad_second_of_a_misbehaving_server_gets_into_a_shard_and_all_are_accounted_for(sources: Path, tmp_path: Path) -> None:
     lines = write_dialogues(tmp_path / "d.jsonl", LINES)
-    with HostileCosyVoice(FAULTS) as server:
+    with HostileCosyVoice(script=befalls) as server:
         config = SpeechConfig(speakers=(server.config(),), recogniser=WhisperConfig())
         out = begin(tmp_path / "out", config)
         summary = speak(lines, out, config)
     judged, answered = takes(out), server.log
     broken = [request for request in answered if request.fault in BROKEN]
     bad = [request for request in answered if request.fault and request.fault not in BROKEN]
-    assert summary.failed == 0 and summary.spoken >= 5 and {request.fault for request in answered} == {None, *FAULTS}
-    # every answer that was whole was judged once, and as many refused as were bad, but for good ones that were not understood
-    refused = Counter(take.refused for take in judged if take.refused)
-    assert len(judged) == len(answered) - len(broken)
-    assert len(bad) <= sum(refused.values()) <= len(bad) + 2
-    assert set(refused) <= {"silent", "too_short", "too_long", "cut_ending", "other_pitch", "wer"}
+    assert (summary.failed, summary.spoken) == (0, len(SCRIPT) - DISCARDED) and sum(summary.rejected.values()) == DISCARDED
+    assert Counter(request.fault for request in broken + bad) == Counter(fault for faults in SCRIPT.values() for fault in faults)
+    # every answer that was whole was judged once, and exactly as many refused as were bad
+    assert len(judged) == len(answered) - len(broken) and sum(bool(take.refused) for take in judged) == len(bad)
+    assert {take.refused for take in judged} == {"", "silent", "too_short", "too_long", "cut_ending", "other_pitch", "wer"}
     # nothing of a bad one is in a clip
     clips = {Path(row["path"]).stem for row in rows(out / "manifest.jsonl")}
     assert clips <= {wav_hash(request) for request in answered if request.fault is None}
     assert not clips & {wav_hash(request) for request in bad + broken}
-    index_clips([out], tmp_path / "clips", workers=1)
-    assert len(ClipIndex.open(tmp_path / "clips")) == summary.clips == len(rows(out / "manifest.jsonl"))
+    # and streams are built of the good ones
+    index_clips([out, sources / "noise"], tmp_path / "clips", workers=1)
+    spoken = {brief.id for brief in ClipIndex.open(tmp_path / "clips").briefs() if brief.kind == "speech"}
+    assert len(spoken) == summary.clips == len(rows(out / "manifest.jsonl"))
+    change = {"tasks": {"voice_chat": 1.0}, "streams": 2, "shards": 1, "scene": {"events": [1, 3]}}
+    build(write_recipe(tmp_path / "recipe.yaml", tmp_path / "clips", **change), tmp_path / "corpus", executor="inline")
+    report = verify(tmp_path / "corpus", sample=2)
+    assert report.ok and report.streams == 2
+    members = [members for _, members in read_shard(next((tmp_path / "corpus" / "data").glob("*.tar")), only=("json",))]
+    played = {clip.clip_id for one in members for clip in StreamPlan.from_json(one["json"]).clips if clip.transcript}
+    assert played and played <= spoken
 
 
 @pytest.mark.parametrize("mode", ["sft", "zero_shot", "cross_lingual", "instruct", "instruct2"])
