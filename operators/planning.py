@@ -23,7 +23,7 @@ from schemas.recipe import Recipe
 from schemas.scene import Draw, Scene, SceneEvent
 from schemas.taxonomy import SUB_TASKS, Capability, Task
 
-PLANNING_VERSION: Final = "8"
+PLANNING_VERSION: Final = "9"
 FITTING_SHARE: Final = 0.95
 """How often the template planner takes a sound of the scene's place when there are also sounds nothing is known of."""
 
@@ -194,9 +194,10 @@ class _Planner:
         return chosen
 
     def alike(self, what: str, clips: Candidates, value: Callable[[Candidate], str]) -> Candidates:
-        """Those of the stream's voice (or whatever), which the first call draws."""
+        """Those of the stream's voice (or whatever), which the first call draws: in a place one that fits it, if any does."""
         if what not in self.common:
-            values = sorted({value(clip) for clip in clips})
+            here = [clip for clip in clips if self.place in clip.places]
+            values = sorted({value(clip) for clip in here or clips})
             if not values:
                 return []
             self.common[what] = values[self._integer(f"{what} drawn", len(values))]
