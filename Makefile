@@ -81,6 +81,7 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 	$(BIN)/python -m bench.shards --json build/bench/shards.json
 	$(BIN)/python -m bench.virtual --json build/bench/virtual.json
 	$(BIN)/python -m bench.ledger --json build/bench/ledger.json
+	$(BIN)/python -m bench.pipeline --json build/bench/pipeline.json
 	$(BIN)/python -m bench.coherence --json build/bench/coherence.json
 	$(BIN)/python -m bench.curation --json build/bench/curation.json
 	$(BIN)/python -m bench.alignment --json build/bench/alignment.json

@@ -15,7 +15,7 @@ from pipeline.report_data import Statistics
 from schemas.shard import BuildRecord
 
 Files = Mapping[str, Mapping[str, list[Path]]]
-"""Sub-task → split → parquet files."""
+"""Capability → split → parquet files."""
 SIZES: Final = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -34,6 +34,7 @@ _CARD: Final = """\
 {% endif %}
 Always-on audio streams: in every chunk of 400 ms a listener stays silent or opens a response, and the rows say when and what.
 Made with SoundFlow, after the paper *Audio Interaction Model*. {{ streams }} streams, {{ "%.2f"|format(hours) }} hours.
+One configuration per capability.
 
 ```python
 from datasets import load_dataset
@@ -74,8 +75,10 @@ Fingerprint `{{ fingerprint }}`, SoundFlow {{ version }}. `recipe.json` is the r
 """
 
 
-def write_card(folder: Path, record: BuildRecord, statistics: Statistics, files: Files) -> None:
-    """Write README.md, statistics.png and attribution.csv into an exported folder."""
+def write_card(
+    folder: Path, record: BuildRecord, statistics: Statistics, files: Files, counts: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Write README.md, statistics.png and attribution.csv into an exported folder. `counts`: sub-task → split → streams."""
     told = statistics.to_json()
     licences = sorted({source["licence"] for source in told["sources"]})
     streams = sum(row["streams"] for row in told["tasks"])
@@ -89,10 +92,10 @@ def write_card(folder: Path, record: BuildRecord, statistics: Statistics, files:
         "size_categories": [next((name for below, name in SIZES if streams < below), "n>10M")],
         "configs": [
             {
-                "config_name": task,
-                "data_files": [{"split": split, "path": f"{task}/{split}-*.parquet"} for split in splits if split in parts],
+                "config_name": capability,
+                "data_files": [{"split": split, "path": f"{capability}/{split}-*.parquet"} for split in splits if split in parts],
             }
-            for task, parts in files.items()
+            for capability, parts in files.items()
         ],
     }
     made_up = [f"{count} streams planned by `{name}`" for name, count in told["planners"].items() if name != "llm"]
@@ -110,7 +113,7 @@ def write_card(folder: Path, record: BuildRecord, statistics: Statistics, files:
         split=next(iter(files[first])),
         audio=record.recipe.output.audio.upper(),
         splits=splits,
-        counts=_counts(files),
+        counts=counts,
         tasks=told["tasks"],
         sources=[{name: _cell(value) for name, value in row.items()} for row in told["sources"]],
         template="; ".join(made_up),
@@ -126,15 +129,6 @@ def write_card(folder: Path, record: BuildRecord, statistics: Statistics, files:
         rows.writeheader()
         rows.writerows(told["sources"])
     _plot(folder / "statistics.png", told["histograms"])
-
-
-def _counts(files: Files) -> dict[str, dict[str, int]]:
-    from pyarrow import parquet
-
-    return {
-        task: {split: sum(parquet.read_metadata(path).num_rows for path in paths) for split, paths in parts.items()}
-        for task, parts in files.items()
-    }
 
 
 def _split_note(record: BuildRecord, splits: list[str]) -> str:

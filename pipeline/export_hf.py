@@ -1,7 +1,7 @@
 """`soundflow export hf`: a build as a dataset folder that stock `datasets` streams, with a card; then, if asked, onto the hub.
 
-`PATH/<sub-task>/<split>-NNNNN-of-NNNNN.parquet`, few and big; audio bytes lie in the rows. A folder is made beside its place and
-moved there whole. Splits are the recipe's (`splits`); that no clip, noise included, is heard in two is checked here.
+`PATH/<capability>/<split>-NNNNN-of-NNNNN.parquet`, few and big; audio bytes lie in the rows. A folder is made beside its place
+and moved there whole. Splits are the recipe's (`splits`); that no clip, noise included, is heard in two is checked here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Exported:
 
 
 class _Writer:
-    """The parquet files of one sub-task and split; `finish` gives them their names."""
+    """The parquet files of one capability and split; `finish` gives them their names."""
 
     def __init__(self, folder: Path, split: str, limit: int):
         self.folder, self.split, self.limit = folder, split, limit
@@ -142,7 +142,7 @@ def export_hf(
         elif folder.exists():
             raise InputError("is there already", file=folder, remedy="Choose another place, or remove it")
         else:
-            export.write(folder, mark, file_bytes)
+            export.write(folder, mark, file_bytes, exported.splits)
     exported.bytes = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
     if repository:
         upload(folder, repository)
@@ -189,20 +189,20 @@ class _Export:
                         raise InputError(why, file=self.build.root, remedy="`soundflow verify` tells more")
         return exported, sorted(objected)
 
-    def write(self, folder: Path, mark: bytes, file_bytes: int) -> None:
+    def write(self, folder: Path, mark: bytes, file_bytes: int, counts: dict[str, dict[str, int]]) -> None:
         """The folder, made beside its place; a started one is begun anew."""
         aside = folder.with_name(f"_tmp-{folder.name}")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         try:
-            self._fill(aside, file_bytes)
+            self._fill(aside, file_bytes, counts)
             (aside / MARK).write_bytes(mark)
             aside.replace(folder)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
 
-    def _fill(self, folder: Path, file_bytes: int) -> None:
+    def _fill(self, folder: Path, file_bytes: int, counts: dict[str, dict[str, int]]) -> None:
         writers: dict[tuple[str, str], _Writer] = {}
         samples = Samples(self.build, self.record)
         total, done = sum(len(manifest.keys) for manifest in self.manifests), 0
@@ -210,17 +210,17 @@ class _Export:
             for _, members in samples.read(manifest):
                 self._tick()
                 plan = StreamPlan.from_json(members["json"])
-                name = plan.task.value, split_of(plan)
+                name = plan.task.capability.value, split_of(plan)
                 if name not in writers:
                     writers[name] = _Writer(folder / name[0], name[1], file_bytes)
                 writers[name].add(row(plan, members[samples.audio], samples.audio))
                 done += 1
                 self.on_event(done, total)
         files: dict[str, dict[str, list[Path]]] = defaultdict(dict)
-        for (task, split), writer in sorted(writers.items()):
-            files[task][split] = writer.finish()
+        for (capability, split), writer in sorted(writers.items()):
+            files[capability][split] = writer.finish()
         (folder / "recipe.json").write_bytes(self.record.recipe.canonical_json())
-        write_card(folder, self.record, self.statistics, files)
+        write_card(folder, self.record, self.statistics, files, counts)
 
     def _tick(self) -> None:
         if self.should_stop():

@@ -23,6 +23,7 @@ from pipeline.verify import verify
 from pipeline.virtual import Samples
 from schemas.base import InputError, Interrupted
 from schemas.stream import StreamPlan
+from schemas.taxonomy import Task
 from tests.corpus import write_recipe
 
 datasets = pytest.importorskip("datasets")
@@ -65,7 +66,7 @@ def test_stock_datasets_streams_every_row_and_its_audio_is_the_corpus_s(
     build_dir = BuildDir(split_build)
     samples = Samples(build_dir, build_dir.record())
     stored = {key: members for manifest in build_dir.manifests() for key, members in samples.read(manifest)}
-    loaded = datasets.load_dataset(str(exported), "event_description", streaming=True)
+    loaded = datasets.load_dataset(str(exported), "understanding", streaming=True)
     assert set(loaded) == {"train", "validation", "test"}
     assert loaded["train"].features["audio"] == datasets.Audio(sampling_rate=16_000)
     seen = set()
@@ -79,7 +80,7 @@ def test_stock_datasets_streams_every_row_and_its_audio_is_the_corpus_s(
             assert [(said["chunk"], said["text"]) for said in row["responses"]] == plan.timeline()
             assert [event["clip"] for event in row["events"]] == [clip.clip_id for clip in plan.clips]
     assert seen == set(stored)
-    whole = datasets.load_dataset(str(exported), "event_description", split="test", cache_dir=str(tmp_path))
+    whole = datasets.load_dataset(str(exported), "understanding", split="test", cache_dir=str(tmp_path))
     assert 0 < len(whole) < len(stored)
 
 
@@ -100,7 +101,7 @@ def test_files_are_few_and_the_card_names_every_one(split_build: Path, exported:
     card = (exported / "README.md").read_text()
     header = yaml.safe_load(card.split("---\n")[1])
     (config,) = header["configs"]
-    assert config["config_name"] == "event_description" and header["license"] == "other"
+    assert config["config_name"] == "understanding" and header["license"] == "other"
     for part in config["data_files"]:
         files = sorted(exported.glob(part["path"]))
         assert files and all(path.name.endswith(f"-of-{len(files):05d}.parquet") for path in files)
@@ -181,6 +182,7 @@ def test_recipes_without_splits_keep_their_fingerprint_and_export_one(built: Pat
     assert "splits" not in BuildDir(built).record().recipe.shaping()
     done = export_hf(built, str(tmp_path / "dataset"), any_licence=True)
     assert all(set(splits) == {"train"} for splits in done.splits.values())
-    loaded = datasets.load_dataset(str(tmp_path / "dataset"), next(iter(done.splits)), split="train", streaming=True)
+    capability = Task(next(iter(done.splits))).capability.value
+    loaded = datasets.load_dataset(str(tmp_path / "dataset"), capability, split="train", streaming=True)
     row = next(iter(loaded.cast_column("audio", datasets.Audio(decode=False))))
     assert np.isclose(row["silence"], 1 - len(row["responses"]) / row["chunks"])
