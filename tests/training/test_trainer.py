@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import resource
@@ -309,6 +310,18 @@ def test_the_presets_are_the_papers_table(name: str) -> None:
     common = (preset.loss_weight, preset.warmup_ratio, preset.betas, preset.epsilon, preset.weight_decay, preset.max_grad_norm)
     assert common == (1.0, 0.03, (0.9, 0.95), 1e-8, 0.01, 1.0)
     assert (preset.precision, preset.checkpointing, preset.window_chunks) == ("bf16", True, 60)
+
+
+def test_the_deepspeed_configuration_is_stage_3_of_the_same_table() -> None:
+    told = json.loads((Path(__file__).parents[2] / "deploy" / "deepspeed_zero2.json").read_bytes())
+    preset = load_stage("3")
+    assert told["zero_optimization"]["stage"] == 2 and told["bf16"]["enabled"]
+    assert told["train_micro_batch_size_per_gpu"] == preset.micro_batch
+    assert told["gradient_accumulation_steps"] == preset.accumulation(32) and told["gradient_clipping"] == preset.max_grad_norm
+    expected = {"lr": preset.learning_rate, "betas": [*preset.betas], "eps": preset.epsilon, "weight_decay": preset.weight_decay}
+    assert told["optimizer"] == {"type": "AdamW", "params": expected}
+    steps = told["scheduler"]["params"]
+    assert (steps["total_num_steps"], steps["warmup_num_steps"]) == (preset.steps, round(preset.warmup_ratio * preset.steps))
 
 
 def test_a_batch_that_does_not_divide_is_told() -> None:
