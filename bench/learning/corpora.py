@@ -25,7 +25,8 @@ from training.corpus import StoredCorpus
 CLIPS_PER_CLASS: Final[Mapping[str, int]] = {"train": 48, "test": 16}
 STREAMS_PER_SHARD: Final = 50
 Scene = Mapping[str, object]
-ONE: Final[Scene] = {"events": [1, 1], "max_seconds": 8, "background": [0, 0], "ambient": [0, 0]}
+ONE: Final[Scene] = {"planner": "random", "events": [1, 1], "max_seconds": 8, "background": [0, 0], "ambient": [0, 0]}
+"""One sound is no scene: drawn from all clips alike, so that no class is rare where the model learns to hear."""
 MANY: Final[Scene] = {"events": [5, 9], "gap_seconds": [0.2, 1.6], "max_seconds": 24, "background": [0, 1]}
 LONG: Final[Scene] = {"events": [8, 14], "gap_seconds": [0.2, 1.6], "max_seconds": 45, "background": [0, 1]}
 DESCRIBE: Final = {"event_description": 1.0}
@@ -43,7 +44,7 @@ class Spec:
 
 
 CORPORA: Final = {
-    "single": Spec("train", 240, DESCRIBE, ONE),
+    "single": Spec("train", 360, DESCRIBE, ONE),
     "streaming": Spec("train", 500, DESCRIBE, MANY),
     "interleaved": Spec("train", 400, BOTH, MANY),
     "heldout": Spec("test", 48, BOTH, LONG),
