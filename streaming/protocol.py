@@ -52,6 +52,9 @@ BAD_REQUEST: Final = "bad_request"
 UNAUTHORISED: Final = "unauthorised"
 SPEECH_FAILED: Final = "speech_failed"
 """Not fatal: the text is there."""
+TAKEN_OVER: Final = "taken_over"
+"""The session goes on with a newer connection."""
+IDLE: Final = "idle"
 UNKNOWN_SESSION: Final = "unknown_session"
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import resource
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
+from aiohttp.typedefs import Handler
+from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import SecretStr, ValidationError
 
@@ -31,6 +34,10 @@ SEND_SECONDS: Final = 10.0
 """A client that takes nothing for so long is cut off; its session waits for it."""
 SILENT_SECONDS: Final = 120.0
 """A connection that sends nothing at all, not even a pong, for so long is dead."""
+IDLE_SECONDS: Final = 300.0
+"""A session that hears nothing for so long gives its seat to others."""
+HEADER_SECONDS: Final = 10.0
+"""A connection that has not made its first request by then is closed: one that never will must not fill the server."""
 DEFAULT_INSTRUCTION: Final = "Listen continuously. Respond when it is called for; otherwise stay silent."
 SWEEP_SECONDS: Final = 1.0
 """How often abandoned sessions are looked for."""
@@ -81,6 +88,7 @@ class Server:
         self.engine, self.token, self.threshold, self.voices, self.instruction = engine, token, threshold, voices, instruction
         self.metrics = Metrics(engine)
         self.sessions: dict[str, LiveSession] = {}
+        self._closing: set[asyncio.Task[bool]] = set()
 
     def application(self) -> web.Application:
         """Routes; sessions whose clients stay away are ended by a task of its own."""
@@ -136,7 +144,9 @@ class Server:
         except BaseException:
             self._end(session)
             raise
-        session.client = socket
+        before, session.client = session.client, socket
+        if isinstance(before, web.WebSocketResponse):
+            self._close(before, protocol.TAKEN_OVER)
         about: dict[str, Any] = {"chunk_ms": 1000 * session.chunk_bytes // (2 * SAMPLE_RATE), "sample_rate": SAMPLE_RATE}
         about |= {"id": session.id, "instruction": session.instruction, "speaks": session.speaks}
         greeting = {"type": "session.resumed" if resumed else "session.created", "missed": session.missed}
@@ -201,6 +211,9 @@ class Server:
         """Send events as they come. What a slow or lost client did not take waits for its next connection."""
         while not socket.closed and session.client is socket:
             events = await session.take()
+            if session.client is not socket:
+                session.put_back(events)
+                return
             for number, event in enumerate(events):
                 try:
                     async with asyncio.timeout(SEND_SECONDS):
@@ -220,6 +233,12 @@ class Server:
             await socket.close(code=1008, message=code.encode())
         self.metrics.refused.labels(code).inc()
         return True
+
+    def _close(self, connection: web.WebSocketResponse, code: str) -> None:
+        """Close, without waiting for the other side's goodbye."""
+        task = asyncio.get_running_loop().create_task(connection.close(code=1008, message=code.encode()))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _end(self, session: LiveSession) -> None:
         self.sessions.pop(session.id, None)
@@ -251,12 +270,56 @@ class Server:
                 for session in list(self.sessions.values()):
                     if session.client is None and now - session.left > RESUME_SECONDS:
                         self._end(session)
+                    elif now - session.heard_at > IDLE_SECONDS:  # a seat nobody uses
+                        self._end(session)
+                        self.metrics.refused.labels(protocol.IDLE).inc()
+                        if isinstance(session.client, web.WebSocketResponse):
+                            self._close(session.client, protocol.IDLE)
 
         task = asyncio.create_task(sweep())
         yield
         task.cancel()
         for session in list(self.sessions.values()):
             self._end(session)
+
+
+async def run(application: web.Application, listening: socket.socket) -> None:
+    """Serve until cancelled."""
+    silent: set[RequestHandler] = set()
+
+    @web.middleware
+    async def heard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        silent.discard(request.protocol)
+        return await handler(request)
+
+    def too_slow(connection: RequestHandler) -> None:
+        if connection in silent:
+            silent.discard(connection)
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    def connected() -> RequestHandler:
+        assert runner.server is not None
+        connection = runner.server()
+        silent.add(connection)
+        asyncio.get_running_loop().call_later(HEADER_SECONDS, too_slow, connection)
+        return connection
+
+    application.middlewares.append(heard)
+    runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    server = await asyncio.get_running_loop().create_server(connected, sock=listening)
+    try:
+        await server.serve_forever()
+    finally:
+        await runner.cleanup()
+
+
+def _many_files() -> None:
+    """As many connections as the system allows, not as a shell begins with."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 OPTIONS: Final = {
@@ -300,13 +363,14 @@ def serve(
         listening = socket.create_server((host, port), backlog=128, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as wrong:
         raise InputError(f"cannot listen: {wrong.strerror or wrong}", field="--port", value=f"{host}:{port}") from None
+    _many_files()
     with listening:
         engine = Engine(model, sessions=sessions, threads=threads)
         try:
             engine.start()
             application = Server(engine, token, threshold, voices, instruction).application()
             say(f"listening on http://{host}:{port} ({sessions} sessions; page at /, health at /healthz, metrics at /metrics)")
-            web.run_app(application, sock=listening, print=None, handle_signals=False, shutdown_timeout=2.0)
+            asyncio.run(run(application, listening))
         finally:
             engine.close()
             if voices is not None:

@@ -35,6 +35,8 @@ class LiveSession:
         """The connection that owns the session now; None while it waits for one."""
         self.left = time.monotonic()
         """When the last client left."""
+        self.heard_at = self.begun
+        """When audio came last."""
         self.missed = 0
         """Events that no longer fitted."""
         self._engine, self._loop, self._translator = engine, loop, Translator()
@@ -62,6 +64,7 @@ class LiveSession:
 
         Raises OverflowError when the client is further ahead of time than the burst allows, ValueError for half a sample.
         """
+        self.heard_at = time.monotonic()
         if len(pcm) % 2:
             raise ValueError(f"{len(pcm)} bytes are no whole number of 16-bit samples")
         ahead = (2 * self._pushed * self._engine.config.chunk_samples + len(self._held) + len(pcm)) / (2 * SAMPLE_RATE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from streaming import protocol
 from streaming.client import Client, play
 from streaming.engine import Engine
 from streaming.server import Server, serve
+from streaming.server import run as run_server
 
 SEATS = 3
 RATE = 16_000
@@ -141,6 +143,59 @@ def test_a_lost_connection_is_taken_up_where_it_was(engine: Engine) -> None:
             assert sequence == list(range(sequence[0], sequence[0] + len(told)))
             with pytest.raises(InputError, match="there is no such session"):
                 await heard(url, session="gone")
+
+    run(test)
+
+
+def test_a_newer_connection_takes_the_session_over_from_one_that_is_still_there(engine: Engine) -> None:
+    async def test() -> None:
+        async with serving(engine) as url, Client.connect(url) as old:
+            first = old.__aiter__()
+            name = (await anext(first))["session"]["id"]
+            async with Client.connect(url, session=name) as new:
+                events = new.__aiter__()
+                assert (await anext(events))["type"] == "session.resumed"
+                assert [event async for event in first] == []  # closed
+                await new.send(noise(0.4))
+                assert (await anext(events))["chunk"] == 1
+                await new.finish()
+
+    run(test)
+
+
+def test_a_seat_that_nobody_uses_is_given_to_others(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.server.IDLE_SECONDS", 0.1)
+    monkeypatch.setattr("streaming.server.SWEEP_SECONDS", 0.02)
+
+    async def test() -> None:
+        async with serving(engine) as url, Client.connect(url) as client:
+            assert [event["type"] async for event in client] == ["session.created"]  # and closed
+            assert json.loads((await get(f"{url}/healthz"))[1])["sessions"] == 0
+
+    run(test)
+
+
+def test_a_connection_that_never_finishes_its_request_is_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.server.HEADER_SECONDS", 0.1)
+
+    async def test() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        server = asyncio.create_task(run_server(Server(engine).application(), listening))
+        slow, _ = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        slow[1].write(b"GET /healthz HTTP/1.1\r\nHost: ")
+        async with Client.connect(f"http://127.0.0.1:{port}") as client:
+            events = client.__aiter__()
+            await anext(events)
+            with contextlib.suppress(ConnectionError):
+                assert await slow[0].read() == b""
+            await client.send(noise(0.4))
+            assert (await anext(events))["chunk"] == 1  # one that did is not
+            await client.finish()
+        server.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await server
+        listening.close()
 
     run(test)
 
