@@ -1,0 +1,111 @@
+"""Clients that misbehave in every way harm no other session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from schemas.identity import rng_for
+from streaming.client import Client
+from streaming.engine import Engine
+from tests.streaming.serving import SEATS, engine_chunks, noise, run, serving
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint: Path) -> Iterator[Engine]:
+    started = Engine(checkpoint, sessions=SEATS)
+    started.start()
+    yield started
+    started.close()
+
+
+MISDEEDS = ("half a sample", "text", "not json", "ten megabytes", "far too fast", "silence", "gone in mid-reply", "no goodbye")
+STILL_SENDING = ("ten megabytes", "far too fast")
+"""The server may cut these off before they read why."""
+CUT_OFF = "1006"
+
+
+async def misbehave(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
+    """What the server said to it."""
+    options = {"threshold": "0.001"} if misdeed == "gone in mid-reply" else {}
+    async with http.ws_connect(f"{url}/v1/listen", params=options, timeout=aiohttp.ClientWSTimeout(ws_close=0.05)) as socket:
+        await socket.receive()
+        match misdeed:
+            case "half a sample":
+                await socket.send_bytes(b"\0" * 641)
+            case "text":
+                await socket.send_str('{"type": "make me a sandwich"}')
+            case "not json":
+                await socket.send_str("hello?")
+            case "ten megabytes":
+                await socket.send_bytes(bytes(10_000_000))
+            case "far too fast":
+                for _ in range(40):  # 80 s of audio
+                    await socket.send_bytes(bytes(64_000))
+            case "gone in mid-reply":
+                await socket.send_bytes(noise(0.4).tobytes())
+                await socket.receive()
+                assert socket._response.connection is not None
+                socket._response.connection.transport.abort()
+                return "gone"
+            case "no goodbye":
+                assert socket._response.connection is not None
+                socket._response.connection.transport.abort()
+                return "gone"
+            case "silence":
+                return "nothing"
+        async for message in socket:
+            if message.type is aiohttp.WSMsgType.TEXT and (told := json.loads(message.data))["type"] == "error":
+                return str(told["error"]["code"])
+        return str(socket.close_code)
+
+
+async def seated(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
+    """`misbehave`, once there is a seat."""
+    while True:
+        try:
+            return await misbehave(http, url, misdeed)
+        except aiohttp.WSServerHandshakeError as refused:
+            assert refused.status == 503
+            await asyncio.sleep(0.02)
+
+
+def test_two_hundred_misbehaving_clients_harm_no_other_session(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.server.RESUME_SECONDS", 0.0)  # their seats are free again at once
+    monkeypatch.setattr("streaming.server.SWEEP_SECONDS", 0.02)
+    rng = rng_for("0" * 64, 0, 0, "misdeeds")
+    expected = {"half a sample": "bad_audio", "text": "bad_message", "not json": "bad_message", "far too fast": "too_fast"}
+    expected |= {"ten megabytes": "1009", "silence": "nothing", "gone in mid-reply": "gone", "no goodbye": "gone"}
+
+    async def test() -> None:
+        async with serving(engine) as url, aiohttp.ClientSession() as http, Client.connect(url) as client:
+            good: list[int] = []
+
+            async def listen() -> None:
+                async for event in client:
+                    assert event["type"] in ("session.created", "chunk.silent"), event
+                    good.extend([event["chunk"]] if "chunk" in event else [])
+
+            listening = asyncio.create_task(listen())
+            for done in range(200):
+                misdeed = MISDEEDS[int(rng.integers(len(MISDEEDS)))]
+                try:
+                    told = await seated(http, url, misdeed)
+                except ConnectionError:
+                    told = CUT_OFF
+                assert told == expected[misdeed] or (told == CUT_OFF and misdeed in STILL_SENDING), (misdeed, told)
+                if done % 10 == 0:
+                    await client.send(noise(0.4, seed=done))
+            sent = engine_chunks(engine)
+            while len(good) < sent and not listening.done():
+                await asyncio.sleep(0.05)
+            assert good == list(range(1, sent + 1)) and sent >= 20
+            await client.finish()
+            await listening
+
+    run(test)
