@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -236,6 +237,7 @@ def _unbroken(turns: Candidates) -> Candidates:
     return ordered[:missing]
 
 
+@functools.lru_cache(maxsize=65_536)  # a label stands for thousands of clips
 def places_of(text: str) -> frozenset[str]:
     """Where a sound with this label or caption may be heard: see `prompts.places_of`."""
     return prompts.places_of(label_words(text))

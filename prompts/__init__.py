@@ -109,6 +109,7 @@ def _places() -> dict[str, Place]:
     return {name: Place(place["title"], frozenset(place["words"])) for name, place in loaded.items()}
 
 
+@functools.cache
 def places() -> dict[str, Place]:
     """Where the template planner lets scenes happen, by name."""
     return {name: place for name, place in _places().items() if name != "anywhere"}
