@@ -68,7 +68,7 @@ def segment_plot(results: Sequence[Result]) -> Plot | None:
             axes.plot(counts, [points[count] for count in counts], "o-", color=colour, label=", ".join(name), markersize=4)
         axes.set_xlabel("N, sounds or items in one stream")
         axes.set_xticks(sorted({count for points in curves.values() for count in points}))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * max(max(points.values()) for points in curves.values()) or 1.0)
         axes.legend(fontsize=7)
 
     return Plot("Stability under concatenation.", _svg(draw))

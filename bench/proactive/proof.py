@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--learn", type=Path, default=Path("runs/learn"), help="where `make learn` works; trained there if need be"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threshold", type=float, default=0.5, help="respond from this probability on")
     arguments = parser.parse_args(argv)
     out: Path = arguments.out
     corpora, checkpoint = trained(arguments.learn, arguments.seed)
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     training = [corpora[name] for name, spec in CORPORA.items() if spec.split == "train"]
     built = build(out / "recipe.yaml", out / "set", training)
     print(f"set: {built['sounds']} sounds, {built['respond']} RESPOND, {built['categories']} sub-categories; {built['left_out']}")
-    scores = prove(out, checkpoint)
+    scores = prove(out, checkpoint, arguments.threshold)
     document = analyse(checkpoint, [corpora["heldout"]], ANALYSED, MODEL)
     write_atomic(out / "analysis.json", json.dumps(document, indent=1).encode() + b"\n")
     write_report(out / "report.html", read_results([out]), [document])
