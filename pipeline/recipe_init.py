@@ -44,7 +44,8 @@ tasks:
 {%- endfor %}
 
 scene:
-  planner: template       # template: scenes in a place; random: clips drawn independently. Neither is an LLM.
+  planner: template       # template: scenes in a place; random: clips drawn independently; llm: planned by a language model,
+                          # which an `llm` section names (README, "Scenes planned by a language model")
   events: {{ events }}         # foreground turns per stream, [low, high]; the paper has 3 to 15
   gap_seconds: {{ scene.gap_seconds }}
   background: {{ scene.background }}      # background events per stream
