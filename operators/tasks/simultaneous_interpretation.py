@@ -80,15 +80,21 @@ class SimultaneousInterpretation(SpokenPolicy):
 class InterpretationOf(SimultaneousInterpretation):
     """One direction."""
 
-    def __init__(self, task: Task, what: str) -> None:
+    def __init__(self, task: Task, what: str, language: str, into: str) -> None:
         self.task, self.what = task, f"aligned speech clips with a translation from {what}"
+        self.direction = direction(language, into)
 
     def speech(self, palette: Palette) -> Candidates:
         """Of the direction."""
         return palette.of_kind(self.task)
 
+    def suits(self, clip: Sounding, responds: bool) -> bool:
+        """Speech of the direction, or what has no translation."""
+        fits = direction(clip.language, clip.translation_language) == self.direction
+        return super().suits(clip, responds) and (not responds or fits)
 
-class SentenceTranslation(SimultaneousInterpretation):
+
+class SentenceTranslation(InterpretationOf):
     """One direction, each utterance as a whole once it has ended."""
 
     task_rule = (
@@ -96,12 +102,9 @@ class SentenceTranslation(SimultaneousInterpretation):
         "not. Of speech, sound is the words that are said, as the bag has them."
     )
 
-    def __init__(self, task: Task, what: str) -> None:
-        self.task, self.what = task, f"speech clips with a translation from {what}"
-
-    def speech(self, palette: Palette) -> Candidates:
-        """Of the direction."""
-        return palette.of_kind(self.task)
+    def __init__(self, task: Task, what: str, language: str, into: str) -> None:
+        super().__init__(task, what, language, into)
+        self.what = f"speech clips with a translation from {what}"
 
     def answers(self, clip: Sounding) -> list[Answer]:
         """Its translation; where a model wrote that, it says so."""
@@ -118,8 +121,8 @@ class SentenceTranslation(SimultaneousInterpretation):
 
 
 TRANSLATION = (
-    SentenceTranslation(Task.TRANSLATION_EN_ZH, "English to Chinese"),
-    SentenceTranslation(Task.TRANSLATION_ZH_EN, "Chinese to English"),
-    InterpretationOf(Task.INTERPRETATION_EN_ZH, "English to Chinese"),
-    InterpretationOf(Task.INTERPRETATION_ZH_EN, "Chinese to English"),
+    SentenceTranslation(Task.TRANSLATION_EN_ZH, "English to Chinese", "en", "zh"),
+    SentenceTranslation(Task.TRANSLATION_ZH_EN, "Chinese to English", "zh", "en"),
+    InterpretationOf(Task.INTERPRETATION_EN_ZH, "English to Chinese", "en", "zh"),
+    InterpretationOf(Task.INTERPRETATION_ZH_EN, "Chinese to English", "zh", "en"),
 )

@@ -13,7 +13,7 @@ from operators.tasks.spoken import SpokenPolicy
 from schemas.clip import Clip
 from schemas.recipe import SceneConfig
 from schemas.scene import Brief, SceneResponse
-from schemas.taxonomy import Task
+from schemas.taxonomy import Task, speech_style
 
 
 class StreamingAsr(SpokenPolicy):
@@ -60,6 +60,11 @@ class AsrOf(StreamingAsr):
     def speech(self, palette: Palette) -> Candidates:
         """Of the kind."""
         return palette.of_kind(self.task)
+
+    def suits(self, clip: Sounding, responds: bool) -> bool:
+        """Speech of the kind, or no speech."""
+        kind = speech_style(clip.label, clip.language, clip.source)
+        return super().suits(clip, responds) and (not responds or kind is self.task)
 
 
 ASR = (

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import yaml
 
+from operators.tasks import POLICIES
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex, index_clips
 from pipeline.clip_table import TABLE, write_table
@@ -22,6 +23,9 @@ from schemas.stream import StreamPlan
 from schemas.taxonomy import SUB_TASKS, Task
 from tests import every_task
 from tests.corpus import write_recipe
+from tests.hostile_llm import HostileLlm
+from tests.operators.chats import KEY
+from tests.pipeline.curated import write_curated
 from tests.policies import obeyed
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -76,3 +80,21 @@ def test_the_examples_name_every_sub_task_and_every_source() -> None:
         source.name: source.items for source in SOURCES.values()
     }
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["streams"] == 2_600_000
+
+
+def test_a_model_plans_every_sub_task_it_can_and_the_rest_says_that_no_model_did(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("SOUNDFLOW_ANSWERS", str(tmp_path / "answers"))
+    with HostileLlm() as server:
+        tasks = dict.fromkeys((kind.value for kind in SUB_TASKS), 1)
+        recipe = write_curated(tmp_path / "r.yaml", clips, server, streams=28, shards=1, tasks=tasks)
+        build(recipe, tmp_path / "corpus", executor="inline")
+    assert verify(tmp_path / "corpus", sample=2).problems == ()
+    made = plans(tmp_path / "corpus")
+    assert len(made) >= 14
+    for plan in made:
+        assert plan.planner.startswith("llm:") != POLICIES[plan.task].in_order
+        if not POLICIES[plan.task].response_rule:
+            assert obeyed(plan) == []
