@@ -197,8 +197,7 @@ def _by_formula(labels: dict[str, int], dest: Path) -> Iterator[Row]:
             target = dest / "procedural" / f"{label.replace(' ', '_')}-{number}.wav"
             target.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(target, render(plan), 16_000, subtype="PCM_16")
-            caption = describe(SOUNDS[plan.sound], plan.parameters, plan.count)
-            row = _row(target, dest, role="foreground", label=label, caption=caption)
+            row = _row(target, dest, role="foreground", label=label)
             yield row | {"licence": LICENCE, "attribution": "", "source": "procedural"}
 
 

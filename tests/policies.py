@@ -58,15 +58,14 @@ def asr(plan: StreamPlan, said: Said) -> list[str | None]:
     for clip, _ in said:
         wild, accented = "telephone" in clip.label, "accented" in clip.label or clip.language == "en-GB"
         kind = Task.ASR_IN_THE_WILD if wild else Task.ASR_ACCENTED if accented else Task.ASR_ENGLISH
-        assert clip.kind == "sound" or plan.task is (Task.ASR_MANDARIN if clip.language == "zh" else kind)
+        assert clip.kind == "sound" or plan.task is (Task.ASR_MANDARIN if clip.language.startswith("zh") else kind)
     return [clip.transcript for clip, _ in said]
 
 
 def translation(plan: StreamPlan, said: Said) -> list[str | None]:
     to = "Chinese" if plan.task.value.endswith("en_zh") else "English"
-    assert to in plan.instruction and {clip.translation_language for clip, _ in said if clip.transcript} == {
-        to[:2].lower().replace("ch", "zh")
-    }
+    into = {clip.translation_language.partition("-")[0] for clip, _ in said if clip.transcript}
+    assert to in plan.instruction and into == {"zh" if to == "Chinese" else "en"}
     return [clip.translation for clip, _ in said]
 
 
@@ -79,9 +78,9 @@ def chat(plan: StreamPlan, said: Said) -> list[str | None]:
         if clip.kind == "sound":
             wanted.append(heard(clip) if urgency(clip.label, clip.caption) is Urgency.RESPOND else None)
             assert wanted[-1] is None or "voice" in plan.instruction or "speak up" in plan.instruction
-        elif kind == "review_first":
+        elif kind.startswith("review_") and not clip.reply:
             assert turns >= 3 and first is not None
-            wanted.append(first.transcript)
+            wanted.append(first.transcript if kind == "review_first" else first.reply)
         else:
             wanted.append(clip.reply or None)
             first, turns = first or clip, turns + 1
@@ -157,7 +156,8 @@ def choice(plan: StreamPlan, said: Said) -> list[str | None]:
     assert isinstance(options, tuple) and 3 <= len(options) <= 4
     letters = {option: f"{'ABCD'[place]}: {option}" for place, option in enumerate(options)}
     assert all(told in plan.instruction for told in letters.values())
-    assert plan.task is not Task.MUSIC_CHOICE_QA or all(is_music(option) for option in options)
+    heard_options = [clip for clip, _ in said if name(clip) in options]
+    assert plan.task is not Task.MUSIC_CHOICE_QA or all(is_music(clip.label, clip.caption) for clip in heard_options)
     wanted = [letters.get(name(clip)) for clip, _ in said]
     assert set(wanted) - {None}
     return wanted

@@ -105,7 +105,8 @@ class ChoiceQa(SoundPolicy):
         are not; in any order."""
         heard = list(dict.fromkeys(name_of(clip) for clip in clips if clip.kind == "sound"))
         clear = [name for name in heard if all(apart(name, other) for other in heard if other != name)]
-        clear = [name for name in clear if is_music(name)] if self.music else clear
+        musical = {name_of(clip) for clip in clips if is_music(clip.label, clip.caption)}
+        clear = [name for name in clear if name in musical] if self.music else clear
         in_front = [clear[int(place)] for place in rng.permutation(len(clear))]
         options = in_front[:HEARD]
         if not options:
