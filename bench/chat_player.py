@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from bench.sounds import Audio, wav
 from operators.backends.chat import ChatModel, ChatRequest, Finish, Message, Sound
 from operators.backends.faults import EmptyAnswer, RequestRefused, ServerFault
+from schemas.base import InputError, explain
 from schemas.llm import LlmConfig, LlmServer
 
 ROLE: Final = "benchmark"
@@ -63,14 +66,23 @@ def config_of(
     concurrency: int = 4,
     server: LlmServer | None = None,
 ) -> LlmConfig:
-    """A client's configuration for benchmarks: no schema is asked for, and answers are the likeliest ones."""
+    """A client's configuration for benchmarks: no schema is asked for, and answers are the likeliest ones.
+
+    InputError when the address is none.
+    """
+    if server is None:
+        try:
+            server = LlmServer(base_url=base_url, concurrency=concurrency)
+        except ValidationError as error:
+            found = explain(error, LlmServer)
+            raise InputError(found.why, field="--server", remedy="Name an address such as http://127.0.0.1:8000/v1") from None
     return LlmConfig(
         model=model,
         json_mode="none",
         temperature=temperature,
         max_tokens=max_tokens,
         audio=True,
-        server=server or LlmServer(base_url=base_url, concurrency=concurrency),
+        server=server,
     )
 
 

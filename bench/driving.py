@@ -89,7 +89,13 @@ def drive_chat(
     """
     pending = _pending(predictions, groups)
     with noted_signals() as asked_to_stop, Console("bench", "conversations") as console:
-        return asyncio.run(_converse(predictions, groups, pending, config, make, rows, asked_to_stop, console))
+        try:
+            return asyncio.run(_converse(predictions, groups, pending, config, make, rows, asked_to_stop, console))
+        except InputError as error:
+            if error.field != "llm":
+                raise
+            remedy = error.remedy.replace("llm.model", "the model's name").replace("llm.server.base_url", "--server")
+            raise InputError(error.why, field="the chat model", value=error.value, remedy=remedy) from None
 
 
 async def _converse(

@@ -74,15 +74,16 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+def read_rows(path: Path, columns: Sequence[str] | None = None, otherwise: str = "") -> Iterator[Row]:
     """Rows of a file by its suffix: .jsonl, .json (a list of objects), .csv, .tsv, .parquet. InputError for any other.
 
-    `columns`: of a parquet file only these (where they are there) are read.
+    `columns`: of a parquet file only these (where they are there) are read. `otherwise`: what a file of another name is.
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return _parquet(path, columns)
     readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv}
+    suffix = suffix if suffix in readers else otherwise or suffix
     if suffix not in readers:
         raise InputError(f"is none of {', '.join(readers)}, .parquet", file=path, remedy="Convert it, or name another file")
     return _readable(path, readers[suffix](path))

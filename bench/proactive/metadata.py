@@ -121,7 +121,7 @@ def read_sounds(path: Path, answers: Path | None = None) -> list[Sound]:
 
 
 def _sounds(path: Path) -> dict[str, Sound]:
-    sounds = dict(_checked(read_rows(path)))
+    sounds = dict(_checked(read_rows(path, otherwise=".jsonl")))
     if not sounds:
         raise InputError("holds no rows", file=path, remedy="Name the benchmark's metadata (.jsonl)")
     return sounds
@@ -146,7 +146,10 @@ def read_predictions(path: Path, known: set[str]) -> dict[str, Prediction]:
 
     A row without `decision` may carry the model's whole answer (`RAW`), in the public prompt's form.
     """
-    return {name: _prediction(name, row, known) for name, row in unique((_name(row, known), row) for row in read_rows(path))}
+    return {
+        name: _prediction(name, row, known)
+        for name, row in unique((_name(row, known), row) for row in read_rows(path, otherwise=".jsonl"))
+    }
 
 
 def _name(row: Row, known: set[str]) -> str:

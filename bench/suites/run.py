@@ -141,7 +141,7 @@ def read_answers(path: Path, known: set[str]) -> dict[str, str]:
     InputError for a row without any of them, an id that is no item's, or one that is there twice.
     """
     found = {}
-    for name, row in unique((row.text("id"), row) for row in read_rows(path)):
+    for name, row in unique((row.text("id"), row) for row in read_rows(path, otherwise=".jsonl")):
         if name not in known:
             raise row.wrong("is no item of the benchmark", "id", name, "Score against the files the answers were made for")
         given = ANSWERS[:-1] if row.has("choices", "question", "prompt", "reference") else ANSWERS  # there it is the solution

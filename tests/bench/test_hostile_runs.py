@@ -181,3 +181,21 @@ def test_many_rows_are_bootstrapped_without_memory_for_every_draw(tmp_path: Path
 
     sounds = read_sounds(write(tmp_path / "meta.jsonl", rows_of({"Traffic": {"Vehicle": (3_000, 3_000)}})))
     assert score(sounds, {}).counts.accuracy == 0.0
+
+
+def test_a_server_that_refuses_us_is_told_in_the_commands_words(tmp_path: Path) -> None:
+    items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
+    for status, told in ((401, "refuses the key.*Set OPENAI_API_KEY"), (404, "Check the model's name and --server")):
+        with AudioServer(lambda heard, before, status=status: (status, "no")) as server:
+            config = config_of("m", server.url)
+            with pytest.raises(InputError, match=told):
+                run_chat(BENCHMARKS["librispeech"], items, tmp_path / str(status), config, Mode.TEXT)
+    with pytest.raises(InputError, match="--server: must be an http"):
+        config_of("m", "127.0.0.1:8000")
+
+
+def test_predictions_may_have_any_name(tmp_path: Path) -> None:
+    sounds = read_sounds(write(tmp_path / "meta.txt", SMALL))
+    assert read_predictions(write(tmp_path / "mine", [IGNORING]), {sound.id for sound in sounds})
+    with pytest.raises(InputError, match="no such file"):
+        read_predictions(tmp_path / "none", set())
