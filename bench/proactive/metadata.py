@@ -144,7 +144,7 @@ def _checked(rows: Iterable[Row]) -> Iterable[tuple[str, Sound]]:
 def read_predictions(path: Path, known: set[str]) -> dict[str, Prediction]:
     """Predictions by id. A decision that cannot be read is None; a row not of `known`, or there twice, is an InputError.
 
-    A row without `decision` may carry the model's whole answer (`RAW`), in the public prompt's form.
+    A row without `decision` (or with an empty one) may carry the model's whole answer (`RAW`), in the public prompt's form.
     """
     return {
         name: _prediction(name, row, known)
@@ -162,11 +162,11 @@ def _name(row: Row, known: set[str]) -> str:
 
 def _prediction(name: str, row: Row, known: set[str]) -> Prediction:
     said = next((text for key in RAW if isinstance(text := row.values.get(key), str)), "")
-    if row.values.get("decision") is None:
-        decision, reply = parse_answer(said)
-    else:
+    decision, reply = parse_answer(said)
+    if row.values.get("decision") not in (None, ""):
         decision = parse_decision(row.values["decision"])
-        reply = text if isinstance(text := row.values.get("reply"), str) else ""
+        given = text if isinstance(text := row.values.get("reply"), str) else ""
+        reply = parse_answer(given)[1] if _REPLY.search(given) else given
     measured = {key: _number(row.values, key) for key in ("seconds", "level_db")}
     return Prediction(id=name, decision=decision, reply=storable(reply), **measured)
 

@@ -109,3 +109,21 @@ def test_bad_metadata_is_told_with_its_row(rows: list[Any], told: str, tmp_path:
 def test_bad_predictions_are_told_with_their_row(rows: list[Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=told):
         read_predictions(write(tmp_path / "predictions.jsonl", rows), {row["id"] for row in SMALL})
+
+
+@pytest.mark.parametrize(
+    ("row", "decision", "reply"),
+    [
+        ({"decision": "respond", "reply": "Check it."}, Decision.RESPOND, "Check it."),
+        ({"decision": "", "_raw_reply": "<Decision>IGNORE</Decision><Reply>No</Reply>"}, Decision.IGNORE, "No"),
+        ({"decision": "RESPOND", "reply": "<Decision>RESPOND</Decision><Reply>Go</Reply>"}, Decision.RESPOND, "Go"),
+        ({"decision": "maybe", "_raw_reply": "<Decision>RESPOND</Decision>"}, None, ""),
+        ({"reply": "<Decision>RESPOND</Decision><Reply>Go</Reply>"}, Decision.RESPOND, "Go"),
+        ({"decision": False}, None, ""),
+        ({}, None, ""),
+    ],
+)
+def test_both_forms_of_a_prediction(row: dict[str, Any], decision: Decision | None, reply: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", [{"id": SMALL[0]["id"], **row}])
+    found = read_predictions(path, {SMALL[0]["id"]})[SMALL[0]["id"]]
+    assert (found.decision, found.reply) == (decision, reply)
