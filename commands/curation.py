@@ -83,3 +83,36 @@ def curate(
         say(view.headline())
         if show:
             say(view.table())
+
+
+@top.command(
+    help="Of a manifest's sounds keep those on which a model agrees whether they call for a response: four criteria, borderline "
+    "sounds are discarded (the paper's silent-audio audit). Sounds whose label leaves it open are kept and never used unasked.",
+    epilog="Example: soundflow audit manifest.jsonl -o audited.jsonl --llm corpus.yaml",
+)
+def audit(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST.jsonl", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Beside the manifest: paths stay as they are.", show_default=False)],
+    llm: Annotated[Path, typer.Option(metavar="RECIPE", help="Take the llm section of this recipe.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """`soundflow audit`."""
+    from pipeline.ask_once import read_llm
+    from pipeline.audit import audit_manifest
+    from pipeline.console import Console
+    from schemas.llm import BudgetSpent
+
+    config = read_llm(llm)
+    try:
+        with Console("audit", "kinds of sounds") as console:
+            told = audit_manifest(manifest, out, config, on_done=console.show)
+    except BudgetSpent as error:
+        say(f"stopped: {error}. Raise that budget; what was answered is kept")
+        raise typer.Exit(INCOMPLETE) from None
+    if as_json:
+        say_json(told.to_json())
+    else:
+        for line in told.lines():
+            say(line)
+    if told.failed:
+        raise typer.Exit(INCOMPLETE)

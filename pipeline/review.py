@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import numpy as np
 from operators.atomic_file import write_atomic
 from operators.reviewing import REVIEWING_VERSION, review, reviewable, stand_in
 from pipeline.answer_cache import AnswerCache
-from pipeline.chat import open_chat
+from pipeline.ask_many import ask_many
 from pipeline.dialogue_lines import read_dialogues
 from schemas import constants as c
 from schemas.base import canonical_json
@@ -76,8 +75,8 @@ def review_dialogues(
     drawn = [place for place, dialogue in enumerate(kept) if reviewable(dialogue) and rngs[place].random() < share]
     made: list[Outcome[Dialogue]] = [Ok(stand_in(kept[place], rngs[place])) for place in drawn]
     if config is not None:
-        seeds = [int(rngs[place].integers(2**31)) for place in drawn]
-        made = asyncio.run(_asked([kept[place] for place in drawn], seeds, config, answers or AnswerCache(), on_done))
+        asked = [(kept[place], int(rngs[place].integers(2**31))) for place in drawn]
+        made = ask_many(asked, lambda one, chat: review(one[0], chat, one[1]), config, answers or AnswerCache(), on_done)
     failed = 0
     for place, outcome in zip(drawn, made, strict=True):
         if isinstance(outcome, Ok):
@@ -90,23 +89,6 @@ def review_dialogues(
         write_atomic(out, (canonical_json(dialogue.model_dump(mode="json", exclude_defaults=True)) + b"\n" for dialogue in kept))
     reviewed = sum(isinstance(outcome, Ok) for outcome in made)
     return ReviewSummary(str(out), len(kept), len(drawn), 0 if failed else reviewed, dict(sorted(refused.items())), failed)
-
-
-async def _asked(
-    dialogues: list[Dialogue], seeds: list[int], config: LlmConfig, answers: AnswerCache, on_done: Callable[[int, int], None]
-) -> list[Outcome[Dialogue]]:
-    done: list[None] = []
-    async with open_chat(config, answers) as chat:
-        room = asyncio.Semaphore(2 * config.server.concurrency)
-
-        async def one(dialogue: Dialogue, seed: int) -> Outcome[Dialogue]:
-            async with room:
-                outcome = await review(dialogue, chat, seed)
-            done.append(None)
-            on_done(len(done), len(dialogues))
-            return outcome
-
-        return await asyncio.gather(*(one(*pair) for pair in zip(dialogues, seeds, strict=True)))
 
 
 def _rng(seed: int, dialogue: Dialogue) -> np.random.Generator:

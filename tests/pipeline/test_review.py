@@ -39,7 +39,7 @@ def dialogues(path: Path) -> dict[str, Dialogue]:
 
 
 def reviewed(source: Path, server: HostileLlm, out: str = "out.jsonl", answers: str = "answers") -> ReviewSummary:
-    settings = config(server, {"timeout_seconds": 0.5, "backoff_seconds": 0.01}, max_tokens=256)
+    settings = config(server, {"timeout_seconds": 30, "backoff_seconds": 0.01}, max_tokens=256)
     return review_dialogues(source, source.parent / out, settings, share=1.0, answers=AnswerCache(source.parent / answers))
 
 
@@ -83,7 +83,7 @@ def test_faulty_calls_change_nothing(source: Path) -> None:
 def test_a_server_that_is_gone_writes_nothing_and_a_spent_budget_ends_it(source: Path) -> None:
     out = source.parent / "out.jsonl"
     with HostileLlm(always(Fault.ERROR_500)) as server:
-        settings = config(server, {"timeout_seconds": 0.5, "backoff_seconds": 0.001, "retries": 1})
+        settings = config(server, {"timeout_seconds": 30, "backoff_seconds": 0.001, "retries": 1})
         told = review_dialogues(source, out, settings, share=1.0, answers=AnswerCache(source.parent / "a"))
     assert told.failed == 16 and told.reviewed == 0 and not out.exists()
     with HostileLlm() as server, pytest.raises(BudgetSpent):
