@@ -91,6 +91,7 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 	$(BIN)/python -m bench.training --json build/bench/training.json
 	$(BIN)/python -m bench.fifo --json build/bench/fifo.json
 	$(BIN)/python -m bench.endless --json build/bench/endless.json
+	-$(BIN)/python -m bench.drains --json build/bench/drains.json  # needs runs/learn: make learn
 
 chaos: $(VENV)/.dev  ## 20 builds on two nodes while nodes, workers, drivers, disks, clocks and caches break (a quarter of an hour)
 	$(BIN)/python -m tests.chaos --rounds 20

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from streaming.workers import QUEUE_CHUNKS, READY, SAMPLE_CHUNKS, Close, Layout,
 START_SECONDS: Final = 300.0
 """A large checkpoint may take minutes to load."""
 PRELOAD: Final = ["torch", "transformers", "model.thinker", "streaming.listener", "operators.qwen_bpe"]
+SHARED: Final = Path("/dev/shm")
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -72,6 +74,7 @@ class Engine:
         self.config = _streaming_config(model)
         hidden = json.loads((model / "config.json").read_text())["text_config"]["hidden_size"]
         layout = Layout(str(model), self.config.chunk_samples, self.config.slots, int(hidden), threads=threads, together=together)
+        _room_for(sessions * (SAMPLE_CHUNKS * layout.sample_type().itemsize + QUEUE_CHUNKS * layout.feature_type().itemsize))
         self._samples = [Ring.create(SAMPLE_CHUNKS, layout.sample_type()) for _ in range(sessions)]
         self._features = [Ring.create(QUEUE_CHUNKS, layout.feature_type()) for _ in range(sessions)]
         samples, features = (tuple(ring.name for ring in rings) for rings in (self._samples, self._features))
@@ -247,6 +250,13 @@ class Engine:
                 restarted[-1]["lost"], session.told = session.number - session.told, session.number
         for session, event in zip(sessions, restarted, strict=True):
             session.tell(event)
+
+
+def _room_for(size: int) -> None:
+    """Shared memory that is not there kills whoever writes to it, so it is looked for first. InputError when it is too little."""
+    if SHARED.is_dir() and (free := shutil.disk_usage(SHARED).free) < size:
+        remedy = "Fewer --sessions, or a larger /dev/shm (docker run --shm-size)"
+        raise InputError("too little shared memory is free", file=SHARED, value=f"{free >> 20} of {size >> 20} MB", remedy=remedy)
 
 
 def _received(commands: Connection) -> str:

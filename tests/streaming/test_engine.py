@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,15 @@ def test_a_checkpoint_that_is_not_whole_is_refused_with_the_reason(checkpoint: P
     (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes()[:5000])
     with pytest.raises(InputError, match=r"the model cannot be loaded: Safetensor"):
         Engine(tmp_path, sessions=1).start()
+
+
+def test_too_little_shared_memory_is_told_before_anything_is_written_to_it(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("streaming.engine.SHARED", tmp_path)
+    monkeypatch.setattr("streaming.engine.shutil.disk_usage", lambda path: SimpleNamespace(free=2_000_000))
+    with pytest.raises(InputError, match=r"too little shared memory is free .*1 of 17 MB.*Fewer --sessions"):
+        Engine(checkpoint, sessions=8)
 
 
 def test_a_ring_gives_back_what_was_put_in_and_refuses_what_does_not_fit() -> None:
