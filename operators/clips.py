@@ -211,6 +211,9 @@ class Palette:
             self.kinds[kind] = [clip for clip in self.of_kind(kind) if clip.id in replied]
         long = {clip.id for turns in self.turns.values() if len(turns) >= c.EVENTS_RANGE[0] for clip in turns}
         self.kinds[Task.CHAT_MULTI_TURN] = [clip for clip in self.dialogue if clip.id in long]
+        asking = {clip.dialogue for clip in self.of_kind("review")}
+        own = [clip for clip in self.of_kind(Task.CHAT_MULTI_TURN) if clip.dialogue in asking]
+        self.kinds[Task.CHAT_HISTORY] = own or self.of_kind(Task.CHAT_MULTI_TURN)
         for kind in SUB_TASKS[Capability.ASR]:
             self.kinds[kind] = [clip for clip in self.of_kind(kind) if clip.aligned] or self.of_kind(kind)
         names = Counter(clip.name for clip in self.sounds)

@@ -106,9 +106,7 @@ class ChatHistory(Chat):
 
     def speech(self, palette: Palette) -> Candidates:
         """Of any dialogue; of those with a question of their own, where there are such."""
-        long = palette.of_kind(Task.CHAT_MULTI_TURN)
-        own = {clip.dialogue for clip in palette.of_kind("review")}
-        return [clip for clip in long if clip.dialogue in own] or long
+        return palette.of_kind(self.task)
 
     def complete(self, cast: Casting, chosen: list[str]) -> list[str]:
         """Up to the dialogue's own question, else with one of the others."""
