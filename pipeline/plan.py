@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 import yaml
 
 from operators.clips import Palette
-from operators.planning import check, plan_scene
+from operators.planning import check, plan_scene, weights_of
 from pipeline.plan_pool import PlanPool
 from pipeline.produce import OPERATOR_VERSIONS
 from pipeline.splits import split_pools
@@ -84,8 +84,18 @@ def plan(recipe_path: Path, machines: Machines | None = None, rates: Rates | Non
     if not count:
         raise InputError("no stream can be planned: the index has too few clips", file=recipe_path, field="clips")
     return _Reckoning(recipe, pool, rates or Rates(), machines or Machines()).bill(
-        mark, seconds, responses / count, events / count
+        mark, _weights(recipe, list(palettes.values())), seconds, responses / count, events / count
     )
+
+
+def _weights(recipe: Recipe, palettes: Sequence[Palette]) -> dict[str, float]:
+    """The sub-tasks' shares, of a capability those the clips can serve; the mean over the palettes of all splits."""
+    shares: dict[str, float] = {}
+    for palette in palettes:
+        weights = weights_of(recipe, palette)
+        for task, weight in weights.items():
+            shares[task.value] = shares.get(task.value, 0.0) + weight / sum(weights.values()) / len(palettes)
+    return shares
 
 
 def _seconds(scene: Scene, pool: PlanPool) -> float:
@@ -98,9 +108,10 @@ class _Reckoning:
     def __init__(self, recipe: Recipe, pool: PlanPool, rates: Rates, machines: Machines):
         self.recipe, self.pool, self.rates, self.machines = recipe, pool, rates, machines
 
-    def bill(self, mark: str, seconds: Mapping[str, list[float]], responses: float, events: float) -> Bill:
+    def bill(
+        self, mark: str, weights: Mapping[str, float], seconds: Mapping[str, list[float]], responses: float, events: float
+    ) -> Bill:
         recipe, rates, machines = self.recipe, self.rates, self.machines
-        weights = {task.value: weight for task, weight in recipe.tasks.items() if weight > 0}
         items = _shared(recipe.streams, weights)
         everything = [value for values in seconds.values() for value in values]
         mean = {task: statistics.fmean(seconds.get(task) or everything) for task in items}

@@ -13,6 +13,7 @@ from operators.tasks import POLICIES
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex, index_clips
 from pipeline.clip_table import TABLE, write_table
+from pipeline.plan import plan
 from pipeline.run import build
 from pipeline.shards import read_shard
 from pipeline.verify import verify
@@ -20,7 +21,7 @@ from schemas.clip import ClipRole
 from schemas.recipe import Recipe
 from schemas.sources import SOURCES
 from schemas.stream import StreamPlan
-from schemas.taxonomy import SUB_TASKS, Task
+from schemas.taxonomy import SUB_TASKS, Capability, Task
 from tests import every_task
 from tests.corpus import write_recipe
 from tests.hostile_llm import HostileLlm
@@ -64,10 +65,10 @@ def test_every_sub_task_is_built_verified_and_obeyed(clips: Path, tmp_path: Path
     report = verify(tmp_path / "corpus", sample=3)
     assert report.problems == ()
     made = plans(tmp_path / "corpus")
-    assert made and {plan.task for plan in made} == {task}
-    for plan in made:
-        assert obeyed(plan) == []
-        assert 3 <= sum(clip.role is ClipRole.FOREGROUND for clip in plan.clips) <= 15
+    assert made and {stream.task for stream in made} == {task}
+    for stream in made:
+        assert obeyed(stream) == []
+        assert 3 <= sum(clip.role is ClipRole.FOREGROUND for clip in stream.clips) <= 15
 
 
 def test_the_examples_name_every_sub_task_and_every_source() -> None:
@@ -94,7 +95,12 @@ def test_a_model_plans_every_sub_task_it_can_and_the_rest_says_that_no_model_did
     assert verify(tmp_path / "corpus", sample=2).problems == ()
     made = plans(tmp_path / "corpus")
     assert len(made) >= 14
-    for plan in made:
-        assert plan.planner.startswith("llm:") != POLICIES[plan.task].in_order
-        if not POLICIES[plan.task].response_rule:
-            assert obeyed(plan) == []
+    for stream in made:
+        assert stream.planner.startswith("llm:") != POLICIES[stream.task].in_order
+        if not POLICIES[stream.task].response_rule:
+            assert obeyed(stream) == []
+
+
+def test_a_bill_tells_the_sub_tasks_a_capability_stands_for(clips: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "r.yaml", clips, streams=120, shards=2, tasks={"proactive": 2, "music_opinion": 1})
+    assert plan(recipe).items == {"music_opinion": 40} | {kind.value: 20 for kind in SUB_TASKS[Capability.PROACTIVE]}
