@@ -30,7 +30,7 @@ def test_every_sound_is_heard_once_for_every_n(tmp_path: Path) -> None:
 def test_the_stability_command_runs_every_n_and_resumes(checkpoint: Path, tmp_path: Path) -> None:
     meta, data = write(tmp_path / "meta.jsonl", SMALL), write_recordings(tmp_path / "data", SMALL)
     command = ["bench", "proactive", "stability", "--meta", str(meta), "--audio", str(data), "--model", str(checkpoint)]
-    command += ["-o", str(tmp_path / "run"), "--longest", "3"]
+    command += ["-o", str(tmp_path / "run"), "--longest", "3", "--threshold", "0.999"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "run" / "result.json").read_text())
