@@ -36,6 +36,7 @@ def serve(
     """`soundflow serve`."""
     from pydantic import SecretStr
 
+    import prompts
     from schemas.base import InputError
     from schemas.speech import SpeechConfig
     from streaming.server import serve as run
@@ -48,7 +49,16 @@ def serve(
     token = os.environ.get(TOKEN)
     secret = SecretStr(token) if token else None
     run(
-        model, host=host, port=port, sessions=sessions, threads=threads, token=secret, threshold=threshold, say=say, voices=voices
+        model,
+        host=host,
+        port=port,
+        sessions=sessions,
+        threads=threads,
+        token=secret,
+        threshold=threshold,
+        say=say,
+        instruction=instruction or prompts.variants("instruction_event_description")[0],
+        voices=voices,
     )
 
 
@@ -92,13 +102,17 @@ def _keep(path: Path, spoken: list[tuple[float, Any]]) -> None:
     import soundfile
 
     from schemas import constants as c
+    from schemas.base import InputError
 
     parts, end = [np.zeros(0, np.int16)], 0
     for time, samples in spoken:
         silence = max(round(time * c.SAMPLE_RATE) - end, 0)
         parts += [np.zeros(silence, np.int16), samples]
         end += silence + len(samples)
-    soundfile.write(path, np.concatenate(parts), c.SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    try:
+        soundfile.write(path, np.concatenate(parts), c.SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    except (OSError, RuntimeError) as wrong:  # soundfile's errors are RuntimeErrors
+        raise InputError(f"cannot be written: {wrong}", file=path, field="--aloud") from None
 
 
 def _audio(source: str) -> Any:

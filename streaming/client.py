@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.base import InputError
-from streaming.protocol import MAX_MESSAGE, SAMPLE_RATE
+from streaming.protocol import BURST_SECONDS, MAX_MESSAGE, SAMPLE_RATE
 
 PIECE_SECONDS: Final = 0.1
+AHEAD_SECONDS: Final = BURST_SECONDS - 2.0
+AHEAD: Final = 20
+"""Chunks in flight where the server sets the pace."""
 
 
 class Client:
@@ -102,8 +105,8 @@ Audio = NDArray[np.int16] | AsyncIterator[bytes]
 async def play(client: Client, audio: Audio, *, pace: float = 1.0) -> AsyncIterator[dict[str, Any]]:
     """Send audio and give the events until every chunk is decided and the last response has ended, aloud too where it is spoken.
 
-    Samples are sent at `pace` times real time (0: as fast as they go), an iterator's PCM16 as it comes. The last chunk is filled
-    up with silence. Raises ConnectionError when the server goes away before that.
+    Samples are sent at `pace` times real time (0: as fast as they are decided), an iterator's PCM16 as it comes. The last chunk
+    is filled up with silence. Raises ConnectionError when the server goes away before that.
     """
     events = client.__aiter__()
     greeting = await anext(events, None)
@@ -112,9 +115,10 @@ async def play(client: Client, audio: Audio, *, pace: float = 1.0) -> AsyncItera
     if greeting is None or "session" not in greeting:
         return
     chunk = 2 * greeting["session"]["chunk_ms"] * SAMPLE_RATE // 1000
-    pieces = audio if isinstance(audio, AsyncIterator) else _paced(audio, pace)
-    sending = asyncio.create_task(_send(client, pieces, chunk))
     told, end = _Told(greeting["session"].get("speaks", False)), {"type": "end"}
+    paced = pace or not isinstance(audio, np.ndarray)
+    pieces = audio if isinstance(audio, AsyncIterator) else _paced(audio, pace) if paced else _as_decided(audio, told, chunk)
+    sending = asyncio.create_task(_send(client, pieces, chunk))
     news = asyncio.ensure_future(anext(events, end))
     try:
         while not (sending.done() and told.chunks >= sending.result() and not told.speaking and not told.aloud):
@@ -138,8 +142,10 @@ class _Told:
 
     def __init__(self, speaks: bool):
         self.chunks, self.speaking, self.aloud, self._speaks = 0, False, 0, speaks
+        self.news = asyncio.Event()
 
     def take(self, event: dict[str, Any]) -> None:
+        self.news.set()
         match event["type"]:
             case "chunk.silent" | "response.created":
                 self.chunks += 1
@@ -172,6 +178,17 @@ async def _paced(pcm: NDArray[np.int16], pace: float) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     for start in range(0, len(pcm), piece):
-        due = begun + (start + piece) / SAMPLE_RATE / pace if pace else 0.0
-        await asyncio.sleep(max(0.0, due - loop.time()))
+        await asyncio.sleep(max(0.0, begun + (start + piece) / SAMPLE_RATE / pace - loop.time()))
         yield np.ascontiguousarray(pcm[start : start + piece], dtype="<i2").tobytes()
+
+
+async def _as_decided(pcm: NDArray[np.int16], told: _Told, chunk: int) -> AsyncIterator[bytes]:
+    """Chunk by chunk, so few ahead that nothing is dropped, and as far ahead of time as a server allows."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for number, start in enumerate(range(0, len(pcm), chunk // 2)):
+        while number - told.chunks >= AHEAD:
+            told.news.clear()
+            await told.news.wait()
+        await asyncio.sleep(max(0.0, begun + start / SAMPLE_RATE - AHEAD_SECONDS - loop.time()))
+        yield np.ascontiguousarray(pcm[start : start + chunk // 2], dtype="<i2").tobytes()

@@ -215,6 +215,8 @@ def test_nothing_half_a_chunk_and_a_stream_that_comes_as_it_comes_are_played_to_
         async with serving(engine) as url:
             assert [event["type"] for event in await heard(url, 0.0)] == ["session.created"]
             assert len(await heard(url, 0.3)) == 2
+            events = await heard(url, 28.0, drain=1)  # more than may wait
+            assert [event["chunk"] for event in events if event["type"] == "chunk.silent"] == list(range(1, 71))
             async with Client.connect(url) as client:
                 assert len([event async for event in play(client, dripping())]) == 3
             with pytest.raises(InputError, match="no address"):
