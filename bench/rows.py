@@ -172,10 +172,10 @@ def _tsv(path: Path) -> Iterator[Row]:
 
 
 def _separated(path: Path, dialect: type[csv.Dialect]) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_CELL)
     with path.open("rb") as raw:
         if raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise InputError("is not UTF-8 text (it looks like UTF-16)", file=path, remedy=UTF8)
+    before = csv.field_size_limit(LONGEST_CELL)
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file, dialect)
         try:
@@ -194,6 +194,8 @@ def _separated(path: Path, dialect: type[csv.Dialect]) -> Iterator[Row]:
         except csv.Error as error:
             why = f"is not {'TSV' if dialect is not csv.excel else 'CSV'}: {error}"
             raise InputError(why, file=f"{path}, line {lines.line_num}", remedy="Is a quotation mark left open?") from None
+        finally:  # the limit is the whole program's
+            csv.field_size_limit(before)
 
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:

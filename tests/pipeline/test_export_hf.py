@@ -92,7 +92,7 @@ def test_no_recording_noise_included_is_heard_in_two_splits(split_build: Path) -
         for item in (*plan.clips, *plan.noises):
             if item.content_sha256 is not None:
                 heard.setdefault(item.content_sha256, set()).add(split_of(plan))
-    assert len(counts) == 3 and counts["train"] > 8 and len(heard) > 10
+    assert len(counts) == 3 and len(heard) > 10
     assert all(len(splits) == 1 for splits in heard.values())
     assert verify(split_build, sample=3).ok
 
