@@ -153,7 +153,7 @@ async def _ask(role: str, values: dict[str, object], config: LlmConfig, seed: in
         except jinja2.UndefinedError as error:
             raise InputError(f"the prompt of {role} cannot be filled: {error.message}", remedy="Check the input") from None
         except BudgetSpent as error:
-            raise InputError(str(error), field="llm.budget") from None
+            raise InputError(str(error)) from None  # which names its field
     messages: list[dict[str, Any]] = []
     for request, completion in conversation.said:
         messages += [message.wire() for message in request.messages[len(messages) :]]

@@ -105,3 +105,10 @@ def test_a_recipe_without_a_sound_llm_section_is_told(text: str, why: str, tmp_p
         read_llm(tmp_path / "r.yaml")
     with pytest.raises(InputError, match="cannot be read"):
         read_llm(tmp_path / "none.yaml")
+
+
+def test_a_spent_budget_is_told_once(server: HostileLlm, ask: Asker, tmp_path: Path) -> None:
+    recipe = tmp_path / "llm.yaml"
+    recipe.write_text("llm: {model: m, budget: {calls: 0}}")
+    code, _, err = ask("silence_auditor", {"sound": {"label": "rain"}}, "--recipe", recipe)
+    assert code == 2 and err.count("llm.budget") == 1 and server.calls == 0
