@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from operators.asking import ASKING_VERSION
 from operators.backends.chat import ChatModel
 from operators.backends.embedding import HearingEmbedder, Remembered
+from operators.backends.faults import Unreachable
 from operators.backends.metering import Ledger
 from operators.backends.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from operators.clips import Palette
@@ -74,7 +75,8 @@ class Curator:
     async def sheet(self, shard: int) -> SceneSheet:
         """The committed sheet of a shard, curated if there is none yet.
 
-        Raises BudgetSpent, InputError (key, model), OSError (the disk is full), and ShardBrokenError when most samples broke.
+        Raises BudgetSpent, InputError (key, model), OSError (the disk is full), and ShardBrokenError when most samples broke,
+        or one found no server: the next build makes it, which a committed shard would not.
         """
         build = self.job.build
         kept = build.sheet(shard, self.job.fingerprint)
@@ -86,6 +88,9 @@ class Curator:
         broken = [sample.failed for sample in samples if sample.failed]
         if len(broken) > MOSTLY_BROKEN * len(samples):
             raise ShardBrokenError(f"{len(broken)} of {len(samples)} scenes broke, the first: {broken[0]}")
+        alone = [sample.failed for sample in samples if sample.failed and sample.payload.get("kind") == Unreachable.__name__]
+        if alone:
+            raise ShardBrokenError(f"{len(alone)} of {len(samples)} scenes found no server, the first: {alone[0]}")
         sheet = SceneSheet(fingerprint=self.job.fingerprint, shard=shard, samples=tuple(samples), work=ledger.roles)
         path = build.sheet_path(shard)
         if not put_first(build, path, sheet.canonical_json()) and build.sheet(shard, self.job.fingerprint) is None:

@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 
 from operators.backends.answers import AnswerStore, answered_once
-from operators.backends.faults import BackendError, RequestRefused, ServerFault, may_pass, retry_after, tries
+from operators.backends.faults import BackendError, RequestRefused, ServerFault, Unreachable, may_pass, retry_after, tries
 from operators.backends.generation import Generated
 from operators.backends.metering import Ledger, Limits, Meter, ProcessMeter
 from operators.ingress import read_bytes
@@ -91,6 +91,7 @@ class RemoteGenerator:
             return Rejected("refused", {"detail": str(error)})
         except BackendError as error:
             payload = {"caption": caption, "seconds": length, "seed": seed, "maker": self.maker.model_dump(mode="json")}
+            payload["kind"] = type(error).__name__
             return Failed(f"{self.maker.backend}: {error}", "generation", payload)
         if kept:
             self.ledger.replayed(LEDGER_ROLE, usage)
@@ -217,4 +218,5 @@ def refusal(status: int, told: str, asked_pause: str | None, key_from: str) -> E
 def broken_line(error: httpx.HTTPError) -> ServerFault:
     """A line that broke, and whether the request may have reached the service."""
     never_out = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-    return ServerFault(f"the line broke: {type(error).__name__}: {error}", billed=not never_out)
+    told = f"the line broke: {type(error).__name__}: {error}"
+    return Unreachable(told) if never_out else ServerFault(told, billed=True)
