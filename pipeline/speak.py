@@ -94,6 +94,7 @@ def speak(
     directory = _open(out, record, fresh)
     sweep(directory.build)
     pending, kept = _pending(dialogues, directory, record.fingerprint)
+    why_failed = ""
     if pending:
         with (
             _models(config, executor, workers, address) as (models, at_once),
@@ -102,7 +103,8 @@ def speak(
         ):
             run = _Run(directory, record, models, rewrite, at_once, on_event, should_stop or signalled)
             run.all((line for number, line in read_dialogues(dialogues) if number in pending), len(pending), kept)
-    return write_outputs(directory, record, read_dialogues(dialogues))
+            why_failed = run.why_failed
+    return write_outputs(directory, record, read_dialogues(dialogues), why_failed)
 
 
 def _models(
@@ -249,6 +251,7 @@ class _Run:
         self.booth = Booth(models.studio, models.recogniser, rewrite, pace, gate, record.config.seed)
         self.done = self.rejected = self.failed = self.broken_in_a_row = 0
         self.seconds, self.told = 0.0, 0.0
+        self.why_failed = ""
 
     def all(self, dialogues: Iterable[Dialogue | str], pending: int, kept: int) -> None:
         """Speak them, whatever order they finish in; see `speak` for what it raises."""
@@ -280,9 +283,10 @@ class _Run:
             made = future.result()
         except BackendError as error:
             self.failed += 1
+            self.why_failed = f"{dialogue.id}: {error}"
             self.broken_in_a_row += 1
             if self.broken_in_a_row >= IN_A_ROW:
-                raise BackendError(f"{IN_A_ROW} dialogues broke one after the other, the last ({dialogue.id}): {error}") from None
+                raise BackendError(f"{IN_A_ROW} dialogues broke one after the other, the last: {self.why_failed}") from None
             return
         self.broken_in_a_row = 0
         self.rejected += bool(made.refused)

@@ -125,13 +125,14 @@ class SpeechDir:
         return self.root / "paces" / f"{quote(voice, safe='')}.json"
 
 
-def write_outputs(directory: SpeechDir, record: SpeechRecord, lines: Iterable[Line]) -> SpeechSummary:
-    """Write manifest, list of rejections and summary of the dialogues in `lines`, from what is committed."""
+def write_outputs(directory: SpeechDir, record: SpeechRecord, lines: Iterable[Line], why_failed: str = "") -> SpeechSummary:
+    """Write manifest, list of rejections and summary of the dialogues in `lines`, from what is committed. `why_failed`: see
+    `SpeechSummary`."""
     books = _Books(directory, record)
     rows = directory.manifest_path
     write_atomic(rows, (canonical_json(row) + b"\n" for row in books.rows(record.fingerprint, lines)))
     write_atomic(directory.rejected_path, (canonical_json(row) + b"\n" for row in books.rejections))
-    summary = books.summary(record.fingerprint)
+    summary = books.summary(record.fingerprint).model_copy(update={"why_failed": why_failed})
     write_atomic(directory.summary_path, summary.canonical_json() + b"\n")
     return summary
 

@@ -101,6 +101,8 @@ class SpeechSummary(Schema):
     """Dialogues and lines, by reason; see rejected.jsonl."""
     failed: int
     """Dialogues that broke; the same command tries them again."""
+    why_failed: str = ""
+    """What broke the last of them in this run, such as a speech server that is down."""
     takes: int
     """Renderings made."""
     voices: tuple[VoiceTally, ...]
@@ -114,6 +116,7 @@ class SpeechSummary(Schema):
         """For people."""
         rejected = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
         failed = f", {self.failed} failed (run the same command again)" if self.failed else ""
+        failed += f"; the last: {self.why_failed}" if self.why_failed else ""
         lines = [
             f"{self.directory}: {self.spoken} of {self.dialogues} dialogues spoken, {self.clips} clips,"
             f" {self.seconds / 60:.1f} min;"

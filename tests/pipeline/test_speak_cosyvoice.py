@@ -121,9 +121,10 @@ def test_a_server_that_answers_nothing_breaks_the_dialogue_and_not_the_run(tmp_p
         config = lenient(speakers=(server.config(),))
         summary = speak(lines, begin(tmp_path / "out", config), config)
         assert (summary.failed, summary.spoken) == (2, 0) and not (tmp_path / "out" / "manifest.jsonl").read_bytes()
+        assert "500" in summary.why_failed and summary.why_failed in summary.lines()[0]
         server.faults = []
         summary = speak(lines, tmp_path / "out", config)
-    assert (summary.failed, summary.spoken) == (0, 2)
+    assert (summary.failed, summary.spoken, summary.why_failed) == (0, 2, "")
 
 
 def test_a_backend_that_is_gone_ends_the_run(tmp_path: Path) -> None:
