@@ -183,9 +183,19 @@ def _saint(match: re.Match[str]) -> str:
     return "Saint" if re.match(r"\s+[A-Z]", match.string[match.end() :]) else "Street"
 
 
+def _range(match: re.Match[str]) -> str:
+    return f"{_ABBREVIATIONS.get(match[1], match[1])} to {_ABBREVIATIONS.get(match[2], match[2])}"
+
+
 _SIGN: Final = r"(?:(?<![\w.])[-−])?"
 _UNIT: Final = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 _ABBREVIATED: Final = "|".join(sorted(_ABBREVIATIONS, key=len, reverse=True))
+_SHORT_DAY: Final = "Mon|Tues?|Wed|Thu(?:rs)?|Fri|Sat|Sun"
+_SHORT_MONTH: Final = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
+_RANGES: Final = (
+    r"(?:(?<=\d:\d\d)|(?<=\d[AaPp][Mm])|(?<=\d%)|(?<=\d(?:st|nd|rd|th)))[-–—](?=\d)|(?<=\d)(?:-|\s*[–—]\s*)(?=[$£€¥]\d)"
+)
+"""Dashes that mean `to` between what is no bare number: 10%-20%, $5-$10, 10:30-11:45, 3rd-5th."""
 _Rule = tuple[str, Callable[[re.Match[str]], str]]
 _RULES: Final[tuple[_Rule, ...]] = (
     (rf"\d{{{LONGEST + 1},}}", lambda match: f" {_each(match[0])} "),
@@ -193,6 +203,14 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+\b", lambda match: _address(match[0])),
     (rf"\b((?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}(?:{_DOMAINS}))\b((?:/[\w./-]*)?)", _url),
     (r"\s?\[\d+\]", lambda match: ""),
+    (r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([-−+]?\d{1,3})\b", lambda match: f"{match[1]} * 10^{match[2].lstrip('+')}"),
+    (rf"\b({_SHORT_DAY})\.?\s?[-–—]\s?({_SHORT_DAY})\b", _range),
+    (rf"\b({_SHORT_MONTH})\.?\s?[-–—]\s?({_SHORT_MONTH})\b", _range),
+    (_RANGES, lambda match: " to "),
+    (r"(?<![\w.)])[-−](?=[$£€¥]\s?\d)", lambda match: "minus "),
+    (r"[-=]>", lambda match: " to "),
+    (r"!=", lambda match: " is not "),
+    (r"\b(pp?)\.\s?(?=\d)", lambda match: "pages " if match[1] == "pp" else "page "),
     (r"\b(\d)'\s?(\d{1,2})\"", lambda match: f"{cardinal(match[1])} foot {cardinal(match[2])}"),
     (r"(?<!\w)#(?=[^\W\d])", lambda match: "hashtag "),
     (r"#\s?(?=\d)", lambda match: "number "),

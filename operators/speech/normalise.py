@@ -13,7 +13,7 @@ from typing import Final
 from operators.speech import english, mandarin
 from operators.speech.markdown import plain
 
-NORMALISE_VERSION: Final = "1"
+NORMALISE_VERSION: Final = "2"
 LANGUAGES: Final = ("en", "zh")
 """What the rules speak."""
 _PASSES: Final = 6
@@ -23,7 +23,7 @@ _ENGLISH: Final = str.maketrans(
 )  # fmt: skip
 _MANDARIN: Final = str.maketrans(
     dict.fromkeys("’‘", "'") | dict.fromkeys("()（）[]【】—–,", "，") | dict.fromkeys("_-/·", " ")
-    | {"…": "。", ".": "。", "!": "！", "?": "？", ";": "；", ":": "：", "²": "平方", "³": "立方"}
+    | {"…": "。", ".": "。", "!": "！", "?": "？", ";": "；", ":": "：", "〇": "零", "²": "平方", "³": "立方"}
 )  # fmt: skip
 _MARKS: Final = {"en": ".,?!;:", "zh": "。，、？！；："}
 _CJK: Final = r"[㐀-䶿一-鿿豈-﫿]"
