@@ -10,7 +10,7 @@ from operators.atomic_file import write_atomic
 from operators.backends.alignment import aligner_name, open_aligner
 from operators.backends.asr import open_recogniser
 from operators.backends.faults import BackendError
-from operators.backends.tts import Studio
+from operators.backends.tts import MORE_VOICES, Studio
 from operators.clip_cache import detail_of, to_wav
 from operators.ingress import read_audio
 from operators.speech.gate import examine
@@ -90,6 +90,8 @@ def say_once(
     speaker = studio.speaker(chosen)
     try:
         rendering = speaker.say(said.value, chosen, seed=seed, speed=speed)
+        if not rendering.samples.any():
+            raise InputError(f"{chosen.name} says nothing of it: it speaks {chosen.language}", field="text", value=said.value)
         made = Said(out, said.value, chosen, rendering.samples.size / c.SAMPLE_RATE)
         if check:
             recogniser = open_recogniser(settings.recogniser)
@@ -99,7 +101,10 @@ def say_once(
             made = Said(out, said.value, chosen, made.seconds, "" if isinstance(outcome, Ok) else outcome.reason, told)
     except BackendError as error:
         raise InputError(f"{chosen.backend} gave no answer: {error}", remedy="Check the backend, then try again") from None
-    write_atomic(out, to_wav(rendering.samples))
+    try:
+        write_atomic(out, to_wav(rendering.samples))
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", file=out, field="--out") from None
     return made
 
 
@@ -107,7 +112,7 @@ def _voice(studio: Studio, name: str | None, language: str | None) -> Voice:
     if name is None:
         pool = [studio.voices[one] for one in studio.names()] if language is None else studio.pool(language)
         if not pool:
-            raise InputError("no voice speaks this language here", field="--language", value=language)
+            raise InputError("no voice speaks this language here", field="--language", value=language, remedy=MORE_VOICES)
         return pool[0]
     found = studio.voices.get(name) or next((voice for voice in studio.voices.values() if voice.id == name), None)
     if found is None:

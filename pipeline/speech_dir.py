@@ -25,6 +25,7 @@ from urllib.parse import quote
 import numpy as np
 
 from operators.atomic_file import write_atomic
+from operators.backends.tts import MORE_VOICES
 from operators.clip_cache import to_wav
 from operators.speech.chain import Performance
 from pipeline.build_dir import BuildDir
@@ -162,7 +163,10 @@ class _Books:
                 continue
             self._count(found)
             if found.refused:
-                self._reject(found.refused, {"line": number, **_why(found)})
+                row = {"line": number, **_why(found)}
+                if found.refused == "no_voice":
+                    row["detail"] = f"nobody of {', '.join(self.credits)} speaks {line.language}. {MORE_VOICES}"
+                self._reject(found.refused, row)
                 continue
             self.spoken += 1
             for turn, spoken in enumerate(found.turns):

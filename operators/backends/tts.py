@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 import numpy as np
 import soxr
@@ -20,6 +20,11 @@ from schemas.speech import CosyVoiceConfig, HibariConfig, KokoroConfig, OpenAiSp
 
 Knob = Literal["seed", "speed", "draw"]
 """What another rendering of the same text can differ in; `draw`: the backend draws anew by itself, nobody can say how."""
+
+MORE_VOICES: Final = (
+    "More voices are named in --config, see examples/speech.yaml: Kokoro's (English, Mandarin;"
+    " soundflow assets fetch kokoro-82m kokoro-voices) and those of speech servers"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,12 @@ def test_a_text_is_said_heard_again_and_its_words_are_found(tmp_path: Path) -> N
 def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
     code, _, told = soundflow("say", "Hello.", "--voice", "nobody", "-o", tmp_path / "x.wav")
     assert code == 2 and "There are: hibari:heart" in told and not (tmp_path / "x.wav").exists()
+    code, _, told = soundflow("say", "你好", "-o", tmp_path / "x.wav")
+    assert code == 2 and "hibari:heart says nothing of it: it speaks en" in told and not (tmp_path / "x.wav").exists()
+    code, _, told = soundflow("say", "你好", "--language", "zh", "-o", tmp_path / "x.wav")
+    assert code == 2 and "soundflow assets fetch kokoro-82m" in told
+    code, _, told = soundflow("say", "Hello.", "-o", "/proc/x.wav")
+    assert code == 2 and "/proc/x.wav: --out: cannot be written" in told
     (tmp_path / "x.wav").write_bytes(b"not audio")
     code, _, told = soundflow("hear", tmp_path / "x.wav")
     assert code == 2 and "cannot be heard: unreadable" in told and "Traceback" not in told
