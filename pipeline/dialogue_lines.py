@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,7 @@ def read_dialogues(path: Path) -> Iterator[Line]:
                         pass
                     yield number, f"bad_line: longer than {LINE_LIMIT >> 20} MB"
                 elif raw.strip():
-                    yield number, _parsed(raw, seen)
+                    yield number, _parsed(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, seen)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import os
@@ -91,6 +92,7 @@ def speak(
     Dialogues that broke are counted in the summary and tried again by the next call.
     """
     record = record_of(config, Studio.open(config.speakers, config.voices))
+    next(read_dialogues(dialogues), None)  # a file that cannot be read leaves no directory behind
     directory = _open(out, record, fresh)
     sweep(directory.build)
     pending, kept = _pending(dialogues, directory, record.fingerprint)
@@ -152,7 +154,9 @@ def _open(out: Path, record: SpeechRecord, fresh: bool) -> SpeechDir:
             put_first(directory.build, directory.record_path, record.canonical_json())
         if not os.access(out, os.W_OK | os.X_OK):
             raise InputError("cannot be written", file=out, remedy=elsewhere)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise InputError(f"cannot be an output directory: {error.strerror}", file=out, remedy=elsewhere) from None
     old = directory.record()
     if old.fingerprint != record.fingerprint:

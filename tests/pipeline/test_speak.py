@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import soundfile
 
 from pipeline.clip_index import ClipIndex, index_clips
+from pipeline.dialogue_lines import read_dialogues
 from pipeline.speak import SpeakProgress, speak
 from schemas.base import InputError, Interrupted
+from schemas.speech import Dialogue
 from tests.spoken import begin, dialogue, lenient, rows, write_dialogues
 
 LINES = [dialogue(0), dialogue(1, split="test"), "not json", dialogue(1), dialogue(2, language="fr"), dialogue(3, 3)]
@@ -41,6 +44,7 @@ def test_what_was_not_spoken_is_listed_with_its_line_and_reason(spoken: tuple[Pa
         (4, "duplicate_id"),
         (5, "no_voice"),
     ]
+    assert rows(spoken[1] / "rejected.jsonl")[2]["detail"].startswith("nobody of hibari:heart speaks fr. More voices")
 
 
 def test_a_clip_index_takes_the_output_as_it_is(spoken: tuple[Path, Path], tmp_path: Path) -> None:
@@ -109,6 +113,19 @@ def test_a_file_without_a_dialogue_is_refused(tmp_path: Path) -> None:
         speak(write_dialogues(tmp_path / "d.jsonl", ["{}"]), tmp_path / "out", lenient())
     with pytest.raises(InputError, match="cannot be read"):
         speak(tmp_path / "none.jsonl", tmp_path / "out2", lenient())
+    assert not (tmp_path / "out2").exists()
+
+
+def test_a_place_that_takes_no_directory_is_refused(tmp_path: Path) -> None:
+    lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(0)])
+    with pytest.raises(InputError, match="cannot be an output directory: No such file or directory"):
+        speak(lines, Path("/proc/none"), lenient())
+
+
+def test_a_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path) -> None:
+    lines = tmp_path / "d.jsonl"
+    lines.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(dialogue(number)).encode() for number in range(2)))
+    assert [line.id for _, line in read_dialogues(lines) if isinstance(line, Dialogue)] == ["d0", "d1"]
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
