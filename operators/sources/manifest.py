@@ -65,9 +65,10 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda te
     base = Path(os.path.abspath(path)).parent  # noqa: PTH100 (lexical: links in the user's path stay as they are)
     allowed = tuple(os.path.abspath(place).rstrip("/") + "/" for place in (base, *roots))  # noqa: PTH100
     reader = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}[path.suffix.lower()]
-    complete = 0
+    complete = seen = 0
     try:
         for number, values in reader(path, warn):
+            seen = number
             if isinstance(values, str):
                 reason, _, detail = values.partition(": ")
                 yield ClipRejection(path=printable(f"{path}: row {number}"), reason=reason, detail=detail)
@@ -76,6 +77,10 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda te
             yield _row(path, number, values, base, allowed)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+    if not seen:
+        raise InputError(
+            "holds no row", file=path, remedy="Leave it out; was every dialogue of `speak` rejected? See its rejected.jsonl"
+        )
     if not complete:
         raise InputError("no row has a path", file=path, field="path", remedy="Give each recording a row with its path")
 
