@@ -224,8 +224,10 @@ def align_one(cache: ClipCache, task: _Task) -> _Done:
 
 
 def _told(rejected: Rejected) -> str:
-    facts = (f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in rejected.metrics.items())
-    return "; ".join(facts)
+    metrics = dict(rejected.metrics)
+    detail = [str(metrics.pop("detail"))] if "detail" in metrics else []
+    facts = (f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in metrics.items())
+    return "; ".join([*detail, *facts])
 
 
 def _died(task: _Task) -> _Done:
