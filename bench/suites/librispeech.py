@@ -41,12 +41,15 @@ class LibriSpeech:
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """Word error rates in percent."""
         values: dict[str, float | None] = {}
+        notes = []
         for split in (*SPLITS, *sorted({item.group for item in items} - set(SPLITS))):
             group = [item for item in items if item.group == split]
             said = [answers.get(item.id, "") for item in group]
             values[split] = word_error_rate([item.references[0] for item in group], said) if group else None
             values[f"{split}, whisper"] = whisper_error_rate([item.references[0] for item in group], said) if group else None
-        return Figures(values, len(items), sum(item.id not in answers for item in items))
+            if group and values[f"{split}, whisper"] is None:
+                notes.append(f"{split}, whisper: Whisper's normaliser leaves no word of the transcripts")
+        return Figures(values, len(items), sum(item.id not in answers for item in items), notes=tuple(notes))
 
 
 def word_error_rate(references: Sequence[str], said: Sequence[str]) -> float:
@@ -58,12 +61,12 @@ def word_error_rate(references: Sequence[str], said: Sequence[str]) -> float:
     return 100.0 * float(jiwer.process_words(list(references), texts, as_compared, as_compared).wer)
 
 
-def whisper_error_rate(references: Sequence[str], said: Sequence[str]) -> float:
-    """The same under Whisper's English normaliser."""
+def whisper_error_rate(references: Sequence[str], said: Sequence[str]) -> float | None:
+    """The same under Whisper's English normaliser; None when it leaves no word of any reference."""
     jiwer, normalise = _library("jiwer"), _library("whisper_normalizer.english").EnglishTextNormalizer()
     pairs = [(normalise(reference), normalise(text)) for reference, text in zip(references, said, strict=True)]
     kept = [(reference, text) for reference, text in pairs if reference.strip()]  # nothing is left of a lone "uh"
-    return 100.0 * float(jiwer.wer([reference for reference, _ in kept], [text for _, text in kept])) if kept else float("nan")
+    return 100.0 * float(jiwer.wer([reference for reference, _ in kept], [text for _, text in kept])) if kept else None
 
 
 def _library(name: str) -> Any:

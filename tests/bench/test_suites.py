@@ -89,7 +89,17 @@ def test_word_error_rates_by_hand() -> None:
     assert word_error_rate(references, ["He hoped, there could be.", "i don't really know"]) == pytest.approx(100 * 3 / 9)
     assert word_error_rate(references, ["", "  "]) == 100.0 and word_error_rate(["A"], ["b c"]) == 200.0
     assert whisper_error_rate(["MISTER SMITH HAS TWO COLOURS"], ["Mr. Smith has 2 colors"]) == 0.0
+    assert whisper_error_rate(["UH", "NO"], ["what", "no"]) == 0.0 and whisper_error_rate(["UH"], ["uh"]) is None
     assert word_error_rate(["MISTER SMITH HAS TWO COLOURS"], ["Mr. Smith has 2 colors"]) == 60.0
+
+
+def test_a_rate_over_no_words_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "test-clean").mkdir()
+    (tmp_path / "test-clean" / "1-2.trans.txt").write_text("1-2-0000 UH\n")
+    items = BENCHMARKS["librispeech"].read(tmp_path, None)
+    found = BENCHMARKS["librispeech"].score(items, {"1-2-0000": "uh"}, {})
+    assert found.values["clean"] == 0.0 and found.values["clean, whisper"] is None
+    assert len(found.notes) == 1 and "no word" in found.notes[0]
 
 
 def test_bleu_by_hand() -> None:
