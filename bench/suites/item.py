@@ -160,9 +160,18 @@ def files(source: Path, *suffixes: str, inside: str = "") -> list[Path]:
 
 
 def numbered(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    """(row number in its file from 1, row) of several files."""
+    """(row number in its file from 1, row) of several files; InputError for a file without rows."""
     for path in paths:
-        yield from enumerate(read_rows(path, columns), 1)
+        number = 0
+        for number, row in enumerate(read_rows(path, columns), 1):
+            yield number, row
+        if not number:
+            raise no_rows(path)
+
+
+def no_rows(path: Path) -> InputError:
+    """What to raise about a file that holds nothing: half a download would make a benchmark smaller, and nobody notice."""
+    return InputError("holds no rows", file=path, remedy="Fetch it again, or take it out of the folder")
 
 
 def distinct(items: Iterable[tuple[Item, Row]], source: Path) -> list[Item]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import prompts
 from bench.rows import Row
-from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, numbered, recording_of
+from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, no_rows, numbered, recording_of
 from operators.backends.asr import missing_library
 
 SPLITS = ("clean", "other")
@@ -93,6 +93,8 @@ def _transcripts(path: Path) -> Iterator[tuple[Item, Row]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise Row(path, "line 1", {}).wrong(f"is not UTF-8 text ({error.reason})", remedy="Fetch the archive again") from None
+    if not any(line.strip() for line in lines):
+        raise no_rows(path)
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

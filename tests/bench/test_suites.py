@@ -185,6 +185,21 @@ def test_a_pointer_instead_of_a_parquet_file_is_told(tmp_path: Path) -> None:
         BENCHMARKS["alpaca-eval"].read(path, None)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "text"),
+    [
+        ("librispeech", "test-other/1688/134686/1688-134686.trans.txt", "\n"),
+        ("covost2", "tsv/covost_v2.zh-CN_en.tsv", "<html>404</html>"),
+        ("llama-questions", "llama_questions.csv", "Questions,Answer,audio_filename\n"),
+    ],
+)
+def test_a_file_without_rows_is_told_though_others_have_some(name: str, file: str, text: str, tmp_path: Path) -> None:
+    source = MINIATURES[name](tmp_path)
+    (source / file).write_text(text)
+    with pytest.raises(InputError, match=rf"{Path(file).name}: holds no rows.*Fetch it again"):
+        BENCHMARKS[name].read(source, None)
+
+
 def test_recordings_that_are_no_audio_are_told_with_their_row(tmp_path: Path) -> None:
     table = pa.table({"prompt": ["a", "b", "c"], "audio": [{"bytes": encoded(0)}, {"bytes": b""}, {"bytes": b"RIFF no audio"}]})
     parquet.write_table(table, tmp_path / "a.parquet")
