@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.suites.item import Ask, Figures, Item, Mode, distinct, files, mean_and_interval, numbered, recording_of
-from bench.suites.judging import LOWEST, rating
+from bench.suites.judging import LOWEST, rating, unjudged
 from bench.suites.spoken_qa import ask_spoken
 
 
@@ -37,17 +37,17 @@ class AlpacaEval:
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """The mean rating."""
         ratings: list[float] = []
-        unjudged = 0
+        unread: list[list[str]] = []
         for item in items:
             if not answers.get(item.id, "").strip():
                 ratings.append(LOWEST)
                 continue
-            read = [value for vote in verdicts.get(item.id, []) if (value := rating(vote)) is not None]
-            unjudged += not read
+            votes = verdicts.get(item.id, [])
+            read = [value for vote in votes if (value := rating(vote)) is not None]
             ratings += [sum(read) / len(read)] if read else []
+            unread += [] if read else [votes]
         missing = sum(item.id not in answers for item in items)
-        if unjudged:
-            note = f"{unjudged} answers have no rating that can be read: name a judge (--judge) and run again"
-            return Figures({"rating": None}, len(items), missing, notes=(note,))
+        if unread:
+            return Figures({"rating": None}, len(items), missing, notes=unjudged("rating", unread))
         mean, interval = mean_and_interval(ratings, self.name)
         return Figures({"rating": mean}, len(items), missing, {"rating": interval})

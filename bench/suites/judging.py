@@ -110,6 +110,14 @@ def rating(vote: str) -> float | None:
     return value if LOWEST <= value <= HIGHEST else None
 
 
+def unjudged(what: str, votes: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The note on answers whose votes tell nothing, and what helps: a judge, or asking it afresh since votes are kept."""
+    if not votes:
+        return ()
+    remedy = "take the folder `judge` out of the run and run again" if all(votes) else "name a judge (--judge) and run again"
+    return (f"{len(votes)} answers have no {what} that can be read: {remedy}",)
+
+
 def verdict(votes: Sequence[str]) -> bool | None:
     """Whether most votes that can be read say yes; None when none can be read. A tie is a no."""
     counted = Counter(word for vote in votes if (word := vote.strip().strip(".!\"'*").lower()) in ("yes", "no"))

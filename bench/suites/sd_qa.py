@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.rows import Row
 from bench.suites.item import Ask, Figures, Item, Mode, distinct, files, mean_and_interval, numbered, recording_of
-from bench.suites.judging import verdict
+from bench.suites.judging import unjudged, verdict
 from bench.suites.spoken_qa import ask_spoken
 
 
@@ -36,11 +36,10 @@ class SdQa:
         """Accuracy by the judge and by PEDANT, over all and by region."""
         given = {item.id: answers.get(item.id, "").strip() for item in items}
         judged = {item.id: verdict(verdicts.get(item.id, [])) if given[item.id] else False for item in items}
-        unjudged = sum(found is None for found in judged.values())
-        notes = (f"{unjudged} answers have no vote that can be read: name a judge (--judge) and run again",) if unjudged else ()
+        notes = unjudged("vote", [verdicts.get(name, []) for name, found in judged.items() if found is None])
         values: dict[str, float | None] = {"judge": None}
         intervals = {}
-        if not unjudged:
+        if not notes:
             values["judge"], intervals["judge"] = mean_and_interval([100.0 * bool(judged[item.id]) for item in items], self.name)
             for region in sorted({item.group for item in items}):
                 group = [bool(judged[item.id]) for item in items if item.group == region]

@@ -129,6 +129,9 @@ def test_ratings_and_majorities_by_hand(tmp_path: Path) -> None:
     assert found.values["rating"] == pytest.approx((4 + 2 + 1) / 3)
     unjudged = BENCHMARKS["alpaca-eval"].score(items, answers, {items[0].id: ["5"]})
     assert unjudged.values["rating"] is None and "1 answers have no rating" in unjudged.notes[0]
+    assert "name a judge" in unjudged.notes[0]
+    unread = BENCHMARKS["alpaca-eval"].score(items, answers, {items[0].id: ["5"], items[1].id: ["I would say four"]})
+    assert unread.values["rating"] is None and "take the folder `judge` out" in unread.notes[0]
     items = BENCHMARKS["sd-qa"].read(MINIATURES["sd-qa"](tmp_path), None)
     answers = {item.id: "x" for item in items[:3]}
     votes = {items[0].id: ["yes", "Yes", "no"], items[1].id: ["no"] * 3, items[2].id: ["Yes."]}
