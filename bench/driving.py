@@ -23,6 +23,8 @@ from schemas.llm import BudgetSpent, LlmConfig, Usage
 
 Row = dict[str, Any]
 NOTHING: Final = Usage()
+FAILED_IN_A_ROW: Final = 8
+"""Conversations after which a server is taken to be down: each was tried for minutes, and there may be hundreds more."""
 POLL_SECONDS: Final = 0.2
 """How soon a signal is heeded while a server is thinking."""
 
@@ -108,7 +110,7 @@ async def _converse(
     asked_to_stop: Callable[[], bool],
     console: Console,
 ) -> Driven:
-    waiting, faults = list(reversed(pending)), []
+    waiting, faults, in_a_row = list(reversed(pending)), [], 0
     running: dict[asyncio.Task[list[Answered] | ServerFault], G] = {}
     async with OpenAiChat(config) as chat:
         try:
@@ -121,9 +123,14 @@ async def _converse(
                     group, got = running.pop(task), task.result()
                     if isinstance(got, ServerFault):
                         faults.append(f"{group.id}: {got}")
+                        in_a_row += 1
                     else:
                         predictions.put(rows(group, got))
-                console.show(len(groups) - len(waiting) - len(running), len(groups), _used(chat).describe())
+                        in_a_row = 0
+                console.show(len(groups) - len(waiting) - len(running), len(groups), _so_far(chat))
+                if in_a_row >= FAILED_IN_A_ROW and waiting:
+                    faults.insert(0, f"{in_a_row} conversations in a row failed: {len(waiting)} more were not begun")
+                    waiting.clear()
                 if asked_to_stop():
                     raise Interrupted
         except BudgetSpent as spent:
@@ -151,6 +158,11 @@ def checkpoint_identity(directory: Path) -> str:
 
 def _used(chat: OpenAiChat) -> Usage:
     return chat.ledger.roles[ROLE].asked if ROLE in chat.ledger.roles else Usage()
+
+
+def _so_far(chat: OpenAiChat) -> str:
+    told, faults = _used(chat).describe(), chat.ledger.roles[ROLE].faults if ROLE in chat.ledger.roles else 0
+    return f"{told}, {faults} tries failed" if faults else told
 
 
 def _pending(predictions: Predictions, groups: Sequence[G]) -> list[G]:

@@ -21,6 +21,7 @@ from bench.suites.item import Mode
 from bench.suites.registry import BENCHMARKS
 from bench.suites.run import answers_of, run_chat
 from schemas.base import InputError
+from schemas.llm import LlmServer
 from tests.bench.audio_server import AudioServer, Heard
 from tests.bench.miniatures import MINIATURES
 from tests.bench.proactive_world import SMALL, rows_of, write
@@ -36,6 +37,24 @@ def test_a_misbehaving_server_costs_no_row(tmp_path: Path) -> None:
         assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT).whole
         assert server.faults
     assert set(answers_of(tmp_path / "run").values()) == {"{}"}
+
+
+def test_a_server_that_is_down_is_not_asked_for_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
+    monkeypatch.setattr("bench.driving.FAILED_IN_A_ROW", 2)
+    with AudioServer(lambda heard, before: "stew" if before == 0 else (500, "down")) as server:
+        settings = LlmServer(base_url=server.url, concurrency=1, retries=1, backoff_seconds=0.005)
+        driven = run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config_of("m", server=settings), Mode.TEXT)
+        assert (driven.answered, driven.asked, len(server.requests)) == (1, 4, 5)
+    assert driven.faults[0] == "2 conversations in a row failed: 1 more were not begun" and len(driven.faults) == 3
+    assert "4 tries failed" in capsys.readouterr().err
+    with AudioServer(lambda heard, before: "stew") as server:
+        settings = LlmServer(base_url=server.url)
+        config = config_of("m", server=settings)
+        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT).whole
+        assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
