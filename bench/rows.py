@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -21,12 +21,13 @@ LONGEST_CELL: Final = 1 << 22
 BATCH: Final = 64
 """Rows of parquet held at a time: each may hold a recording."""
 UTF8: Final = "Save it as UTF-8"
+GZIP: Final = b"\x1f\x8b"
 NO_NAN: Final = "NaN and infinity are no JSON; write null, or leave the field out"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its values and its place."""
+    """One row: its values and its place. A cell of CSV without a sign is null."""
 
     file: Path
     place: str
@@ -50,7 +51,7 @@ class Row:
         """The first of these fields that is there, trimmed; InputError when it is missing, empty or no text."""
         name = next((name for name in names if self.values.get(name) is not None), None)
         if name is None:
-            known = ", ".join(map(str, list(self.values)[:20])) or "nothing"
+            known = ", ".join(str(key) for key, value in list(self.values.items())[:20] if value is not None) or "nothing"
             raise self.wrong("required field is missing", names[0], remedy=f"The row has: {known}")
         value = self.values[name]
         if not isinstance(value, str) or not (text := storable(value).strip()):
@@ -86,7 +87,7 @@ def read_rows(path: Path, columns: Sequence[str] | None = None, otherwise: str =
     suffix = suffix if suffix in readers else otherwise or suffix
     if suffix not in readers:
         raise InputError(f"is none of {', '.join(readers)}, .parquet", file=path, remedy="Convert it, or name another file")
-    return _readable(path, readers[suffix](path))
+    return _readable(path, readers[suffix])
 
 
 def unique(rows: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
@@ -99,9 +100,12 @@ def unique(rows: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
         yield name, row
 
 
-def _readable(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
+def _readable(path: Path, reader: Callable[[Path], Iterator[Row]]) -> Iterator[Row]:
     try:
-        yield from rows
+        with path.open("rb") as file:
+            if file.read(2) == GZIP:
+                raise InputError("is compressed (gzip)", file=path, remedy="Unpack it with gunzip")
+        yield from reader(path)
     except FileNotFoundError:
         raise InputError("no such file", file=path, remedy="Check the path") from None
     except UnicodeDecodeError as error:
@@ -190,7 +194,7 @@ def _separated(path: Path, dialect: type[csv.Dialect]) -> Iterator[Row]:
                     raise InputError(
                         why, file=f"{path}, row {number}", remedy="Quote cells that hold the separator or line breaks"
                     )
-                yield Row(path, f"row {number}", {name: cell for name, cell in zip(head, cells, strict=True) if cell != ""})
+                yield Row(path, f"row {number}", {name: cell or None for name, cell in zip(head, cells, strict=True)})
         except csv.Error as error:
             why = f"is not {'TSV' if dialect is not csv.excel else 'CSV'}: {error}"
             raise InputError(why, file=f"{path}, line {lines.line_num}", remedy="Is a quotation mark left open?") from None

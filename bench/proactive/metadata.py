@@ -130,7 +130,7 @@ def _sounds(path: Path) -> dict[str, Sound]:
 def _checked(rows: Iterable[Row]) -> Iterable[tuple[str, Sound]]:
     for name, row in unique((row.text("id"), row) for row in rows):
         try:
-            sound = Sound.model_validate(row.values)
+            sound = Sound.model_validate({key: value for key, value in row.values.items() if value is not None})
         except ValidationError as error:
             found = explain(error, Sound)
             raise row.wrong(found.why, found.field, found.value, found.remedy) from None
@@ -153,7 +153,7 @@ def read_predictions(path: Path, known: set[str]) -> dict[str, Prediction]:
 
 
 def _name(row: Row, known: set[str]) -> str:
-    name = row.values.get("id")
+    name = row.values["id"] if row.has("id") else row.text("id")
     if not isinstance(name, str) or name not in known:
         remedy = "Score against the metadata the predictions were made for"
         raise row.wrong("is no sound of the metadata", "id", name, remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from bench.proactive.metadata import read_predictions, read_sounds
 from bench.rows import read_rows
 from bench.suites.item import Mode
 from bench.suites.registry import BENCHMARKS
-from bench.suites.run import answers_of, run_chat
+from bench.suites.run import answers_of, read_answers, run_chat
 from schemas.base import InputError
 from schemas.llm import LlmServer
 from tests.bench.audio_server import AudioServer, Heard
@@ -142,6 +143,8 @@ def test_predictions_as_they_come_from_anywhere(data: bytes, tmp_path: Path) -> 
         ('{"id": "a"}'.encode("utf-16"), "UTF-16"),
         (b'{"id": "caf\xe9"}', "line 1: is not UTF-8"),
         (b'{"id": NaN}', "line 1: holds NaN"),
+        (gzip.compress(b'{"id": "a"}'), r"is compressed \(gzip\).*gunzip"),
+        (b'{"ID": "a", "decision": "IGNORE"}', "line 1: id: required field is missing. The row has: ID, decision"),
         (b'{"id": "x", "seconds": Infinity}', "line 1: holds Infinity"),
         (b'{"id": "x"} {"id": "y"}', "line 1: is not JSON"),
         (b"[" * 100_000, "line 1: is not JSON"),
@@ -187,6 +190,21 @@ def test_tables_that_are_none_are_told(name: str, text: str | None, told: str, t
     with pytest.raises(InputError, match=told) as found:
         list(read_rows(tmp_path / name))
     assert found.value.remedy
+
+
+def test_an_empty_cell_is_an_empty_answer(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,question,response\nx,why?,\ny,who?,me\n")
+    assert read_answers(tmp_path / "a.csv", {"x", "y"}) == {"x": "", "y": "me"}
+    (tmp_path / "b.csv").write_text("id,question,said\nx,,me\n")
+    with pytest.raises(InputError, match="row 1: answer: has no answer"):
+        read_answers(tmp_path / "b.csv", {"x"})
+    (tmp_path / "p.csv").write_text("id,decision,reply\n" + "".join(f"{row['id']},,\n" for row in SMALL))
+    assert [one.decision for one in read_predictions(tmp_path / "p.csv", {row["id"] for row in SMALL}).values()] == [None] * 6
+    meta = "id,path,description,decision,standard_answers\n" + "".join(
+        f"{row['id']},{row['path']},{row['description']},{row['decision']},\n" for row in SMALL
+    )
+    (tmp_path / "meta.csv").write_text(meta)
+    assert read_sounds(tmp_path / "meta.csv") == read_sounds(write(tmp_path / "meta.jsonl", SMALL))
 
 
 def test_a_path_that_leaves_the_audio_folder_is_told(tmp_path: Path) -> None:
