@@ -65,8 +65,9 @@ class ProactiveSet:
 
     @property
     def identity(self) -> str:
-        """SHA-256 (hex) over the rows; the recordings are named by them."""
-        return hashlib.sha256(canonical_json([sound.model_dump(mode="json") for sound in self.sounds])).hexdigest()
+        """SHA-256 (hex) over the rows; the recordings are named by them. Standard answers are the scorer's, nobody hears them."""
+        rows = [sound.model_dump(mode="json") | {"standard_answers": []} for sound in self.sounds]
+        return hashlib.sha256(canonical_json(rows)).hexdigest()
 
     def tier(self, name: str, seed: int, manifest: Path | None = None) -> list[Asked]:
         """The streams of tier `single` or `multiple`, the latter from its `manifest` where there is one."""

@@ -136,6 +136,18 @@ def test_what_a_server_refuses_is_wrong_and_what_it_fails_at_is_asked_again(worl
         assert run_chat(world, groups, out, quick(server.url)).whole and len(server.requests) == 1
 
 
+def test_standard_answers_may_come_later_and_nothing_is_asked_again(world: ProactiveSet, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with AudioServer(loud) as server:
+        assert run_chat(world, world.tier("single", 0), out, quick(server.url)).whole
+        asked = len(server.requests)
+        world.sounds = [sound.model_copy(update={"standard_answers": ("Something is loud.",)}) for sound in world.sounds]
+        assert run_chat(world, world.tier("single", 0), out, quick(server.url)).whole and len(server.requests) == asked
+        world.sounds[0] = world.sounds[0].model_copy(update={"decision": Decision.IGNORE})
+        with pytest.raises(InputError, match="another set"):
+            run_chat(world, world.tier("single", 0), out, quick(server.url))
+
+
 def test_missing_recordings_are_refused_or_count_as_wrong(world: ProactiveSet, tmp_path: Path) -> None:
     world.files[SMALL[0]["id"]].unlink()
     with pytest.raises(InputError, match="1 of 6 recordings are missing") as told:
