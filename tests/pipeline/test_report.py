@@ -117,7 +117,7 @@ def test_a_real_browser_draws_every_stream_without_an_error(page: Path) -> None:
         assert "CONSOLE" not in shown.stderr, shown.stderr[-2000:]
         assert f'data-drawn="{sample["sample_id"]}"' in shown.stdout
         assert shown.stdout.count('class="cell ') == sample["chunks"]
-        assert shown.stdout.count('class="cell response"') == len(sample["responses"])
+        assert shown.stdout.count('class="cell response') == len(sample["responses"])
         assert shown.stdout.count('<g class="event"') == len(sample["clips"]) + len(sample["noises"])
         assert all(html.escape(response["text"], quote=False) in shown.stdout for response in sample["responses"])
 
