@@ -49,6 +49,7 @@ class Client:
             "threshold": threshold,
             "drain": drain,
             "longest": longest,
+            "remember": remember,
             "session": session,
             "speak": int(speak) or None,
         }

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from schemas.base import InputError
+from soundflow import app
 from streaming import protocol
 from streaming.client import Client, play
 from streaming.engine import Engine
@@ -238,6 +240,24 @@ def test_options_that_make_no_sense_are_refused_before_the_upgrade(engine: Engin
             assert status == 400 and json.loads(text)["error"]["code"] == protocol.BAD_REQUEST
 
     run(test)
+
+
+@pytest.mark.parametrize("option", ["threshold", "drain", "longest", "remember", "session", "speak"])
+def test_every_option_of_the_client_reaches_the_server(engine: Engine, option: str) -> None:
+    async def test() -> None:
+        async with serving(engine) as url:
+            with pytest.raises(InputError, match=option):
+                await heard(url, **{option: -1})
+
+    run(test)
+
+
+def test_the_command_serves_with_the_instruction_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+    monkeypatch.setattr("streaming.server.serve", lambda model, *, instruction, **rest: given.append(instruction))
+    for arguments in ([], ["--instruction", "Name what you hear."]):
+        assert CliRunner().invoke(app, ["serve", "--model", "m", *arguments]).exit_code == 0
+    assert given[0] and given[1] == "Name what you hear."
 
 
 @pytest.mark.parametrize("victim", [0, 1])
