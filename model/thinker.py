@@ -176,7 +176,8 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         control = self.control_rows[at] == rows
         heard = rows == AUDIO_ROW
         text = self.model.language_model.embed_tokens(rows.masked_fill(control | heard, 0))
-        embeddings = torch.where(control[..., None], self.ctrl_embed[at].to(text.dtype), text)
+        controls = functional.embedding(at, self.ctrl_embed)  # indexing would add up its gradient in any order on several threads
+        embeddings = torch.where(control[..., None], controls.to(text.dtype), text)
         if audio is None:
             return embeddings
         return embeddings.masked_scatter(heard[..., None], audio.to(text.dtype))

@@ -42,6 +42,17 @@ def test_other_chunk_sizes_have_their_slots(thinker: StreamingThinker, frames: i
     assert thinker.encode_chunks(mel(2, frames)).shape == (2, frames // 4, 128)
 
 
+def test_gradients_of_control_tokens_do_not_depend_on_how_threads_meet(thinker: StreamingThinker) -> None:
+    rows = torch.tensor([5, thinker.silent_row, thinker.response_row, thinker.silent_row]).repeat(8, 256)
+    weight = torch.randn(8, 1024, 128, generator=torch.Generator().manual_seed(3))
+    torch.set_num_threads(4)
+    try:
+        found = [torch.autograd.grad((thinker.embed(rows) * weight).sum(), thinker.ctrl_embed)[0] for _ in range(20)]
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(one, found[0]) for one in found)
+
+
 @torch.no_grad()
 def test_a_sequence_takes_text_control_tokens_and_audio_from_their_places(thinker: StreamingThinker) -> None:
     audio = thinker.encode_chunks(mel(3))
