@@ -10,6 +10,7 @@ from pydantic import Field
 from schemas import constants as c
 from schemas.base import InputError, Schema
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Group = Literal["lm_head", "new_tokens", "adapter", "lm", "audio_encoder"]
 PRESETS: Final = Path(__file__).parent / "presets"
 
@@ -38,7 +39,7 @@ class StageConfig(Schema):
     loss_weight: float = Field(1.0, ge=0)
     """λ of the dual loss."""
     warmup_ratio: float = Field(0.03, ge=0, lt=1)
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     epsilon: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)

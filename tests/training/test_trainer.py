@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from schemas.base import InputError, Interrupted
@@ -327,6 +328,14 @@ def test_the_deepspeed_configuration_is_stage_3_of_the_same_table() -> None:
 def test_a_batch_that_does_not_divide_is_told() -> None:
     with pytest.raises(InputError, match=r"effective_batch: is no multiple of 2 \(micro_batch\) x 3 \(processes\)"):
         StageConfig.model_validate(stage().model_dump() | {"effective_batch": 8}).accumulation(3)
+
+
+@pytest.mark.parametrize("betas", [[1.5, 0.9], [0.9, 1], [-0.1, 0.9], [math.nan, 0.9], [0.9]])
+def test_betas_no_optimizer_takes_are_told_with_the_file(tmp_path: Path, betas: list[float]) -> None:
+    path = tmp_path / "stage.yaml"
+    path.write_text(yaml.safe_dump(stage().model_dump(mode="json") | {"betas": betas}))
+    with pytest.raises(InputError, match="betas"):
+        load_stage(path)
 
 
 def test_an_unknown_stage_is_told() -> None:
