@@ -42,6 +42,11 @@ BURST_SECONDS: Final = 30.0
 MOST_WAITING: Final = 40
 """Events a client may leave waiting and still be sent audio."""
 LONGEST_INSTRUCTION: Final = 4000
+"""Characters."""
+LONGEST_INSTRUCTION_TOKENS: Final = 1024
+"""A quarter of the context: one that fills it has the cache rebuilt at every chunk, and the other sessions wait for that."""
+LONGEST_LINE: Final = 64 * 1024
+"""Bytes of a request's first line, which has the instruction, a character of it in up to 12."""
 
 BAD_AUDIO: Final = "bad_audio"
 BAD_MESSAGE: Final = "bad_message"

@@ -21,11 +21,12 @@ from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import SecretStr, ValidationError
 
+from operators.qwen_bpe import QwenTokenizer
 from schemas.base import InputError
 from streaming import protocol
 from streaming.engine import Engine, Full
 from streaming.events import ListenConfig
-from streaming.protocol import LONGEST_INSTRUCTION, MAX_MESSAGE, RESUME_SECONDS, SAMPLE_RATE, error
+from streaming.protocol import LONGEST_LINE, MAX_MESSAGE, RESUME_SECONDS, SAMPLE_RATE, error
 from streaming.sessions import LiveSession
 from streaming.speaking import Voices
 
@@ -84,7 +85,8 @@ class Server:
         voices: Voices | None = None,
         instruction: str = DEFAULT_INSTRUCTION,
     ):
-        """`threshold` and `instruction` are of clients that give none."""
+        """`threshold` and `instruction` are of clients that give none. InputError for an instruction no session can have."""
+        _check_instruction(instruction)
         self.engine, self.token, self.threshold, self.voices, self.instruction = engine, token, threshold, voices, instruction
         self.metrics = Metrics(engine)
         self.sessions: dict[str, LiveSession] = {}
@@ -170,8 +172,7 @@ class Server:
         if "session" in query:
             return self.sessions[query["session"]], True
         instruction = query.get("instruction") or self.instruction
-        if len(instruction) > LONGEST_INSTRUCTION:
-            raise InputError(f"is longer than {LONGEST_INSTRUCTION} characters", field="instruction")
+        _check_instruction(instruction)
         config = _config({"threshold": str(self.threshold), **query})
         speaks = query.get("speak", "0") not in ("", "0", "false")
         if speaks and self.voices is None:
@@ -306,7 +307,7 @@ async def run(application: web.Application, listening: socket.socket) -> None:
         return connection
 
     application.middlewares.append(heard)
-    runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=2.0, max_line_size=LONGEST_LINE)
     await runner.setup()
     server = await asyncio.get_running_loop().create_server(connected, sock=listening)
     try:
@@ -342,6 +343,19 @@ def _config(query: Mapping[str, str]) -> ListenConfig:
         raise InputError("makes no sense", field=name, value=query[name], remedy=message) from None
 
 
+def _check_instruction(instruction: str) -> None:
+    """InputError for one that is too long, or no text: the decoder process of all sessions would have to bear it."""
+    if len(instruction) > protocol.LONGEST_INSTRUCTION:
+        raise InputError(f"is longer than {protocol.LONGEST_INSTRUCTION} characters", field="instruction")
+    try:
+        tokens = len(QwenTokenizer.load().encode(instruction))
+    except ValueError as wrong:
+        raise InputError(f"is no text: {wrong}", field="instruction") from None
+    if tokens > protocol.LONGEST_INSTRUCTION_TOKENS:
+        why = f"has {tokens} tokens, more than {protocol.LONGEST_INSTRUCTION_TOKENS}"
+        raise InputError(why, field="instruction", remedy="Say it in fewer words")
+
+
 def serve(
     model: Path,
     *,
@@ -359,6 +373,7 @@ def serve(
     if host not in LOOPBACK and token is None:
         remedy = "Set SOUNDFLOW_TOKEN, or serve on 127.0.0.1"
         raise InputError("an address others can reach needs a token", field="--host", value=host, remedy=remedy)
+    _check_instruction(instruction)
     try:  # before the model is loaded, which may take minutes
         listening = socket.create_server((host, port), backlog=128, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as wrong:

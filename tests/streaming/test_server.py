@@ -242,6 +242,38 @@ def test_options_that_make_no_sense_are_refused_before_the_upgrade(engine: Engin
     run(test)
 
 
+@pytest.mark.parametrize("instruction", ["7" * 1025, "a" * 4001, "a\udcff"])
+def test_an_instruction_no_session_can_have_is_told_before_a_model_is_loaded(tmp_path: Path, instruction: str) -> None:
+    with pytest.raises(InputError, match="instruction"):
+        serve(
+            tmp_path,
+            host="127.0.0.1",
+            port=1,
+            sessions=1,
+            threads=1,
+            token=None,
+            threshold=0.5,
+            say=print,
+            instruction=instruction,
+        )
+
+
+def test_an_instruction_may_be_long_in_any_script_but_not_fill_the_context(engine: Engine) -> None:
+    async def test() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        serving = asyncio.create_task(run_server(Server(engine).application(), listening))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert len(await heard(url, 0.4, instruction="请告诉我你听到了什么。" * 140)) == 2
+        for many in ("7" * 1025, "\U0001f986" * 4000):
+            with pytest.raises(InputError, match="tokens, more than 1024"):
+                await heard(url, 0.4, instruction=many)
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+    run(test)
+
+
 @pytest.mark.parametrize("option", ["threshold", "drain", "longest", "remember", "session", "speak"])
 def test_every_option_of_the_client_reaches_the_server(engine: Engine, option: str) -> None:
     async def test() -> None:
