@@ -133,6 +133,8 @@ class StoredCorpus:
                     raise InputError("is not 16 kHz mono", value=f"{file.samplerate} Hz, {file.channels} channels")
                 file.seek(min(start, file.frames))
                 samples = file.read(stop - start, dtype="float32")
+            if not np.isfinite(samples).all():  # a WAV of floats may hold any
+                raise InputError("holds samples that are no numbers")
         except (soundfile.SoundFileError, InputError) as error:
             raise InputError(
                 f"its audio cannot be read: {error}", file=self._tars[shard], value=self.name(shard, index)

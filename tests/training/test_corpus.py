@@ -49,6 +49,20 @@ def test_what_is_read_by_seeking_is_what_is_stored(built: Path) -> None:
         assert corpus.plan(shard, index).sample_id == corpus.name(shard, index)
 
 
+def test_samples_that_are_no_numbers_are_told_with_the_stream(built: Path, tmp_path: Path) -> None:
+    import io
+
+    import soundfile
+
+    copy, wav = tmp_path / "copy", io.BytesIO()
+    shutil.copytree(built, copy)
+    soundfile.write(wav, np.array([0.0, np.nan] * 8000, dtype=np.float32), 16_000, format="WAV", subtype="FLOAT")
+    rewrite(copy, 0, lambda number, key, members: members | {"flac": wav.getvalue()})
+    corpus = StoredCorpus(copy)
+    with pytest.raises(InputError, match=f"no numbers.*{corpus.name(0, 0)}"):
+        corpus.audio(0, 0, 0, 6400)
+
+
 def test_past_the_end_of_a_stream_there_is_silence(built: Path) -> None:
     corpus = StoredCorpus(built)
     samples = corpus.plan(0, 0).samples
