@@ -88,6 +88,9 @@ def listen(
     options |= {"remember": remember, "speak": aloud is not None}
     try:
         asyncio.run(_listen(audio, url, options, pace, as_json, spoken))
+    except InputError:  # nobody listened: what is in the file stays
+        aloud = None
+        raise
     except ConnectionError as lost:
         typer.echo(f"error: the server closed the connection: {lost}", err=True)
         raise typer.Exit(1) from None

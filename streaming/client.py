@@ -62,7 +62,8 @@ class Client:
             try:
                 socket = await http.ws_connect(address, params=query, max_msg_size=0)
             except aiohttp.WSServerHandshakeError as refused:
-                raise InputError(await _reason(http, address, query, refused.status), file=url) from None
+                remedy = "`token=` of the client; `soundflow listen` takes $SOUNDFLOW_TOKEN" if refused.status == 401 else ""
+                raise InputError(await _reason(http, address, query, refused.status), file=url, remedy=remedy) from None
             except (aiohttp.ClientError, OSError, ValueError) as lost:
                 remedy = "Start one with: soundflow serve --model DIR"
                 raise InputError(f"no server there ({lost})", file=url, remedy=remedy) from None

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from schemas.base import InputError
@@ -189,7 +190,7 @@ def test_no_one_listens_without_the_token_nor_from_another_site(engine: Engine) 
         async with serving(engine, token="open sesame") as url:
             with pytest.raises(InputError, match="token"):
                 await heard(url)
-            with pytest.raises(InputError, match="token"):
+            with pytest.raises(InputError, match="SOUNDFLOW_TOKEN"):
                 await heard(url, token="open sesam")
             assert len(await heard(url, 0.4, token="open sesame")) == 2
             assert (await get(f"{url}/metrics"))[0] == 401 and (await get(f"{url}/healthz"))[0] == 200
@@ -290,6 +291,17 @@ def test_the_command_serves_with_the_instruction_it_was_given(monkeypatch: pytes
     for arguments in ([], ["--instruction", "Name what you hear."]):
         assert CliRunner().invoke(app, ["serve", "--model", "m", *arguments]).exit_code == 0
     assert given[0] and given[1] == "Name what you hear."
+
+
+def test_a_refused_listener_leaves_the_file_it_would_have_written_alone(tmp_path: Path) -> None:
+    kept, heard = tmp_path / "said.wav", tmp_path / "heard.wav"
+    kept.write_bytes(b"something said before")
+    soundfile.write(heard, noise(0.4), 16_000)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    result = CliRunner().invoke(app, ["listen", str(heard), "--url", url, "--aloud", str(kept)])
+    assert isinstance(result.exception, InputError) and "no server there" in str(result.exception)
+    assert kept.read_bytes() == b"something said before"
 
 
 @pytest.mark.parametrize("victim", [0, 1])
