@@ -104,10 +104,16 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         """A checkpoint written by `save`; InputError when the directory is none."""
         if not (Path(directory) / "config.json").is_file():
             raise InputError(
-                "is not a checkpoint (no config.json)", file=directory, remedy="Name a directory `soundflow train` made"
+                "is not a checkpoint (no config.json)",
+                file=directory,
+                remedy="Name RUN/model of `soundflow train`, or what `model init` wrote",
             )
-        with _no_bars():
-            model, found = cls.from_pretrained(directory, output_loading_info=True, **options)
+        try:
+            with _no_bars():
+                model, found = cls.from_pretrained(directory, output_loading_info=True, **options)
+        except (SafetensorError, OSError) as error:
+            why = f"the checkpoint is not whole: {type(error).__name__}: {error}"
+            raise InputError(why, file=directory, remedy="Make it again, or take another") from None
         lost = sorted([*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])])
         if lost:
             raise InputError(

@@ -156,9 +156,11 @@ class Engine:
                 self._command(Close(session.slot))
 
     def close(self) -> None:
-        """End both processes and give the memory back."""
+        """End both processes and give the memory back; once is enough, twice does no harm."""
         with self._lock:
-            self._closing = True
+            closed, self._closing = self._closing, True
+        if closed:
+            return
         if self._pair is not None:
             self._stop(self._pair)
         if self._thread.is_alive():
@@ -272,5 +274,5 @@ def _streaming_config(model: Path) -> StreamingConfig:
         document = json.loads((model / "config.json").read_text())
         return StreamingConfig.model_validate(document["soundflow"])
     except (OSError, KeyError, ValueError):
-        remedy = "Name a directory `soundflow train` made"
+        remedy = "Name RUN/model of `soundflow train`, or what `model init` wrote"
         raise InputError("is not a checkpoint of a streaming model", file=model, remedy=remedy) from None

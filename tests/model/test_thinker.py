@@ -176,3 +176,18 @@ def test_small_models_have_the_sizes_they_claim() -> None:
     config = StreamingConfig(layout="soundflow/1", text_ids=())
     sizes = {name: sum(p.numel() for p in StreamingThinker.from_scratch(name, config).parameters()) for name in ("nano", "tiny")}
     assert 0.9e6 < sizes["nano"] < 1.2e6 and 2.5e6 < sizes["tiny"] < 4e6, sizes
+
+
+@pytest.mark.parametrize("bytes_left", [0, 5000, None])
+def test_half_a_file_of_weights_is_told_with_its_checkpoint(
+    thinker: StreamingThinker, tmp_path: Path, bytes_left: int | None
+) -> None:
+    checkpoint = tmp_path / "model"
+    thinker.save(checkpoint)
+    weights = checkpoint / "model.safetensors"
+    if bytes_left is None:
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[:bytes_left])
+    with pytest.raises(InputError, match=f"{checkpoint}: the checkpoint is not whole"):
+        StreamingThinker.load(checkpoint)

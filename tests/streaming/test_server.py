@@ -243,6 +243,15 @@ def test_options_that_make_no_sense_are_refused_before_the_upgrade(engine: Engin
     run(test)
 
 
+def test_a_server_whose_model_is_not_whole_says_so_and_nothing_else(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes()[:5000])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(InputError, match="not whole"):
+        serve(tmp_path, host="127.0.0.1", port=port, sessions=1, threads=1, token=None, threshold=0.5, say=print)
+
+
 @pytest.mark.parametrize("instruction", ["7" * 1025, "a" * 4001, "a\udcff"])
 def test_an_instruction_no_session_can_have_is_told_before_a_model_is_loaded(tmp_path: Path, instruction: str) -> None:
     with pytest.raises(InputError, match="instruction"):
