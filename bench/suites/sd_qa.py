@@ -1,18 +1,18 @@
 """VoiceBench's SD-QA (Faisal et al. 2021): 553 questions in eleven accents of English, judged against a reference.
 
 Files: parquet of `hlt-lab/voicebench`, subset `sd-qa` {prompt, reference, audio}, one file a region (`usa-….parquet`). Metrics:
-the majority of three votes of a judge, and PEDANT (where the package qa-metrics is installed), both in percent.
+the majority of three votes of a judge, and PEDANT (where there is a Python that has it, see `pedant`), both in percent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.rows import Row
 from bench.suites.item import Ask, Figures, Item, Mode, distinct, files, mean_and_interval, numbered, recording_of
 from bench.suites.judging import unjudged, verdict
+from bench.suites.pedant import NOT_RUN, pedant
 from bench.suites.spoken_qa import ask_spoken
 
 
@@ -44,26 +44,10 @@ class SdQa:
             for region in sorted({item.group for item in items}):
                 group = [bool(judged[item.id]) for item in items if item.group == region]
                 values[f"judge, {region}"] = 100.0 * sum(group) / len(group)
-        pedant = _pedant()
-        if pedant is None:
-            values["pedant"], notes = None, (*notes, "PEDANT is not run: qa-metrics is not installed")
-        else:
-            right = [_equal(pedant, item, given[item.id]) for item in items]
-            values["pedant"] = 100.0 * sum(right) / len(right)
+        right = pedant([(item.references[0], given[item.id], item.text) for item in items])
+        values["pedant"] = None if right is None else 100.0 * sum(right) / len(right)
+        notes = notes if right is not None else (*notes, NOT_RUN)
         return Figures(values, len(items), sum(item.id not in answers for item in items), intervals, notes)
-
-
-def _equal(pedant: Any, item: Item, said: str) -> bool:
-    return bool(said) and bool(pedant.evaluate([item.references[0].lower()], said.lower(), item.text.lower()))
-
-
-def _pedant() -> Any:
-    """The matcher of qa-metrics; None where it is not installed."""
-    try:
-        from qa_metrics.pedant import PEDANT
-    except ImportError:
-        return None
-    return PEDANT()
 
 
 def _item(row: Row, number: int, audio: Path | None) -> Item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from bench.suites.item import Ask, Embedded, Mode, Spoken, check_recordings
 from bench.suites.judging import filled, rating, rubric, verdict
 from bench.suites.librispeech import whisper_error_rate, word_error_rate
 from bench.suites.mmau import string_match
+from bench.suites.pedant import pedant
 from bench.suites.registry import BENCHMARKS, benchmark
 from bench.suites.run import _loaded
 from bench.suites.spoken_qa import has_answer, tokens
@@ -89,7 +91,9 @@ def test_word_error_rates_by_hand() -> None:
     assert word_error_rate(references, ["He hoped, there could be.", "i don't really know"]) == pytest.approx(100 * 3 / 9)
     assert word_error_rate(references, ["", "  "]) == 100.0 and word_error_rate(["A"], ["b c"]) == 200.0
     assert whisper_error_rate(["MISTER SMITH HAS TWO COLOURS"], ["Mr. Smith has 2 colors"]) == 0.0
-    assert whisper_error_rate(["UH", "NO"], ["what", "no"]) == 0.0 and whisper_error_rate(["UH"], ["uh"]) is None
+    assert whisper_error_rate(["UH", "NO"], ["what", "no"]) == 100.0  # what is said where nothing is left counts
+    assert whisper_error_rate(["UH", "NO"], ["um", "no"]) == 0.0 and whisper_error_rate(["UH"], ["uh"]) is None
+    assert whisper_error_rate(["BECAUSE", "DUNNO"], ["cause", "do not know"]) == 200.0  # as Whisper's, not as the package's
     assert word_error_rate(["MISTER SMITH HAS TWO COLOURS"], ["Mr. Smith has 2 colors"]) == 60.0
 
 
@@ -100,6 +104,22 @@ def test_a_rate_over_no_words_is_not_told(tmp_path: Path) -> None:
     found = BENCHMARKS["librispeech"].score(items, {"1-2-0000": "uh"}, {})
     assert found.values["clean"] == 0.0 and found.values["clean, whisper"] is None
     assert len(found.notes) == 1 and "no word" in found.notes[0]
+
+
+def test_pedant_is_asked_in_a_python_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = "import sys, types; p = types.ModuleType('p'); sys.modules.update({'qa_metrics': p, 'qa_metrics.pedant': p})\n"
+    package += "class PEDANT:\n    evaluate = lambda self, wanted, said, question: print('Loading') or wanted[0] in said\n"
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{package}p.PEDANT = PEDANT; exec(sys.argv[1])" "$3"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("SOUNDFLOW_PEDANT", str(python))
+    assert pedant([("Paris", "It is PARIS", "Where?"), ("Paris", "", "Where?"), ("é", "e", "?")]) == [True, False, False]
+    monkeypatch.setenv("SOUNDFLOW_PEDANT", sys.executable)
+    with pytest.raises(InputError, match=r"No module named 'qa_metrics'.*0\.2\.17"):
+        pedant([("Paris", "Paris", "Where?")])
+    monkeypatch.setenv("SOUNDFLOW_PEDANT", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="cannot be started"):
+        pedant([("Paris", "Paris", "Where?")])
 
 
 def test_bleu_by_hand() -> None:
