@@ -15,6 +15,11 @@ COLOURS: Final = ("#0072b2", "#c8500a", "#009e73", "#7a5195", "#a07000", "#56b4e
 METRICS: Final = {"mmau": "average", "alpaca-eval": "rating", "sd-qa": "judge", "librispeech": "clean", "covost2": "en-zh"}
 
 
+TAKES: Final = 10
+"""Recordings drawn of a run."""
+LABELS: Final = {("RESPOND", "calls for a response"): "#f0a070", ("IGNORE", "calls for none"): "#a8c8e0"}
+
+
 @dataclass(frozen=True, slots=True)
 class Plot:
     """A figure with its caption."""
@@ -40,9 +45,11 @@ def domain_plot(results: Sequence[Result]) -> Plot | None:
         axes.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names], fontsize=7)
         axes.set_ylabel("balanced accuracy, %")
         axes.set_ylim(0, 100)
-        axes.legend(fontsize=7)
+        _legend(axes)
 
-    return Plot("Proactive sounds by domain; the line is what always and never responding get.", _svg(draw))
+    return Plot(
+        "Proactive sounds by domain; the line is what always and never responding get where both decisions are in it.", _svg(draw)
+    )
 
 
 def segment_plot(results: Sequence[Result]) -> Plot | None:
@@ -69,9 +76,32 @@ def segment_plot(results: Sequence[Result]) -> Plot | None:
         axes.set_xlabel("N, sounds or items in one stream")
         axes.set_xticks(sorted({count for points in curves.values() for count in points}))
         axes.set_ylim(0, 1.15 * max(max(points.values()) for points in curves.values()) or 1.0)
-        axes.legend(fontsize=7)
+        _legend(axes)
 
     return Plot("Stability under concatenation.", _svg(draw))
+
+
+def takes_plots(results: Sequence[Result]) -> list[Plot]:
+    """When responses opened in long recordings, over the labels of what was heard; a plot a run."""
+    return [_takes_plot(one, one.details["takes"][:TAKES]) for one in results if one.details.get("takes")]
+
+
+def _takes_plot(run: Result, takes: Sequence[Mapping[str, Any]]) -> Plot:
+    def draw(axes: Any) -> None:
+        for row, take in enumerate(takes):
+            axes.plot([0, take["seconds"]], [row, row], color="#dddddd", linewidth=0.8, zorder=0)
+            for (decision, name), colour in LABELS.items():
+                spans = [(start, end - start) for start, end, wanted in take["labels"] if wanted == decision]
+                axes.broken_barh(spans, (row - 0.3, 0.6), color=colour, label="" if row else name)
+            axes.plot(take["said"], [row] * len(take["said"]), "k|", markersize=9, label="" if row else "response")
+        axes.set_yticks(range(len(takes)), [take["id"] for take in takes], fontsize=7)
+        axes.set_ylim(len(takes) - 0.4, -0.6)
+        axes.set_xlabel("seconds")
+        _legend(axes)
+
+    left = len(run.details["takes"]) - len(takes)
+    caption = f"{run.model}: responses in recordings as they are" + (f"; {left} more recordings are not drawn." if left else ".")
+    return Plot(caption, _svg(draw))
 
 
 def analysis_plots(document: Mapping[str, Any]) -> list[Plot]:
@@ -80,13 +110,9 @@ def analysis_plots(document: Mapping[str, Any]) -> list[Plot]:
     if layers := document.get("continuity"):
 
         def continuity(axes: Any) -> None:
-            axes.plot(
-                range(len(layers)), [one["ratio"] for one in layers], "o-", color=COLOURS[0], label="as it is", markersize=4
-            )
-            axes.plot(
-                range(len(layers)), [one["centred"] for one in layers], "o-", color=COLOURS[1], label="centred", markersize=4
-            )
-            axes.legend(fontsize=7)
+            for key, name, colour in (("ratio", "as it is", COLOURS[0]), ("centred", "centred", COLOURS[1])):
+                axes.plot(range(len(layers)), [one[key] for one in layers], "o-", color=colour, label=name, markersize=4)
+            _legend(axes)
             axes.axhline(1.0, color="#888888", linewidth=0.8)
             axes.set_xticks(range(len(layers)), [one["layer"] for one in layers], fontsize=7, rotation=45, ha="right")
             axes.set_ylabel("continuity ratio")
@@ -94,20 +120,27 @@ def analysis_plots(document: Mapping[str, Any]) -> list[Plot]:
         caption = f"{document['model']}: cosine similarity across chunk boundaries relative to within chunks (1: seamless)."
         plots.append(Plot(caption, _svg(continuity)))
     if heads := document.get("heads"):
-
-        def ablation(axes: Any) -> None:
-            image = axes.imshow(heads["drop"], aspect="auto", cmap="viridis", interpolation="nearest")
-            axes.set_xlabel("head")
-            axes.set_ylabel("layer")
-            axes.set_xticks(range(len(heads["drop"][0])))
-            axes.set_yticks(range(len(heads["drop"])))
-            axes.figure.colorbar(image, label="drop of balanced token match")
-
-        caption = (
-            f"{document['model']}: what zeroing one attention head costs in control tokens (all heads: {heads['base']:.3f})."
-        )
-        plots.append(Plot(caption, _svg(ablation)))
+        told = {"": heads, **({f" ({name})": one for name, one in heads["by_task"].items()} if len(heads["by_task"]) > 1 else {})}
+        plots += [_heads_plot(f"{document['model']}{name}", one["base"], one["drop"]) for name, one in told.items()]
     return plots
+
+
+def _heads_plot(name: str, base: float, drop: Sequence[Sequence[float]]) -> Plot:
+    def draw(axes: Any) -> None:
+        most = max(abs(value) for row in drop for value in row) or 1.0
+        image = axes.imshow(drop, aspect="auto", cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+        axes.set_xlabel("head")
+        axes.set_ylabel("layer")
+        axes.set_xticks(range(len(drop[0])))
+        axes.set_yticks(range(len(drop)))
+        axes.figure.colorbar(image, label="drop of balanced token match")
+
+    return Plot(f"{name}: what zeroing one attention head costs in control tokens (all heads: {base:.3f}).", _svg(draw))
+
+
+def _legend(axes: Any) -> None:
+    """Above the axes, where it covers nothing."""
+    axes.figure.legend(loc="outside upper left", fontsize=7, ncols=3, frameon=False)
 
 
 def _svg(draw: Callable[[Any], None]) -> str:

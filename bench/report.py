@@ -11,7 +11,7 @@ from typing import Any, Final
 import jinja2
 import yaml
 
-from bench.plots import analysis_plots, domain_plot, segment_plot
+from bench.plots import analysis_plots, domain_plot, segment_plot, takes_plots
 from bench.proactive.metadata import OTHER
 from bench.results import Result
 from operators.atomic_file import write_atomic
@@ -66,9 +66,9 @@ def paper_tables() -> list[PaperTable]:
 def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write the page, whole or not at all. `analyses`: documents of `bench.analyses`."""
     found = [result for _, result in results]
-    tables = [beside(table, found) for table in paper_tables()]
-    tables += [own_table(place, result) for place, result in results]
-    plots = [plot for plot in (domain_plot(found), segment_plot(found)) if plot]
+    tables = [own_table(place, result) for place, result in results]
+    tables += [beside(table, found) for table in paper_tables()]
+    plots = [plot for plot in (domain_plot(found), segment_plot(found)) if plot] + takes_plots(found)
     plots += [plot for document in analyses for plot in analysis_plots(document)]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (resources.files("bench") / "report_page.html").read_text(encoding="utf-8")
@@ -113,6 +113,9 @@ def own_table(place: Path, result: Result) -> Table:
     about += "".join(f" {note}." for note in result.details.get("notes", ()))
     if "baselines" in result.details:
         return _proactive_table(title, about, result)
+    if grid := result.details.get("grid"):
+        rows = [[name, *(_cell(value, "–") for value in values)] for name, *values in grid["rows"]]
+        return Table(title, ["", *grid["head"]], rows, about)
     intervals = result.details.get("intervals", {})
     rows = [
         [name, _cell(value, NOT_RUN), "–" if name not in intervals else f"{intervals[name][0]:.2f} … {intervals[name][1]:.2f}"]

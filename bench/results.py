@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +35,13 @@ class Result(Schema):
     complete: bool
     """Whether every row was asked."""
     details: dict[str, Any] = Field(default_factory=dict)
-    """Further figures: intervals, baselines, notes."""
+    """Further figures: intervals, baselines, notes; `grid` is a table of its own."""
+
+
+def grid(rows: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+    """Figures in rows and columns as `Result.details["grid"]` keeps them, in this order; every row has the same columns."""
+    head = list(next(iter(rows.values())))
+    return {"head": head, "rows": [[name, *(cells[key] for key in head)] for name, cells in rows.items()]}
 
 
 def write_result(directory: Path, result: Result) -> Path:

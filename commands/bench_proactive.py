@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.proactive.metadata import Prediction, Sound
     from bench.proactive.run import Asked
     from bench.proactive.score import Score
+    from bench.results import Result
 
 proactive_app = sub_app("ProactiveSound-Bench: should the assistant speak up at this sound?")
 Meta = Annotated[Path, typer.Option(help="The benchmark's metadata (.jsonl).", show_default=False)]
@@ -167,11 +168,7 @@ def proactive_stability(
     if as_json:
         say_json({str(count): one.to_json() for count, one in scores.items()} | {"figures": result.figures})
     else:
-        say(f"{'N':>3}{'accuracy':>12}{'balanced':>12}{'kept':>9}{'false alarms/h':>16}")
-        for count in counts:
-            row = [result.figures[f"{what}, N = {count}"] for what in ("accuracy", "balanced accuracy", "kept", "false alarms/h")]
-            cells = ["-" if value is None else f"{value:.1f}" for value in row]
-            say(f"{count:>3}{cells[0]:>12}{cells[1]:>12}{cells[2]:>9}{cells[3]:>16}")
+        _grid(result)
     _finish([one for one in driven if not one.whole], out)
 
 
@@ -186,25 +183,35 @@ def proactive_recordings(
     model: Annotated[Path, typer.Option(help="A checkpoint made by `soundflow train`.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
     threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
+    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow bench proactive recordings`."""
     from bench.predictions import PREDICTIONS
-    from bench.proactive.recordings import read_takes, run_recordings, tally
+    from bench.proactive.recordings import read_takes, run_recordings, takes_result, tally
+    from bench.results import write_result
     from bench.rows import read_rows
 
     takes = read_takes(folder)
     run_recordings(takes, out, model, threshold)
-    found = tally(takes, {row.text("id"): row.values for row in read_rows(out / PREDICTIONS)})
+    rows = {row.text("id"): row.values for row in read_rows(out / PREDICTIONS)}
+    result = takes_result(takes, rows, label or str(model))
+    write_result(out, result)
     if as_json:
-        say_json(found)
-        return
-    names = ("trigger_accuracy", "recall", "specificity", "false_alarms_per_hour", "responses_per_hour", "silence")
-    say(f"{'':<24}" + "".join(f"{name.replace('_', ' ').replace(' per hour', '/h'):>18}" for name in names))
-    for name, rates in found.items():
-        say(f"{name:<24}" + "".join(f"{'-' if rates[key] is None else format(rates[key], '.3f'):>18}" for key in names))
-    unlabelled = sum(take.labels is None for take in takes)
-    say(f"{len(takes)} takes, {found['model']['hours']:.2f} h; {unlabelled} without labels: of those only responses are counted")
+        say_json(tally(takes, rows))
+    else:
+        _grid(result)
+        say("".join(f"{note}. " for note in result.details["notes"]) + f"Next: soundflow bench report {out}")
+
+
+def _grid(result: Result) -> None:
+    """A result's table of several rows."""
+    head, rows = result.details["grid"]["head"], result.details["grid"]["rows"]
+    width = max(len(name) for name, *_ in rows) + 2
+    say(" " * width + "".join(f"{key:>{len(key) + 3}}" for key in head))
+    for name, *values in rows:
+        cells = ["-" if value is None else f"{value:.2f}" for value in values]
+        say(f"{name:<{width}}" + "".join(f"{cell:>{len(key) + 3}}" for key, cell in zip(head, cells, strict=True)))
 
 
 def _one_of(model: Path | None, chat: str | None) -> None:

@@ -19,7 +19,9 @@ from bench.driving import Driven, checkpoint_identity, drive_stream
 from bench.predictions import Predictions
 from bench.proactive.metadata import Decision, parse_decision
 from bench.proactive.prompt import instruction
+from bench.results import Result, grid
 from bench.sounds import level_db, load
+from operators.clip_cache import file_sha256
 from operators.sources.folder import READABLE
 from schemas import constants as c
 from schemas.base import InputError
@@ -28,6 +30,19 @@ SLACK_SECONDS: Final = 2.0
 """A response this long after the end of a sound still belongs to it."""
 BIN_SECONDS: Final = 2.0
 """Silence is told per so many seconds (the paper's bins)."""
+
+
+COLUMNS: Final = {
+    "trigger_accuracy": "trigger accuracy, %",
+    "recall": "recall, %",
+    "specificity": "specificity, %",
+    "precision": "precision, %",
+    "false_alarms_per_hour": "false alarms/h",
+    "responses_per_hour": "responses/h",
+    "silence": "silence, %",
+    "hours": "hours",
+}
+"""Rates as tables call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +125,7 @@ def run_recordings(takes: Sequence[Take], out: Path, checkpoint: Path, threshold
     told = instruction()
     about = {
         "benchmark": "recordings",
-        "takes": [take.id for take in takes],
+        "takes": [[take.id, file_sha256(take.path)] for take in takes],
         "tester": "runtime",
         "checkpoint": checkpoint_identity(checkpoint),
         "threshold": threshold,
@@ -151,6 +166,42 @@ def tally(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]]) -> dict[
     for scenario in scenarios:
         found[f"  {scenario}"] = _over([take for take in heard if take.scenario == scenario], rows, _said)
     return found
+
+
+def takes_result(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], model: str) -> Result:
+    """All that a run over takes tells, in percent and per hour, with what the report draws."""
+    found = tally(takes, rows)
+    table = {
+        name if name != "model" else model: {told: _scaled(rates[key], told) for key, told in COLUMNS.items()}
+        for name, rates in found.items()
+    }
+    drawn = [
+        {
+            "id": take.id,
+            "seconds": rows[take.id]["seconds"],
+            "labels": [[label.start, label.end, label.decision.value] for label in take.labels or ()],
+            "said": [round((chunk + 1) * float(rows[take.id]["chunk_seconds"]), 3) for chunk in _said(rows[take.id])],
+        }
+        for take in takes
+        if take.id in rows
+    ]
+    unlabelled = sum(take.labels is None for take in takes)
+    notes = [f"{unlabelled} recordings have no labels: of those only responses are counted"] if unlabelled else []
+    return Result(
+        benchmark="recordings",
+        mode="as they are",
+        model=model,
+        tester="runtime",
+        figures=table[model],
+        n=len(takes),
+        missing=len(takes) - len(drawn),
+        complete=len(drawn) == len(takes),
+        details={"grid": grid(table), "takes": drawn, "notes": notes},
+    )
+
+
+def _scaled(value: float | None, told: str) -> float | None:
+    return None if value is None else round(100.0 * value if told.endswith("%") else value, 4)
 
 
 def _over(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], choose: Any) -> dict[str, Any]:

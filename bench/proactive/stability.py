@@ -16,7 +16,7 @@ from bench.proactive.metadata import Sound, read_predictions, set_name
 from bench.proactive.multiple import Stream
 from bench.proactive.run import Asked, ProactiveSet
 from bench.proactive.score import Score, score
-from bench.results import Result
+from bench.results import Result, grid
 from schemas.identity import rng_for
 
 COUNTS: Final = (1, 2, 3, 4, 5)
@@ -59,26 +59,29 @@ def run_stability(
         driven.append(run([Asked(stream) for stream in concatenated(proactive.here, count, seed)], place))
         found = read_predictions(place / PREDICTIONS, {sound.id for sound in proactive.sounds})
         scores[count] = score(proactive.sounds, found)
-    balanced = {count: 100.0 * one.counts.balanced_accuracy for count, one in scores.items()}
-    figures: dict[str, float | None] = {}
-    for count, one in scores.items():
-        alarms = one.counts.rates(one.hours)["false_alarms_per_hour"]
-        figures |= {
-            f"accuracy, N = {count}": round(100.0 * one.counts.accuracy, 4),
-            f"balanced accuracy, N = {count}": round(balanced[count], 4),
-            f"false alarms/h, N = {count}": alarms,
+    balanced = {count: round(100.0 * one.counts.balanced_accuracy, 4) for count, one in scores.items()}
+    first = balanced[counts[0]]
+    rows: dict[str, dict[str, float | None]] = {
+        f"N = {count}": {
+            "accuracy": round(100.0 * one.counts.accuracy, 4),
+            "balanced accuracy": balanced[count],
+            "from (95 %)": round(100.0 * one.intervals["balanced_accuracy"][0], 4),
+            "to (95 %)": round(100.0 * one.intervals["balanced_accuracy"][1], 4),
+            "kept": round(100.0 * balanced[count] / first, 4) if first else None,
+            "false alarms/h": one.counts.rates(one.hours)["false_alarms_per_hour"],
         }
-        figures[f"kept, N = {count}"] = round(100.0 * balanced[count] / balanced[counts[0]], 4) if balanced[counts[0]] else None
+        for count, one in scores.items()
+    }
     last = scores[counts[-1]]
     result = Result(
         benchmark=set_name(proactive.sounds),
         mode="stability",
         model=model,
         tester=tester,
-        figures=figures,
+        figures={f"{what}, {name}": value for name, cells in rows.items() for what, value in cells.items()},
         n=last.n,
         missing=last.missing,
         complete=all(one.whole for one in driven),
-        details={"stability": {str(count): round(value, 4) for count, value in balanced.items()}},
+        details={"stability": {str(count): value for count, value in balanced.items()}, "grid": grid(rows)},
     )
     return result, scores, driven

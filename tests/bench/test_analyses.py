@@ -72,8 +72,10 @@ def test_the_command_analyses_any_checkpoint_and_the_report_draws_it(checkpoint:
     done = CliRunner().invoke(app, ["bench", "analyse", str(checkpoint), str(built), "--streams", "3", "-o", str(out)])
     assert done.exit_code == 0 and "balanced token match" in done.output, done.output
     document = json.loads(out.read_text())
-    assert [plot.svg.startswith("<svg") for plot in analysis_plots(document)] == [True, True]
+    plots = analysis_plots(document)
+    assert all(plot.svg.startswith("<svg") for plot in plots)
+    assert len(plots) == 2 + len(document["tasks"])  # continuity, all heads, and heads by task
     page = CliRunner().invoke(app, ["bench", "report", "--analysis", str(out), "-o", str(tmp_path / "bench.html")])
     assert page.exit_code == 0, page.output
     text = (tmp_path / "bench.html").read_text()
-    assert text.count("<svg") == 2 and "nothing (here)" in text
+    assert text.count("<svg") == len(plots) and "nothing (here)" in text

@@ -36,6 +36,7 @@ def test_the_stability_command_runs_every_n_and_resumes(checkpoint: Path, tmp_pa
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert set(result["details"]["stability"]) == {"1", "2", "3"} and result["complete"]
     assert result["figures"]["kept, N = 1"] == 100.0
+    assert [row[0] for row in result["details"]["grid"]["rows"]] == ["N = 1", "N = 2", "N = 3"]
     before = (tmp_path / "run" / "n3" / "predictions.jsonl").read_bytes()
     assert CliRunner().invoke(app, command).exit_code == 0
     assert (tmp_path / "run" / "n3" / "predictions.jsonl").read_bytes() == before
@@ -104,6 +105,13 @@ def test_the_recordings_command_plays_takes_as_they_are(checkpoint: Path, tmp_pa
     done = CliRunner().invoke(app, [*command, "--json"])
     assert done.exit_code == 0, done.output
     assert set(json.loads(done.stdout)) == {"model", "always respond", "never respond", "energy threshold", "  home"}
-    assert "false alarms/h" in CliRunner().invoke(app, command).output
+    assert "false alarms/h" in CliRunner().invoke(app, [*command, "--label", "mine"]).output
+    take(tmp_path / "takes", "home/b.wav", None, seconds=1.0)  # another set of takes: the run is refused
+    assert "holds a run with another takes" in str(CliRunner().invoke(app, command).exception)
+    page = tmp_path / "bench.html"
+    assert CliRunner().invoke(app, ["bench", "report", str(tmp_path / "run"), "-o", str(page)]).exit_code == 0
+    text = page.read_text()
+    assert "mine: responses in recordings as they are." in text and "home/a.wav" in text and "calls for a response" in text
+    assert text.index("<td>mine</td>") < text.index("<td>always respond</td>") < text.index("<td>  home</td>")
     with pytest.raises(InputError, match="holds no recordings"):
         read_takes(tmp_path / "run")
