@@ -218,5 +218,12 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     except FileNotFoundError:
         raise InputError("no such file", file=path, remedy="Check the path") from None
     except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
-        remedy = "Fetch it again: a Git LFS pointer, or half a file?"
-        raise InputError(f"is not a readable parquet file: {error}", file=path, remedy=remedy) from None
+        raise unreadable_parquet(path, error) from None
+
+
+def unreadable_parquet(path: Path, error: Exception) -> InputError:
+    """What to raise about a file that pyarrow does not take."""
+    why = str(error).strip().partition("\n")[0].rstrip(".")
+    return InputError(
+        f"is not a readable parquet file: {why}", file=path, remedy="Fetch it again: a Git LFS pointer, or half a file?"
+    )

@@ -105,18 +105,19 @@ def proactive_run(
 @proactive_app.command(
     "build",
     help="Make a proactive test set of your own clips: the taxonomy's criteria as a recipe, disjoint from training by content.",
-    epilog="Example: soundflow bench proactive build examples/proactive_bench.yaml -o mybench/ --not-in corpus/",
+    epilog="Example: soundflow bench proactive build examples/proactive_bench.yaml --clips clips/ -o mybench/ --not-in corpus/",
 )
 def proactive_build(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the set.", show_default=False)],
+    clips: Annotated[Path | None, typer.Option(help="The clip index, instead of the recipe's.")] = None,
     not_in: Annotated[list[Path] | None, typer.Option(help="Builds whose clips must not be in the set.")] = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow bench proactive build`."""
     from bench.proactive.build import META, RESPONSES, build
 
-    record = build(recipe, out, not_in or [])
+    record = build(recipe, out, not_in or [], clips)
     if as_json:
         say_json(record)
         return

@@ -34,7 +34,7 @@ from schemas.identity import rng_for
 from schemas.taxonomy import label_words
 from training.corpus import StoredCorpus
 
-BUILD_VERSION: Final = "1"
+BUILD_VERSION: Final = "2"
 """Raise it when the same recipe and clips would give another set."""
 META, RESPONSES, TIER, PROVENANCE, RECORD = "meta.jsonl", "responses.jsonl", "multiple.jsonl", "provenance.jsonl", "build.json"
 TREE: Final = "proactive-sound-effect"
@@ -87,14 +87,19 @@ class Chosen:
     category: Category
     decision: Decision
 
+    @property
+    def place(self) -> tuple[str, str, Decision]:
+        """Domain, sub-category and side."""
+        return self.category.domain, self.category.category, self.decision
 
-def build(recipe_path: Path, out: Path, not_in: Sequence[Path] = ()) -> dict[str, Any]:
-    """Write the set to `out`; returns what build.json says. The same command makes the same bytes.
+
+def build(recipe_path: Path, out: Path, not_in: Sequence[Path] = (), clips: Path | None = None) -> dict[str, Any]:
+    """Write the set to `out`; returns what build.json says. The same command makes the same bytes. `clips`: another index.
 
     InputError when no clip is left, when a source recording changed since it was indexed, or when `out` holds another set.
     """
     recipe = ProactiveRecipe.from_yaml(recipe_path)
-    index = ClipIndex.open((recipe_path.parent / recipe.clips).resolve())
+    index = ClipIndex.open((clips or recipe_path.parent / recipe.clips).resolve())
     heard, corpora = _heard([StoredCorpus(path) for path in not_in])
     identity = {
         "version": BUILD_VERSION,
@@ -112,14 +117,14 @@ def build(recipe_path: Path, out: Path, not_in: Sequence[Path] = ()) -> dict[str
     _begin(out, fingerprint)
     rows, answers, provenance = [], [], []
     with Console("build", "sounds") as console:
-        for number, one in enumerate(chosen):
-            console.show(number, len(chosen))
+        for number, one in enumerate(chosen, 1):
             row = _row(one)
             _write_recording(one.clip, out / row["path"])
             rows.append(row)
             if one.decision is Decision.RESPOND:
                 answers.append(row | {"standard_answers": standard_answers(one)})
             provenance.append(_provenance(row["id"], one.clip))
+            console.show(number, len(chosen))
     for name, documents in ((META, rows), (RESPONSES, answers), (PROVENANCE, provenance)):
         write_atomic(out / name, b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in documents))
     write_manifest(out / TIER, multiple(read_sounds(out / META), recipe.seed))
@@ -163,8 +168,8 @@ def standard_answers(one: Chosen) -> list[str]:
 
 
 def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], counts: Counter[str]) -> list[Chosen]:
-    sides: dict[tuple[str, str, Decision], list[Chosen]] = {}
-    seen: set[str] = set()
+    fit: list[Chosen] = []
+    places: dict[str, set[tuple[str, str, Decision]]] = {}
     for clip in index.clips():
         found = judged(clip.label, clip.caption, recipe.categories)
         if recipe.split is not None and clip.split != recipe.split:
@@ -173,14 +178,23 @@ def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], co
             counts["of another role"] += 1
         elif clip.kind == "speech" or isinstance(found, str):
             counts["speech" if clip.kind == "speech" else str(found)] += 1
-        elif {clip.content_sha256, clip.clean_sha256} & heard:
+        elif _digests(clip) & heard:
             counts["heard in training"] += 1
-        elif {clip.content_sha256, clip.clean_sha256} & seen:
+        else:
+            fit.append(Chosen(clip, *found))
+            for digest in _digests(clip):
+                places.setdefault(digest, set()).add(fit[-1].place)
+    sides: dict[tuple[str, str, Decision], list[Chosen]] = {}
+    seen: set[str] = set()
+    for one in fit:
+        digests = _digests(one.clip)
+        if any(len(places[digest]) > 1 for digest in digests):
+            counts["borderline"] += 1  # the same sound under another label is elsewhere
+        elif digests & seen:
             counts["doubled"] += 1
         else:
-            seen |= {clip.content_sha256, clip.clean_sha256}
-            category, decision = found
-            sides.setdefault((category.domain, category.category, decision), []).append(Chosen(clip, category, decision))
+            seen |= digests
+            sides.setdefault(one.place, []).append(one)
     kept = []
     for (domain, category_name, decision), group in sorted(sides.items()):
         group.sort(key=lambda one: one.clip.content_sha256)
@@ -191,6 +205,10 @@ def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], co
     for name in [name for name, count in counts.items() if not count]:
         del counts[name]
     return kept
+
+
+def _digests(clip: Clip) -> set[str]:
+    return {clip.content_sha256, clip.clean_sha256}
 
 
 def _heard(corpora: Iterable[StoredCorpus]) -> tuple[frozenset[str], list[str]]:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from bench.rows import Row, read_rows, unique
+from bench.rows import Row, read_rows, unique, unreadable_parquet
 from schemas.base import InputError
 from schemas.identity import rng_for
 
@@ -258,7 +258,7 @@ def _group(path: Path, group: int, column: str) -> list[Any]:
         with parquet.ParquetFile(path) as file:
             table = file.read_row_group(group, columns=[column])
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"is not a readable parquet file: {error}", file=path, remedy="Fetch it again") from None
+        raise unreadable_parquet(path, error) from None
     if column not in table.column_names:
         raise InputError("the column is missing", file=path, field=column, remedy="Fetch the files that hold recordings")
     values: list[Any] = table.column(column).to_pylist()

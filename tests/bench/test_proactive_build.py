@@ -105,6 +105,16 @@ def test_what_a_corpus_was_made_of_is_kept_out_by_content(clips: Path, tmp_path:
     assert not heard & set(plans)
 
 
+def test_a_sound_under_two_labels_is_borderline_where_they_disagree(clips: Path, tmp_path: Path) -> None:
+    recordings = clips.parent / "recordings"
+    for label, source in (("siren", "siren"), ("rain", "siren"), ("wind", "wind"), ("drizzle", "wind")):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        shutil.copy(recordings / f"{source}-test-000.wav", tmp_path / "mine" / label / "a.wav")
+    index_clips([tmp_path / "mine"], tmp_path / "index", workers=1)
+    record = build(EXAMPLE, tmp_path / "set", clips=tmp_path / "index")
+    assert record["sounds"] == 1 and record["left_out"] == {"borderline": 2, "doubled": 1}
+
+
 def test_a_recording_that_changed_or_went_is_told(clips: Path, tmp_path: Path) -> None:
     copied = tmp_path / "world"
     shutil.copytree(clips.parent / "recordings", copied / "recordings")
