@@ -11,6 +11,7 @@ from typing import Any, Final
 import jinja2
 import yaml
 
+from bench.grid import shown
 from bench.plots import analysis_plots, domain_plot, segment_plot, takes_plots
 from bench.proactive.metadata import OTHER
 from bench.results import Result
@@ -18,7 +19,6 @@ from operators.atomic_file import write_atomic
 from schemas.base import Schema
 
 NOT_RUN: Final = "not run"
-RATES: Final = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
 
 
 class Column(Schema):
@@ -81,7 +81,7 @@ def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: S
 
 def beside(table: PaperTable, results: Sequence[Result]) -> Table:
     """The paper's rows, then one for every model that was run here; what was not run says so."""
-    rows = [[row.model, *(_cell(value, "–") for value in row.values)] for row in table.rows]
+    rows = [[row.model, *map(shown, row.values)] for row in table.rows]
     begin = len(rows)
     for model in sorted({result.model for result in results}):
         cells = []
@@ -111,41 +111,17 @@ def own_table(place: Path, result: Result) -> Table:
     if not result.complete:
         about += " The run is not complete."
     about += "".join(f" {note}." for note in result.details.get("notes", ()))
-    if "baselines" in result.details:
-        return _proactive_table(title, about, result)
-    if grid := result.details.get("grid"):
-        rows = [[name, *(_cell(value, "–") for value in values)] for name, *values in grid["rows"]]
-        return Table(title, ["", *grid["head"]], rows, about)
     intervals = result.details.get("intervals", {})
-    rows = [
-        [name, _cell(value, NOT_RUN), "–" if name not in intervals else f"{intervals[name][0]:.2f} … {intervals[name][1]:.2f}"]
-        for name, value in result.figures.items()
-    ]
+    spans = {name: f"{low:.2f} … {high:.2f}" for name, (low, high) in intervals.items()}
+    if grid := result.details.get("grid"):
+        told = "; ".join(f"{name.replace('_', ' ')} {span}" for name, span in spans.items())
+        about += f" 95 %: {told}." if told else ""
+        ours = frozenset(number for number, row in enumerate(grid["rows"]) if row[0] == result.model)
+        return Table(title, ["", *grid["head"]], [[row[0], *map(shown, row[1:])] for row in grid["rows"]], about, ours)
+    rows = [[name, NOT_RUN if value is None else shown(value), spans.get(name, "–")] for name, value in result.figures.items()]
     return Table(title, ("", "figure", "95 %"), rows, about)
-
-
-def _proactive_table(title: str, about: str, result: Result) -> Table:
-    detail = result.details
-    spans = [f"{name.replace('_', ' ')} {100 * low:.1f} … {100 * high:.1f}" for name, (low, high) in detail["intervals"].items()]
-    about += f" 95 %: {'; '.join(spans)}."
-    head = ["", *(f"{name.replace('_', ' ')}, %" for name in RATES), "false alarms/h"]
-    rows = [_rates(result.model, detail["score"])]
-    for name, rates in detail["baselines"].items():
-        rows.append(_rates(name, rates) if isinstance(rates, dict) else [name, *[NOT_RUN] * (len(head) - 1)])
-    rows += [_rates(f"  {name}", rates) for name, rates in detail["domains"].items()]
-    return Table(title, head, rows, about, frozenset({0}))
-
-
-def _rates(name: str, rates: Mapping[str, Any]) -> list[str]:
-    cells = ["–" if rates[rate] is None else f"{100 * rates[rate]:.2f}" for rate in RATES]
-    alarms = rates.get("false_alarms_per_hour")
-    return [name, *cells, "–" if alarms is None else f"{alarms:.1f}"]
 
 
 def _fills(result: Result, column: Column, model: str) -> bool:
     same = (result.benchmark, result.mode) == (column.benchmark, column.mode)
     return same and result.model == model and result.segments == 1
-
-
-def _cell(value: float | None, empty: str) -> str:
-    return empty if value is None else f"{value:.2f}"

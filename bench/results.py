@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
+from bench.grid import percent
 from bench.proactive.score import Score
 from operators.atomic_file import write_atomic
 from schemas.base import InputError, Schema, explain
@@ -35,13 +36,7 @@ class Result(Schema):
     complete: bool
     """Whether every row was asked."""
     details: dict[str, Any] = Field(default_factory=dict)
-    """Further figures: intervals, baselines, notes; `grid` is a table of its own."""
-
-
-def grid(rows: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
-    """Figures in rows and columns as `Result.details["grid"]` keeps them, in this order; every row has the same columns."""
-    head = list(next(iter(rows.values())))
-    return {"head": head, "rows": [[name, *(cells[key] for key in head)] for name, cells in rows.items()]}
+    """Further figures: intervals, baselines, notes; `grid` is a table (`bench.grid`) of its own."""
 
 
 def write_result(directory: Path, result: Result) -> Path:
@@ -70,12 +65,13 @@ def proactive_result(score: Score, tier: str, model: str, complete: bool, chat: 
     """A proactive score as a result, its figures in percent, domains by their names."""
     document = score.to_json()
     names = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
-    figures = {name: _percent(document[name]) for name in names} | {"false_alarms_per_hour": document["false_alarms_per_hour"]}
+    figures = {name: percent(document[name]) for name in names} | {"false_alarms_per_hour": document["false_alarms_per_hour"]}
     if document["replies"] is not None:
-        figures["accuracy_with_replies"] = _percent(document["replies"]["accuracy_with_replies"])
-    figures |= {name: _percent(rates["accuracy"]) for name, rates in document["domains"].items()}
+        figures["accuracy_with_replies"] = percent(document["replies"]["accuracy_with_replies"])
+    figures |= {name: percent(rates["accuracy"]) for name, rates in document["domains"].items()}
     rates = {name: document[name] for name in (*names, "specificity", "false_alarms_per_hour")}
-    kept = {name: document[name] for name in ("intervals", "baselines", "domains", "categories", "hours", "replies")}
+    kept = {name: document[name] for name in ("baselines", "domains", "categories", "hours", "replies", "unreadable")}
+    intervals = {name: [round(100.0 * bound, 4) for bound in bounds] for name, bounds in score.intervals.items()}
     return Result(
         benchmark=score.set_name,
         mode=tier,
@@ -85,9 +81,5 @@ def proactive_result(score: Score, tier: str, model: str, complete: bool, chat: 
         n=document["n"],
         missing=document["missing"],
         complete=complete,
-        details=kept | {"score": rates, "unreadable": document["unreadable"]},
+        details=kept | {"score": rates, "intervals": intervals, "grid": score.grid(model)},
     )
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else round(100.0 * share, 4)

@@ -207,12 +207,10 @@ def proactive_recordings(
 
 def _grid(result: Result) -> None:
     """A result's table of several rows."""
-    head, rows = result.details["grid"]["head"], result.details["grid"]["rows"]
-    width = max(len(name) for name, *_ in rows) + 2
-    say(" " * width + "".join(f"{key:>{len(key) + 3}}" for key in head))
-    for name, *values in rows:
-        cells = ["-" if value is None else f"{value:.2f}" for value in values]
-        say(f"{name:<{width}}" + "".join(f"{cell:>{len(key) + 3}}" for key, cell in zip(head, cells, strict=True)))
+    from bench.grid import lines
+
+    for line in lines(result.details["grid"]):
+        say(line)
 
 
 def _one_of(model: Path | None, chat: str | None) -> None:

@@ -16,10 +16,11 @@ from typing import Any, Final
 import numpy as np
 
 from bench.driving import Driven, checkpoint_identity, drive_stream
+from bench.grid import grid, percent
 from bench.predictions import Predictions
 from bench.proactive.metadata import Decision, parse_decision
 from bench.proactive.prompt import instruction
-from bench.results import Result, grid
+from bench.results import Result
 from bench.sounds import level_db, load
 from operators.clip_cache import file_sha256
 from operators.sources.folder import READABLE
@@ -172,7 +173,9 @@ def takes_result(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], m
     """All that a run over takes tells, in percent and per hour, with what the report draws."""
     found = tally(takes, rows)
     table = {
-        name if name != "model" else model: {told: _scaled(rates[key], told) for key, told in COLUMNS.items()}
+        name if name != "model" else model: {
+            told: percent(rates[key]) if told.endswith("%") else rates[key] for key, told in COLUMNS.items()
+        }
         for name, rates in found.items()
     }
     drawn = [
@@ -198,10 +201,6 @@ def takes_result(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], m
         complete=len(drawn) == len(takes),
         details={"grid": grid(table), "takes": drawn, "notes": notes},
     )
-
-
-def _scaled(value: float | None, told: str) -> float | None:
-    return None if value is None else round(100.0 * value if told.endswith("%") else value, 4)
 
 
 def _over(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], choose: Any) -> dict[str, Any]:

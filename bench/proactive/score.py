@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.grid import Cell, grid, lines, percent
 from bench.proactive.metadata import OTHER, Decision, Prediction, Sound, set_name
 from bench.proactive.replies import ReplyScore
 from schemas.identity import rng_for
@@ -118,13 +119,18 @@ class Score:
             | ({} if ENERGY in self.baselines else {ENERGY: NO_ENERGY}),
         }
 
+    def grid(self, name: str = "predictions") -> dict[str, Any]:
+        """The rates of the predictions, called `name`, of the trivial detectors, and by domain."""
+        rows: dict[str, dict[str, Cell]] = {
+            one: _told(counts, self.hours) for one, counts in ((name, self.counts), *self.baselines.items())
+        }
+        if ENERGY not in rows:
+            rows[ENERGY] = dict.fromkeys(rows[name], "not run")
+        return grid(rows | {f"  {one}": _told(counts, None) for one, counts in self.domains.items()})
+
     def lines(self) -> list[str]:
         """A table for people."""
-        head = f"{'':<28}{'accuracy':>10}{'balanced':>10}{'precision':>11}{'recall':>9}{'f1':>8}{'false alarms/h':>16}"
-        rows = [("predictions", self.counts), *self.baselines.items()]
-        table = [head, *(_line(name, counts, self.hours) for name, counts in rows)]
-        table += [] if ENERGY in self.baselines else [f"{ENERGY:<28}  {NO_ENERGY}"]
-        table += [_line(f"  {name}", found, None) for name, found in self.domains.items()]
+        table = [*lines(self.grid()), *([] if ENERGY in self.baselines else [f"{ENERGY}: {NO_ENERGY}"])]
         if self.replies is not None and self.accuracy_with_replies is not None:
             told = self.replies
             table.append(
@@ -224,10 +230,8 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
 
 
-def _line(name: str, counts: Counts, hours: float | None) -> str:
-    cells = (counts.accuracy, counts.balanced_accuracy, counts.precision, counts.recall, counts.f1)
-    shown = [
-        f"{'-' if np.isnan(cell) else format(cell, '.2%'):>{width}}"
-        for cell, width in zip(cells, (10, 10, 11, 9, 8), strict=True)
-    ]
-    return f"{name:<28}{''.join(shown)}{format(counts.false_alarms / hours, '.1f') if hours else '-':>16}"
+def _told(counts: Counts, hours: float | None) -> dict[str, Cell]:
+    rates = counts.rates(hours)
+    shares = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+    found: dict[str, Cell] = {f"{name.replace('_', ' ')}, %": percent(rates[name]) for name in shares}
+    return found | {"false alarms/h": rates["false_alarms_per_hour"]}

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from bench.driving import Driven
+from bench.grid import grid, percent
 from bench.predictions import PREDICTIONS
 from bench.proactive.metadata import Sound, read_predictions, set_name
 from bench.proactive.multiple import Stream
 from bench.proactive.run import Asked, ProactiveSet
 from bench.proactive.score import Score, score
-from bench.results import Result, grid
+from bench.results import Result
 from schemas.identity import rng_for
 
 COUNTS: Final = (1, 2, 3, 4, 5)
@@ -59,15 +60,15 @@ def run_stability(
         driven.append(run([Asked(stream) for stream in concatenated(proactive.here, count, seed)], place))
         found = read_predictions(place / PREDICTIONS, {sound.id for sound in proactive.sounds})
         scores[count] = score(proactive.sounds, found)
-    balanced = {count: round(100.0 * one.counts.balanced_accuracy, 4) for count, one in scores.items()}
+    balanced = {count: one.counts.balanced_accuracy for count, one in scores.items()}
     first = balanced[counts[0]]
     rows: dict[str, dict[str, float | None]] = {
         f"N = {count}": {
-            "accuracy": round(100.0 * one.counts.accuracy, 4),
-            "balanced accuracy": balanced[count],
-            "from (95 %)": round(100.0 * one.intervals["balanced_accuracy"][0], 4),
-            "to (95 %)": round(100.0 * one.intervals["balanced_accuracy"][1], 4),
-            "kept": round(100.0 * balanced[count] / first, 4) if first else None,
+            "accuracy": percent(one.counts.accuracy),
+            "balanced accuracy": percent(balanced[count]),
+            "from (95 %)": percent(one.intervals["balanced_accuracy"][0]),
+            "to (95 %)": percent(one.intervals["balanced_accuracy"][1]),
+            "kept": percent(balanced[count] / first) if first else None,
             "false alarms/h": one.counts.rates(one.hours)["false_alarms_per_hour"],
         }
         for count, one in scores.items()
@@ -82,6 +83,6 @@ def run_stability(
         n=last.n,
         missing=last.missing,
         complete=all(one.whole for one in driven),
-        details={"stability": {str(count): value for count, value in balanced.items()}, "grid": grid(rows)},
+        details={"stability": {str(count): percent(value) for count, value in balanced.items()}, "grid": grid(rows)},
     )
     return result, scores, driven

@@ -10,13 +10,20 @@ from bench.suites.alpaca_eval import AlpacaEval
 from bench.suites.covost2 import Covost2
 from bench.suites.item import Benchmark
 from bench.suites.librispeech import LibriSpeech
-from bench.suites.llama_questions import LlamaQuestions
 from bench.suites.mmau import Mmau
 from bench.suites.sd_qa import SdQa
-from bench.suites.web_questions import WebQuestions
+from bench.suites.short_answers import ShortAnswers
 from schemas.base import InputError
 
-ALL: Final = (Mmau(), AlpacaEval(), SdQa(), LlamaQuestions(), WebQuestions(), LibriSpeech(), Covost2())
+ALL: Final[tuple[Benchmark, ...]] = (
+    Mmau(),
+    AlpacaEval(),
+    SdQa(),
+    ShortAnswers("llama-questions", "Llama Questions", "llama_questions", several=False),
+    ShortAnswers("web-questions", "Web Questions", "web_questions", several=True),
+    LibriSpeech(),
+    Covost2(),
+)
 BENCHMARKS: Final[Mapping[str, Benchmark]] = MappingProxyType({one.name: one for one in ALL})
 
 

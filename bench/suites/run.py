@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.chat_player import Answered, Conversation, Turn
 from bench.driving import Driven, checkpoint_identity, drive_chat, drive_stream
-from bench.predictions import PREDICTIONS, Predictions, read_record
+from bench.predictions import PREDICTIONS, Predictions
 from bench.rows import read_rows, storable, unique
 from bench.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, load
 from bench.suites.item import Ask, Benchmark, Embedded, Item, Mode, Recording, Spoken
@@ -156,14 +156,6 @@ def read_answers(path: Path, known: set[str]) -> dict[str, str]:
 def answers_of(directory: Path) -> dict[str, str]:
     """Id → answer of a run, so far."""
     return {row.text("id"): str(row.values.get("answer") or "") for row in read_rows(directory / PREDICTIONS)}
-
-
-def check_record(directory: Path, benchmark: Benchmark, items: Sequence[Item]) -> dict[str, Any]:
-    """A run's record; InputError when it is of other items."""
-    record = read_record(directory)
-    if record.get("benchmark") != benchmark.name or record.get("set") != _identity(items):
-        raise InputError("is a run of another set", file=directory, remedy="Name the files it was run with")
-    return record
 
 
 _NOTHING: Final = np.zeros(0, dtype=np.float32)

@@ -8,10 +8,10 @@ other signs.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import prompts
-from bench.suites.item import Ask, Figures, Item, Mode, mean_and_interval
+from bench.suites.item import Ask, Item, Mode
 
 
 def ask_spoken(item: Item, mode: Mode) -> Ask:
@@ -19,13 +19,6 @@ def ask_spoken(item: Item, mode: Mode) -> Ask:
     if mode is Mode.TEXT:
         return Ask(item.text)
     return Ask("Answer what is asked in the recording.", (item.recording,), prompts.variants("instruction_voice_chat")[0])
-
-
-def exist_match(items: Sequence[Item], answers: Mapping[str, str], name: str) -> Figures:
-    """Share of answers, in percent, in which one of the references stands."""
-    right = [100.0 * has_answer(item.references, answers.get(item.id, "")) for item in items]
-    accuracy, interval = mean_and_interval(right, name)
-    return Figures({"accuracy": accuracy}, len(items), sum(item.id not in answers for item in items), {"accuracy": interval})
 
 
 def has_answer(references: Sequence[str], text: str) -> bool:
