@@ -20,6 +20,10 @@ $(VENV)/.dev: $(VENV)/.demo
 	-$(BIN)/soundflow assets fetch whisper-tiny-en  # 78 MB; tests of the real gate are skipped by name without it
 	touch $@
 
+$(VENV)/.mandarin: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mandarin]'
+	touch $@
+
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[scaper]'  # needs libsox-dev and sox
@@ -46,8 +50,7 @@ dialogue: $(VENV)/.dev  ## spoken dialogues made of text, and recorded speech: v
 	$(BIN)/soundflow report demo/dialogue/corpus -o demo/dialogue/report.html
 
 # Recognisers, speech models and voices are assets (0.35 GB); Mandarin is read with the extra `mandarin`.
-all-tasks: $(VENV)/.dev  ## streams of each of the 28 sub-tasks from recordings and embedded voices
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mandarin]'
+all-tasks: $(VENV)/.mandarin  ## streams of each of the 28 sub-tasks from recordings and embedded voices
 	$(BIN)/soundflow assets fetch whisper-tiny-en whisper-base kokoro-82m kokoro-voices
 	$(BIN)/python -m pipeline.demo_data demo/recordings
 	$(BIN)/python -m pipeline.demo_data demo/all-tasks/recordings all_tasks_data.yaml
@@ -57,7 +60,7 @@ all-tasks: $(VENV)/.dev  ## streams of each of the 28 sub-tasks from recordings 
 	rm -rf demo/all-tasks/corpus
 	$(BIN)/soundflow build examples/all-tasks.yaml -o demo/all-tasks/corpus
 	$(BIN)/soundflow verify demo/all-tasks/corpus --sample 3
-	$(BIN)/soundflow report demo/all-tasks/corpus -o demo/all-tasks/report.html
+	$(BIN)/soundflow report demo/all-tasks/corpus --samples 28 -o demo/all-tasks/report.html
 
 test: $(VENV)/.dev  ## the whole suite
 	$(BIN)/python -m pytest

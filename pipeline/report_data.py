@@ -31,6 +31,7 @@ from schemas import constants as c
 from schemas.base import InputError
 from schemas.shard import ShardManifest
 from schemas.stream import StreamPlan
+from schemas.taxonomy import Capability, Task
 
 EDGES: Final[dict[str, tuple[str, list[float]]]] = {
     "rounds": ("Foreground events per stream", [*range(1, 17), 24, 32, 64]),
@@ -72,7 +73,7 @@ class Statistics:
     """Counts over plans."""
 
     def __init__(self) -> None:
-        self.tasks: dict[str, TaskCount] = defaultdict(TaskCount)
+        self.tasks: dict[Task, TaskCount] = defaultdict(TaskCount)
         self.sources: dict[tuple[str, str], SourceCount] = defaultdict(SourceCount)
         self.histograms = {name: np.zeros(len(edges) - 1, dtype=np.int64) for name, (_, edges) in EDGES.items()}
         self.planners: Counter[str] = Counter()
@@ -85,7 +86,7 @@ class Statistics:
     def add(self, plan: StreamPlan) -> None:
         """Count one plan."""
         rounds = sum(clip.role == "foreground" for clip in plan.clips)
-        row = self.tasks[plan.task.value]
+        row = self.tasks[plan.task]
         row.streams += 1
         row.chunks += plan.chunks
         row.responses += len(plan.responses)
@@ -127,7 +128,8 @@ class Statistics:
         return {
             "tasks": [
                 {
-                    "task": task,
+                    "capability": task.capability.value,
+                    "task": task.value,
                     "streams": row.streams,
                     "hours": row.chunks * c.CHUNK_SECONDS / 3600,
                     "rounds": row.rounds / row.streams,
@@ -135,7 +137,7 @@ class Statistics:
                     "per_minute": row.responses / (row.chunks * c.CHUNK_SECONDS / 60),
                     "silence": 1 - row.responses / row.chunks,
                 }
-                for task, row in sorted(self.tasks.items())
+                for task, row in sorted(self.tasks.items(), key=lambda entry: _order(entry[0]))
             ],
             "sources": [
                 {
@@ -158,6 +160,11 @@ class Statistics:
         }
 
 
+def _order(task: Task) -> tuple[int, int]:
+    """Its place in the taxonomy: the capability's, and its own within it."""
+    return list(Capability).index(task.capability), list(Task).index(task)
+
+
 def _note(source: str, licence: str) -> str:
     if source == "procedural":
         return "made by a formula, no recording"
@@ -173,11 +180,11 @@ def collect(build: BuildDir, samples: int) -> dict[str, Any]:
     if not any(manifest.keys for manifest in manifests):
         raise InputError("has no committed stream yet", file=build.root, remedy="Run `soundflow build` first")
     statistics = Statistics()
-    by_task: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    by_task: dict[Task, list[tuple[int, str]]] = defaultdict(list)
     for plan in _plans(build, manifests):
         statistics.add(plan)
-        if len(by_task[plan.task.value]) < samples:
-            by_task[plan.task.value].append((plan.shard, plan.sample_id))
+        if len(by_task[plan.task]) < samples:
+            by_task[plan.task].append((plan.shard, plan.sample_id))
     chunks, responses = sum(m.chunks for m in manifests), sum(m.responses for m in manifests)
     redraws: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
@@ -208,10 +215,15 @@ def _plans(build: BuildDir, manifests: list[ShardManifest]) -> Iterator[StreamPl
             yield StreamPlan.from_json(members["json"], file=f"{manifest.tar}:{key}.json")
 
 
-def _chosen(by_task: dict[str, list[tuple[int, str]]], samples: int) -> list[tuple[int, str]]:
-    """The first streams of every task in turn."""
-    turns = zip(*(found + [(-1, "")] * samples for _, found in sorted(by_task.items())), strict=False)
-    return [place for turn in turns for place in turn if place[1]][:samples]
+def _chosen(by_task: dict[Task, list[tuple[int, str]]], samples: int) -> list[tuple[int, str]]:
+    """A stream of every sub-task before a second of any, of every capability before two of one; in the order of the taxonomy."""
+    seen: Counter[Capability] = Counter()
+    ranked = []
+    for task in sorted(by_task, key=_order):
+        seen[task.capability] += 1
+        ranked += [(number, seen[task.capability], _order(task), place) for number, place in enumerate(by_task[task])]
+    chosen = sorted(ranked)[:samples]
+    return [place for *_, place in sorted(chosen, key=lambda entry: (entry[2], entry[0]))]
 
 
 def _streams(samples: Samples, manifests: list[ShardManifest], chosen: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:

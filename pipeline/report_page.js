@@ -22,7 +22,7 @@ function draw(parent, name, attributes = {}, text) {
 
 function table(target, columns, rows) {
   const head = node("tr", {}, ...columns.map(([title, , number]) => node("th", number ? { class: "number" } : {}, title)));
-  const body = rows.map((row) => node("tr", {}, ...columns.map(([, cell, number]) => node("td", number ? { class: "number" } : {}, cell(row)))));
+  const body = rows.map((row, place) => node("tr", {}, ...columns.map(([, cell, number]) => node("td", number ? { class: "number" } : {}, cell(row, place)))));
   target.replaceChildren(node("thead", {}, head), node("tbody", {}, ...body));
   return body;
 }
@@ -38,6 +38,7 @@ function overview() {
   };
   at("totals").append(...Object.entries(totals).map(([name, value]) => node("div", {}, node("dt", {}, name), node("dd", {}, value))));
   table(at("tasks"), [
+    ["capability", (row, place) => (place && data.tasks[place - 1].capability === row.capability ? "" : words(row.capability))],
     ["sub-task", (row) => words(row.task)], ["streams", (row) => fixed(row.streams, 0), 1], ["hours", (row) => fixed(row.hours, 3), 1],
     ["events per stream", (row) => fixed(row.rounds, 1), 1], ["responses", (row) => fixed(row.responses, 0), 1],
     ["responses per minute", (row) => fixed(row.per_minute, 1), 1], ["silent chunks", (row) => `${fixed(100 * row.silence, 1)} %`, 1],
@@ -108,16 +109,16 @@ function histograms(target, distributions) {
   for (const { title, edges, counts } of distributions) {
     if (!counts.some(Boolean)) continue;
     const first = Math.max(0, counts.findIndex(Boolean)), last = counts.length - 1 - [...counts].reverse().findIndex(Boolean);
-    const shown = counts.slice(first, last + 1), most = Math.max(...shown), width = 290 / shown.length;
+    const shown = counts.slice(first, last + 1), most = Math.max(...shown), width = Math.min(290 / shown.length, 60);
     const svg = draw(node("div"), "svg", { viewBox: "0 0 300 112", role: "img", "aria-label": title });
     shown.forEach((count, place) => {
-      const height = (84 * count) / most, low = edges[first + place], high = edges[first + place + 1];
+      const height = (78 * count) / most, low = edges[first + place], high = edges[first + place + 1];
       const bar = draw(svg, "rect", { class: "bar", x: 5 + place * width, y: 92 - height, width: Math.max(width - 1.5, 1), height });
       draw(bar, "title", {}, `${low} to ${high}: ${fixed(count, 0)}`);
-      const every = Math.ceil(shown.length / 9);
-      if (place % every === 0) draw(svg, "text", { class: "soft", x: 5 + place * width, y: 106, "text-anchor": place ? "middle" : "start" }, low);
+      const every = Math.ceil(shown.length / 9);  // a label less is better than one written over the last edge's
+      if (place % every === 0 && (!place || (shown.length - place) * width > 24)) draw(svg, "text", { class: "soft", x: 5 + place * width, y: 106, "text-anchor": place ? "middle" : "start" }, low);
     });
-    draw(svg, "text", { class: "soft", x: 295, y: 106, "text-anchor": "end" }, edges[last + 1]);
+    draw(svg, "text", { class: "soft", x: 5 + shown.length * width, y: 106, "text-anchor": "end" }, edges[last + 1]);
     draw(svg, "line", { class: "rule", x1: 5, x2: 295, y1: 92.5, y2: 92.5 });
     draw(svg, "text", { class: "soft", x: 295, y: 9, "text-anchor": "end" }, `most: ${fixed(most, 0)}`);
     target.append(node("figure", {}, node("figcaption", {}, title), svg));
