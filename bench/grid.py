@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from schemas.base import Schema
 
 Cell = float | str | None
+"""A figure, why there is none, or what is not defined."""
 
 
-def grid(rows: Mapping[str, Mapping[str, Cell]]) -> dict[str, Any]:
-    """{head, rows}, JSON that keeps the order; every row has the columns of the first."""
-    head = list(next(iter(rows.values())))
-    return {"head": head, "rows": [[name, *(cells[key] for key in head)] for name, cells in rows.items()]}
+class Grid(Schema):
+    """A table."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    """Name and a cell for each column of the head."""
+
+    @classmethod
+    def of(cls, rows: Mapping[str, Mapping[str, Cell]]) -> Grid:
+        """Of rows with the same columns."""
+        head = tuple(next(iter(rows.values())))
+        return cls(head=head, rows=tuple((name, tuple(cells[key] for key in head)) for name, cells in rows.items()))
+
+    def lines(self) -> list[str]:
+        """For terminals."""
+        width = max(len(name) for name, _ in self.rows)
+        widths = [max(len(key), 8) + 2 for key in self.head]
+        rows = [("", self.head), *((name, tuple(map(shown, cells))) for name, cells in self.rows)]
+        return [name.ljust(width) + "".join(map(str.rjust, cells, widths)) for name, cells in rows]
 
 
 def percent(share: float | None) -> float | None:
@@ -22,13 +39,3 @@ def percent(share: float | None) -> float | None:
 def shown(cell: Cell) -> str:
     """A cell as text; what is not defined is a dash."""
     return "–" if cell is None else cell if isinstance(cell, str) else f"{cell:.2f}"
-
-
-def lines(made: Mapping[str, Any]) -> list[str]:
-    """A grid for terminals."""
-    width = max(len(name) for name, *_ in made["rows"])
-    widths = [max(len(key), 8) + 2 for key in made["head"]]
-    rows = [("", made["head"]), *((name, [shown(cell) for cell in cells]) for name, *cells in made["rows"])]
-    return [
-        f"{name:<{width}}" + "".join(f"{cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True)) for name, cells in rows
-    ]

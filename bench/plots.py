@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bench.analyses.document import Analysis, HeadDrops
 from bench.proactive.metadata import OTHER, PUBLIC
 from bench.results import Result
 
@@ -30,15 +31,15 @@ class Plot:
 
 def domain_plot(results: Sequence[Result]) -> Plot | None:
     """Balanced accuracy on proactive sets by domain, run beside run; 50 % is what luck gets."""
-    runs = [one for one in results if "domains" in one.details]
+    runs = [one for one in results if one.domains]
     if not runs:
         return None
-    names = sorted({name for run in runs for name in run.details["domains"]})
+    names = sorted({name for run in runs for name in run.domains})
 
     def draw(axes: Any) -> None:
         width = 0.8 / len(runs)
         for place, run in enumerate(runs):
-            values = [100 * (run.details["domains"].get(name, {}).get("balanced_accuracy") or 0.0) for name in names]
+            values = [run.domains.get(name) or 0.0 for name in names]
             at = [number + (place - (len(runs) - 1) / 2) * width for number in range(len(names))]
             axes.bar(at, values, width, label=f"{run.model}, {run.benchmark}, {run.mode}", color=COLOURS[place % len(COLOURS)])
         axes.axhline(50, color="#888888", linewidth=0.8)
@@ -56,9 +57,8 @@ def segment_plot(results: Sequence[Result]) -> Plot | None:
     """Stability under concatenation: a benchmark's figure over N, where it was run with more than one."""
     curves: dict[tuple[str, str, str], dict[int, float]] = {}
     for one in results:
-        if one.details.get("stability"):
-            points = {int(count): float(value) for count, value in one.details["stability"].items()}
-            curves[(one.model, one.benchmark, "balanced accuracy")] = points
+        if one.curve:
+            curves[(one.model, one.benchmark, "balanced accuracy")] = one.curve
         else:
             figure = METRICS.get(one.benchmark, "accuracy")
             value = one.figures.get(figure)
@@ -83,49 +83,50 @@ def segment_plot(results: Sequence[Result]) -> Plot | None:
 
 def takes_plots(results: Sequence[Result]) -> list[Plot]:
     """When responses opened in long recordings, over the labels of what was heard; a plot a run."""
-    return [_takes_plot(one, one.details["takes"][:TAKES]) for one in results if one.details.get("takes")]
+    return [_takes_plot(one) for one in results if one.takes]
 
 
-def _takes_plot(run: Result, takes: Sequence[Mapping[str, Any]]) -> Plot:
+def _takes_plot(run: Result) -> Plot:
+    takes = run.takes[:TAKES]
+
     def draw(axes: Any) -> None:
         for row, take in enumerate(takes):
-            axes.plot([0, take["seconds"]], [row, row], color="#dddddd", linewidth=0.8, zorder=0)
+            axes.plot([0, take.seconds], [row, row], color="#dddddd", linewidth=0.8, zorder=0)
             for (decision, name), colour in LABELS.items():
-                spans = [(start, end - start) for start, end, wanted in take["labels"] if wanted == decision]
+                spans = [(start, end - start) for start, end, wanted in take.labels if wanted == decision]
                 axes.broken_barh(spans, (row - 0.3, 0.6), color=colour, label="" if row else name)
-            axes.plot(take["said"], [row] * len(take["said"]), "k|", markersize=9, label="" if row else "response")
-        axes.set_yticks(range(len(takes)), [take["id"] for take in takes], fontsize=7)
+            axes.plot(take.said, [row] * len(take.said), "k|", markersize=9, label="" if row else "response")
+        axes.set_yticks(range(len(takes)), [take.id for take in takes], fontsize=7)
         axes.set_ylim(len(takes) - 0.4, -0.6)
         axes.set_xlabel("seconds")
         _legend(axes)
 
-    left = len(run.details["takes"]) - len(takes)
+    left = len(run.takes) - len(takes)
     caption = f"{run.model}: responses in recordings as they are" + (f"; {left} more recordings are not drawn." if left else ".")
     return Plot(caption, _svg(draw))
 
 
-def analysis_plots(document: Mapping[str, Any]) -> list[Plot]:
-    """Continuity by layer and the importance of every head, of one document of `bench.analyses`."""
-    plots = []
-    if layers := document.get("continuity"):
+def analysis_plots(analysis: Analysis) -> list[Plot]:
+    """Continuity by layer, and the importance of every head, over all tasks and by task."""
 
-        def continuity(axes: Any) -> None:
-            for key, name, colour in (("ratio", "as it is", COLOURS[0]), ("centred", "centred", COLOURS[1])):
-                axes.plot(range(len(layers)), [one[key] for one in layers], "o-", color=colour, label=name, markersize=4)
-            _legend(axes)
-            axes.axhline(1.0, color="#888888", linewidth=0.8)
-            axes.set_xticks(range(len(layers)), [one["layer"] for one in layers], fontsize=7, rotation=45, ha="right")
-            axes.set_ylabel("continuity ratio")
+    def continuity(axes: Any) -> None:
+        places = range(len(analysis.continuity))
+        axes.plot(places, [one.ratio for one in analysis.continuity], "o-", color=COLOURS[0], label="as it is", markersize=4)
+        axes.plot(places, [one.centred for one in analysis.continuity], "o-", color=COLOURS[1], label="centred", markersize=4)
+        _legend(axes)
+        axes.axhline(1.0, color="#888888", linewidth=0.8)
+        axes.set_xticks(places, [one.layer for one in analysis.continuity], fontsize=7, rotation=45, ha="right")
+        axes.set_ylabel("continuity ratio")
 
-        caption = f"{document['model']}: cosine similarity across chunk boundaries relative to within chunks (1: seamless)."
-        plots.append(Plot(caption, _svg(continuity)))
-    if heads := document.get("heads"):
-        told = {"": heads, **({f" ({name})": one for name, one in heads["by_task"].items()} if len(heads["by_task"]) > 1 else {})}
-        plots += [_heads_plot(f"{document['model']}{name}", one["base"], one["drop"]) for name, one in told.items()]
-    return plots
+    caption = f"{analysis.model}: cosine similarity across chunk boundaries relative to within chunks (1: seamless)."
+    tasks = analysis.heads.by_task if len(analysis.heads.by_task) > 1 else {}
+    heads = {analysis.model: analysis.heads, **{f"{analysis.model} ({task})": one for task, one in tasks.items()}}
+    return [Plot(caption, _svg(continuity)), *(_heads_plot(name, one) for name, one in heads.items())]
 
 
-def _heads_plot(name: str, base: float, drop: Sequence[Sequence[float]]) -> Plot:
+def _heads_plot(name: str, heads: HeadDrops) -> Plot:
+    drop = heads.drop
+
     def draw(axes: Any) -> None:
         most = max(abs(value) for row in drop for value in row) or 1.0
         image = axes.imshow(drop, aspect="auto", cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
@@ -135,7 +136,7 @@ def _heads_plot(name: str, base: float, drop: Sequence[Sequence[float]]) -> Plot
         axes.set_yticks(range(len(drop)))
         axes.figure.colorbar(image, label="drop of balanced token match")
 
-    return Plot(f"{name}: what zeroing one attention head costs in control tokens (all heads: {base:.3f}).", _svg(draw))
+    return Plot(f"{name}: what zeroing one attention head costs in control tokens (all heads: {heads.base:.3f}).", _svg(draw))
 
 
 def _legend(axes: Any) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import jinja2
 import yaml
 
+from bench.analyses.document import Analysis
 from bench.grid import shown
 from bench.plots import analysis_plots, domain_plot, segment_plot, takes_plots
 from bench.proactive.metadata import OTHER
@@ -63,13 +64,13 @@ def paper_tables() -> list[PaperTable]:
     return [PaperTable.model_validate(one) for one in yaml.safe_load(text)]
 
 
-def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: Sequence[Mapping[str, Any]] = ()) -> Path:
-    """Write the page, whole or not at all. `analyses`: documents of `bench.analyses`."""
+def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: Sequence[Analysis] = ()) -> Path:
+    """Write the page, whole or not at all. `analyses`: of checkpoints."""
     found = [result for _, result in results]
     tables = [own_table(place, result) for place, result in results]
     tables += [beside(table, found) for table in paper_tables()]
     plots = [plot for plot in (domain_plot(found), segment_plot(found)) if plot] + takes_plots(found)
-    plots += [plot for document in analyses for plot in analysis_plots(document)]
+    plots += [plot for one in analyses for plot in analysis_plots(one)]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (resources.files("bench") / "report_page.html").read_text(encoding="utf-8")
     )
@@ -110,14 +111,14 @@ def own_table(place: Path, result: Result) -> Table:
     about = f"{result.model} as {result.tester}, {place.name}: {result.n} rows, {result.missing} missing (wrong)."
     if not result.complete:
         about += " The run is not complete."
-    about += "".join(f" {note}." for note in result.details.get("notes", ()))
-    intervals = result.details.get("intervals", {})
-    spans = {name: f"{low:.2f} … {high:.2f}" for name, (low, high) in intervals.items()}
-    if grid := result.details.get("grid"):
+    about += "".join(f" {note}." for note in result.notes)
+    spans = {name: f"{low:.2f} … {high:.2f}" for name, (low, high) in result.intervals.items()}
+    if result.grid is not None:
         told = "; ".join(f"{name.replace('_', ' ')} {span}" for name, span in spans.items())
         about += f" 95 %: {told}." if told else ""
-        ours = frozenset(number for number, row in enumerate(grid["rows"]) if row[0] == result.model)
-        return Table(title, ["", *grid["head"]], [[row[0], *map(shown, row[1:])] for row in grid["rows"]], about, ours)
+        cells = [[name, *map(shown, values)] for name, values in result.grid.rows]
+        ours = frozenset(number for number, row in enumerate(cells) if row[0] == result.model)
+        return Table(title, ["", *result.grid.head], cells, about, ours)
     rows = [[name, NOT_RUN if value is None else shown(value), spans.get(name, "–")] for name, value in result.figures.items()]
     return Table(title, ("", "figure", "95 %"), rows, about)
 

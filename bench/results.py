@@ -9,12 +9,22 @@ from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
-from bench.grid import percent
+from bench.grid import Grid, percent
 from bench.proactive.score import Score
 from operators.atomic_file import write_atomic
 from schemas.base import InputError, Schema, explain
 
 RESULT: Final = "result.json"
+
+
+class DrawnTake(Schema):
+    """A long recording: when what was heard, and when a response opened, in seconds."""
+
+    id: str
+    seconds: float
+    labels: tuple[tuple[float, float, str], ...]
+    """Start, end, decision."""
+    said: tuple[float, ...]
 
 
 class Result(Schema):
@@ -35,8 +45,18 @@ class Result(Schema):
     missing: int
     complete: bool
     """Whether every row was asked."""
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 %, of figures."""
+    notes: tuple[str, ...] = ()
+    grid: Grid | None = None
+    """The run's table, where figures alone are none."""
+    domains: dict[str, float | None] = Field(default_factory=dict)
+    """Balanced accuracy by domain of a proactive set."""
+    curve: dict[int, float] = Field(default_factory=dict)
+    """Balanced accuracy over N sounds in a stream."""
+    takes: tuple[DrawnTake, ...] = ()
     details: dict[str, Any] = Field(default_factory=dict)
-    """Further figures: intervals, baselines, notes; `grid` is a table (`bench.grid`) of its own."""
+    """What else a scorer knows."""
 
 
 def write_result(directory: Path, result: Result) -> Path:
@@ -71,7 +91,6 @@ def proactive_result(score: Score, tier: str, model: str, complete: bool, chat: 
     figures |= {name: percent(rates["accuracy"]) for name, rates in document["domains"].items()}
     rates = {name: document[name] for name in (*names, "specificity", "false_alarms_per_hour")}
     kept = {name: document[name] for name in ("baselines", "domains", "categories", "hours", "replies", "unreadable")}
-    intervals = {name: [round(100.0 * bound, 4) for bound in bounds] for name, bounds in score.intervals.items()}
     return Result(
         benchmark=score.set_name,
         mode=tier,
@@ -81,5 +100,8 @@ def proactive_result(score: Score, tier: str, model: str, complete: bool, chat: 
         n=document["n"],
         missing=document["missing"],
         complete=complete,
-        details=kept | {"score": rates, "intervals": intervals, "grid": score.grid(model)},
+        intervals={name: (round(100 * low, 4), round(100 * high, 4)) for name, (low, high) in score.intervals.items()},
+        grid=score.grid(model),
+        domains={name: percent(rates["balanced_accuracy"]) for name, rates in document["domains"].items()},
+        details=kept | {"score": rates},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,7 +81,8 @@ def run(
         n=figures.n,
         missing=figures.missing,
         complete=driven.whole and limit is None,
-        details={"intervals": {name: list(span) for name, span in figures.intervals.items()}, "notes": list(figures.notes)},
+        intervals=dict(figures.intervals),
+        notes=figures.notes,
     )
     write_result(out, result)
     _tell(figures, as_json)
@@ -132,18 +132,20 @@ def report(
     as_json: Json = False,
 ) -> None:
     """`soundflow bench report`."""
+    from bench.analyses.document import Analysis
     from bench.report import write_report
     from bench.results import read_results
     from schemas.base import InputError
 
-    documents = []
+    analyses = []
     for path in analysis or []:
         try:
-            documents.append(json.loads(path.read_bytes()))
-        except (OSError, ValueError) as error:
-            raise InputError(f"is no analysis: {error}", file=path, remedy="Make one with `soundflow bench analyse`") from None
+            analyses.append(Analysis.from_json(path.read_bytes(), file=path))
+        except OSError as error:
+            why = f"cannot be read: {error.strerror}"
+            raise InputError(why, file=path, remedy="Make one with `soundflow bench analyse`") from None
     results = read_results(runs or [])
-    write_report(out, results, documents)
+    write_report(out, results, analyses)
     if as_json:
         say_json({"page": str(out), "runs": [str(place) for place, _ in results]})
     else:
@@ -167,15 +169,13 @@ def analyse(
     from bench.analyses.analyse import analyse as both
     from operators.atomic_file import write_atomic
 
-    document = both(model, corpora, streams, label)
-    write_atomic(out, json.dumps(document, indent=1).encode() + b"\n")
+    analysis = both(model, corpora, streams, label)
+    write_atomic(out, analysis.canonical_json() + b"\n")
     if as_json:
-        say_json(document)
+        say_json(analysis.model_dump(mode="json"))
         return
-    for one in document["continuity"]:
-        say(f"{one['layer']:<12} continuity {one['ratio']:.3f} (centred {one['centred']:.3f})")
-    top = document["heads"]["top"]
-    say(f"balanced token match {document['heads']['base']:.3f}; without L{top['layer']}H{top['head']} {top['drop']:.3f} less")
+    for line in analysis.lines():
+        say(line)
     say(f"{out}. Next: soundflow bench report RUN... --analysis {out}")
 
 
@@ -192,7 +192,7 @@ def _scored(
     kind: Benchmark, items: list[Item], answers: dict[str, str], out: Path, judge: str | None, server: str | None
 ) -> tuple[Figures, Driven | None]:
     """Figures, and how far the judge got where there is one."""
-    if not kind.judged or judge is None:
+    if not kind.rubric or judge is None:
         return kind.score(items, answers, {}), None
     from bench.suites.judging import judge as ask_judge
     from bench.suites.judging import judge_config

@@ -202,14 +202,12 @@ def proactive_recordings(
         say_json(tally(takes, rows))
     else:
         _grid(result)
-        say("".join(f"{note}. " for note in result.details["notes"]) + f"Next: soundflow bench report {out}")
+        say("".join(f"{note}. " for note in result.notes) + f"Next: soundflow bench report {out}")
 
 
 def _grid(result: Result) -> None:
-    """A result's table of several rows."""
-    from bench.grid import lines
-
-    for line in lines(result.details["grid"]):
+    """A result's table."""
+    for line in result.grid.lines() if result.grid else ():
         say(line)
 
 

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.analyses.document import LayerContinuity
 from bench.analyses.windows import Reading, embedded
 from model.thinker import StreamingThinker
 
 
 @torch.inference_mode()
-def continuity(model: StreamingThinker, readings: Sequence[Reading]) -> list[dict[str, Any]]:
-    """[{layer, ratio, centred, boundary, within}], from the encoder to the last decoder layer; over all windows."""
+def continuity(model: StreamingThinker, readings: Sequence[Reading]) -> list[LayerContinuity]:
+    """From the encoder to the last decoder layer; over all windows."""
     kept: dict[str, list[Tensor]] = {}
     for reading in readings:
         for name, states in _layers(model, reading).items():
@@ -30,13 +31,13 @@ def continuity(model: StreamingThinker, readings: Sequence[Reading]) -> list[dic
         mean = torch.cat([states.flatten(0, 1) for states in windows]).mean(0)
         centred_across, centred_inside = similarities([states - mean for states in windows])
         found.append(
-            {
-                "layer": name,
-                "ratio": round(across / inside, 6),
-                "centred": round(centred_across / centred_inside, 6),
-                "boundary": round(across, 6),
-                "within": round(inside, 6),
-            }
+            LayerContinuity(
+                layer=name,
+                ratio=round(across / inside, 6),
+                centred=round(centred_across / centred_inside, 6),
+                boundary=round(across, 6),
+                within=round(inside, 6),
+            )
         )
     return found
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.analyses.document import HeadDrops, Heads, TopHead
 from bench.analyses.windows import Reading, embedded
 from model.thinker import StreamingThinker
 from schemas.base import InputError
@@ -22,8 +23,8 @@ from schemas.base import InputError
 @torch.inference_mode()
 def head_importance(
     model: StreamingThinker, readings: Sequence[Reading], show: Callable[[int, int], None] = lambda done, total: None
-) -> dict[str, Any]:
-    """{base, drop: [layer][head], by_task: {task: {base, drop}}, top: {layer, head, drop}}; InputError without any response."""
+) -> Heads:
+    """What every head is worth; InputError without any response."""
     given = [embedded(model, reading) for reading in readings]
     if not any(bool(reading.responds.any()) for reading in readings):
         raise InputError("no stream of the corpus has a response to predict", remedy="Name a corpus with responses")
@@ -42,9 +43,16 @@ def head_importance(
                 drops[task][layer][head] = round(base[task] - found[task], 6)
             show(layer * heads + head + 1, layers * heads)
     worst = max((value, -layer, -head) for layer, row in enumerate(drop) for head, value in enumerate(row))
-    top = {"layer": -worst[1], "head": -worst[2], "drop": worst[0]}
-    by_task = {task: {"base": base[task], "drop": drops[task]} for task in tasks}
-    return {"base": base["all"], "drop": drop, "by_task": by_task, "top": top}
+    return Heads(
+        base=base["all"],
+        drop=_fixed(drop),
+        by_task={task: HeadDrops(base=base[task], drop=_fixed(drops[task])) for task in tasks},
+        top=TopHead(layer=-worst[1], head=-worst[2], drop=worst[0]),
+    )
+
+
+def _fixed(drop: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, drop))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ continuity and heads, one report. Run again, it goes on where it was.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -58,17 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     built = build(out / "recipe.yaml", out / "set", training)
     print(f"set: {built['sounds']} sounds, {built['respond']} RESPOND, {built['categories']} sub-categories; {built['left_out']}")
     scores = prove(out, checkpoint, arguments.threshold)
-    document = analyse(checkpoint, [corpora["heldout"]], ANALYSED, MODEL)
-    write_atomic(out / "analysis.json", json.dumps(document, indent=1).encode() + b"\n")
-    write_report(out / "report.html", read_results([out]), [document])
+    analysis = analyse(checkpoint, [corpora["heldout"]], ANALYSED, MODEL)
+    write_atomic(out / "analysis.json", analysis.canonical_json() + b"\n")
+    write_report(out / "report.html", read_results([out]), [analysis])
     for tier, found in scores.items():
         print(f"\n{tier}")
         print("\n".join(found.lines()))
-    top = document["heads"]["top"]
-    ratios = ", ".join("{layer} {ratio:.2f}".format(**one) for one in document["continuity"])
-    print(f"\ncontinuity: {ratios}")
-    base = document["heads"]["base"]
-    print(f"heads: {base:.3f} balanced token match, {top['drop']:.3f} less without L{top['layer']}H{top['head']}")
+    print("\n".join(["", *analysis.lines()]))
     print(f"{out / 'report.html'}")
     return 0
 

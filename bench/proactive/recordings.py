@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import soundfile
 
 from bench.driving import Driven, checkpoint_identity, drive_stream
-from bench.grid import grid, percent
+from bench.grid import Grid, percent
 from bench.predictions import Predictions
 from bench.proactive.metadata import Decision, parse_decision
 from bench.proactive.prompt import instruction
-from bench.results import Result
+from bench.results import DrawnTake, Result
 from bench.sounds import level_db, load
 from operators.clip_cache import file_sha256
 from operators.sources.folder import READABLE
@@ -116,7 +117,7 @@ def read_takes(folder: Path) -> list[Take]:
     )
     if not paths:
         raise InputError("holds no recordings", file=folder, remedy="Name a folder of wav, flac, ogg or mp3 files")
-    return [Take(path.relative_to(folder).as_posix(), path, _labels(path.with_suffix(".txt"))) for path in paths]
+    return [Take(path.relative_to(folder).as_posix(), path, _labels(path.with_suffix(".txt"), _seconds(path))) for path in paths]
 
 
 def run_recordings(takes: Sequence[Take], out: Path, checkpoint: Path, threshold: float = 0.5) -> Driven:
@@ -179,17 +180,16 @@ def takes_result(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], m
         for name, rates in found.items()
     }
     drawn = [
-        {
-            "id": take.id,
-            "seconds": rows[take.id]["seconds"],
-            "labels": [[label.start, label.end, label.decision.value] for label in take.labels or ()],
-            "said": [round((chunk + 1) * float(rows[take.id]["chunk_seconds"]), 3) for chunk in _said(rows[take.id])],
-        }
+        DrawnTake(
+            id=take.id,
+            seconds=float(rows[take.id]["seconds"]),
+            labels=tuple((label.start, label.end, label.decision.value) for label in take.labels or ()),
+            said=tuple(round((chunk + 1) * float(rows[take.id]["chunk_seconds"]), 3) for chunk in _said(rows[take.id])),
+        )
         for take in takes
         if take.id in rows
     ]
     unlabelled = sum(take.labels is None for take in takes)
-    notes = [f"{unlabelled} recordings have no labels: of those only responses are counted"] if unlabelled else []
     return Result(
         benchmark="recordings",
         mode="as they are",
@@ -199,7 +199,9 @@ def takes_result(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], m
         n=len(takes),
         missing=len(takes) - len(drawn),
         complete=len(drawn) == len(takes),
-        details={"grid": grid(table), "takes": drawn, "notes": notes},
+        grid=Grid.of(table),
+        takes=tuple(drawn),
+        notes=(f"{unlabelled} recordings have no labels: of those only responses are counted",) if unlabelled else (),
     )
 
 
@@ -248,7 +250,14 @@ def _loud(row: Mapping[str, Any]) -> list[int]:
     return [int(place) for place in np.flatnonzero(above & ~np.concatenate([[False], above[:-1]]))]
 
 
-def _labels(path: Path) -> tuple[Label, ...] | None:
+def _seconds(path: Path) -> float:
+    try:
+        return float(soundfile.info(path).duration)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise InputError(f"is no recording: {error}", file=path, remedy="Take it out of the folder") from None
+
+
+def _labels(path: Path, seconds: float) -> tuple[Label, ...] | None:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
@@ -260,6 +269,9 @@ def _labels(path: Path) -> tuple[Label, ...] | None:
         if not line.strip() or line.startswith("\\"):  # Audacity's second line of a spectral label
             continue
         found.append(_label(line, f"{path}, line {number}"))
+        if found[-1].start > seconds:
+            why = f"begins after the recording's end ({seconds:.1f} s)"
+            raise InputError(why, file=f"{path}, line {number}", value=line, remedy="Are these the labels of another recording?")
     return tuple(sorted(found, key=lambda label: label.start))
 
 

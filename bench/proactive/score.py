@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.grid import Cell, grid, lines, percent
+from bench.grid import Cell, Grid, percent
 from bench.proactive.metadata import OTHER, Decision, Prediction, Sound, set_name
 from bench.proactive.replies import ReplyScore
 from schemas.identity import rng_for
@@ -119,18 +119,18 @@ class Score:
             | ({} if ENERGY in self.baselines else {ENERGY: NO_ENERGY}),
         }
 
-    def grid(self, name: str = "predictions") -> dict[str, Any]:
+    def grid(self, name: str = "predictions") -> Grid:
         """The rates of the predictions, called `name`, of the trivial detectors, and by domain."""
         rows: dict[str, dict[str, Cell]] = {
             one: _told(counts, self.hours) for one, counts in ((name, self.counts), *self.baselines.items())
         }
         if ENERGY not in rows:
             rows[ENERGY] = dict.fromkeys(rows[name], "not run")
-        return grid(rows | {f"  {one}": _told(counts, None) for one, counts in self.domains.items()})
+        return Grid.of(rows | {f"  {one}": _told(counts, None) for one, counts in self.domains.items()})
 
     def lines(self) -> list[str]:
         """A table for people."""
-        table = [*lines(self.grid()), *([] if ENERGY in self.baselines else [f"{ENERGY}: {NO_ENERGY}"])]
+        table = [*self.grid().lines(), *([] if ENERGY in self.baselines else [f"{ENERGY}: {NO_ENERGY}"])]
         if self.replies is not None and self.accuracy_with_replies is not None:
             told = self.replies
             table.append(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.driving import Driven
-from bench.grid import grid, percent
+from bench.grid import Grid, percent
 from bench.predictions import PREDICTIONS
 from bench.proactive.metadata import Sound, read_predictions, set_name
 from bench.proactive.multiple import Stream
@@ -83,6 +83,7 @@ def run_stability(
         n=last.n,
         missing=last.missing,
         complete=all(one.whole for one in driven),
-        details={"stability": {str(count): percent(value) for count, value in balanced.items()}, "grid": grid(rows)},
+        grid=Grid.of(rows),
+        curve={count: round(100.0 * value, 4) for count, value in balanced.items()},
     )
     return result, scores, driven

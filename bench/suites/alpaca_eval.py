@@ -17,7 +17,7 @@ from bench.suites.spoken_qa import ask_spoken
 class AlpacaEval:
     """VoiceBench's AlpacaEval."""
 
-    name, title, judged = "alpaca-eval", "VoiceBench AlpacaEval", True
+    name, title = "alpaca-eval", "VoiceBench AlpacaEval"
     mode = Mode.AUDIO
     rubric = "open"
 

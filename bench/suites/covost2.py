@@ -24,7 +24,7 @@ INTO = MappingProxyType({"en-zh": "Chinese", "zh-en": "English"})
 class Covost2:
     """CoVoST 2, en↔zh."""
 
-    name, title, judged = "covost2", "CoVoST 2", False
+    name, title = "covost2", "CoVoST 2"
     mode = Mode.TEXT
     rubric = ""
 

@@ -122,10 +122,8 @@ class Benchmark(Protocol):
     title: str
     mode: Mode
     """How it is asked in the paper unless somebody says otherwise."""
-    judged: bool
-    """Its metric asks a judge."""
     rubric: str
-    """What the judge is asked, by name; empty without one."""
+    """What a judge is asked, by name; empty where the metric asks none."""
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """Items of a file or folder in the published format; InputError with file, row and remedy.

@@ -26,7 +26,7 @@ NOT_WHISPERS = (r"\bkinda\b", r"\bsorta\b", r"\bdunno\b", r"\bcause\b")
 class LibriSpeech:
     """LibriSpeech's test sets."""
 
-    name, title, judged = "librispeech", "LibriSpeech", False
+    name, title = "librispeech", "LibriSpeech"
     mode = Mode.TEXT
     rubric = ""
 

@@ -20,7 +20,7 @@ TASKS = ("sound", "music", "speech")
 class Mmau:
     """MMAU test-mini, or any file in its format that has answers."""
 
-    name, title, judged = "mmau", "MMAU", False
+    name, title = "mmau", "MMAU"
     mode = Mode.TEXT
     rubric = ""
 

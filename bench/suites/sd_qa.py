@@ -19,7 +19,7 @@ from bench.suites.spoken_qa import ask_spoken
 class SdQa:
     """VoiceBench's SD-QA."""
 
-    name, title, judged = "sd-qa", "VoiceBench SD-QA", True
+    name, title = "sd-qa", "VoiceBench SD-QA"
     mode = Mode.AUDIO
     rubric = "qa"
 

@@ -29,7 +29,6 @@ class ShortAnswers:
     """And file, as OpenAudioBench calls them."""
     several: bool
     """Whether text holds several answers."""
-    judged: bool = False
     mode: Mode = Mode.AUDIO
     rubric: str = ""
 

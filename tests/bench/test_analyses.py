@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from bench.analyses.continuity import continuity, similarities
+from bench.analyses.document import Analysis
 from bench.analyses.heads import head_importance, zeroed
 from bench.analyses.windows import Reading, readings
 from bench.plots import analysis_plots
@@ -34,8 +34,8 @@ def test_similarities_by_hand() -> None:
 def test_continuity_has_a_ratio_from_the_encoder_to_the_last_layer(thinker: StreamingThinker, read: list[Reading]) -> None:
     found = continuity(thinker, read)
     layers = thinker.config.text_config.num_hidden_layers
-    assert [one["layer"] for one in found] == ["encoder", "projector", *(f"layer {number}" for number in range(layers))]
-    assert all(abs(one["ratio"] - one["boundary"] / one["within"]) < 1e-3 for one in found)
+    assert [one.layer for one in found] == ["encoder", "projector", *(f"layer {number}" for number in range(layers))]
+    assert all(abs(one.ratio - one.boundary / one.within) < 1e-3 for one in found)
     assert continuity(thinker, read) == found, "no hook is left behind"
 
 
@@ -55,13 +55,9 @@ def test_a_zeroed_head_says_nothing_and_speaks_again_afterwards(thinker: Streami
 def test_a_head_that_matters_is_found(thinker: StreamingThinker, read: list[Reading]) -> None:
     found = head_importance(thinker, read)
     layers, heads = thinker.config.text_config.num_hidden_layers, thinker.config.text_config.num_attention_heads
-    assert len(found["drop"]) == layers and {len(row) for row in found["drop"]} == {heads}
-    assert (
-        found["top"]["drop"]
-        == max(max(row) for row in found["drop"])
-        == found["drop"][found["top"]["layer"]][found["top"]["head"]]
-    )
-    assert 0.0 <= found["base"] <= 1.0 and set(found["by_task"]) == {one.task for one in read}
+    assert len(found.drop) == layers and {len(row) for row in found.drop} == {heads}
+    assert found.top.drop == max(max(row) for row in found.drop) == found.drop[found.top.layer][found.top.head]
+    assert 0.0 <= found.base <= 1.0 and set(found.by_task) == {one.task for one in read}
     silent = [Reading(one.task, one.rows, one.mel, one.audio_at, one.control_at, torch.zeros_like(one.responds)) for one in read]
     with pytest.raises(InputError, match="no stream of the corpus has a response"):
         head_importance(thinker, silent)
@@ -71,11 +67,14 @@ def test_the_command_analyses_any_checkpoint_and_the_report_draws_it(checkpoint:
     out = tmp_path / "analysis.json"
     done = CliRunner().invoke(app, ["bench", "analyse", str(checkpoint), str(built), "--streams", "3", "-o", str(out)])
     assert done.exit_code == 0 and "balanced token match" in done.output, done.output
-    document = json.loads(out.read_text())
+    document = Analysis.from_json(out.read_bytes())
     plots = analysis_plots(document)
     assert all(plot.svg.startswith("<svg") for plot in plots)
-    assert len(plots) == 2 + len(document["tasks"])  # continuity, all heads, and heads by task
+    assert len(plots) == 2 + len(document.tasks)  # continuity, all heads, and heads by task
     page = CliRunner().invoke(app, ["bench", "report", "--analysis", str(out), "-o", str(tmp_path / "bench.html")])
     assert page.exit_code == 0, page.output
+    (tmp_path / "no.json").write_text('{"model": "m", "heads": {}}')
+    refused = CliRunner().invoke(app, ["bench", "report", "--analysis", str(tmp_path / "no.json")])
+    assert "no.json" in str(refused.exception) and refused.exit_code
     text = (tmp_path / "bench.html").read_text()
     assert text.count("<svg") == len(plots) and "nothing (here)" in text

@@ -34,10 +34,10 @@ def test_both_tiers_every_n_analyses_and_the_report(
         assert details["score"]["balanced_accuracy"] == 0.5
         assert details["score"]["accuracy"] == details["baselines"]["never respond"]["accuracy"]
         assert set(details["baselines"]) == {"always respond", "never respond", "energy threshold"}
-    assert set(json.loads((out / "stability" / "result.json").read_text())["details"]["stability"]) == set("12345")
+    assert set(json.loads((out / "stability" / "result.json").read_text())["curve"]) == set("12345")
     text = (out / "report.html").read_text()
     assert text.count("<svg") == 4, "domains, N, continuity, heads"
     assert text.count("energy threshold") >= 2 and text.count("never respond") >= 2
     assert "proactive-set (not the published sounds), multiple" in text
     assert '</td><td class="number">100.00 (n=' not in text, "another set fills no cell of the paper's table"
-    assert "continuity: encoder" in capsys.readouterr().out
+    assert "encoder      continuity" in capsys.readouterr().out

@@ -34,9 +34,9 @@ def test_the_stability_command_runs_every_n_and_resumes(checkpoint: Path, tmp_pa
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert set(result["details"]["stability"]) == {"1", "2", "3"} and result["complete"]
+    assert set(result["curve"]) == {"1", "2", "3"} and result["complete"]
     assert result["figures"]["kept, N = 1"] == 100.0
-    assert [row[0] for row in result["details"]["grid"]["rows"]] == ["N = 1", "N = 2", "N = 3"]
+    assert [row[0] for row in result["grid"]["rows"]] == ["N = 1", "N = 2", "N = 3"]
     before = (tmp_path / "run" / "n3" / "predictions.jsonl").read_bytes()
     assert CliRunner().invoke(app, command).exit_code == 0
     assert (tmp_path / "run" / "n3" / "predictions.jsonl").read_bytes() == before
@@ -82,11 +82,23 @@ def test_rates_of_takes_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "labels", ["1.0 2.0 RESPOND\n", "1\t2\tMAYBE\n", "x\t2\tRESPOND\n", "3\t2\tRESPOND\n", "nan\t2\tIGNORE\n", "-1\t2\tIGNORE\n"]
+    "labels",
+    [
+        "1.0 2.0 RESPOND\n",
+        "1\t2\tMAYBE\n",
+        "x\t2\tRESPOND\n",
+        "3\t2\tRESPOND\n",
+        "nan\t2\tIGNORE\n",
+        "9\t9.5\tRESPOND\n",
+        "-1\t2\tIGNORE\n",
+    ],
 )
 def test_bad_labels_are_told_with_their_line(labels: str, tmp_path: Path) -> None:
     take(tmp_path, "a.wav", "0\t1\tIGNORE\n\n" + labels)
     with pytest.raises(InputError, match=r"a\.txt, line 3"):
+        read_takes(tmp_path)
+    (tmp_path / "a.wav").write_text("no sound")
+    with pytest.raises(InputError, match=r"a\.wav: is no recording"):
         read_takes(tmp_path)
 
 

@@ -47,7 +47,7 @@ def test_every_reader_reads_its_published_format(name: str, tmp_path: Path) -> N
     assert all(spoken) if name in ("mmau", "librispeech", "covost2") else not any(spoken)
 
 
-@pytest.mark.parametrize("name", [name for name in SIZES if not BENCHMARKS[name].judged])
+@pytest.mark.parametrize("name", [name for name in SIZES if not BENCHMARKS[name].rubric])
 def test_perfect_answers_are_perfect_and_none_are_worthless(name: str, tmp_path: Path) -> None:
     items = BENCHMARKS[name].read(MINIATURES[name](tmp_path), None)
     best, worst = (0.0, 100.0) if name == "librispeech" else (100.0, 0.0)
