@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,14 +14,7 @@ import soundfile
 import yaml
 
 from pipeline import assets
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-def soundflow(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "soundflow", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=300)
+from tests.commandline import ROOT, soundflow, soundflow_process
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +133,13 @@ def test_bad_usage_exits_2_with_one_sentence_and_no_traceback(arguments: tuple[s
     done = soundflow(*arguments, folder=tmp_path)
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     assert told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_process_of_its_own_ends_with_the_same_code_and_sentence(corpus_dir: Path, tmp_path: Path) -> None:
+    refused = soundflow_process("build", "nowhere.yaml", "-o", "out", folder=tmp_path)
+    assert refused.returncode == 2 and "no such file" in refused.stderr and "Traceback" not in refused.stderr
+    told = soundflow_process("status", "corpus", "--json", folder=corpus_dir)
+    assert told.returncode == 0 and json.loads(told.stdout)["streams"] == 8
 
 
 def test_a_build_that_cannot_finish_exits_3(corpus_dir: Path, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.shards import read_shard
 from schemas.stream import StreamPlan
+from tests.commandline import ROOT, soundflow
 from tests.conftest import SENTENCES
-from tests.end_to_end.test_commands import ROOT, soundflow
 
 EXAMPLES = ROOT / "examples"
 PROMPTS = asset_dir() / "asterisk-prompts"
@@ -60,7 +60,7 @@ def made(sources: Path, real_audio: dict[str, np.ndarray], tmp_path_factory: pyt
     recipe = yaml.safe_load((EXAMPLES / "dialogue.yaml").read_text(encoding="utf-8"))
     (root / "dialogue.yaml").write_text(yaml.safe_dump(recipe | {"clips": "clips", "streams": 40, "shards": 1}))
     for step in (
-        ("speak", "dialogues.jsonl", "--out", "spoken", "--config", "speech.yaml"),
+        ("speak", "dialogues.jsonl", "--out", "spoken", "--config", "speech.yaml", "--executor", "inline"),
         ("clips", "index", "spoken", "recorded", "sounds", "-o", "clips"),
         ("clips", "align", "clips"),
         ("build", "dialogue.yaml", "-o", "corpus", "--executor", "inline"),

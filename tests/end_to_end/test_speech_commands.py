@@ -3,54 +3,53 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import soundfile
 import yaml
 
 from schemas.speech import SpeechConfig
+from tests.commandline import ROOT, soundflow
 from tests.spoken import begin, dialogue, lenient, write_dialogues
 
-ROOT = Path(__file__).parent.parent.parent
 HEARD_BADLY = {"recogniser": {"backend": "pocketsphinx"}, "gate": {"wer_limit": 0.7, "retries": 1}}
 """`lenient` as a file."""
-
-
-def soundflow(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr."""
-    command = [sys.executable, str(ROOT / "soundflow.py"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_a_text_is_said_heard_again_and_its_words_are_found(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(HEARD_BADLY))
-    code, out, _ = soundflow("say", "It costs **$5**.", "--voice", "hibari:heart", "-o", tmp_path / "x.wav", "--json")
-    said = json.loads(out)
-    assert code == 0 and said["text"] == "It costs five dollars." and soundfile.info(tmp_path / "x.wav").samplerate == 16_000
-    code, out, _ = soundflow("hear", tmp_path / "x.wav", "--align", "--config", config, "--json")
-    heard = json.loads(out)
-    assert code == 0 and "five dollars" in heard["text"]
+    done = soundflow("say", "It costs **$5**.", "--voice", "hibari:heart", "-o", tmp_path / "x.wav", "--json")
+    said = json.loads(done.stdout)
+    assert (
+        done.returncode == 0
+        and said["text"] == "It costs five dollars."
+        and soundfile.info(tmp_path / "x.wav").samplerate == 16_000
+    )
+    done = soundflow("hear", tmp_path / "x.wav", "--align", "--config", config, "--json")
+    heard = json.loads(done.stdout)
+    assert done.returncode == 0 and "five dollars" in heard["text"]
     ends = [word["end"] for word in heard["words"]]
     assert " ".join(word["word"] for word in heard["words"]) == heard["text"] and ends == sorted(ends)
     assert 0 < ends[-1] <= said["seconds"]
 
 
 def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
-    code, _, told = soundflow("say", "Hello.", "--voice", "nobody", "-o", tmp_path / "x.wav")
-    assert code == 2 and "There are: hibari:heart" in told and not (tmp_path / "x.wav").exists()
-    code, _, told = soundflow("say", "你好", "-o", tmp_path / "x.wav")
-    assert code == 2 and "hibari:heart says nothing of it: it speaks en" in told and not (tmp_path / "x.wav").exists()
-    code, _, told = soundflow("say", "你好", "--language", "zh", "-o", tmp_path / "x.wav")
-    assert code == 2 and "soundflow assets fetch kokoro-82m" in told
-    code, _, told = soundflow("say", "Hello.", "-o", "/proc/x.wav")
-    assert code == 2 and "/proc/x.wav: --out: cannot be written" in told
+    done = soundflow("say", "Hello.", "--voice", "nobody", "-o", tmp_path / "x.wav")
+    assert done.returncode == 2 and "There are: hibari:heart" in done.stderr and not (tmp_path / "x.wav").exists()
+    done = soundflow("say", "你好", "-o", tmp_path / "x.wav")
+    assert (
+        done.returncode == 2
+        and "hibari:heart says nothing of it: it speaks en" in done.stderr
+        and not (tmp_path / "x.wav").exists()
+    )
+    done = soundflow("say", "你好", "--language", "zh", "-o", tmp_path / "x.wav")
+    assert done.returncode == 2 and "soundflow assets fetch kokoro-82m" in done.stderr
+    done = soundflow("say", "Hello.", "-o", "/proc/x.wav")
+    assert done.returncode == 2 and "/proc/x.wav: --out: cannot be written" in done.stderr
     (tmp_path / "x.wav").write_bytes(b"not audio")
-    code, _, told = soundflow("hear", tmp_path / "x.wav")
-    assert code == 2 and "cannot be heard: unreadable" in told and "Traceback" not in told
+    done = soundflow("hear", tmp_path / "x.wav")
+    assert done.returncode == 2 and "cannot be heard: unreadable" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_dialogues_are_spoken_and_their_summary_is_one_document(tmp_path: Path) -> None:
@@ -67,11 +66,13 @@ def test_dialogues_are_spoken_and_their_summary_is_one_document(tmp_path: Path) 
         "inline",
         "--json",
     )
-    code, out, progress = soundflow(*asked)
-    summary = json.loads(out)
-    assert code == 0 and summary["spoken"] == 1 and summary["rejected"] == {"bad_line": 1} and "dialogues" in progress
+    done = soundflow(*asked)
+    summary = json.loads(done.stdout)
+    assert (
+        done.returncode == 0 and summary["spoken"] == 1 and summary["rejected"] == {"bad_line": 1} and "dialogues" in done.stderr
+    )
     assert summary["voices"][0]["voice"] == "hibari:heart"
-    assert json.loads(soundflow(*asked)[1]) == summary
+    assert json.loads(soundflow(*asked).stdout) == summary
 
 
 def test_the_example_config_is_the_default_and_what_it_leaves_out_is_valid_too() -> None:

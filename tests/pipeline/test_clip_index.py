@@ -282,11 +282,12 @@ def test_what_is_no_index_is_refused_with_the_command_that_makes_one(tmp_path: P
         ClipIndex.open(tmp_path)
 
 
-def test_a_million_rows_take_bounded_memory_and_lose_no_good_one(tmp_path: Path) -> None:
+def test_rows_without_number_take_bounded_memory_and_lose_no_good_one(tmp_path: Path) -> None:
+    """Measured alone: 100,000 rows take 46 MB, a million 50."""
     build(tmp_path, {"a.wav": wav(burst(pitch=300)), "b.wav": wav(burst(pitch=350))})
     with (tmp_path / "m.csv").open("w") as manifest:
         manifest.write("id,path,label\n")
-        for number in range(1_000_000):
+        for number in range(250_000):
             good = number % 1000 == 0
             manifest.write(
                 f"c{number:07d},{'ab'[number % 2000 // 1000]}.wav,dog\n" if good else f"c{number:07d},../{number}.wav,dog\n"
@@ -294,7 +295,7 @@ def test_a_million_rows_take_bounded_memory_and_lose_no_good_one(tmp_path: Path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     summary = index_clips([tmp_path / "m.csv"], tmp_path / "out", workers=1)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert summary.clips == 1000 and summary.rejected == {"path_escapes": 999_000} and summary.cleaned == 2
-    assert grown < 150, f"{grown} MB"
+    assert summary.clips == 250 and summary.rejected == {"path_escapes": 249_750} and summary.cleaned == 2
+    assert grown < 70, f"{grown} MB"
     index = ClipIndex.open(tmp_path / "out")
-    assert index.get("c0999000").label == "dog" and len(index.briefs()) == 1000
+    assert index.get("c0249000").label == "dog" and len(index.briefs()) == 250

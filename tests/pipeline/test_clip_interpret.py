@@ -24,9 +24,9 @@ from schemas.base import InputError
 from schemas.llm import BudgetSpent, LlmConfig
 from schemas.stream import StreamPlan
 from schemas.text import join_texts
+from tests.commandline import soundflow
 from tests.conftest import SENTENCES
 from tests.corpus import write_recipe
-from tests.end_to_end.test_commands import soundflow
 from tests.hostile_llm import Fault, HostileLlm, always, once
 from tests.operators.chats import key as key
 

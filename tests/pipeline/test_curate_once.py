@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from pipeline.curate_once import curate_once
 from pipeline.run import build
 from schemas.base import InputError
 from schemas.llm import BudgetSpent
+from tests.commandline import soundflow
 from tests.corpus import write_recipe
 from tests.hostile_llm import Fault, HostileLlm, always
 from tests.pipeline.curated import write_curated
@@ -74,11 +74,7 @@ def test_a_spent_budget_and_a_refused_key_are_told_and_answers_are_kept(
 
 def test_the_command_prints_a_table_for_people_and_json_for_scripts(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
     recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server)
-
-    def command(*more: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "soundflow", "curate", str(recipe), "--n", "2", *more]
-        return subprocess.run(line, capture_output=True, text=True)
-
+    command = partial(soundflow, "curate", recipe, "--n", 2)
     shown, machine = command("--show"), command("--json")
     assert shown.returncode == machine.returncode == 0, shown.stderr + machine.stderr
     documents = json.loads(machine.stdout)

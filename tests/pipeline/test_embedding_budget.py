@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from pipeline.report_curation import curation_data
 from pipeline.search_index import SearchIndex
 from schemas.llm import BudgetSpent
 from schemas.retrieval import RetrievalConfig
+from tests.commandline import soundflow
 from tests.embedding_server import EmbeddingServer, status
 from tests.hostile_llm import HostileLlm
 from tests.pipeline.curated import write_curated
@@ -83,8 +83,7 @@ def test_a_build_ends_cleanly_when_embeddings_have_spent_theirs_and_goes_on_with
         def command(calls: int) -> subprocess.CompletedProcess[str]:
             section = config_of(server, budget={"calls": calls}, price=1.0).model_dump(mode="json", exclude_unset=True)
             write_curated(recipe, clips, llm, retrieval=section, verifier={"similarity": [0.3, 0.6]}, streams=4, shards=2)
-            line = [sys.executable, "-m", "soundflow", "build", str(recipe), "-o", str(out), "--executor", "inline"]
-            return subprocess.run(line, capture_output=True, text=True)
+            return soundflow("build", recipe, "-o", out, "--executor", "inline")
 
         first = command(3)  # not enough for the index
         assert first.returncode == 3 and "stopped: retrieval.budget" in first.stderr and not out.exists()
