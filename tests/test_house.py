@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,13 @@ def test_no_installed_distribution_ships_a_package_with_one_of_our_names() -> No
         if name in ours and (owners := set(distributions) - {"soundflow-audio"})
     }
     assert not taken
+
+
+def test_what_modules_read_beside_them_is_installed_with_them() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    packaged = {path for room, patterns in told.items() for pattern in patterns for path in (ROOT / room).glob(pattern)}
+    beside = {path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert not beside - packaged
 
 
 def test_our_names_shadow_no_standard_module() -> None:
