@@ -32,14 +32,18 @@ SHARDS = 16
 TRIES = 12
 """Runs of the command until it has to be done."""
 CLOCK = """\
-import time
-_real, _began = time.time, time.monotonic()
+import os, time
+_real, _gmtime = time.time, time.gmtime
 def _jumping():
-    passed = time.monotonic() - _began
-    return _real() + (86_400 if 4 < passed < 8 else -7_200 if passed >= 8 else 0)
+    try:
+        return _real() + int(os.readlink({shift!r}))
+    except OSError:
+        return _real()
 time.time = _jumping
+time.gmtime = lambda seconds=None: _gmtime(_jumping() if seconds is None else seconds)
 """
-"""A sitecustomize: the driver's wall clock is a day ahead for some seconds, then two hours behind."""
+"""A sitecustomize of nodes, workers and drivers: their wall clock is as many seconds off as a link says."""
+AHEAD, BEHIND = 3 * 86_400, -3 * 86_400
 
 
 def free_port() -> int:
@@ -80,7 +84,10 @@ class Cluster:
             "OMP_NUM_THREADS": "1",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
-        self.environment.pop("PYTHONPATH", None)
+        self.site, self.shift = root / "site", root / "shift"
+        self.site.mkdir()
+        (self.site / "sitecustomize.py").write_text(CLOCK.format(shift=str(self.shift)))
+        self.environment["PYTHONPATH"] = str(self.site)
         client = f"--ray-client-server-port={free_port()}"
         self.head = self._start("--head", f"--port={self.port}", "--include-dashboard=false", client)
         self.worker = self.join()
@@ -111,6 +118,19 @@ class Cluster:
         kill(family(self.worker.pid))
         self.worker.wait()
         self.worker = self.join()
+
+    def wait(self) -> None:
+        """Until both nodes are there."""
+        deadline = time.monotonic() + 90
+        while not all("runtime started" in (self.root / f"node-{number}.log").read_text() for number in (1, self.started)):
+            assert self.worker.poll() is None and time.monotonic() < deadline, self.log()
+            time.sleep(0.1)
+
+    def set_clock(self, seconds: int) -> None:
+        """How far the wall clock of everything is off."""
+        self.shift.unlink(missing_ok=True)
+        if seconds:
+            self.shift.symlink_to(str(seconds))
 
     def log(self) -> str:
         return "".join(path.read_text() for path in sorted(self.root.glob("node-*.log")))
@@ -155,56 +175,64 @@ class Round:
         self.recipe = write_recipe(root / "recipe.yaml", self.clips, streams=SHARDS * 14, shards=SHARDS)
         self.out = root / "out"
         self.told: list[str] = []
-        self.mounted = self.filled = False
+        self.happened: list[str] = []
+        """Kind and number of shards committed then."""
+        self.codes: list[int] = []
+        """How each run of the command ended."""
+        self.mounted = False
 
     def run(self) -> None:
         undisturbed = self.root / "undisturbed"
         build(self.recipe, undisturbed, executor="inline")
         moments = sorted(int(moment) for moment in self.rng.integers(1, SHARDS // 2, len(self.kinds)))
-        waiting = [(kind, moment) for kind, moment in zip(self.kinds, moments, strict=True) if kind not in ("disk", "clock")]
+        waiting = [(kind, moment) for kind, moment in zip(self.kinds, moments, strict=True) if kind != "disk"]
+        self.cluster.wait()
         try:
             if "disk" in self.kinds:
                 size = sum(path.stat().st_size for path in (undisturbed / "data").iterdir())
                 self._mount(int(size * 0.6))
             for _ in range(TRIES):
-                process = self._start()
+                process, earliest = self._start(), self._commits() + 1
                 while process.poll() is None:
-                    if waiting and self._commits() >= waiting[0][1]:
-                        getattr(self, waiting.pop(0)[0])(process)
+                    if waiting and self._commits() >= max(earliest, waiting[0][1]) and getattr(self, waiting[0][0])(process):
+                        earliest = self._commits() + 1
+                        self.happened.append(f"{waiting.pop(0)[0]} at {earliest - 1}")
                     time.sleep(0.005)
                 self.told.append(process.communicate()[1])
+                self.codes.append(process.returncode)
                 if process.returncode == 0:
                     break
                 if process.returncode == 3 and self.mounted:
                     assert "No space left" in self.told[-1], self.told
-                    self.filled = True
                     subprocess.run(["mount", "-o", "remount,size=200m", str(self.out)], check=True)
-            assert not waiting and self.filled == self.mounted, f"not everything happened: {waiting}, {self.kinds}"
-            self._check(undisturbed)
+            self._check(undisturbed, waiting)
         finally:
+            self.cluster.set_clock(0)
             if self.mounted:
                 subprocess.run(["umount", "-l", str(self.out)], check=True)
 
-    def _check(self, undisturbed: Path) -> None:
+    def _check(self, undisturbed: Path, waiting: list[tuple[str, int]]) -> None:
+        ends = {"driver": -signal.SIGKILL, "term": 130, "disk": 3}
+        missed = [kind for kind in self.kinds if kind in ends and ends[kind] not in self.codes]
+        assert self.codes[-1] == 0 and not waiting and not missed, (
+            f"not everything happened: {waiting}, {missed}, {self.codes}, {self.told}"
+        )
         assert corpus(self.out) == corpus(undisturbed), (self.kinds, self.told)
         there = BuildDir(self.out)
-        assert sorted(entry.shard for entry in there.manifests()) == list(range(SHARDS))
+        manifests = there.manifests()
+        assert [entry.shard for entry in manifests] == list(range(SHARDS))
         assert there.quarantine() == [] and there.failures() == [], self.told
         report = verify(self.out)
         assert report.ok, report.problems
+        days = {str(entry.timings["committed_at"])[:10] for entry in manifests}
+        assert "clock" not in self.kinds or len(days) > 1, f"no shard was committed at another time: {self.happened}"
 
     def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "soundflow", "build", str(self.recipe), "-o", str(self.out)]
-        paths = [str(ROOT)]
-        if "clock" in self.kinds:
-            folder = self.root / "clock"
-            folder.mkdir(exist_ok=True)
-            (folder / "sitecustomize.py").write_text(CLOCK)
-            paths.insert(0, str(folder))
-        environment = self.cluster.environment | {"PYTHONPATH": os.pathsep.join(paths)}
+        paths = os.pathsep.join((str(self.cluster.site), str(ROOT)))
         return subprocess.Popen(
             [*command, "--address", self.cluster.address, "--workers", "2"],
-            env=environment,
+            env=self.cluster.environment | {"PYTHONPATH": paths},
             text=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -214,32 +242,56 @@ class Round:
     def _commits(self) -> int:
         return len(list((self.out / "manifest").glob("0*.json")))
 
+    def _workers(self, node: subprocess.Popen[bytes]) -> list[int]:
+        """Processes of a node that have committed something in this round."""
+        names = [str(manifest.timings["worker"]) for manifest in BuildDir(self.out).manifests()]
+        return sorted({int(name.rpartition(":")[2]) for name in names} & set(family(node.pid)))
+
     def _mount(self, size: int) -> None:
         self.out.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(self.out)], check=True)
         self.mounted = True
 
-    def node(self, process: subprocess.Popen[str]) -> None:
-        self.cluster.lose()
+    # What breaks: each says whether it happened; else it is tried again a moment later.
 
-    def actor(self, process: subprocess.Popen[str]) -> None:
+    def node(self, process: subprocess.Popen[str]) -> bool:
+        """A node that is at work: until it is, the other one pauses, which would be done before it."""
+        at_work = bool(self._workers(self.cluster.worker))
+        if at_work:
+            self.cluster.lose()
+        for other in self._workers(self.cluster.head):
+            os.kill(other, signal.SIGCONT if at_work else signal.SIGSTOP)
+        return at_work
+
+    def actor(self, process: subprocess.Popen[str]) -> bool:
         """A worker that has committed something."""
-        name = str(BuildDir(self.out).manifests()[-1].timings["worker"])
-        kill([int(name.rpartition(":")[2])])
+        workers = self._workers(self.cluster.worker) or self._workers(self.cluster.head)
+        kill(workers[:1])
+        return bool(workers)
 
-    def driver(self, process: subprocess.Popen[str]) -> None:
+    def driver(self, process: subprocess.Popen[str]) -> bool:
         process.kill()
+        process.wait()
+        return True
 
-    def term(self, process: subprocess.Popen[str]) -> None:
+    def term(self, process: subprocess.Popen[str]) -> bool:
         process.terminate()
+        process.wait()
+        return True
 
-    def cache(self, process: subprocess.Popen[str]) -> None:
-        """Some cleaned clips are damaged while they are in use."""
+    def clock(self, process: subprocess.Popen[str]) -> bool:
+        """Three days ahead or behind, for everyone, to the round's end."""
+        self.cluster.set_clock(AHEAD if self.rng.random() < 0.5 else BEHIND)
+        return True
+
+    def cache(self, process: subprocess.Popen[str]) -> bool:
+        """Half of the cleaned clips are damaged while they are in use."""
         entries = sorted((self.clips / "cache").glob("*/*.pcm"))
-        for number in self.rng.choice(len(entries), 5, replace=False).tolist():
+        for number in self.rng.choice(len(entries), len(entries) // 2, replace=False).tolist():
             data = bytearray(entries[number].read_bytes())
             data[len(data) // 2] ^= 0x55
             entries[number].write_bytes(data[: -2 * (number % 2)] if number % 2 else data)
+        return True
 
 
 def kinds_of(seed: int, available: tuple[str, ...] = KINDS) -> tuple[str, ...]:
@@ -253,8 +305,8 @@ def kinds_of(seed: int, available: tuple[str, ...] = KINDS) -> tuple[str, ...]:
 def main() -> int:
     """Run rounds and say how each went; exit code 1 when one was not as it should be."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--first", type=int, default=0, help="seed of the first round")
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("CHAOS_ROUNDS", "20")))
+    parser.add_argument("--first", type=int, default=int(os.environ.get("CHAOS_FIRST", "0")), help="seed of the first round")
     arguments = parser.parse_args()
     bad = 0
     with tempfile.TemporaryDirectory(prefix="chaos") as name, cluster() as running:
@@ -265,8 +317,9 @@ def main() -> int:
             root = Path(name) / f"round-{seed}"
             root.mkdir()
             try:
-                Round(running, clips, root, seed, kinds).run()
-                how = "as the undisturbed build"
+                this = Round(running, clips, root, seed, kinds)
+                this.run()
+                how = f"as the undisturbed build after runs that ended with {this.codes} ({'; '.join(this.happened)})"
             except AssertionError as error:
                 bad, how = bad + 1, f"WRONG: {error}"
             print(f"round {seed}: {', '.join(kinds)}: {how} ({time.monotonic() - began:.0f} s)", flush=True)
