@@ -15,6 +15,7 @@ from commands import assets, bench, clips, corpus, curation, export, jobs, plan,
 from commands.common import INCOMPLETE, INTERRUPTED, USAGE
 from pipeline.stopping import SIGNALS, interrupt, signals_handled_by
 from schemas.base import InputError, Interrupted
+from schemas.llm import Halted
 
 app = typer.Typer(
     name="soundflow",
@@ -49,6 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
+    except Halted as halted:
+        typer.echo(f"stopped: {halted.told()}", err=True)
+        sys.exit(INCOMPLETE)
     except OSError as error:
         typer.echo(f"error: {error}. What was committed is intact; the same command resumes", err=True)
         sys.exit(INCOMPLETE)

@@ -30,6 +30,7 @@ from pipeline.ray_executor import RayExecutor
 from pipeline.run import build, plan_build
 from pipeline.worker import Job, ShardResult, Worker
 from schemas import constants as c
+from schemas.llm import Halted
 from training.corpus import StoredCorpus
 
 STREAMS: Final = 96
@@ -138,7 +139,7 @@ class _Watch:
     def curated(self, samples: int) -> None:
         """Nothing is."""
 
-    def budget_spent(self, why: str) -> None:
+    def halted(self, why: Halted) -> None:
         """Nothing is."""
 
     def pulse(self) -> None:

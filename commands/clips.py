@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.common import INCOMPLETE, Json, say, say_json, sub_app
+from commands.common import Json, say, say_json, sub_app
 from schemas.clip import ClipRole
 
 
@@ -118,20 +118,15 @@ def clips_interpret(
     from pipeline.clip_interpret import interpret_clips
     from pipeline.console import Console
     from schemas.base import InputError
-    from schemas.llm import BudgetSpent
 
     if into and parse_language(into) is None:
         raise InputError("is no language code", field="--into", value=into, remedy="Give one such as zh or en")
-    try:
-        with Console("interpret", "clips") as console:
+    with Console("interpret", "clips") as console:
 
-            def show(done: int, total: int, without: int) -> None:
-                console.show(done, total, f"{without} not interpreted")
+        def show(done: int, total: int, without: int) -> None:
+            console.show(done, total, f"{without} not interpreted")
 
-            summary = interpret_clips(index, read_llm(recipe), into=parse_language(into) or "", on_progress=show)
-    except BudgetSpent as error:
-        typer.echo(f"stopped: {error}. Raise llm.budget in the recipe; what was answered is kept", err=True)
-        raise typer.Exit(INCOMPLETE) from None
+        summary = interpret_clips(index, read_llm(recipe), into=parse_language(into) or "", on_progress=show)
     if as_json:
         say_json(summary.to_json())
     else:
@@ -159,19 +154,14 @@ def clips_search(
     from operators.retrieval import Query
     from pipeline.console import Console
     from pipeline.search_index import SearchIndex
-    from schemas.llm import BudgetSpent
     from schemas.recipe import Recipe
     from schemas.retrieval import RetrievalConfig
 
     config = RetrievalConfig(embedder=embedder.value) if recipe is None else Recipe.from_yaml(recipe).retrieval
     wanted = Query(query, k=k, role=role, split=split)
-    try:
-        with Console("search vectors", "texts") as console:
-            search = SearchIndex.open(index, config, on_progress=console.show)
-        hits = search.search([wanted])[0]
-    except BudgetSpent as error:
-        typer.echo(f"stopped: {error}. Raise that budget in the recipe; what was answered is kept", err=True)
-        raise typer.Exit(INCOMPLETE) from None
+    with Console("search vectors", "texts") as console:
+        search = SearchIndex.open(index, config, on_progress=console.show)
+    hits = search.search([wanted])[0]
     if as_json:
         say_json([hit._asdict() for hit in hits])
         return

@@ -61,9 +61,9 @@ def build(
     from pipeline.console import Console
     from pipeline.run import Progress
     from pipeline.run import build as run_build
-    from schemas.llm import BudgetSpent
+    from schemas.llm import Halted
 
-    spent = ""
+    halted = ""
     with Console("build", "shards") as console:
 
         def show(event: Progress) -> None:
@@ -82,13 +82,12 @@ def build(
                 store=store,
                 on_event=show,
             )
-        except BudgetSpent as error:
-            spent = str(error)
-    if spent:
-        typer.echo(f"stopped: {spent}. Raise that budget in the recipe; the same command resumes", err=True)
-        if not BuildDir(out).record_path.exists():  # it went into the vectors of the clip index
-            raise typer.Exit(INCOMPLETE)
-        status = BuildDir(out).status()
+        except Halted as error:
+            if not BuildDir(out).record_path.exists():  # it was in the vectors of the clip index
+                raise
+            halted, status = error.told(), BuildDir(out).status()
+    if halted:
+        typer.echo(f"stopped: {halted}", err=True)
     if as_json:
         say_json(status.model_dump(mode="json"))
     else:
@@ -150,6 +149,8 @@ def status(directory: Annotated[Path, typer.Argument(metavar="DIR", show_default
         say_json(found.model_dump(mode="json"))
     else:
         _say_status(directory, found)
+        if found.stopped:
+            say(f"  stopped: {found.stopped}")
         _say_failures(directory)
 
 

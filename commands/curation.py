@@ -68,14 +68,9 @@ def curate(
     """`soundflow curate`."""
     from pipeline.console import Console
     from pipeline.curate_once import curate_once
-    from schemas.llm import BudgetSpent
 
-    try:
-        with Console("curate", "scenes") as console:
-            views = curate_once(recipe, n, lambda done: console.show(done, n))
-    except BudgetSpent as error:
-        say(f"stopped: {error}. Raise that budget in the recipe; what was answered is kept")
-        raise typer.Exit(INCOMPLETE) from None
+    with Console("curate", "scenes") as console:
+        views = curate_once(recipe, n, lambda done: console.show(done, n))
     if as_json:
         say_json([view.to_json() for view in views])
         return
@@ -100,15 +95,10 @@ def audit(
     from pipeline.ask_once import read_llm
     from pipeline.audit import audit_manifest
     from pipeline.console import Console
-    from schemas.llm import BudgetSpent
 
     config = read_llm(llm)
-    try:
-        with Console("audit", "kinds of sounds") as console:
-            told = audit_manifest(manifest, out, config, on_done=console.show)
-    except BudgetSpent as error:
-        say(f"stopped: {error}. Raise that budget; what was answered is kept")
-        raise typer.Exit(INCOMPLETE) from None
+    with Console("audit", "kinds of sounds") as console:
+        told = audit_manifest(manifest, out, config, on_done=console.show)
     if as_json:
         say_json(told.to_json())
     else:

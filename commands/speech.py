@@ -94,7 +94,6 @@ def speak(
     from pipeline.console import Console
     from pipeline.speak import SpeakProgress, speak
     from pipeline.speak_once import read_config
-    from schemas.llm import BudgetSpent
 
     with Console("speak", "dialogues") as console:
 
@@ -113,7 +112,7 @@ def speak(
                 fresh=fresh,
                 on_event=show,
             )
-        except (BackendError, BudgetSpent) as error:
+        except BackendError as error:
             typer.echo(f"stopped: {error}. What was committed is intact; the same command resumes", err=True)
             raise typer.Exit(INCOMPLETE) from None
     if as_json:
@@ -142,15 +141,10 @@ def review(
     from pipeline.ask_once import read_llm
     from pipeline.console import Console
     from pipeline.review import review_dialogues
-    from schemas.llm import BudgetSpent
 
     config = read_llm(llm) if llm else None
-    try:
-        with Console("review", "dialogues") as console:
-            told = review_dialogues(dialogues, out, config, share=share, seed=seed, on_done=console.show)
-    except BudgetSpent as error:
-        tell(f"stopped: {error}. Raise that budget; what was answered is kept")
-        raise typer.Exit(INCOMPLETE) from None
+    with Console("review", "dialogues") as console:
+        told = review_dialogues(dialogues, out, config, share=share, seed=seed, on_done=console.show)
     if as_json:
         say_json(told.to_json())
     else:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 import prompts
 from operators.backends.chat import REQUEST_VERSION, ChatModel, ChatRequest, Completion, Message, Sound
-from operators.backends.faults import BackendError
+from operators.backends.faults import BackendError, ServerFault
 from schemas.base import Schema
 from schemas.llm import Usage
 from schemas.outcome import Failed, Ok, Outcome, Rejected
@@ -75,7 +75,7 @@ async def ask(
     `counts` narrows how many entries a list of the answer may have, for servers that enforce its schema; `check` still has to.
 
     Rejected when the second answer is bad too: `llm_no_json`, `llm_wrong_schema`, `llm_failed_check`, `llm_cut_off`, or at once
-    `llm_refused`; metrics: role, detail, usage, calls. Failed (stage `llm`) when no answer could be had. Raises BudgetSpent
+    `llm_refused`; metrics: role, detail, usage, calls. Failed (stage `llm`) when no answer could be had. Raises Halted
     and InputError, which end the work, and jinja2.UndefinedError when a value is missing.
     """
     request = request_of(chat, role, values, answer_type, seed=seed, counts=counts, sounds=sounds)
@@ -87,7 +87,7 @@ async def ask(
             completion = await chat.complete(request)
         except BackendError as error:
             payload = {"role": role, "calls": calls, "kind": type(error).__name__}
-            return Failed(f"{role}: {error}", "llm", payload)
+            return Failed(f"{role}: {error}", "llm", payload, of_service=isinstance(error, ServerFault))
         usage, cached = usage + completion.usage, cached and completion.cached
         read = _read(completion, answer_type, check)
         if not isinstance(read, _Bad):

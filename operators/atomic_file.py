@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 import time
@@ -13,6 +14,8 @@ from typing import Final
 TEMPORARY: Final = ".tmp-"
 """How the name of a file begins that is being written."""
 ABANDONED_SECONDS: Final = 3600.0
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+"""Nothing more can be written, wherever on this disk."""
 
 
 def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:

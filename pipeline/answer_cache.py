@@ -15,12 +15,14 @@ import functools
 import hashlib
 import os
 import tempfile
+import warnings
 import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from operators.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
+from operators.atomic_file import NO_SPACE, TEMPORARY, sweep_abandoned, write_atomic
+from schemas.base import InputError
 
 UNFINISHED: Final = "unfinished"
 """Where files are written before they are put in place."""
@@ -48,20 +50,35 @@ class AnswerCache:
         return (AnswerCache, (self.directory,))
 
     def get(self, key: str) -> bytes | None:
-        """The whole answer, or None when there is none or it is damaged."""
+        """The whole answer, or None when there is none, or it is damaged or cannot be read: the last is warned of."""
         try:
             data = self._path(key).read_bytes()
         except FileNotFoundError:
+            return None
+        except OSError as error:
+            warnings.warn(f"{self._path(key)}: {error.strerror}; what it holds is asked again", stacklevel=2)
             return None
         answer = data[HEAD:]
         return answer if data[:HEAD] == _head(answer) else None
 
     def put(self, key: str, answer: bytes) -> bytes:
-        """Keep `answer` unless there is one; returns the one that is kept. Raises OSError (the disk is full).
+        """Keep `answer` unless there is one; returns the one that is kept.
 
-        Not synced: what a power cut damages is told by its hash and asked again.
+        Not synced: what a power cut damages is told by its hash and asked again. Raises OSError when the disk is full, InputError
+        when it cannot be written otherwise: what cannot be kept would be paid for again.
         """
-        path = self._path(key)
+        try:
+            return self._put(self._path(key), key, answer)
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> InputError:
+        remedy = "Mend or remove it, or name another directory in $SOUNDFLOW_ANSWERS"
+        return InputError(f"answers cannot be kept: {error.strerror}", file=error.filename or self.directory, remedy=remedy)
+
+    def _put(self, path: Path, key: str, answer: bytes) -> bytes:
         data = _head(answer) + answer
         if self._link(path, data):
             return answer
@@ -120,8 +137,10 @@ class AnswerCache:
         try:
             fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN, *NO_LOCKS):
+            if error.errno in NO_SPACE:
                 raise
+            if error.filename is not None or error.errno not in (errno.EACCES, errno.EAGAIN, *NO_LOCKS):  # no lock file either
+                raise self._unusable(error) from None
             return error.errno in NO_LOCKS
         return True
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from schemas.base import InputError, Schema
-from schemas.shard import BuildRecord, BuildStatus, QuarantineEntry, ShardCounts, ShardEntry, ShardFailure, ShardManifest
+from schemas.shard import BuildRecord, BuildStatus, QuarantineEntry, ShardCounts, ShardEntry, ShardFailure, ShardManifest, Stopped
 from schemas.sheet import SceneSheet
 
 Document = TypeVar("Document", bound=Schema)
@@ -29,7 +29,7 @@ class BuildDir:
         self.spent_path = root / "spent.json"
         """What the build's calls of a language model cost so far (`pipeline.shared_meter`)."""
         self.spent_on_sounds_path = root / "spent_on_sounds.json"
-        self.record_path = root / "build.json"
+        self.record_path, self.stopped_path = root / "build.json", root / "stopped.json"
 
     def record(self) -> BuildRecord:
         """What is being built; InputError when `root` is no build directory."""
@@ -131,7 +131,14 @@ class BuildDir:
             hours=seconds / 3600,
             rejected=rejected,
             quarantined=quarantined,
+            stopped=self._stopped() if len(committed) < record.recipe.shards else "",
         )
+
+    def _stopped(self) -> str:
+        try:
+            return Stopped.from_json(self.stopped_path.read_bytes()).why
+        except (InputError, OSError):
+            return ""
 
 
 def _sizes(folder: Path) -> dict[str, int]:

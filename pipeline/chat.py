@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from operators.backends.answers import CachedChat
+from operators.backends.guard import GuardedChat
 from operators.backends.metering import Ledger, Limits, Meter, ProcessMeter
 from operators.backends.openai_chat import OpenAiChat
 from pipeline.answer_cache import AnswerCache
@@ -18,7 +19,9 @@ from schemas.llm import LlmConfig
 async def open_chat(
     config: LlmConfig, answers: AnswerCache, *, spent: Path | None = None, ledger: Ledger | None = None
 ) -> AsyncIterator[CachedChat]:
-    """A chat model that asks nothing twice. `spent`: the file all workers of a build count in; None counts this process alone.
+    """A chat model that asks nothing twice, and raises ServiceBroken when its server is.
+
+    `spent`: the file all workers of a build count in; None counts this process alone.
 
     Needs no key and no server for what was asked before.
     """
@@ -26,4 +29,4 @@ async def open_chat(
     limits, ledger = Limits.of(config.budget, config.server), ledger or Ledger()
     meter: Meter = SharedMeter(spent, limits) if spent else ProcessMeter(limits)
     async with OpenAiChat(config, meter=meter, ledger=ledger) as model:
-        yield CachedChat(model, answers, ledger)
+        yield CachedChat(GuardedChat(model), answers, ledger)

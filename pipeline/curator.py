@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from operators.asking import ASKING_VERSION
+from operators.atomic_file import NO_SPACE
 from operators.backends.chat import ChatModel
 from operators.backends.embedding import HearingEmbedder, Remembered
-from operators.backends.faults import Unreachable
 from operators.backends.metering import Ledger
 from operators.backends.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from operators.clips import Palette
@@ -34,17 +34,19 @@ from pipeline.commit import put, put_first
 from pipeline.generators import open_generator
 from pipeline.scenes import ATTEMPTS, EMBEDDER, pool_of
 from pipeline.search_index import SearchIndex
-from pipeline.worker import MOSTLY_BROKEN, NO_SPACE, Job, ShardBrokenError, ShardResult
+from pipeline.worker import MOSTLY_BROKEN, Job, ShardBrokenError, ShardResult
 from prompts import role_hash
 from schemas.base import InputError, canonical_json
 from schemas.identity import rng_for
-from schemas.llm import BudgetSpent, RoleCost
+from schemas.llm import BudgetSpent, Halted, RoleCost
 from schemas.outcome import Failed, Ok
 from schemas.recipe import Recipe
 from schemas.sheet import CuratedSample, Curation, SceneSheet
 
 AHEAD: Final = 2
 """Samples in work for each call that may be in flight: one waits for an answer while another is judged."""
+HOPELESS: Final = 12
+"""Tries of one request, beside those of its first round, while others are answered."""
 T = TypeVar("T")
 
 _shard_ledger: contextvars.ContextVar[Ledger | None] = contextvars.ContextVar("shard ledger", default=None)
@@ -75,8 +77,7 @@ class Curator:
     async def sheet(self, shard: int) -> SceneSheet:
         """The committed sheet of a shard, curated if there is none yet.
 
-        Raises BudgetSpent, InputError (key, model), OSError (the disk is full), and ShardBrokenError when most samples broke,
-        or one found no server: the next build makes it, which a committed shard would not.
+        Raises Halted, InputError (key, model), OSError (the disk is full), and ShardBrokenError when most samples broke.
         """
         build = self.job.build
         kept = build.sheet(shard, self.job.fingerprint)
@@ -88,9 +89,6 @@ class Curator:
         broken = [sample.failed for sample in samples if sample.failed]
         if len(broken) > MOSTLY_BROKEN * len(samples):
             raise ShardBrokenError(f"{len(broken)} of {len(samples)} scenes broke, the first: {broken[0]}")
-        alone = [sample.failed for sample in samples if sample.failed and sample.payload.get("kind") == Unreachable.__name__]
-        if alone:
-            raise ShardBrokenError(f"{len(alone)} of {len(samples)} scenes found no server, the first: {alone[0]}")
         sheet = SceneSheet(fingerprint=self.job.fingerprint, shard=shard, samples=tuple(samples), work=ledger.roles)
         path = build.sheet_path(shard)
         if not put_first(build, path, sheet.canonical_json()) and build.sheet(shard, self.job.fingerprint) is None:
@@ -100,17 +98,27 @@ class Curator:
         return committed
 
     async def samples(self, places: Sequence[tuple[int, int]]) -> list[CuratedSample]:
-        """Curate samples, (shard, index) each, many at once; raises as `sheet` does."""
-        return await _all(self._sample(*place) for place in places)
+        """Curate samples, (shard, index) each, many at once; raises as `sheet` does.
 
-    async def _sample(self, shard: int, index: int) -> CuratedSample:
+        Those a service failed are curated again when the others are done. A service that works (`operators.backends.guard`) and
+        has still not answered after `HOPELESS` tries does not answer this request: such a sample broke like any other.
+        """
+        curated = dict(zip(places, await _all(self._sample(*place) for place in places), strict=True))
+        fewest = 1 + min(self.job.recipe.generation.server.retries, self.chat.config.server.retries)
+        for _ in range(-(-HOPELESS // fewest)):
+            again = [place for place, (_, of_service) in curated.items() if of_service]
+            curated |= dict(zip(again, await _all(self._sample(*place) for place in again), strict=True))
+        return [sample for sample, _ in curated.values()]
+
+    async def _sample(self, shard: int, index: int) -> tuple[CuratedSample, bool]:
+        """A sample, and whether it is not there because a service failed."""
         async with self.room:
             curations: list[Curation] = []
             for attempt in range(ATTEMPTS):
                 rng = rng_for(self.job.fingerprint, shard, index, "curation", attempt)
                 try:
                     outcome = await curate(self.job.recipe, self.palette, self.chat, self.tools, rng)
-                except (BudgetSpent, InputError, MemoryError):
+                except (Halted, InputError, MemoryError):
                     raise
                 except Exception as error:
                     if isinstance(error, OSError) and error.errno in NO_SPACE:
@@ -119,29 +127,31 @@ class Curator:
                 if not isinstance(outcome, Ok):
                     failed = outcome if isinstance(outcome, Failed) else Failed(str(outcome), "curation")
                     payload = {"attempt": attempt, **failed.payload}
-                    return CuratedSample(index=index, curations=tuple(curations), failed=failed.error, payload=payload)
+                    sample = CuratedSample(index=index, curations=tuple(curations), failed=failed.error, payload=payload)
+                    return sample, failed.of_service
                 curations.append(outcome.value)
                 if outcome.value.scene is not None:
                     break
             self.on_sample()
-            return CuratedSample(index=index, curations=tuple(curations))
+            return CuratedSample(index=index, curations=tuple(curations)), False
 
 
 async def _all(work: Iterator[Awaitable[T]]) -> list[T]:
     """Every result in order. What fails does not break off the others, which may have been paid for; then it is raised."""
     results = await asyncio.gather(*work, return_exceptions=True)
     errors = [result for result in results if isinstance(result, BaseException)]
-    fatal = sorted(errors, key=lambda error: isinstance(error, BudgetSpent))  # a wrong key says more than a spent budget
+    # A wrong key says more than a broken service, and that more than a spent budget.
+    fatal = sorted(errors, key=lambda error: (isinstance(error, Halted), isinstance(error, BudgetSpent)))
     if fatal:
         raise fatal[0]
     return [result for result in results if not isinstance(result, BaseException)]
 
 
 async def scenes_or_failure(curator: Curator, shard: int) -> ShardResult | None:
-    """Commit the scenes of a shard; the result says why there are none. Raises BudgetSpent and InputError: they end the build."""
+    """Commit the scenes of a shard; the result says why there are none. Raises Halted and InputError: they end the build."""
     try:
         await curator.sheet(shard)
-    except (BudgetSpent, InputError):
+    except (Halted, InputError):
         raise
     except Exception as error:
         fatal = isinstance(error, OSError) and error.errno in NO_SPACE

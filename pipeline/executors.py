@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from pipeline.produce import Sample
 from pipeline.worker import Job, ShardResult, Worker
-from schemas.llm import BudgetSpent
+from schemas.llm import Halted
 
 PULSE_SECONDS: Final = 0.5
 T = TypeVar("T")
@@ -30,8 +30,8 @@ class Watcher(Protocol):
         """So many more samples have a scene, or a reason why not. Does not raise."""
         ...
 
-    def budget_spent(self, why: str) -> None:
-        """No more scenes are curated; those that are will be rendered."""
+    def halted(self, why: Halted) -> None:
+        """No more scenes are curated, since a budget is spent or a service broken; those that are will be rendered."""
         ...
 
     def pulse(self) -> None:
@@ -58,8 +58,8 @@ class InlineExecutor:
                 watcher.pulse()
                 try:
                     result = curate(shard) or worker.run(shard, watcher.sample)
-                except BudgetSpent as error:
-                    watcher.budget_spent(str(error))
+                except Halted as error:
+                    watcher.halted(error)
                     return
                 watcher.result(result)
                 if result.fatal:
@@ -70,7 +70,7 @@ class InlineExecutor:
 def curation_here(job: Job, watcher: Watcher) -> Iterator[Callable[[int], ShardResult | None]]:
     """Within the block a function that commits the scenes of a shard, in this process; it returns why there are none.
 
-    It does nothing for recipes that are not curated, raises BudgetSpent, and what the watcher raises.
+    It does nothing for recipes that are not curated, raises Halted, and what the watcher raises.
     """
     if not job.recipe.curates:
         yield lambda shard: None

@@ -19,7 +19,7 @@ from pipeline.curator import Curator, curating, scenes_or_failure
 from pipeline.executors import Watcher
 from pipeline.worker import Job, ShardResult
 from schemas.base import InputError
-from schemas.llm import BudgetSpent
+from schemas.llm import Halted
 
 ATTEMPTS: Final = 3
 """Curators a shard may take down with it before it counts as failed."""
@@ -43,11 +43,11 @@ class _CuratorActor:
                 self._curator = await self._stack.enter_async_context(curating(self._job))
         return self._curator
 
-    async def curate(self, shard: int) -> ShardResult | BudgetSpent | InputError | None:
+    async def curate(self, shard: int) -> ShardResult | Halted | InputError | None:
         """Commit the scenes of a shard; else why there are none."""
         try:
             return await asyncio.create_task(scenes_or_failure(await self._opened(), shard))
-        except (BudgetSpent, InputError) as error:
+        except (Halted, InputError) as error:
             return error
         except Exception as error:  # this machine sees no clip index, say: no shard will fare better here
             return ShardResult(shard, None, f"on {platform.node()}: {error}", traceback.format_exc(), fatal=True)
@@ -98,9 +98,9 @@ class Curating:
             return self._again(shard, attempt, error)
         if isinstance(told, InputError):
             raise told
-        if isinstance(told, BudgetSpent):
+        if isinstance(told, Halted):
             self._waiting.clear()
-            self.watcher.budget_spent(str(told))
+            self.watcher.halted(told)
             return None
         if told is None:
             self.watcher.curated(self._sizes[shard])

@@ -30,7 +30,7 @@ function table(target, columns, rows) {
 function overview() {
   const { status } = data, shards = status.shards;
   at("name").textContent = data.name;
-  const unfinished = shards.committed < shards.planned ? ` Unfinished: ${shards.planned - shards.committed} shards are missing.` : "";
+  const unfinished = shards.committed < shards.planned ? ` Unfinished: ${shards.planned - shards.committed} shards are missing${status.stopped ? `, since the build stopped: ${status.stopped}` : ""}.` : "";
   at("about").textContent = `${data.description} Fingerprint ${data.fingerprint.slice(0, 12)}, SoundFlow ${data.version}.${unfinished}`.trim();
   const totals = {
     streams: fixed(status.streams, 0), hours: fixed(status.hours, 2), "chunks of 400 ms": fixed(data.chunks, 0), responses: fixed(data.responses, 0),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from operators.atomic_file import NO_SPACE
 from operators.clips import Palette
 from operators.planning import check
 from operators.qwen_bpe import QwenTokenizer
@@ -24,14 +25,14 @@ from pipeline.scenes import pool_of
 from pipeline.splits import split_pools
 from pipeline.stopping import noted_signals
 from pipeline.virtual import keep_clips
-from pipeline.worker import NO_SPACE, Job, ShardResult
+from pipeline.worker import Job, ShardResult
 from prompts import prompt_hash
 from schemas import constants as c
 from schemas.base import InputError, Interrupted
 from schemas.bill import BuildBudget
-from schemas.llm import BudgetSpent
+from schemas.llm import Halted
 from schemas.recipe import Recipe, fingerprint
-from schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest
+from schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest, Stopped
 
 VERSION: Final = "0.1.0"
 TELL_EVERY_SECONDS: Final = 2.0
@@ -90,8 +91,8 @@ def build(
     clips it is rendered from (`pipeline.virtual`). `over_budget`: build although the bill passes the recipe's budget.
     `store`: an object store's URL, where shards are committed (`pipeline.object_store`); `out` is then each machine's work space.
     Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
-    disk is full; BudgetSpent when the language model's budget is, after what was curated has been rendered. Shards that failed
-    are in the returned status, and tried again by the next call.
+    disk is full; Halted when a budget is spent or a service broken, after what was curated has been rendered: the same call goes
+    on. Shards that failed are in the returned status, and tried again by the next call.
     """
     record, index = plan_build(recipe_path)
     record = record.model_copy(update={"virtual": virtual})
@@ -103,6 +104,7 @@ def build(
     QwenTokenizer.load()
     build_dir = open_build(out, record, fresh)
     sweep(build_dir)
+    build_dir.stopped_path.unlink(missing_ok=True)
     remote = _remote(store, record)
     pending, committed = build_dir.pending(record) if remote is None else (remote.pending(record.recipe), list(remote.entries()))
     job = Job(
@@ -116,8 +118,9 @@ def build(
             raise OSError(f"{tracker.fatal} ({tracker.done.shards} shards are committed)")
         if virtual:
             keep_clips(build_dir, record, pool_of(build_dir, index), tracker.kept)
-    if tracker.spent:
-        raise BudgetSpent(tracker.spent)
+    if tracker.why_halted:
+        put(build_dir, build_dir.stopped_path, Stopped(why=tracker.why_halted.told()).canonical_json())
+        raise tracker.why_halted
     return build_dir.status() if remote is None else remote.status()
 
 
@@ -276,7 +279,7 @@ class _Tracker:
         self.before = replace(self.done)
         self.failed = 0
         self.fatal = ""
-        self.spent = ""
+        self.why_halted: Halted | None = None
         self.scenes = self.clips = 0
         self.started = self.told = time.monotonic()
         self.in_hand = [0, 0.0]  # streams and seconds of the shard being made in this process
@@ -308,8 +311,8 @@ class _Tracker:
     def curated(self, samples: int) -> None:
         self.scenes += samples
 
-    def budget_spent(self, why: str) -> None:
-        self.spent = why
+    def halted(self, why: Halted) -> None:
+        self.why_halted = self.why_halted or why
 
     def kept(self, clips: int) -> None:
         self.clips = clips

@@ -55,7 +55,7 @@ OnProgress = Callable[[int, int], None]
 def shelf_of(directory: Path, content_hash: str, embedder: Embedder, on_progress: OnProgress) -> Shelf:
     """The mapped vectors of the index in `directory`, made first where they are missing or damaged.
 
-    Raises InputError when they cannot be kept there, OSError (a full disk, a server that fails): what was done is kept.
+    Raises InputError when they cannot be kept there, OSError (a full disk), Halted (a server that fails): what was done is kept.
     """
     name = vectors_identity(embedder)
     key = hashlib.sha256(f"{content_hash}/{name}".encode()).hexdigest()[:32]

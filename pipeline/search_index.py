@@ -57,8 +57,8 @@ class SearchIndex:
 
         `content_hash`: the index must have this one; `store` keeps what an embedding server answers, by default where all
         answers are; `ledger` is told what that costs. Raises InputError when there is no index, the embedder cannot be had or
-        the directory cannot be written, OSError for another index than the wanted one, a server that fails, or a full disk,
-        BudgetSpent.
+        the directory cannot be written, OSError for another index than the wanted one or a full disk, Halted (a server that
+        fails, a spent budget).
         """
         directory = Path(directory).absolute()
         found = read_footer(directory).content_hash

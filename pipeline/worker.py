@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from operators.atomic_file import NO_SPACE
 from pipeline.answer_cache import answers_dir
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
@@ -29,7 +29,6 @@ from schemas.shard import QuarantineEntry, RejectedSample, ShardManifest
 
 MOSTLY_BROKEN: Final = 0.5
 """A shard of which a larger share broke is not committed: something else is wrong than a sample."""
-NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)

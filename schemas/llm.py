@@ -6,7 +6,7 @@ Only the shaping part enters a corpus' fingerprint: another server, more retries
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -201,5 +201,24 @@ class LlmConfig(Answering):
         return usage.model_copy(update={"money": money})
 
 
-class BudgetSpent(Exception):
-    """The next call could pass the budget. Not a fault: the work ends here and goes on when the budget is raised."""
+class Halted(Exception):
+    """No service can be asked any more for now. The work ends here: what is done stays, and the same call goes on later."""
+
+    remedy: ClassVar[str] = ""
+    """What to do before that."""
+
+    def told(self) -> str:
+        """For people."""
+        return f"{self}. {self.remedy}; what is done stays, the same command goes on"
+
+
+class BudgetSpent(Halted):
+    """The next call could pass the budget."""
+
+    remedy = "Raise that budget in the recipe"
+
+
+class ServiceBroken(Halted):
+    """A service that answers nobody any more."""
+
+    remedy = "Mend the service, or name another one in the recipe"

@@ -30,6 +30,8 @@ class Failed:
     error: str
     stage: str
     payload: dict[str, Any] = field(default_factory=dict)
+    of_service: bool = False
+    """A service that was asked broke, not the work itself: it may be done another time."""
 
 
 Outcome = Ok[T] | Rejected | Failed

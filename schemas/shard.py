@@ -5,6 +5,7 @@ OUT/data/shard-NNNNNN-<sha12>.tar      KEY.flac|wav, KEY.json, KEY.tokens.npz
 OUT/clips/pack-<sha12>.pcm, .npy        virtual builds have no audio in their tars, but the clips it is rendered from (ClipStore)
 OUT/scenes/NNNNNN.json                 the curated scenes of a shard, before it is rendered (SceneSheet)
 OUT/made/                              clips made during the build (`pipeline.made_clips`)
+OUT/stopped.json          why the last run ended early (Stopped)
 OUT/spent.json, spent_on_sounds.json   what calls of a language model, of a maker of sounds cost so far (MeterState)
 OUT/manifest/NNNNNN.json               counts if and only if it is there and agrees (ShardManifest)
 OUT/failed/NNNNNN.json                 why the last attempt at a shard did not commit (ShardFailure)
@@ -132,6 +133,13 @@ class ShardCounts(Schema):
     failed: int
 
 
+class Stopped(Schema):
+    """`stopped.json`: why the last run ended before all was made. The next one removes it."""
+
+    why: str
+    """With what to do."""
+
+
 class BuildStatus(Schema):
     """`soundflow status --json`."""
 
@@ -141,6 +149,8 @@ class BuildStatus(Schema):
     hours: float
     rejected: int
     quarantined: int
+    stopped: str = ""
+    """Why the last run ended early (a budget, a broken service), and what to do."""
 
 
 class Problem(Schema):

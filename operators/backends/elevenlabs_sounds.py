@@ -41,6 +41,11 @@ class ElevenLabsSounds:
         self._http: httpx.AsyncClient | None = None
         self._sdk: AsyncElevenLabs | None = None
 
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        return self.config.server.base_url or "ElevenLabs"
+
     async def __aenter__(self) -> Self:
         self._http = client(self.config.server.timeout_seconds)
         return self
@@ -93,7 +98,8 @@ class ElevenLabsSounds:
                 fault: Exception = ServerFault(f"the answer is {kind}, not audio", billed=True)
         except ApiError as error:
             told = scrubbed(str(error.body), self._key)
-            fault = refusal(error.status_code or 0, told, (error.headers or {}).get("retry-after"), self._variable)
+            pause = (error.headers or {}).get("retry-after")
+            fault = refusal(error.status_code or 0, told, pause, self._variable, self.address)
         except httpx.HTTPError as error:
             fault = broken_line(error)
         except ValueError:  # the SDK takes the body of every error for text

@@ -42,6 +42,11 @@ class HttpSounds:
         self._key = SecretStr("")
         self._client: httpx.AsyncClient | None = None
 
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        return self._url
+
     async def __aenter__(self) -> Self:
         self._key = key_in(self._variable, "generation.server.api_key_env")
         self._client = client(self.config.server.timeout_seconds)
@@ -68,7 +73,7 @@ class HttpSounds:
                 return response.content
             if not response.is_success:
                 told = scrubbed(response.text, self._key)
-                raise refusal(response.status_code, told, response.headers.get("retry-after"), self._variable)
+                raise refusal(response.status_code, told, response.headers.get("retry-after"), self._variable, self._url)
             kind = scrubbed(response.headers["content-type"], self._key)[:100]
             fault = ServerFault(f"the answer is {kind}, not audio", billed=True)
         raise fault

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from operators.backends.chat import ChatRequest, Completion, Finish
 from operators.backends.faults import (
+    PATIENCE,
     BackendError,
     EmptyAnswer,
     RequestRefused,
@@ -142,9 +143,18 @@ class OpenAiChat:
             )
         return self._client
 
-    async def complete(self, request: ChatRequest) -> Completion:
-        """The answer. Raises ServerFault after the last try, RequestRefused, BudgetSpent, InputError (address, key, model)."""
-        again = tries(self._config.server.retries, self._config.server.backoff_seconds)
+    @property
+    def address(self) -> str:
+        """Where the server is, for people."""
+        return self._config.server.base_url or os.environ.get("OPENAI_BASE_URL") or "OpenAI"
+
+    async def complete(self, request: ChatRequest, retries: int | None = None) -> Completion:
+        """The answer. `retries`: fewer than are configured.
+
+        Raises ServerFault after the last try, RequestRefused, BudgetSpent, InputError (address, key, model).
+        """
+        server = self._config.server
+        again = tries(server.retries if retries is None else min(retries, server.retries), server.backoff_seconds)
         try:
             return await again(self._once, request)
         except Unreachable as fault:
@@ -176,8 +186,8 @@ class OpenAiChat:
             if now - self._first_silence > STARTING_SECONDS:
                 raise self._nobody_there(got)
         self.ledger.fault(request.role, worst if used is None else Usage())
-        if isinstance(got, ServerFault) and got.retry_after is not None:
-            self.meter.pause(got.retry_after)
+        if isinstance(got, ServerFault) and 0 < (got.retry_after or 0.0) <= PATIENCE:
+            self.meter.pause(got.retry_after or 0.0)
         raise got  # here, not where it was found: no chain of causes holds the call with its headers
 
     async def _call(self, request: ChatRequest, worst: Usage) -> Completion | Exception:
@@ -191,7 +201,7 @@ class OpenAiChat:
         except AnswerTooLargeError:
             return ServerFault(f"the answer is larger than {LARGEST_ANSWER:,} bytes, or encoded", billed=True)
         except openai.APIStatusError as error:
-            return self._refusal(error, request.answering.model)
+            return self._refusal(error, request)
         except openai.APIConnectionError as error:
             never_out = isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))
             what = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
@@ -226,9 +236,10 @@ class OpenAiChat:
             usage = self._config.priced(request.answering.model, stated)
         return Completion(self._scrubbed(text), finish, self._scrubbed(body.model or request.answering.model)[:200], usage)
 
-    def _refusal(self, error: openai.APIStatusError, model: str) -> Exception:
+    def _refusal(self, error: openai.APIStatusError, request: ChatRequest) -> Exception:
         """What a status other than 2xx means."""
-        status, told = error.status_code, self._scrubbed(f"{error.status_code}: {error.message}")[:500]
+        status, model = error.status_code, request.answering.model
+        told = self._scrubbed(f"{self.address}, asked as {request.role}: {status}: {error.message}")[:500]
         where = self._config.server.api_key_env
         if status == 401:
             return InputError(f"the server refuses the key ({told})", field="llm", remedy=f"Set {where} in the environment")

@@ -29,7 +29,7 @@ from operators.backends.faults import ServerFault, key_in, may_pass, retry_after
 from operators.backends.metering import Ledger, Limits, Meter, ProcessMeter
 from schemas import constants as c
 from schemas.base import InputError, canonical_json
-from schemas.llm import Usage
+from schemas.llm import ServiceBroken, Usage
 from schemas.retrieval import RetrievalConfig
 
 VERSION: Final = "1"
@@ -99,8 +99,8 @@ class ServerEmbedder:
         return self._dimension
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See `Embedder`; raises OSError after the last try, InputError when no other will fare better (key, model, quota),
-        and BudgetSpent."""
+        """See `Embedder`; raises ServiceBroken after the last try, InputError when no other will fare better (key, model,
+        quota), and BudgetSpent."""
         return of_words(texts, lambda said: self._embed("text", said, lambda text: text, self._dimension), self._dimension)
 
     def _embed(self, modality: Modality, items: Sequence[Any], wire: Callable[[Any], str], dimension: int) -> Vectors:
@@ -126,7 +126,7 @@ class ServerEmbedder:
             try:
                 fresh = unit(np.array(again(self._paid, modality, list(missing.values()))))
             except ServerFault as fault:
-                raise OSError(f"the embedding server at {self._client.base_url} fails: {fault}") from None
+                raise ServiceBroken(f"the embedding server at {self._client.base_url} fails: {fault}") from None
             for key, vector in zip(missing, fresh, strict=True):
                 data = vector.astype("<f4").tobytes()
                 kept[key] = self._store.put(key, data) if self._store else data

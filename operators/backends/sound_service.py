@@ -17,8 +17,18 @@ import httpx
 import numpy as np
 
 from operators.backends.answers import AnswerStore, answered_once
-from operators.backends.faults import BackendError, RequestRefused, ServerFault, Unreachable, may_pass, retry_after, tries
+from operators.backends.faults import (
+    PATIENCE,
+    BackendError,
+    RequestRefused,
+    ServerFault,
+    Unreachable,
+    may_pass,
+    retry_after,
+    tries,
+)
 from operators.backends.generation import Generated
+from operators.backends.guard import PROOF_RETRIES, Guard
 from operators.backends.metering import Ledger, Limits, Meter, ProcessMeter
 from operators.ingress import read_bytes
 from schemas.base import InputError, canonical_json
@@ -35,6 +45,7 @@ INGRESS: Final = IngressConfig(max_seconds=120.0)
 NO_AUDIO: Final = frozenset({"empty", "truncated", "damaged", "unreadable", "bad_rate"})
 """Reasons of ingress that are the line's or the server's fault: the same request may get a whole answer."""
 LEDGER_ROLE: Final = "sound_generation"
+PLAIN: Final = "a bell rings once"
 
 
 class SoundService(Protocol):
@@ -47,6 +58,10 @@ class SoundService(Protocol):
     @property
     def seconds(self) -> tuple[float, float]:
         """Shortest and longest sound it makes."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
 
     async def sound(self, caption: str, seconds: float, seed: int) -> bytes:
         """A whole audio file. Raises BackendError, or InputError when no other request will fare better."""
@@ -67,6 +82,7 @@ class RemoteGenerator:
         self.service, self.config, self.answers = service, config, answers
         self.meter, self.ledger = meter or ProcessMeter(limits_of(config)), ledger or Ledger()
         self._slots = asyncio.Semaphore(config.server.concurrency)
+        self._guard = Guard(f"the sound service {service.maker.backend} at {service.address}", config.server.retries)
 
     @property
     def maker(self) -> Maker:
@@ -79,11 +95,9 @@ class RemoteGenerator:
         if length is None:
             return Rejected("cannot_last", {"seconds": list(self.service.seconds), "wanted": list(seconds)})
         usage = Usage(calls=1, money=self.config.price_per_second * length)
-        again = tries(self.config.server.retries, self.config.server.backoff_seconds)
 
         async def ask() -> bytes:
-            answer: bytes = await again(self._once, caption, length, seed, usage)
-            return answer
+            return await self._guard.ask(LEDGER_ROLE, lambda: self._tried(caption, length, seed, usage), self._plain)
 
         try:
             data, kept = await answered_once(self.answers, self._key(caption, length, seed), ask)
@@ -92,11 +106,25 @@ class RemoteGenerator:
         except BackendError as error:
             payload = {"caption": caption, "seconds": length, "seed": seed, "maker": self.maker.model_dump(mode="json")}
             payload["kind"] = type(error).__name__
-            return Failed(f"{self.maker.backend}: {error}", "generation", payload)
+            return Failed(f"{self.maker.backend}: {error}", "generation", payload, of_service=True)
         if kept:
             self.ledger.replayed(LEDGER_ROLE, usage)
         found = read_bytes(data, INGRESS)
         return Ok(Generated(found.value.samples, caption, {"asked_seconds": length})) if isinstance(found, Ok) else found
+
+    async def _tried(self, caption: str, seconds: float, seed: int, usage: Usage, retries: int = 100) -> bytes:
+        server = self.config.server
+        sound: bytes = await tries(min(retries, server.retries), server.backoff_seconds)(
+            self._once, caption, seconds, seed, usage
+        )
+        return sound
+
+    async def _plain(self) -> bytes:
+        """The plain request of `Guard`: a short sound that any service makes."""
+        low, high = self.service.seconds
+        seconds = min(max(low, 1.0), high)
+        usage = Usage(calls=1, money=self.config.price_per_second * seconds)
+        return await self._tried(PLAIN, seconds, 0, usage, PROOF_RETRIES)
 
     async def _once(self, caption: str, seconds: float, seed: int, usage: Usage) -> bytes:
         async with self._slots:
@@ -116,8 +144,8 @@ class RemoteGenerator:
             self.ledger.asked(LEDGER_ROLE, usage)
             return got
         self.ledger.fault(LEDGER_ROLE, usage if used is None else Usage())
-        if isinstance(got, ServerFault) and got.retry_after is not None:
-            self.meter.pause(got.retry_after)
+        if isinstance(got, ServerFault) and 0 < (got.retry_after or 0.0) <= PATIENCE:
+            self.meter.pause(got.retry_after or 0.0)
         raise got  # here, not where it was found: no chain of causes holds the call with its headers
 
     async def _call(self, caption: str, seconds: float, seed: int) -> bytes | Exception:
@@ -196,9 +224,9 @@ def is_audio(content_type: str) -> bool:
     return kind.startswith("audio/") or kind in ("", "application/octet-stream")
 
 
-def refusal(status: int, told: str, asked_pause: str | None, key_from: str) -> Exception:
+def refusal(status: int, told: str, asked_pause: str | None, key_from: str, address: str) -> Exception:
     """What a status other than 2xx means; `told` is the server's own text without secrets."""
-    said = f"{status}: {' '.join(told.split())[:300]}"
+    said = f"{address}: {status}: {' '.join(told.split())[:300]}"
     if status == 401:
         remedy = f"Set {key_from} in the environment, and check the account" if key_from else "Set generation.server.api_key_env"
         return InputError(f"the service refuses the key ({said})", field="generation", remedy=remedy)

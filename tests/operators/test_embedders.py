@@ -13,6 +13,7 @@ from operators.backends.embedding import GRID, Embedder, unit
 from operators.backends.hashed_ngrams import HashedNgrams
 from pipeline.answer_cache import AnswerCache
 from schemas.base import InputError
+from schemas.llm import ServiceBroken
 from schemas.retrieval import RetrievalConfig
 from tests.embedding_server import EmbeddingServer, sent, status
 
@@ -153,7 +154,7 @@ def test_a_server_that_fails_is_asked_again_and_then_given_up_on(kind: str, monk
         server.faults = [BAD[kind]] * 3
         assert np.abs(embedder.embed(["dog", "cat"]) - HashedNgrams().embed(["dog", "cat"])).max() < 1e-6
         server.faults = [BAD[kind]] * 4
-        with pytest.raises(OSError, match="embedding server at http://127") as caught:
+        with pytest.raises(ServiceBroken, match="embedding server at http://127") as caught:
             embedder.embed(["rain", "wind"])
         assert "very-secret" not in str(caught.value) and len(str(caught.value)) < 700
 
@@ -186,5 +187,5 @@ def test_without_key_and_address_there_is_no_server(monkeypatch: pytest.MonkeyPa
 
 def test_nobody_there_is_told_with_the_address() -> None:
     server = {"base_url": "http://127.0.0.1:9/v1", "retries": 1, "backoff_seconds": 0.001}
-    with pytest.raises(OSError, match=r"http://127\.0\.0\.1:9"):
+    with pytest.raises(ServiceBroken, match=r"http://127\.0\.0\.1:9"):
         open_embedder(RetrievalConfig.model_validate({"embedder": "server", "model": "m", "server": server}))

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from operators.backends.answers import answered_once
 from pipeline.answer_cache import AnswerCache, answers_dir
+from schemas.base import InputError
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -61,6 +62,37 @@ def test_damage_anywhere_is_told_and_healed(tmp_path_factory: pytest.TempPathFac
     path.write_bytes(damaged[how])
     assert cache.get(key("a")) is None
     assert cache.put(key("a"), b"again") == b"again" == cache.get(key("a"))
+
+
+def test_an_entry_that_cannot_be_read_is_asked_again_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = AnswerCache(tmp_path)
+    cache.put(key("a"), b"first")
+
+    def broken(self: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(self))
+
+    with monkeypatch.context() as disk, pytest.warns(UserWarning, match=f"{key('a')}: Input/output error"):
+        disk.setattr(Path, "read_bytes", broken)
+        assert cache.get(key("a")) is None
+        assert cache.put(key("a"), b"again") == b"again"
+    assert cache.get(key("a")) == b"again"
+
+
+def test_a_place_that_keeps_no_answer_ends_the_work_with_a_sentence(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path)
+    cache._path(key("a")).mkdir(parents=True)
+    with pytest.warns(UserWarning, match="asked again"), pytest.raises(InputError, match=r"cannot be kept.*SOUNDFLOW_ANSWERS"):
+        cache.put(key("a"), b"paid")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be kept: Not a directory"):
+        AnswerCache(tmp_path / "file").put(key("a"), b"paid")
+
+    async def claim() -> None:
+        async with AnswerCache(tmp_path / "file" / "below").claimed(key("a")):
+            raise AssertionError("it cannot be claimed")
+
+    with pytest.raises(InputError, match="SOUNDFLOW_ANSWERS"):
+        asyncio.run(claim())
 
 
 def test_a_file_system_without_links_keeps_the_first_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

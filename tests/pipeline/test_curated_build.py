@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,18 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from operators.backends.chat import ChatRequest, Completion
-from operators.backends.faults import Unreachable
-from operators.backends.openai_chat import OpenAiChat
 from pipeline.build_dir import BuildDir
 from pipeline.run import build
 from pipeline.verify import verify
 from schemas.base import InputError
-from schemas.llm import BudgetSpent, Usage
-from schemas.shard import BuildStatus
+from schemas.llm import BudgetSpent
 from tests.corpus import corpus
 from tests.hostile_llm import BAD_ANSWERS, TRANSIENT, Fault, HostileLlm, Script, always, digest
-from tests.hostile_sounds import HostileSounds
 from tests.pipeline.curated import write_curated
 from tests.pipeline.test_kill import start
 
@@ -150,56 +144,6 @@ def test_a_key_that_is_refused_ends_the_build_with_a_sentence(clips_dir: Path, s
     with pytest.raises(InputError, match="refuses the key"):
         build(write_curated(tmp_path / "recipe.yaml", clips_dir, server), tmp_path / "out", executor="inline")
     assert accounted(tmp_path / "out") == (0, 0, 0)
-
-
-def test_a_server_that_is_down_fails_the_shards_and_the_next_build_makes_them(
-    clips_dir: Path, server: HostileLlm, tmp_path: Path
-) -> None:
-    settings = server.settings(retries=0).model_dump(mode="json", exclude_unset=True)
-    recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server, {"server": settings})
-    server.script = always(Fault.ERROR_500)
-    status = build(recipe, tmp_path / "out", executor="inline")
-    assert (status.shards.committed, status.shards.failed) == (0, 4)
-    assert "scenes broke" in BuildDir(tmp_path / "out").failures()[0].error
-    server.script = lambda body, before: None
-    assert build(recipe, tmp_path / "out", executor="inline").shards.committed == 4
-    assert accounted(tmp_path / "out")[2] == 0
-
-
-def test_a_model_that_goes_away_costs_no_sample(
-    clips_dir: Path, server: HostileLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = server.settings(retries=0, concurrency=1).model_dump(mode="json", exclude_unset=True)
-    recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server, {"server": settings}, streams=8, shards=1)
-    call = OpenAiChat._call
-
-    async def lost(self: OpenAiChat, request: ChatRequest, worst: Usage) -> Completion | Exception:
-        return Unreachable("nobody is there") if server.calls >= 13 else await call(self, request, worst)
-
-    with monkeypatch.context() as gone:
-        gone.setattr(OpenAiChat, "_call", lost)
-        assert build(recipe, tmp_path / "out", executor="inline").shards.failed == 1
-    assert "scenes found no server" in BuildDir(tmp_path / "out").failures()[0].error
-    assert build(recipe, tmp_path / "out", executor="inline").shards.committed == 1
-    assert accounted(tmp_path / "out")[2] == 0 and max(server.answered.values()) == 1
-
-
-def test_a_generator_that_is_down_costs_no_sample(
-    clips_dir: Path, server: HostileLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SOUND_API_KEY", "sk-very-secret-0123456789")
-    with socket.socket() as silent, HostileSounds() as sounds:
-        silent.bind(("127.0.0.1", 0))  # does not listen, and nobody else gets the port
-
-        def build_with(url: str) -> BuildStatus:
-            section = sounds.config("http", server={"retries": 0, "base_url": url}).model_dump(mode="json", exclude_unset=True)
-            recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server, generation=section, streams=8, shards=1)
-            return build(recipe, tmp_path / "out", executor="inline")
-
-        assert build_with(f"http://127.0.0.1:{silent.getsockname()[1]}").shards.failed == 1
-        assert "scenes found no server" in BuildDir(tmp_path / "out").failures()[0].error
-        assert build_with(f"{sounds.url}/v1/sound").shards.committed == 1
-    assert accounted(tmp_path / "out")[2] == 0 and max(server.answered.values()) == 1
 
 
 class Killer:

@@ -10,9 +10,9 @@ import pytest
 from pipeline.build_dir import BuildDir
 from pipeline.run import build
 from pipeline.verify import verify
-from schemas.llm import BudgetSpent
+from schemas.llm import BudgetSpent, ServiceBroken
 from tests.corpus import corpus
-from tests.hostile_llm import HostileLlm
+from tests.hostile_llm import Fault, HostileLlm
 from tests.pipeline.curated import write_curated
 
 ray = pytest.importorskip("ray")
@@ -58,7 +58,7 @@ def test_one_curator_serves_all_workers_and_the_corpus_is_the_inline_one_also_wh
     assert server.calls == asked and corpus(tmp_path / "out") == corpus(tmp_path / "inline")
 
 
-def test_a_budget_holds_for_all_workers_and_what_was_curated_is_rendered(
+def test_a_budget_holds_for_all_workers_what_was_curated_is_rendered_and_a_model_that_breaks_costs_nothing(
     cluster: None, clips_dir: Path, server: HostileLlm, tmp_path: Path
 ) -> None:
     recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server, {"budget": {"calls": 20}}, streams=30, shards=10)
@@ -68,3 +68,13 @@ def test_a_budget_holds_for_all_workers_and_what_was_curated_is_rendered(
     build_dir = BuildDir(tmp_path / "out")
     curated = {int(path.stem) for path in build_dir.scenes.glob("0*.json")}
     assert curated and curated == set(build_dir.committed(build_dir.record().fingerprint))
+    assert "llm.budget" in build_dir.status().stopped
+    server.script = lambda body, before: Fault.HTML if server.calls > 35 else None
+    settings = server.settings(retries=1).model_dump(mode="json", exclude_unset=True)
+    recipe = write_curated(recipe, clips_dir, server, {"server": settings}, streams=30, shards=10)
+    with pytest.raises(ServiceBroken, match="no chat completion"):
+        build(recipe, tmp_path / "out", workers=2)
+    assert "does not work" in build_dir.status().stopped
+    server.script = lambda body, before: None
+    assert build(recipe, tmp_path / "out", executor="inline").shards.committed == 10
+    assert not build_dir.quarantine() and max(server.answered.values()) == 1

@@ -15,6 +15,7 @@ from pipeline.ray_executor import RayExecutor
 from pipeline.run import build, plan_build
 from pipeline.worker import Job, ShardResult
 from schemas.base import InputError
+from schemas.llm import Halted
 from tests.corpus import corpus, write_recipe
 from tests.pipeline.test_kill import commits, start, wait_for
 
@@ -36,7 +37,7 @@ class Watch:
     def curated(self, samples: int) -> None:
         raise AssertionError("nothing is curated")
 
-    def budget_spent(self, why: str) -> None:
+    def halted(self, why: Halted) -> None:
         raise AssertionError("nothing is spent")
 
     def pulse(self) -> None:

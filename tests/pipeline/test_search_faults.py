@@ -21,6 +21,7 @@ from pipeline.clip_index import index_clips
 from pipeline.search_file import DamagedError, open_shelf, read_facts
 from pipeline.search_index import SearchIndex
 from schemas.clip import ClipRole
+from schemas.llm import ServiceBroken
 from schemas.retrieval import RetrievalConfig
 from tests.embedding_server import PITCHES, EmbeddingServer, status
 
@@ -180,7 +181,7 @@ def test_a_server_that_fails_half_way_is_not_asked_again_for_what_it_gave(tmp_pa
     write_index(directory, rows)
     with EmbeddingServer(None, None, None, *[status(500)] * 50) as server:
         config = server.config(server=server.config().server.model_dump() | {"retries": 0})
-        with pytest.raises(OSError, match="embedding server"):
+        with pytest.raises(ServiceBroken, match="embedding server"):
             SearchIndex.open(directory, config, store=store)
         assert server.answered.total() == 1 + 2 * 8
         server.faults = []

@@ -19,7 +19,7 @@ from pipeline.answer_cache import AnswerCache
 from pipeline.generators import open_generator
 from schemas.base import InputError
 from schemas.generation import GenerationConfig
-from schemas.llm import BudgetSpent
+from schemas.llm import BudgetSpent, ServiceBroken
 from schemas.outcome import Failed, Ok, Outcome, Rejected
 from tests.hostile_sounds import KEY, PASSING, Fault, HostileSounds
 
@@ -86,7 +86,7 @@ def test_a_fault_that_passes_is_got_over(backend: str, fault: Fault, tmp_path: P
     assert ledger.roles[LEDGER_ROLE].faults == 1 and ledger.roles[LEDGER_ROLE].asked.calls == 1
 
 
-@pytest.mark.parametrize("fault", [*PASSING, Fault.HANG, Fault.BUSY_FOR_EVER])
+@pytest.mark.parametrize("fault", [*PASSING, Fault.HANG])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_fault_that_stays_is_a_failure_that_says_what_was_asked(backend: str, fault: Fault, tmp_path: Path) -> None:
     seconds = 0.3 if fault is Fault.HANG else 30.0
@@ -94,8 +94,15 @@ def test_a_fault_that_stays_is_a_failure_that_says_what_was_asked(backend: str, 
         [outcome] = generate(server.config(backend, server={"retries": 1, "timeout_seconds": seconds}), tmp_path)
     assert isinstance(outcome, Failed) and outcome.stage == "generation"
     assert outcome.payload["caption"] == CAPTION and outcome.payload["seed"] == 1
-    assert len(server.requests) == (1 if fault is Fault.BUSY_FOR_EVER else 2)
+    assert len(server.requests) == 2 and outcome.of_service
     assert KEY not in repr(outcome)
+
+
+@pytest.mark.parametrize(("fault", "retries", "asked"), [(Fault.BUSY_FOR_EVER, 1, 1), (Fault.HTML, 5, 6 + 3)])
+def test_a_service_that_is_broken_stops_the_work(fault: Fault, retries: int, asked: int, tmp_path: Path) -> None:
+    with HostileSounds(always=fault) as server, pytest.raises(ServiceBroken, match=r"http://127.* does not work") as raised:
+        generate(server.config("http", server={"retries": retries}), tmp_path)
+    assert len(server.requests) == asked and KEY not in str(raised.value)
 
 
 @pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED, Fault.NO_QUOTA, Fault.NO_MODEL, Fault.REDIRECT])
