@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from bench import _common as bench
 from bench._sounds import HELD_OUT, PUBLIC, SETS, SETTINGS, SOUNDS, Known, known
+from operators.bag import draw_bag
 from operators.clips import ClipBrief, Palette
-from operators.curation import draw_bag, plan_scenario
+from operators.curation import plan_scenario
 from operators.planning import available_tasks, draw_task, plan_scene
 from operators.tasks import POLICIES
 from pipeline.answer_cache import AnswerCache
@@ -134,7 +135,7 @@ def score(planner: str, pool: LabelPool, scenes: int) -> Counter[str]:
 
 def heard(scenario: Scenario, bag: Sequence[dict[str, Any]]) -> list[Heard]:
     """The events of a model's scenario; what it has from the speech in its bag is speech."""
-    said = {str(one["sound"]) for one in bag if one["kind"] == "speech"}
+    said = {str(one["sound"]) for one in bag if one.get("kind") == "speech"}
     return [(event.role, "speech" if event.sound in said else known(event.sound)) for event in scenario.events]
 
 
@@ -148,7 +149,7 @@ async def score_model(config: LlmConfig, pool: LabelPool, scenes: int, answers: 
         for index in range(scenes):
             rng = rng_for("c" * 64, 0, index, "scene")
             policy = POLICIES[draw_task(recipe, palette, rng)]
-            bag, _ = draw_bag(policy, palette, pool, rng)
+            bag, _ = draw_bag(recipe.scene, policy, palette, pool, rng)
             outcome = await plan_scenario(chat, recipe.scene, policy, bag, int(rng.integers(2**31)))
             if not isinstance(outcome, Ok):
                 refused[getattr(outcome, "reason", "failed")] += 1

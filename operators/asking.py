@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from schemas.base import Schema
 from schemas.llm import Usage
 from schemas.outcome import Failed, Ok, Outcome, Rejected
 
-ASKING_VERSION: Final = f"2.{REQUEST_VERSION}"
+ASKING_VERSION: Final = f"3.{REQUEST_VERSION}"
 """Raise its first number when what is asked, or what is accepted as an answer, changes."""
 STARTS: Final = 32
 """So many opening braces are tried before an answer counts as holding no JSON."""
@@ -28,12 +29,15 @@ QUOTED: Final = 8_000
 THOUGHT: Final = "</think>"
 """Ends what a reasoning model says to itself; the beginning may be in the prompt."""
 _UNNEEDED = frozenset({"title", "default"})
+LENGTH_MODES: Final = ("json_lengths", "json_narrow")
 _LENGTHS = frozenset({"minLength", "maxLength"})
 """Keywords that strict servers refuse; the answer is checked against them by us."""
 
 T = TypeVar("T", bound=Schema)
 Counts = Mapping[str, tuple[int, int]]
 NO_COUNTS: Final[Counts] = {}
+Narrow = Callable[[dict[str, Any]], None]
+"""Takes from the schema of an answer, in place, what would be no good answer to this very question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +72,19 @@ async def ask(
     seed: int,
     check: Callable[[T], str] | None = None,
     counts: Counts = NO_COUNTS,
+    narrow: Narrow | None = None,
     sounds: Sequence[Sound] = (),
 ) -> Outcome[Answer[T]]:
     """Ask `role`, whose prompt is filled with `values`; `check` says what else is wrong with a valid answer ("" = nothing).
 
-    `counts` narrows how many entries a list of the answer may have, for servers that enforce its schema; `check` still has to.
+    `counts` narrows how many entries a list of the answer may have, for servers that enforce its schema; `narrow` the schema
+    itself, where the recipe says `json_narrow`; `check` still has to.
 
     Rejected when the second answer is bad too: `llm_no_json`, `llm_wrong_schema`, `llm_failed_check`, `llm_cut_off`, or at once
     `llm_refused`; metrics: role, detail, usage, calls. Failed (stage `llm`) when no answer could be had. Raises Halted
     and InputError, which end the work, and jinja2.UndefinedError when a value is missing.
     """
-    request = request_of(chat, role, values, answer_type, seed=seed, counts=counts, sounds=sounds)
+    request = request_of(chat, role, values, answer_type, seed=seed, counts=counts, narrow=narrow, sounds=sounds)
     usage, calls, cached = Usage(), [], True
     bad = _Bad("llm_refused", "")
     for last in (False, True):
@@ -107,13 +113,17 @@ def request_of(
     *,
     seed: int,
     counts: Counts = NO_COUNTS,
+    narrow: Narrow | None = None,
     sounds: Sequence[Sound] = (),
 ) -> ChatRequest:
     """The first request that `ask` makes."""
     system, user = prompts.messages(role, **values)
     messages = (Message("system", system["content"]), Message("user", user["content"], tuple(sounds)))
     how = chat.config.answering(role)
-    schema = answer_schema(answer_type, tuple(sorted(counts.items())), how.json_mode == "json_lengths")
+    schema = answer_schema(answer_type, tuple(sorted(counts.items())), how.json_mode in LENGTH_MODES)
+    if narrow is not None and how.json_mode == "json_narrow":
+        schema = copy.deepcopy(schema)
+        narrow(schema)
     return ChatRequest(role, how, messages, answer_type.__name__, schema, _role_hash(role), seed)
 
 

@@ -16,7 +16,8 @@ from operators import wording
 from operators.asking import Answer as Asked
 from operators.asking import ask
 from operators.backends.chat import ChatModel
-from operators.clips import Candidate, Candidates, ClipPool, Palette
+from operators.bag import Bag, contradiction, draw_bag, narrow_refinement, narrow_scenario, with_recordings
+from operators.clips import Palette
 from operators.grounding import Tools, ground
 from operators.planning import draw_task, plan_scene
 from operators.supervision import MODEL
@@ -30,13 +31,9 @@ from schemas.recipe import Recipe, SceneConfig
 from schemas.scenario import Refinement, Scenario
 from schemas.scene import Draw, Scene, SceneEvent, SceneResponse
 from schemas.sheet import Curation, GroundedEvent
-from schemas.taxonomy import Task, label_words
+from schemas.taxonomy import Task
 
-CURATION_VERSION: Final = "3"
-BAG: Final = (16, 5, 3)
-"""Annotations shown to the planner: for the foreground, the background, the ambience."""
-LONGEST_WORDS: Final = 300
-"""Characters of a caption or transcript that the planner is shown."""
+CURATION_VERSION: Final = "4"
 
 
 async def curate(recipe: Recipe, palette: Palette, chat: ChatModel, tools: Tools, rng: np.random.Generator) -> Outcome[Curation]:
@@ -69,11 +66,11 @@ class _Curator:
         self.told = Curation(task=policy.task, planner=MODEL + model)
 
     async def curate(self) -> Outcome[Curation]:
-        bag, voice = draw_bag(self.policy, self.palette, self.tools.pool, self.rng)
+        bag, voice = draw_bag(self.scene, self.policy, self.palette, self.tools.pool, self.rng)
         scenario = await self._plan(bag)
         if not isinstance(scenario, Ok):
             return self._refused(scenario)
-        refinement = await self._refine(scenario.value)
+        refinement = await self._refine(scenario.value, bag)
         if not isinstance(refinement, Ok):
             return self._refused(refinement)
         grounded = await ground(scenario.value.events, refinement.value.events, self.policy, self.tools, voice, self.rng)
@@ -85,7 +82,7 @@ class _Curator:
             return Ok(self.told.model_copy(update=refused))
         return Ok(self._cast(events))
 
-    async def _plan(self, bag: Sequence[dict[str, Any]]) -> Outcome[Scenario]:
+    async def _plan(self, bag: Bag) -> Outcome[Scenario]:
         asked = await plan_scenario(self.chat, self.scene, self.policy, bag, int(self.rng.integers(2**31)))
         self._account("scenario_planner", asked)
         if not isinstance(asked, Ok):
@@ -95,13 +92,13 @@ class _Curator:
         self.told = self.told.model_copy(update={"planner": MODEL + asked.value.model, **planned})
         return Ok(scenario)
 
-    async def _refine(self, scenario: Scenario) -> Outcome[Refinement]:
+    async def _refine(self, scenario: Scenario, bag: Bag) -> Outcome[Refinement]:
         worded = bool(self.policy.response_rule)
         asked = await ask(
             self.chat,
             "event_refiner",
             {
-                "scenario": scenario.model_dump(mode="json"),
+                "scenario": with_recordings(scenario, bag),
                 "task": self.policy.task.value,
                 "response_rule": self.policy.response_rule,
             },
@@ -109,6 +106,7 @@ class _Curator:
             seed=int(self.rng.integers(2**31)),
             check=lambda refinement: refinement.mismatch(scenario, worded),
             counts={"events": (len(scenario.events), len(scenario.events))},
+            narrow=lambda schema: narrow_refinement(schema, scenario, bag, worded),
         )
         self._account("event_refiner", asked)
         self.writer = MODEL + asked.value.model if isinstance(asked, Ok) else ""
@@ -198,9 +196,7 @@ class _Curator:
         return self.policy.respond(clip, said, self.scene, self.rng), event.model_copy(update={"wording": problem})
 
 
-async def plan_scenario(
-    chat: ChatModel, scene: SceneConfig, policy: Policy, bag: Sequence[dict[str, Any]], seed: int
-) -> Outcome[Asked[Scenario]]:
+async def plan_scenario(chat: ChatModel, scene: SceneConfig, policy: Policy, bag: Bag, seed: int) -> Outcome[Asked[Scenario]]:
     """Ask for a scenario of what is in `bag`, with as many events as a scene has; see `operators.asking.ask`."""
     low, high = c.EVENTS_RANGE
     fewest = min(max(int(scene.events[0]), low), high)
@@ -212,53 +208,11 @@ async def plan_scenario(
         values | {"seed": seed, "bag": bag},
         Scenario,
         seed=seed,
-        check=lambda scenario: scenario.mismatch(fewest, most) or policy.contradiction(scenario),
+        check=lambda scenario: scenario.mismatch(fewest, most) or policy.contradiction(scenario) or contradiction(scenario, bag),
         counts={"events": (fewest, most)},
+        narrow=lambda schema: narrow_scenario(schema, bag, fewest + seed % (most - fewest + 1), policy.spoken),
     )
 
 
 def _role(event: GroundedEvent) -> ClipRole:
     return ClipRole(event.planned.role)
-
-
-def draw_bag(policy: Policy, palette: Palette, pool: ClipPool, rng: np.random.Generator) -> tuple[list[dict[str, Any]], str]:
-    """Annotations matched at random, as the planner sees them, and the voice of a spoken sub-task (paper: one a dialogue).
-
-    No two of them read alike. A spoken sub-task also gets sounds for its foreground, to stay silent at.
-    """
-    lists = list(policy.needs(palette).values())
-    voice = ""
-    if policy.spoken:
-        speech = lists[0]
-        voice = speech[int(rng.integers(len(speech)))].speaker
-        lists = [[clip for clip in speech if clip.speaker == voice], palette.sounds]
-    shares = [(clips, BAG[0] // len(lists)) for clips in lists]
-    shares += [(policy.backdrop(palette), BAG[1]), (palette.ambient, BAG[2])]
-    bag: list[dict[str, Any]] = []
-    for clips, share in shares:
-        bag += _annotations(clips, share, pool, {str(one["sound"]) for one in bag}, rng)
-    return bag, voice
-
-
-def _annotations(
-    clips: Candidates, share: int, pool: ClipPool, known: set[str], rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Up to `share` of `clips` as annotations that are not `known` yet."""
-    found: list[dict[str, Any]] = []
-    for place in rng.permutation(len(clips)):
-        if len(found) == share:
-            break
-        annotation = _annotation(pool.get(clips[int(place)].id), clips[int(place)])
-        if annotation["sound"] not in known:
-            known.add(str(annotation["sound"]))
-            found.append(annotation)
-    return found
-
-
-def _annotation(clip: Clip, candidate: Candidate) -> dict[str, Any]:
-    seconds = round(candidate.samples / c.SAMPLE_RATE, 1)
-    if clip.kind == "speech":
-        return {"sound": (clip.transcript or "")[:LONGEST_WORDS], "kind": "speech", "seconds": seconds}
-    words = " ".join(label_words(clip.label)) or clip.label
-    caption = {"caption": clip.caption[:LONGEST_WORDS]} if clip.caption and clip.caption != words else {}
-    return {"sound": words[:LONGEST_WORDS], "kind": "sound", "seconds": seconds, **caption}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.backends.generation import Generated, Generator
+from operators.bag import ROLES
 from operators.clip_evidence import Candidate, Embed, EmbedSounds, HearSpeech, Wanted
 from operators.clips import ClipPool
 from operators.retrieval import Hit, Query, Retriever
@@ -27,16 +28,10 @@ from schemas.scenario import RefinedEvent, SubEvent
 from schemas.sheet import GroundedEvent, Judgement, Tried
 from schemas.taxonomy import Urgency, urgency
 
-ROLES: Final[dict[str, tuple[ClipRole, ...]]] = {
-    "foreground": (ClipRole.FOREGROUND,),
-    "background": (ClipRole.BACKGROUND, ClipRole.FOREGROUND),
-    "ambient": (ClipRole.AMBIENT, ClipRole.BACKGROUND),
-}
-"""Role of an event → roles of clips that may play it."""
-
-
 SLACK: Final = 2.0
 """Clips this much shorter or longer than wanted are still looked at: the verifier decides, a guessed length does not."""
+LONGEST_PHRASE: Final = 10
+"""Words. A query of more tells a story, which no collection files a sound under: the planned sound is searched for instead."""
 SURPLUS: Final = 8
 """Hits asked for per candidate wanted; of speech so many times more: some are used, of another voice, or not for the sub-task."""
 
@@ -135,7 +130,7 @@ class _Event:
         self.planned, self.refined, self.policy, self.tools = planned, refined, policy, tools
         self.speech = policy.spoken and planned.responds
         self.wanted = Wanted(
-            query=refined.query,
+            query=refined.query if self.speech else _phrase(refined.query, planned.sound),
             caption=refined.caption,
             role=planned.role,
             seconds=(refined.min_seconds, refined.max_seconds),
@@ -150,7 +145,7 @@ class _Event:
         """What is searched for. Only a foreground clip can be too long: others are cropped to the stream."""
         low, high = self.wanted.seconds
         return Query(
-            text=self.refined.query,
+            text=self.wanted.query,
             k=self.tools.top_k * SURPLUS * (SURPLUS if self.speech else 1),
             role=role,
             kind="speech" if self.speech else "sound",
@@ -262,6 +257,11 @@ class _Event:
             clip_id=self.clip.id if self.clip is not None else None,
             left_out=self.left_out(),
         )
+
+
+def _phrase(query: str, sound: str) -> str:
+    """The query of a sound, or what was planned where the query is a sentence and the plan is none."""
+    return sound if len(query.split()) > LONGEST_PHRASE >= len(sound.split()) else query
 
 
 def _judgement(judged: Judged) -> Judgement:

@@ -1,8 +1,8 @@
 """What the model is told and what it answers, as versioned templates with a content hash.
 
-A template `NAME.v1.j2` holds one variant per line; `ask_ROLE.v1.j2` what an LLM role is asked (system, then user message),
-`correction.v1.j2` what it is told when its answer was wrong; `places.v1.yaml` holds the scene shapes of the template
-planner, `questions.v1.yaml` the spoken questions whose answer follows from the stream.
+A template `NAME.v1.j2` holds one variant per line; `ask_ROLE.v*.j2`, one version of each, what an LLM role is asked (system,
+then user message), `correction.v1.j2` what it is told when its answer was wrong; `places.v1.yaml` holds the scene shapes of
+the template planner, `questions.v1.yaml` the spoken questions whose answer follows from the stream.
 The hash of what shapes a corpus is part of its fingerprint: changing a word here is a new corpus.
 """
 
@@ -11,9 +11,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from importlib import resources
-from typing import NamedTuple
+from importlib.resources.abc import Traversable
+from typing import Any, NamedTuple
 
 import jinja2
 import jinja2.meta
@@ -22,6 +24,7 @@ import yaml
 _FILES = resources.files("prompts")
 _USER = "=== user ===\n"
 _CORRECTION = "correction.v1.j2"
+_ASK = re.compile(r"ask_(\w+)\.v\d+\.j2")
 _ENVIRONMENT = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=False)
 
 
@@ -45,7 +48,7 @@ def variants(name: str, **values: object) -> list[str]:
 
 
 def messages(role: str, **values: object) -> list[dict[str, str]]:
-    """The system and user message of LLM role `role` (template `ask_<role>.v1.j2`), filled in.
+    """The system and user message of LLM role `role` (template `ask_<role>.v*.j2`), filled in.
 
     What comes from a corpus goes through the `data` filter: JSON inside a fence that nothing in it can close.
     """
@@ -54,7 +57,7 @@ def messages(role: str, **values: object) -> list[dict[str, str]]:
 
 @functools.cache
 def _asked(role: str) -> dict[str, jinja2.Template]:
-    system, _, user = (_FILES / f"ask_{role}.v1.j2").read_text(encoding="utf-8").partition(_USER)
+    system, _, user = asked_file(role).read_text(encoding="utf-8").partition(_USER)
     return {"system": _ENVIRONMENT.from_string(system), "user": _ENVIRONMENT.from_string(user)}
 
 
@@ -65,22 +68,42 @@ def correction(problem: str) -> str:
 
 def values_of(role: str) -> list[str]:
     """The names of the values that role `role` is asked with."""
-    text = (_FILES / f"ask_{role}.v1.j2").read_text(encoding="utf-8")
+    text = asked_file(role).read_text(encoding="utf-8")
     return sorted(jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(text)))
 
 
 def roles() -> list[str]:
     """The LLM roles there are prompts for."""
-    names = (file.name for file in _FILES.iterdir())
-    return sorted(name.removeprefix("ask_").removesuffix(".v1.j2") for name in names if name.startswith("ask_"))
+    return sorted(found[1] for file in _FILES.iterdir() if (found := _ASK.fullmatch(file.name)))
+
+
+def asked_file(role: str) -> Traversable:
+    """The template of an LLM role; FileNotFoundError when there is none."""
+    for file in _FILES.iterdir():
+        found = _ASK.fullmatch(file.name)
+        if found and found[1] == role:
+            return file
+    raise FileNotFoundError(f"no prompt for role {role}")
 
 
 def _data(value: object) -> str:
     if isinstance(value, jinja2.Undefined):
         str(value)  # raises, and names what is missing
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).replace("<", "\\u003c")
+    text = _written(json.loads(json.dumps(value))).replace("<", "\\u003c")
     text = text.encode("utf-8", "replace").decode("utf-8")  # file names may hold lone surrogates
     return f"<data>\n{text}\n</data>"
+
+
+def _written(value: Any) -> str:
+    """JSON with an entry a line where entries are large: indented, half of what a model reads would be blanks."""
+    held = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if not any(isinstance(one, (dict, list)) for one in held):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(map(_written, value)) + "\n]"
+    return (
+        "{\n" + ",\n".join(f"{json.dumps(name, ensure_ascii=False)}: {_written(value[name])}" for name in sorted(value)) + "\n}"
+    )
 
 
 _ENVIRONMENT.filters["data"] = _data
@@ -132,7 +155,7 @@ def prompt_hash() -> str:
 
 def role_hash(role: str) -> str:
     """SHA-256 (hex) over what LLM role `role` is asked; shapes only what that role answers."""
-    return _hash((f"ask_{role}.v1.j2", _CORRECTION).__contains__)
+    return _hash((asked_file(role).name, _CORRECTION).__contains__)
 
 
 def _hash(wanted: Callable[[str], bool]) -> str:

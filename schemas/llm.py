@@ -23,7 +23,7 @@ ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(gt=0, le=1)]
 MaxTokens = Annotated[int, Field(ge=16, le=131_072)]
-JsonMode = Literal["json_schema", "json_lengths", "json_object", "none"]
+JsonMode = Literal["json_schema", "json_lengths", "json_narrow", "json_object", "none"]
 
 
 class Answering(Schema):
@@ -38,7 +38,9 @@ class Answering(Schema):
     json_mode: JsonMode = "json_schema"
     """What the server is asked to enforce: the answer's schema, any JSON object, or nothing. Every answer is checked by us.
     `json_lengths`: the schema with the lengths of texts. OpenAI refuses those; servers that turn a schema into a grammar
-    (llama.cpp) take them, and a small model then neither says nothing nor repeats itself without end."""
+    (llama.cpp) take them, and a small model then neither says nothing nor repeats itself without end. `json_narrow`: for models
+    that are too small to keep to rules. Scenes are written of what is in the bag and nothing else, as the sub-task answers it,
+    in short texts; a large model writes better ones without it."""
     send_seed: bool = False
     """Send the sampling seed along; not every server knows the field."""
     audio: bool = False

@@ -60,6 +60,8 @@ class SceneConfig(Schema):
         c.EVENTS_RANGE
     )
     """Foreground turns [low, high]; of planner `llm` events of all roles, at least 3 and at most 15."""
+    bag: tuple[Annotated[int, Field(ge=1, le=64)], Count, Count] = (16, 5, 3)
+    """Planner `llm`: how many annotations it is shown, for the foreground, the background, the ambience."""
     gap_seconds: Annotated[tuple[Seconds, Seconds], AfterValidator(_ordered)] = (0.0, 0.8)
     """Pause before each foreground event, seconds [low, high]."""
     background: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = (0, 2)

@@ -24,7 +24,7 @@ def role_of(body: dict[str, Any]) -> str:
 
 @functools.cache
 def _opening(role: str) -> str:
-    text = (prompts._FILES / f"ask_{role}.v1.j2").read_text(encoding="utf-8")
+    text = prompts.asked_file(role).read_text(encoding="utf-8")
     found = re.search(r"^You .{30}", text, re.MULTILINE)
     assert found
     return found[0]
@@ -70,13 +70,16 @@ def _scenario(blocks: list[Any], system: str, rng: np.random.Generator) -> dict[
     fewest, most = map(int, re.search(r"Between (\d+) and (\d+)", system).groups())  # type: ignore[union-attr]
     bag = list(blocks[0]) or ["a sound"]
     picked = [bag[number % len(bag)] for number in rng.permutation(max(len(bag), fewest))]
+    picked.sort(key=lambda item: isinstance(item, dict) and item.get("role", "foreground") != "foreground")
     events = []
     for order, item in enumerate(picked[: int(rng.integers(fewest, max(fewest, min(most, 6)) + 1))], 1):
         sound = _named(item)
+        known = item if isinstance(item, dict) else {}
         role = "foreground" if order <= 2 else str(rng.choice(["foreground", "background"]))
+        role = role if known.get("role", "foreground") == "foreground" else known["role"]
         events.append({"order": order, "role": role, "sound": sound, "responds": False, "why": "It belongs here."})
         if role == "foreground":
-            events[-1]["responds"] = _responds(task[1] if task else "", item)
+            events[-1]["responds"] = known.get("answered", _responds(task[1] if task else "", item))
     return {"title": "A short while", "setting": "At home, in the evening", "narrative": "Things happen.", "events": events}
 
 

@@ -12,7 +12,7 @@ from schemas.llm import Answering, LlmConfig, Usage
 
 REQUEST_VERSION: Final = "1"
 """Raise it when the same request would be put to the server differently."""
-SCHEMA_MODES: Final = ("json_schema", "json_lengths")
+SCHEMA_MODES: Final = ("json_schema", "json_lengths", "json_narrow")
 """The answer's schema goes along."""
 FRAMING_TOKENS: Final = 64
 """More than any chat template adds to one message."""

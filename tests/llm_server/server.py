@@ -18,7 +18,7 @@ def serve(model: str) -> str:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = model
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0
-    parameters.n_ctx, parameters.n_parallel = 8192, 1
+    parameters.n_ctx, parameters.n_parallel = 12_288, 2
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     parameters.n_threads_http = 4
     parameters.warmup = False

@@ -189,12 +189,14 @@ def test_a_property_may_have_the_name_of_a_keyword() -> None:
     assert response == {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
 
-def test_lengths_are_told_to_servers_that_take_them() -> None:
+def test_lengths_are_told_to_servers_that_take_them_and_what_is_known_of_the_answer_only_where_that_is_wanted() -> None:
     with HostileLlm() as server:
         requests = {}
-        for mode in ("json_schema", "json_lengths"):
+        for mode in ("json_schema", "json_lengths", "json_narrow"):
             chat = OpenAiChat(LlmConfig(model="m", json_mode=mode, server=server.settings()))
-            requests[mode] = request_of(chat, "spoken_rewriter", {"text": "x"}, ANSWERS["spoken_rewriter"], seed=0)
+            values, answer = {"text": "x"}, ANSWERS["spoken_rewriter"]
+            requests[mode] = request_of(chat, "spoken_rewriter", values, answer, seed=0, narrow=lambda schema: schema.update(x=1))
+    assert [one.answer_schema.get("x") for one in requests.values()] == [None, None, 1]
     told = {mode: one.wire()["response_format"]["json_schema"]["schema"]["properties"] for mode, one in requests.items()}
     assert told["json_schema"] == {"spoken": {"type": "string"}}
     assert told["json_lengths"] == {"spoken": {"type": "string", "minLength": 1, "maxLength": 4000}}

@@ -12,13 +12,14 @@ import pytest
 
 from operators.backends.chat import ChatRequest, Completion
 from operators.backends.faults import ServerFault
+from operators.bag import LONGEST_WORDS, draw_bag
 from operators.clips import Palette
-from operators.curation import BAG, LONGEST_WORDS, curate, draw_bag
+from operators.curation import curate
 from operators.tasks import POLICIES
 from schemas.clip import ClipRole
 from schemas.llm import BudgetSpent, LlmConfig, Usage
 from schemas.outcome import Failed, Ok
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, SceneConfig
 from schemas.sheet import Curation
 from schemas.taxonomy import Task
 from tests.operators.grounding_tools import Maker_, Script, tone, tools_of
@@ -147,6 +148,8 @@ def test_a_bad_plan_is_asked_for_once_more_then_refused_and_both_calls_are_accou
     assert found.usage["scenario_planner"].calls == 2 and len(found.calls) == 2 and "event_refiner" not in found.usage
     silent = planned(("foreground", "dog bark", False), ("foreground", "owl", True), ("ambient", "rain", False))
     assert curation(attempt(pool, saying(silent))).refused == "llm_failed_check"
+    indoors = planned(("foreground", "dog bark", True), ("foreground", "rain", True), ("ambient", "rain", False))
+    assert "no recording of rain for the foreground" in curation(attempt(pool, saying(indoors))).detail
     short = curation(attempt(pool, saying(DOGS, {"events": refined(DOGS)["events"][:2]})))
     assert short.refused == "llm_failed_check" and short.title == "t" and short.usage["event_refiner"].calls == 2
 
@@ -186,11 +189,11 @@ def test_what_would_pass_the_longest_stream_is_left_out_and_said_to_be(pool: Mem
 @pytest.mark.parametrize("task", [Task.EVENT_DESCRIPTION, Task.PROACTIVE_RESPOND, Task.VOICE_CHAT, Task.STREAMING_ASR])
 def test_a_bag_holds_each_annotation_once_and_speech_of_one_voice(pool: MemoryPool, task: Task) -> None:
     for seed in range(8):
-        bag, voice = draw_bag(POLICIES[task], Palette.of(pool), pool, np.random.default_rng(seed))
+        bag, voice = draw_bag(SceneConfig(), POLICIES[task], Palette.of(pool), pool, np.random.default_rng(seed))
         sounds = [one["sound"] for one in bag]
-        assert len(set(sounds)) == len(sounds) <= sum(BAG) and "rain" in sounds
+        assert len(set(sounds)) == len(sounds) <= sum(SceneConfig().bag) and "rain" in sounds
         assert all(len(one.get("caption", "")) <= LONGEST_WORDS for one in bag)
-        spoken = {one["sound"] for one in bag if one["kind"] == "speech"}
+        spoken = {one["sound"] for one in bag if one.get("kind") == "speech"}
         assert bool(spoken) == bool(voice) == POLICIES[task].spoken
         said = {clip.transcript for clip in map(pool.get, pool.ids(ClipRole.FOREGROUND)) if clip.source == voice}
         assert spoken <= said

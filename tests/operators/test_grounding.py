@@ -67,6 +67,12 @@ def test_the_best_hit_that_is_accepted_plays_and_no_clip_plays_twice(pool: Memor
     assert not found.refused
 
 
+def test_a_story_in_place_of_a_query_is_not_searched_for_but_what_was_planned_is(pool: MemoryPool) -> None:
+    story = "The family takes turns to listen to the dog, and it makes their evening meaningful."
+    found = told(grounded([("foreground", "siren", True)], tools_of(pool), query=story))
+    assert found.events[0].clip_id == "siren" and found.events[0].refined.query == story
+
+
 def test_candidates_are_tried_in_order_and_after_three_one_is_made_and_held_to_the_same_verifier(pool: MemoryPool) -> None:
     verifier, maker = Script({f"dog-{number}": ["reject"] for number in range(3)}), Maker_()
     (event,) = told(grounded([("foreground", "dog", True)], tools_of(pool, verifier, maker))).events
