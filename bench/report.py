@@ -83,21 +83,23 @@ def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: S
 def beside(table: PaperTable, results: Sequence[Result]) -> Table:
     """The paper's rows, then one for every model that was run here; what was not run says so."""
     rows = [[row.model, *map(shown, row.values)] for row in table.rows]
-    begin = len(rows)
+    begin, about = len(rows), f"As printed in the {table.source}."
     for model in sorted({result.model for result in results}):
-        cells = []
-        for column in table.columns:
-            run = next((one for one in results if _fills(one, column, model)), None)
-            cells.append(_here(run, column.figure))
-        rows.append([f"{model} (here)", *cells])
+        runs = [[one for one in results if _fills(one, column, model)] for column in table.columns]
+        rows.append(
+            [f"{model} (here)", *(_here(found, column.figure) for found, column in zip(runs, table.columns, strict=True))]
+        )
+        if any(len(found) > 1 for found in runs):
+            about += f" Of several runs of {model} the first by path is shown."
     if begin == len(rows):
         rows.append(["nothing (here)", *[NOT_RUN] * len(table.columns)])
     head = ["", *(column.name for column in table.columns)]
-    return Table(table.title, head, rows, f"As printed in the {table.source}.", frozenset(range(begin, len(rows))))
+    return Table(table.title, head, rows, about, frozenset(range(begin, len(rows))))
 
 
-def _here(run: Result | None, figure: str) -> str:
-    """A figure of a run with the rows it is of: a part of a benchmark is not taken for the whole."""
+def _here(runs: Sequence[Result], figure: str) -> str:
+    """A figure of the first run with the rows it is of: a part of a benchmark is not taken for the whole."""
+    run = runs[0] if runs else None
     value = None if run is None else run.figures.get(figure)
     if run is None or value is None:
         return NOT_RUN

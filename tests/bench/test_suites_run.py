@@ -130,6 +130,11 @@ def test_commands_run_score_and_report_beside_the_papers_tables(checkpoint: Path
     assert "hears (here)" in text and text.count("not run") > 20 and "Audio-Interaction (3B)" in text
     row = re.search(r"hears \(here\)</td><td class=\"number\">0\.00 \(n=4\)</td><td class=\"number\">0\.00 \(n=4\)</td>", text)
     assert row, "WER of clean and other stand under the paper's columns"
+    assert "Of several runs" not in text
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "result.json").write_bytes((out / "result.json").read_bytes())
+    CliRunner().invoke(app, ["bench", "report", str(tmp_path), "-o", str(tmp_path / "bench.html")])
+    assert "Of several runs of hears the first by path is shown." in (tmp_path / "bench.html").read_text()
     assert "<script" not in text and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", text)
 
 
