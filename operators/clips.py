@@ -56,6 +56,30 @@ class ClipBrief(NamedTuple):
     asks: str = ""
     """Which of the questions everybody may ask it is: see `prompts.asked`."""
 
+    @classmethod
+    def of(cls, clip: Clip) -> Self:
+        """Of a whole row. The index itself reads columns (`pipeline.clip_table`): a million rows are not validated for this."""
+        return cls(
+            id=clip.id,
+            role=clip.role,
+            kind=clip.kind,
+            label=clip.label,
+            caption=clip.caption,
+            source=clip.source,
+            split=clip.split,
+            samples=clip.samples,
+            has_reply=bool(clip.reply),
+            language=clip.language,
+            dialogue=clip.dialogue,
+            turn=clip.turn,
+            translated=bool(clip.translation),
+            translation_language=clip.translation_language,
+            aligned=bool(clip.words),
+            voice=clip.voice,
+            content_sha256=clip.content_sha256,
+            asks=prompts.asked(clip.transcript or ""),
+        )
+
 
 class ClipPool(Protocol):
     """Clips by id, in a fixed order, with their cleaned audio."""

@@ -33,28 +33,7 @@ class PlanPool:
 
     def briefs(self) -> Sequence[ClipBrief]:
         """See `operators.clips.ClipPool`."""
-        return [
-            ClipBrief(
-                id=clip.id,
-                role=clip.role,
-                kind=clip.kind,
-                label=clip.label,
-                caption=clip.caption,
-                source=clip.source,
-                split=clip.split,
-                samples=clip.samples,
-                has_reply=bool(clip.reply),
-                language=clip.language,
-                dialogue=clip.dialogue,
-                turn=clip.turn,
-                translated=bool(clip.translation),
-                translation_language=clip.translation_language,
-                aligned=bool(clip.words),
-                voice=clip.voice,
-                content_sha256=clip.content_sha256,
-            )
-            for _, clip in sorted(self._clips.items())
-        ]
+        return [ClipBrief.of(clip) for _, clip in sorted(self._clips.items())]
 
     def ids(self, role: ClipRole) -> Sequence[str]:
         """See `operators.clips.ClipPool`."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-import prompts
 from operators.activity import active_end, active_power, to_db
 from operators.clips import ClipBrief
 from schemas.clip import Clip, ClipRole
@@ -48,28 +47,7 @@ class MemoryPool:
         return clip
 
     def briefs(self) -> Sequence[ClipBrief]:
-        return [
-            ClipBrief(
-                id=clip.id,
-                role=clip.role,
-                kind=clip.kind,
-                label=clip.label,
-                caption=clip.caption,
-                source=clip.source,
-                split=clip.split,
-                samples=clip.samples,
-                has_reply=bool(clip.reply),
-                language=clip.language,
-                dialogue=clip.dialogue,
-                turn=clip.turn,
-                translated=bool(clip.translation),
-                translation_language=clip.translation_language,
-                aligned=bool(clip.words),
-                voice=clip.voice,
-                asks=prompts.asked(clip.transcript or ""),
-            )
-            for _, clip in sorted(self._clips.items())
-        ]
+        return [ClipBrief.of(clip) for _, clip in sorted(self._clips.items())]
 
     def ids(self, role: ClipRole) -> Sequence[str]:
         return [brief.id for brief in self.briefs() if brief.role is role]

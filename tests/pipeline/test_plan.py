@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.build_dir import BuildDir
+from pipeline.clip_table import ClipIndex
 from pipeline.plan import Machines, calibrate, passed, plan
+from pipeline.plan_pool import PlanPool
 from pipeline.run import build
 from schemas.base import InputError
 from schemas.bill import BuildBudget
@@ -37,6 +39,11 @@ def test_measured_rates_say_what_the_same_machine_then_needs(clips_dir: Path, tm
     size = sum(manifest.bytes for manifest in BuildDir(tmp_path / "out").manifests())
     assert bill.gigabytes * 1e9 == pytest.approx(size, rel=0.2)
     assert bill.virtual_gigabytes < bill.gigabytes and rates.virtual_bytes_per_audio_second < rates.bytes_per_audio_second / 5
+
+
+def test_what_is_reckoned_with_are_the_briefs_of_the_index(clips_dir: Path) -> None:
+    index = ClipIndex.open(clips_dir)
+    assert PlanPool(clips_dir, len(index)).briefs() == index.briefs()
 
 
 def test_the_paper_s_size_costs_no_more_to_reckon_than_twenty_streams(clips_dir: Path, tmp_path: Path) -> None:
