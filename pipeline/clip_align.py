@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -32,7 +31,6 @@ from schemas.outcome import Ok, Outcome, Rejected
 
 UNALIGNED: Final = "unaligned.jsonl"
 NO_ALIGNER: Final = "no_aligner"
-COMMIT_SECONDS: Final = 1.0
 
 OnProgress = Callable[[int, int, int, float], None]
 """(clips done, clips in all, without times so far, seconds of speech so far)."""
@@ -108,7 +106,6 @@ class _Run:
         """By clip: what only this run knows, since another one may find something else."""
         self.total = self.done = self.new = self.without = 0
         self.seconds = 0.0
-        self.committed = time.monotonic()
 
     def run(self, workers: int) -> AlignSummary:
         for brief in self.index.briefs():
@@ -163,9 +160,7 @@ class _Run:
         self.seconds += clip.samples / c.SAMPLE_RATE
         if self.on_progress is not None:
             self.on_progress(self.done, self.total, self.without, self.seconds)
-        if time.monotonic() - self.committed > COMMIT_SECONDS:
-            self.ledger.commit()
-            self.committed = time.monotonic()
+        self.ledger.commit_as_it_goes()
 
     def _write(self) -> AlignSummary:
         counts: Counter[str] = Counter()

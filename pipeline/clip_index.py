@@ -15,7 +15,6 @@ import errno
 import os
 import sqlite3
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,7 +40,6 @@ __all__ = ["ClipIndex", "IndexSummary", "index_clips"]
 
 REJECTED: Final = "rejected.jsonl"
 SUMMARY: Final = "index.json"
-COMMIT_SECONDS: Final = 1.0
 
 OnProgress = Callable[[int, int, int, float], None]
 """(files done, files in all, rejected so far, seconds of clips so far)."""
@@ -151,7 +149,6 @@ class _Run:
     cleaned: int = 0
     reused: int = 0
     seconds: float = 0.0
-    committed: float = field(default_factory=time.monotonic)
 
     def read(self, sources: Sequence[Path], directory: Path, roots: Sequence[Path]) -> None:
         """Take in what the sources offer; one that offers nothing is a mistake."""
@@ -219,9 +216,7 @@ class _Run:
     def _tell(self) -> None:
         if self.on_progress is not None:
             self.on_progress(self.done, self.total, self.rejected, self.seconds)
-        if time.monotonic() - self.committed > COMMIT_SECONDS:
-            self.ledger.commit()
-            self.committed = time.monotonic()
+        self.ledger.commit_as_it_goes()
 
     def write(self, directory: Path) -> IndexSummary:
         """Put the table in place, then what explains it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -31,7 +30,6 @@ from schemas.llm import LlmConfig
 from schemas.outcome import Ok, Rejected
 
 UNINTERPRETED: Final = "uninterpreted.jsonl"
-COMMIT_SECONDS: Final = 1.0
 OnProgress = Callable[[int, int, int], None]
 """(clips done, clips in all, of them not interpreted)."""
 
@@ -88,7 +86,6 @@ class _Run:
         self.left: dict[str, Interpretation] = {}
         """By clip: what only this run knows, since another one may fare better."""
         self.total = self.done = self.without = self.new = 0
-        self.committed = time.monotonic()
 
     async def run(self, answers: AnswerCache) -> InterpretSummary:
         self.total = sum(1 for row in self.index.rows() if self._wanted(row))
@@ -133,9 +130,7 @@ class _Run:
         self.without += told.interpreted is None
         if self.on_progress is not None:
             self.on_progress(self.done, self.total, self.without)
-        if time.monotonic() - self.committed > COMMIT_SECONDS:
-            self.ledger.commit()
-            self.committed = time.monotonic()
+        self.ledger.commit_as_it_goes()
 
     def _write(self) -> InterpretSummary:
         counts: Counter[str] = Counter()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,7 @@ from schemas.clip import ClipRejection
 FILE: Final = "working.sqlite"
 VERSION: Final = 1
 BATCH: Final = 2000
+COMMIT_SECONDS: Final = 1.0
 
 _SEEN = (
     "CREATE TABLE IF NOT EXISTS seen (path TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, content TEXT)"
@@ -46,7 +48,7 @@ class Ledger:
 
     def __init__(self, directory: Path):
         self.path = directory / FILE
-        self._db = self._open()
+        self._db, self._committed = self._open(), time.monotonic()
 
     def __enter__(self) -> Ledger:
         return self
@@ -88,6 +90,12 @@ class Ledger:
         """Make what was found so far survive a kill."""
         self._db.execute("COMMIT")
         self._db.execute("BEGIN EXCLUSIVE")
+        self._committed = time.monotonic()
+
+    def commit_as_it_goes(self) -> None:
+        """The same, when the last time was a second ago: called for every clip, it costs nothing."""
+        if time.monotonic() - self._committed > COMMIT_SECONDS:
+            self.commit()
 
     def add_source(self, number: int, name: str, found: Iterable[SourceRow | ClipRejection]) -> int:
         """Take in the rows and rejections of one source; returns how many."""
