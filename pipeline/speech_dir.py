@@ -15,7 +15,6 @@ The last three are written when a run has looked at every dialogue, from what is
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -278,11 +277,3 @@ def _why(found: SpokenDialogue) -> dict[str, Any]:
         row |= {"turn": len(found.turns) - 1, "text": last.text, "takes": len(last.takes)}
         row["tried"] = [{"refused": take.refused, "changed": list(take.changed), **take.metrics} for take in last.takes]
     return row
-
-
-def read_summary(root: Path) -> SpeechSummary | None:
-    """What the last whole run came to; None when there was none."""
-    try:
-        return SpeechSummary.model_validate(json.loads((root / "summary.json").read_bytes()))
-    except (OSError, ValueError):
-        return None

@@ -12,8 +12,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-TAXONOMY_VERSION: Final = "1"
-
 
 class Capability(StrEnum):
     """What the model is able to do (paper, section 4)."""

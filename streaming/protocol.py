@@ -51,7 +51,6 @@ LONGEST_LINE: Final = 64 * 1024
 BAD_AUDIO: Final = "bad_audio"
 BAD_MESSAGE: Final = "bad_message"
 TOO_FAST: Final = "too_fast"
-TOO_SLOW: Final = "too_slow"
 FULL: Final = "server_full"
 BAD_REQUEST: Final = "bad_request"
 UNAUTHORISED: Final = "unauthorised"

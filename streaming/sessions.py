@@ -42,7 +42,6 @@ class LiveSession:
         self._engine, self._loop, self._translator = engine, loop, Translator()
         self._held = b""
         self._pushed = 0
-        self._dropped = 0
         self._sequence = 0
         self._events: deque[dict[str, Any]] = deque()
         self._news = asyncio.Event()
@@ -75,7 +74,6 @@ class LiveSession:
         for number in range(whole):
             chunk = np.frombuffer(self._held, "<i2", self.chunk_bytes // 2, number * self.chunk_bytes)
             if not self._engine.push(self.engine_session, chunk):
-                self._dropped += 1
                 self.put({"type": "input_audio.dropped", "chunks": 1})
         self._held = self._held[whole * self.chunk_bytes :]
         self._pushed += whole

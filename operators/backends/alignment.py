@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.clip import Word
 from schemas.outcome import Outcome
-
-ALIGNERS: Final = ("auto", "pocketsphinx", "whisper")
 
 Samples = NDArray[np.float32]
 Span = tuple[float, float]

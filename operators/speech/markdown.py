@@ -11,7 +11,6 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 _SENTENCE_ENDS: Final = ".!?:;,…。！？：；，、"
-_BREAKS: Final = ("paragraph_close", "heading_close", "td_close", "th_close")
 
 
 @functools.cache
