@@ -29,6 +29,10 @@ def plan(
     rates: Annotated[
         Path | None, typer.Option(help="Rates as YAML: read, or with --calibrate written.", show_default=False)
     ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Reckon with this clip index while the recipe has none yet.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow plan`."""
@@ -46,7 +50,7 @@ def plan(
         if rates is not None:
             write_atomic(rates, yaml.safe_dump(told.model_dump(mode="json"), sort_keys=False).encode())
     machines = Machines(nodes, cores, gpus) if cores is not None else Machines(nodes, gpus=gpus)
-    bill = reckon(recipe, machines, told)
+    bill = reckon(recipe, machines, told, clips=clips)
     if as_json:
         say_json(bill.model_dump(mode="json"))
     else:
@@ -64,7 +68,8 @@ def _say(bill: Bill) -> None:
     say(f"  disk      {bill.gigabytes:,.2f} GB stored, {bill.virtual_gigabytes:,.2f} GB virtual")
     for role, usage in bill.llm.items():
         tokens = f"{usage.input_tokens:,} + {usage.output_tokens:,} tokens"
-        say(f"  {role:<20} {usage.calls:,} calls, {tokens}, {usage.money:,.2f} money")
+        money = f"{usage.money:,.2f} money" if usage.money else "no price in the recipe (llm.prices)"
+        say(f"  {role:<20} {usage.calls:,} calls, {tokens}, {money}")
     if bill.generated_sounds:
         say(f"  {bill.generated_sounds:,} sounds to be made")
     if bill.tts_hours:

@@ -41,7 +41,7 @@ ROWS: Final = 20_000
 """Clips they are planned from."""
 CALIBRATION_STREAMS: Final = 24
 MADE_BY_TTS: Final = ("hibari", "kokoro", "cosyvoice", "openai", "tts")
-"""Beginnings of the sources of clips that a model spoke."""
+"""Beginnings of the voices, or of the sources, of clips that a model spoke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,19 @@ class Machines:
     """In all."""
 
 
-def plan(recipe_path: Path, machines: Machines | None = None, rates: Rates | None = None, planned: int = PLANNED) -> Bill:
-    """The bill of a recipe. InputError for a bad recipe or index, or one that cannot serve the recipe's sub-tasks."""
+def plan(
+    recipe_path: Path,
+    machines: Machines | None = None,
+    rates: Rates | None = None,
+    planned: int = PLANNED,
+    clips: Path | None = None,
+) -> Bill:
+    """The bill of a recipe, from the index `clips` instead of its own if given (while there is none yet).
+
+    InputError for a bad recipe or index, or one that cannot serve the recipe's sub-tasks.
+    """
     recipe = Recipe.from_yaml(recipe_path)
-    directory = recipe_path.parent / recipe.clips
-    pool = PlanPool(directory, ROWS)
+    pool = PlanPool(clips or recipe_path.parent / recipe.clips, ROWS)
     pools = split_pools(recipe, pool)
     palettes = {name: Palette.of(own, recipe.split) for name, own in pools.items()}
     for palette in palettes.values():
@@ -206,7 +214,7 @@ class _Reckoning:
         total = spoken = 0
         for brief in self.pool.briefs():
             total += brief.samples
-            if brief.kind == "speech" and brief.source.lower().startswith(MADE_BY_TTS):
+            if brief.kind == "speech" and (brief.voice or brief.source).lower().startswith(MADE_BY_TTS):
                 spoken += brief.samples
         return spoken / max(total, 1)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pyarrow import parquet
 
 from operators.clips import ClipBrief
-from pipeline.clip_table import BATCH, TABLE, Footer, read_footer
+from pipeline.clip_table import TABLE, Footer, read_footer
 from schemas.clip import Clip, ClipRole
+
+RUN: Final = 400
+"""Rows that are taken together: turns of a dialogue are neighbours."""
 
 
 class PlanPool:
@@ -21,12 +25,7 @@ class PlanPool:
         """Raises InputError when `directory` holds no index."""
         self.footer: Footer = read_footer(directory)
         file = parquet.ParquetFile(directory / TABLE)
-        groups = file.metadata.num_row_groups
-        wanted = max(1, min(groups, -(-rows // BATCH)))
-        places: list[int] = sorted({round(place) for place in np.linspace(0, groups - 1, wanted).tolist()}) if groups else []
-        found = [row for place in places for row in file.read_row_group(place).to_pylist()]
-        step = max(1, len(found) // max(rows, 1))
-        self._clips = {row["id"]: Clip.model_validate(row) for row in found[::step]}
+        self._clips = {row["id"]: Clip.model_validate(row) for row in _part(file, rows)}
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -46,3 +45,24 @@ class PlanPool:
     def audio(self, clip: Clip) -> NDArray[np.float32]:
         """There is none: a plan makes no sound."""
         raise OSError(f"clip {clip.id}: planning makes no audio")
+
+
+def _part(file: Any, rows: int) -> Iterator[dict[str, Any]]:
+    """Rows of every source and role: by their share of the index, but of each at least a run."""
+    sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+    total, first = sum(sizes), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    taken = np.ones(total, dtype=bool)
+    if total > rows:
+        kinds = file.read(columns=["source", "role"]).combine_chunks().unify_dictionaries()
+        codes = [np.asarray(kinds.column(name).chunk(0).indices) for name in ("source", "role")]
+        _, stratum = np.unique(np.stack(codes), axis=1, return_inverse=True)
+        taken[:] = False
+        for number in range(int(stratum.max()) + 1):
+            (places,) = np.nonzero(stratum == number)
+            runs = max(1, round(rows / RUN * places.size / total))
+            for start in np.linspace(0, max(places.size - RUN, 0), runs).astype(np.int64):
+                taken[places[start : start + RUN]] = True
+    for group, size in enumerate(sizes):
+        (wanted,) = np.nonzero(taken[first[group] : first[group] + size])
+        if wanted.size:
+            yield from file.read_row_group(group).take(wanted).to_pylist()

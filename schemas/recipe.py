@@ -29,7 +29,7 @@ def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-Seconds = Annotated[float, Field(ge=0, le=30)]
+Seconds = Annotated[float, Field(ge=0, le=120)]
 Decibels = Annotated[float, Field(ge=-20, le=60)]
 SplitName = Literal["train", "validation", "test"]
 Count = Annotated[int, Field(ge=0, le=64)]

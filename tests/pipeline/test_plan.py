@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.build_dir import BuildDir
-from pipeline.clip_table import ClipIndex
+from pipeline.clip_table import TABLE, ClipIndex, read_footer, write_table
 from pipeline.plan import Machines, calibrate, passed, plan
 from pipeline.plan_pool import PlanPool
 from pipeline.run import build
@@ -53,6 +55,31 @@ def test_the_paper_s_size_costs_no_more_to_reckon_than_twenty_streams(clips_dir:
     assert large.hours == pytest.approx(small.hours * 130, rel=0.1) and large.streams_per_shard == 58
     assert large.wall_hours["cores"] == pytest.approx(large.core_hours / 2048)
     assert sum(large.items.values()) == 2_600_000
+
+
+def test_a_part_of_a_large_index_has_every_source_and_reads_as_the_index_does(clips_dir: Path, tmp_path: Path) -> None:
+    rows = list(ClipIndex.open(clips_dir).rows())
+    sizes = {"a-large": 6000, "b-small": 20, "c-middle": 2000, "d-last": 7}
+
+    def many() -> Iterator[dict]:
+        for source, size in sizes.items():  # as `sources import` names them: sorted by source
+            for number in range(size):
+                yield rows[number % len(rows)] | {"id": f"{source}/{number:06d}", "source": source}
+
+    write_table(tmp_path / TABLE, many(), read_footer(clips_dir).config)
+    part = PlanPool(tmp_path, 2000)
+    found = Counter(brief.source for brief in part.briefs())
+    assert set(found) == set(sizes) and len(part) < 4000
+    assert found["b-small"] == 20 and found["d-last"] == 7 and found["a-large"] > found["c-middle"]
+    whole = {brief.id: brief for brief in ClipIndex.open(tmp_path).briefs()}
+    assert all(brief == whole[brief.id] for brief in part.briefs())
+
+
+def test_a_recipe_without_clips_is_reckoned_with_those_of_another(clips_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path)
+    with pytest.raises(InputError, match="clip index"):
+        plan(recipe, planned=20)
+    assert plan(recipe, planned=20, clips=clips_dir).planned == 12
 
 
 def test_a_language_model_is_billed_by_role_and_names_the_bottleneck(clips_dir: Path, tmp_path: Path) -> None:
