@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.suites.item import Ask, Figures, Item, Mode, distinct, files, mean_and_interval, numbered, recording_of
+from bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
 from bench.suites.judging import LOWEST, rating, unjudged
-from bench.suites.spoken_qa import ask_spoken
+from bench.suites.spoken_qa import SpokenQuestions
 
 
-class AlpacaEval:
+class AlpacaEval(SpokenQuestions):
     """VoiceBench's AlpacaEval."""
 
     name, title = "alpaca-eval", "VoiceBench AlpacaEval"
-    mode = Mode.AUDIO
     rubric = "open"
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
@@ -29,10 +28,6 @@ class AlpacaEval:
             for place, (number, row) in rows
         )
         return distinct(pairs, source)
-
-    def ask(self, item: Item, mode: Mode) -> Ask:
-        """See `spoken_qa`."""
-        return ask_spoken(item, mode)
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """The mean rating."""

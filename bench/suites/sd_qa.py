@@ -10,27 +10,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.rows import Row
-from bench.suites.item import Ask, Figures, Item, Mode, distinct, files, mean_and_interval, numbered, recording_of
+from bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
 from bench.suites.judging import unjudged, verdict
 from bench.suites.pedant import NOT_RUN, pedant
-from bench.suites.spoken_qa import ask_spoken
+from bench.suites.spoken_qa import SpokenQuestions
 
 
-class SdQa:
+class SdQa(SpokenQuestions):
     """VoiceBench's SD-QA."""
 
     name, title = "sd-qa", "VoiceBench SD-QA"
-    mode = Mode.AUDIO
     rubric = "qa"
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
         rows = numbered(files(source, ".parquet", inside="sd-qa"), ("prompt", "reference"))
         return distinct(((_item(row, number, audio), row) for number, row in rows), source)
-
-    def ask(self, item: Item, mode: Mode) -> Ask:
-        """See `spoken_qa`."""
-        return ask_spoken(item, mode)
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """Accuracy by the judge and by PEDANT, over all and by region."""

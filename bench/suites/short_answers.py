@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.rows import Row
-from bench.suites.item import Ask, Figures, Item, Mode, distinct, files, mean_and_interval, numbered, recording_of
-from bench.suites.spoken_qa import ask_spoken, has_answer
+from bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
+from bench.suites.spoken_qa import SpokenQuestions, has_answer
 
 QUESTION, ANSWER = ("Questions", "question", "Question"), ("Answer", "answer", "answers")
 
 
 @dataclass(slots=True)
-class ShortAnswers:
+class ShortAnswers(SpokenQuestions):
     """One of the two."""
 
     name: str
@@ -29,7 +29,6 @@ class ShortAnswers:
     """And file, as OpenAudioBench calls them."""
     several: bool
     """Whether text holds several answers."""
-    mode: Mode = Mode.AUDIO
     rubric: str = ""
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
@@ -37,10 +36,6 @@ class ShortAnswers:
         rows = numbered(files(source, ".csv", ".parquet", inside=self.folder), (*QUESTION, *ANSWER))
         pairs = ((self._item(row, number, place, audio), row) for place, (number, row) in enumerate(rows, 1))
         return distinct(pairs, source)
-
-    def ask(self, item: Item, mode: Mode) -> Ask:
-        """See `spoken_qa`."""
-        return ask_spoken(item, mode)
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """Share of answers, in percent, in which one of the references stands."""

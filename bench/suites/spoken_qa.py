@@ -14,11 +14,16 @@ import prompts
 from bench.suites.item import Ask, Item, Mode
 
 
-def ask_spoken(item: Item, mode: Mode) -> Ask:
-    """The question, read or heard."""
-    if mode is Mode.TEXT:
-        return Ask(item.text)
-    return Ask("Answer what is asked in the recording.", (item.recording,), prompts.variants("instruction_voice_chat")[0])
+class SpokenQuestions:
+    """How they are asked."""
+
+    mode = Mode.AUDIO
+
+    def ask(self, item: Item, mode: Mode) -> Ask:
+        """The question, read or heard."""
+        if mode is Mode.TEXT:
+            return Ask(item.text)
+        return Ask("Answer what is asked in the recording.", (item.recording,), prompts.variants("instruction_voice_chat")[0])
 
 
 def has_answer(references: Sequence[str], text: str) -> bool:
