@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -83,6 +84,13 @@ def test_what_modules_read_beside_them_is_installed_with_them() -> None:
     packaged = {path for room, patterns in told.items() for pattern in patterns for path in (ROOT / room).glob(pattern)}
     beside = {path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.*") if path.suffix not in (".py", ".pyc")}
     assert not beside - packaged
+
+
+@pytest.mark.parametrize("name", ["AGENTS.md", "README.md"])
+def test_the_map_and_the_readme_name_files_that_are_there(name: str) -> None:
+    named = set(re.findall(r"`((?:\w+/)+[\w.*-]+\.(?:py|yaml|json|jsonl|html))", (ROOT / name).read_text(encoding="utf-8")))
+    ours = {path for path in named if path.split("/")[0] in {*MAY_IMPORT, "tests", "deploy", "examples"}}
+    assert len(ours) > 5 and not [path for path in ours if not list(ROOT.glob(path))]
 
 
 def test_our_names_shadow_no_standard_module() -> None:
