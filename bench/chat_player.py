@@ -64,15 +64,20 @@ def config_of(
     max_tokens: int = 512,
     temperature: float = 0.0,
     concurrency: int = 4,
+    timeout: float | None = None,
+    retries: int | None = None,
     server: LlmServer | None = None,
 ) -> LlmConfig:
     """A client's configuration for benchmarks: no schema is asked for, and answers are the likeliest ones.
+
+    `timeout` of a call in seconds and `retries`: None is what `LlmServer` says.
 
     InputError when the address is none.
     """
     if server is None:
         try:
-            server = LlmServer(base_url=base_url, concurrency=concurrency)
+            given = {"base_url": base_url, "concurrency": concurrency, "timeout_seconds": timeout, "retries": retries}
+            server = LlmServer.model_validate({name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
             found = explain(error, LlmServer)
             raise InputError(found.why, field="--server", remedy="Name an address such as http://127.0.0.1:8000/v1") from None

@@ -90,6 +90,12 @@ def read_rows(path: Path, columns: Sequence[str] | None = None, otherwise: str =
     return _readable(path, readers[suffix])
 
 
+def some_rows(path: Path, form: str) -> None:
+    """InputError when a file of anybody's answers holds none: that is no score of 0. `form`: what a row looks like."""
+    if next(read_rows(path, otherwise=".jsonl"), None) is None:
+        raise InputError("holds no row", file=path, remedy=f"Name the file with the answers; one row: {form}")
+
+
 def unique(rows: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
     """(id, row) pairs as they come; InputError at an id that was there before."""
     seen: dict[str, str] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands.bench_proactive import proactive_app
-from commands.common import INCOMPLETE, Json, say, say_json, sub_app
+from commands.common import INCOMPLETE, Json, Retries, Timeout, say, say_json, sub_app
 
 if TYPE_CHECKING:
     from bench.driving import Driven
@@ -45,6 +45,8 @@ def run(
     judge_server: JudgeServer = None,
     threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")] = 4,
+    timeout: Timeout = None,
+    retries: Retries = None,
     label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -67,10 +69,10 @@ def run(
     if model is not None:
         driven = run_stream(kind, items, out, model, asked, segments=segments, threshold=threshold)
     else:
-        config = config_of(chat or "", server, concurrency=concurrency)
+        config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
         driven = run_chat(kind, items, out, config, asked, segments=segments)
     answers = answers_of(out)
-    figures, judged = _scored(kind, items, answers, out, judge, judge_server)
+    figures, judged = _scored(kind, items, answers, out, judge, judge_server, timeout, retries)
     result = Result(
         benchmark=kind.name,
         mode=asked.value,
@@ -105,16 +107,20 @@ def score(
     judge: Judge = None,
     judge_server: JudgeServer = None,
     votes: Annotated[Path | None, typer.Option("-o", "--out", help="Directory that keeps a judge's votes.")] = None,
+    timeout: Timeout = None,
+    retries: Retries = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow bench score`."""
+    from bench.rows import some_rows
     from bench.suites.registry import benchmark
     from bench.suites.run import read_answers
 
     kind = benchmark(name)
     items = kind.read(data, audio)
+    some_rows(predictions, "{id, answer}")
     answers = read_answers(predictions, {item.id for item in items})
-    figures, judged = _scored(kind, items, answers, votes or predictions.parent, judge, judge_server)
+    figures, judged = _scored(kind, items, answers, votes or predictions.parent, judge, judge_server, timeout, retries)
     _tell(figures, as_json)
     if judged is not None and not judged.whole:
         finish(judged, votes or predictions.parent)
@@ -189,7 +195,14 @@ def finish(driven: Driven, out: Path) -> None:
 
 
 def _scored(
-    kind: Benchmark, items: list[Item], answers: dict[str, str], out: Path, judge: str | None, server: str | None
+    kind: Benchmark,
+    items: list[Item],
+    answers: dict[str, str],
+    out: Path,
+    judge: str | None,
+    server: str | None,
+    timeout: float | None,
+    retries: int | None,
 ) -> tuple[Figures, Driven | None]:
     """Figures, and how far the judge got where there is one."""
     if not kind.rubric or judge is None:
@@ -197,7 +210,8 @@ def _scored(
     from bench.suites.judging import judge as ask_judge
     from bench.suites.judging import judge_config
 
-    driven, verdicts = ask_judge(items, answers, out / "judge", judge_config(judge, server), kind.rubric)
+    config = judge_config(judge, server, timeout=timeout, retries=retries)
+    driven, verdicts = ask_judge(items, answers, out / "judge", config, kind.rubric)
     return kind.score(items, answers, verdicts), driven
 
 

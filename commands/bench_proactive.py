@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.common import Json, say, say_json, sub_app
+from commands.common import Json, Retries, Timeout, say, say_json, sub_app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +49,10 @@ def proactive_score(
 ) -> None:
     """`soundflow bench proactive score`."""
     from bench.proactive.metadata import read_predictions, read_sounds
+    from bench.rows import some_rows
 
     sounds = read_sounds(meta, answers)
+    some_rows(predictions, "{id, decision, reply}")
     found = read_predictions(predictions, {sound.id for sound in sounds})
     _tell(_scored(sounds, found, audio, embedder, threshold), as_json, {})
 
@@ -76,6 +78,8 @@ def proactive_run(
     threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
     as_recorded: Annotated[bool, typer.Option(help="Do not bring recordings to the level corpora have.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")] = 4,
+    timeout: Timeout = None,
+    retries: Retries = None,
     partial: Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")] = False,
     label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
     as_json: Json = False,
@@ -94,7 +98,8 @@ def proactive_run(
     if model is not None:
         driven = run_stream(proactive, groups, out, model, threshold=threshold, as_recorded=as_recorded)
     else:
-        driven = run_chat(proactive, groups, out, config_of(chat or "", server, concurrency=concurrency))
+        config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
+        driven = run_chat(proactive, groups, out, config)
     found = read_predictions(out / PREDICTIONS, {sound.id for sound in sounds})
     result = _scored(sounds, found, None, embedder, None)
     write_result(out, proactive_result(result, tier.value, label or chat or str(model), driven.whole, bool(chat)))
@@ -142,6 +147,9 @@ def proactive_stability(
     chat: Annotated[str | None, typer.Option(help="Name of a chat model that hears.")] = None,
     server: Annotated[str | None, typer.Option(help="Its address.")] = None,
     longest: Annotated[int, typer.Option(min=1, max=20, help="The largest N.")] = 5,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")] = 4,
+    timeout: Timeout = None,
+    retries: Retries = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
     partial: Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")] = False,
@@ -161,7 +169,8 @@ def proactive_stability(
     def run(groups: Sequence[Asked], place: Path) -> Driven:
         if model is not None:
             return run_stream(proactive, groups, place, model, threshold=threshold)
-        return run_chat(proactive, groups, place, config_of(chat or "", server))
+        config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
+        return run_chat(proactive, groups, place, config)
 
     name, counts = label or chat or str(model), tuple(range(1, longest + 1))
     result, scores, driven = run_stability(proactive, out, run, name, "chat" if chat else "runtime", counts, seed)

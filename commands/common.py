@@ -16,6 +16,8 @@ INCOMPLETE: Final = 3
 INTERRUPTED: Final = 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Timeout = Annotated[float | None, typer.Option(min=1, max=3600, help="Seconds one call to a server may take; default 120.")]
+Retries = Annotated[int | None, typer.Option(min=0, max=100, help="Of a call whose server or line failed; default 8.")]
 
 
 class ExecutorName(StrEnum):

@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from commands.common import Json, say
+from commands.common import INTERRUPTED, Json, say
 
 top = typer.Typer()
 TOKEN = "SOUNDFLOW_TOKEN"
@@ -37,7 +38,7 @@ def serve(
     from pydantic import SecretStr
 
     import prompts
-    from schemas.base import InputError
+    from schemas.base import InputError, Interrupted
     from schemas.speech import SpeechConfig
     from streaming.server import serve as run
     from streaming.speaking import Voices
@@ -48,18 +49,22 @@ def serve(
 
     token = os.environ.get(TOKEN)
     secret = SecretStr(token) if token else None
-    run(
-        model,
-        host=host,
-        port=port,
-        sessions=sessions,
-        threads=threads,
-        token=secret,
-        threshold=threshold,
-        say=say,
-        instruction=instruction or prompts.variants("instruction_event_description")[0],
-        voices=voices,
-    )
+    try:
+        run(
+            model,
+            host=host,
+            port=port,
+            sessions=sessions,
+            threads=threads,
+            token=secret,
+            threshold=threshold,
+            say=say,
+            instruction=instruction or prompts.variants("instruction_event_description")[0],
+            voices=voices,
+        )
+    except Interrupted:
+        typer.echo("stopped: every session was closed, both processes have ended", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @top.command(
@@ -78,25 +83,39 @@ def listen(
     as_json: Json = False,
 ) -> None:
     """`soundflow listen`."""
-    from schemas.base import InputError
+    from schemas.base import InputError, Interrupted
 
     audio = _audio(source)
     if aloud is not None and (aloud.is_dir() or not aloud.parent.is_dir()):
         raise InputError("is no place for a WAV file", file=aloud, field="--aloud")
     spoken: list[tuple[float, Any]] = []
+    heard: Counter[str] = Counter()
     options: dict[str, Any] = {"instruction": instruction, "threshold": threshold, "drain": drain}
     options |= {"remember": remember, "speak": aloud is not None}
     try:
-        asyncio.run(_listen(audio, url, options, pace, as_json, spoken))
+        asyncio.run(_listen(audio, url, options, pace, as_json, spoken, heard))
     except InputError:  # nobody listened: what is in the file stays
         aloud = None
         raise
     except ConnectionError as lost:
         typer.echo(f"error: the server closed the connection: {lost}", err=True)
         raise typer.Exit(1) from None
+    except Interrupted:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         if aloud is not None:
             _keep(aloud, spoken)
+        if heard and not as_json:
+            say(_summary(heard))
+
+
+def _summary(heard: Counter[str]) -> str:
+    """One line about all that was decided."""
+    silent, responses = heard["chunk.silent"], heard["response.created"]
+    chunks = silent + responses
+    said = f"{responses} responses" if responses else "nothing to respond to"
+    return f"heard {chunks} chunks ({chunks * 0.4:.1f} s): {said}"
 
 
 def _keep(path: Path, spoken: list[tuple[float, Any]]) -> None:
@@ -139,7 +158,13 @@ async def _stdin() -> AsyncIterator[bytes]:
 
 
 async def _listen(
-    audio: Any, url: str, options: dict[str, Any], pace: float, as_json: bool, spoken: list[tuple[float, Any]]
+    audio: Any,
+    url: str,
+    options: dict[str, Any],
+    pace: float,
+    as_json: bool,
+    spoken: list[tuple[float, Any]],
+    heard: Counter[str],
 ) -> None:
     from streaming.client import Client, play
     from streaming.speaking import pcm_of
@@ -147,6 +172,7 @@ async def _listen(
     token = os.environ.get(TOKEN)
     async with Client.connect(url, token=token, **options) as client:
         async for event in play(client, audio, pace=pace):
+            heard[event["type"]] += 1
             if event["type"] == "response.output_audio.delta":
                 spoken.append((event["time"], pcm_of(event)))
             if as_json:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import logging
 import resource
 import socket
 import time
@@ -16,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -284,6 +286,11 @@ class Server:
             self._end(session)
 
 
+def _of_clients(record: logging.LogRecord) -> bool:
+    """A filter: what a client sent that is no HTTP is answered with 400, and is no fault of ours to log."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 async def run(application: web.Application, listening: socket.socket) -> None:
     """Serve until cancelled."""
     silent: set[RequestHandler] = set()
@@ -307,7 +314,11 @@ async def run(application: web.Application, listening: socket.socket) -> None:
         return connection
 
     application.middlewares.append(heard)
-    runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=2.0, max_line_size=LONGEST_LINE)
+    log = logging.getLogger(__name__)
+    log.addFilter(_of_clients)
+    runner = web.AppRunner(
+        application, handle_signals=False, access_log=None, logger=log, shutdown_timeout=2.0, max_line_size=LONGEST_LINE
+    )
     await runner.setup()
     server = await asyncio.get_running_loop().create_server(connected, sock=listening)
     try:

@@ -77,6 +77,8 @@ _PUBLISHED: Final = "3c2aa6c2e386794ca55954393495b2ec4929ed9c34aae1d9860955686ed
 """SHA-256 over the sorted [id, decision] pairs of the published metadata (644 rows)."""
 RAW: Final = ("_raw_reply", "answer", "reply")
 """Where a prediction without a decision may keep the model's whole answer; the first is the public scorer's."""
+NO_HINT: Final = frozenset({"decision", RAW[0], "answered_by"})
+"""Fields of rows that are in a form we know; the last is of our own runs."""
 
 
 def parse_answer(text: str) -> tuple[Decision | None, str]:
@@ -144,7 +146,8 @@ def _checked(rows: Iterable[Row]) -> Iterable[tuple[str, Sound]]:
 def read_predictions(path: Path, known: set[str]) -> dict[str, Prediction]:
     """Predictions by id. A decision that cannot be read is None; a row not of `known`, or there twice, is an InputError.
 
-    A row without `decision` (or with an empty one) may carry the model's whole answer (`RAW`), in the public prompt's form.
+    A row without `decision` (or with an empty one) may carry the model's whole answer (`RAW`), in the public prompt's form; one
+    that has the decision alone in another field is an InputError.
     """
     return {
         name: _prediction(name, row, known)
@@ -163,6 +166,11 @@ def _name(row: Row, known: set[str]) -> str:
 def _prediction(name: str, row: Row, known: set[str]) -> Prediction:
     said = next((text for key in RAW if isinstance(text := row.values.get(key), str)), "")
     decision, reply = parse_answer(said)
+    if not row.values.keys() & NO_HINT:
+        for key, value in row.values.items():
+            if key != "reply" and parse_decision(value) is not None:
+                remedy = f"Did you mean `decision`? Rename {key}; a model's whole answer is called {RAW[0]}"
+                raise row.wrong("there is no `decision`, and this field holds one", key, value, remedy)
     if row.values.get("decision") not in (None, ""):
         decision = parse_decision(row.values["decision"])
         given = text if isinstance(text := row.values.get("reply"), str) else ""

@@ -48,9 +48,18 @@ def rubric(name: str) -> str:
     return (resources.files("bench.suites") / f"judge_{name}.txt").read_text(encoding="utf-8")
 
 
-def judge_config(model: str, base_url: str | None, server: LlmServer | None = None) -> LlmConfig:
+def judge_config(
+    model: str,
+    base_url: str | None,
+    server: LlmServer | None = None,
+    *,
+    timeout: float | None = None,
+    retries: int | None = None,
+) -> LlmConfig:
     """The judge as published, at another address or of another name."""
-    config = config_of(model, base_url, max_tokens=TOKENS, temperature=TEMPERATURE, server=server)
+    config = config_of(
+        model, base_url, max_tokens=TOKENS, temperature=TEMPERATURE, server=server, timeout=timeout, retries=retries
+    )
     return config.model_copy(update={"top_p": TOP_P, "audio": False, "send_seed": False})
 
 

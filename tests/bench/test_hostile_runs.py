@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from bench.chat_player import config_of
 from bench.predictions import Predictions
@@ -23,6 +24,7 @@ from bench.suites.registry import BENCHMARKS
 from bench.suites.run import answers_of, read_answers, run_chat
 from schemas.base import InputError
 from schemas.llm import LlmServer
+from soundflow import app
 from tests.bench.audio_server import AudioServer, Heard
 from tests.bench.miniatures import MINIATURES
 from tests.bench.proactive_world import SMALL, rows_of, write
@@ -229,6 +231,29 @@ def test_a_server_that_refuses_us_is_told_in_the_commands_words(tmp_path: Path) 
                 run_chat(BENCHMARKS["librispeech"], items, tmp_path / str(status), config, Mode.TEXT)
     with pytest.raises(InputError, match="--server: must be an http"):
         config_of("m", "127.0.0.1:8000")
+
+
+def test_a_file_without_predictions_is_no_score_of_zero(tmp_path: Path) -> None:
+    items = MINIATURES["librispeech"](tmp_path)
+    meta, empty = write(tmp_path / "meta.jsonl", SMALL), tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+    for command in (
+        ["proactive", "score", str(empty), "--meta", str(meta)],
+        ["score", "librispeech", str(empty), "--data", str(items)],
+    ):
+        told = CliRunner().invoke(app, ["bench", *command])
+        assert (
+            isinstance(told.exception, InputError) and str(empty) in str(told.exception) and "holds no row" in str(told.exception)
+        )
+
+
+def test_timeout_and_retries_of_a_run_reach_the_server(tmp_path: Path) -> None:
+    data = MINIATURES["librispeech"](tmp_path)
+    with AudioServer(lambda heard, before: (500, "no")) as server:
+        command = ["bench", "run", "librispeech", "--data", str(data), "--chat", "m", "--server", server.url, "--limit", "1"]
+        told = CliRunner().invoke(app, [*command, "--retries", "0", "--timeout", "5", "-o", str(tmp_path / "run")])
+    assert told.exit_code == 3 and len(server.requests) == 1
+    assert config_of("m", timeout=5.0).server.timeout_seconds == 5.0
 
 
 def test_predictions_may_have_any_name(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_bad_metadata_is_told_with_its_row(rows: list[Any], told: str, tmp_path:
         ([{"decision": "IGNORE"}], "line 1: id"),
         ([{"id": SMALL[0]["id"], "decision": "IGNORE"}] * 2, "line 2: id: is there twice"),
         (["null\n"], "line 1: is not a JSON object"),
+        ([{"id": SMALL[0]["id"], "answer": "respond"}], "line 1: answer: .* Did you mean `decision`"),
     ],
 )
 def test_bad_predictions_are_told_with_their_row(rows: list[Any], told: str, tmp_path: Path) -> None:
@@ -120,6 +121,8 @@ def test_bad_predictions_are_told_with_their_row(rows: list[Any], told: str, tmp
         ({"decision": "maybe", "_raw_reply": "<Decision>RESPOND</Decision>"}, None, ""),
         ({"reply": "<Decision>RESPOND</Decision><Reply>Go</Reply>"}, Decision.RESPOND, "Go"),
         ({"decision": False}, None, ""),
+        ({"answer": "RESPOND", "answered_by": "our own run"}, None, ""),
+        ({"_raw_reply": "RESPOND"}, None, ""),
         ({}, None, ""),
     ],
 )

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from schemas.base import InputError
+from schemas.base import InputError, Interrupted
 from soundflow import app
 from streaming import protocol
 from streaming.client import Client, play
@@ -300,6 +300,45 @@ def test_the_command_serves_with_the_instruction_it_was_given(monkeypatch: pytes
     for arguments in ([], ["--instruction", "Name what you hear."]):
         assert CliRunner().invoke(app, ["serve", "--model", "m", *arguments]).exit_code == 0
     assert given[0] and given[1] == "Name what you hear."
+
+
+def test_a_stopped_server_says_so_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(model: Path, **rest: object) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr("streaming.server.serve", stopped)
+    told = CliRunner().invoke(app, ["serve", "--model", "m"])
+    assert told.exit_code == 130 and "every session was closed" in told.output and "resumes" not in told.output
+
+
+@pytest.mark.parametrize(("threshold", "said"), [(0.999, "nothing to respond to"), (0.001, "responses")])
+def test_a_listener_ends_with_a_line_about_all_it_heard(engine: Engine, tmp_path: Path, threshold: float, said: str) -> None:
+    file = tmp_path / "heard.wav"
+    soundfile.write(file, noise(1.2), 16_000)
+
+    async def test() -> None:
+        async with serving(engine) as url:
+            command = ["listen", str(file), "--url", url, "--pace", "0", "--threshold", str(threshold)]
+            told = await asyncio.to_thread(CliRunner().invoke, app, command)
+            assert told.exit_code == 0 and told.stdout.splitlines()[-1].startswith("heard 3 chunks (1.2 s): "), told.output
+            assert said in told.stdout.splitlines()[-1]
+
+    run(test)
+
+
+def test_a_request_line_without_end_is_refused_and_nothing_is_logged(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            server = asyncio.create_task(run_server(Server(engine).application(), listening))
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            writer.write(b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"400" in await reader.readline()
+            writer.close()
+            server.cancel()
+            await asyncio.gather(server, return_exceptions=True)
+
+    run(test)
+    assert not caplog.records
 
 
 def test_a_refused_listener_leaves_the_file_it_would_have_written_alone(tmp_path: Path) -> None:
