@@ -20,7 +20,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from pydantic import SecretStr, ValidationError
 
 from operators.qwen_bpe import QwenTokenizer
@@ -28,6 +28,7 @@ from schemas.base import InputError
 from streaming import protocol
 from streaming.engine import Engine, Full
 from streaming.events import ListenConfig
+from streaming.metrics import Metrics
 from streaming.protocol import LONGEST_LINE, MAX_MESSAGE, RESUME_SECONDS, SAMPLE_RATE, error
 from streaming.sessions import LiveSession
 from streaming.speaking import Voices
@@ -44,36 +45,6 @@ HEADER_SECONDS: Final = 10.0
 DEFAULT_INSTRUCTION: Final = "Listen continuously. Respond when it is called for; otherwise stay silent."
 SWEEP_SECONDS: Final = 1.0
 """How often abandoned sessions are looked for."""
-LATENCY_BUCKETS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
-
-
-class Metrics:
-    """What /metrics shows."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.registry = CollectorRegistry()
-        self.sessions = Gauge("soundflow_sessions", "Open sessions.", registry=self.registry)
-        self.refused = Counter("soundflow_refused", "Connections refused, by code.", ["code"], registry=self.registry)
-        self.chunks = Counter("soundflow_chunks", "Chunks decided, by decision.", ["decision"], registry=self.registry)
-        self.dropped = Counter("soundflow_dropped_chunks", "Chunks that were never decided.", registry=self.registry)
-        self.latency = Histogram(
-            "soundflow_control_latency_seconds",
-            "Chunk received to chunk decided.",
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
-        )
-        restarts = Gauge("soundflow_restarts", "Times the worker processes were replaced.", registry=self.registry)
-        restarts.set_function(lambda: engine.restarts)
-
-    def count(self, event: dict[str, Any]) -> None:
-        """Count one event sent."""
-        if event["type"] in ("chunk.silent", "response.created"):
-            self.chunks.labels("silent" if event["type"] == "chunk.silent" else "response").inc()
-            self.latency.observe(event["latency_ms"] / 1000)
-        elif event["type"] == "input_audio.dropped":
-            self.dropped.inc(event["chunks"])
-        elif event["type"] == "session.restarted":
-            self.dropped.inc(event["lost"])
 
 
 class Server:
