@@ -5,6 +5,7 @@ Text that nobody has spoken stays text: where a format wants the assistant's voi
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -17,6 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from operators.noise import procedural
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.scenes import pool_of
@@ -26,7 +28,7 @@ from schemas import constants as c
 from schemas.base import InputError, Interrupted
 from schemas.clip import ClipRole
 from schemas.shard import BuildRecord
-from schemas.stream import PlannedClip, StreamPlan
+from schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 
 Pcm = NDArray[np.int16]
 SILENT_TURN: Final = "<no need to response>"
@@ -41,11 +43,13 @@ since these responses are text that was not spoken. Their words begin when the r
 """,
     "authors": f"""\
 conversations.jsonl: {{conversation: [{{audio_path, assistant}}]}}, a turn for each foreground sound and each response; one
-that wants none is {SILENT_TURN!r}. corpus.jsonl: {{id, stream_scene_type, num_turns, turns}}. Emotions are not known.
+that wants none is {SILENT_TURN!r}. corpus.jsonl: {{id, stream_scene_type, num_turns, turns}}. Emotions stand where known.
 """,
     "scaper": """\
-JAMS with the namespace `scaper`; clips/ holds the cleaned clips they name, audio/ the streams as SoundFlow mixed them. scaper
-itself would mix them almost so: it has no crossfades, and noise here is two tracks.
+JAMS with the namespace `scaper`; clips/ holds the cleaned clips they name, audio/ the streams as SoundFlow mixed them. In this
+folder scaper.generate_from_jams("X.jams", "X.wav") mixes one again (elsewhere: fg_path and bg_path are this folder), with events at the
+same times; it levels by loudness (LUFS) where SoundFlow goes by power, repeats noise without crossfades, and the second noise
+track is events.
 """,
 }
 
@@ -169,7 +173,7 @@ def _turns(plan: StreamPlan) -> Iterator[tuple[int, str, PlannedClip | None]]:
 
 
 class Scaper:
-    """A JAMS file per stream, as scaper writes them, with clips and stream beside it."""
+    """A JAMS file per stream, as scaper writes them, with clips and stream beside it: `scaper.generate_from_jams` mixes them."""
 
     def __init__(self, folder: Path, build: BuildDir, record: BuildRecord):
         self.folder = folder
@@ -183,37 +187,47 @@ class Scaper:
         first = plan.noises[0].snr_db if plan.noises else 0.0
         rows = []
         for clip in plan.clips:
-            place = clip.start, clip.offset, clip.length
-            rows.append(self._event(clip.clip_id, clip.clean_sha256, "foreground", clip.label, place, first + clip.gain_db))
+            path, _ = self._clip(clip)
+            rows.append(_event(path, "foreground", clip.label, (clip.start, clip.offset, clip.length), first + clip.gain_db))
         for number, noise in enumerate(plan.noises):
-            if noise.clip_id is not None:
-                role = "foreground" if number else "background"
-                snr = first - noise.snr_db
-                place = noise.start, 0, plan.samples
-                rows.append(self._event(noise.clip_id, noise.clean_sha256, role, noise.label, place, snr))
+            path, size = self._clip(noise)
+            if not number:  # scaper repeats its background itself
+                rows.append(_event(path, "background", noise.label, (0, 0, plan.samples), 0.0))
+                continue
+            start, offset = noise.start % size, 0
+            while offset < plan.samples:
+                length = min(size - start, plan.samples - offset)
+                rows.append(_event(path, "foreground", noise.label, (start, offset, length), first - noise.snr_db))
+                start, offset = 0, offset + length
         document = _jams(plan, sorted(rows, key=lambda row: (row["time"], row["value"]["label"])))
         (self.folder / f"{plan.sample_id}.jams").write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
 
-    def _event(
-        self, clip_id: str, clean: str | None, role: str, label: str, place: tuple[int, int, int], snr: float
-    ) -> dict[str, Any]:
-        """`place`: start in the clip, offset in the stream, length."""
-        start, offset, length = place
-        path = self.folder / "clips" / f"{clean}.wav"
+    def _clip(self, item: PlannedClip | PlannedNoise) -> tuple[str, int]:
+        """Where its cleaned samples lie, written once; and how many they are."""
+        name = item.clean_sha256 or hashlib.sha256(str(item.label).encode()).hexdigest()
+        path = self.folder / "clips" / f"{name}.wav"
         if not path.exists():
-            _write(path, np.rint(self.pool.audio(self.pool.get(clip_id)) * 32_768).astype(np.int16))
-        value = {
-            "label": label,
-            "source_file": f"clips/{path.name}",
-            "source_time": start / c.SAMPLE_RATE,
-            "event_time": offset / c.SAMPLE_RATE,
-            "event_duration": length / c.SAMPLE_RATE,
-            "snr": snr,
-            "role": role,
-            "pitch_shift": None,
-            "time_stretch": None,
-        }
-        return {"time": value["event_time"], "duration": value["event_duration"], "value": value, "confidence": 1.0}
+            made = item.procedural if isinstance(item, PlannedNoise) else None
+            samples = procedural(made) if made else self.pool.audio(self.pool.get(str(item.clip_id)))
+            _write(path, np.rint(samples * 32_768).astype(np.int16))
+        return f"clips/{path.name}", soundfile.info(path).frames
+
+
+def _event(path: str, role: str, label: str, place: tuple[int, int, int], snr: float) -> dict[str, Any]:
+    """`place`: start in the clip, offset in the stream, length."""
+    start, offset, length = place
+    value = {
+        "label": label,
+        "source_file": path,
+        "source_time": start / c.SAMPLE_RATE,
+        "event_time": offset / c.SAMPLE_RATE,
+        "event_duration": length / c.SAMPLE_RATE,
+        "snr": snr,
+        "role": role,
+        "pitch_shift": None,
+        "time_stretch": None,
+    }
+    return {"time": value["event_time"], "duration": value["event_duration"], "value": value, "confidence": 1.0}
 
 
 def _jams(plan: StreamPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -235,7 +249,22 @@ def _jams(plan: StreamPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "duration": plan.seconds,
         "annotation_metadata": about,
         "data": rows,
-        "sandbox": {"soundflow": {"sample_id": plan.sample_id, "instruction": plan.instruction, "responses": responses}},
+        "sandbox": {
+            "scaper": {
+                "duration": plan.seconds,
+                "original_duration": plan.seconds,
+                "fg_path": ".",
+                "bg_path": ".",
+                "protected_labels": [],
+                "sr": c.SAMPLE_RATE,
+                "ref_db": c.REFERENCE_LEVEL_DBFS - (plan.noises[0].snr_db if plan.noises else 0.0),
+                "n_channels": 1,
+                "fade_in_len": 0.0,
+                "fade_out_len": 0.0,
+                "reverb": None,
+            },
+            "soundflow": {"sample_id": plan.sample_id, "instruction": plan.instruction, "responses": responses},
+        },
     }
     metadata = {
         "title": plan.title,
