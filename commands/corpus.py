@@ -59,6 +59,7 @@ def build(
     """`soundflow build`."""
     from pipeline.build_dir import BuildDir
     from pipeline.console import Console
+    from pipeline.object_store import ObjectStore
     from pipeline.run import Progress
     from pipeline.run import build as run_build
     from schemas.llm import Halted
@@ -85,7 +86,7 @@ def build(
         except Halted as error:
             if not BuildDir(out).record_path.exists():  # it was in the vectors of the clip index
                 raise
-            halted, status = error.told(), BuildDir(out).status()
+            halted, status = error.told(), ObjectStore(store).status() if store else BuildDir(out).status()
     if halted:
         typer.echo(f"stopped: {halted}", err=True)
     if as_json:

@@ -10,7 +10,7 @@ import typer
 from commands.common import FAILED, Json, say, say_json, sub_app
 
 top = typer.Typer()
-jobs_app = sub_app("Builds on a Ray cluster: how they are, what they say, how to stop them.")
+jobs_app = sub_app("Builds on a Ray cluster: how they are, what they say, how to stop and resume them.")
 Address = Annotated[
     str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard, http://HOST:8265.", show_default=False)
 ]
@@ -96,7 +96,7 @@ def logs(job: Job, address: Address, follow: Annotated[bool, typer.Option(help="
 
 @jobs_app.command(
     "cancel",
-    help="Stop a job. What it committed stays, and the same `submit` resumes.",
+    help="Stop a job. What it committed stays, and `jobs resume` goes on.",
     epilog="Example: soundflow jobs cancel JOB --address http://head:8265",
 )
 def cancel(job: Job, address: Address, as_json: Json = False) -> None:
@@ -108,3 +108,19 @@ def cancel(job: Job, address: Address, as_json: Json = False) -> None:
         say_json({"job": job, "stopped": stopped})
     else:
         say(f"{job}: {'is being stopped' if stopped else 'had ended'}")
+
+
+@jobs_app.command(
+    "resume",
+    help="Start the build of a job that has ended again, as it was submitted: what is committed stays, the rest is made.",
+    epilog="Example: soundflow jobs resume JOB --address http://head:8265",
+)
+def resume(job: Job, address: Address, as_json: Json = False) -> None:
+    """`soundflow jobs resume`."""
+    from pipeline.submit import Jobs
+
+    name = Jobs(address).resume(job)
+    if as_json:
+        say_json({"job": name, "resumes": job})
+    else:
+        say(f"{name}: resumes {job}. soundflow jobs logs {name} --address {address} --follow")

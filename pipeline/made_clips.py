@@ -103,6 +103,10 @@ class MadeClips:
         path = self._audio_path(made.clip.content_sha256)  # never stored: a build directory may be moved
         return made.model_copy(update={"clip": made.clip.model_copy(update={"path": str(path)})})
 
+    def files(self, clip_id: str) -> tuple[Path, Path]:
+        """What holds a clip: what its maker gave, then its row, which commits it. KeyError when there is none."""
+        return self._audio_path(self.row(clip_id).clip.content_sha256), self._row_path(clip_id)
+
     def rows(self) -> Iterator[MadeClip]:
         """All made clips, by id."""
         for path in sorted((self.directory / "rows").glob("*/*/*.json")):

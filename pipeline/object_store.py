@@ -2,13 +2,14 @@
 
 `URL/build.json`, `URL/data/…tar` and `URL/manifest/NNNNNN.json` as in a build directory. The tar is put first, then the manifest
 with if-none-match: of two machines with the same shard one commits, the other's tar is garbage. So a shard counts if and only if
-its manifest is there. Credentials and endpoints are fsspec's and the provider's own (`AWS_ENDPOINT_URL`, …).
+its manifest is there. What it needs beside its tar is put first (`pipeline.store_beside`). Credentials and endpoints are fsspec's
+and the provider's own (`AWS_ENDPOINT_URL`, …).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,11 +98,13 @@ class ObjectStore:
 
         What is there in full stays. Raises OSError, InputError when `directory` is of another build.
         """
-        from pipeline.commit import put_first, unfinished_name
+        from pipeline.commit import put, put_first, unfinished_name
         from pipeline.run import open_build
+        from pipeline.store_beside import bring_clips, bring_made, sheet_name
 
         record = self.record()
         build = open_build(directory, record)
+        bring_made(self, build)
         there = set(build.committed(record.fingerprint))
         brought = 0
         for shard in self._manifests():
@@ -116,9 +119,30 @@ class ObjectStore:
                 unfinished.replace(build.data / manifest.tar)
             finally:
                 unfinished.unlink(missing_ok=True)
+            if manifest.scenes_sha256 is not None:
+                put(build, build.sheet_path(shard), self.read(sheet_name(manifest)))
             put_first(build, build.manifest_path(shard), data)
             brought += 1
+        if record.virtual:
+            bring_clips(self, build, record)
         return brought
+
+    def keep(self, name: str, read: Callable[[], bytes]) -> None:
+        """See that there is an object `name` with what `read` gives. Raises OSError when there is one with other content."""
+        if name.startswith("clips/") and self._fs.exists(self._at(name)):
+            return  # named by its content
+        data = read()
+        if not self._create(name, data) and self.read(name) != data:
+            remedy = "a curated build has one -o that all its machines see; remove it and build again to go on with the store's"
+            raise OSError(f"{self.url}/{name} was made otherwise by another machine: {remedy}")
+
+    def read(self, name: str) -> bytes:
+        """A whole object; FileNotFoundError when there is none."""
+        return bytes(self._fs.cat_file(self._at(name)))
+
+    def names(self, folder: str) -> list[str]:
+        """Objects below a folder, sorted, as `keep` and `read` call them."""
+        return sorted(path.removeprefix(f"{self._root}/") for path in self._fs.find(self._at(folder)))
 
     def _manifests(self) -> list[int]:
         found = (_MANIFEST.search(path) for path in self._fs.find(self._at("manifest")))

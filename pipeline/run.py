@@ -24,6 +24,7 @@ from pipeline.produce import OPERATOR_VERSIONS, Sample
 from pipeline.scenes import pool_of
 from pipeline.splits import split_pools
 from pipeline.stopping import noted_signals
+from pipeline.store_beside import bring_made
 from pipeline.virtual import keep_clips
 from pipeline.worker import Job, ShardResult
 from prompts import prompt_hash
@@ -89,7 +90,8 @@ def build(
     `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. By default
     it is SIGINT or SIGTERM that says yes (in the main thread; see `pipeline.stopping`). `virtual`: no audio is stored, but the
     clips it is rendered from (`pipeline.virtual`). `over_budget`: build although the bill passes the recipe's budget.
-    `store`: an object store's URL, where shards are committed (`pipeline.object_store`); `out` is then each machine's work space.
+    `store`: an object store's URL, where shards are committed (`pipeline.object_store`); `out` is then each machine's work space
+    (of a curated build one that all of them see).
     Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
     disk is full; Halted when a budget is spent or a service broken, after what was curated has been rendered: the same call goes
     on. Shards that failed are in the returned status, and tried again by the next call.
@@ -105,7 +107,7 @@ def build(
     build_dir = open_build(out, record, fresh)
     sweep(build_dir)
     build_dir.stopped_path.unlink(missing_ok=True)
-    remote = _remote(store, record)
+    remote = _remote(store, record, build_dir)
     pending, committed = build_dir.pending(record) if remote is None else (remote.pending(record.recipe), list(remote.entries()))
     job = Job(
         out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators, virtual=virtual, store=remote
@@ -116,7 +118,7 @@ def build(
             _executor(executor, workers, address).run(job, pending, tracker)
         if tracker.fatal:
             raise OSError(f"{tracker.fatal} ({tracker.done.shards} shards are committed)")
-        if virtual:
+        if virtual and remote is None:  # of a store every worker keeps its own
             keep_clips(build_dir, record, pool_of(build_dir, index), tracker.kept)
     if tracker.why_halted:
         put(build_dir, build_dir.stopped_path, Stopped(why=tracker.why_halted.told()).canonical_json())
@@ -124,14 +126,13 @@ def build(
     return build_dir.status() if remote is None else remote.status()
 
 
-def _remote(store: str | None, record: BuildRecord) -> ObjectStore | None:
+def _remote(store: str | None, record: BuildRecord, build_dir: BuildDir) -> ObjectStore | None:
     if store is None:
         return None
-    if record.virtual or record.recipe.curates:
-        what = "virtual" if record.virtual else "curated"
-        raise InputError(f"a {what} build shares more than shards", field="--store", value=store, remedy="Build into a directory")
     remote = ObjectStore(store)
     remote.open(record)
+    if record.recipe.curates:
+        bring_made(remote, build_dir)
     return remote
 
 

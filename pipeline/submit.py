@@ -1,4 +1,4 @@
-"""Builds as jobs of a Ray cluster, over its Jobs API: `soundflow submit`, `soundflow jobs status|logs|cancel`.
+"""Builds as jobs of a Ray cluster, over its Jobs API: `soundflow submit`, `soundflow jobs status|logs|cancel|resume`.
 
 The checkout is shipped as the job's working directory, the recipe in its environment, with the paths the nodes see. A token, when
 the cluster wants one, is $RAY_AUTH_TOKEN (or Ray's own token file). A job is a driver on the head node; a second submission
@@ -67,12 +67,27 @@ class Jobs:
         text = base64.b64encode(yaml.safe_dump(document, sort_keys=False).encode()).decode()
         command = ["python", "-m", "pipeline.submitted", "-o", out, "--address", "auto", *options]
         environment = {RECIPE: text, "OMP_NUM_THREADS": "1"} | {name: os.environ[name] for name in SHIPPED if name in os.environ}
-        runtime = {"working_dir": str(ROOT), "excludes": EXCLUDED, "env_vars": environment}
         with self._told():
-            return self._submit(shlex.join(command), runtime, job)
+            return self._submit(shlex.join(command), environment, job)
 
-    def _submit(self, entrypoint: str, runtime: dict[str, Any], job: str | None) -> str:
+    def resume(self, job: str) -> str:
+        """Start the build of a job that has ended once more, as it was submitted, with the checkout of today; the new job's name.
+
+        Raises InputError when there is no such job, it has not ended, or it is no build.
+        """
+        with self._told():
+            told = self._client.get_job_info(job)
+        environment = (told.runtime_env or {}).get("env_vars", {})
+        if RECIPE not in environment:
+            raise InputError("is no build", field="JOB", value=job, remedy="`soundflow submit` begins builds")
+        if not told.status.is_terminal():
+            raise InputError("has not ended", field="JOB", value=job, remedy=f"`soundflow jobs cancel {job}` first")
+        with self._told():
+            return self._submit(told.entrypoint, environment, None)
+
+    def _submit(self, entrypoint: str, environment: dict[str, str], job: str | None) -> str:
         """A cluster that is just starting has a dashboard before it has anybody who starts jobs."""
+        runtime = {"working_dir": str(ROOT), "excludes": EXCLUDED, "env_vars": environment}
         deadline = time.monotonic() + STARTING_SECONDS
         while True:
             try:

@@ -21,6 +21,7 @@ from pipeline.object_store import ObjectStore
 from pipeline.produce import Producer, Sample
 from pipeline.scenes import pool_of, scenes_of, verdicts
 from pipeline.shards import ShardWriter
+from pipeline.store_beside import Beside
 from schemas import constants as c
 from schemas.identity import sample_id
 from schemas.outcome import Failed, Ok, Rejected
@@ -80,6 +81,7 @@ class Worker:
         pool = pool_of(self.build, ClipIndex.open(job.clips))
         scenes = scenes_of(job.recipe, job.fingerprint, pool, self.build)
         self.producer = Producer(job.recipe, job.fingerprint, pool, scenes, virtual=job.virtual)
+        self.beside = Beside(job.store, self.build, pool) if job.store is not None else None
         sweep(self.build)  # after a worker of this machine that was killed
 
     def run(self, shard: int, on_sample: Callable[[Sample | None], None] | None = None) -> ShardResult:
@@ -152,8 +154,9 @@ class Worker:
             },
         )
         commit(self.build, path, manifest)
-        if self.job.store is not None:
-            self.job.store.commit(self.build, manifest)
+        if self.beside is not None:
+            self.beside.put(manifest)
+            self.beside.store.commit(self.build, manifest)
             (self.build.data / manifest.tar).unlink()
             self.build.manifest_path(shard).unlink()
         self.build.failure_path(shard).unlink(missing_ok=True)

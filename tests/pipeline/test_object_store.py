@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.build_dir import BuildDir
+from pipeline.clip_store import ClipStore
 from pipeline.object_store import ObjectStore
 from pipeline.run import build
 from pipeline.verify import verify
 from schemas.base import InputError, Interrupted
 from tests.corpus import corpus, write_recipe
+from tests.hostile_llm import HostileLlm
+from tests.pipeline.curated import write_curated
 
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
@@ -86,8 +89,6 @@ def test_a_store_with_another_build_is_refused(s3: str, built: Path, clips_dir: 
         build(other, tmp_path / "two", executor="inline", store=url)
     with pytest.raises(InputError, match="holds no build"):
         ObjectStore(f"{s3}/nothing").record()
-    with pytest.raises(InputError, match="shares more than shards"):
-        build(other, tmp_path / "three", executor="inline", store=url, virtual=True)
     with pytest.raises(InputError, match="no place fsspec can write to"):
         ObjectStore("nonsense://x")
     with pytest.raises(InputError, match="Name folders with -o"):
@@ -105,3 +106,48 @@ def test_a_tar_that_does_not_arrive_whole_is_never_committed(s3: str, built: Pat
         store.commit(there, there.manifests()[0])
     monkeypatch.undo()
     assert list(store.entries()) == []
+
+
+def test_a_virtual_corpus_comes_back_from_a_store_with_its_clips_and_a_lost_or_altered_one_is_named(
+    s3: str, built: Path, tmp_path: Path
+) -> None:
+    recipe, store = built.parent / "recipe.yaml", ObjectStore(f"{s3}/virtual")
+    build(recipe, tmp_path / "here", executor="inline", virtual=True)
+    build(recipe, tmp_path / "space", executor="inline", virtual=True, store=store.url)
+    clips = store.names("clips")
+    intact = store.read(clips[0])
+    for damage, told in ((None, "missing from the store"), (bytes(len(intact)), "altered in the store")):
+        store._fs.rm_file(store._at(clips[0]))
+        if damage is not None:
+            store._fs.pipe_file(store._at(clips[0]), damage)
+        with pytest.raises(InputError, match=told):
+            store.fetch(tmp_path / "corpus")
+    store._fs.pipe_file(store._at(clips[0]), intact)
+    assert store.fetch(tmp_path / "corpus") == 0
+    assert corpus(tmp_path / "corpus") == corpus(tmp_path / "here")
+    assert list(ClipStore(tmp_path / "corpus" / "clips")) == list(ClipStore(tmp_path / "here" / "clips"))
+    assert verify(tmp_path / "corpus", sample=2).ok
+
+
+def test_a_curated_corpus_goes_on_elsewhere_with_its_made_clips_and_comes_back_with_its_scenes(
+    s3: str, clips_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOUNDFLOW_ANSWERS", str(tmp_path / "answers"))
+    store = ObjectStore(f"{s3}/curated")
+    with HostileLlm() as server:
+        recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server, streams=12, shards=12, verifier={"verifier": "llm"})
+        with pytest.raises(Interrupted):
+            stop = lambda: bool(store.names("made"))  # noqa: E731
+            build(recipe, tmp_path / "one", executor="inline", store=store.url, should_stop=stop)
+        made = store.names("made")
+        build(recipe, tmp_path / "two", executor="inline", store=store.url)
+        asked = server.calls
+        build(recipe, tmp_path / "here", executor="inline")
+        assert server.calls == asked
+    assert all((tmp_path / "two" / name).exists() for name in made)
+    assert store.fetch(tmp_path / "corpus") == 12
+    assert corpus(tmp_path / "corpus") == corpus(tmp_path / "here")
+    assert verify(tmp_path / "corpus", sample=2).ok
+    row = next(name for name in made if name.startswith("made/rows"))
+    with pytest.raises(OSError, match="made otherwise by another machine"):
+        store.keep(row, lambda: b"{}")

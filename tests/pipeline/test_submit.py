@@ -17,6 +17,7 @@ import pytest
 from pipeline.build_dir import BuildDir
 from pipeline.submit import Jobs
 from schemas.base import InputError
+from tests.commandline import soundflow
 from tests.corpus import corpus, write_recipe
 
 pytest.importorskip("ray")
@@ -79,31 +80,30 @@ def ended(jobs: Jobs, job: str) -> str:
     return state.status
 
 
-def test_a_submitted_build_is_the_one_made_here_and_its_log_is_told(head: str, built: Path, tmp_path: Path) -> None:
-    jobs = Jobs(head)
-    job = jobs.submit(built.parent / "recipe.yaml", str(tmp_path / "out"), options=("--workers", "2"), job="first")
-    assert job == "first" and ended(jobs, job) == "SUCCEEDED", jobs.logs(job)
-    assert corpus(tmp_path / "out") == corpus(built)
-    assert "4/4 shards" in jobs.logs(job)
-    assert jobs.cancel(job) is False, "it has ended"
-
-
-def test_a_cancelled_job_resumes_to_the_identical_corpus(head: str, clips_dir: Path, tmp_path: Path) -> None:
+def test_a_cancelled_job_resumes_to_the_identical_corpus_and_its_log_is_told(head: str, clips_dir: Path, tmp_path: Path) -> None:
     from pipeline.run import build
 
-    recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=800, shards=20)
+    recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=400, shards=20)
+    build(recipe, tmp_path / "undisturbed", executor="inline")
     jobs, out = Jobs(head), tmp_path / "out"
-    job = jobs.submit(recipe, str(out))
+    job = jobs.submit(recipe, str(out), options=("--workers", "2"), job="first")
+    assert job == "first"
     deadline = time.monotonic() + 120
     while not list((out / "manifest").glob("0*.json")):
         assert time.monotonic() < deadline and jobs.status(job).status in ("PENDING", "RUNNING"), jobs.logs(job)
         time.sleep(0.05)
+    with pytest.raises(InputError, match="has not ended"):
+        jobs.resume(job)
     assert jobs.cancel(job)
     assert ended(jobs, job) == "STOPPED"
     assert 0 < len(BuildDir(out).manifests()) < 20
-    build(recipe, out, executor="inline")
-    build(recipe, tmp_path / "undisturbed", executor="inline")
+    recipe.unlink()  # it went along with the job
+    told = soundflow("jobs", "resume", job, "--address", head, "--json")
+    assert told.returncode == 0, told.stderr
+    resumed = json.loads(told.stdout)["job"]
+    assert ended(jobs, resumed) == "SUCCEEDED" and "20/20 shards" in jobs.logs(resumed), jobs.logs(resumed)
     assert corpus(out) == corpus(tmp_path / "undisturbed")
+    assert jobs.cancel(resumed) is False, "it has ended"
 
 
 def test_what_is_wrong_is_told_in_a_sentence(head: str, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
