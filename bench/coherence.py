@@ -1,7 +1,8 @@
 """Do planned scenes hang together? Rule violations per 100 scenes of `template`, `random` (the paper's ablation V4), a model.
 
-`python -m bench.coherence [--json OUT] [--runs N] [--model NAME] [--scenes N]`. Scenes are planned over a pool of labels (no
-audio). With `--model` that model plans too, asked at $OPENAI_BASE_URL; its answers are kept, so a second run asks nothing.
+`python -m bench.coherence [--json OUT] [--runs N] [--events LOW HIGH] [--model NAME] [--scenes N] [--bag F B A] [--json-mode M]`.
+Scenes are planned over a pool of labels (no audio). With `--model` that model plans too, asked at $OPENAI_BASE_URL; answers are
+kept, so a second run asks nothing. Longer scenes break more rules: planners stand in one table per 100 scenes and per 100 events.
 The scorer's knowledge (`bench._sounds`) is its own, not the planners'. Rules, the same for every planner:
 
 * setting conflict: a sound that cannot be heard where most sounds of the scene can;
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -44,8 +46,31 @@ PLANNED: Final = 24
 """Scenes asked of a model."""
 AMBIENT: Final = ClipRole.AMBIENT.value
 FOREGROUND: Final = ClipRole.FOREGROUND.value
+NOTHING: Final[Mapping[str, Any]] = {}
 Heard = tuple[str, str]
 """Role and class of one event; the class is empty for sounds `bench._sounds` does not know."""
+
+
+@dataclass(slots=True)
+class Score:
+    """What scenes of one planner broke."""
+
+    scenes: int = 0
+    events: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
+
+    def add(self, events: Sequence[Heard]) -> None:
+        """One more scene."""
+        self.scenes, self.events = self.scenes + 1, self.events + len(events)
+        self.broken.update(violations(events))
+
+    def table(self) -> dict[str, float]:
+        """By rule per 100 scenes; all rules per 100 scenes and per 100 events."""
+        if not self.scenes:
+            return {}
+        rules = {rule: round(100 * count / self.scenes, 1) for rule, count in self.broken.items()}
+        total = self.broken.total()
+        return rules | {"all": round(100 * total / self.scenes, 1), "all per 100 events": round(100 * total / self.events, 1)}
 
 
 class LabelPool:
@@ -114,22 +139,22 @@ def violations(events: Iterable[Heard]) -> Counter[str]:
     )
 
 
-def recipe_of(planner: str, palette: Palette, scenes: int, **llm: Any) -> Recipe:
+def recipe_of(planner: str, palette: Palette, scenes: int, scene: Mapping[str, Any] = NOTHING, **llm: Any) -> Recipe:
     """Every task that labels and sentences can serve, over a pool of them."""
     tasks = {task.value: 1.0 for task in sorted(available_tasks(palette))}
-    document = {"clips": "", "streams": scenes, "shards": 1, "tasks": tasks, "scene": {"planner": planner}}
+    document = {"clips": "", "streams": scenes, "shards": 1, "tasks": tasks, "scene": {"planner": planner, **scene}}
     return Recipe.model_validate(document | ({"llm": llm} if llm else {}))
 
 
-def score(planner: str, pool: LabelPool, scenes: int) -> Counter[str]:
+def score(planner: str, pool: LabelPool, scenes: int, scene: Mapping[str, Any] = NOTHING) -> Score:
     """Broken rules in so many scenes of a planner of ours."""
     palette = Palette.of(pool)
-    recipe = recipe_of(planner, palette, scenes)
-    total: Counter[str] = Counter()
+    recipe = recipe_of(planner, palette, scenes, scene)
+    total = Score()
     for index in range(scenes):
         outcome = plan_scene(recipe, palette, pool, rng_for("c" * 64, 0, index, "scene"))
         assert isinstance(outcome, Ok)
-        total.update(violations((event.role.value, pool.get(event.clip_id).label) for event in outcome.value.events))
+        total.add([(event.role.value, pool.get(event.clip_id).label) for event in outcome.value.events])
     return total
 
 
@@ -139,12 +164,13 @@ def heard(scenario: Scenario, bag: Sequence[dict[str, Any]]) -> list[Heard]:
     return [(event.role, "speech" if event.sound in said else known(event.sound)) for event in scenario.events]
 
 
-async def score_model(config: LlmConfig, pool: LabelPool, scenes: int, answers: AnswerCache) -> dict[str, Any]:
-    """Broken rules per 100 scenes of a model that plans with the build's own prompt, and what came of the questions."""
+async def score_model(
+    config: LlmConfig, pool: LabelPool, scenes: int, answers: AnswerCache, scene: Mapping[str, Any] = NOTHING
+) -> dict[str, Any]:
+    """Broken rules of a model that plans with the build's own prompt, and what came of the questions."""
     palette = Palette.of(pool)
-    recipe = recipe_of("llm", palette, scenes, model=config.model)
-    total, events, refused = Counter[str](), list[Heard](), Counter[str]()
-    planned = 0
+    recipe = recipe_of("llm", palette, scenes, scene, model=config.model)
+    total, events, refused = Score(), list[Heard](), Counter[str]()
     async with open_chat(config, answers) as chat:
         for index in range(scenes):
             rng = rng_for("c" * 64, 0, index, "scene")
@@ -155,16 +181,11 @@ async def score_model(config: LlmConfig, pool: LabelPool, scenes: int, answers: 
                 refused[getattr(outcome, "reason", "failed")] += 1
                 continue
             found = heard(outcome.value.value, bag)
-            planned, events = planned + 1, events + found
-            total.update(violations(found))
-    rules = per_hundred(total, planned) if planned else {}
+            events += found
+            total.add(found)
     named = f"{sum(bool(label) for _, label in events)}/{len(events)}"
-    return {"scenes": planned, "refused": dict(refused), "violations per 100 scenes": rules, "sounds the scorer knows": named}
-
-
-def per_hundred(total: Counter[str], scenes: int) -> dict[str, float]:
-    """By rule."""
-    return {rule: round(100 * count / scenes, 1) for rule, count in total.items()}
+    told = {"violations per 100 scenes": total.table(), "sounds the scorer knows": named}
+    return {"asked for": scenes, "scenes": total.scenes, "refused": dict(refused)} | told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -173,12 +194,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     own.add_argument("--model", default="")
     own.add_argument("--max-tokens", type=int, default=2048)
     own.add_argument("--scenes", type=int, default=PLANNED)
+    own.add_argument("--json-mode", default="json_schema")
+    own.add_argument("--events", type=int, nargs=2, help="of a scene, all planners; default: the recipe's")
+    own.add_argument("--bag", type=int, nargs=3, help="annotations a model is shown; default: the recipe's")
     asked, rest = own.parse_known_args(argv)
     args = bench.arguments("coherence", rest, runs=3)
     pools = {name: LabelPool(sounds) for name, sounds in SETS.items()}
-    scores = {name: {planner: score(planner, pool, SCENES) for planner in OURS} for name, pool in pools.items()}
-    timing = bench.compare("coherence", {planner: partial(score, planner, pools[PUBLIC], SCENES) for planner in OURS}, args.runs)
-    shares = {name: found["template"].total() / found["random"].total() for name, found in scores.items()}
+    scene = {name: value for name in ("events", "bag") if (value := getattr(asked, name))}
+    scores = {name: {planner: score(planner, pool, SCENES, scene) for planner in OURS} for name, pool in pools.items()}
+    timing = bench.compare(
+        "coherence", {planner: partial(score, planner, pools[PUBLIC], SCENES, scene) for planner in OURS}, args.runs
+    )
+    shares = {name: found["template"].broken.total() / found["random"].broken.total() for name, found in scores.items()}
     return bench.finish(
         "coherence",
         [bench.Ratio("violations, template / random", shares[PUBLIC], at_most=0.2)],
@@ -186,22 +213,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         versions=["numpy"],
         json_path=args.json,
         notes={
-            "violations per 100 scenes": {planner: per_hundred(total, SCENES) for planner, total in scores[PUBLIC].items()},
+            "violations per 100 scenes": {planner: total.table() for planner, total in scores[PUBLIC].items()},
             "template / random, words the planner's tables were not made for": round(shares[HELD_OUT], 2),
             "scenes": SCENES,
-            f"llm {asked.model}".strip(): _model(asked, pools[PUBLIC]),
+            f"llm {asked.model}".strip(): _model(asked, pools[PUBLIC], scene),
         },
     )
 
 
-def _model(asked: argparse.Namespace, pool: LabelPool) -> Any:
+def _model(asked: argparse.Namespace, pool: LabelPool, scene: Mapping[str, Any]) -> Any:
     """What a model's plans are like, or why that is not known."""
     if not asked.model:
         return "not run: give --model NAME and $OPENAI_BASE_URL"
     server = {"concurrency": 1, "timeout_seconds": 600, "retries": 1}
-    config = {"model": asked.model, "max_tokens": asked.max_tokens, "send_seed": True, "server": server}
+    config = {
+        "model": asked.model,
+        "max_tokens": asked.max_tokens,
+        "json_mode": asked.json_mode,
+        "send_seed": True,
+        "server": server,
+    }
     try:
-        return asyncio.run(score_model(LlmConfig.model_validate(config), pool, asked.scenes, AnswerCache()))
+        return asyncio.run(score_model(LlmConfig.model_validate(config), pool, asked.scenes, AnswerCache(), scene))
     except InputError as error:
         return f"not run: {error}"
 
