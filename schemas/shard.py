@@ -149,8 +149,8 @@ class BuildStatus(Schema):
     hours: float
     rejected: int
     quarantined: int
-    stopped: str = ""
-    """Why the last run ended early (a budget, a broken service), and what to do."""
+    stopped: str = Field("", exclude_if=lambda why: not why)
+    """Why the last run ended early (a budget, a broken service), and what to do; not there when it did not."""
 
 
 class Problem(Schema):

@@ -70,7 +70,7 @@ def test_borderline_and_contradicted_sounds_are_discarded_with_their_reasons(
 
 def test_a_server_that_is_gone_writes_nothing_and_bad_manifests_are_told(source: Path) -> None:
     with HostileLlm(always(Fault.ERROR_500)) as server:
-        told = audited(source, server, retries=1)
+        told = audited(source, server, retries=0)
         assert told.failed == 3 and not source.with_name("out.jsonl").exists()
         source.write_text("[1]\n")
         with pytest.raises(InputError, match="line 1 is no JSON object"):

@@ -13,7 +13,7 @@ from operators.reviewing import LABEL, agree
 from pipeline.answer_cache import AnswerCache
 from pipeline.dialogue_lines import read_dialogues
 from pipeline.review import ReviewSummary, review_dialogues
-from schemas.llm import BudgetSpent
+from schemas.llm import BudgetSpent, ServiceBroken
 from schemas.speech import Dialogue
 from tests.hostile_llm import Fault, HostileLlm, always, faulty
 from tests.operators.chats import config, key
@@ -84,8 +84,9 @@ def test_a_server_that_is_gone_writes_nothing_and_a_spent_budget_ends_it(source:
     out = source.parent / "out.jsonl"
     with HostileLlm(always(Fault.ERROR_500)) as server:
         settings = config(server, {"timeout_seconds": 30, "backoff_seconds": 0.001, "retries": 1})
-        told = review_dialogues(source, out, settings, share=1.0, answers=AnswerCache(source.parent / "a"))
-    assert told.failed == 16 and told.reviewed == 0 and not out.exists()
+        with pytest.raises(ServiceBroken, match="history_question"):
+            review_dialogues(source, out, settings, share=1.0, answers=AnswerCache(source.parent / "a"))
+    assert not out.exists()
     with HostileLlm() as server, pytest.raises(BudgetSpent):
         settings = config(server, budget={"calls": 5})
         review_dialogues(source, out, settings, share=1.0, answers=AnswerCache(source.parent / "b"))
