@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,28 @@ def test_between_lines_of_the_log_nothing_is_lost(source: MadeCorpus, start: Pat
     with pytest.raises(Interrupted):
         Trainer(config, source, start, tmp_path / "cut", CPU, should_stop=lambda: next(asked)).train()
     Trainer(config, source, start, tmp_path / "cut", CPU).train()
+    assert_same(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_on_two_threads_too_a_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """Batches of more than a thousand tokens: torch adds up smaller ones on one thread anyway."""
+    long = some_corpus(shards=1, streams=8, longest=40)
+    start = save_pico(tmp_path / "start", long)
+    config = stage(steps=2, effective_batch=8, micro_batch=8)
+    Trainer(config, long, start, tmp_path / "whole", CPU).train()
+    assert read_log(tmp_path / "whole")[0].tokens > 1024
+    asked = iter([True])
+    with pytest.raises(Interrupted):
+        Trainer(config, long, start, tmp_path / "cut", CPU, should_stop=lambda: next(asked)).train()
+    Trainer(config, long, start, tmp_path / "cut", CPU).train()
     assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
