@@ -23,7 +23,14 @@ SIZES: Final = (
     (1_000_000, "100K<n<1M"),
     (10_000_000, "1M<n<10M"),
 )
-PLOTTED: Final = ("rounds", "tokens", "silence", "seconds")
+PLOTTED: Final = {
+    "rounds": "Foreground events per stream",
+    "tokens": "Tokens of a response",
+    "silence": "Silent chunks (%)",
+    "seconds": "Seconds of a stream",
+}
+"""Means per sub-task; the first three are those of the paper's figure."""
+COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7a7a7a")
 _CARD: Final = """\
 ---
 {{ header }}---
@@ -46,16 +53,16 @@ streams = load_dataset("{{ place }}", "{{ first }}", split="{{ split }}", stream
 
 ## Sub-tasks
 
-| sub-task | streams | hours | rounds | responses | per minute | silent chunks |\
+| sub-task | streams | hours | rounds | responses | tokens of one | per minute | silent chunks |\
 {% for name in splits %} {{ name }} |{% endfor %}
-|---|---|---|---|---|---|---|{% for name in splits %}---|{% endfor %}
+|---|---|---|---|---|---|---|---|{% for name in splits %}---|{% endfor %}
 {% for row in tasks %}| {{ row.task }} | {{ row.streams }} | {{ row.hours|two }} | {{ row.rounds|one }} | {{ row.responses }} |\
- {{ row.per_minute|one }} | {{ (100 * row.silence)|one }} % |\
+ {{ row.tokens|one }} | {{ row.per_minute|one }} | {{ (100 * row.silence)|one }} % |\
 {% for name in splits %} {{ counts[row.task].get(name, 0) }} |{% endfor %}
 {% endfor %}
 {{ split_note }}
 
-![Foreground events, response length, silence and duration of the streams](statistics.png)
+![Foreground events, response length, silence and duration of the streams of each sub-task](statistics.png)
 
 ## Sources and licences
 
@@ -128,7 +135,7 @@ def write_card(
         rows = csv.DictWriter(stream, ["source", "licence", "clips", "uses", "hours", "attribution", "note"])
         rows.writeheader()
         rows.writerows(told["sources"])
-    _plot(folder / "statistics.png", told["histograms"])
+    _plot(folder / "statistics.png", told["tasks"])
 
 
 def _split_note(record: BuildRecord, splits: list[str]) -> str:
@@ -143,19 +150,20 @@ def _cell(value: object) -> object:
     return value.replace("|", "\\|").replace("\n", " ") if isinstance(value, str) else value
 
 
-def _plot(path: Path, histograms: list[dict[str, Any]]) -> None:
-    """The figure of the paper's statistics: rounds, response tokens, silence and duration."""
+def _plot(path: Path, tasks: list[dict[str, Any]]) -> None:
+    """The figure of the paper's statistics, a bar per sub-task, a colour per capability."""
     from matplotlib.figure import Figure
 
-    from pipeline.report_data import EDGES
-
-    wanted = [EDGES[name][0] for name in PLOTTED]
-    chosen = [next(entry for entry in histograms if entry["title"] == title) for title in wanted]
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    for axes, entry in zip(figure.subplots(2, 2).flat, chosen, strict=True):
-        places = range(len(entry["counts"]))
-        axes.bar(places, entry["counts"], width=0.9, color="#3b6ea5")
-        axes.set_xticks(places, [f"{edge:g}" for edge in entry["edges"][:-1]], rotation=45, fontsize=8)
-        axes.set_title(entry["title"])
-        axes.spines[["top", "right"]].set_visible(False)
+    figure = Figure(figsize=(13, 1.2 + 0.27 * len(tasks)), layout="constrained")
+    capabilities = list(dict.fromkeys(row["capability"] for row in tasks))
+    colours = [COLOURS[capabilities.index(row["capability"]) % len(COLOURS)] for row in tasks]
+    for axes, (name, title) in zip(figure.subplots(1, len(PLOTTED), sharey=True), PLOTTED.items(), strict=True):
+        values = [row[name] * (100 if name == "silence" else 1) for row in tasks]
+        axes.bar_label(axes.barh(range(len(tasks)), values, height=0.78, color=colours), fmt="%.1f", padding=3, fontsize=8)
+        axes.set_yticks(range(len(tasks)), [row["task"].replace("_", " ") for row in tasks], fontsize=9)
+        axes.set_title(title, fontsize=11)
+        axes.margins(x=0.16, y=0.01)
+        axes.tick_params(axis="y", length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.invert_yaxis()  # shared by all
     figure.savefig(path, dpi=110, metadata={"Software": "SoundFlow"})

@@ -47,9 +47,9 @@ that wants none is {SILENT_TURN!r}. corpus.jsonl: {{id, stream_scene_type, num_t
 """,
     "scaper": """\
 JAMS with the namespace `scaper`; clips/ holds the cleaned clips they name, audio/ the streams as SoundFlow mixed them. In this
-folder scaper.generate_from_jams("X.jams", "X.wav") mixes one again (elsewhere: fg_path and bg_path are this folder), with events at the
-same times; it levels by loudness (LUFS) where SoundFlow goes by power, repeats noise without crossfades, and the second noise
-track is events.
+folder scaper.generate_from_jams("X.jams", "X.wav") mixes one again (elsewhere: fg_path and bg_path are this folder), with events
+at the same times; it levels by loudness (LUFS) where SoundFlow goes by power, repeats noise without crossfades, and the second
+noise track is events.
 """,
 }
 

@@ -57,6 +57,8 @@ class TaskCount:
     chunks: int = 0
     responses: int = 0
     rounds: int = 0
+    tokens: int = 0
+    """Of all responses."""
 
 
 @dataclass(slots=True)
@@ -97,7 +99,9 @@ class Statistics:
         self._count("silence", 100 * (1 - len(plan.responses) / plan.chunks))
         for response in plan.responses:
             self.answers[response.source] += 1
-            self._count("tokens", len(self._tokenizer.encode(response.text)))
+            tokens = len(self._tokenizer.encode(response.text))
+            row.tokens += tokens
+            self._count("tokens", tokens)
             self._count("lag", (response.chunk * c.CHUNK_SAMPLES - response.pieces[-1].evidence) / c.SAMPLE_RATE * 1000)
         for noise in plan.noises:
             self._count(f"snr_{noise.track}", noise.snr_db)
@@ -133,7 +137,9 @@ class Statistics:
                     "streams": row.streams,
                     "hours": row.chunks * c.CHUNK_SECONDS / 3600,
                     "rounds": row.rounds / row.streams,
+                    "seconds": row.chunks * c.CHUNK_SECONDS / row.streams,
                     "responses": row.responses,
+                    "tokens": row.tokens / max(row.responses, 1),
                     "per_minute": row.responses / (row.chunks * c.CHUNK_SECONDS / 60),
                     "silence": 1 - row.responses / row.chunks,
                 }
