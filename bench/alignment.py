@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from bench import _common as bench
 from operators.asset_dir import asset_dir
-from operators.backends.alignment import Aligner, open_aligner
+from operators.backends.aligners import open_aligner
+from operators.backends.alignment import Aligner
 from schemas import constants as c
 from schemas.base import InputError
 from schemas.identity import rng_for
@@ -140,7 +141,7 @@ def recorded(count: int = 20, length: int = 10) -> Iterator[Known]:
 
 def mandarin(count: int = 18, length: int = 6) -> Iterator[Known]:
     """Phrases in any order, said by Kokoro; nothing when it, or misaki[zh], is not here."""
-    from operators.backends.tts import open_speaker
+    from operators.backends.speakers import open_speaker
     from schemas.speech import KokoroConfig
 
     try:

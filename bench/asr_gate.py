@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 from bench import _common as bench
 from bench._sentences import SENTENCES, clauses, whole
 from operators.activity import active_hops
-from operators.backends.asr import Heard, Recogniser, open_recogniser
-from operators.backends.tts import Knob, Rendering, Speaker, Studio, at_16k, open_speaker
+from operators.backends.asr import Heard, Recogniser
+from operators.backends.recognisers import open_recogniser
+from operators.backends.speakers import Studio, open_speaker
+from operators.backends.tts import Knob, Rendering, Speaker, at_16k
 from operators.speech.chain import Booth, say_turn
 from operators.speech.gate import examine
 from operators.speech.normalise import spoken

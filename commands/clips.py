@@ -21,7 +21,7 @@ class Embedder(StrEnum):
 
 
 class Aligner(StrEnum):
-    """Who finds the words (`operators.backends.alignment.aligner_name`)."""
+    """Who finds the words (`operators.backends.aligners.aligner_name`)."""
 
     AUTO = "auto"
     POCKETSPHINX = "pocketsphinx"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from operators.atomic_file import write_atomic
-from operators.backends.alignment import aligner_name, language_of, open_aligner
+from operators.backends.aligners import aligner_name, language_of, open_aligner
 from operators.clip_cache import ClipCache
 from pipeline.clip_audio import ClipAudio
 from pipeline.clip_found import Missed, Row, Times, as_given, times_key

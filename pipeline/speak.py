@@ -22,7 +22,7 @@ from typing import Final, Literal
 
 from operators.backends.chat import ChatModel
 from operators.backends.faults import BackendError
-from operators.backends.tts import Studio
+from operators.backends.speakers import Studio
 from operators.speech import rewriting
 from operators.speech.chain import CHAIN_VERSION, Booth, Rewrite, perform
 from operators.speech.gate import GATE_VERSION

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from operators.atomic_file import write_atomic
-from operators.backends.alignment import aligner_name, open_aligner
-from operators.backends.asr import open_recogniser
+from operators.backends.aligners import aligner_name, open_aligner
 from operators.backends.faults import BackendError
-from operators.backends.tts import MORE_VOICES, Studio
+from operators.backends.recognisers import open_recogniser
+from operators.backends.speakers import MORE_VOICES, Studio
 from operators.clip_cache import detail_of, to_wav
 from operators.ingress import read_audio
 from operators.speech.gate import examine

@@ -24,7 +24,7 @@ from urllib.parse import quote
 import numpy as np
 
 from operators.atomic_file import write_atomic
-from operators.backends.tts import MORE_VOICES
+from operators.backends.speakers import MORE_VOICES
 from operators.clip_cache import to_wav
 from operators.speech.chain import Performance
 from pipeline.build_dir import BuildDir

@@ -16,9 +16,11 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.backends.asr import Heard, open_recogniser
+from operators.backends.asr import Heard
 from operators.backends.faults import BackendError
-from operators.backends.tts import Knob, Rendering, Speaker, Studio, open_speaker
+from operators.backends.recognisers import open_recogniser
+from operators.backends.speakers import Studio, open_speaker
+from operators.backends.tts import Knob, Rendering, Speaker
 from schemas.base import InputError
 from schemas.speech import AudioServer, RecogniserConfig, SpeakerConfig, SpeechConfig, Voice
 

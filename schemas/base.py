@@ -145,3 +145,10 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
     return list(getattr(current, "model_fields", {}))
+
+
+def missing_library(package: str, extra: str) -> InputError:
+    """What to tell somebody whose environment lacks an optional library."""
+    return InputError(
+        f"needs the package {package}", remedy=f"python -m pip install 'soundflow-audio[{extra}]', or {package} alone"
+    )

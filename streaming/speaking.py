@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from operators.backends.faults import BackendError
-from operators.backends.tts import Studio
+from operators.backends.speakers import Studio
 from operators.speech.rewriting import by_rules
 from schemas import constants as c
 from schemas.base import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from operators.asset_dir import asset_dir
-from operators.backends.tts import Studio
+from operators.backends.speakers import Studio
 from pipeline.commit import put_first
 from pipeline.speak import record_of
 from pipeline.speech_dir import SpeechDir

@@ -13,8 +13,7 @@ from types import MappingProxyType
 
 from bench.rows import Row
 from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, numbered, recording_of
-from operators.backends.asr import missing_library
-from schemas.base import InputError
+from schemas.base import InputError, missing_library
 
 DIRECTIONS = MappingProxyType({"en-zh": ("en_zh-CN", "en_zh"), "zh-en": ("zh-CN_en", "zh_en")})
 """Direction → how folders and files name it."""

@@ -14,7 +14,7 @@ from typing import Any
 import prompts
 from bench.rows import Row
 from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, no_rows, numbered, recording_of
-from operators.backends.asr import missing_library
+from schemas.base import missing_library
 
 SPLITS = ("clean", "other")
 WRITTEN = "Transcribe the English speech word for word. Answer with the transcript only."

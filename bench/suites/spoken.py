@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 
 from bench.sounds import Audio
-from operators.backends.tts import Speaker, open_speaker
+from operators.backends.speakers import open_speaker
+from operators.backends.tts import Speaker
 from schemas.base import InputError
 from schemas.speech import HibariConfig, SpeakerConfig
 

@@ -1,11 +1,10 @@
 """An aligner, as the operators see it: samples and what is said in them in, a time for each word out.
 
-Backends: pocketsphinx (English), Whisper (99 languages).
+Backends: pocketsphinx (English), Whisper (99 languages); `operators.backends.aligners` opens them.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -39,32 +38,6 @@ class Aligner(Protocol):
         `too_many_tokens`, `does_not_fit` (something else is said). Deterministic, whatever was aligned before.
         """
         ...
-
-
-@functools.cache
-def open_aligner(name: str) -> Aligner:
-    """The aligner of that name (`pocketsphinx`, `whisper`), one per process. InputError when a library it needs is missing."""
-    if name == "whisper":
-        from operators.backends.alignment_whisper import WhisperAligner
-
-        return WhisperAligner()
-    from operators.backends.alignment_pocketsphinx import PocketsphinxAligner
-
-    return PocketsphinxAligner()
-
-
-def aligner_name(name: str, language: str) -> str:
-    """Which aligner `name` means for a language: `auto` is pocketsphinx for English and Whisper for every other one."""
-    if name != "auto":
-        return name
-    return "pocketsphinx" if language.partition("-")[0] == "en" else "whisper"
-
-
-def language_of(transcript: str, language: str) -> str:
-    """The language to align in: the one that is known, else Chinese or English by the script."""
-    if language:
-        return language
-    return "zh" if any("\u4e00" <= char <= "\u9fff" for char in transcript) else "en"
 
 
 def timed(words: Sequence[str], spans: Sequence[Span], samples: int) -> tuple[Word, ...]:

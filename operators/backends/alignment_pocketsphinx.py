@@ -18,7 +18,7 @@ import numpy as np
 from operators.backends.alignment import Samples, Span, timed
 from operators.backends.pronunciation import Pronouncer, plain
 from schemas import constants as c
-from schemas.base import InputError
+from schemas.base import missing_library
 from schemas.clip import Word
 from schemas.outcome import Ok, Outcome, Rejected
 from schemas.text import words_of
@@ -47,8 +47,7 @@ class PocketsphinxAligner:
         try:
             import pocketsphinx
         except ImportError:
-            remedy = "python -m pip install 'soundflow-audio[speech]', or pocketsphinx alone"
-            raise InputError("the aligner needs the package pocketsphinx", remedy=remedy) from None
+            raise missing_library("pocketsphinx", "speech") from None
         from importlib.metadata import version
 
         self._make: Any = pocketsphinx.Decoder

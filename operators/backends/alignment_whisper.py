@@ -16,7 +16,7 @@ from operators.activity import active_hops, hop_power, smooth3
 from operators.asset_dir import asset_dir
 from operators.backends.alignment import Samples, Span, timed
 from schemas import constants as c
-from schemas.base import InputError
+from schemas.base import InputError, missing_library
 from schemas.clip import Word
 from schemas.outcome import Ok, Outcome, Rejected
 from schemas.text import words_of
@@ -58,8 +58,7 @@ class WhisperAligner:
         try:
             from faster_whisper import WhisperModel
         except ImportError:
-            remedy = "python -m pip install 'soundflow-audio[speech]', or faster-whisper alone"
-            raise InputError("the aligner needs the package faster-whisper", remedy=remedy) from None
+            raise missing_library("faster-whisper", "speech") from None
         from importlib.metadata import version
 
         self._make: Any = WhisperModel

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.backends.asr import Heard, missing_library
+from operators.backends.asr import Heard
 from schemas import constants as c
-from schemas.base import InputError
+from schemas.base import InputError, missing_library
 
 
 class PocketsphinxRecogniser:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.asset_dir import asset_dir
-from operators.backends.asr import Heard, missing_library
+from operators.backends.asr import Heard
 from operators.backends.faults import BackendError
-from schemas.base import InputError
+from schemas.base import InputError, missing_library
 from schemas.speech import WhisperConfig
 
 PROMPTS: Final = {"zh": "以下是普通话的句子，使用简体中文。"}

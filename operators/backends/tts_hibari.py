@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from operators.backends.asr import missing_library
 from operators.backends.tts import Knob, Rendering, at_16k
-from schemas.base import InputError
+from schemas.base import InputError, missing_library
 from schemas.speech import Voice
 
 

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.asset_dir import asset_dir
-from operators.backends.asr import missing_library
 from operators.backends.tts import Knob, Rendering, at_16k
-from schemas.base import InputError
+from schemas.base import InputError, missing_library
 from schemas.speech import KokoroConfig, Voice
 
 RATE: Final = 24_000

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.backends.asr import Recogniser
-from operators.backends.tts import Studio
+from operators.backends.speakers import Studio
 from operators.speech.gate import examine
 from schemas.identity import rng_for
 from schemas.outcome import Ok, Outcome, Rejected

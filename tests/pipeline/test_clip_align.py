@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 import pipeline.clip_align as clip_align
-from operators.backends import alignment
+from operators.backends import aligners
 from pipeline.clip_align import align_clips
 from pipeline.clip_index import ClipIndex, index_clips
 from pipeline.clip_ledger import Ledger
@@ -138,7 +138,7 @@ def test_speech_that_is_not_what_its_transcript_says_is_listed_and_the_rest_goes
 
 
 def test_a_clip_that_breaks_its_aligner_is_listed_and_tried_again(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    aligner = alignment.open_aligner("pocketsphinx")
+    aligner = aligners.open_aligner("pocketsphinx")
     align = type(aligner).align
 
     def broken(self: object, samples: np.ndarray, text: str, language: str):
@@ -157,7 +157,7 @@ def test_without_an_aligner_for_it_a_language_is_left_and_named_and_alone_it_is_
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOUNDFLOW_ASSETS", str(tmp_path / "no assets"))
-    alignment.open_aligner.cache_clear()
+    aligners.open_aligner.cache_clear()
     rows = [
         {"path": "short.wav", "transcript": "Stop the music.", "language": "en"},
         {"path": "long.wav", "transcript": "今天下雨。", "language": "zh"},
@@ -169,7 +169,7 @@ def test_without_an_aligner_for_it_a_language_is_left_and_named_and_alone_it_is_
     assert align_clips(tmp_path / "both", workers=1).unaligned == {"no_aligner": 1}
     with pytest.raises(InputError, match="assets fetch whisper-base"):
         align_clips(tmp_path / "zh", workers=1)
-    alignment.open_aligner.cache_clear()
+    aligners.open_aligner.cache_clear()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

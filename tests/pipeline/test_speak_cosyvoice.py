@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from operators.backends.faults import BackendError, RequestRefused
-from operators.backends.tts import at_16k, open_speaker
+from operators.backends.speakers import open_speaker
+from operators.backends.tts import at_16k
 from operators.clip_cache import to_wav
 from pipeline.clip_index import ClipIndex, index_clips
 from pipeline.run import build

@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from operators.backends.faults import BackendError
-from operators.backends.tts import Rendering, open_speaker
+from operators.backends.speakers import open_speaker
+from operators.backends.tts import Rendering
 from pipeline import ray_speech
 from pipeline.ray_speech import RayPool
 from pipeline.speak import SpeakProgress, speak

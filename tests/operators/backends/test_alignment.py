@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bench.alignment import SENTENCES, Known, measure, rendered
 from operators.asset_dir import asset_dir
-from operators.backends.alignment import Aligner, aligner_name, language_of, open_aligner, timed
+from operators.backends.aligners import aligner_name, language_of, open_aligner
+from operators.backends.alignment import Aligner, timed
 from operators.backends.pronunciation import Pronouncer, arpabet, plain
 from schemas.clip import Word
 from schemas.outcome import Ok, Rejected

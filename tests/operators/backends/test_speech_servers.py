@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.backends.asr import open_recogniser
 from operators.backends.asr_pocketsphinx import PocketsphinxRecogniser
 from operators.backends.faults import BackendError, RequestRefused, ServerFault
-from operators.backends.tts import at_16k, open_speaker
+from operators.backends.recognisers import open_recogniser
+from operators.backends.speakers import open_speaker
+from operators.backends.tts import at_16k
 from schemas.base import InputError
 from schemas.speech import CosyVoiceConfig, ServerVoice
 from tests.conftest import SENTENCES

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soxr
 
-from operators.backends.asr import open_recogniser
-from operators.backends.tts import Rendering, Studio
+from operators.backends.recognisers import open_recogniser
+from operators.backends.speakers import Studio
+from operators.backends.tts import Rendering
 from operators.speech.chain import Booth, say_turn
 from operators.speech.gate import examine, measured
 from operators.speech.pace import guess
