@@ -172,6 +172,7 @@ class Recipe(Schema):
         sections = {"llm", "retrieval", "generation", "verifier"}
         unused = {"name", "description", "clips", "budget", *sections} | (set() if self.splits else {"splits"})
         shaping: dict[str, object] = self.model_dump(mode="json", exclude=unused)
+        shaping["scene"] = self.scene.model_dump(mode="json", exclude=set() if self.curates else {"bag"})
         if self.curates and self.llm is not None:
             shaping |= {
                 "llm": self.llm.shaping(),

@@ -17,7 +17,7 @@ from operators.clips import Palette
 from operators.curation import curate
 from operators.tasks import POLICIES
 from schemas.clip import ClipRole
-from schemas.llm import BudgetSpent, LlmConfig, Usage
+from schemas.llm import BudgetSpent, JsonMode, LlmConfig, Usage
 from schemas.outcome import Failed, Ok
 from schemas.recipe import Recipe, SceneConfig
 from schemas.sheet import Curation
@@ -46,8 +46,8 @@ def pool() -> MemoryPool:
 class Scripted:
     """A chat model in this process: `says` is given each request and returns a document, a text, or raises."""
 
-    def __init__(self, says: Says):
-        self.config, self.says, self.asked = LlmConfig(model="m"), says, list[ChatRequest]()
+    def __init__(self, says: Says, mode: JsonMode = "json_schema"):
+        self.config, self.says, self.asked = LlmConfig(model="m", json_mode=mode), says, list[ChatRequest]()
 
     async def complete(self, request: ChatRequest) -> Completion:
         self.asked.append(request)
@@ -87,11 +87,17 @@ def saying(scenario: Any, refinement: Any = None) -> Says:
 
 
 def attempt(
-    pool: MemoryPool, says: Says, task: Task = Task.EVENT_DESCRIPTION, seed: int = 1, verifier: Any = None, **scene: Any
+    pool: MemoryPool,
+    says: Says,
+    task: Task = Task.EVENT_DESCRIPTION,
+    seed: int = 1,
+    verifier: Any = None,
+    mode: JsonMode = "json_schema",
+    **scene: Any,
 ) -> Any:
     document = {"clips": "", "streams": 1, "shards": 1, "tasks": {task.value: 1.0}, "llm": {"model": "m"}}
     recipe = Recipe.model_validate(document | {"scene": {"planner": "llm", "events": [3, 4], "gap_seconds": [0.1, 0.1]} | scene})
-    chat, tools = Scripted(says), tools_of(pool, verifier, Maker_())
+    chat, tools = Scripted(says, mode), tools_of(pool, verifier, Maker_())
     return asyncio.run(curate(recipe, Palette.of(pool), chat, tools, np.random.default_rng(seed)))
 
 
@@ -152,6 +158,23 @@ def test_a_bad_plan_is_asked_for_once_more_then_refused_and_both_calls_are_accou
     assert "no recording of rain for the foreground" in curation(attempt(pool, saying(indoors))).detail
     short = curation(attempt(pool, saying(DOGS, {"events": refined(DOGS)["events"][:2]})))
     assert short.refused == "llm_failed_check" and short.title == "t" and short.usage["event_refiner"].calls == 2
+
+
+def test_a_model_too_small_for_rules_gets_schemas_of_its_bag_and_another_is_free(pool: MemoryPool) -> None:
+    schemas: dict[tuple[JsonMode, str], dict[str, Any]] = {}
+    modes: tuple[JsonMode, ...] = ("json_schema", "json_narrow")
+    for mode in modes:
+
+        def says(request: ChatRequest, mode: JsonMode = mode) -> Any:
+            schemas[mode, request.role] = request.answer_schema["properties"]["events"]
+            return saying(DOGS)(request)
+
+        assert curation(attempt(pool, says, mode=mode, events=[3, 3])).scene is not None
+    roles = "scenario_planner", "event_refiner"
+    assert [("items" in schemas["json_schema", role], "items" in schemas["json_narrow", role]) for role in roles] == [
+        (True, False)
+    ] * 2
+    assert [len(schemas["json_narrow", role]["prefixItems"]) for role in roles] == [3, 3]
 
 
 def test_an_event_that_nothing_plays_ends_the_attempt_and_is_shown(pool: MemoryPool) -> None:

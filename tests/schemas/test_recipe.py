@@ -87,6 +87,8 @@ def mark(**change: object) -> str:
 
 def test_the_fingerprint_ignores_what_shapes_no_bytes() -> None:
     assert mark() == mark(name="other", description="words", clips="/elsewhere")
+    bag, curated = {"bag": [6, 3, 2]}, {"planner": "llm"}
+    assert mark(scene=bag) == mark() and mark(llm={"model": "m"}, scene=curated) != mark(llm={"model": "m"}, scene=curated | bag)
 
 
 @pytest.mark.parametrize(
