@@ -25,7 +25,7 @@ BAD = [
     ({"mixing": {"snr_db": [5, 500]}}, "mixing.snr_db.1", "less than or equal to 60"),
     ({"mixing": {"snr_db": "5-20dB"}}, "mixing.snr_db", "tuple"),
     ({"mixing": {"snr_db": [float("nan"), 5]}}, "mixing.snr_db.0", "finite"),
-    ({"scene": {"gap_seconds": [0, 800]}}, "scene.gap_seconds.1", "30"),
+    ({"scene": {"gap_seconds": [0, 800]}}, "scene.gap_seconds.1", "120"),
     ({"scene": {"events": [0, 3]}}, "scene.events.0", "greater than or equal to 1"),
     ({"scene": {"planner": "gpt"}}, "scene.planner", "'template', 'random' or 'llm'"),
     ({"scene": {"planner": "llm"}}, "scene.planner", "add an `llm` section"),
