@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.common import Json, Retries, Timeout, say, say_json, sub_app
+from commands.common import Json, RecipeFile, Retries, Timeout, say, say_json, sub_app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ def proactive_run(
     epilog="Example: soundflow bench proactive build examples/proactive_bench.yaml --clips clips/ -o mybench/ --not-in corpus/",
 )
 def proactive_build(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    recipe: RecipeFile,
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the set.", show_default=False)],
     clips: Annotated[Path | None, typer.Option(help="The clip index, instead of the recipe's.")] = None,
     not_in: Annotated[list[Path] | None, typer.Option(help="Builds whose clips must not be in the set.")] = None,

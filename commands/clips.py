@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.common import Json, say, say_json, sub_app
+from commands.common import Index, Json, LlmOf, Processes, say, say_json, sub_app
 from schemas.clip import ClipRole
 
 
@@ -42,7 +42,7 @@ def clips_index(
         list[Path], typer.Argument(help="Folders, audio files, or manifests (.csv, .jsonl, .parquet).", show_default=False)
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the index.", show_default=False)],
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    workers: Processes = None,
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Longer files are rejected as too_long.")] = 600.0,
     root: Annotated[list[Path] | None, typer.Option(help="A folder outside a manifest's own that its paths may name.")] = None,
     as_json: Json = False,
@@ -78,11 +78,11 @@ def clips_index(
     epilog="Example: soundflow clips align clips/",
 )
 def clips_align(
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of a clip index.", show_default=False)],
+    index: Index,
     aligner: Annotated[
         Aligner, typer.Option(help="auto: pocketsphinx for English, whisper (an asset) for other languages.")
     ] = Aligner.AUTO,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    workers: Processes = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow clips align`."""
@@ -108,7 +108,7 @@ def clips_align(
 )
 def clips_interpret(
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of an aligned clip index.", show_default=False)],
-    recipe: Annotated[Path, typer.Option(metavar="FILE", help="Take the llm section of this recipe.", show_default=False)],
+    recipe: LlmOf,
     into: Annotated[str, typer.Option(help="Language, such as zh, to put clips into that have no translation.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -139,7 +139,7 @@ def clips_interpret(
     epilog='Example: soundflow clips search clips/ "a dog barking far away" -k 3 --role foreground',
 )
 def clips_search(
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of a clip index.", show_default=False)],
+    index: Index,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What is to be heard, in a few words.", show_default=False)],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")] = 3,
     role: Annotated[ClipRole | None, typer.Option(help="Only clips of this role.")] = None,

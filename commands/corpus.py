@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from commands.common import FAILED, INCOMPLETE, ExecutorName, Json, say, say_json
+from commands.common import FAILED, INCOMPLETE, Build, Executor, ExecutorName, Json, RecipeFile, say, say_json
 
 top = typer.Typer()
 
@@ -17,7 +17,7 @@ top = typer.Typer()
     epilog="Example: soundflow init corpus.yaml --clips clips/ --streams 1000 --shards 8 --seed 7",
 )
 def init(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    recipe: RecipeFile,
     clips: Annotated[Path, typer.Option(help="Directory made by `soundflow clips index`.", show_default=False)],
     streams: Annotated[int, typer.Option(min=1)] = 100,
     shards: Annotated[int, typer.Option(min=1)] = 4,
@@ -38,10 +38,10 @@ def init(
     epilog="Example: soundflow build corpus.yaml -o corpus/ --workers 8",
 )
 def build(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    recipe: RecipeFile,
     out: Annotated[Path, typer.Option("-o", "--out", help="Output directory.", show_default=False)],
     workers: Annotated[int | None, typer.Option(min=1, help="Ray actors, one core each; default: every core.")] = None,
-    executor: Annotated[ExecutorName, typer.Option(help="inline needs no Ray and uses one core.")] = ExecutorName.RAY,
+    executor: Executor = ExecutorName.RAY,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT; default: this machine.")
     ] = None,
@@ -141,7 +141,7 @@ def fetch(
 
 
 @top.command(help="What a build has done so far, from disk alone.", epilog="Example: soundflow status corpus/ --json")
-def status(directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)], as_json: Json = False) -> None:
+def status(directory: Build, as_json: Json = False) -> None:
     """`soundflow status`."""
     from pipeline.build_dir import BuildDir
 
@@ -160,7 +160,7 @@ def status(directory: Annotated[Path, typer.Argument(metavar="DIR", show_default
     epilog="Example: soundflow gc corpus/ --yes",
 )
 def gc(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    directory: Build,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -224,7 +224,7 @@ def _say_status(directory: Path, found: Any) -> None:
     epilog="Example: soundflow verify corpus/ --sample 3",
 )
 def verify(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    directory: Build,
     sample: Annotated[int, typer.Option(min=0, help="Also plan and render N samples again and compare bytes.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -271,7 +271,7 @@ def replay(
     epilog="Example: soundflow report corpus/ -o corpus.html",
 )
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A build, or a training run.", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: DIR/report.html.")] = None,
     samples: Annotated[int, typer.Option(min=1, max=64, help="Streams of a build to hear and see.")] = 8,
     as_json: Json = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.common import FAILED, INCOMPLETE, Json, say, say_json
+from commands.common import FAILED, INCOMPLETE, Json, LlmOf, MaybeLlmOf, RecipeFile, say, say_json
 
 top = typer.Typer()
 
@@ -28,7 +28,7 @@ def ask(
     source: Annotated[
         Path, typer.Option("--input", metavar="FILE", help="YAML or JSON: the values of the role's prompt.", show_default=False)
     ],
-    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Take the llm section of this recipe.")] = None,
+    recipe: MaybeLlmOf = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Without a recipe; $OPENAI_BASE_URL and $OPENAI_API_KEY say where.")
     ] = None,
@@ -60,7 +60,7 @@ def ask(
     epilog="Example: soundflow curate corpus.yaml --n 5 --show",
 )
 def curate(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    recipe: RecipeFile,
     n: Annotated[int, typer.Option("--n", "-n", min=1, max=1000, help="Samples.")] = 5,
     show: Annotated[bool, typer.Option(help="Every event: role, clip, verdicts, what is said.")] = False,
     as_json: Json = False,
@@ -88,7 +88,7 @@ def curate(
 def audit(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST.jsonl", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Beside the manifest: paths stay as they are.", show_default=False)],
-    llm: Annotated[Path, typer.Option(metavar="RECIPE", help="Take the llm section of this recipe.", show_default=False)],
+    llm: LlmOf,
     as_json: Json = False,
 ) -> None:
     """`soundflow audit`."""

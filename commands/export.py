@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from commands.common import Json, say, say_json, sub_app
+from commands.common import Build, Json, say, say_json, sub_app
 
 export_app = sub_app("Give a corpus to others: a dataset for the hub, or the formats of other systems.")
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A build, stored or virtual.", show_default=False)]
 AnyLicence = Annotated[bool, typer.Option(help="Also where licences are unknown or contradict each other.")]
 
 
@@ -20,7 +19,7 @@ AnyLicence = Annotated[bool, typer.Option(help="Also where licences are unknown 
     epilog="Example: soundflow export hf corpus/ --to dataset/",
 )
 def hf(
-    directory: Directory,
+    directory: Build,
     to: Annotated[str, typer.Option(help="A folder, or hf://OWNER/NAME.", show_default=False)],
     any_licence: AnyLicence = False,
     dry_run: Annotated[bool, typer.Option(help="Say what would be written; write nothing.")] = False,
@@ -63,7 +62,7 @@ Folder = Annotated[Path, typer.Option(help="A new folder.", show_default=False)]
     help="Stereo WAVs with word times for moshi-finetune.",
     epilog="Example: soundflow export moshi corpus/ --to moshi/",
 )
-def moshi(directory: Directory, to: Folder, as_json: Json = False) -> None:
+def moshi(directory: Build, to: Folder, as_json: Json = False) -> None:
     """`soundflow export moshi`."""
     _files("moshi", directory, to, as_json)
 
@@ -73,7 +72,7 @@ def moshi(directory: Directory, to: Folder, as_json: Json = False) -> None:
     help="The conversation JSONL of the paper's own release, with the audio of each turn.",
     epilog="Example: soundflow export authors corpus/ --to authors/",
 )
-def authors(directory: Directory, to: Folder, as_json: Json = False) -> None:
+def authors(directory: Build, to: Folder, as_json: Json = False) -> None:
     """`soundflow export authors`."""
     _files("authors", directory, to, as_json)
 
@@ -83,6 +82,6 @@ def authors(directory: Directory, to: Folder, as_json: Json = False) -> None:
     help="JAMS as scaper writes them, with the clips they name.",
     epilog="Example: soundflow export scaper corpus/ --to scaper/",
 )
-def scaper(directory: Directory, to: Folder, as_json: Json = False) -> None:
+def scaper(directory: Build, to: Folder, as_json: Json = False) -> None:
     """`soundflow export scaper`."""
     _files("scaper", directory, to, as_json)

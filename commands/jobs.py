@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.common import FAILED, Json, say, say_json, sub_app
+from commands.common import FAILED, Json, RecipeFile, say, say_json, sub_app
 
 top = typer.Typer()
 jobs_app = sub_app("Builds on a Ray cluster: how they are, what they say, how to stop and resume them.")
@@ -22,7 +21,7 @@ Job = Annotated[str, typer.Argument(metavar="JOB", show_default=False)]
     epilog="Example: soundflow submit corpus.yaml -o /shared/corpus --address http://head:8265",
 )
 def submit(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    recipe: RecipeFile,
     out: Annotated[str, typer.Option("-o", "--out", help="Output directory, as the nodes see it.", show_default=False)],
     address: Address,
     workers: Annotated[int | None, typer.Option(min=1, help="One core each; default: every core.")] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.common import FAILED, Json, say, say_json
+from commands.common import FAILED, Json, RecipeFile, say, say_json
 
 if TYPE_CHECKING:
     from schemas.bill import Bill
@@ -21,7 +21,7 @@ top = typer.Typer()
     epilog="Example: soundflow plan corpus.yaml --nodes 8 --cores 64 --calibrate --rates rates.yaml",
 )
 def plan(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)],
+    recipe: RecipeFile,
     nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
     cores: Annotated[int | None, typer.Option(min=1, help="Per machine; default: those of this one.")] = None,
     gpus: Annotated[int, typer.Option(min=0, help="In all.")] = 0,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.common import FAILED, INCOMPLETE, ExecutorName, Json, say_json
+from commands.common import FAILED, INCOMPLETE, Executor, ExecutorName, Json, MaybeLlmOf, say_json
 from commands.common import say as tell
 
 top = typer.Typer()
@@ -82,7 +82,7 @@ def speak(
     out: Annotated[Path, typer.Option("-o", "--out", help="Output directory; its manifest is a source of clips.")],
     config: Config = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Recognisers, one core each; default: every core.")] = None,
-    executor: Annotated[ExecutorName, typer.Option(help="inline needs no Ray and uses one core.")] = ExecutorName.RAY,
+    executor: Executor = ExecutorName.RAY,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT; default: this machine.")
     ] = None,
@@ -132,7 +132,7 @@ def speak(
 def review(
     dialogues: Annotated[Path, typer.Argument(metavar="DIALOGUES.jsonl", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The dialogues again, some of them longer.", show_default=False)],
-    llm: Annotated[Path | None, typer.Option(metavar="RECIPE", help="Take the llm section of this recipe.")] = None,
+    llm: MaybeLlmOf = None,
     share: Annotated[float, typer.Option(min=0, max=1, help="Of dialogues of four turns or more (paper: p_hr).")] = 0.3,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: Json = False,
