@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.bench_proactive import proactive_app
+from commands.bench_proactive import Chat, Checkpoint, Concurrency, Label, RunDirectory, Server, Threshold, one_of, proactive_app
 from commands.common import INCOMPLETE, Json, Retries, Timeout, say, say_json, sub_app
 
 if TYPE_CHECKING:
@@ -33,21 +33,21 @@ JudgeServer = Annotated[str | None, typer.Option(help="The judge's address; defa
 def run(
     name: Name,
     data: Data,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
-    model: Annotated[Path | None, typer.Option(help="A checkpoint made by `soundflow train`.")] = None,
-    chat: Annotated[str | None, typer.Option(help="Name of a chat model that hears.")] = None,
-    server: Annotated[str | None, typer.Option(help="Its address, such as http://127.0.0.1:8000/v1.")] = None,
+    out: RunDirectory,
+    model: Checkpoint = None,
+    chat: Chat = None,
+    server: Server = None,
     audio: Recordings = None,
     mode: Annotated[str | None, typer.Option(help="How it is told what to do: text or audio; default: as in the paper.")] = None,
     segments: Annotated[int, typer.Option(min=1, max=100, help="N: so many items share one stream.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")] = None,
     judge: Judge = None,
     judge_server: JudgeServer = None,
-    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")] = 4,
+    threshold: Threshold = 0.5,
+    concurrency: Concurrency = 4,
     timeout: Timeout = None,
     retries: Retries = None,
-    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
+    label: Label = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow bench run`."""
@@ -58,8 +58,7 @@ def run(
     from bench.suites.run import answers_of, run_chat, run_stream
     from schemas.base import InputError
 
-    if (model is None) == (chat is None):
-        raise InputError("one of --model and --chat says who is tested", remedy="Give a checkpoint, or a chat model's name")
+    one_of(model, chat)
     kind = benchmark(name)
     if mode is not None and mode not in [known.value for known in Mode]:
         raise InputError("no such mode", field="--mode", value=mode, remedy="There are: text, audio")
@@ -168,7 +167,7 @@ def analyse(
     corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Builds.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="What `bench report --analysis` reads.")] = Path("analysis.json"),
     streams: Annotated[int, typer.Option(min=1, help="So many streams, their first window each.")] = 16,
-    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
+    label: Label = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow bench analyse`."""

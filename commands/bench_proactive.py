@@ -23,7 +23,16 @@ proactive_app = sub_app("ProactiveSound-Bench: should the assistant speak up at 
 Meta = Annotated[Path, typer.Option(help="The benchmark's metadata (.jsonl).", show_default=False)]
 Answers = Annotated[Path | None, typer.Option(help="The response file, with standard answers (.jsonl).")]
 AudioRoot = Annotated[Path | None, typer.Option(help="The folder that holds `proactive-sound-effect`.")]
+SoundTree = Annotated[Path, typer.Option(help="The folder that holds `proactive-sound-effect`.", show_default=False)]
 Embedder = Annotated[str, typer.Option(help="Compares replies: minilm, ngrams, auto, or none.")]
+Partial = Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")]
+RunDirectory = Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)]
+Checkpoint = Annotated[Path | None, typer.Option(help="A checkpoint made by `soundflow train`.")]
+Chat = Annotated[str | None, typer.Option(help="Name of a chat model that hears.")]
+Server = Annotated[str | None, typer.Option(help="Its address, such as http://127.0.0.1:8000/v1.")]
+Threshold = Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")]
+Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")]
+Label = Annotated[str | None, typer.Option(help="How the report calls this model.")]
 
 
 class Tier(StrEnum):
@@ -65,23 +74,23 @@ def proactive_score(
 )
 def proactive_run(
     meta: Meta,
-    audio: Annotated[Path, typer.Option(help="The folder that holds `proactive-sound-effect`.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
-    model: Annotated[Path | None, typer.Option(help="A checkpoint made by `soundflow train`.")] = None,
-    chat: Annotated[str | None, typer.Option(help="Name of a chat model that hears.")] = None,
-    server: Annotated[str | None, typer.Option(help="Its address, such as http://127.0.0.1:8000/v1.")] = None,
+    audio: SoundTree,
+    out: RunDirectory,
+    model: Checkpoint = None,
+    chat: Chat = None,
+    server: Server = None,
     tier: Annotated[Tier, typer.Option(help="One sound a stream, or 2 to 5 of a sub-category.")] = Tier.SINGLE,
     seed: Annotated[int, typer.Option(min=0, help="Of the Multiple tier.")] = 0,
     manifest: Annotated[Path | None, typer.Option(help="A tier.jsonl to hear instead.")] = None,
     answers: Answers = None,
     embedder: Embedder = "auto",
-    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
+    threshold: Threshold = 0.5,
     as_recorded: Annotated[bool, typer.Option(help="Do not bring recordings to the level corpora have.")] = False,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")] = 4,
+    concurrency: Concurrency = 4,
     timeout: Timeout = None,
     retries: Retries = None,
-    partial: Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")] = False,
-    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
+    partial: Partial = False,
+    label: Label = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow bench proactive run`."""
@@ -91,7 +100,7 @@ def proactive_run(
     from bench.proactive.run import ProactiveSet, run_chat, run_stream
     from bench.results import proactive_result, write_result
 
-    _one_of(model, chat)
+    one_of(model, chat)
     sounds = read_sounds(meta, answers)
     proactive = ProactiveSet(sounds, audio, partial)
     groups = proactive.tier(tier.value, seed, manifest)
@@ -141,19 +150,19 @@ def proactive_build(
 )
 def proactive_stability(
     meta: Meta,
-    audio: Annotated[Path, typer.Option(help="The folder that holds `proactive-sound-effect`.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the runs.", show_default=False)],
-    model: Annotated[Path | None, typer.Option(help="A checkpoint made by `soundflow train`.")] = None,
-    chat: Annotated[str | None, typer.Option(help="Name of a chat model that hears.")] = None,
-    server: Annotated[str | None, typer.Option(help="Its address.")] = None,
+    audio: SoundTree,
+    out: RunDirectory,
+    model: Checkpoint = None,
+    chat: Chat = None,
+    server: Server = None,
     longest: Annotated[int, typer.Option(min=1, max=20, help="The largest N.")] = 5,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")] = 4,
+    concurrency: Concurrency = 4,
     timeout: Timeout = None,
     retries: Retries = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
-    partial: Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")] = False,
-    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
+    threshold: Threshold = 0.5,
+    partial: Partial = False,
+    label: Label = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow bench proactive stability`."""
@@ -163,7 +172,7 @@ def proactive_stability(
     from bench.proactive.stability import run_stability
     from bench.results import write_result
 
-    _one_of(model, chat)
+    one_of(model, chat)
     proactive = ProactiveSet(read_sounds(meta), audio, partial)
 
     def run(groups: Sequence[Asked], place: Path) -> Driven:
@@ -191,9 +200,9 @@ def proactive_stability(
 def proactive_recordings(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", show_default=False)],
     model: Annotated[Path, typer.Option(help="A checkpoint made by `soundflow train`.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
-    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
-    label: Annotated[str | None, typer.Option(help="How the report calls this model.")] = None,
+    out: RunDirectory,
+    threshold: Threshold = 0.5,
+    label: Label = None,
     as_json: Json = False,
 ) -> None:
     """`soundflow bench proactive recordings`."""
@@ -220,7 +229,8 @@ def _grid(result: Result) -> None:
         say(line)
 
 
-def _one_of(model: Path | None, chat: str | None) -> None:
+def one_of(model: Path | None, chat: str | None) -> None:
+    """InputError unless one of the two is tested."""
     from schemas.base import InputError
 
     if (model is None) == (chat is None):
