@@ -39,8 +39,8 @@ def plan(
     import yaml
 
     from operators.atomic_file import write_atomic
+    from pipeline.calibrate import calibrate as measure
     from pipeline.plan import Machines
-    from pipeline.plan import calibrate as measure
     from pipeline.plan import plan as reckon
     from schemas.bill import Rates
 

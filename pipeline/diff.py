@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.build_dir import BuildDir
-from pipeline.run import differences
+from pipeline.open_build import differences
 from pipeline.shards import read_shard
 from schemas.identity import parse_sample_id
 

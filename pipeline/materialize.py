@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.build_dir import BuildDir
 from pipeline.commit import commit, sweep, unfinished_file
-from pipeline.run import open_build
+from pipeline.open_build import open_build
 from pipeline.shards import ShardWriter
 from pipeline.stopping import noted_signals
 from pipeline.virtual import Samples

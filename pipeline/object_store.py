@@ -99,7 +99,7 @@ class ObjectStore:
         What is there in full stays. Raises OSError, InputError when `directory` is of another build.
         """
         from pipeline.commit import put, put_first, unfinished_name
-        from pipeline.run import open_build
+        from pipeline.open_build import open_build
         from pipeline.store_beside import bring_clips, bring_made, sheet_name
 
         record = self.record()

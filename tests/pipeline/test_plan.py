@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.build_dir import BuildDir
+from pipeline.calibrate import calibrate
 from pipeline.clip_table import TABLE, ClipIndex, read_footer, write_table
-from pipeline.plan import Machines, calibrate, passed, plan
+from pipeline.plan import Machines, passed, plan
 from pipeline.plan_pool import PlanPool
 from pipeline.run import build
 from schemas.base import InputError

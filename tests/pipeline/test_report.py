@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from pipeline.build_dir import BuildDir
+from pipeline.open_build import open_build
 from pipeline.report import write_report
 from pipeline.report_data import EDGES, spectrum_png
-from pipeline.run import build, open_build, plan_build
+from pipeline.run import build, plan_build
 from schemas.base import InputError
 from schemas.taxonomy import Task
 from tests.corpus import Members, rewrite, write_recipe
