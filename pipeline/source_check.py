@@ -104,5 +104,6 @@ def _unreadable(file: object, name: str) -> str:
     try:
         soundfile.info(file)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        return f"{name}: no recording libsndfile opens ({error})"
+        why = str(getattr(error, "error_string", error)).strip(" .")
+        return f"{name}: no recording libsndfile opens ({why}); is it whole? Unpack or download it again"
     return ""

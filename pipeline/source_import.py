@@ -79,6 +79,9 @@ def import_source(
         for at, unit in enumerate(units[state.pieces :], state.pieces + 1):
             accepted, rejected = state.accepted, state.rejected
             for found in reader.read(place, unit, source):
+                if isinstance(found, Recording) and found.data is None and not place.is_local and not place.has(found.audio):
+                    detail = "the recording is not there; is the corpus's audio unpacked too?"
+                    found = ClipRejection(path=place.shown(found.audio), reason="missing_audio", detail=detail)
                 if isinstance(found, ClipRejection):
                     rejected += 1
                     files[REJECTED].write(canonical_json(found.model_dump(mode="json")) + b"\n")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from operators.sources.corpora import READERS, Place, Read, Recording
 from operators.sources.corpora.reader import split_of
@@ -17,7 +20,7 @@ from schemas.base import InputError
 from schemas.clip import ClipRejection, ClipRole
 from schemas.sources import SOURCES
 from schemas.speech import Dialogue
-from tests.corpora_in_small import COMMON_VOICE, CORPORA, lines, put, sound, table
+from tests.corpora_in_small import COMMON_VOICE, CORPORA, librispeech, lines, put, sound, table
 
 
 def read(name: str, root: Path | str) -> list[Read]:
@@ -175,9 +178,60 @@ def test_a_file_that_is_no_table_names_itself(tmp_path: Path) -> None:
     put(tmp_path / "train.json", b'[{"input": "a", ')
     with pytest.raises(InputError, match=r"train.json: is not JSON"):
         read("web-qa", tmp_path)
-    put(tmp_path / "en/train.tsv", b"client_id\tpath\tsentence\na\tb\t\xff\xfe\n")
-    with pytest.raises(InputError, match=r"train.tsv: cannot be read after row"):
-        read("common-voice", tmp_path)
+    put(tmp_path / "moss.json", b"[" * 100_000)
+    with pytest.raises(InputError, match=r"moss.json: is not JSON: maximum recursion depth"):
+        read("moss", tmp_path)
+
+
+def test_text_that_is_not_utf8_is_told_by_row_and_never_guessed(tmp_path: Path) -> None:
+    put(tmp_path / "en/train.tsv", b"client_id\tpath\tsentence\na\tb\tCaf\xe9.\na\tc\tTea.\n")
+    put(tmp_path / "dev/1/2/1-2.trans.txt", b"1-2-3 CAF\xc9\n1-2-4 TEA\n")
+    words = pa.array([b"CAF\xc9", b"TEA"], pa.binary()).buffers()
+    columns = {
+        "segment_id": pa.array(["a", "b"]),
+        "text": pa.Array.from_buffers(pa.string(), 2, words),
+        "audio": pa.array([{"bytes": sound(1), "path": "a.wav"}] * 2),
+    }
+    (tmp_path / "xs").mkdir()
+    parquet.write_table(pa.table(columns), tmp_path / "xs/train-0.parquet")
+    for name, row in (("common-voice", 2), ("librispeech", 1), ("gigaspeech", 1)):
+        wrong, right = read(name, tmp_path)
+        assert isinstance(wrong, ClipRejection) and wrong.path.endswith(f"row {row}") and "not UTF-8" in wrong.detail
+        assert isinstance(right, Recording) and right.transcript.lower().startswith("tea")
+
+
+def test_rows_without_an_id_or_with_labels_that_are_no_list_are_rejected(tmp_path: Path) -> None:
+    sounds = {"bytes": sound(1), "path": "a.wav"}
+    table(tmp_path / "g/train-0.parquet", [{"segment_id": None, "text": "HELLO <PERIOD>", "audio": sounds}])
+    (found,) = read("gigaspeech", tmp_path / "g")
+    assert isinstance(found, ClipRejection) and "column segment_id is empty" in found.detail
+    table(tmp_path / "a/x.parquet", [{"video_id": "v", "audio": sounds, "human_labels": "Dog bark"}])
+    (found,) = read("audioset-open", tmp_path / "a")
+    assert isinstance(found, ClipRejection) and "no list of names" in found.detail
+
+
+def test_links_that_lead_back_are_not_followed_and_others_are(tmp_path: Path) -> None:
+    librispeech(tmp_path / "elsewhere")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/LibriSpeech").symlink_to(tmp_path / "elsewhere/LibriSpeech")
+    whole = read("librispeech", tmp_path / "corpus")
+    (tmp_path / "elsewhere/LibriSpeech/dev-clean/loop").symlink_to("..")
+    (tmp_path / "corpus/self").symlink_to(tmp_path / "corpus")
+    assert len(whole) == 2 and read("librispeech", tmp_path / "corpus") == whole
+
+
+def test_a_name_that_is_not_utf8_is_told_where_it_matters(tmp_path: Path) -> None:
+    librispeech(tmp_path)
+    whole = read("librispeech", tmp_path)
+    stray = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+    try:
+        Path(os.fsdecode(stray)).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    assert read("librispeech", tmp_path) == whole
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")).mkdir()
+    with pytest.raises(InputError, match=r"caf\\xe9: the name is not UTF-8. Rename it"):
+        read("librispeech", tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_told() -> None:

@@ -78,6 +78,9 @@ def test_a_remote_corpus_is_copied_and_one_on_this_machine_stays(tmp_path: Path)
     memory.put(str(tmp_path / "corpus"), "/far", recursive=True)
     try:
         import_source("librispeech", "memory://far", tmp_path / "in")
+        memory.rm(next(path for path in memory.find("/far") if path.endswith(".flac")))
+        torn = import_source("librispeech", "memory://far", tmp_path / "torn")
+        assert (torn.accepted, torn.rejected) == (1, 1), "a recording that is not there does not end an import"
     finally:
         memory.rm("/far", recursive=True)
     rows = [json.loads(line) for line in (tmp_path / "in/manifest.jsonl").read_text().splitlines()]

@@ -58,10 +58,12 @@ class Place:
         try:
             if self.is_local:  # a million names cost a tenth of a million entries with size and time
                 with os.scandir(path) as entries:
-                    return sorted((entry.name, entry.is_dir()) for entry in entries)
+                    return sorted((entry.name, entry.is_dir()) for entry in entries if not _leads_back(entry))
             listed = self.fs.ls(path, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise InputError(f"cannot be listed: {error.strerror or error}", file=self.shown(relative)) from None
         return sorted((str(entry["name"]).rstrip("/").rpartition("/")[2], entry["type"] == "directory") for entry in listed)
 
     def find(self, pattern: str) -> Iterator[str]:
@@ -82,12 +84,16 @@ class Place:
         for name, is_folder in self.folder(below):
             if name.startswith("."):
                 continue
+            matches = first != "**" and fnmatch.fnmatchcase(name, first)
+            if (matches or (is_folder and first == "**")) and not is_utf8(name):
+                shown = self.shown(below) + name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                raise InputError("the name is not UTF-8", file=shown, remedy="Rename it: manifests are UTF-8")
             if is_folder:
                 if first == "**":
                     yield from self._find(f"{below}{name}/", parts)
-                elif rest and fnmatch.fnmatchcase(name, first):
+                elif rest and matches:
                     yield from self._find(f"{below}{name}/", rest)
-            elif not rest and first != "**" and fnmatch.fnmatchcase(name, first):
+            elif not rest and matches:
                 yield f"{below}{name}"
 
     def open(self, relative: str) -> IO[bytes]:
@@ -96,3 +102,20 @@ class Place:
             return cast("IO[bytes]", self.fs.open(self.path(relative), "rb"))
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror or error}", file=self.shown(relative)) from None
+
+
+def _leads_back(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to a folder it lies in: to follow it has no end."""
+    if not entry.is_symlink() or not entry.is_dir():
+        return False
+    there, here = os.path.realpath(entry.path), os.path.realpath(os.path.dirname(entry.path))  # noqa: PTH120
+    return f"{here}/".startswith(f"{there.rstrip('/')}/")
+
+
+def is_utf8(words: str) -> bool:
+    """Whether a name, or a text read with `surrogateescape`, was UTF-8."""
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -37,11 +37,12 @@ class AudioSet(Reader):
                 yield reject(place, unit, number, "bad_row", row)
                 continue
             data, name = embedded(row)
-            names = [tidy(label) for label in row["human_labels"] or () if isinstance(label, str) and label.strip()]
+            listed = row["human_labels"] if isinstance(row["human_labels"], list) else ()
+            names = [tidy(label) for label in listed if isinstance(label, str) and label.strip()]
             if data is None:
                 yield reject(place, unit, number, "missing_audio", "column audio has no bytes")
             elif not names:
-                yield reject(place, unit, number, "missing_label", "column human_labels is empty")
+                yield reject(place, unit, number, "missing_label", "column human_labels holds no list of names")
             else:
                 key = str(row["video_id"])
                 caption = ", ".join(label.lower() for label in names) if len(names) > 1 else ""

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
-from operators.sources.corpora.place import Place
+from operators.sources.corpora.place import Place, is_utf8
 from operators.sources.corpora.reader import Need, Read, Reader, Recording, folders_of, reject, split_of
-from operators.sources.corpora.tables import Row, embedded, parquet_rows, separated, text
+from operators.sources.corpora.tables import NOT_UTF8, Row, embedded, parquet_rows, separated, text
 from operators.sources.rows import tidy
 from schemas.sources import Source
 
@@ -70,8 +70,11 @@ class LibriSpeech(Reader):
         subset = next((name for name in folders if name.startswith(("train", "dev", "test"))), "train")
         with place.open(unit) as lines:
             for number, line in enumerate(lines, 1):
-                key, _, words = line.decode("utf-8", "replace").strip().partition(" ")
+                key, _, words = line.decode("utf-8", "surrogateescape").strip().partition(" ")
                 if not key:
+                    continue
+                if not is_utf8(words):
+                    yield reject(place, unit, number, "bad_row", NOT_UTF8)
                     continue
                 if not words:
                     yield reject(place, unit, number, "missing_transcript", f"{key} has no words")
@@ -104,7 +107,7 @@ class Aishell(Reader):
             if key in words:
                 yield Recording(id=key, audio=path, transcript=words[key], voice=speaker, split=split_of(split))
             else:
-                yield reject(place, path, None, "missing_transcript", "not in the corpus's transcript file")
+                yield reject(place, path, None, "missing_transcript", "not in the corpus's transcript file, or not in UTF-8")
 
     @staticmethod
     def _transcripts(place: Place, path: str, speaker: str) -> dict[str, str]:
@@ -112,8 +115,8 @@ class Aishell(Reader):
         found: dict[str, str] = {}
         with place.open(path) as lines:
             for line in lines:
-                key, _, words = line.decode("utf-8", "replace").strip().partition(" ")
-                if speaker in key and words:
+                key, _, words = line.decode("utf-8", "surrogateescape").strip().partition(" ")
+                if speaker in key and words and is_utf8(words):
                     found[key] = "".join(words.split())
         return found
 
@@ -144,6 +147,8 @@ class ParquetSpeech(Reader):
             found = self.recording(row, unit)
             if isinstance(found, str):
                 yield reject(place, unit, number, "missing_transcript", found)
+            elif not found.id:
+                yield reject(place, unit, number, "bad_row", f"column {self.columns[0]} is empty: the row has no id")
             else:
                 yield found._replace(data=data, audio=name or f"{found.id}.wav")
 

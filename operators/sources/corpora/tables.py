@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.sources.corpora.place import Place
+from operators.sources.corpora.place import Place, is_utf8
 from operators.sources.rows import tidy
 from schemas.base import InputError
 
@@ -21,13 +21,14 @@ Numbered = tuple[int, Row | str]
 PARQUET_ROWS: Final = 32
 """Rows held at once: each may carry a recording."""
 LINE_LIMIT: Final = 16 << 20
+NOT_UTF8: Final = "the text is not UTF-8: convert the file (iconv)"
 
 
 def separated(place: Place, relative: str, columns: Sequence[str], mark: str = "\t") -> Iterator[Numbered]:
     """Rows of a TSV (no quoting, as Common Voice writes it) or a CSV. Raises InputError when a column is missing."""
     quoting: Literal[0, 3] = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
     with place.open(relative) as raw:
-        lines = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="strict", newline="" if mark == "," else "\n")
+        lines = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="" if mark == "," else "\n")
         reader = csv.reader((line.rstrip("\r\n") for line in lines) if mark == "\t" else lines, delimiter=mark, quoting=quoting)
         try:
             header = [name.strip() for name in next(reader, [])]
@@ -36,8 +37,10 @@ def separated(place: Place, relative: str, columns: Sequence[str], mark: str = "
                 if cells:
                     fits = len(cells) == len(header)
                     wrong = f"{len(cells)} cells under {len(header)} columns"
+                    if not all(map(is_utf8, cells)):
+                        fits, wrong = False, NOT_UTF8
                     yield reader.line_num, dict(zip(header, cells, strict=True)) if fits else wrong
-        except (UnicodeDecodeError, csv.Error) as error:
+        except csv.Error as error:
             raise InputError(f"cannot be read after row {reader.line_num}: {error}", file=place.shown(relative)) from None
 
 
@@ -61,7 +64,7 @@ def json_rows(place: Place, relative: str) -> Iterator[Numbered]:
 def _array(place: Place, relative: str, data: bytes) -> Iterator[Numbered]:
     try:
         rows = json.loads(data.decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"is not JSON: {error}", file=place.shown(relative)) from None
     for number, row in enumerate(rows, 1):
         yield number, row if isinstance(row, dict) else f"{type(row).__name__} where an object belongs"
@@ -85,11 +88,22 @@ def parquet_rows(place: Place, relative: str, columns: Sequence[str], optional: 
             wanted = [*columns, *(name for name in optional if name in names)]
             number = 0
             for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
-                for row in batch.to_pylist():
+                for row in _rows(batch):
                     number += 1
                     yield number, row
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"is not a readable parquet file: {error}", file=place.shown(relative)) from None
+        except (pa.ArrowException, OSError) as error:
+            why = str(error).replace("\n", " ").strip(" .")
+            remedy = "Download it again: it is not whole"
+            raise InputError(f"is not a readable parquet file: {why}", file=place.shown(relative), remedy=remedy) from None
+
+
+def _rows(batch: pa.RecordBatch) -> list[Row | str]:
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError:
+        if batch.num_rows == 1:
+            return [NOT_UTF8]
+        return [row for at in range(batch.num_rows) for row in _rows(batch.slice(at, 1))]
 
 
 def _expect(place: Place, relative: str, columns: Sequence[str], header: Sequence[str]) -> None:
