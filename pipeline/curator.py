@@ -20,6 +20,7 @@ from operators.atomic_file import NO_SPACE
 from operators.backends.chat import ChatModel
 from operators.backends.embedding import HearingEmbedder, Remembered
 from operators.backends.metering import Ledger
+from operators.backends.server_embedder import EmbeddingError
 from operators.backends.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from operators.clips import Palette
 from operators.curation import CURATION_VERSION, curate
@@ -46,7 +47,7 @@ from schemas.sheet import CuratedSample, Curation, SceneSheet
 AHEAD: Final = 2
 """Samples in work for each call that may be in flight: one waits for an answer while another is judged."""
 HOPELESS: Final = 12
-"""Tries of one request, beside those of its first round, while others are answered."""
+"""Tries of one request, in at least two rounds, while others are answered."""
 T = TypeVar("T")
 
 _shard_ledger: contextvars.ContextVar[Ledger | None] = contextvars.ContextVar("shard ledger", default=None)
@@ -105,7 +106,7 @@ class Curator:
         """
         curated = dict(zip(places, await _all(self._sample(*place) for place in places), strict=True))
         fewest = 1 + min(self.job.recipe.generation.server.retries, self.chat.config.server.retries)
-        for _ in range(-(-HOPELESS // fewest)):
+        for _ in range(max(1, -(-HOPELESS // fewest) - 1)):
             again = [place for place, (_, of_service) in curated.items() if of_service]
             curated |= dict(zip(again, await _all(self._sample(*place) for place in again), strict=True))
         return [sample for sample, _ in curated.values()]
@@ -123,7 +124,9 @@ class Curator:
                 except Exception as error:
                     if isinstance(error, OSError) and error.errno in NO_SPACE:
                         raise
-                    outcome = Failed(f"{type(error).__name__}: {error}", "curation", {"traceback": traceback.format_exc()})
+                    told = {"traceback": traceback.format_exc()}
+                    of_service = isinstance(error, EmbeddingError)
+                    outcome = Failed(f"{type(error).__name__}: {error}", "curation", told, of_service=of_service)
                 if not isinstance(outcome, Ok):
                     failed = outcome if isinstance(outcome, Failed) else Failed(str(outcome), "curation")
                     payload = {"attempt": attempt, **failed.payload}

@@ -42,6 +42,8 @@ LARGEST_DIMENSION: Final = 16_384
 LEDGER_ROLE: Final = "embedding"
 TOKENS_AROUND: Final = 16
 """Of an input, beside one for each of its bytes: the most it can cost."""
+PLAIN: Final = ("sound", "silence")
+"""What any server embeds."""
 Modality = Literal["text", "audio"]
 
 
@@ -65,6 +67,10 @@ class _Body(_Told):
     usage: _Usage | None = None
 
 
+class EmbeddingError(OSError):
+    """A server that works did not embed these."""
+
+
 class ServerEmbedder:
     """`Embedder` behind a server, asked at once for the dimension of its vectors."""
 
@@ -80,7 +86,7 @@ class ServerEmbedder:
         self._meter, self._ledger = meter or ProcessMeter(limits_of(config)), ledger or Ledger()
         self._key = key_in(config.server.api_key_env, "retrieval.server.api_key_env")
         self._client = _client(config, self._key)
-        self._dimension: int = self._embed("text", ["sound"], lambda text: text, 0).shape[1]
+        self._dimension: int = self._embed("text", PLAIN[:1], lambda text: text, 0).shape[1]
 
     @property
     def name(self) -> str:
@@ -99,8 +105,8 @@ class ServerEmbedder:
         return self._dimension
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See `Embedder`; raises ServiceBroken after the last try, InputError when no other will fare better (key, model,
-        quota), and BudgetSpent."""
+        """See `Embedder`; raises ServiceBroken or EmbeddingError after the last try, InputError when no other will
+        fare better (key, model, quota), and BudgetSpent."""
         return of_words(texts, lambda said: self._embed("text", said, lambda text: text, self._dimension), self._dimension)
 
     def _embed(self, modality: Modality, items: Sequence[Any], wire: Callable[[Any], str], dimension: int) -> Vectors:
@@ -126,11 +132,20 @@ class ServerEmbedder:
             try:
                 fresh = unit(np.array(again(self._paid, modality, list(missing.values()))))
             except ServerFault as fault:
-                raise ServiceBroken(f"the embedding server at {self._client.base_url} fails: {fault}") from None
+                raise self._why_not(fault) from None
             for key, vector in zip(missing, fresh, strict=True):
                 data = vector.astype("<f4").tobytes()
                 kept[key] = self._store.put(key, data) if self._store else data
         return np.stack([np.frombuffer(kept[key] or b"", "<f4") for key in keys])
+
+    def _why_not(self, fault: ServerFault) -> Exception:
+        """What to raise after the last try: two plain words tell whether it is the server or the request."""
+        told = f"the embedding server at {self._client.base_url} fails: {fault}"
+        try:
+            self._paid("text", list(PLAIN))
+        except ServerFault:
+            return ServiceBroken(told)
+        return EmbeddingError(told)
 
     def _paid(self, modality: Modality, inputs: list[str]) -> list[list[float]]:
         """One call, admitted by the meter and billed."""
