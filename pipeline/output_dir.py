@@ -1,10 +1,40 @@
-"""What every directory that remembers what it is made with shares: telling what changed, moving the old one aside."""
+"""What every directory that remembers what it is made with shares: being claimed, telling what changed, moving aside."""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
+
+from operators.atomic_file import NO_SPACE
+from pipeline.build_dir import BuildDir
+from pipeline.commit import put_first
+from schemas.base import InputError
+
+
+def claim(directory: BuildDir, record_path: Path, record: bytes, fresh: bool, strange: str, elsewhere: str) -> None:
+    """Make an output directory with its record, where there is none; `fresh` moves one that is there aside first.
+
+    InputError, with the remedy `elsewhere`, when it cannot be written or holds something else (it is "not empty and" `strange`);
+    OSError when the disk is full.
+    """
+    out = directory.root
+    try:
+        if fresh and record_path.exists():
+            move_aside(out)
+        out.mkdir(parents=True, exist_ok=True)
+        if not record_path.exists():
+            strangers = sorted(path.name for path in out.iterdir() if path.name != "_tmp")
+            if strangers:
+                raise InputError(f"is not empty and {strange}", file=out, value=strangers[:5], remedy=elsewhere)
+            put_first(directory, record_path, record)
+        if not os.access(out, os.W_OK | os.X_OK):
+            raise InputError("cannot be written", file=out, remedy=elsewhere)
+    except OSError as error:
+        if error.errno in NO_SPACE - {errno.EROFS}:
+            raise
+        raise InputError(f"cannot be an output directory: {error.strerror}", file=out, remedy=elsewhere) from None
 
 
 def move_aside(out: Path) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import importlib.metadata
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -29,10 +27,10 @@ from operators.speech.gate import GATE_VERSION
 from operators.speech.normalise import NORMALISE_VERSION
 from operators.speech.pace import PACE_VERSION, measure
 from operators.speech.scoring import SCORING_VERSION
-from pipeline.commit import put_first, sweep
+from pipeline.commit import sweep
 from pipeline.crew import Crew
 from pipeline.dialogue_lines import read_dialogues
-from pipeline.output_dir import differing, move_aside
+from pipeline.output_dir import claim, differing
 from pipeline.speech_dir import SpeechDir, write_outputs
 from pipeline.speech_models import Models, inline_models
 from pipeline.stopping import noted_signals
@@ -143,21 +141,7 @@ def record_of(config: SpeechConfig, studio: Studio) -> SpeechRecord:
 def _open(out: Path, record: SpeechRecord, fresh: bool) -> SpeechDir:
     directory = SpeechDir(out)
     elsewhere = "Choose another directory with --out"
-    try:
-        if fresh and directory.record_path.exists():
-            move_aside(out)
-        out.mkdir(parents=True, exist_ok=True)
-        if not directory.record_path.exists():
-            strangers = sorted(path.name for path in out.iterdir() if path.name != "_tmp")
-            if strangers:
-                raise InputError("is not empty and holds no spoken dialogues", file=out, value=strangers[:5], remedy=elsewhere)
-            put_first(directory.build, directory.record_path, record.canonical_json())
-        if not os.access(out, os.W_OK | os.X_OK):
-            raise InputError("cannot be written", file=out, remedy=elsewhere)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(f"cannot be an output directory: {error.strerror}", file=out, remedy=elsewhere) from None
+    claim(directory.build, directory.record_path, record.canonical_json(), fresh, "holds no spoken dialogues", elsewhere)
     old = directory.record()
     if old.fingerprint != record.fingerprint:
         lines = "".join(f"\n  {line}" for line in differing(_shaping(old), _shaping(record)))
