@@ -17,6 +17,7 @@ from pipeline.answer_cache import answers_dir
 from pipeline.build_dir import BuildDir
 from pipeline.clip_index import ClipIndex
 from pipeline.commit import commit, put, sweep, unfinished_file
+from pipeline.memory import keep_freed_memory
 from pipeline.object_store import ObjectStore
 from pipeline.produce import Producer, Sample
 from pipeline.scenes import pool_of, scenes_of, verdicts
@@ -76,6 +77,7 @@ class Worker:
     """Makes shards of one job; loads index and tokenizer once."""
 
     def __init__(self, job: Job):
+        keep_freed_memory()
         self.job, self.build = job, job.build
         self.sizes = job.recipe.shard_sizes()
         pool = pool_of(self.build, ClipIndex.open(job.clips))
