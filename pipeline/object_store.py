@@ -9,6 +9,7 @@ and the provider's own (`AWS_ENDPOINT_URL`, …).
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,10 @@ from schemas.shard import BuildRecord, BuildStatus, ShardCounts, ShardEntry, Sha
 
 READ_AT_ONCE: Final = 2000
 """Manifests asked for together."""
+REFUSED: Final = ("PreconditionFailed", "412")
+"""There is one: of servers that do not say which condition it was, s3fs makes no FileExistsError."""
+CONFLICT: Final = "ConditionalRequestConflict"
+"""S3's 409: another write of this object was going on, try again."""
 _MANIFEST: Final = re.compile(r"manifest/([0-9]{6})\.json$")
 
 
@@ -46,6 +51,9 @@ class ObjectStore:
     def open(self, record: BuildRecord) -> None:
         """Begin, or go on with, a build there. InputError when the store holds another build."""
         if self._create("build.json", record.canonical_json()):
+            if self._create("build.json", record.canonical_json()):
+                why = "overwrites what it should not: it takes no conditional writes (if-none-match), so commits would not hold"
+                raise InputError(why, field="--store", value=self.url, remedy="Take a server that does, or build with -o alone")
             return
         there = self.record()
         if (there.fingerprint, there.virtual) != (record.fingerprint, record.virtual):
@@ -149,12 +157,23 @@ class ObjectStore:
         return sorted(int(match[1]) for match in found if match)
 
     def _create(self, name: str, data: bytes) -> bool:
-        """Write a whole object unless there is one."""
-        try:
-            self._fs.pipe_file(self._at(name), data, mode="create")
-        except FileExistsError:
-            return False
-        return True
+        """Write a whole object unless there is one; True when ours is the one."""
+        for pause in (0.1, 0.3, 1.0, 3.0, None):
+            try:
+                self._fs.pipe_file(self._at(name), data, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                told: dict[str, Any] = getattr(error.__cause__, "response", {})
+                code = told.get("Error", {}).get("Code")
+                if code in REFUSED:
+                    return False
+                if pause is None or code != CONFLICT:
+                    raise
+                time.sleep(pause)
+            else:
+                return True
+        raise AssertionError("unreachable")
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}"

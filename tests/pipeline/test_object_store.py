@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.build_dir import BuildDir
 from pipeline.clip_store import ClipStore
-from pipeline.object_store import ObjectStore
+from pipeline.object_store import CONFLICT, ObjectStore
 from pipeline.run import build
 from pipeline.verify import verify
 from schemas.base import InputError, Interrupted
@@ -106,6 +106,34 @@ def test_a_tar_that_does_not_arrive_whole_is_never_committed(s3: str, built: Pat
         store.commit(there, there.manifests()[0])
     monkeypatch.undo()
     assert list(store.entries()) == []
+
+
+def test_a_conflict_is_tried_again_and_a_store_without_conditional_writes_is_refused(
+    s3: str, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.exceptions import ClientError
+
+    store, record = ObjectStore(f"{s3}/conflict"), BuildDir(built).record()
+    real, answers = store._fs.pipe_file, [CONFLICT, CONFLICT, "InternalError"]
+
+    def busy(path: str, data: bytes, mode: str) -> None:
+        if answers:
+            raise OSError("no") from ClientError({"Error": {"Code": answers.pop(0)}}, "PutObject")
+        real(path, data, mode=mode)
+
+    monkeypatch.setattr(store._fs, "pipe_file", busy)
+    with pytest.raises(OSError, match="no"):
+        store.open(record)
+    answers.append(CONFLICT)
+    store.open(record)
+    assert store.record() == record
+    answers.append("PreconditionFailed")
+    store.open(record)
+    assert not answers
+    careless = ObjectStore(f"{s3}/careless")
+    monkeypatch.setattr(careless._fs, "pipe_file", lambda path, data, mode: real(path, data))
+    with pytest.raises(InputError, match="takes no conditional writes"):
+        careless.open(record)
 
 
 def test_a_virtual_corpus_comes_back_from_a_store_with_its_clips_and_a_lost_or_altered_one_is_named(
