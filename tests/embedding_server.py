@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import numpy as np
 import soundfile
 
 from operators.backends.hashed_ngrams import HashedNgrams
 from schemas.retrieval import RetrievalConfig
+from tests.local_server import LocalServer
 
 PITCHES = {440: "a whistle", 880: "a doorbell ringing", 220: "a ship horn"}
 """What a sine of so many Hz is said to be."""
@@ -35,7 +35,7 @@ def sent(change: Callable[[list[dict[str, Any]]], Any]) -> Fault:
     return lambda good: (200, {}, json.dumps({"object": "list", "data": change(good), "model": "m"}).encode())
 
 
-class EmbeddingServer:
+class EmbeddingServer(LocalServer):
     """Runs in threads of its own while the `with` block lasts; `faults` happen first, one a call (None: none)."""
 
     def __init__(self, *faults: Fault | None):
@@ -44,40 +44,22 @@ class EmbeddingServer:
         self.answered: Counter[str] = Counter()
         """Input → how often it got a good answer."""
         self.keys: set[str] = set()
-        outer = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                outer.keys.add(self.headers.get("authorization", ""))
-                code, headers, content = outer.answer(self.path, body)
-                self.send_response(code)
-                for name, value in ({"content-length": str(len(content))} | headers).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-                self.close_connection = len(content) < int(headers.get("content-length", 0))
-
-            def log_message(self, *unused: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def post(self, request: BaseHTTPRequestHandler) -> None:
+        body = json.loads(request.rfile.read(int(request.headers["content-length"])))
+        self.keys.add(request.headers.get("authorization", ""))
+        code, headers, content = self.answer(request.path, body)
+        request.send_response(code)
+        for name, value in ({"content-length": str(len(content))} | headers).items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(content)
+        request.close_connection = len(content) < int(headers.get("content-length", 0))
 
     def config(self, **changes: Any) -> RetrievalConfig:
         """A recipe's section that uses it, impatiently."""
-        url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        url = f"{self.origin}/v1"
         server = {"base_url": url, "backoff_seconds": 0.001, "retries": 3, "timeout_seconds": 20, "batch": 8}
         return RetrievalConfig.model_validate({"embedder": "server", "model": "m", "server": server} | changes)
 

@@ -8,7 +8,6 @@ with HostileCosyVoice(faults=[Fault.SHORT, None, Fault.HANG]) as server:  # in t
 
 from __future__ import annotations
 
-import contextlib
 import email
 import email.policy
 import functools
@@ -20,14 +19,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
 import soxr
 
 from schemas.speech import AudioServer, CosyVoiceConfig, CosyVoiceMode, ServerVoice
+from tests.local_server import LocalServer
 
 RATE = 24_000
 FORMS = {
@@ -88,69 +88,46 @@ class Request:
     stream: bytes
 
 
-class HostileCosyVoice:
+class HostileCosyVoice(LocalServer):
     """The server; a context manager."""
 
     def __init__(self, faults: Sequence[Fault | None] = (), script: Script | None = None):
         self.faults, self.script = list(faults), script
         self.log: list[Request] = []
         self._lock = threading.Lock()
-        self._closing = threading.Event()
-
-    def __enter__(self) -> Self:
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                with contextlib.suppress(ConnectionError):
-                    outer._answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closing.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def config(self, mode: CosyVoiceMode = "sft", *, timeout: float = 60.0, retries: int = 3, **voice: str) -> CosyVoiceConfig:
         """A client's config; one voice."""
         return CosyVoiceConfig(
-            base_url=f"http://127.0.0.1:{self._server.server_address[1]}",
+            base_url=self.origin,
             mode=mode,
             sample_rate=RATE,
             voices=(ServerVoice(id="anna", speaker="English woman", language="en", gender="female", **voice),),
             server=AudioServer(timeout_seconds=timeout, retries=retries, backoff_seconds=0.01),
         )
 
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers["content-length"]))
-        mode = handler.path.removeprefix("/inference_")
+    def post(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers["content-length"]))
+        mode = request.path.removeprefix("/inference_")
         if mode not in FORMS:
-            return reply(handler, 404, {"detail": "Not Found"})
-        form = form_of(handler.headers["content-type"], body)
+            return reply(request, 404, {"detail": "Not Found"})
+        form = form_of(request.headers["content-type"], body)
         missing = [name for name in FORMS[mode] if not form.get(name)]
         if missing or set(form) - set(FORMS[mode]):
-            return reply(handler, 422, {"detail": [{"type": "missing", "loc": ["body", name]} for name in missing]})
+            return reply(request, 422, {"detail": [{"type": "missing", "loc": ["body", name]} for name in missing]})
         with self._lock:  # batch = 1, as the official model
             text = str(form["tts_text"])
-            before = sum(request.form["tts_text"] == text for request in self.log)
+            before = sum(earlier.form["tts_text"] == text for earlier in self.log)
             fault = self.faults[len(self.log) % len(self.faults)] if self.faults else None
             fault = self.script(text, before) if self.script else fault
             stream = self._stream(text, fault, before)
             self.log.append(Request(mode, form, fault, stream))
         if fault == Fault.ERROR_500:
-            return reply(handler, 500, {"detail": "Internal Server Error"})
+            return reply(request, 500, {"detail": "Internal Server Error"})
         if fault == Fault.HANG:
-            self._closing.wait()
-        self._send(handler, stream, fault)
+            self.closing.wait()
+        self._send(request, stream, fault)
         return None
 
     def _stream(self, text: str, fault: Fault | None, number: int) -> bytes:

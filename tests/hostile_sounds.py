@@ -10,16 +10,16 @@ import io
 import json
 import socket
 import struct
-import threading
 import time
 from enum import StrEnum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import numpy as np
 import soundfile
 
 from schemas.generation import GenerationConfig
+from tests.local_server import LocalServer
 
 KEY = "sk-very-secret-0123456789"
 
@@ -87,41 +87,18 @@ def encoded(samples: np.ndarray, rate: int = 16_000, kind: str = "WAV", subtype:
     return buffer.getvalue()
 
 
-class HostileSounds:
+class HostileSounds(LocalServer):
     """The server, in a thread of its own while the `with` block lasts."""
 
     def __init__(self, *faults: Fault, always: Fault | None = None):
         self.faults, self.always = list(faults), always
         self.requests: list[dict[str, Any]] = []
         """path, query, headers, body of each."""
-        self.stopping = threading.Event()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                server.answer(self)
-
-            def log_message(self, *unused: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self._thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self.stopping.set()
-        self.http.shutdown()
-        self.http.server_close()
+        super().__init__()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}"
+        return self.origin
 
     def config(self, backend: str, **changes: Any) -> GenerationConfig:
         """A client's configuration: impatient."""
@@ -132,7 +109,7 @@ class HostileSounds:
             {"backend": backend, "server": server | changes.pop("server", {}), **model, **changes}
         )
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
+    def post(self, request: BaseHTTPRequestHandler) -> None:
         path, _, query = request.path.partition("?")
         body = json.loads(request.rfile.read(int(request.headers["content-length"])))
         seen = {"path": path, "query": query, "headers": {k.lower(): v for k, v in request.headers.items()}, "body": body}
@@ -151,7 +128,7 @@ class HostileSounds:
         out = request.wfile
         match fault:
             case Fault.HANG:
-                self.stopping.wait(60)
+                self.closing.wait(60)
             case Fault.RESET | Fault.RESET_IN_BODY:
                 if fault is Fault.RESET_IN_BODY:
                     out.write(head(200, "audio/wav", len(good)) + good[:100])
@@ -163,12 +140,12 @@ class HostileSounds:
                 out.write(head(200, "audio/wav", None) + f"{len(good):x}\r\n".encode() + good + b"\r\n")
             case Fault.GIGABYTE_HEADER:
                 out.write(head(200, "audio/wav", 1 << 30) + good)
-                self.stopping.wait(0.05)
+                self.closing.wait(0.05)
             case Fault.ENDLESS:
                 out.write(head(200, "audio/wav", None))
                 block = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
                 try:
-                    while not self.stopping.is_set():
+                    while not self.closing.is_set():
                         out.write(block)
                 except OSError:
                     pass

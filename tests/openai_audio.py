@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import threading
 from collections.abc import Sequence
 from enum import StrEnum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -18,6 +17,7 @@ import soxr
 from operators.backends.asr_pocketsphinx import PocketsphinxRecogniser
 from schemas.speech import AudioServer, OpenAiSpeechConfig, OpenAiTranscriptionConfig, ServerVoice
 from tests.hostile_cosyvoice import RATE, embedded_voice, form_of, reply
+from tests.local_server import LocalServer
 
 KEY = "sk-very-secret-0123456789"
 
@@ -36,36 +36,15 @@ class Fault(StrEnum):
     """Quotes the key it was given."""
 
 
-class OpenAiAudio:
+class OpenAiAudio(LocalServer):
     """The server; a context manager. `faults` befall the first requests, in order."""
 
     def __init__(self, faults: Sequence[Fault | None] = ()):
         self.faults = list(faults)
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        super().__init__()
         self._lock = threading.Lock()
         self._ears = PocketsphinxRecogniser()
-
-    def __enter__(self) -> Self:
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                with contextlib.suppress(ConnectionError), outer._lock:
-                    outer._answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def speech(self, **change: Any) -> OpenAiSpeechConfig:
         """A client's config for the speaker."""
@@ -78,11 +57,15 @@ class OpenAiAudio:
 
     @property
     def _url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"{self.origin}/v1"
 
     @property
     def _patience(self) -> AudioServer:
         return AudioServer(timeout_seconds=60, retries=3, backoff_seconds=0.01)
+
+    def post(self, request: BaseHTTPRequestHandler) -> None:
+        with self._lock:
+            self._answer(request)
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         body, kind = handler.rfile.read(int(handler.headers["content-length"])), handler.headers["content-type"]

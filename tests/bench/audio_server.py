@@ -7,11 +7,13 @@ import io
 import json
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import numpy as np
 import soundfile
+
+from tests.local_server import LocalServer
 
 Heard = list[dict[str, Any]]
 """Messages with `text` and `sounds`, the latter decoded."""
@@ -19,7 +21,7 @@ Answer = Callable[[Heard, int], str | tuple[int, str] | None]
 """(messages, how many requests came before) → the answer; (status, body) for an error; None for an empty answer."""
 
 
-class AudioServer:
+class AudioServer(LocalServer):
     """Listens on a free port while the `with` block lasts."""
 
     def __init__(self, answer: Answer):
@@ -28,38 +30,20 @@ class AudioServer:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self._lock = threading.Lock()
-        outer = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                status, content = outer.respond(body, {name.lower(): value for name, value in self.headers.items()})
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *unused: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+    def post(self, request: BaseHTTPRequestHandler) -> None:
+        body = json.loads(request.rfile.read(int(request.headers["content-length"])))
+        status, content = self.respond(body, {name.lower(): value for name, value in request.headers.items()})
+        request.send_response(status)
+        request.send_header("content-type", "application/json")
+        request.send_header("content-length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"{self.origin}/v1"
 
     def respond(self, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, bytes]:
         heard = [_heard(message) for message in body["messages"]]
