@@ -38,13 +38,16 @@ from schemas import constants as c
 from training.batches import Batch, pack, pad
 from training.corpus import StoredCorpus, StreamSource, text_ids
 from training.freezing import freeze
-from training.loader import Loader, LoaderConfig
+from training.loader import POOL_UNITS, Loader, LoaderConfig
 from training.objective import DeviceBatch, DualLoss, Weights
 from training.sequences import Turns, windows
 
 MICRO_BATCH: Final = 8
-UNITS: Final = 8
-"""Micro-batches per timed call: 64 windows."""
+UNITS: Final = POOL_UNITS
+"""Micro-batches per timed call: the windows the loader sorts together, 128 of them."""
+LOADED: Final = 8
+PACKED: Final = 4
+"""Of these in the calls that time the loader, and the packing, which takes long."""
 LENGTHS: Final = (38, 181, 223, 265, 292, 320, 351, 380, 404, 425, 449, 472, 500, 527, 554, 580, 615, 651, 685, 711, 778)
 """Tokens of a window, every twentieth quantile of the 615 windows of `make all-tasks` (560 streams, each of the 28 sub-tasks) at
 the paper's 60 chunks: mean 449; of random batches of 8 a third is padding. The scenes of examples/streamaudio-2m.yaml, planned
@@ -135,24 +138,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         order = np.random.default_rng(0).permutation(len(flat))
         naive = [[flat[number] for number in order[at : at + MICRO_BATCH]] for at in range(0, len(flat), MICRO_BATCH)]
         naive_batches = [(pad(examples), [len(example.rows) for example, _ in examples]) for examples in naive]
-        chosen, packed = [pad(examples) for examples in made], [pack(examples) for examples in made]
+        chosen, packed = [pad(examples) for examples in made], [pack(examples) for examples in made[:PACKED]]
         tokens = sum(batch.tokens for batch in chosen)
         batching = bench.compare(
             "batching",
             {
                 "bucketed, padded, no mask": lambda: run.steps(chosen),
                 "random order, padded, mask": lambda: run.masked_steps(naive_batches),
-                "packed, block-diagonal": lambda: run.steps(packed),
             },
             arguments.runs,
         )["medians"]
-        series = list(islice(_loaded(run), UNITS * (arguments.runs + 1)))  # with the call that warms up
+        packing = bench.compare(
+            "packing",
+            {
+                f"{PACKED} units, padded": lambda: run.steps(chosen[:PACKED]),
+                f"{PACKED} units, packed, block-diagonal": lambda: run.steps(packed),
+            },
+            arguments.runs,
+        )["medians"]
+        series = list(islice(_loaded(run), LOADED * (arguments.runs + 1)))  # with the call that warms up
         from_shards, from_memory, waits = _loaded(run), iter(series), list[float]()
         loading = bench.compare(
             "loading",
             {
-                "from shards": lambda: run.steps(islice(_timed(from_shards, waits), UNITS)),
-                "from memory": lambda: run.steps(islice(from_memory, UNITS)),
+                "from shards": lambda: run.steps(islice(_timed(from_shards, waits), LOADED)),
+                "from memory": lambda: run.steps(islice(from_memory, LOADED)),
             },
             arguments.runs,
         )["medians"]
@@ -164,7 +174,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             batching["random order, padded, mask"] / batching["bucketed, padded, no mask"],
             at_least=BATCHING_LIMIT,
         ),
-        bench.Ratio("tokens/s: chosen / packed", batching["packed, block-diagonal"] / batching["bucketed, padded, no mask"]),
+        bench.Ratio(
+            "tokens/s: chosen / packed", packing[f"{PACKED} units, packed, block-diagonal"] / packing[f"{PACKED} units, padded"]
+        ),
         bench.Ratio("loader: shards / memory", loading["from memory"] / loading["from shards"], at_least=LOADER_LIMIT),
     ]
     notes = {
@@ -172,9 +184,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "padding_share": {name: round(share, 3) for name, share in padding.items()},
         "windows": len(flat),
         "tokens_per_window": round(tokens / len(flat)),
-        "waited_for_shards": round(sum(waits[UNITS:]) / arguments.runs / loading["from shards"], 3),
+        "waited_for_shards": round(sum(waits[LOADED:]) / arguments.runs / loading["from shards"], 3),
     }
-    medians = {**batching, **loading}
+    medians = {**batching, **packing, **loading}
     return bench.finish("training", ratios, medians, versions=["torch", "transformers"], json_path=arguments.json, notes=notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -155,7 +156,8 @@ class StoredCorpus:
         for suffix in suffixes:
             place = table.get(f"{self.name(shard, index)}.{suffix}")
             if place is not None:
-                with self._tars[shard].open("rb", buffering=0) as file:
+                data = b""
+                with contextlib.suppress(FileNotFoundError), self._tars[shard].open("rb", buffering=0) as file:
                     file.seek(place[0])
                     data = file.read(place[1])
                 if len(data) == place[1]:

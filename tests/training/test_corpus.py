@@ -122,3 +122,13 @@ def test_a_lost_member_is_told(built: Path, tmp_path: Path) -> None:
     rewrite(copy, 0, lambda number, key, members: {name: data for name, data in members.items() if name != "flac"})
     with pytest.raises(InputError, match=r"has no whole .*\.flac"):
         StoredCorpus(copy).audio(0, 0, 0, 10)
+
+
+def test_a_shard_that_goes_away_in_the_middle_of_an_epoch_is_told(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "corpus")
+    corpus = StoredCorpus(tmp_path / "corpus")
+    corpus.turns(0, 0)
+    for tar in (tmp_path / "corpus" / "data").glob("*.tar"):
+        tar.unlink()
+    with pytest.raises(InputError, match=r"shard-000000-.*\.tar: has no whole .*\.tokens\.npz.*soundflow verify"):
+        corpus.turns(0, 0)
