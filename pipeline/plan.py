@@ -82,7 +82,7 @@ def plan(
         scene = plan_scene(recipe, palettes[name], pools[name], rng)
         if isinstance(scene, Ok):
             seconds[scene.value.task.value].append(_seconds(scene.value, pool))
-            responses += sum(len(event.responses) for event in scene.value.events)
+            responses += _responses(scene.value)
             events += len(scene.value.events)
     count = sum(map(len, seconds.values()))
     if not count:
@@ -106,6 +106,13 @@ def _seconds(scene: Scene, pool: PlanPool) -> float:
     """Length of a composed scene: its foreground with pauses, in whole chunks (paper, Algorithm 3)."""
     length = sum(event.gap + pool.get(event.clip_id).samples for event in scene.events if event.role is ClipRole.FOREGROUND)
     return due_chunk(max(length, 1)) * c.CHUNK_SECONDS
+
+
+def _responses(scene: Scene) -> int:
+    """What is said: pieces of a running text that are due in one chunk of their event are one response."""
+    pieces = [(number, said) for number, event in enumerate(scene.events) for said in event.responses]
+    joined = {(number, due_chunk(said.evidence)) for number, said in pieces if said.joins}
+    return len(joined) + sum(not said.joins for _, said in pieces)
 
 
 class _Reckoning:
