@@ -308,6 +308,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("CHAOS_ROUNDS", "20")))
     parser.add_argument("--first", type=int, default=int(os.environ.get("CHAOS_FIRST", "0")), help="seed of the first round")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # nodes and mounts are not left behind
     bad = 0
     with tempfile.TemporaryDirectory(prefix="chaos") as name, cluster() as running:
         clips = make_world(Path(name))
