@@ -94,7 +94,10 @@ def build(
     else:
         _say_status(out, status)
         _say_failures(out, at_most=3)
-    if status.shards.committed < status.shards.planned:
+    empty = status.shards.committed == status.shards.planned and not status.streams
+    if empty:
+        typer.echo("error: not one stream could be made; `rejected` in DIR/manifest/*.json says why", err=True)
+    if empty or status.shards.committed < status.shards.planned:
         raise typer.Exit(INCOMPLETE)
 
 

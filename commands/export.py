@@ -13,6 +13,15 @@ export_app = sub_app("Give a corpus to others: a dataset for the hub, or the for
 AnyLicence = Annotated[bool, typer.Option(help="Also where licences are unknown or contradict each other.")]
 
 
+def _tell_missing(directory: Path) -> None:
+    """A build that is not whole is exported as it is, but not in silence."""
+    from pipeline.build_dir import BuildDir
+
+    shards = BuildDir(directory).status().shards
+    if shards.committed < shards.planned:
+        typer.echo(f"note: {directory} has {shards.committed} of {shards.planned} shards; the others are not exported", err=True)
+
+
 @export_app.command(
     "hf",
     help="Write parquet files with embedded audio and a dataset card, and upload them if asked. What was broken off goes on.",
@@ -29,6 +38,7 @@ def hf(
     from pipeline.console import Console
     from pipeline.export_hf import export_hf
 
+    _tell_missing(directory)
     with Console("export", "streams") as console:
         done = export_hf(directory, to, any_licence=any_licence, dry_run=dry_run, on_event=console.show)
     if as_json:
@@ -46,6 +56,7 @@ def _files(kind: str, directory: Path, to: Path, as_json: bool) -> None:
     from pipeline.console import Console
     from pipeline.export_files import export_files
 
+    _tell_missing(directory)
     with Console("export", "streams") as console:
         streams = export_files(kind, directory, to, console.show)
     if as_json:

@@ -109,6 +109,13 @@ def sweep(build: BuildDir) -> None:
             path.unlink(missing_ok=True)
 
 
+def being_written(build: BuildDir) -> str:
+    """An unfinished file of another process, or nothing. Call `sweep` before: it removes those of this machine's dead."""
+    ours = f"{socket.gethostname()}~{os.getpid()}~"
+    names = [path.name for path in build.unfinished.glob("*~*~*")] if build.unfinished.is_dir() else []
+    return next((name for name in names if not name.startswith(ours)), "")
+
+
 def _alive(process: int) -> bool:
     try:
         os.kill(process, 0)

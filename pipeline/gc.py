@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pipeline.build_dir import BuildDir
-from pipeline.commit import garbage, sweep
+from pipeline.commit import being_written, garbage, sweep
 from schemas.base import InputError
 
 YOUNG_SECONDS: Final = 3600.0
@@ -33,7 +31,7 @@ def collect_garbage(directory: Path, *, remove: bool = False, young_seconds: flo
     build = BuildDir(directory)
     build.record()
     sweep(build)
-    if remove and (busy := _busy(build)):
+    if remove and (busy := being_written(build)):
         remedy = "Wait until the build has ended, or stop it"
         raise InputError("is being built by another process", file=directory, value=busy, remedy=remedy)
     packs = build.clips.glob("pack-*.pcm") if build.clips.is_dir() else ()
@@ -45,10 +43,3 @@ def collect_garbage(directory: Path, *, remove: bool = False, young_seconds: flo
         for path in old:
             path.unlink(missing_ok=True)
     return Collected(tuple(str(path.relative_to(directory)) for path in old), size, len(found) - len(old), remove)
-
-
-def _busy(build: BuildDir) -> str:
-    """An unfinished file of somebody else; those of the dead on this machine have been swept."""
-    ours = f"{socket.gethostname()}~{os.getpid()}~"
-    names = [path.name for path in build.unfinished.glob("*~*~*")] if build.unfinished.is_dir() else []
-    return next((name for name in names if not name.startswith(ours)), "")

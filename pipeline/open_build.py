@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.build_dir import BuildDir
-from pipeline.commit import put
+from pipeline.commit import being_written, put, sweep
 from pipeline.output_dir import claim, differing
 from schemas.base import InputError
 from schemas.shard import BuildRecord
@@ -16,6 +16,11 @@ def open_build(out: Path, record: BuildRecord, fresh: bool = False) -> BuildDir:
     """The output directory of a build, made when it is new. InputError when it holds something else, or cannot be written."""
     build_dir = BuildDir(out)
     elsewhere = "Choose another directory with -o"
+    if fresh and build_dir.record_path.exists():
+        sweep(build_dir)
+        if busy := being_written(build_dir):  # it would go on writing, into the new build
+            remedy = "Wait until that build has ended, or stop it; if its machine is gone, remove this file from _tmp"
+            raise InputError("is being built by another process", file=out, value=busy, remedy=remedy)
     claim(build_dir, build_dir.record_path, record.canonical_json(), fresh, "not a build", elsewhere)
     old = build_dir.record()
     if old.fingerprint != record.fingerprint:

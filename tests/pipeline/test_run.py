@@ -19,6 +19,7 @@ from pipeline.scenes import ATTEMPTS
 from pipeline.verify import verify
 from schemas.base import InputError, Interrupted
 from schemas.outcome import Rejected
+from tests.commandline import soundflow
 from tests.corpus import corpus, write_recipe
 
 
@@ -73,6 +74,30 @@ def test_fresh_moves_the_old_build_aside_and_deletes_nothing(built: Path, clips_
         build(changed, out, executor="inline", fresh=True)
         assert (tmp_path / f"out.old-{number}").is_dir()
     assert corpus(tmp_path / "out.old-1") == old and len(corpus(out)) == 1
+
+
+def test_fresh_does_not_move_a_build_from_under_a_running_one(built: Path, clips_dir: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(built, tmp_path / "out"))
+    (out / "_tmp").mkdir(exist_ok=True)
+    (out / "_tmp" / "elsewhere~1~shard-000001~00").write_bytes(b"")
+    changed = write_recipe(tmp_path / "changed.yaml", clips_dir, seed=4, streams=2, shards=1)
+    with pytest.raises(InputError, match="is being built"):
+        build(changed, out, executor="inline", fresh=True)
+    assert corpus(out) == corpus(built) and not (tmp_path / "out.old-1").exists()
+
+
+def test_a_corpus_without_a_stream_is_no_success(clips_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(produce, "compose", lambda *_, **__: Rejected("planted"))
+    empty = write_recipe(tmp_path / "empty.yaml", clips_dir, streams=2, shards=1)
+    told = soundflow("build", empty, "-o", tmp_path / "out", "--executor", "inline")
+    assert told.returncode == 3 and "not one stream could be made" in told.stderr
+
+
+def test_an_export_tells_which_shards_it_lacks(built: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(built, tmp_path / "out"))
+    sorted((out / "manifest").glob("*.json"))[0].write_bytes(b"{")
+    told = soundflow("export", "hf", out, "--to", tmp_path / "to", "--dry-run")
+    assert told.returncode == 0 and "shards; the others are not exported" in told.stderr
 
 
 def test_a_recipe_renamed_or_moved_is_the_same_recipe(built: Path, clips_dir: Path, tmp_path: Path) -> None:
