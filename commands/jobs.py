@@ -64,7 +64,8 @@ def status(
         say_json(asdict(found[0]) if job else [asdict(state) for state in found])
     else:
         for state in found:
-            say(f"{state.job}  {state.status}  {state.message}")
+            lines = state.message.strip().splitlines()  # a failed job's message ends with its log: a list has one line a job
+            say(f"{state.job}  {state.status}  {state.message if job or not lines else lines[-1]}")
     if job and found[0].status == "FAILED":
         raise typer.Exit(FAILED)
 

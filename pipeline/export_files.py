@@ -281,7 +281,10 @@ WRITERS: Final[dict[str, Any]] = {"moshi": Moshi, "authors": Authors, "scaper": 
 
 
 def _write(path: Path, pcm: Pcm) -> None:
-    soundfile.write(path, pcm, c.SAMPLE_RATE, subtype="PCM_16")
+    try:
+        soundfile.write(path, pcm, c.SAMPLE_RATE, subtype="PCM_16")
+    except soundfile.LibsndfileError as error:  # libsndfile does not tell a full disk from other troubles
+        raise OSError(f"{path} cannot be written ({error}): is the disk full?") from error
 
 
 def _line(path: Path, document: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import soundfile
 
 from bench.mixing import load_scaper
 from pipeline.build_dir import BuildDir
-from pipeline.export_files import SILENT_TURN, WRITERS, export_files
+from pipeline.export_files import SILENT_TURN, WRITERS, _write, export_files
 from pipeline.virtual import Samples
 from schemas.base import InputError, Interrupted
 from schemas.stream import StreamPlan
@@ -122,3 +122,8 @@ def test_a_broken_off_export_leaves_nothing_and_a_taken_place_is_refused(built: 
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="is there already"):
         export_files(kind, built, tmp_path / "out")
+
+
+def test_a_recording_that_cannot_be_written_is_trouble_of_the_disk(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot be written"):
+        _write(tmp_path / "not" / "there.wav", np.zeros(16, np.int16))
