@@ -66,6 +66,10 @@ class ObjectStore:
             return BuildRecord.from_json(self._fs.cat_file(self._at("build.json")), file=self.url)
         except FileNotFoundError:
             raise InputError("holds no build", field="--store", value=self.url, remedy="Check the address") from None
+        except (OSError, InputError):
+            raise
+        except Exception as error:  # a driver's own, such as botocore's of an endpoint that does not answer
+            raise OSError(f"{self.url} cannot be reached: {error}") from error
 
     def pending(self, recipe: Recipe) -> list[int]:
         """Shards without a manifest there, in order. One listing."""

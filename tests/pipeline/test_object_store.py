@@ -179,3 +179,13 @@ def test_a_curated_corpus_goes_on_elsewhere_with_its_made_clips_and_comes_back_w
     row = next(name for name in made if name.startswith("made/rows"))
     with pytest.raises(OSError, match="made otherwise by another machine"):
         store.keep(row, lambda: b"{}")
+
+
+def test_a_store_that_does_not_answer_is_trouble_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: object) -> bytes:
+        raise RuntimeError("Could not connect to the endpoint URL")
+
+    store = ObjectStore("memory://nobody/corpus")
+    monkeypatch.setattr(store._fs, "cat_file", silent)
+    with pytest.raises(OSError, match="cannot be reached: Could not connect"):
+        store.record()
