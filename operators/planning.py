@@ -51,15 +51,16 @@ def weights_of(recipe: Recipe, palette: Palette) -> dict[Task, float]:
     return {task: weight for task, weight in sorted(weights.items()) if weight > 0}
 
 
-def check(recipe: Recipe, palette: Palette, file: object = None) -> None:
-    """Raise InputError when an asked-for task has too few clips for its shortest scene."""
+def check(recipe: Recipe, palette: Palette, file: object = None, split: str = "") -> None:
+    """Raise InputError when an asked-for task has too few clips for its shortest scene; `split`: of which clips these are."""
+    holds = f"the index's {split} split" if split else "the index"
     fewest = int(recipe.scene.events[0])
     served = weights_of(recipe, palette)
     for name, weight in recipe.tasks.items():
         if weight > 0 and isinstance(name, Capability) and not set(SUB_TASKS[name]) & set(served):
             needed = " or ".join(sorted({what for task in SUB_TASKS[name] for what in POLICIES[task].needs(palette)}))
             raise InputError(
-                f"the index serves none of its sub-tasks: they need {needed}",
+                f"{holds} serves none of its sub-tasks: they need {needed}",
                 file=file,
                 field=f"tasks.{name.value}",
                 remedy=f"Index such clips, lower scene.events, or take {name.value} out of tasks",
@@ -68,7 +69,7 @@ def check(recipe: Recipe, palette: Palette, file: object = None) -> None:
         for what, clips in POLICIES[task].needs(palette).items():
             if not servable(task, palette, fewest) and (not clips or all(POLICIES[task].needs(palette).values())):
                 raise InputError(
-                    f"too few clips: the index has {len(clips)} {what}, a stream needs {max(fewest, 1)} different clips",
+                    f"too few clips: {holds} has {len(clips)} {what}, a stream needs {max(fewest, 1)} different clips",
                     file=file,
                     field=f"tasks.{task.value}",
                     remedy=f"Index more clips, lower scene.events, or take {task.value} out of tasks",

@@ -44,9 +44,12 @@ Made with SoundFlow, after the paper *Audio Interaction Model*. {{ streams }} st
 One configuration per capability.
 
 ```python
-from datasets import load_dataset
+import io, soundfile
+from datasets import Audio, load_dataset
 
 streams = load_dataset("{{ place }}", "{{ first }}", split="{{ split }}", streaming=True)
+for row in streams.cast_column("audio", Audio(decode=False)):
+    samples, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]))  # or no cast, with torchcodec for your torch and ffmpeg
 ```
 
 `audio` is 16 kHz mono {{ audio }}; `responses[].time` is when a response opens, in seconds; `plan` is the whole stream as JSON.

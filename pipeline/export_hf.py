@@ -26,6 +26,7 @@ from pipeline.shards import read_shard
 from pipeline.stopping import noted_signals
 from pipeline.virtual import Samples
 from schemas.base import InputError, Interrupted, canonical_json
+from schemas.bill import Rates
 from schemas.shard import BuildRecord, ShardManifest
 from schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 
@@ -45,6 +46,7 @@ class Exported:
     streams: int = 0
     hours: float = 0.0
     bytes: int = 0
+    """Written; before that what the build holds, and what the audio of a virtual one will be, more or less."""
     splits: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     """Sub-task → split → streams."""
     objections: dict[str, int] = field(default_factory=dict)
@@ -176,6 +178,8 @@ class _Export:
                 split = split_of(plan)
                 exported.streams += 1
                 exported.hours += plan.seconds / 3600
+                if self.record.virtual:
+                    exported.bytes += round(plan.seconds * Rates().bytes_per_audio_second)
                 exported.splits[plan.task.value][split] += 1
                 why = objection(plan.licences())
                 if why:

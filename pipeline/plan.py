@@ -66,8 +66,8 @@ def plan(
     pool = PlanPool(clips or recipe_path.parent / recipe.clips, ROWS)
     pools = split_pools(recipe, pool)
     palettes = {name: Palette.of(own, recipe.split) for name, own in pools.items()}
-    for palette in palettes.values():
-        check(recipe, palette, recipe_path)
+    for split, palette in palettes.items():
+        check(recipe, palette, recipe_path, split)
     mark = fingerprint(recipe, pool.footer.content_hash, prompt_hash(), OPERATOR_VERSIONS)
     seconds: dict[str, list[float]] = defaultdict(list)
     responses, events = 0, 0

@@ -96,8 +96,8 @@ def build(
     record, index = plan_build(recipe_path)
     record = record.model_copy(update={"virtual": virtual})
     _check_split(record.recipe.split, index, recipe_path)
-    for pool in split_pools(record.recipe, index).values():
-        check(record.recipe, Palette.of(pool, record.recipe.split), recipe_path)
+    for split, pool in split_pools(record.recipe, index).items():
+        check(record.recipe, Palette.of(pool, record.recipe.split), recipe_path, split)
     if not over_budget:
         _keep_to_budget(record.recipe.budget, recipe_path)
     QwenTokenizer.load()

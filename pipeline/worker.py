@@ -73,6 +73,10 @@ class ShardBrokenError(RuntimeError):
     """Too many samples of a shard broke."""
 
 
+class MovedAsideError(RuntimeError):
+    """The directory holds another build by now."""
+
+
 class Worker:
     """Makes shards of one job; loads index and tokenizer once."""
 
@@ -91,7 +95,7 @@ class Worker:
         try:
             return ShardResult(shard, self._make(shard, on_sample))
         except Exception as error:
-            fatal = isinstance(error, OSError) and error.errno in NO_SPACE
+            fatal = isinstance(error, MovedAsideError) or (isinstance(error, OSError) and error.errno in NO_SPACE)
             return ShardResult(shard, None, f"{type(error).__name__}: {error}", traceback.format_exc(), fatal)
 
     def _make(self, shard: int, on_sample: Callable[[Sample | None], None] | None) -> ShardManifest:
@@ -155,6 +159,7 @@ class Worker:
                 "committed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             },
         )
+        self._still_here()
         commit(self.build, path, manifest)
         if self.beside is not None:
             self.beside.put(manifest)
@@ -164,6 +169,11 @@ class Worker:
         self.build.failure_path(shard).unlink(missing_ok=True)
         self._forget_mended(shard, set(keys))
         return manifest
+
+    def _still_here(self) -> None:
+        """A build that was moved aside with --fresh, unseen since no shard was being written, puts nothing into the new one."""
+        if self.build.record_path.exists() and self.build.record().fingerprint != self.job.fingerprint:
+            raise MovedAsideError(f"{self.build.root} holds another build by now; this one was moved aside with --fresh")
 
     def _forget_mended(self, shard: int, keys: set[str]) -> None:
         """Samples that broke in an earlier attempt at this shard and are in it now are no longer quarantined."""

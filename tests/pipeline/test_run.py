@@ -86,6 +86,22 @@ def test_fresh_does_not_move_a_build_from_under_a_running_one(built: Path, clips
     assert corpus(out) == corpus(built) and not (tmp_path / "out.old-1").exists()
 
 
+def test_a_build_that_was_moved_aside_unseen_puts_nothing_into_the_new_one(clips_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=4, shards=4)
+    other = write_recipe(tmp_path / "other.yaml", clips_dir, seed=4, streams=2, shards=1)
+    moved: list[bool] = []
+
+    def move(progress: Progress) -> None:
+        if progress.shards_done == 1 and not moved:
+            moved.append(True)
+            build(other, out, executor="inline", fresh=True)
+
+    with pytest.raises(OSError, match="moved aside"):
+        build(recipe, out, executor="inline", on_event=move)
+    assert len(corpus(out)) == len(corpus(tmp_path / "out.old-1")) == 1 and verify(out).ok
+
+
 def test_a_corpus_without_a_stream_is_no_success(clips_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(produce, "compose", lambda *_, **__: Rejected("planted"))
     empty = write_recipe(tmp_path / "empty.yaml", clips_dir, streams=2, shards=1)
