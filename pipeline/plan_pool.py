@@ -15,7 +15,7 @@ from pipeline.clip_table import TABLE, Footer, read_footer
 from schemas.clip import Clip, ClipRole
 
 RUN: Final = 400
-"""Rows that are taken together: turns of a dialogue are neighbours."""
+"""Rows that are taken together, and of dialogues all turns that are among them."""
 
 
 class PlanPool:
@@ -53,12 +53,14 @@ def _part(file: Any, rows: int) -> Iterator[dict[str, Any]]:
     total, first = sum(sizes), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     taken = np.ones(total, dtype=bool)
     if total > rows:
-        kinds = file.read(columns=["source", "role"]).combine_chunks().unify_dictionaries()
+        kinds = file.read(columns=["source", "role", "dialogue"]).combine_chunks().unify_dictionaries()
         codes = [np.asarray(kinds.column(name).chunk(0).indices) for name in ("source", "role")]
+        turns = np.asarray(kinds.column("dialogue").chunk(0).dictionary_encode().indices.fill_null(-1))
         _, stratum = np.unique(np.stack(codes), axis=1, return_inverse=True)
         taken[:] = False
         for number in range(int(stratum.max()) + 1):
             (places,) = np.nonzero(stratum == number)
+            places = places[np.argsort(turns[places], kind="stable")]
             runs = max(1, round(rows / RUN * places.size / total))
             for start in np.linspace(0, max(places.size - RUN, 0), runs).astype(np.int64):
                 taken[places[start : start + RUN]] = True

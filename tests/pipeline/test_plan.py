@@ -76,6 +76,19 @@ def test_a_part_of_a_large_index_has_every_source_and_reads_as_the_index_does(cl
     assert all(brief == whole[brief.id] for brief in part.briefs())
 
 
+def test_a_part_of_a_large_index_has_dialogues_whole_however_their_turns_are_sorted(clips_dir: Path, tmp_path: Path) -> None:
+    row = next(row for row in ClipIndex.open(clips_dir).rows() if row["transcript"])
+
+    def many() -> Iterator[dict]:
+        for number in range(6000):  # first all first turns, then all second ones
+            turn, dialogue = divmod(number, 1500)
+            yield row | {"id": f"{turn}/{dialogue:04d}", "dialogue": f"d{dialogue}", "turn": turn, "voice": "v"}
+
+    write_table(tmp_path / TABLE, many(), read_footer(clips_dir).config)
+    turns = Counter(str(brief.dialogue) for brief in PlanPool(tmp_path, 2000).briefs())
+    assert len(turns) < 600 and Counter(turns.values())[4] > 0.95 * len(turns)
+
+
 def test_a_recipe_without_clips_is_reckoned_with_those_of_another(clips_dir: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path)
     with pytest.raises(InputError, match="clip index"):
