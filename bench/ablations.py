@@ -206,7 +206,7 @@ def _page(results: Results, scale: Scale) -> str:
                 less = None if reference else difference(found, reference_cells)
                 figures = [_cell([one[figure] for one in found.values()]) for figure in FIGURES]
                 rows.append([name, paper, str(len(found)), *figures, _bounded(less) if less else "–"])
-        head = ["", "paper", "seeds", *FIGURES, "f1 less reference, by seed"]
+        head = ["", "paper", "seeds", *(name.replace("_", " ") for name in FIGURES), "f1 less reference, by seed"]
         if rows:
             tables.append(Table(title, head, rows, DEFINITIONS))
     about = "One change at a time, small: mean and 95 % interval (Student's t over seeds). The paper's figures are of 3B models."
