@@ -58,8 +58,8 @@ def audit_manifest(
 ) -> AuditSummary:
     """Write `out`: the rows of a JSON-lines manifest without the foreground sounds the audit discards.
 
-    Paths stay as they are: put `out` beside `source`. Raises InputError for a manifest that cannot be read, BudgetSpent when the
-    model's budget is.
+    Paths stay as they are: put `out` beside `source`. Raises InputError for a manifest that cannot be read, Halted when the
+    model's budget is spent or its service broken: nothing was written, and no answer is asked for again.
     """
     rows = _rows(source)
     sounds = [row for row in rows if _is_sound(row)]
