@@ -30,7 +30,7 @@ $(VENV)/.bench: $(VENV)/.dev
 	touch $@
 
 demo: $(VENV)/.demo  ## build a small corpus from real recordings, verify it and write its report
-	$(BIN)/python -m pipeline.demo_data demo/recordings
+	$(BIN)/python -m soundflow.pipeline.start.demo_data demo/recordings
 	$(BIN)/soundflow clips index demo/recordings -o demo/clips
 	rm -rf demo/corpus
 	$(BIN)/soundflow build examples/demo.yaml -o demo/corpus
@@ -40,7 +40,7 @@ demo: $(VENV)/.demo  ## build a small corpus from real recordings, verify it and
 # The recogniser of the gate is an asset (78 MB).
 dialogue: $(VENV)/.dev  ## spoken dialogues made of text, and recorded speech: voice chat, streaming ASR, interpretation
 	$(BIN)/soundflow assets fetch whisper-tiny-en
-	$(BIN)/python -m pipeline.demo_data demo/recordings
+	$(BIN)/python -m soundflow.pipeline.start.demo_data demo/recordings
 	$(BIN)/soundflow speak examples/dialogues.jsonl --out demo/dialogue/spoken
 	$(BIN)/soundflow clips index demo/recordings demo/dialogue/spoken -o demo/dialogue/clips
 	$(BIN)/soundflow clips align demo/dialogue/clips
@@ -52,8 +52,8 @@ dialogue: $(VENV)/.dev  ## spoken dialogues made of text, and recorded speech: v
 # Recognisers, speech models and voices are assets (0.35 GB); Mandarin is read with the extra `mandarin`.
 all-tasks: $(VENV)/.mandarin  ## streams of each of the 28 sub-tasks from recordings and embedded voices
 	$(BIN)/soundflow assets fetch whisper-tiny-en whisper-base kokoro-82m kokoro-voices
-	$(BIN)/python -m pipeline.demo_data demo/recordings
-	$(BIN)/python -m pipeline.demo_data demo/all-tasks/recordings all_tasks_data.yaml
+	$(BIN)/python -m soundflow.pipeline.start.demo_data demo/recordings
+	$(BIN)/python -m soundflow.pipeline.start.demo_data demo/all-tasks/recordings all_tasks_data.yaml
 	$(BIN)/soundflow speak examples/all-tasks.jsonl --out demo/all-tasks/spoken --config examples/all-tasks-speech.yaml
 	$(BIN)/soundflow clips index demo/recordings demo/all-tasks/recordings demo/all-tasks/spoken -o demo/all-tasks/clips
 	$(BIN)/soundflow clips align demo/all-tasks/clips
@@ -79,34 +79,34 @@ lint: $(VENV)/.dev  ## style and types
 # A peer that cannot be installed is named in the output and its ratio not measured.
 bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; JSON in build/bench
 	mkdir -p build/bench
-	$(BIN)/python -m bench.tfjp --json build/bench/tfjp.json
-	$(BIN)/python -m bench.mixing --json build/bench/mixing.json
-	$(BIN)/python -m bench.shards --json build/bench/shards.json
-	$(BIN)/python -m bench.virtual --json build/bench/virtual.json
-	$(BIN)/python -m bench.ledger --json build/bench/ledger.json
-	$(BIN)/python -m bench.pipeline --json build/bench/pipeline.json
-	$(BIN)/python -m bench.coherence --json build/bench/coherence.json
-	$(BIN)/python -m bench.curation --json build/bench/curation.json
-	$(BIN)/python -m bench.alignment --json build/bench/alignment.json
-	-$(BIN)/python -m bench.verifier --json build/bench/verifier.json  # needs demo/clips: make demo
+	$(BIN)/python -m soundflow.bench.speed.tfjp --json build/bench/tfjp.json
+	$(BIN)/python -m soundflow.bench.speed.mixing --json build/bench/mixing.json
+	$(BIN)/python -m soundflow.bench.speed.shards --json build/bench/shards.json
+	$(BIN)/python -m soundflow.bench.speed.virtual --json build/bench/virtual.json
+	$(BIN)/python -m soundflow.bench.speed.ledger --json build/bench/ledger.json
+	$(BIN)/python -m soundflow.bench.speed.pipeline --json build/bench/pipeline.json
+	$(BIN)/python -m soundflow.bench.experiments.coherence --json build/bench/coherence.json
+	$(BIN)/python -m soundflow.bench.speed.curation --json build/bench/curation.json
+	$(BIN)/python -m soundflow.bench.experiments.alignment --json build/bench/alignment.json
+	-$(BIN)/python -m soundflow.bench.experiments.verifier --json build/bench/verifier.json  # needs demo/clips: make demo
 	$(BIN)/soundflow assets fetch whisper-tiny-en
-	$(BIN)/python -m bench.asr_gate --json build/bench/asr_gate.json  # kokoro and espeak-ng are measured where they are installed
-	$(BIN)/python -m bench.training --json build/bench/training.json
-	$(BIN)/python -m bench.fifo --json build/bench/fifo.json
-	$(BIN)/python -m bench.endless --json build/bench/endless.json
-	-$(BIN)/python -m bench.drains --json build/bench/drains.json  # needs runs/learn: make learn
+	$(BIN)/python -m soundflow.bench.experiments.asr_gate --json build/bench/asr_gate.json  # kokoro and espeak-ng are measured where they are installed
+	$(BIN)/python -m soundflow.bench.speed.training --json build/bench/training.json
+	$(BIN)/python -m soundflow.bench.speed.fifo --json build/bench/fifo.json
+	$(BIN)/python -m soundflow.bench.speed.endless --json build/bench/endless.json
+	-$(BIN)/python -m soundflow.bench.experiments.drains --json build/bench/drains.json  # needs runs/learn: make learn
 
 chaos: $(VENV)/.dev  ## 20 builds on two nodes while nodes, workers, drivers, disks, clocks and caches break; in parts: CHAOS_FIRST=7 CHAOS_ROUNDS=7
 	$(BIN)/python -m tests.chaos
 
 learn: $(VENV)/.dev  ## the learning proof: corpora, four stages from three seeds, evaluation on unseen clips; runs/learn
-	$(BIN)/python -m bench.learning -o runs/learn
+	$(BIN)/python -m soundflow.bench.experiments.learning -o runs/learn
 
 proactive: $(VENV)/.dev  ## the learning proof's model on a proactive set made of clips it never heard, beside trivial detectors; runs/proactive
-	$(BIN)/python -m bench.proactive.proof -o runs/proactive --learn runs/learn
+	$(BIN)/python -m soundflow.bench.experiments.proactive_proof -o runs/proactive --learn runs/learn
 
 ablations: $(VENV)/.dev  ## the paper's tables 3 to 6, small: 27 trainings, about an hour of CPU; goes on where it was; runs/ablations
-	$(BIN)/python -m bench.ablations -o runs/ablations
+	$(BIN)/python -m soundflow.bench.experiments.ablations -o runs/ablations
 
 page: $(VENV)/.dev  ## pictures of the live page, taken in a real Chromium with a recording for a microphone
 	SOUNDFLOW_PAGE_PICTURES=build/page $(BIN)/python -m pytest tests/streaming/test_page.py

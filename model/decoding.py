@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.seats import SeatedCache
-from model.thinker import StreamingThinker
-from model.vocabulary import AUDIO_ROW
+from soundflow.model.seats import SeatedCache
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import AUDIO_ROW
 
 
 @dataclass(slots=True)

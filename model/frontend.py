@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from schemas import constants as c
+from soundflow.schemas import constants as c
 
 FRONT_END: Final = "causal-logmel/1"
 """Written in every checkpoint: a model hears only what it was trained to hear."""

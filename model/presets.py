@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from transformers import Qwen2_5OmniThinkerConfig
 
-from model.vocabulary import StreamingConfig, Vocabulary
-from schemas.base import InputError
+from soundflow.model.vocabulary import StreamingConfig, Vocabulary
+from soundflow.schemas.base import InputError
 
 _NO_VISION: Final = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "fullatt_block_indexes": [0]}
 

@@ -21,11 +21,11 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, initialization
 from transformers.utils import logging
 
-from model.presets import preset
-from model.seats import SeatedPass
-from model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
-from schemas.base import InputError
-from schemas.tokens import FIRST_FREE_ROW
+from soundflow.model.presets import preset
+from soundflow.model.seats import SeatedPass
+from soundflow.model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
+from soundflow.schemas.base import InputError
+from soundflow.schemas.tokens import FIRST_FREE_ROW
 
 NEW_ROW_SPREAD = 0.02
 """Of the noise that tells new rows apart, relative to the spread of the rows that were there."""

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from model.frontend import BLOCK_FRAMES, CHUNK_FRAMES, FRONT_END
-from schemas import constants as c
-from schemas.base import InputError, Schema
-from schemas.tokens import TEXT_VOCABULARY, TokenLayout, layout_of
+from soundflow.model.frontend import BLOCK_FRAMES, CHUNK_FRAMES, FRONT_END
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError, Schema
+from soundflow.schemas.tokens import TEXT_VOCABULARY, TokenLayout, layout_of
 
 AUDIO_ROW: Final = -1
 """Stands where an audio embedding goes."""

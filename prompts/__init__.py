@@ -21,7 +21,7 @@ import jinja2
 import jinja2.meta
 import yaml
 
-_FILES = resources.files("prompts")
+_FILES = resources.files("soundflow.prompts")
 _USER = "=== user ===\n"
 _CORRECTION = "correction.v1.j2"
 _ASK = re.compile(r"ask_(\w+)\.v\d+\.j2")

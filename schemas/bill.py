@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.base import Schema
-from schemas.llm import Usage
+from soundflow.schemas.base import Schema
+from soundflow.schemas.llm import Usage
 
 Amount = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas import constants as c
-from schemas.base import Schema
-from schemas.text import join_texts
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import Schema
+from soundflow.schemas.text import join_texts
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Language = Annotated[str, Field(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")]

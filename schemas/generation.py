@@ -10,9 +10,9 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from schemas.base import Schema, canonical_json
-from schemas.clip import Clip, ClipRole, Sha256
-from schemas.llm import environment_name, http_url
+from soundflow.schemas.base import Schema, canonical_json
+from soundflow.schemas.clip import Clip, ClipRole, Sha256
+from soundflow.schemas.llm import environment_name, http_url
 
 Backend = Literal["none", "procedural", "elevenlabs", "http"]
 Score = Annotated[float, Field(ge=0, le=1)]
@@ -131,7 +131,7 @@ class MadeClip(Schema):
 class VerifierConfig(Schema):
     """The recipe's `verifier:` section: who judges clips, and where the lines are.
 
-    The lines were drawn on real clips and the same ones spoilt (`python -m bench.verifier`).
+    The lines were drawn on real clips and the same ones spoilt (`python -m soundflow.bench.experiments.verifier`).
     """
 
     verifier: Literal["rules", "llm"] = "rules"

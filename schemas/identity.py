@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from schemas.base import InputError
+from soundflow.schemas.base import InputError
 
 _ID = re.compile(r"^sf-([0-9a-f]{12})-(\d{6})-(\d{5})$")
 

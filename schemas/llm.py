@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schemas.base import Schema
+from soundflow.schemas.base import Schema
 
 RoleName = Literal[
     "scenario_planner", "event_refiner", "clip_verifier", "spoken_rewriter", "interpreter", "history_question",

@@ -13,13 +13,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from schemas import constants as c
-from schemas.base import Schema, canonical_json
-from schemas.bill import BuildBudget
-from schemas.generation import GenerationConfig, VerifierConfig
-from schemas.llm import LlmConfig
-from schemas.retrieval import RetrievalConfig
-from schemas.taxonomy import Capability, Task
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import Schema, canonical_json
+from soundflow.schemas.bill import BuildBudget
+from soundflow.schemas.generation import GenerationConfig, VerifierConfig
+from soundflow.schemas.llm import LlmConfig
+from soundflow.schemas.retrieval import RetrievalConfig
+from soundflow.schemas.taxonomy import Capability, Task
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:

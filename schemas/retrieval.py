@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schemas import constants as c
-from schemas.base import Schema
-from schemas.llm import LlmBudget, ModelName, environment_name, http_url
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import Schema
+from soundflow.schemas.llm import LlmBudget, ModelName, environment_name, http_url
 
 
 class EmbeddingServer(Schema):

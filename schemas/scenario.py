@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from schemas import constants as c
-from schemas.base import Schema
-from schemas.generation import ClipVerdict
-from schemas.scene import Text
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import Schema
+from soundflow.schemas.generation import ClipVerdict
+from soundflow.schemas.scene import Text
 
 Line = Annotated[str, Field(min_length=1, max_length=300)]
 

@@ -7,9 +7,9 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schemas.base import Schema
-from schemas.clip import ClipRole
-from schemas.taxonomy import Task
+from soundflow.schemas.base import Schema
+from soundflow.schemas.clip import ClipRole
+from soundflow.schemas.taxonomy import Task
 
 
 def nfc(text: str) -> str:

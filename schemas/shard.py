@@ -4,7 +4,7 @@ OUT/build.json                         what is being built (BuildRecord)
 OUT/data/shard-NNNNNN-<sha12>.tar      KEY.flac|wav, KEY.json, KEY.tokens.npz
 OUT/clips/pack-<sha12>.pcm, .npy        virtual builds have no audio in their tars, but the clips it is rendered from (ClipStore)
 OUT/scenes/NNNNNN.json                 the curated scenes of a shard, before it is rendered (SceneSheet)
-OUT/made/                              clips made during the build (`pipeline.made_clips`)
+OUT/made/                              clips made during the build (`pipeline.curate.made_clips`)
 OUT/stopped.json          why the last run ended early (Stopped)
 OUT/spent.json, spent_on_sounds.json   what calls of a language model, of a maker of sounds cost so far (MeterState)
 OUT/manifest/NNNNNN.json               counts if and only if it is there and agrees (ShardManifest)
@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from schemas.base import Schema
-from schemas.clip import Sha256
-from schemas.llm import RoleCost
-from schemas.recipe import Recipe
+from soundflow.schemas.base import Schema
+from soundflow.schemas.clip import Sha256
+from soundflow.schemas.llm import RoleCost
+from soundflow.schemas.recipe import Recipe
 
 
 class RejectedSample(Schema):
@@ -61,7 +61,7 @@ class ShardManifest(Schema):
     scenes_sha256: Sha256 | None = None
     """Digest of the sheet the scenes were read from; None when they were drawn."""
     verdicts: dict[str, int] = Field(default_factory=dict)
-    """What became of the sheet's events and candidates (`pipeline.scenes.verdicts`)."""
+    """What became of the sheet's events and candidates (`pipeline.curate.scenes.verdicts`)."""
     cost: dict[str, RoleCost] = Field(default_factory=dict)
     """What curation paid for this shard, by role of the language model."""
     timings: dict[str, float | str] = Field(default_factory=dict)

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from schemas.base import Schema, canonical_json
-from schemas.clip import Sha256
-from schemas.generation import ClipVerdict, Evidence
-from schemas.llm import RoleCost, Usage
-from schemas.scenario import RefinedEvent, SubEvent
-from schemas.scene import Scene
-from schemas.taxonomy import Task
+from soundflow.schemas.base import Schema, canonical_json
+from soundflow.schemas.clip import Sha256
+from soundflow.schemas.generation import ClipVerdict, Evidence
+from soundflow.schemas.llm import RoleCost, Usage
+from soundflow.schemas.scenario import RefinedEvent, SubEvent
+from soundflow.schemas.scene import Scene
+from soundflow.schemas.taxonomy import Task
 
 
 class Judgement(Schema):

@@ -14,7 +14,7 @@ from typing import Final
 import yaml
 from pydantic import Field
 
-from schemas.base import Schema
+from soundflow.schemas.base import Schema
 
 
 class Family(StrEnum):
@@ -58,6 +58,6 @@ class Source(Schema):
     note: str = ""
 
 
-_TABLE: Final = resources.files("schemas").joinpath("sources.yaml").read_text(encoding="utf-8")
+_TABLE: Final = resources.files("soundflow.schemas").joinpath("sources.yaml").read_text(encoding="utf-8")
 SOURCES: Final = MappingProxyType({row["name"]: Source.model_validate(row) for row in yaml.safe_load(_TABLE)})
 """By name, in the table's order: `sources.yaml`."""

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from schemas import constants as c
-from schemas.base import Schema
-from schemas.llm import LlmConfig, environment_name, http_url
-from schemas.scene import Text
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import Schema
+from soundflow.schemas.llm import LlmConfig, environment_name, http_url
+from soundflow.schemas.scene import Text
 
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 """A code such as `en` or `zh-CN`."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field, JsonValue
 
-from schemas.base import Schema
-from schemas.clip import Sha256
-from schemas.speech import Dialogue, SpeechConfig, Voice, VoiceName
+from soundflow.schemas.base import Schema
+from soundflow.schemas.clip import Sha256
+from soundflow.schemas.speech import Dialogue, SpeechConfig, Voice, VoiceName
 
 
 class Take(Schema):

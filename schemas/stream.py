@@ -11,12 +11,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas import constants as c
-from schemas.base import Schema
-from schemas.clip import ClipRole, Language, Sha256
-from schemas.scene import Brief, Draw, Text
-from schemas.taxonomy import Task
-from schemas.text import join_texts
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import Schema
+from soundflow.schemas.clip import ClipRole, Language, Sha256
+from soundflow.schemas.scene import Brief, Draw, Text
+from soundflow.schemas.taxonomy import Task
+from soundflow.schemas.text import join_texts
 
 
 class PlannedClip(Schema):

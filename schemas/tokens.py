@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import Field
 
-from schemas.base import InputError, Schema
+from soundflow.schemas.base import InputError, Schema
 
 TEXT_VOCABULARY: Final = 151_643
 """Ranks of Qwen's BPE: text ids are below this."""

@@ -13,8 +13,8 @@ import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.base import InputError
-from streaming.protocol import BURST_SECONDS, MAX_MESSAGE, SAMPLE_RATE
+from soundflow.schemas.base import InputError
+from soundflow.streaming.protocol import BURST_SECONDS, MAX_MESSAGE, SAMPLE_RATE
 
 PIECE_SECONDS: Final = 0.1
 AHEAD_SECONDS: Final = BURST_SECONDS - 2.0

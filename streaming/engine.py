@@ -22,15 +22,31 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.vocabulary import StreamingConfig
-from schemas.base import InputError
-from streaming.events import ListenConfig
-from streaming.ring import Ring
-from streaming.workers import QUEUE_CHUNKS, READY, SAMPLE_CHUNKS, Close, Layout, Open, Stop, decode_forever, encode_forever
+from soundflow.model.vocabulary import StreamingConfig
+from soundflow.schemas.base import InputError
+from soundflow.streaming.events import ListenConfig
+from soundflow.streaming.ring import Ring
+from soundflow.streaming.workers import (
+    QUEUE_CHUNKS,
+    READY,
+    SAMPLE_CHUNKS,
+    Close,
+    Layout,
+    Open,
+    Stop,
+    decode_forever,
+    encode_forever,
+)
 
 START_SECONDS: Final = 300.0
 """A large checkpoint may take minutes to load."""
-PRELOAD: Final = ["torch", "transformers", "model.thinker", "streaming.listener", "operators.qwen_bpe"]
+PRELOAD: Final = [
+    "torch",
+    "transformers",
+    "soundflow.model.thinker",
+    "soundflow.streaming.listener",
+    "soundflow.operators.tokens.qwen_bpe",
+]
 SHARED: Final = Path("/dev/shm")
 Tell = Callable[[dict[str, Any]], None]
 

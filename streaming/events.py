@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Schema
+from soundflow.schemas.base import Schema
 
 Kind = Literal["silent", "response", "token", "eos", "reanchored"]
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.decoding import StreamDecoder, hear_together, next_ids
-from model.seats import SeatedCache
-from model.thinker import StreamingThinker
-from schemas import constants as c
-from schemas.tokens import TEXT_VOCABULARY
-from streaming.events import Event, ListenConfig
+from soundflow.model.decoding import StreamDecoder, hear_together, next_ids
+from soundflow.model.seats import SeatedCache
+from soundflow.model.thinker import StreamingThinker
+from soundflow.schemas import constants as c
+from soundflow.schemas.tokens import TEXT_VOCABULARY
+from soundflow.streaming.events import Event, ListenConfig
 
 
 class Tokenizer(Protocol):

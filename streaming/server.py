@@ -23,15 +23,15 @@ from aiohttp.web_protocol import RequestHandler
 from prometheus_client import generate_latest
 from pydantic import SecretStr, ValidationError
 
-from operators.qwen_bpe import QwenTokenizer
-from schemas.base import InputError
-from streaming import protocol
-from streaming.engine import Engine, Full
-from streaming.events import ListenConfig
-from streaming.metrics import Metrics
-from streaming.protocol import LONGEST_LINE, MAX_MESSAGE, RESUME_SECONDS, SAMPLE_RATE, error
-from streaming.sessions import LiveSession
-from streaming.speaking import Voices
+from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+from soundflow.schemas.base import InputError
+from soundflow.streaming import protocol
+from soundflow.streaming.engine import Engine, Full
+from soundflow.streaming.events import ListenConfig
+from soundflow.streaming.metrics import Metrics
+from soundflow.streaming.protocol import LONGEST_LINE, MAX_MESSAGE, RESUME_SECONDS, SAMPLE_RATE, error
+from soundflow.streaming.sessions import LiveSession
+from soundflow.streaming.speaking import Voices
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 SEND_SECONDS: Final = 10.0
@@ -81,7 +81,7 @@ class Server:
         """The page and its files; nothing comes from elsewhere."""
         name = {"/": "page.html"}.get(request.path, request.path.lstrip("/"))
         kinds = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
-        body = (resources.files("streaming") / name).read_bytes()
+        body = (resources.files("soundflow.streaming") / name).read_bytes()
         policy = "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob:; img-src 'self' data:"
         headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
         return web.Response(body=body, content_type=kinds[name.rsplit(".", 1)[1]], charset="utf-8", headers=headers)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from streaming.engine import Engine
-from streaming.events import ListenConfig
-from streaming.protocol import BUFFERED_EVENTS, BURST_SECONDS, MOST_WAITING, SAMPLE_RATE, Translator
-from streaming.speaking import Speech, Voices
+from soundflow.streaming.engine import Engine
+from soundflow.streaming.events import ListenConfig
+from soundflow.streaming.protocol import BUFFERED_EVENTS, BURST_SECONDS, MOST_WAITING, SAMPLE_RATE, Translator
+from soundflow.streaming.speaking import Speech, Voices
 
 
 class LiveSession:

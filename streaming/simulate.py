@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from schemas import constants as c
+from soundflow.schemas import constants as c
 
 LATE: Final = 0.020
 """A chunk whose encoding starts later than this after its arrival, because the decoder held the loop, is stalled."""
@@ -39,6 +39,12 @@ class Costs:
     def drain(self, chunks: int) -> float:
         """Extending the cache by `chunks` chunks at once; the control logits come with it."""
         return self.extend + self.extend_chunk * chunks
+
+
+THREE_B: Final = Costs(encode=0.012, extend=0.010, extend_chunk=0.001, token=0.028)
+"""Seconds of a 3B model in bf16 on one GPU, emulated."""
+LONG: Final = 1500
+"""Chunks of a virtual stream: ten minutes with three replies a minute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from operators.backends.faults import BackendError
-from operators.backends.speakers import Studio
-from operators.speech.rewriting import by_rules
-from schemas import constants as c
-from schemas.base import InputError
-from schemas.outcome import Ok
-from schemas.speech import HibariConfig, KokoroConfig, SpeakerConfig, SpeechConfig, VoiceName
-from streaming.protocol import SPEECH_FAILED, error
+from soundflow.backends.tts.speakers import open_studio
+from soundflow.operators.protocols.faults import BackendError
+from soundflow.operators.speech.rewriting import by_rules
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError
+from soundflow.schemas.outcome import Ok
+from soundflow.schemas.speech import HibariConfig, KokoroConfig, SpeakerConfig, SpeechConfig, VoiceName
+from soundflow.streaming.protocol import SPEECH_FAILED, error
 
 PIECE_SAMPLES: Final = c.SAMPLE_RATE // 2
 """Of one audio event."""
@@ -36,7 +36,7 @@ class Voices:
         """Raises InputError when there is no such voice here."""
         embedded = EMBEDDED.get(name.partition(":")[0])
         speakers = (config or SpeechConfig()).speakers if config or embedded is None else (embedded,)
-        studio = Studio.open(speakers, ())
+        studio = open_studio(speakers, ())
         if name not in studio.voices:
             remedy = f"There are: {', '.join(studio.voices)}"
             raise InputError("no such voice here", field="--speak", value=name, remedy=remedy)

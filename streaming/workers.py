@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from schemas import constants as c
-from schemas.base import InputError
-from streaming.events import Event, ListenConfig
-from streaming.ring import Ring
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError
+from soundflow.streaming.events import Event, ListenConfig
+from soundflow.streaming.ring import Ring
 
 if TYPE_CHECKING:
-    from streaming.listener import Listener
+    from soundflow.streaming.listener import Listener
 
 QUEUE_CHUNKS: Final = 60
 """Features a session may have waiting; what does not fit is dropped and told."""
@@ -108,7 +108,7 @@ def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decode
     model = _begin(layout, commands)
     import torch
 
-    from model.frontend import CausalLogMel, chunked
+    from soundflow.model.frontend import CausalLogMel, chunked
 
     samples = [Ring.attach(name, SAMPLE_CHUNKS, layout.sample_type()) for name in layout.samples]
     features = [Ring.attach(name, QUEUE_CHUNKS, layout.feature_type()) for name in layout.features]
@@ -167,9 +167,9 @@ def decode_forever(layout: Layout, commands: Connection, events: Connection, wok
     """The decoder process. Each turn every session has its share: those that speak one token, those at an interruption point
     their whole queue; what several of them do at a time goes through the model together."""
     model = _begin(layout, commands)
-    from model.seats import SeatedCache
-    from operators.qwen_bpe import QwenTokenizer
-    from streaming.listener import Listener, hear_all, step_all
+    from soundflow.model.seats import SeatedCache
+    from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+    from soundflow.streaming.listener import Listener, hear_all, step_all
 
     tokenizer, cache = QwenTokenizer.load(), SeatedCache(len(layout.features))
     features = [Ring.attach(name, QUEUE_CHUNKS, layout.feature_type()) for name in layout.features]
@@ -239,7 +239,7 @@ def _begin(layout: Layout, commands: Connection) -> Any:
     os.environ["OMP_NUM_THREADS"] = str(layout.threads)
     import torch
 
-    from model.thinker import StreamingThinker
+    from soundflow.model.thinker import StreamingThinker
 
     torch.set_num_threads(layout.threads)
     with contextlib.suppress(RuntimeError):

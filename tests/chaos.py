@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.build_dir import BuildDir
-from pipeline.run import build
-from pipeline.verify import verify
-from tests.corpus import corpus, write_recipe
+from soundflow.pipeline.build.run import build
+from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from tests.support import ROOT
+from tests.support.corpus import corpus, write_recipe
 
-ROOT = Path(__file__).parent.parent
 KINDS = ("node", "clock", "actor", "driver", "cache", "disk", "term")
 SHARDS = 16
 TRIES = 12
@@ -333,9 +333,9 @@ def make_world(root: Path) -> Path:
     import soxr
     from hibari import SAMPLE_RATE, Hibari
 
-    from pipeline.clip_index import index_clips
+    from soundflow.pipeline.clips.index import index_clips
     from tests.conftest import SENTENCES
-    from tests.corpus import write_sources
+    from tests.support.corpus import write_sources
 
     voice = Hibari()
     resample: Callable[..., np.ndarray] = soxr.resample

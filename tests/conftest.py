@@ -44,7 +44,7 @@ def real_audio() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="session")
 def sources(real_audio: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of recordings: speech with transcripts, labelled sounds, noise."""
-    from tests.corpus import write_sources
+    from tests.support.corpus import write_sources
 
     return write_sources(tmp_path_factory.mktemp("world") / "sources", real_audio, SENTENCES)
 
@@ -52,7 +52,7 @@ def sources(real_audio: dict[str, np.ndarray], tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def clips_dir(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The clip index of `sources`. Shared: tests only read it."""
-    from pipeline.clip_index import index_clips
+    from soundflow.pipeline.clips.index import index_clips
 
     out = tmp_path_factory.mktemp("world") / "clips"
     index_clips([sources], out, workers=1)
@@ -62,8 +62,8 @@ def clips_dir(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def built(clips_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished build (4 shards, 12 streams). Shared: tests that damage one copy it first. Its recipe lies beside it."""
-    from pipeline.run import build
-    from tests.corpus import write_recipe
+    from soundflow.pipeline.build.run import build
+    from tests.support.corpus import write_recipe
 
     root = tmp_path_factory.mktemp("built")
     build(write_recipe(root / "recipe.yaml", clips_dir), root / "out", executor="inline")

@@ -1,66 +1,137 @@
-"""The house rules, enforced: who may import whom, whose names are taken, how long a module may be."""
+"""The house rules, enforced: who may import whom, whose names are taken, how long a module may be, how many share a folder."""
 
 from __future__ import annotations
 
 import ast
 import importlib.metadata
 import re
-import sys
-import tomllib
+import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+ROOMS = ("schemas", "prompts", "operators", "backends", "pipeline", "model", "training", "streaming", "bench")
 MAY_IMPORT = {
     "schemas": set(),
     "prompts": {"schemas"},
     "operators": {"schemas", "prompts"},
-    "pipeline": {"schemas", "prompts", "operators"},
+    "backends": {"schemas", "operators"},
+    "pipeline": {"schemas", "prompts", "operators", "backends"},
     "model": {"schemas"},
     "training": {"schemas", "model"},
-    "streaming": {"schemas", "operators", "model"},
-    "bench": {"schemas", "prompts", "operators", "pipeline", "model", "training", "streaming"},
-    "commands": {"schemas", "prompts", "operators", "pipeline", "model", "training", "streaming", "bench"},
-    "soundflow": {"schemas", "pipeline", "commands"},
+    "streaming": {"schemas", "prompts", "operators", "backends", "model"},
+    "bench": {*ROOMS},
+    "soundflow": {*ROOMS},
 }
+"""The soundflow package itself (public API and commands) imports everything; nothing imports it."""
+LEVELS = {
+    "operators": ("protocols", "clean", "sources", "compose", "speech", "tasks", "curate", "tokens"),
+    "backends": ("calls", "llm", "tts", "asr", "align", "embed", "sounds"),
+    "pipeline": (
+        *("mechanics", "services", "corpus", "clips", "speech", "curate", "estimate", "build"),
+        *("jobs", "check", "report", "export", "start"),
+    ),
+    "bench": ("harness", "suites", "proactive", "report", "experiments", "speed"),
+}
+"""Sub-packages, bottom up: each may import those before it."""
 TORCH_ROOMS = {"model", "training", "streaming", "bench"}
 MODULES = sorted(
-    path for room in MAY_IMPORT for path in ([ROOT / f"{room}.py"] if room == "soundflow" else (ROOT / room).rglob("*.py"))
+    [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    + [*(ROOT / "soundflow").glob("*.py"), *(ROOT / "soundflow" / "cli").rglob("*.py")]
 )
 
 
+def dotted(path: Path) -> str:
+    """`pipeline/build/run.py` → `soundflow.pipeline.build.run`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    return ".".join(parts if parts[0] == "soundflow" else ("soundflow", *parts))
+
+
+NAMES = {dotted(path): path for path in MODULES}
+
+
 def imported(path: Path) -> set[str]:
-    """Top-level names a module imports, lazily or not."""
+    """Dotted names of the modules that a module imports, at its top or inside a function."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
-            names.add((node.module or "").split(".")[0])
+            whole = node.module or ""
+            names |= {f"{whole}.{alias.name}" if f"{whole}.{alias.name}" in NAMES else whole for alias in node.names}
     return names
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+IMPORTS = {name: imported(path) for name, path in NAMES.items()}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_room_knows_only_what_is_below_it(path: Path) -> None:
-    room = room_of(path)
-    above = (imported(path) & set(MAY_IMPORT)) - MAY_IMPORT[room] - {room}
+def room_of(name: str) -> str:
+    """`soundflow.pipeline.build.run` → `pipeline`; `soundflow.cli.app` → `soundflow`."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "soundflow" and len(parts) > 1 and parts[1] in ROOMS else parts[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_room_knows_only_what_is_below_it(name: str) -> None:
+    room = room_of(name)
+    above = {room_of(other) for other in IMPORTS[name] if other.startswith("soundflow")} - MAY_IMPORT[room] - {room}
     assert not above, f"{room} may not import {sorted(above)}"
 
 
+@pytest.mark.parametrize("room", LEVELS)
+def test_a_sub_package_knows_only_those_below_it(room: str) -> None:
+    order = {folder: place for place, folder in enumerate(LEVELS[room])}
+    folders = {path.parent.relative_to(ROOT / room).parts[0] for path in (ROOT / room).glob("*/*.py")}
+    assert folders == set(order)
+    wrong = []
+    for name, others in IMPORTS.items():
+        parts = name.split(".")
+        if parts[1:2] != [room] or len(parts) < 4:
+            continue
+        for other in others:
+            target = other.split(".")
+            if target[1:2] == [room] and len(target) > 2 and order.get(target[2], -1) > order[parts[2]]:
+                wrong.append(f"{name} imports {other}")
+    assert not wrong
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    waiting = {name: {other for other in others if other in NAMES and other != name} for name, others in IMPORTS.items()}
+    while free := [name for name, others in waiting.items() if not others]:
+        for name in free:
+            del waiting[name]
+        for others in waiting.values():
+            others.difference_update(free)
+    circular = {name: sorted(others & set(waiting)) for name, others in waiting.items()}
+    assert not circular
+
+
+def test_no_room_is_imported_by_its_bare_name() -> None:
+    tests = {str(path): imported(path) for path in (ROOT / "tests").rglob("*.py")}
+    bare = {
+        where: names for where, found in (IMPORTS | tests).items() if (names := {n.split(".")[0] for n in found} & set(ROOMS))
+    }
+    assert not bare
+
+
+def test_every_room_is_a_link_in_the_package() -> None:
+    links = {path.name: str(path.readlink()) for path in (ROOT / "soundflow").iterdir() if path.is_symlink()}
+    assert links == {room: f"../{room}" for room in ROOMS}
+
+
 def test_only_the_pipeline_knows_ray() -> None:
-    users = {room_of(path) for path in MODULES if "ray" in imported(path)}
+    users = {room_of(name) for name, others in IMPORTS.items() if "ray" in {other.split(".")[0] for other in others}}
     assert users == {"pipeline"}
 
 
 def test_nothing_imports_torch_in_the_core() -> None:
     heavy = {"torch", "torchaudio", "transformers"}
-    assert not [path for path in MODULES if imported(path) & heavy and room_of(path) not in TORCH_ROOMS]
+    users = {room_of(name) for name, others in IMPORTS.items() if heavy & {other.split(".")[0] for other in others}}
+    assert users <= TORCH_ROOMS
 
 
 def test_no_module_is_longer_than_400_lines() -> None:
@@ -69,38 +140,37 @@ def test_no_module_is_longer_than_400_lines() -> None:
     assert not long
 
 
-def test_no_installed_distribution_ships_a_package_with_one_of_our_names() -> None:
-    ours = {*MAY_IMPORT, "deploy"}
-    taken = {
-        name: owners
-        for name, distributions in importlib.metadata.packages_distributions().items()
-        if name in ours and (owners := set(distributions) - {"soundflow-audio"})
-    }
-    assert not taken
+def test_no_folder_of_the_rooms_holds_more_than_15_modules() -> None:
+    rooms = ("operators", "backends", "pipeline", "bench")
+    count = Counter(path.parent for path in MODULES if path.name != "__init__.py" and path.relative_to(ROOT).parts[0] in rooms)
+    assert not {str(folder.relative_to(ROOT)): number for folder, number in count.items() if number > 15}
 
 
-def test_what_modules_read_beside_them_is_installed_with_them() -> None:
-    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
-    packaged = {path for room, patterns in told.items() for pattern in patterns for path in (ROOT / room).glob(pattern)}
-    beside = {path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.*") if path.suffix not in (".py", ".pyc")}
-    assert not beside - packaged
+def test_no_other_distribution_ships_a_package_with_our_name() -> None:
+    owners = set(importlib.metadata.packages_distributions().get("soundflow", ()))
+    assert owners <= {"soundflow-audio"}
+
+
+def test_every_data_file_of_the_rooms_has_a_packaged_suffix() -> None:
+    packaged = {".css", ".html", ".j2", ".js", ".txt", ".yaml"}
+    shown = subprocess.run(["git", "ls-files", *ROOMS, "soundflow"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if shown.returncode:
+        pytest.skip("not a git checkout")
+    files = [Path(line) for line in shown.stdout.splitlines() if not (ROOT / line).is_symlink()]
+    assert files and not [path for path in files if path.suffix not in {*packaged, ".py"} and path.name != "py.typed"]
 
 
 @pytest.mark.parametrize("name", ["AGENTS.md", "README.md"])
 def test_the_map_and_the_readme_name_files_that_are_there(name: str) -> None:
     named = set(re.findall(r"`((?:\w+/)+[\w.*-]+\.(?:py|yaml|json|jsonl|html))", (ROOT / name).read_text(encoding="utf-8")))
-    ours = {path for path in named if path.split("/")[0] in {*MAY_IMPORT, "tests", "deploy", "examples"}}
-    assert len(ours) > 5 and not [path for path in ours if not list(ROOT.glob(path))]
-
-
-def test_our_names_shadow_no_standard_module() -> None:
-    assert not (set(MAY_IMPORT) & set(sys.stdlib_module_names))
+    ours = {path for path in named if path.split("/")[0] in {*MAY_IMPORT, "tests", "deploy", "examples", "docs"}}
+    assert not [path for path in ours if not list(ROOT.glob(path))]
 
 
 def test_every_command_has_help_with_an_example() -> None:
     from typer.main import get_command
 
-    from soundflow import app
+    from soundflow.cli.app import app
 
     waiting, seen = [("soundflow", get_command(app))], 0
     while waiting:

@@ -1,7 +1,7 @@
 """A micro-batch as numpy arrays: it crosses process boundaries as bytes and becomes tensors where it is used.
 
 Windows of similar length, padded on the right without a mask: causal models compute the same, and on a CPU nothing is faster
-(`bench/training`). On GPUs with varlen attention `pack` joins them in one sequence instead.
+(`bench/speed/training`). On GPUs with varlen attention `pack` joins them in one sequence instead.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.frontend import Mel
-from model.vocabulary import Rows
-from schemas import constants as c
-from training.sequences import Example
+from soundflow.model.frontend import Mel
+from soundflow.model.vocabulary import Rows
+from soundflow.schemas import constants as c
+from soundflow.training.sequences import Example
 
 
 @dataclass(frozen=True, slots=True)

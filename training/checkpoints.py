@@ -24,10 +24,10 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from schemas.base import InputError, Schema
-from training.distributed import Processes
-from training.loader import Position
-from training.objective import DualLoss
+from soundflow.schemas.base import InputError, Schema
+from soundflow.training.distributed import Processes
+from soundflow.training.loader import Position
+from soundflow.training.objective import DualLoss
 
 STATE: Final = "state.json"
 

@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from schemas import constants as c
-from schemas.base import InputError, Schema
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError, Schema
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Group = Literal["lm_head", "new_tokens", "adapter", "lm", "audio_encoder"]

@@ -14,12 +14,12 @@ from typing import Final, Protocol
 import numpy as np
 import soundfile
 
-from model.frontend import Audio
-from schemas import constants as c
-from schemas.base import InputError, canonical_json
-from schemas.shard import ShardManifest
-from schemas.stream import StreamPlan
-from training.sequences import Turns, take_apart
+from soundflow.model.frontend import Audio
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.shard import ShardManifest
+from soundflow.schemas.stream import StreamPlan
+from soundflow.training.sequences import Turns, take_apart
 
 SHARDS_OPEN: Final = 64
 """Shards whose member tables are kept."""

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-from training.objective import DualLoss
+from soundflow.training.objective import DualLoss
 
 
 @dataclass(frozen=True, slots=True)

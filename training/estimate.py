@@ -7,13 +7,13 @@ from typing import Any, Final, get_args
 
 import torch
 
-from model.presets import PRESETS, preset
-from model.thinker import StreamingThinker
-from model.vocabulary import StreamingConfig
-from schemas import constants as c
-from schemas.tokens import SOUNDFLOW
-from training.config import Group, StageConfig
-from training.freezing import count, freeze, parts
+from soundflow.model.presets import PRESETS, preset
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import StreamingConfig
+from soundflow.schemas import constants as c
+from soundflow.schemas.tokens import SOUNDFLOW
+from soundflow.training.config import Group, StageConfig
+from soundflow.training.freezing import count, freeze, parts
 
 TEXT_SHARE: Final = 0.15
 """Text tokens beside the eleven of each chunk, and supervised positions beside them: a generous guess."""

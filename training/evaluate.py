@@ -18,14 +18,14 @@ from typing import Final
 
 import torch
 
-from model.decoding import StreamDecoder
-from model.frontend import Mel
-from model.thinker import StreamingThinker
-from schemas import constants as c
-from schemas.tokens import TokenLayout, layout_of
-from training.corpus import StreamSource
-from training.loader import LoaderConfig, Maker
-from training.sequences import Turns, Window
+from soundflow.model.decoding import StreamDecoder
+from soundflow.model.frontend import Mel
+from soundflow.model.thinker import StreamingThinker
+from soundflow.schemas import constants as c
+from soundflow.schemas.tokens import TokenLayout, layout_of
+from soundflow.training.corpus import StreamSource
+from soundflow.training.loader import LoaderConfig, Maker
+from soundflow.training.sequences import Turns, Window
 
 REPLY_TOKENS: Final = 64
 """A longer reply is cut."""

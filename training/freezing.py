@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from model.thinker import StreamingThinker
-from training.config import Group
+from soundflow.model.thinker import StreamingThinker
+from soundflow.training.config import Group
 
 
 def parts(model: StreamingThinker, group: Group) -> list[nn.Parameter]:

@@ -18,15 +18,15 @@ from typing import Final
 import numpy as np
 from pydantic import Field
 
-from model.frontend import HOP, LEFT, CausalLogMel, Mel, chunked
-from model.vocabulary import StreamingConfig, Vocabulary
-from schemas.base import InputError, Schema
-from schemas.identity import rng_for
-from training.batches import Batch, pack, pad
-from training.config import DrainConfig
-from training.corpus import StreamSource
-from training.sequences import Example, Turns, Window, at_chunk_size, draw_drains, spell, windows
-from training.workers import end_with_parent
+from soundflow.model.frontend import HOP, LEFT, CausalLogMel, Mel, chunked
+from soundflow.model.vocabulary import StreamingConfig, Vocabulary
+from soundflow.schemas.base import InputError, Schema
+from soundflow.schemas.identity import rng_for
+from soundflow.training.batches import Batch, pack, pad
+from soundflow.training.config import DrainConfig
+from soundflow.training.corpus import StreamSource
+from soundflow.training.sequences import Example, Turns, Window, at_chunk_size, draw_drains, spell, windows
+from soundflow.training.workers import end_with_parent
 
 SHARDS_AT_ONCE: Final = 16
 """Shards whose windows are mixed: locality against mixing."""

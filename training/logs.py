@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from schemas.base import InputError
-from training.metrics import StepLog
+from soundflow.schemas.base import InputError
+from soundflow.training.metrics import StepLog
 
 
 class RunLog:

@@ -10,10 +10,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from model.thinker import StreamingThinker
-from schemas.base import Schema
-from training.batches import Batch
-from training.freezing import count
+from soundflow.model.thinker import StreamingThinker
+from soundflow.schemas.base import Schema
+from soundflow.training.batches import Batch
+from soundflow.training.freezing import count
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 """Dense bf16, from the vendors' data sheets."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.thinker import StreamingThinker
-from training.batches import Batch
+from soundflow.model.thinker import StreamingThinker
+from soundflow.training.batches import Batch
 
 
 @dataclass(frozen=True, slots=True)

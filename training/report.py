@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import jinja2
 
-from schemas.base import InputError
-from training.logs import read_log
-from training.metrics import StepLog
-from training.trainer import RunRecord
+from soundflow.schemas.base import InputError
+from soundflow.training.logs import read_log
+from soundflow.training.metrics import StepLog
+from soundflow.training.trainer import RunRecord
 
 CHARTS: Final = (
     ("l_lm", "l_stream"),
@@ -43,7 +43,7 @@ class Table:
 def render(title: str, about: str, totals: Sequence[tuple[str, str]], lines: Sequence[StepLog], tables: Sequence[Table]) -> str:
     """The page."""
     template = jinja2.Environment(autoescape=True).from_string(
-        (resources.files("training") / "report_page.html").read_text(encoding="utf-8")
+        (resources.files("soundflow.training") / "report_page.html").read_text(encoding="utf-8")
     )
     charts = [chart for names in CHARTS if (chart := _chart(names, lines))]
     return template.render(title=title, about=about, totals=totals, charts=charts, tables=tables)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.vocabulary import Rows, Vocabulary
-from schemas import constants as c
-from schemas.base import InputError
-from schemas.tokens import TokenLayout, layout_of
-from training.config import DrainConfig
+from soundflow.model.vocabulary import Rows, Vocabulary
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError
+from soundflow.schemas.tokens import TokenLayout, layout_of
+from soundflow.training.config import DrainConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from model.frontend import BLOCK_FRAMES
-from model.presets import PRESETS
-from model.thinker import StreamingThinker
-from model.vocabulary import StreamingConfig
-from schemas.base import InputError
-from training.corpus import StoredCorpus, layouts, text_ids
-from training.freezing import count
+from soundflow.model.frontend import BLOCK_FRAMES
+from soundflow.model.presets import PRESETS
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import StreamingConfig
+from soundflow.schemas.base import InputError
+from soundflow.training.corpus import StoredCorpus, layouts, text_ids
+from soundflow.training.freezing import count
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,20 +16,20 @@ import numpy as np
 import torch
 from torch.distributed.tensor import DTensor
 
-from model.frontend import MELS
-from model.thinker import StreamingThinker
-from model.vocabulary import AUDIO_ROW
-from schemas.base import InputError, Interrupted, Schema
-from training.batches import Batch
-from training.checkpoints import Checkpoints, TrainState, export
-from training.config import StageConfig
-from training.corpus import StreamSource
-from training.distributed import Processes, share
-from training.freezing import freeze
-from training.loader import Loader, LoaderConfig, Position
-from training.logs import RunLog
-from training.metrics import Speed, StepLog, Sums
-from training.objective import DeviceBatch, DualLoss, Weights
+from soundflow.model.frontend import MELS
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import AUDIO_ROW
+from soundflow.schemas.base import InputError, Interrupted, Schema
+from soundflow.training.batches import Batch
+from soundflow.training.checkpoints import Checkpoints, TrainState, export
+from soundflow.training.config import StageConfig
+from soundflow.training.corpus import StreamSource
+from soundflow.training.distributed import Processes, share
+from soundflow.training.freezing import freeze
+from soundflow.training.loader import Loader, LoaderConfig, Position
+from soundflow.training.logs import RunLog
+from soundflow.training.metrics import Speed, StepLog, Sums
+from soundflow.training.objective import DeviceBatch, DualLoss, Weights
 
 LOCK: Final = "lock"
 

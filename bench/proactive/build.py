@@ -18,21 +18,21 @@ from typing import Any, Final
 import soundfile
 from pydantic import Field, model_validator
 
-from bench.proactive.metadata import Decision, read_sounds
-from bench.proactive.multiple import multiple, write_manifest
-from bench.sounds import load
-from operators.atomic_file import write_atomic
-from operators.clip_cache import file_sha256
-from operators.mixing import to_pcm16
-from operators.tasks.policy import about
-from pipeline.clip_table import ClipIndex
-from pipeline.console import Console
-from schemas import constants as c
-from schemas.base import InputError, Schema, canonical_json
-from schemas.clip import Clip, ClipRole
-from schemas.identity import rng_for
-from schemas.taxonomy import label_words
-from training.corpus import StoredCorpus
+from soundflow.bench.harness.sounds import load
+from soundflow.bench.proactive.metadata import Decision, read_sounds
+from soundflow.bench.proactive.multiple import multiple, write_manifest
+from soundflow.operators.clean.clip_cache import file_sha256
+from soundflow.operators.compose.mixing import to_pcm16
+from soundflow.operators.tasks.policy import about
+from soundflow.pipeline.clips.table import ClipIndex
+from soundflow.pipeline.mechanics.console import Console
+from soundflow.schemas import constants as c
+from soundflow.schemas.atomic_file import write_atomic
+from soundflow.schemas.base import InputError, Schema, canonical_json
+from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.identity import rng_for
+from soundflow.schemas.taxonomy import label_words
+from soundflow.training.corpus import StoredCorpus
 
 BUILD_VERSION: Final = "2"
 """Raise it when the same recipe and clips would give another set."""

@@ -16,8 +16,8 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from bench.rows import Row, read_rows, storable, unique
-from schemas.base import InputError, Schema, canonical_json, explain
+from soundflow.bench.harness.rows import Row, read_rows, storable, unique
+from soundflow.schemas.base import InputError, Schema, canonical_json, explain
 
 
 class Decision(StrEnum):

@@ -13,11 +13,11 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from bench.proactive.metadata import Sound
-from bench.rows import read_rows, unique
-from operators.atomic_file import write_atomic
-from schemas.base import InputError, Schema, explain
-from schemas.identity import rng_for
+from soundflow.bench.harness.rows import read_rows, unique
+from soundflow.bench.proactive.metadata import Sound
+from soundflow.schemas.atomic_file import write_atomic
+from soundflow.schemas.base import InputError, Schema, explain
+from soundflow.schemas.identity import rng_for
 
 MULTIPLE_VERSION: Final = "1"
 """Raise it when the same sounds and seed would be dealt differently."""

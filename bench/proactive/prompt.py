@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import prompts
+from soundflow import prompts
 
 PUBLIC: Final = """You are a proactively helpful model.
 Your task is to determine whether to assist the user based on the provided audio.

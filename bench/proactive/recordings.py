@@ -16,17 +16,17 @@ from typing import Any, Final
 import numpy as np
 import soundfile
 
-from bench.driving import Driven, checkpoint_identity, drive_stream
-from bench.grid import Grid, percent
-from bench.predictions import Predictions
-from bench.proactive.metadata import Decision, parse_decision
-from bench.proactive.prompt import instruction
-from bench.results import DrawnTake, Result
-from bench.sounds import level_db, load
-from operators.clip_cache import file_sha256
-from operators.sources.folder import READABLE
-from schemas import constants as c
-from schemas.base import InputError
+from soundflow.bench.harness.driving import Driven, checkpoint_identity, drive_stream
+from soundflow.bench.harness.grid import Grid, percent
+from soundflow.bench.harness.predictions import Predictions
+from soundflow.bench.harness.sounds import level_db, load
+from soundflow.bench.proactive.metadata import Decision, parse_decision
+from soundflow.bench.proactive.prompt import instruction
+from soundflow.bench.proactive.results import DrawnTake, Result
+from soundflow.operators.clean.clip_cache import file_sha256
+from soundflow.operators.sources.folder import READABLE
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError
 
 SLACK_SECONDS: Final = 2.0
 """A response this long after the end of a sound still belongs to it."""
@@ -122,7 +122,7 @@ def read_takes(folder: Path) -> list[Take]:
 
 def run_recordings(takes: Sequence[Take], out: Path, checkpoint: Path, threshold: float = 0.5) -> Driven:
     """Play every take to a checkpoint as one stream; `out` as with other runs."""
-    from bench.stream_player import StreamPlayer
+    from soundflow.bench.harness.stream_player import StreamPlayer
 
     told = instruction()
     about = {

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.proactive.metadata import Decision, Prediction, Sound
-from operators.backends.embedding import Embedder, identity
-from schemas.base import InputError
+from soundflow.bench.proactive.metadata import Decision, Prediction, Sound
+from soundflow.operators.protocols.embedding import Embedder, identity
+from soundflow.schemas.base import InputError
 
 THRESHOLDS: Final[Mapping[str, float]] = MappingProxyType({"all-MiniLM-L6-v2-int8": 0.46, "hashed-ngrams": 0.206})
 """Embedder → cosine from which a reply counts. At these 10 % (minilm) and 24 % (ngrams) err on either side."""

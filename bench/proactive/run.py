@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.chat_player import Answered, Conversation, Turn
-from bench.driving import Driven, checkpoint_identity, drive_chat, drive_stream
-from bench.predictions import Predictions
-from bench.proactive.metadata import Decision, Prediction, Sound, set_name
-from bench.proactive.multiple import Stream, multiple, read_manifest, single, write_manifest
-from bench.proactive.prompt import PUBLIC, instruction
-from bench.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, level_db, load
-from schemas import constants as c
-from schemas.base import InputError, canonical_json
-from schemas.llm import LlmConfig
+from soundflow.bench.harness.chat_player import Answered, Conversation, Turn
+from soundflow.bench.harness.driving import Driven, checkpoint_identity, drive_chat, drive_stream
+from soundflow.bench.harness.predictions import Predictions
+from soundflow.bench.harness.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, level_db, load
+from soundflow.bench.proactive.metadata import Decision, Prediction, Sound, set_name
+from soundflow.bench.proactive.multiple import Stream, multiple, read_manifest, single, write_manifest
+from soundflow.bench.proactive.prompt import PUBLIC, instruction
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.llm import LlmConfig
 
 MANIFEST: Final = "tier.jsonl"
 """In the run's directory: which streams were heard."""
@@ -110,7 +110,7 @@ def run_stream(
 
     Recordings are brought to the level corpora have, unless `as_recorded`. `told`: another instruction.
     """
-    from bench.stream_player import StreamPlayer
+    from soundflow.bench.harness.stream_player import StreamPlayer
 
     said = told or instruction()
     about = {"tester": "runtime", "checkpoint": checkpoint_identity(checkpoint), "threshold": threshold, "instruction": said}

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.grid import Cell, Grid, percent
-from bench.proactive.metadata import OTHER, Decision, Prediction, Sound, set_name
-from bench.proactive.replies import ReplyScore
-from schemas.identity import rng_for
+from soundflow.bench.harness.grid import Cell, Grid, percent
+from soundflow.bench.proactive.metadata import OTHER, Decision, Prediction, Sound, set_name
+from soundflow.bench.proactive.replies import ReplyScore
+from soundflow.schemas.identity import rng_for
 
 RESAMPLES: Final = 2000
 LEVEL: Final = 0.95

@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.driving import Driven
-from bench.grid import Grid, percent
-from bench.predictions import PREDICTIONS
-from bench.proactive.metadata import Sound, read_predictions, set_name
-from bench.proactive.multiple import Stream
-from bench.proactive.run import Asked, ProactiveSet
-from bench.proactive.score import Score, score
-from bench.results import Result
-from schemas.identity import rng_for
+from soundflow.bench.harness.driving import Driven
+from soundflow.bench.harness.grid import Grid, percent
+from soundflow.bench.harness.predictions import PREDICTIONS
+from soundflow.bench.proactive.metadata import Sound, read_predictions, set_name
+from soundflow.bench.proactive.multiple import Stream
+from soundflow.bench.proactive.results import Result
+from soundflow.bench.proactive.run import Asked, ProactiveSet
+from soundflow.bench.proactive.score import Score, score
+from soundflow.schemas.identity import rng_for
 
 COUNTS: Final = (1, 2, 3, 4, 5)
 STABILITY_VERSION: Final = "1"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
-from bench.suites.judging import LOWEST, rating, unjudged
-from bench.suites.spoken_qa import SpokenQuestions
+from soundflow.bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
+from soundflow.bench.suites.judging import LOWEST, rating, unjudged
+from soundflow.bench.suites.spoken_qa import SpokenQuestions
 
 
 class AlpacaEval(SpokenQuestions):

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from bench.rows import Row
-from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, numbered, recording_of
-from schemas.base import InputError, missing_library
+from soundflow.bench.harness.rows import Row
+from soundflow.bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, numbered, recording_of
+from soundflow.schemas.base import InputError, missing_library
 
 DIRECTIONS = MappingProxyType({"en-zh": ("en_zh-CN", "en_zh"), "zh-en": ("zh-CN_en", "zh_en")})
 """Direction → how folders and files name it."""

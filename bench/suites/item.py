@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from bench.rows import Row, read_rows, unique, unreadable_parquet
-from schemas.base import InputError
-from schemas.identity import rng_for
+from soundflow.bench.harness.rows import Row, read_rows, unique, unreadable_parquet
+from soundflow.schemas.base import InputError
+from soundflow.schemas.identity import rng_for
 
 RESAMPLES: Final = 1000
 NO_FILES: Final = "holds none of this benchmark's files"

@@ -13,11 +13,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from bench.chat_player import Answered, Conversation, Turn, config_of
-from bench.driving import Driven, drive_chat
-from bench.predictions import Predictions
-from bench.suites.item import Item
-from schemas.llm import LlmConfig, LlmServer
+from soundflow.bench.harness.chat_player import Answered, Conversation, Turn, config_of
+from soundflow.bench.harness.driving import Driven, drive_chat
+from soundflow.bench.harness.predictions import Predictions
+from soundflow.bench.suites.item import Item
+from soundflow.schemas.llm import LlmConfig, LlmServer
 
 VOTES: Final = 3
 SYSTEM: Final = "You are a helpful assistant who tries to help answer the user's question."
@@ -45,7 +45,7 @@ class Vote:
 
 def rubric(name: str) -> str:
     """`open` or `qa`."""
-    return (resources.files("bench.suites") / f"judge_{name}.txt").read_text(encoding="utf-8")
+    return (resources.files("soundflow.bench.suites") / f"judge_{name}.txt").read_text(encoding="utf-8")
 
 
 def judge_config(

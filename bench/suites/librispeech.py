@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import prompts
-from bench.rows import Row
-from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, no_rows, numbered, recording_of
-from schemas.base import missing_library
+from soundflow import prompts
+from soundflow.bench.harness.rows import Row
+from soundflow.bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, no_rows, numbered, recording_of
+from soundflow.schemas.base import missing_library
 
 SPLITS = ("clean", "other")
 WRITTEN = "Transcribe the English speech word for word. Answer with the transcript only."

@@ -10,9 +10,20 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import prompts
-from bench.rows import Row
-from bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, mean_and_interval, numbered, recording_of
+from soundflow import prompts
+from soundflow.bench.harness.rows import Row
+from soundflow.bench.suites.item import (
+    Ask,
+    Figures,
+    Item,
+    Mode,
+    Spoken,
+    distinct,
+    files,
+    mean_and_interval,
+    numbered,
+    recording_of,
+)
 
 TASKS = ("sound", "music", "speech")
 

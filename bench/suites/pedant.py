@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from schemas.base import InputError
+from soundflow.schemas.base import InputError
 
 VARIABLE: Final = "SOUNDFLOW_PEDANT"
 NOT_RUN: Final = (

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from bench.suites.alpaca_eval import AlpacaEval
-from bench.suites.covost2 import Covost2
-from bench.suites.item import Benchmark
-from bench.suites.librispeech import LibriSpeech
-from bench.suites.mmau import Mmau
-from bench.suites.sd_qa import SdQa
-from bench.suites.short_answers import ShortAnswers
-from schemas.base import InputError
+from soundflow.bench.suites.alpaca_eval import AlpacaEval
+from soundflow.bench.suites.covost2 import Covost2
+from soundflow.bench.suites.item import Benchmark
+from soundflow.bench.suites.librispeech import LibriSpeech
+from soundflow.bench.suites.mmau import Mmau
+from soundflow.bench.suites.sd_qa import SdQa
+from soundflow.bench.suites.short_answers import ShortAnswers
+from soundflow.schemas.base import InputError
 
 ALL: Final[tuple[Benchmark, ...]] = (
     Mmau(),

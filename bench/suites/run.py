@@ -14,16 +14,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.chat_player import Answered, Conversation, Turn
-from bench.driving import Driven, checkpoint_identity, drive_chat, drive_stream
-from bench.predictions import PREDICTIONS, Predictions
-from bench.rows import read_rows, storable, unique
-from bench.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, load
-from bench.suites.item import Ask, Benchmark, Embedded, Item, Mode, Recording, Spoken
-from bench.suites.spoken import Voice
-from schemas.base import InputError, canonical_json
-from schemas.identity import rng_for
-from schemas.llm import LlmConfig
+from soundflow.bench.harness.chat_player import Answered, Conversation, Turn
+from soundflow.bench.harness.driving import Driven, checkpoint_identity, drive_chat, drive_stream
+from soundflow.bench.harness.predictions import PREDICTIONS, Predictions
+from soundflow.bench.harness.rows import read_rows, storable, unique
+from soundflow.bench.harness.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, load
+from soundflow.bench.suites.item import Ask, Benchmark, Embedded, Item, Mode, Recording, Spoken
+from soundflow.bench.suites.spoken import Voice
+from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.identity import rng_for
+from soundflow.schemas.llm import LlmConfig
 
 ANSWERS: Final = ("model_output", "model_prediction", "response", "prediction", "answer")
 """Where published predictions keep what the model said."""
@@ -78,7 +78,7 @@ def run_stream(
 
     InputError when items that share a stream are told different things in writing: a stream has one instruction.
     """
-    from bench.stream_player import StreamPlayer
+    from soundflow.bench.harness.stream_player import StreamPlayer
 
     groups, speak = segmented(items, segments), voice or Voice()
     told = {item.id: (ask := benchmark.ask(item, mode)).instruction or ask.text for item in items}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.rows import Row
-from bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
-from bench.suites.judging import unjudged, verdict
-from bench.suites.pedant import NOT_RUN, pedant
-from bench.suites.spoken_qa import SpokenQuestions
+from soundflow.bench.harness.rows import Row
+from soundflow.bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
+from soundflow.bench.suites.judging import unjudged, verdict
+from soundflow.bench.suites.pedant import NOT_RUN, pedant
+from soundflow.bench.suites.spoken_qa import SpokenQuestions
 
 
 class SdQa(SpokenQuestions):

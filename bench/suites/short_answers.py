@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.rows import Row
-from bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
-from bench.suites.spoken_qa import SpokenQuestions, has_answer
+from soundflow.bench.harness.rows import Row
+from soundflow.bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
+from soundflow.bench.suites.spoken_qa import SpokenQuestions, has_answer
 
 QUESTION, ANSWER = ("Questions", "question", "Question"), ("Answer", "answer", "answers")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from bench.sounds import Audio
-from operators.backends.speakers import open_speaker
-from operators.backends.tts import Speaker
-from schemas.base import InputError
-from schemas.speech import HibariConfig, SpeakerConfig
+from soundflow.backends.tts.speakers import open_speaker
+from soundflow.bench.harness.sounds import Audio
+from soundflow.operators.protocols.tts import Speaker
+from soundflow.schemas.base import InputError
+from soundflow.schemas.speech import HibariConfig, SpeakerConfig
 
 KEPT = 256
 """Renderings kept: instructions repeat, questions do not."""

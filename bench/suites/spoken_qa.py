@@ -10,8 +10,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-import prompts
-from bench.suites.item import Ask, Item, Mode
+from soundflow import prompts
+from soundflow.bench.suites.item import Ask, Item, Mode
 
 
 class SpokenQuestions:

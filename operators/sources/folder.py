@@ -14,9 +14,9 @@ from typing import Final
 
 import soundfile
 
-from operators.sources.rows import Found, SourceRow, guess, printable, safe_id, storable, tidy
-from schemas.base import InputError
-from schemas.clip import ClipRejection
+from soundflow.operators.sources.rows import Found, SourceRow, guess, printable, safe_id, storable, tidy
+from soundflow.schemas.base import InputError
+from soundflow.schemas.clip import ClipRejection
 
 READABLE: Final = frozenset(name.lower() for name in soundfile.available_formats()) - {"raw"} | frozenset(
     "aif aifc oga opus wave snd sph".split()

@@ -15,10 +15,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from operators.sources.folder import READABLE, row_of, walk
-from operators.sources.rows import ID_LENGTH, Found, SourceRow, parse_language, parse_role, printable, storable, tidy, valid_id
-from schemas.base import InputError
-from schemas.clip import ClipRejection, ClipRole
+from soundflow.operators.sources.folder import READABLE, row_of, walk
+from soundflow.operators.sources.rows import (
+    ID_LENGTH,
+    Found,
+    SourceRow,
+    parse_language,
+    parse_role,
+    printable,
+    storable,
+    tidy,
+    valid_id,
+)
+from soundflow.schemas.base import InputError
+from soundflow.schemas.clip import ClipRejection, ClipRole
 
 COLUMNS: Final = (
     "id", "path", "label", "caption", "role", "licence", "source", "transcript", "reply", "split", "attribution",

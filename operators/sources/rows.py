@@ -8,8 +8,8 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from schemas.clip import ClipRejection, ClipRole
-from schemas.taxonomy import label_words
+from soundflow.schemas.clip import ClipRejection, ClipRole
+from soundflow.schemas.taxonomy import label_words
 
 ID_LENGTH: Final = 200
 """Longest clip id (schemas.clip.Clip)."""

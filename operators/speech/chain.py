@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.backends.asr import Recogniser
-from operators.backends.speakers import Studio
-from operators.speech.gate import examine
-from schemas.identity import rng_for
-from schemas.outcome import Ok, Outcome, Rejected
-from schemas.speech import Dialogue, GateConfig, Pace, Voice
-from schemas.spoken import Take
+from soundflow.operators.protocols.asr import Recogniser
+from soundflow.operators.speech.gate import examine
+from soundflow.operators.speech.studio import Studio
+from soundflow.schemas.identity import rng_for
+from soundflow.schemas.outcome import Ok, Outcome, Rejected
+from soundflow.schemas.speech import Dialogue, GateConfig, Pace, Voice
+from soundflow.schemas.spoken import Take
 
 CHAIN_VERSION: Final = "2"
 SPEEDS: Final = (1.0, 0.92, 1.06, 0.86, 1.12)

@@ -15,14 +15,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.activity import active_power
-from operators.backends.asr import Recogniser
-from operators.speech.pace import extent, letters
-from operators.speech.pitch import median_pitch
-from operators.speech.scoring import score
-from schemas import constants as c
-from schemas.outcome import Ok, Rejected
-from schemas.speech import GateConfig, Pace
+from soundflow.operators.clean.activity import active_power
+from soundflow.operators.protocols.asr import Recogniser
+from soundflow.operators.speech.pace import extent, letters
+from soundflow.operators.speech.pitch import median_pitch
+from soundflow.operators.speech.scoring import score
+from soundflow.schemas import constants as c
+from soundflow.schemas.outcome import Ok, Rejected
+from soundflow.schemas.speech import GateConfig, Pace
 
 GATE_VERSION: Final = "2"
 END_SAMPLES: Final = 320

@@ -10,8 +10,8 @@ import re
 import unicodedata
 from typing import Final
 
-from operators.speech import english, mandarin
-from operators.speech.markdown import plain
+from soundflow.operators.speech import english, mandarin
+from soundflow.operators.speech.markdown import plain
 
 NORMALISE_VERSION: Final = "2"
 LANGUAGES: Final = ("en", "zh")

@@ -13,14 +13,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.activity import active_hops
-from operators.backends.asr import Recogniser
-from operators.backends.tts import Speaker
-from operators.speech.normalise import base_language
-from operators.speech.pitch import median_pitch
-from operators.speech.scoring import score
-from schemas import constants as c
-from schemas.speech import Pace, Voice
+from soundflow.operators.clean.activity import active_hops
+from soundflow.operators.protocols.asr import Recogniser
+from soundflow.operators.protocols.tts import Speaker
+from soundflow.operators.speech.normalise import base_language
+from soundflow.operators.speech.pitch import median_pitch
+from soundflow.operators.speech.scoring import score
+from soundflow.schemas import constants as c
+from soundflow.schemas.speech import Pace, Voice
 
 PACE_VERSION: Final = "2"
 ENOUGH: Final = 4

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import constants as c
+from soundflow.schemas import constants as c
 
 FRAME: Final = 1024
 """64 ms: three periods of the lowest voice."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from operators.asking import ask
-from operators.backends.chat import ChatModel
-from operators.backends.faults import BackendError
-from operators.speech.normalise import LANGUAGES, base_language, spoken
-from schemas.outcome import Failed, Ok, Outcome, Rejected
-from schemas.scenario import SpokenText
+from soundflow.operators.protocols.asking import ask
+from soundflow.operators.protocols.chat import ChatModel
+from soundflow.operators.protocols.faults import BackendError
+from soundflow.operators.speech.normalise import LANGUAGES, base_language, spoken
+from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
+from soundflow.schemas.scenario import SpokenText
 
 ROLE: Final = "spoken_rewriter"
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import jiwer
 
-from operators.speech.normalise import base_language, spoken
-from schemas.base import missing_library
+from soundflow.operators.speech.normalise import base_language, spoken
+from soundflow.schemas.base import missing_library
 
 SCORING_VERSION: Final = "2"
 _SAME: Final = tuple(

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from operators.tasks.chat import CHAT
-from operators.tasks.event_description import EventDescription
-from operators.tasks.mixed_task import MixedTask
-from operators.tasks.music import MUSIC
-from operators.tasks.policy import Policy
-from operators.tasks.proactive_respond import PROACTIVE, ProactiveRespond
-from operators.tasks.questions import QUESTIONS
-from operators.tasks.simultaneous_interpretation import TRANSLATION, SimultaneousInterpretation
-from operators.tasks.speech_emotion import SpeechEmotion
-from operators.tasks.streaming_asr import ASR, StreamingAsr
-from operators.tasks.voice_chat import VoiceChat
-from operators.tasks.watching import ConditionalTrigger, EventCounting, StandingInstruction
-from schemas.taxonomy import Task
+from soundflow.operators.tasks.chat import CHAT
+from soundflow.operators.tasks.event_description import EventDescription
+from soundflow.operators.tasks.mixed_task import MixedTask
+from soundflow.operators.tasks.music import MUSIC
+from soundflow.operators.tasks.policy import Policy
+from soundflow.operators.tasks.proactive_respond import PROACTIVE, ProactiveRespond
+from soundflow.operators.tasks.questions import QUESTIONS
+from soundflow.operators.tasks.simultaneous_interpretation import TRANSLATION, SimultaneousInterpretation
+from soundflow.operators.tasks.speech_emotion import SpeechEmotion
+from soundflow.operators.tasks.streaming_asr import ASR, StreamingAsr
+from soundflow.operators.tasks.voice_chat import VoiceChat
+from soundflow.operators.tasks.watching import ConditionalTrigger, EventCounting, StandingInstruction
+from soundflow.schemas.taxonomy import Task
 
 _ALL: Final[tuple[Policy, ...]] = (
     *(StreamingAsr(), *ASR),

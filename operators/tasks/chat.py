@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-import prompts
-from operators.clips import Candidates, Palette
-from operators.tasks.policy import Answer, Casting, Script, Sounding
-from operators.tasks.proactive_respond import warning
-from operators.tasks.spoken import one_voice
-from operators.tasks.voice_chat import VoiceChat
-from schemas import constants as c
-from schemas.clip import Clip
-from schemas.scene import Brief
-from schemas.taxonomy import Task, Urgency, urgency
+from soundflow import prompts
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.policy import Answer, Casting, Script, Sounding
+from soundflow.operators.tasks.proactive_respond import warning
+from soundflow.operators.tasks.spoken import one_voice
+from soundflow.operators.tasks.voice_chat import VoiceChat
+from soundflow.schemas import constants as c
+from soundflow.schemas.clip import Clip
+from soundflow.schemas.scene import Brief
+from soundflow.schemas.taxonomy import Task, Urgency, urgency
 
 
 class Chat(VoiceChat):

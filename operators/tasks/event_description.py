@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from operators.clips import Candidates, Palette
-from operators.tasks.policy import Answer, Casting, Policy, Sounding, about
-from schemas.scenario import Scenario
-from schemas.taxonomy import Task
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.policy import Answer, Casting, Policy, Sounding, about
+from soundflow.schemas.scenario import Scenario
+from soundflow.schemas.taxonomy import Task
 
 
 class SoundPolicy(Policy):

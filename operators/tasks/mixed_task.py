@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from operators.clips import Candidates, Palette
-from operators.tasks.policy import Answer, Casting, Policy, Script, Sounding, apart, called, name_of
-from operators.tasks.proactive_respond import ProactiveRespond
-from operators.tasks.spoken import one_voice
-from operators.tasks.voice_chat import VoiceChat
-from operators.tasks.watching import say
-from schemas.clip import Clip
-from schemas.recipe import SceneConfig
-from schemas.scene import Brief, SceneResponse
-from schemas.taxonomy import Task
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.policy import Answer, Casting, Policy, Script, Sounding, apart, called, name_of
+from soundflow.operators.tasks.proactive_respond import ProactiveRespond
+from soundflow.operators.tasks.spoken import one_voice
+from soundflow.operators.tasks.voice_chat import VoiceChat
+from soundflow.operators.tasks.watching import say
+from soundflow.schemas.clip import Clip
+from soundflow.schemas.recipe import SceneConfig
+from soundflow.schemas.scene import Brief, SceneResponse
+from soundflow.schemas.taxonomy import Task
 
 
 class MixedTask(Policy):

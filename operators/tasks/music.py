@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from operators.clips import Candidates, Palette
-from operators.tasks.event_description import SoundPolicy
-from operators.tasks.policy import Answer, Casting, Sounding, about
-from schemas.scene import Brief
-from schemas.taxonomy import Task, is_music
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.event_description import SoundPolicy
+from soundflow.operators.tasks.policy import Answer, Casting, Sounding, about
+from soundflow.schemas.scene import Brief
+from soundflow.schemas.taxonomy import Task, is_music
 
 
 class FollowingMusic(SoundPolicy):

@@ -13,16 +13,16 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-import prompts
-from operators import wording
-from operators.clips import Candidate, Candidates, Palette
-from schemas import constants as c
-from schemas.clip import Clip
-from schemas.recipe import SceneConfig
-from schemas.scenario import Scenario
-from schemas.scene import Brief, SceneResponse, nfc
-from schemas.stream import PlannedClip
-from schemas.taxonomy import Task, label_words
+from soundflow import prompts
+from soundflow.operators.compose.clips import Candidate, Candidates, Palette
+from soundflow.operators.tasks import wording
+from soundflow.schemas import constants as c
+from soundflow.schemas.clip import Clip
+from soundflow.schemas.recipe import SceneConfig
+from soundflow.schemas.scenario import Scenario
+from soundflow.schemas.scene import Brief, SceneResponse, nfc
+from soundflow.schemas.stream import PlannedClip
+from soundflow.schemas.taxonomy import Task, label_words
 
 Sounding = Clip | PlannedClip
 """What a clip and its place in a plan both have: kind, label, caption, transcript, reply."""
@@ -155,7 +155,7 @@ class Policy(ABC):
         return ""
 
     def accepts(self, clip: Sounding, text: str) -> bool:
-        """Whether a text somebody else worded may be the answer to a clip that is answered: see `operators.wording`."""
+        """Whether a text somebody else worded may be the answer to a clip that is answered: see `operators.tasks.wording`."""
         return bool(self.response_rule) and not wording.problem(text, clip.label, clip.caption)
 
     def texts(self, clip: Sounding) -> set[str]:

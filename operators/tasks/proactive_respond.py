@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from operators.clips import Candidates, Palette
-from operators.tasks.policy import Answer, Casting, Policy, Sounding, about
-from schemas.taxonomy import Task, Urgency, danger, urgency
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.policy import Answer, Casting, Policy, Sounding, about
+from soundflow.schemas.taxonomy import Task, Urgency, danger, urgency
 
 
 class ProactiveRespond(Policy):

@@ -7,14 +7,14 @@ from typing import Final
 
 import numpy as np
 
-import prompts
-from operators.clips import Candidates, Palette
-from operators.tasks.event_description import SoundPolicy
-from operators.tasks.policy import Answer, Casting, Script, Sounding, about, apart, called, describe, name_of
-from operators.tasks.watching import say
-from schemas.clip import Clip
-from schemas.scene import Brief
-from schemas.taxonomy import Task, is_music
+from soundflow import prompts
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.event_description import SoundPolicy
+from soundflow.operators.tasks.policy import Answer, Casting, Script, Sounding, about, apart, called, describe, name_of
+from soundflow.operators.tasks.watching import say
+from soundflow.schemas.clip import Clip
+from soundflow.schemas.scene import Brief
+from soundflow.schemas.taxonomy import Task, is_music
 
 QUESTIONS_ASKED: Final = ("first", "second", "kinds", "spoken")
 """What the instruction asks; the last: it is asked in the stream."""

@@ -7,15 +7,15 @@ from typing import Final
 
 import numpy as np
 
-import prompts
-from operators.clauses import LAG, wait_k
-from operators.clips import Candidates, Palette, direction
-from operators.tasks.policy import Answer, Casting, Sounding, turn_end
-from operators.tasks.spoken import SpokenPolicy, one_voice
-from schemas.clip import Clip
-from schemas.recipe import SceneConfig
-from schemas.scene import Brief, SceneResponse
-from schemas.taxonomy import Task
+from soundflow import prompts
+from soundflow.operators.compose.clips import Candidates, Palette, direction
+from soundflow.operators.speech.clauses import LAG, wait_k
+from soundflow.operators.tasks.policy import Answer, Casting, Sounding, turn_end
+from soundflow.operators.tasks.spoken import SpokenPolicy, one_voice
+from soundflow.schemas.clip import Clip
+from soundflow.schemas.recipe import SceneConfig
+from soundflow.schemas.scene import Brief, SceneResponse
+from soundflow.schemas.taxonomy import Task
 
 LANGUAGES: Final = {
     "de": "German", "en": "English", "es": "Spanish", "fr": "French", "it": "Italian", "ja": "Japanese", "ko": "Korean",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import prompts
-from operators.clips import Candidates, Palette
-from operators.tasks.event_description import SoundPolicy
-from operators.tasks.policy import Answer, Casting, Sounding
-from schemas.scene import Brief
-from schemas.taxonomy import Task, emotion
+from soundflow import prompts
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.event_description import SoundPolicy
+from soundflow.operators.tasks.policy import Answer, Casting, Sounding
+from soundflow.schemas.scene import Brief
+from soundflow.schemas.taxonomy import Task, emotion
 
 
 class SpeechEmotion(SoundPolicy):

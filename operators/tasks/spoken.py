@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from operators.clips import Candidates, Palette
-from operators.tasks.policy import Casting, Policy
-from schemas.scenario import Scenario
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.policy import Casting, Policy
+from soundflow.schemas.scenario import Scenario
 
 
 class SpokenPolicy(Policy):

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-import prompts
-from operators.clips import Candidates, Palette
-from operators.tasks.policy import Answer, Sounding
-from operators.tasks.spoken import SpokenPolicy
-from schemas.clip import Clip
-from schemas.recipe import SceneConfig
-from schemas.scene import Brief, SceneResponse
-from schemas.taxonomy import Task, speech_style
+from soundflow import prompts
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.policy import Answer, Sounding
+from soundflow.operators.tasks.spoken import SpokenPolicy
+from soundflow.schemas.clip import Clip
+from soundflow.schemas.recipe import SceneConfig
+from soundflow.schemas.scene import Brief, SceneResponse
+from soundflow.schemas.taxonomy import Task, speech_style
 
 
 class StreamingAsr(SpokenPolicy):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import prompts
-from operators.clips import Candidates, Palette
-from operators.tasks.policy import Answer, Casting, Sounding
-from operators.tasks.spoken import SpokenPolicy, one_voice
-from schemas.clip import Clip
-from schemas.recipe import SceneConfig
-from schemas.scene import SceneResponse
-from schemas.taxonomy import Task
+from soundflow import prompts
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.policy import Answer, Casting, Sounding
+from soundflow.operators.tasks.spoken import SpokenPolicy, one_voice
+from soundflow.schemas.clip import Clip
+from soundflow.schemas.recipe import SceneConfig
+from soundflow.schemas.scene import SceneResponse
+from soundflow.schemas.taxonomy import Task
 
 
 class VoiceChat(SpokenPolicy):

@@ -8,13 +8,13 @@ from typing import Final
 
 import numpy as np
 
-import prompts
-from operators.clips import Candidates, Palette
-from operators.tasks.event_description import SoundPolicy
-from operators.tasks.policy import Answer, Casting, Script, Sounding, apart, called, name_of
-from schemas.clip import Clip
-from schemas.scene import Brief
-from schemas.taxonomy import Task
+from soundflow import prompts
+from soundflow.operators.compose.clips import Candidates, Palette
+from soundflow.operators.tasks.event_description import SoundPolicy
+from soundflow.operators.tasks.policy import Answer, Casting, Script, Sounding, apart, called, name_of
+from soundflow.schemas.clip import Clip
+from soundflow.schemas.scene import Brief
+from soundflow.schemas.taxonomy import Task
 
 MORE: Final = 0.4
 """Chance that an event after the third is the watched sound once more."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from tests.local_server import LocalServer
+from tests.support.local_server import LocalServer
 
 Heard = list[dict[str, Any]]
 """Messages with `text` and `sounds`, the latter decoded."""

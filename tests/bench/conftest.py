@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.thinker import StreamingThinker
-from model.vocabulary import StreamingConfig
-from operators.qwen_bpe import QwenTokenizer
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import StreamingConfig
+from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 
 torch.set_num_threads(1)
 

@@ -15,22 +15,21 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bench.chat_player import config_of
-from bench.predictions import Predictions
-from bench.proactive.metadata import read_predictions, read_sounds
-from bench.rows import read_rows
-from bench.suites.item import Mode
-from bench.suites.registry import BENCHMARKS
-from bench.suites.run import answers_of, read_answers, run_chat
-from schemas.base import InputError
-from schemas.llm import LlmServer
-from soundflow import app
+from soundflow.bench.harness.chat_player import config_of
+from soundflow.bench.harness.predictions import Predictions
+from soundflow.bench.harness.rows import read_rows
+from soundflow.bench.proactive.metadata import read_predictions, read_sounds
+from soundflow.bench.suites.item import Mode
+from soundflow.bench.suites.registry import BENCHMARKS
+from soundflow.bench.suites.run import answers_of, read_answers, run_chat
+from soundflow.cli.app import app
+from soundflow.schemas.base import InputError
+from soundflow.schemas.llm import LlmServer
 from tests.bench.audio_server import AudioServer, Heard
 from tests.bench.miniatures import MINIATURES
 from tests.bench.proactive_world import SMALL, rows_of, write
-from tests.hostile_llm import TRANSIENT, HostileLlm, faulty
-
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+from tests.support.hostile_llm import TRANSIENT, HostileLlm, faulty
 
 
 def test_a_misbehaving_server_costs_no_row(tmp_path: Path) -> None:
@@ -46,7 +45,7 @@ def test_a_server_that_is_down_is_not_asked_for_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
-    monkeypatch.setattr("bench.driving.FAILED_IN_A_ROW", 2)
+    monkeypatch.setattr("soundflow.bench.harness.driving.FAILED_IN_A_ROW", 2)
     with AudioServer(lambda heard, before: "stew" if before == 0 else (500, "down")) as server:
         settings = LlmServer(base_url=server.url, concurrency=1, retries=1, backoff_seconds=0.005)
         driven = run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config_of("m", server=settings), Mode.TEXT)
@@ -217,7 +216,7 @@ def test_a_path_that_leaves_the_audio_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_many_rows_are_bootstrapped_without_memory_for_every_draw(tmp_path: Path) -> None:
-    from bench.proactive.score import score
+    from soundflow.bench.proactive.score import score
 
     sounds = read_sounds(write(tmp_path / "meta.jsonl", rows_of({"Traffic": {"Vehicle": (3_000, 3_000)}})))
     assert score(sounds, {}).counts.accuracy == 0.0

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 import yaml
 
-from pipeline import assets
-from tests.commandline import ROOT, soundflow, soundflow_process
+from soundflow.pipeline.services import assets
+from tests.support.commandline import ROOT, soundflow, soundflow_process
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_damaged_corpus_makes_verify_exit_1_with_named_problems(corpus_dir: Pa
 
 
 def test_a_virtual_corpus_materialized_is_the_stored_one(corpus_dir: Path, tmp_path: Path) -> None:
-    from tests.corpus import corpus
+    from tests.support.corpus import corpus
 
     made = soundflow("build", "corpus.yaml", "-o", tmp_path / "v", "--executor", "inline", "--virtual", folder=corpus_dir)
     assert made.returncode == 0, made.stderr

@@ -13,13 +13,13 @@ import pytest
 import soundfile
 import yaml
 
-from operators.asset_dir import asset_dir
-from pipeline.build_dir import BuildDir
-from pipeline.clip_index import ClipIndex
-from pipeline.shards import read_shard
-from schemas.stream import StreamPlan
-from tests.commandline import ROOT, soundflow
+from soundflow.pipeline.clips.index import ClipIndex
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.shards import read_shard
+from soundflow.schemas.asset_dir import asset_dir
+from soundflow.schemas.stream import StreamPlan
 from tests.conftest import SENTENCES
+from tests.support.commandline import ROOT, soundflow
 
 EXAMPLES = ROOT / "examples"
 PROMPTS = asset_dir() / "asterisk-prompts"
@@ -29,7 +29,7 @@ HEARD_BADLY = {"recogniser": {"backend": "pocketsphinx"}, "gate": {"wer_limit": 
 
 def recorded(dest: Path, real_audio: dict[str, np.ndarray]) -> None:
     """A person over the telephone where the asset is here, else the embedded voice; transcripts and translations."""
-    chosen = yaml.safe_load((resources.files("pipeline") / "demo_data.yaml").read_text(encoding="utf-8"))
+    chosen = yaml.safe_load((resources.files("soundflow.pipeline.start") / "demo_data.yaml").read_text(encoding="utf-8"))
     rows = []
     dest.mkdir()
     if PROMPTS.is_dir():

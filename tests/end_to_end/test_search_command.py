@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import soundflow
-from bench._labels import demo_rows, write_index
-from tests.embedding_server import EmbeddingServer
+from soundflow.bench.speed.labels import demo_rows, write_index
+from soundflow.cli import app
+from tests.support.embedding_server import EmbeddingServer
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def search(clips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
     def run(*arguments: object, index: Path = clips) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
-            soundflow.main(["clips", "search", str(index), *map(str, arguments)])
+            app.main(["clips", "search", str(index), *map(str, arguments)])
         said = capsys.readouterr()
         return int(left.value.code or 0), said.out, said.err
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import soundfile
 import yaml
 
-from schemas.speech import SpeechConfig
-from tests.commandline import ROOT, soundflow
-from tests.spoken import begin, dialogue, lenient, write_dialogues
+from soundflow.schemas.speech import SpeechConfig
+from tests.support.commandline import ROOT, soundflow
+from tests.support.spoken import begin, dialogue, lenient, write_dialogues
 
 HEARD_BADLY = {"recogniser": {"backend": "pocketsphinx"}, "gate": {"wer_limit": 0.7, "retries": 1}}
 """`lenient` as a file."""

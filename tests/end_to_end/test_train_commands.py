@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-import soundflow
+from soundflow.cli import app
+from tests.support import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 STAGE = {
     "name": "quick",
     "trainable": ["adapter", "lm"],
@@ -36,7 +36,7 @@ def run(*arguments: object, code: int = 0) -> str:
     """A command in this process (torch need not be loaded again): its stdout, or what it complains about."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stopped:
-        soundflow.main([str(argument) for argument in arguments])
+        app.main([str(argument) for argument in arguments])
     assert stopped.value.code == code, err.getvalue()
     return err.getvalue() if code else out.getvalue()
 

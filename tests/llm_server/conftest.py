@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from operators.asset_dir import asset_dir
+from soundflow.schemas.asset_dir import asset_dir
 
 MODEL = asset_dir() / "qwen2.5-coder-0.5b" / "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 KEY = "sk-local-0123456789abcdef"

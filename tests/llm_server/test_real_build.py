@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from operators.supervision import MODEL
-from pipeline.build_dir import BuildDir
-from pipeline.clip_index import index_clips
-from pipeline.demo_data import prepare_demo
-from pipeline.run import build
-from pipeline.verify import verify
-from schemas.llm import RoleCost
-from schemas.sheet import Curation
-from tests.corpus import corpus, write_recipe
+from soundflow.operators.tasks.supervision import MODEL
+from soundflow.pipeline.build.run import build
+from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.clips.index import index_clips
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.start.demo_data import prepare_demo
+from soundflow.schemas.llm import RoleCost
+from soundflow.schemas.sheet import Curation
 from tests.llm_server.conftest import KEY
 from tests.llm_server.conftest import MODEL as WEIGHTS
+from tests.support.corpus import corpus, write_recipe
 
 pytestmark = pytest.mark.llm_server
 STREAMS, SHARDS = 4, 1

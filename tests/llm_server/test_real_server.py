@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from operators.asking import ask
-from operators.backends.faults import RequestRefused
-from operators.backends.metering import Ledger
-from operators.tasks import POLICIES
-from pipeline.answer_cache import AnswerCache
-from pipeline.chat import open_chat
-from schemas.base import InputError
-from schemas.llm import LlmConfig
-from schemas.outcome import Failed, Ok, Rejected
-from schemas.scenario import ANSWERS, Scenario
-from schemas.taxonomy import Task
+from soundflow.backends.calls.metering import Ledger
+from soundflow.operators.protocols.asking import ask
+from soundflow.operators.protocols.faults import RequestRefused
+from soundflow.operators.tasks import POLICIES
+from soundflow.pipeline.services.answer_cache import AnswerCache
+from soundflow.pipeline.services.chat import open_chat
+from soundflow.schemas.base import InputError
+from soundflow.schemas.llm import LlmConfig
+from soundflow.schemas.outcome import Failed, Ok, Rejected
+from soundflow.schemas.scenario import ANSWERS, Scenario
+from soundflow.schemas.taxonomy import Task
 from tests.llm_server.conftest import KEY
 
 pytestmark = pytest.mark.llm_server

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.thinker import StreamingThinker
-from model.vocabulary import StreamingConfig
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import StreamingConfig
 
 torch.set_num_threads(1)
 

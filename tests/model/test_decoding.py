@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.decoding import StreamDecoder, hear_together, next_ids
-from model.seats import SeatedCache
-from model.thinker import StreamingThinker
-from model.vocabulary import AUDIO_ROW
+from soundflow.model.decoding import StreamDecoder, hear_together, next_ids
+from soundflow.model.seats import SeatedCache
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import AUDIO_ROW
 
 INSTRUCTION = [2, 40, 6]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.frontend import BLOCK_SAMPLES, CHUNK_FRAMES, LOG_FLOOR, CausalLogMel, chunked, log_mel
-from schemas import constants as c
+from soundflow.model.frontend import BLOCK_SAMPLES, CHUNK_FRAMES, LOG_FLOOR, CausalLogMel, chunked, log_mel
+from soundflow.schemas import constants as c
 
 FLOOR = (LOG_FLOOR + 4) / 4
 

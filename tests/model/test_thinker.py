@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
-from model.presets import preset
-from model.thinker import StreamingThinker
-from model.vocabulary import AUDIO_ROW, StreamingConfig
-from schemas.base import InputError
-from schemas.tokens import AUTHORS, SOUNDFLOW
+from soundflow.model.presets import preset
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import AUDIO_ROW, StreamingConfig
+from soundflow.schemas.base import InputError
+from soundflow.schemas.tokens import AUTHORS, SOUNDFLOW
 
 
 def mel(chunks: int, frames: int = 40) -> torch.Tensor:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
-from schemas.base import InputError
-from schemas.tokens import AUTHORS, LAYOUTS, SOUNDFLOW, TEXT_VOCABULARY, TokenLayout
+from soundflow.model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
+from soundflow.schemas.base import InputError
+from soundflow.schemas.tokens import AUTHORS, LAYOUTS, SOUNDFLOW, TEXT_VOCABULARY, TokenLayout
 
 layouts = st.sampled_from(list(LAYOUTS.values()))
 text = st.integers(0, TEXT_VOCABULARY - 1)

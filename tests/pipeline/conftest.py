@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """Two cores, in this process' name."""
     ray = pytest.importorskip("ray")
     options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
-    root = str(Path(__file__).parent.parent.parent)
+    root = str(ROOT)
     ray.init("local", num_cpus=2, runtime_env={"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}}, **options)
     yield
     ray.shutdown()
@@ -22,9 +24,9 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def curated(clips_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished build (4 shards, 16 streams) whose scenes a language model planned. Shared: tests that damage one copy it."""
-    from pipeline.run import build
-    from tests.hostile_llm import HostileLlm
+    from soundflow.pipeline.build.run import build
     from tests.pipeline.curated import write_curated
+    from tests.support.hostile_llm import HostileLlm
 
     root = tmp_path_factory.mktemp("curated")
     with pytest.MonkeyPatch.context() as patch, HostileLlm() as server:
@@ -36,7 +38,7 @@ def curated(clips_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def hostile_clips(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index of `sources` with captions that give orders (tests.pipeline.curated). Shared: tests only read it."""
-    from pipeline.clip_index import index_clips
+    from soundflow.pipeline.clips.index import index_clips
     from tests.pipeline.curated import write_hostile_manifest
 
     root = tmp_path_factory.mktemp("hostile")

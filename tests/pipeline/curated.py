@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from schemas.llm import LlmConfig
-from tests.corpus import write_recipe
-from tests.hostile_llm import HostileLlm
+from soundflow.schemas.llm import LlmConfig
+from tests.support.corpus import write_recipe
+from tests.support.hostile_llm import HostileLlm
 
 
 def write_curated(path: Path, clips: Path, server: HostileLlm, llm: dict[str, Any] | None = None, **change: Any) -> Path:

@@ -8,10 +8,10 @@ from pathlib import Path
 import jinja2
 import pytest
 
-import prompts
-from operators.tasks import POLICIES
-from schemas.llm import ROLES
-from schemas.scenario import ANSWERS, HistoryQuestion, Refinement, Scenario, SilenceAudit
+from soundflow import prompts
+from soundflow.operators.tasks import POLICIES
+from soundflow.schemas.llm import ROLES
+from soundflow.schemas.scenario import ANSWERS, HistoryQuestion, Refinement, Scenario, SilenceAudit
 
 VALUES = {
     "scenario_planner": {"fewest": 3, "most": 15, "task": "voice_chat", "task_rule": "x", "seed": 1, "bag": ["dog"]},

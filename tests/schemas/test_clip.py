@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.clip import Clip
+from soundflow.schemas.clip import Clip
 
 
 def clip(transcript: str | None, *words: tuple[str, int, int], samples: int = 6_400) -> Clip:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.generation import GenerationConfig, MadeRequest, Maker, VerifierConfig
+from soundflow.schemas.generation import GenerationConfig, MadeRequest, Maker, VerifierConfig
 
 HTTP = {"backend": "http", "model": "audiox", "server": {"base_url": "http://127.0.0.1:9000/v1/sound"}}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.base import InputError
-from schemas.identity import parse_sample_id, rng_for, sample_id
+from soundflow.schemas.base import InputError
+from soundflow.schemas.identity import parse_sample_id, rng_for, sample_id
 
 FINGERPRINT = "0123456789abcdef" * 4
 

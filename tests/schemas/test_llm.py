@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from schemas.base import InputError
-from schemas.llm import ROLES, LlmBudget, LlmConfig, Price, RoleCost, Usage
+from soundflow.schemas.base import InputError
+from soundflow.schemas.llm import ROLES, LlmBudget, LlmConfig, Price, RoleCost, Usage
 
 KEY = "sk-proj-0123456789abcdef"
 

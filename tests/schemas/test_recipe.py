@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.base import InputError
-from schemas.recipe import Recipe, fingerprint
+from soundflow.schemas.base import InputError
+from soundflow.schemas.recipe import Recipe, fingerprint
 
 GOOD = {"clips": "clips", "streams": 10, "shards": 3, "tasks": {"voice_chat": 1.0}}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.taxonomy import Urgency, label_words, urgency
+from soundflow.schemas.taxonomy import Urgency, label_words, urgency
 
 
 @pytest.mark.parametrize(

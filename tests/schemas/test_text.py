@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.text import join_texts, words_of
+from soundflow.schemas.text import join_texts, words_of
 
 TEXTS = st.text(st.sampled_from("abZ7 é你好世，。,.!—-'\u3099"), max_size=30).map(lambda text: " ".join(text.split()))
 

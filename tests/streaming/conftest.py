@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.frontend import CausalLogMel, chunked
-from model.thinker import StreamingThinker
-from model.vocabulary import StreamingConfig
-from operators.qwen_bpe import QwenTokenizer
-from streaming.events import Event, ListenConfig
-from streaming.listener import Listener
+from soundflow.model.frontend import CausalLogMel, chunked
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import StreamingConfig
+from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+from soundflow.streaming.events import Event, ListenConfig
+from soundflow.streaming.listener import Listener
 
 torch.set_num_threads(1)
 INSTRUCTION = "Name what you hear."

@@ -12,9 +12,9 @@ import numpy as np
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from streaming.client import Client, play
-from streaming.engine import Engine
-from streaming.server import Server
+from soundflow.streaming.client import Client, play
+from soundflow.streaming.engine import Engine
+from soundflow.streaming.server import Server
 
 SEATS = 3
 RATE = 16_000

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.base import InputError
-from streaming.engine import Engine, Full
-from streaming.events import ListenConfig
-from streaming.ring import Ring
+from soundflow.schemas.base import InputError
+from soundflow.streaming.engine import Engine, Full
+from soundflow.streaming.events import ListenConfig
+from soundflow.streaming.ring import Ring
 from tests.streaming.conftest import INSTRUCTION
 
 QUIET = ListenConfig(threshold=0.999999)
@@ -163,8 +163,8 @@ def test_a_checkpoint_that_is_not_whole_is_refused_with_the_reason(checkpoint: P
 def test_too_little_shared_memory_is_told_before_anything_is_written_to_it(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("streaming.engine.SHARED", tmp_path)
-    monkeypatch.setattr("streaming.engine.shutil.disk_usage", lambda path: SimpleNamespace(free=2_000_000))
+    monkeypatch.setattr("soundflow.streaming.engine.SHARED", tmp_path)
+    monkeypatch.setattr("soundflow.streaming.engine.shutil.disk_usage", lambda path: SimpleNamespace(free=2_000_000))
     with pytest.raises(InputError, match=r"too little shared memory is free .*1 of 17 MB.*Fewer --sessions"):
         Engine(checkpoint, sessions=8)
 

@@ -14,15 +14,15 @@ from aiohttp.test_utils import TestServer
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from model.thinker import StreamingThinker
-from streaming.client import Client, play
-from streaming.engine import Engine
-from streaming.events import Event, ListenConfig
-from streaming.listener import Listener
-from streaming.server import Server
+from soundflow.model.thinker import StreamingThinker
+from soundflow.streaming.client import Client, play
+from soundflow.streaming.engine import Engine
+from soundflow.streaming.events import Event, ListenConfig
+from soundflow.streaming.listener import Listener
+from soundflow.streaming.server import Server
+from soundflow.training.sequences import Turns, Window, spell
 from tests.streaming.conftest import INSTRUCTION, TOKENIZER, clear_threshold, features_of
 from tests.streaming.conftest import play as play_drains
-from training.sequences import Turns, Window, spell
 
 CHUNKS, LONGEST = 20, 8
 Said = list[tuple[str, int, str]]

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.thinker import StreamingThinker
-from streaming.events import Event, ListenConfig
-from streaming.listener import Listener
+from soundflow.model.thinker import StreamingThinker
+from soundflow.streaming.events import Event, ListenConfig
+from soundflow.streaming.listener import Listener
+from soundflow.training.sequences import Turns, Window, spell
 from tests.streaming.conftest import TOKENIZER, play
 from tests.training.world import pico
-from training.sequences import Turns, Window, spell
 
 NAMES = ("dog", "cat", "nothing")
 QUIET, DOG, CAT, QUESTION = range(4)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.thinker import StreamingThinker
-from streaming.events import ListenConfig
-from streaming.listener import Listener
+from soundflow.model.thinker import StreamingThinker
+from soundflow.streaming.events import ListenConfig
+from soundflow.streaming.listener import Listener
 from tests.streaming.conftest import INSTRUCTION, TOKENIZER, features_of, play
 
 CHUNKS = 24
@@ -82,7 +82,7 @@ def test_what_was_reanchored_hears_like_a_stream_that_began_there(model: Streami
 def test_a_character_in_two_tokens_is_told_when_it_is_whole(model: StreamingThinker, monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener(model, TOKENIZER, INSTRUCTION, ListenConfig(threshold=1e-9))
     ids = iter([*TOKENIZER.encode("汪"), *TOKENIZER.encode("𒀀"), None])
-    monkeypatch.setattr("streaming.listener.next_ids", lambda streams: [next(ids)])
+    monkeypatch.setattr("soundflow.streaming.listener.next_ids", lambda streams: [next(ids)])
     listener.hear(np.zeros((1, 10, 128), dtype=np.float32))
     texts = []
     while not texts or texts[-1].kind != "eos":

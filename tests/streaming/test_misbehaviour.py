@@ -10,9 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from schemas.identity import rng_for
-from streaming.client import Client
-from streaming.engine import Engine
+from soundflow.schemas.identity import rng_for
+from soundflow.streaming.client import Client
+from soundflow.streaming.engine import Engine
 from tests.streaming.serving import SEATS, engine_chunks, noise, run, serving
 
 
@@ -76,8 +76,8 @@ async def seated(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
 
 
 def test_two_hundred_misbehaving_clients_harm_no_other_session(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streaming.server.RESUME_SECONDS", 0.0)  # their seats are free again at once
-    monkeypatch.setattr("streaming.server.SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr("soundflow.streaming.server.RESUME_SECONDS", 0.0)  # their seats are free again at once
+    monkeypatch.setattr("soundflow.streaming.server.SWEEP_SECONDS", 0.02)
     rng = rng_for("0" * 64, 0, 0, "misdeeds")
     expected = {"half a sample": "bad_audio", "text": "bad_message", "not json": "bad_message", "far too fast": "too_fast"}
     expected |= {"ten megabytes": "1009", "silence": "nothing", "gone in mid-reply": "gone", "no goodbye": "gone"}

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from aiohttp.test_utils import TestServer
 
-from streaming.engine import Engine
-from streaming.server import Server
-from streaming.speaking import Voices
+from soundflow.streaming.engine import Engine
+from soundflow.streaming.server import Server
+from soundflow.streaming.speaking import Voices
 from tests.streaming.browser import CHROMIUM, Page, browse
 from tests.streaming.conftest import with_words
 
@@ -101,7 +101,7 @@ def test_a_dropped_recording_is_played_and_what_is_said_appears(engine: Engine, 
 def test_what_is_said_is_heard_where_the_server_has_a_voice_and_can_be_interrupted(
     engine: Engine, microphone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streaming.protocol.Translator.translate", with_words)
+    monkeypatch.setattr("soundflow.streaming.protocol.Translator.translate", with_words)
     voices = Voices("hibari:heart")
 
     async def steps(page: Page) -> None:

@@ -15,13 +15,13 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from schemas.base import InputError, Interrupted
-from soundflow import app
-from streaming import protocol
-from streaming.client import Client, play
-from streaming.engine import Engine
-from streaming.server import Server, serve
-from streaming.server import run as run_server
+from soundflow.cli.app import app
+from soundflow.schemas.base import InputError, Interrupted
+from soundflow.streaming import protocol
+from soundflow.streaming.client import Client, play
+from soundflow.streaming.engine import Engine
+from soundflow.streaming.server import Server, serve
+from soundflow.streaming.server import run as run_server
 from tests.streaming.serving import SEATS, engine_chunks, get, heard, noise, run, serving
 
 
@@ -130,8 +130,8 @@ def test_a_newer_connection_takes_the_session_over_from_one_that_is_still_there(
 
 
 def test_a_seat_that_nobody_uses_is_given_to_others(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streaming.server.IDLE_SECONDS", 0.1)
-    monkeypatch.setattr("streaming.server.SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr("soundflow.streaming.server.IDLE_SECONDS", 0.1)
+    monkeypatch.setattr("soundflow.streaming.server.SWEEP_SECONDS", 0.02)
 
     async def test() -> None:
         async with serving(engine) as url, Client.connect(url) as client:
@@ -142,7 +142,7 @@ def test_a_seat_that_nobody_uses_is_given_to_others(engine: Engine, monkeypatch:
 
 
 def test_a_connection_that_never_finishes_its_request_is_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streaming.server.HEADER_SECONDS", 0.1)
+    monkeypatch.setattr("soundflow.streaming.server.HEADER_SECONDS", 0.1)
 
     async def test() -> None:
         listening = socket.create_server(("127.0.0.1", 0))
@@ -296,7 +296,7 @@ def test_every_option_of_the_client_reaches_the_server(engine: Engine, option: s
 
 def test_the_command_serves_with_the_instruction_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[str] = []
-    monkeypatch.setattr("streaming.server.serve", lambda model, *, instruction, **rest: given.append(instruction))
+    monkeypatch.setattr("soundflow.streaming.server.serve", lambda model, *, instruction, **rest: given.append(instruction))
     for arguments in ([], ["--instruction", "Name what you hear."]):
         assert CliRunner().invoke(app, ["serve", "--model", "m", *arguments]).exit_code == 0
     assert given[0] and given[1] == "Name what you hear."
@@ -306,7 +306,7 @@ def test_a_stopped_server_says_so_in_its_own_words(monkeypatch: pytest.MonkeyPat
     def stopped(model: Path, **rest: object) -> None:
         raise Interrupted
 
-    monkeypatch.setattr("streaming.server.serve", stopped)
+    monkeypatch.setattr("soundflow.streaming.server.serve", stopped)
     told = CliRunner().invoke(app, ["serve", "--model", "m"])
     assert told.exit_code == 130 and "every session was closed" in told.output and "resumes" not in told.output
 

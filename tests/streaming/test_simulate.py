@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.simulate import MODES, Costs, Run, Script, simulate
+from soundflow.streaming.simulate import MODES, Costs, Run, Script, simulate
 
 THREE_B = Costs(encode=0.012, extend=0.010, extend_chunk=0.001, token=0.028)
 """A 3B model, emulated: 28 ms a token."""

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from aiohttp.test_utils import TestServer
 
-from operators.backends.faults import BackendError
-from schemas.base import InputError
-from streaming.client import Client, play
-from streaming.engine import Engine
-from streaming.server import Server
-from streaming.speaking import PIECE_SAMPLES, Speech, Voices, pcm_of
+from soundflow.operators.protocols.faults import BackendError
+from soundflow.schemas.base import InputError
+from soundflow.streaming.client import Client, play
+from soundflow.streaming.engine import Engine
+from soundflow.streaming.server import Server
+from soundflow.streaming.speaking import PIECE_SAMPLES, Speech, Voices, pcm_of
 from tests.streaming.conftest import with_words
 
 VOICE = "hibari:heart"
@@ -164,7 +164,7 @@ def test_a_real_voice_is_heard_by_those_who_ask_and_stops_when_interrupted(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     voices = Voices(VOICE)
-    monkeypatch.setattr("streaming.protocol.Translator.translate", with_words)  # a random model says nothing sayable
+    monkeypatch.setattr("soundflow.streaming.protocol.Translator.translate", with_words)  # a random model says nothing sayable
 
     async def test() -> None:
         server = TestServer(Server(engine, voices=voices).application())

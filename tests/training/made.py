@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from operators.qwen_bpe import QwenTokenizer
-from operators.tokenize import to_npz, tokenize
-from schemas import constants as c
-from schemas.identity import rng_for
-from schemas.stream import StreamPlan
-from schemas.tokens import SOUNDFLOW
-from training.sequences import Turns, take_apart
+from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+from soundflow.operators.tokens.tokenize import to_npz, tokenize
+from soundflow.schemas import constants as c
+from soundflow.schemas.identity import rng_for
+from soundflow.schemas.stream import StreamPlan
+from soundflow.schemas.tokens import SOUNDFLOW
+from soundflow.training.sequences import Turns, take_apart
 
 
 @dataclass

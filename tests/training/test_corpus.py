@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.tokenize import from_npz
-from pipeline.build_dir import BuildDir
-from pipeline.shards import read_shard
-from schemas.base import InputError
-from tests.corpus import Members, rewrite
-from training.corpus import StoredCorpus, text_ids
-from training.sequences import Window, spell
+from soundflow.operators.tokens.tokenize import from_npz
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.shards import read_shard
+from soundflow.schemas.base import InputError
+from soundflow.training.corpus import StoredCorpus, text_ids
+from soundflow.training.sequences import Window, spell
+from tests.support.corpus import Members, rewrite
 
 
 def stored(out: Path) -> list[tuple[int, int, Members]]:
@@ -33,8 +33,8 @@ def test_what_is_read_by_seeking_is_what_is_stored(built: Path) -> None:
 
     import soundfile
 
-    from model.vocabulary import Vocabulary
-    from schemas.tokens import SOUNDFLOW
+    from soundflow.model.vocabulary import Vocabulary
+    from soundflow.schemas.tokens import SOUNDFLOW
 
     corpus = pickle.loads(pickle.dumps(StoredCorpus(built)))
     samples = stored(built)

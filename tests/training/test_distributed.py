@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from soundflow.training.distributed import Processes
+from soundflow.training.logs import read_log
+from soundflow.training.trainer import Trainer
 from tests.training.two_processes import ODD, SOURCE, STAGES
 from tests.training.world import save_pico
-from training.distributed import Processes
-from training.logs import read_log
-from training.trainer import Trainer
 
 TIMES = {"tokens_per_second", "mfu", "seconds"}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from model.thinker import StreamingThinker
-from schemas.base import InputError
-from training.config import load_stage
-from training.estimate import estimate, meta_model
+from soundflow.model.thinker import StreamingThinker
+from soundflow.schemas.base import InputError
+from soundflow.training.config import load_stage
+from soundflow.training.estimate import estimate, meta_model
 
 
 @pytest.fixture(scope="module")

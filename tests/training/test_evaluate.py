@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.decoding import StreamDecoder
+from soundflow.model.decoding import StreamDecoder
+from soundflow.training.corpus import text_ids
+from soundflow.training.evaluate import Evaluator, Heard, Score, score
+from soundflow.training.loader import LoaderConfig, Maker
 from tests.training.made import MadeCorpus
 from tests.training.world import pico
-from training.corpus import text_ids
-from training.evaluate import Evaluator, Heard, Score, score
-from training.loader import LoaderConfig, Maker
 
 
 def heard(events: list[int], triggers: list[int], chunks: int = 150, right: bool = True) -> Heard:

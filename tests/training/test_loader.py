@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.frontend import log_mel
-from model.vocabulary import StreamingConfig
-from schemas.base import InputError
+from soundflow.model.frontend import log_mel
+from soundflow.model.vocabulary import StreamingConfig
+from soundflow.schemas.base import InputError
+from soundflow.training.batches import Batch
+from soundflow.training.config import DrainConfig
+from soundflow.training.corpus import text_ids
+from soundflow.training.loader import Loader, LoaderConfig, Maker, Place, Position
+from soundflow.training.sequences import windows
 from tests.training.made import MadeCorpus, some_corpus
-from training.batches import Batch
-from training.config import DrainConfig
-from training.corpus import text_ids
-from training.loader import Loader, LoaderConfig, Maker, Place, Position
-from training.sequences import windows
 
 
 def config(source: MadeCorpus, **changes: object) -> LoaderConfig:
@@ -122,7 +122,7 @@ KILLED = """
 import time
 from tests.training.made import some_corpus
 from tests.training.test_loader import config
-from training.loader import Loader
+from soundflow.training.loader import Loader
 if __name__ == "__main__":
     source = some_corpus()
     batches = iter(Loader(source, config(source, workers=1)))

@@ -7,17 +7,17 @@ import math
 import pytest
 import torch
 
-from model.thinker import StreamingThinker
-from model.vocabulary import AUDIO_ROW
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import AUDIO_ROW
+from soundflow.training.batches import Batch, pack, pad
+from soundflow.training.config import DrainConfig, Group
+from soundflow.training.corpus import text_ids
+from soundflow.training.freezing import count, freeze, parts
+from soundflow.training.loader import LoaderConfig, Maker
+from soundflow.training.objective import DeviceBatch, DualLoss, Weights
+from soundflow.training.sequences import Example
 from tests.training.made import MadeCorpus
 from tests.training.world import pico
-from training.batches import Batch, pack, pad
-from training.config import DrainConfig, Group
-from training.corpus import text_ids
-from training.freezing import count, freeze, parts
-from training.loader import LoaderConfig, Maker
-from training.objective import DeviceBatch, DualLoss, Weights
-from training.sequences import Example
 
 SOURCE = MadeCorpus([[(5, [2, 5]), (3, []), (7, [1, 2, 6])]])
 CPU = torch.device("cpu")
@@ -128,7 +128,7 @@ def test_stage_1_moves_new_rows_without_touching_the_old_embedding() -> None:
 
 
 def test_recomputed_activations_give_the_same_gradients() -> None:
-    from training.trainer import _checkpoint_activations
+    from soundflow.training.trainer import _checkpoint_activations
 
     model = pico(text_ids(SOURCE)).train()
     freeze(model, ("adapter", "lm", "audio_encoder"))

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from schemas.base import InputError
+from soundflow.schemas.base import InputError
+from soundflow.training.logs import read_log
+from soundflow.training.report import write_report
 from tests.training.made import some_corpus
 from tests.training.world import save_pico, stage
-from training.logs import read_log
-from training.report import write_report
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
-    from training.distributed import Processes
-    from training.trainer import Trainer
+    from soundflow.training.distributed import Processes
+    from soundflow.training.trainer import Trainer
 
     root, source = tmp_path_factory.mktemp("report"), some_corpus(shards=1, streams=2, longest=3)
     config = stage(steps=3, about="<b>what & why</b>")

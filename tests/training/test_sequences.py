@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.vocabulary import Vocabulary
-from operators.qwen_bpe import QwenTokenizer
-from operators.tokenize import cut, to_npz, tokenize
-from schemas.base import InputError
-from schemas.tokens import AUTHORS, LAYOUTS, SOUNDFLOW, TokenLayout
-from training.config import DrainConfig
-from training.sequences import Turns, Window, at_chunk_size, draw_drains, spell, take_apart, windows
+from soundflow.model.vocabulary import Vocabulary
+from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+from soundflow.operators.tokens.tokenize import cut, to_npz, tokenize
+from soundflow.schemas.base import InputError
+from soundflow.schemas.tokens import AUTHORS, LAYOUTS, SOUNDFLOW, TokenLayout
+from soundflow.training.config import DrainConfig
+from soundflow.training.sequences import Turns, Window, at_chunk_size, draw_drains, spell, take_apart, windows
 
 TOKENIZER = QwenTokenizer.load()
 TEXTS = st.sampled_from(["A dog.", "你好", "", "<|im_start|> no", "I hear rain, and a siren."])

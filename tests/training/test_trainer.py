@@ -20,15 +20,16 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from schemas.base import InputError, Interrupted
+from soundflow.schemas.base import InputError, Interrupted
+from soundflow.training.config import StageConfig, load_stage
+from soundflow.training.corpus import text_ids
+from soundflow.training.distributed import Processes
+from soundflow.training.logs import read_log
+from soundflow.training.metrics import StepLog
+from soundflow.training.trainer import Trainer, learning_rate
+from tests.support import ROOT
 from tests.training.made import MadeCorpus, some_corpus
 from tests.training.world import pico, save_pico, stage
-from training.config import StageConfig, load_stage
-from training.corpus import text_ids
-from training.distributed import Processes
-from training.logs import read_log
-from training.metrics import StepLog
-from training.trainer import Trainer, learning_rate
 
 CPU = Processes(torch.device("cpu"))
 TIMES = {"tokens_per_second", "mfu", "seconds"}
@@ -129,8 +130,8 @@ from pathlib import Path
 import torch
 from tests.training.made import some_corpus
 from tests.training.world import stage
-from training.distributed import Processes
-from training.trainer import Trainer
+from soundflow.training.distributed import Processes
+from soundflow.training.trainer import Trainer
 start, run = map(Path, sys.argv[1:])
 def told(line):
     print(line.step, flush=True)
@@ -337,7 +338,7 @@ def test_the_presets_are_the_papers_table(name: str) -> None:
 
 
 def test_the_deepspeed_configuration_is_stage_3_of_the_same_table() -> None:
-    told = json.loads((Path(__file__).parents[2] / "deploy" / "deepspeed_zero2.json").read_bytes())
+    told = json.loads((ROOT / "deploy" / "deepspeed_zero2.json").read_bytes())
     preset = load_stage("3")
     assert told["zero_optimization"]["stage"] == 2 and told["bf16"]["enabled"]
     assert told["train_micro_batch_size_per_gpu"] == preset.micro_batch

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import torch
 
-from model.frontend import Mel
-from schemas.base import Interrupted
+from soundflow.model.frontend import Mel
+from soundflow.schemas.base import Interrupted
+from soundflow.training.config import StageConfig
+from soundflow.training.distributed import joined
+from soundflow.training.loader import Maker, Place
+from soundflow.training.sequences import Example
+from soundflow.training.trainer import Trainer
 from tests.training.made import MadeCorpus, some_corpus
 from tests.training.world import ALL, stage
-from training.config import StageConfig
-from training.distributed import joined
-from training.loader import Maker, Place
-from training.sequences import Example
-from training.trainer import Trainer
 
 SOURCE = some_corpus(shards=2, streams=3, longest=4)
 ODD = MadeCorpus([[(2, [1]), (3, []), (2, [2])], [(3, [1, 2]), (2, [])]])

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from model.presets import preset
-from model.thinker import StreamingThinker
-from model.vocabulary import StreamingConfig
+from soundflow.model.presets import preset
+from soundflow.model.thinker import StreamingThinker
+from soundflow.model.vocabulary import StreamingConfig
+from soundflow.training.config import StageConfig
+from soundflow.training.corpus import text_ids
 from tests.training.made import MadeCorpus
-from training.config import StageConfig
-from training.corpus import text_ids
 
 torch.set_num_threads(1)
 ALL = ("adapter", "lm", "audio_encoder")

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from operators.sources.corpora.place import Place
-from operators.sources.corpora.reader import Need, Read, Reader, Recording
-from operators.sources.corpora.sounds import AudioSet, Fma, Generated, Musan, NoiseTree
-from operators.sources.corpora.speech import Aishell, CommonVoice, Covost, GigaSpeech, LibriSpeech, VoxPopuli
-from operators.sources.corpora.texts import Messages, Moss, Pairs
-from schemas.clip import ClipRole
+from soundflow.operators.sources.corpora.place import Place
+from soundflow.operators.sources.corpora.reader import Need, Read, Reader, Recording
+from soundflow.operators.sources.corpora.sounds import AudioSet, Fma, Generated, Musan, NoiseTree
+from soundflow.operators.sources.corpora.speech import Aishell, CommonVoice, Covost, GigaSpeech, LibriSpeech, VoxPopuli
+from soundflow.operators.sources.corpora.texts import Messages, Moss, Pairs
+from soundflow.schemas.clip import ClipRole
 
 _AUDIOSET, _FMA = AudioSet(), Fma()
 READERS: Final[Mapping[str, Reader]] = MappingProxyType(

@@ -12,7 +12,7 @@ from typing import IO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from schemas.base import InputError
+from soundflow.schemas.base import InputError
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from operators.sources.corpora.place import Place
-from schemas.clip import ClipRejection, ClipRole
-from schemas.sources import Source
-from schemas.speech import Dialogue
+from soundflow.operators.sources.corpora.place import Place
+from soundflow.schemas.clip import ClipRejection, ClipRole
+from soundflow.schemas.sources import Source
+from soundflow.schemas.speech import Dialogue
 
 
 class Recording(NamedTuple):

@@ -7,13 +7,13 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
-from operators.sources.corpora.place import Place
-from operators.sources.corpora.reader import Need, Read, Reader, Recording, folders_of, reject, split_of
-from operators.sources.corpora.tables import embedded, json_rows, parquet_rows, text
-from operators.sources.rows import tidy
-from schemas.clip import ClipRole
-from schemas.sources import Source
-from schemas.taxonomy import Urgency, label_words, urgency
+from soundflow.operators.sources.corpora.place import Place
+from soundflow.operators.sources.corpora.reader import Need, Read, Reader, Recording, folders_of, reject, split_of
+from soundflow.operators.sources.corpora.tables import embedded, json_rows, parquet_rows, text
+from soundflow.operators.sources.rows import tidy
+from soundflow.schemas.clip import ClipRole
+from soundflow.schemas.sources import Source
+from soundflow.schemas.taxonomy import Urgency, label_words, urgency
 
 _AMBIENT: Final = frozenset(
     "rain wind ocean waves traffic hubbub crowd chatter environmental outside inside noise stream hum static".split()

@@ -7,11 +7,11 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
-from operators.sources.corpora.place import Place, is_utf8
-from operators.sources.corpora.reader import Need, Read, Reader, Recording, folders_of, reject, split_of
-from operators.sources.corpora.tables import NOT_UTF8, Row, embedded, parquet_rows, separated, text
-from operators.sources.rows import tidy
-from schemas.sources import Source
+from soundflow.operators.sources.corpora.place import Place, is_utf8
+from soundflow.operators.sources.corpora.reader import Need, Read, Reader, Recording, folders_of, reject, split_of
+from soundflow.operators.sources.corpora.tables import NOT_UTF8, Row, embedded, parquet_rows, separated, text
+from soundflow.operators.sources.rows import tidy
+from soundflow.schemas.sources import Source
 
 
 class CommonVoice(Reader):

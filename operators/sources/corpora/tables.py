@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from operators.sources.corpora.place import Place, is_utf8
-from operators.sources.rows import tidy
-from schemas.base import InputError
+from soundflow.operators.sources.corpora.place import Place, is_utf8
+from soundflow.operators.sources.rows import tidy
+from soundflow.schemas.base import InputError
 
 Row = Mapping[str, Any]
 Numbered = tuple[int, Row | str]

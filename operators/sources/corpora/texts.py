@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Final
 
 from pydantic import ValidationError
 
-from operators.sources.corpora.place import Place
-from operators.sources.corpora.reader import Need, Read, Reader, reject, split_of
-from operators.sources.corpora.tables import Numbered, Row, json_rows, parquet_rows, text
-from schemas.sources import Source
-from schemas.speech import Dialogue, Turn
+from soundflow.operators.sources.corpora.place import Place
+from soundflow.operators.sources.corpora.reader import Need, Read, Reader, reject, split_of
+from soundflow.operators.sources.corpora.tables import Numbered, Row, json_rows, parquet_rows, text
+from soundflow.schemas.sources import Source
+from soundflow.schemas.speech import Dialogue, Turn
 
 MOST_TURNS: Final = 15
 """Turns of a stream (paper, §3.2: 3 to 15); longer conversations are cut behind an answer."""

@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import soxr
 
-from operators.backends.recognisers import open_recogniser
-from operators.backends.speakers import Studio
-from operators.backends.tts import Rendering
-from operators.speech.chain import Booth, say_turn
-from operators.speech.gate import examine, measured
-from operators.speech.pace import guess
-from operators.speech.pitch import median_pitch
-from operators.speech.rewriting import by_rules
-from schemas.outcome import Ok, Rejected
-from schemas.speech import GateConfig, HibariConfig, Pace, Voice, WhisperConfig
+from soundflow.backends.asr.recognisers import open_recogniser
+from soundflow.backends.tts.speakers import open_studio
+from soundflow.operators.protocols.tts import Rendering
+from soundflow.operators.speech.chain import Booth, say_turn
+from soundflow.operators.speech.gate import examine, measured
+from soundflow.operators.speech.pace import guess
+from soundflow.operators.speech.pitch import median_pitch
+from soundflow.operators.speech.rewriting import by_rules
+from soundflow.operators.speech.studio import Studio
+from soundflow.schemas.outcome import Ok, Rejected
+from soundflow.schemas.speech import GateConfig, HibariConfig, Pace, Voice, WhisperConfig
 from tests.conftest import SENTENCES
-from tests.spoken import HEART, NO_WHISPER, WHISPER_IS_HERE
+from tests.support.spoken import HEART, NO_WHISPER, WHISPER_IS_HERE
 
 TEXT = SENTENCES["long"]
 
@@ -128,4 +129,4 @@ def test_where_nothing_can_change_nothing_is_tried_again() -> None:
 
 
 def test_the_embedded_voice_is_the_one_the_tests_know() -> None:
-    assert Studio.open([HibariConfig()]).names() == ("hibari:heart",)
+    assert open_studio([HibariConfig()]).names() == ("hibari:heart",)

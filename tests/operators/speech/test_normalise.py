@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.speech.mandarin import cardinal
-from operators.speech.normalise import spoken
+from soundflow.operators.speech.mandarin import cardinal
+from soundflow.operators.speech.normalise import spoken
 
 ENGLISH = {
     "The meeting is on 2024-03-05 at 14:05.": "The meeting is on March fifth, twenty twenty-four at fourteen oh five.",

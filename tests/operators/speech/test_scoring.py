@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.speech.scoring import comparable, score
+from soundflow.operators.speech.scoring import comparable, score
 
 SAME = [
     ("The train leaves at 7:30 p.m. on March 3, 2021.", "the train leaves at seven thirty PM on March 3rd, 2021"),

@@ -1,0 +1,1 @@
+"""Forced aligners: samples and a transcript in, word times out."""

@@ -1,0 +1,1 @@
+"""Recognisers (samples in, text out) and the voice-activity detector."""

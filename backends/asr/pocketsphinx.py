@@ -1,0 +1,37 @@
+"""pocketsphinx on this machine: small, English only, wrong in about every sixth word. Good enough to align, rarely to gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundflow.operators.protocols.asr import Heard
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError, missing_library
+
+
+class PocketsphinxRecogniser:
+    """The model that comes with the package."""
+
+    def __init__(self) -> None:
+        self._decoder: Any = None
+
+    def hear(self, samples: NDArray[np.float32], language: str) -> Heard:
+        """See `Recogniser.hear`."""
+        if language.partition("-")[0] != "en":
+            raise InputError("pocketsphinx knows English only", field="recogniser.backend", value=language, remedy="Use whisper")
+        if self._decoder is None:
+            try:
+                from pocketsphinx import Decoder
+            except ImportError:
+                raise missing_library("pocketsphinx", "speech") from None
+            self._decoder = Decoder(samprate=c.SAMPLE_RATE, loglevel="FATAL")
+        pcm = np.clip(samples * 32767.0, -32768, 32767).astype("<i2").tobytes()
+        self._decoder.reinit_feat()  # else means carry over from clip to clip, and what is heard depends on what was heard before
+        self._decoder.start_utt()
+        self._decoder.process_raw(pcm, full_utt=True)
+        self._decoder.end_utt()
+        hypothesis = self._decoder.hyp()
+        return Heard(hypothesis.hypstr if hypothesis else "", "pocketsphinx en-us")

@@ -1,0 +1,1 @@
+"""Embedders: texts (some also sounds) in, unit vectors out."""

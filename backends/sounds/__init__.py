@@ -1,0 +1,1 @@
+"""Sound generators: services behind HTTP and the offline synthesiser."""

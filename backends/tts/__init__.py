@@ -1,0 +1,1 @@
+"""Speakers: text and a voice in, 16 kHz samples out."""

@@ -1,0 +1,40 @@
+"""The speakers that a config names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from soundflow.operators.protocols.tts import Speaker
+from soundflow.operators.speech.studio import Studio
+from soundflow.schemas.speech import CosyVoiceConfig, HibariConfig, KokoroConfig, OpenAiSpeechConfig, SpeakerConfig
+
+MORE_VOICES: Final = (
+    "More voices are named in --config, see examples/speech.yaml: Kokoro's (English, Mandarin;"
+    " soundflow assets fetch kokoro-82m kokoro-voices) and those of speech servers"
+)
+
+
+def open_speaker(config: SpeakerConfig) -> Speaker:
+    """The speaker of a config. Models are loaded when they are first needed. InputError when something is missing."""
+    if isinstance(config, HibariConfig):
+        from soundflow.backends.tts.hibari import HibariSpeaker
+
+        return HibariSpeaker()
+    if isinstance(config, KokoroConfig):
+        from soundflow.backends.tts.kokoro import KokoroSpeaker
+
+        return KokoroSpeaker(config)
+    if isinstance(config, OpenAiSpeechConfig):
+        from soundflow.backends.tts.openai import OpenAiSpeaker
+
+        return OpenAiSpeaker(config)
+    assert isinstance(config, CosyVoiceConfig)
+    from soundflow.backends.tts.cosyvoice import CosyVoiceModel, CosyVoiceServer
+
+    return CosyVoiceServer(config) if config.base_url else CosyVoiceModel(config)
+
+
+def open_studio(configs: Sequence[SpeakerConfig], chosen: Sequence[str] = ()) -> Studio:
+    """A studio with every speaker in this process. `chosen` names the pool of voices; empty is every voice."""
+    return Studio({config.backend: open_speaker(config) for config in configs}, chosen)

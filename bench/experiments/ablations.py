@@ -1,0 +1,257 @@
+"""The paper's ablations (tables 3 to 6) on the small corpus and model of `bench.experiments.learning`, beside the paper's own
+figures.
+
+`python -m soundflow.bench.experiments.ablations [-o runs/ablations] [--seeds N] [--only VARIANT …] [--workers N] [--scale F]`.
+Every variant changes one thing of the reference, trains the same number of steps from the same seeds, and hears the same held-out
+streams, made with everything on. A cell is a variant and a seed. Cells are done seed by seed and the tables written after each:
+whatever ends the run leaves tables of what was done, and the same command goes on. What comes out is written down whatever it is:
+3B models on 302,000 hours and a million parameters on three hours need not agree, and intervals say how much a difference means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from soundflow.bench.experiments.learning.corpora import (
+    BOTH,
+    CLIPS_PER_CLASS,
+    CORPORA,
+    MANY,
+    Scene,
+    Spec,
+    make_corpus,
+    make_index,
+)
+from soundflow.bench.experiments.learning.proof import Task, learn_all
+from soundflow.bench.experiments.learning.statistics import interval
+from soundflow.bench.harness import measure as bench
+from soundflow.schemas.base import InputError
+from soundflow.schemas.clip import TfjpConfig
+from soundflow.streaming.simulate import LONG, THREE_B, Script, simulate
+from soundflow.training.config import StageConfig, load_stage
+from soundflow.training.report import Table, put_page, render
+
+WITHOUT_TFJP: Final = TfjpConfig(silence_limit_ms=10_000, denoise=False, max_passes=1)
+"""No silence is cut and nothing denoised; clips are still trimmed to their core and aligned to half chunks."""
+TOLERANCE_MS: Final = 800
+"""A trigger may be this early or late, at any chunk size."""
+CORPUS_OF: Final = {"hear": "single", "stream": "train"}
+"""Stage → corpus: the proof's stage 0, then everything moves on streams of both sub-tasks."""
+STREAMS: Final = Spec("train", 480, BOTH, MANY)
+STREAM_STEPS: Final = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large: 1 is the benchmark, a hundredth a test."""
+
+    factor: float = 1.0
+
+    def of(self, number: int, least: int = 1) -> int:
+        """A number of steps, streams or clips."""
+        return max(round(number * self.factor), least)
+
+    def spec(self, spec: Spec) -> Spec:
+        """A corpus."""
+        return replace(spec, streams=self.of(spec.streams))
+
+    def stages(self, loss_weight: float, chunk_ms: int) -> dict[str, StageConfig]:
+        """Both stages of a variant."""
+        hear, stream = load_stage("cpu/0"), load_stage("cpu/3")
+        changes = {"loss_weight": loss_weight, "window_chunks": 24_000 // chunk_ms, "trainable": hear.trainable}
+        return {
+            "hear": hear.model_copy(update={**changes, "steps": self.of(hear.steps, 2)}),
+            "stream": stream.model_copy(update={**changes, "steps": self.of(STREAM_STEPS, 2)}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One change to the reference."""
+
+    name: str
+    paper: str
+    """The paper's trigger accuracy, or what it tells instead."""
+    table: str
+    scene: Scene = field(default_factory=dict)
+    """What is different in the recipe's scene."""
+    tfjp: bool = True
+    loss_weight: float = 1.0
+    chunk_ms: int = 400
+
+    @property
+    def slug(self) -> str:
+        """As a folder's name."""
+        return self.name.replace(" ", "-").replace(".", "_")
+
+
+DATA, LAMBDA, CHUNK = "Streaming training and data (paper, table 4)", "Dual-loss weight (table 6)", "Chunk size (table 5)"
+REFERENCE: Final = Variant("reference", "96.77 %", DATA)
+VARIANTS: Final = (
+    REFERENCE,
+    Variant("without TFJP", "85.35 % (from 92.42 %)", DATA, tfjp=False),
+    Variant("without event selection", "88.51 % (from 92.42 %)", DATA, scene={"planner": "random"}),
+    Variant("without silence mix", "not told", DATA, scene={"benign_share": 0.0}),
+    Variant("lambda 0.5", "95.3 %", LAMBDA, loss_weight=0.5),
+    Variant("lambda 2", "96.9 %", LAMBDA, loss_weight=2.0),
+    Variant("chunk 0.2 s", "MMAU 49.74, 258 ms", CHUNK, chunk_ms=200),
+    Variant("chunk 0.6 s", "MMAU 58.46, 674 ms", CHUNK, chunk_ms=600),
+    Variant("chunk 0.8 s", "MMAU 59.13, 786 ms", CHUNK, chunk_ms=800),
+)
+SHOWN: Final = {LAMBDA: ("lambda 1", "96.7 %"), CHUNK: ("chunk 0.4 s", "MMAU 58.15, 392 ms")}
+"""What the reference is called, and what the paper tells of it, in the other tables."""
+FIGURES: Final = ("f1", "recall", "precision", "false_alarms_per_min", "text_accuracy", "mean_delay_ms")
+DEFINITIONS: Final = (
+    f"A trigger finds an event at most {TOLERANCE_MS} ms before or after it (at least one chunk); recall is the trigger accuracy"
+    " of events. Held-out streams, of unseen clips, are the same for every variant."
+)
+Results = Mapping[str, Mapping[int, Mapping[str, float]]]
+"""Variant → seed → figures."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what is not there yet; always exit code 0: an ablation has no limit to keep."""
+    parser = argparse.ArgumentParser(
+        prog="python -m soundflow.bench.experiments.ablations", description="The paper's ablations, small."
+    )
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--seeds", type=int, default=3, help="0: only table 3, which needs no training")
+    parser.add_argument("--only", nargs="*", choices=[variant.name for variant in VARIANTS], help="train only these")
+    parser.add_argument(
+        "--workers", type=int, choices=range(65), metavar="N", default=min(os.cpu_count() or 1, 3), help="cells trained at a time"
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="of steps and corpora; 0.01 only shows that it runs")
+    arguments = parser.parse_args(argv)
+    root: Path = arguments.out
+    root.mkdir(parents=True, exist_ok=True)
+    scale = Scale(arguments.scale)
+    variants = [variant for variant in VARIANTS if not arguments.only or variant.name in arguments.only]
+    corpora = {variant.name: _corpora(root, variant, scale) for variant in variants if arguments.seeds}
+    cells = [(variant, seed) for seed in range(arguments.seeds) for variant in variants]
+    results: dict[str, dict[int, dict[str, float]]] = {variant.name: {} for variant in variants}
+    _write(root, results, scale)
+    tasks = [_task(root, cell, corpora[cell[0].name], scale) for cell in cells]
+    for number, result in learn_all(tasks, arguments.workers):
+        variant, seed = cells[number]
+        results[variant.name][seed] = found = _figures(result, variant)
+        told = ", ".join(f"{name} {found[name]:.3f}" for name in FIGURES)
+        print(f"{variant.name}, seed {seed}: {told}; {found['cpu_seconds']:.0f} CPU-seconds", flush=True)
+        _write(root, results, scale)
+    print(root / "report.html")
+    return 0
+
+
+def _corpora(root: Path, variant: Variant, scale: Scale) -> dict[str, Path]:
+    """Corpus → directory; variants share what they do not change."""
+    per_class = {split: scale.of(count, 2) for split, count in CLIPS_PER_CLASS.items()}
+    clips = make_index(root, per_class=per_class).name
+    mine, suffix = clips, ""
+    if not variant.tfjp:
+        mine, suffix = make_index(root, WITHOUT_TFJP, "clips-without-tfjp").name, f"-{variant.slug}"
+    train = f"train-{variant.slug}" if variant.scene else f"train{suffix}"
+    return {
+        "heldout": make_corpus(root, "heldout", scale.spec(CORPORA["heldout"]), seed=3, clips=clips),
+        "single": make_corpus(root, f"single{suffix}", scale.spec(CORPORA["single"]), seed=0, clips=mine),
+        "train": make_corpus(root, train, scale.spec(STREAMS), seed=11, clips=mine, scene=variant.scene),
+    }
+
+
+def _task(root: Path, cell: tuple[Variant, int], corpora: Mapping[str, Path], scale: Scale) -> Task:
+    variant, seed = cell
+    within = max(TOLERANCE_MS // variant.chunk_ms, 1)
+    stages = scale.stages(variant.loss_weight, variant.chunk_ms)
+    run = root / variant.slug / f"seed-{seed}"
+    return Task(corpora, run, seed, stages, CORPUS_OF, variant.chunk_ms, (within,), untrained=False)
+
+
+def _figures(result: Mapping[str, Any], variant: Variant) -> dict[str, float]:
+    (figures,) = result["trained"].values()
+    delay = figures["mean_delay_chunks"] * variant.chunk_ms
+    return dict(figures) | {"mean_delay_ms": delay, "cpu_seconds": result["cpu_seconds"]}
+
+
+def _write(root: Path, results: Results, scale: Scale) -> None:
+    done = {name: {str(seed): found[seed] for seed in sorted(found)} for name, found in results.items() if found}
+    differences = {name: difference(found, results.get(REFERENCE.name, {})) for name, found in results.items()}
+    summary = {
+        "variants": done,
+        "f1_less_reference": {name: found for name, found in differences.items() if found},
+        "scheduling": _scheduling(),
+        "scale": scale.factor,
+        "definitions": DEFINITIONS,
+        "machine": bench.machine(),
+    }
+    put_page(root / "summary.json", json.dumps(summary, indent=2, sort_keys=True) + "\n")
+    put_page(root / "report.html", _page(results, scale))
+
+
+def difference(found: Mapping[int, Mapping[str, float]], reference: Mapping[int, Mapping[str, float]]) -> list[float] | None:
+    """F1 of a variant less that of the reference, of each seed both have: mean, and the bounds of 95 % when there are two."""
+    pairs = [found[seed]["f1"] - reference[seed]["f1"] for seed in sorted(found.keys() & reference.keys())]
+    return [float(np.mean(pairs)), *(interval(pairs) or ())] if pairs else None
+
+
+def _scheduling() -> dict[str, dict[str, float]]:
+    """Table 3 on the virtual clock of `streaming.simulate`, with the costs of a 3B model that `bench.speed.fifo` states."""
+    script = Script(LONG, dict.fromkeys(range(25, LONG, 50), 40))
+    return {mode: simulate(mode, script, THREE_B).summary() for mode in ("fifo", "lockstep", "tick-barrier")}
+
+
+def _page(results: Results, scale: Scale) -> str:
+    tables = [_scheduling_table()]
+    reference_cells = results.get(REFERENCE.name, {})
+    for title in (DATA, CHUNK, LAMBDA):
+        rows = []
+        for variant in VARIANTS:
+            reference = variant is REFERENCE
+            if (found := results.get(variant.name)) and (variant.table == title or reference):
+                name, paper = SHOWN.get(title, (variant.name, variant.paper)) if reference else (variant.name, variant.paper)
+                less = None if reference else difference(found, reference_cells)
+                figures = [_cell([one[figure] for one in found.values()]) for figure in FIGURES]
+                rows.append([name, paper, str(len(found)), *figures, _bounded(less) if less else "–"])
+        head = ["", "paper", "seeds", *(name.replace("_", " ") for name in FIGURES), "f1 less reference, by seed"]
+        if rows:
+            tables.append(Table(title, head, rows, DEFINITIONS))
+    about = "One change at a time, small: mean and 95 % interval (Student's t over seeds). The paper's figures are of 3B models."
+    if scale.factor != 1:
+        about += f" Steps and corpora are {scale.factor:g} of the benchmark's: these figures say nothing."
+    return render("Ablations", about, [], [], tables)
+
+
+def _scheduling_table() -> Table:
+    told = {"fifo": "392 ms, 0.0 %", "lockstep": "831 ms, 5.2 %"}
+    rows = []
+    for mode, found in _scheduling().items():
+        latencies = [f"{found[name]:.0f} ms" for name in ("fcl_start_ms", "fcl_ms", "resume_ms")]
+        rows.append([mode, told.get(mode, "–"), *latencies, f"{found['stall_pct']:.1f} %"])
+    head = ["", "paper", "first token after chunk start", "after chunk end", "resume", "stalls"]
+    about = (
+        "On the virtual clock, ten minutes, three replies of 40 tokens a minute;"
+        " `bench/speed/fifo` measures the same on a real one."
+    )
+    return Table("Asynchronous inference (table 3)", head, rows, about)
+
+
+def _cell(values: Sequence[float]) -> str:
+    return _bounded([float(np.mean(values)), *(interval(values) or ())])
+
+
+def _bounded(figures: Sequence[float]) -> str:
+    """A mean, and its bounds when there are any."""
+    mean, *bounds = figures
+    return f"{mean:.3f} ({bounds[0]:.3f} … {bounds[1]:.3f})" if bounds else f"{mean:.3f}"
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None

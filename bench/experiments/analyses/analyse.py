@@ -1,0 +1,33 @@
+"""Both analyses of a checkpoint on a corpus, as one document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soundflow.bench.experiments.analyses.continuity import continuity
+from soundflow.bench.experiments.analyses.heads import head_importance
+from soundflow.bench.experiments.analyses.windows import readings
+from soundflow.bench.harness.driving import checkpoint_identity
+from soundflow.bench.report.analyses import Analysis
+from soundflow.model.thinker import StreamingThinker
+from soundflow.pipeline.mechanics.console import Console
+from soundflow.schemas.base import InputError
+from soundflow.training.corpus import StoredCorpus
+
+
+def analyse(checkpoint: Path, corpora: list[Path], streams: int, name: str | None = None) -> Analysis:
+    """Of the first `streams` streams; InputError when corpus and checkpoint do not fit."""
+    model = StreamingThinker.load(checkpoint).eval()
+    read = list(readings(model, StoredCorpus(*corpora), streams))
+    if not any(len(one.control_at) > 1 for one in read):
+        raise InputError("every stream is one chunk long", remedy="Name a corpus of longer streams")
+    with Console("heads", "heads") as console:
+        heads = head_importance(model, read, console.show)
+    return Analysis(
+        model=name or str(checkpoint),
+        checkpoint=checkpoint_identity(checkpoint),
+        streams=len(read),
+        tasks=tuple(sorted({one.task for one in read})),
+        continuity=tuple(continuity(model, read)),
+        heads=heads,
+    )

@@ -1,0 +1,102 @@
+"""The proof's corpora, by the pipeline's own functions: recordings, index, builds. Splits are by clip.
+
+Held-out streams are composed of clips no training stream uses, foreground and background alike; noise tracks are procedural, each
+with a seed of its stream's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import yaml
+
+from soundflow.bench.experiments.learning.recordings import write_recordings
+from soundflow.operators.tasks import POLICIES
+from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+from soundflow.pipeline.build.run import build
+from soundflow.pipeline.clips.index import index_clips
+from soundflow.schemas.clip import TfjpConfig
+from soundflow.training.corpus import StoredCorpus
+
+CLIPS_PER_CLASS: Final[Mapping[str, int]] = {"train": 48, "test": 16}
+STREAMS_PER_SHARD: Final = 50
+Scene = Mapping[str, object]
+ONE: Final[Scene] = {"planner": "random", "events": [1, 1], "max_seconds": 8, "background": [0, 0], "ambient": [0, 0]}
+"""One sound is no scene: drawn from all clips alike, so that no class is rare where the model learns to hear."""
+MANY: Final[Scene] = {"events": [5, 9], "gap_seconds": [0.2, 1.6], "max_seconds": 24, "background": [0, 1]}
+LONG: Final[Scene] = {"events": [8, 14], "gap_seconds": [0.2, 1.6], "max_seconds": 45, "background": [0, 1]}
+DESCRIBE: Final = {"event_description": 1.0}
+BOTH: Final = {"event_description": 0.5, "proactive_respond": 0.5}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A corpus of the proof."""
+
+    split: str
+    streams: int
+    tasks: Mapping[str, float]
+    scene: Scene
+
+
+CORPORA: Final = {
+    "single": Spec("train", 360, DESCRIBE, ONE),
+    "streaming": Spec("train", 500, DESCRIBE, MANY),
+    "interleaved": Spec("train", 400, BOTH, MANY),
+    "heldout": Spec("test", 48, BOTH, LONG),
+}
+"""What stages 0 to 2, stage 3, stage 4 and the evaluation read."""
+
+
+def make_index(
+    root: Path,
+    tfjp: TfjpConfig = TfjpConfig(),  # noqa: B008 (frozen)
+    name: str = "clips",
+    per_class: Mapping[str, int] = CLIPS_PER_CLASS,
+) -> Path:
+    """Synthesise the recordings and index them; finds both as they are when they are there."""
+    recordings = root / "recordings"
+    if not (recordings / "manifest.csv").is_file():
+        write_recordings(recordings, seed=0, per_class=per_class)
+    index_clips([recordings / "manifest.csv"], root / name, tfjp=tfjp, workers=1)
+    return root / name
+
+
+def make_corpus(root: Path, name: str, spec: Spec, seed: int, clips: str = "clips", scene: Scene = MappingProxyType({})) -> Path:
+    """Build (or resume) one corpus inline; `scene` changes the recipe's scene."""
+    recipe = {
+        "name": name,
+        "clips": clips,
+        "split": spec.split,
+        "seed": seed,
+        "streams": spec.streams,
+        "shards": -(-spec.streams // STREAMS_PER_SHARD),
+        "tasks": dict(spec.tasks),
+        "scene": dict(spec.scene) | dict(scene),
+    }
+    path = root / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    build(path, root / name, executor="inline")
+    return root / name
+
+
+def replies(corpus: StoredCorpus) -> dict[tuple[int, ...], frozenset[tuple[int, ...]]]:
+    """What a corpus' responses may be replaced by: every text their sub-task's policy allows for the same event, as ids.
+
+    Templates put the same answer in several ways, drawn at random: a model cannot know which was drawn.
+    """
+    tokenizer = QwenTokenizer.load()
+    found: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+    for shard, size in enumerate(corpus.shard_sizes):
+        for index in range(size):
+            plan = corpus.plan(shard, index)
+            for response in plan.responses:
+                texts = POLICIES[plan.task].texts(plan.clips[response.event])
+                expected = tuple(tokenizer.encode(response.text))  # of a running text it is a piece, and no other will do
+                ids = {tuple(tokenizer.encode(text)) for text in texts} if response.text in texts else {expected}
+                found.setdefault(expected, set()).update(ids)
+    return {expected: frozenset(allowed) for expected, allowed in found.items()}

@@ -1,0 +1,153 @@
+"""One seed of the proof: a model from scratch, stages 0 to 4, then held-out streams played to it chunk by chunk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from soundflow.bench.experiments.learning.corpora import replies
+from soundflow.model.thinker import StreamingThinker
+from soundflow.schemas.base import InputError, canonical_json
+from soundflow.training.config import StageConfig, load_stage
+from soundflow.training.corpus import StoredCorpus
+from soundflow.training.distributed import Processes
+from soundflow.training.evaluate import Evaluator, Heard, score
+from soundflow.training.start import make_model
+from soundflow.training.trainer import Trainer
+from soundflow.training.workers import end_with_parent
+
+STAGES: Final = {"cpu/0": "single", "cpu/1": "single", "cpu/2": "single", "cpu/3": "streaming", "cpu/4": "interleaved"}
+"""Preset → corpus."""
+WITHIN: Final = (0, 1, 2)
+"""k, in chunks; the figure of merit is at the last."""
+UNTRAINED_STREAMS: Final = 8
+"""A model that knows nothing opens a reply at every second chunk and never ends it: a few streams tell enough."""
+UNTRAINED_TOKENS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one process does; pickles."""
+
+    corpora: Mapping[str, Path]
+    run: Path
+    seed: int
+    stages: Mapping[str, StageConfig]
+    """In order."""
+    reads: Mapping[str, str]
+    """Stage → corpus."""
+    chunk_ms: int = 400
+    within: tuple[int, ...] = WITHIN
+    untrained: bool = True
+    """Also play streams to the model as it was before."""
+
+    @classmethod
+    def of(cls, corpora: Mapping[str, Path], run: Path, seed: int) -> Task:
+        """The proof's."""
+        return cls(corpora, run, seed, {name: load_stage(name) for name in STAGES}, STAGES)
+
+    def fingerprint(self) -> str:
+        """Changes whenever what would be measured does; reads the manifests of the corpora."""
+        about = {
+            "stages": {name: stage.model_dump(mode="json") for name, stage in self.stages.items()},
+            "reads": dict(self.reads),
+            "corpora": {name: StoredCorpus(path).id for name, path in self.corpora.items()},
+            "measured": [self.seed, self.chunk_ms, list(self.within), self.untrained],
+        }
+        return hashlib.sha256(canonical_json(about)).hexdigest()
+
+
+def learn(task: Task) -> dict[str, Any]:
+    """Train and evaluate; found again when it was done before. Returns figures per k, and CPU seconds of this process.
+
+    InputError when RUN holds the result of another task (other stages, another corpus).
+    """
+    done, fingerprint = task.run / "result.json", task.fingerprint()
+    if done.is_file():
+        found: dict[str, Any] = json.loads(done.read_bytes())
+        if found.get("task") != fingerprint:
+            raise InputError("holds the result of another task", file=task.run, remedy="Choose another directory with -o")
+        return found
+    torch.set_num_threads(1)
+    task.run.mkdir(parents=True, exist_ok=True)
+    begin = time.process_time()
+    model = task.run / "start"
+    if not model.is_dir():
+        training = [task.corpora[name] for name in dict.fromkeys(task.reads.values())]
+        make_model("nano", model, training, chunk_ms=task.chunk_ms, seed=task.seed)
+    start = model
+    for name, stage in task.stages.items():
+        run = task.run / name.replace("/", "-")
+        source = StoredCorpus(task.corpora[task.reads[name]])
+        model = Trainer(stage, source, model, run, Processes(torch.device("cpu")), seed=task.seed).train().model
+    trained = time.process_time() - begin
+    heldout = StoredCorpus(task.corpora["heldout"])
+    result: dict[str, Any] = {
+        "task": fingerprint,
+        "seed": task.seed,
+        "trained": figures(play(model, heldout), heldout, task.within),
+        "train_cpu_seconds": trained,
+    }
+    if task.untrained:
+        result["untrained"] = figures(play(start, heldout, UNTRAINED_STREAMS, UNTRAINED_TOKENS), heldout)
+    result["cpu_seconds"] = time.process_time() - begin
+    aside = task.run / "_tmp-result.json"
+    aside.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    aside.replace(done)
+    return result
+
+
+def learn_all(tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number of the task, its result) as they end; with 0 workers one after the other in this process.
+
+    What fails, or an interruption, ends all of them: they resume.
+    """
+    if not workers:
+        yield from ((number, learn(task)) for number, task in enumerate(tasks))
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    try:
+        ahead = {pool.submit(learn, task): number for number, task in enumerate(tasks)}
+        for future in as_completed(ahead):
+            yield ahead[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def play(model: Path, heldout: StoredCorpus, streams: int | None = None, reply_tokens: int | None = None) -> list[Heard]:
+    """Every stream, or the first so many, to a model."""
+    options = {} if reply_tokens is None else {"reply_tokens": reply_tokens}
+    evaluator = Evaluator(StreamingThinker.load(model), heldout, **options)
+    return [evaluator.hear(*place) for place in list(evaluator.streams())[:streams]]
+
+
+def figures(heard: Sequence[Heard], heldout: StoredCorpus, within: Sequence[int] = WITHIN) -> dict[str, dict[str, float]]:
+    """`k=0`, `k=1`, … → figures. A reply that joins several (they fell into one chunk) has to be exactly that."""
+    allowed = replies(heldout)
+
+    def acceptable(expected: tuple[int, ...], said: tuple[int, ...]) -> bool:
+        return said == expected or said in allowed.get(expected, ())
+
+    return {f"k={k}": score(heard, k, acceptable).to_json() for k in within}
+
+
+def trivial(heldout: StoredCorpus) -> dict[str, dict[str, dict[str, float]]]:
+    """What needs no model: never to speak, and to speak at every chunk."""
+    silent, always = [], []
+    for shard, size in enumerate(heldout.shard_sizes):
+        for index in range(size):
+            turns = heldout.turns(shard, index)
+            events = tuple((chunk, said) for chunk, said in enumerate(turns.said) if said is not None)
+            seconds = heldout.plan(shard, index).seconds
+            silent.append(Heard(events, (), turns.chunks, seconds))
+            always.append(Heard(events, tuple((chunk, ()) for chunk in range(turns.chunks)), turns.chunks, seconds))
+    return {"always_silent": figures(silent, heldout), "always_respond": figures(always, heldout)}

@@ -1,0 +1,235 @@
+"""Rows of anybody's files (JSON lines, JSON, CSV, TSV, parquet), each of which knows where it stands.
+
+What is wrong is an InputError with file, row, field, value and remedy. A byte-order mark and Windows line ends are no trouble;
+another encoding, NaN, half a surrogate pair or a row of many megabytes is told.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from soundflow.schemas.base import InputError
+
+LONGEST_LINE: Final = 1 << 24
+"""Bytes of a line; a longer one is no row."""
+LONGEST_CELL: Final = 1 << 22
+BATCH: Final = 64
+"""Rows of parquet held at a time: each may hold a recording."""
+UTF8: Final = "Save it as UTF-8"
+GZIP: Final = b"\x1f\x8b"
+NO_NAN: Final = "NaN and infinity are no JSON; write null, or leave the field out"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its values and its place. A cell of CSV without a sign is null."""
+
+    file: Path
+    place: str
+    """`line 3`, `row 7`; both count from 1, a header is line 1 and no row."""
+    values: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """File and place, for messages."""
+        return f"{self.file}, {self.place}"
+
+    def wrong(self, why: str, field: str = "", value: object = None, remedy: str = "") -> InputError:
+        """What to raise about this row."""
+        return InputError(why, file=self.where, field=field, value=value, remedy=remedy)
+
+    def has(self, *names: str) -> bool:
+        """Whether one of the fields is there and not null."""
+        return any(self.values.get(name) is not None for name in names)
+
+    def text(self, *names: str) -> str:
+        """The first of these fields that is there, trimmed; InputError when it is missing, empty or no text."""
+        name = next((name for name in names if self.values.get(name) is not None), None)
+        if name is None:
+            known = ", ".join(str(key) for key, value in list(self.values.items())[:20] if value is not None) or "nothing"
+            raise self.wrong("required field is missing", names[0], remedy=f"The row has: {known}")
+        value = self.values[name]
+        if not isinstance(value, str) or not (text := storable(value).strip()):
+            what = "is empty" if isinstance(value, str) else "is no text"
+            raise self.wrong(what, name, value, "Fill it in, or take the row out")
+        return text
+
+    def texts(self, *names: str) -> tuple[str, ...]:
+        """A list of texts, none empty; a single text is a list of one."""
+        name = next((name for name in names if self.values.get(name) is not None), names[0])
+        value = self.values.get(name)
+        if not isinstance(value, list | tuple):
+            return (self.text(*names),)
+        if not value or not all(isinstance(one, str) and one.strip() for one in value):
+            raise self.wrong("is no list of texts", name, value, "Every entry is a text with at least one character")
+        return tuple(storable(one).strip() for one in value)
+
+
+def storable(text: str) -> str:
+    """`text` as it can be written: half of a surrogate pair becomes a replacement character."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None, otherwise: str = "") -> Iterator[Row]:
+    """Rows of a file by its suffix: .jsonl, .json (a list of objects), .csv, .tsv, .parquet. InputError for any other.
+
+    `columns`: of a parquet file only these (where they are there) are read. `otherwise`: what a file of another name is.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return _parquet(path, columns)
+    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv}
+    suffix = suffix if suffix in readers else otherwise or suffix
+    if suffix not in readers:
+        raise InputError(f"is none of {', '.join(readers)}, .parquet", file=path, remedy="Convert it, or name another file")
+    return _readable(path, readers[suffix])
+
+
+def some_rows(path: Path, form: str) -> None:
+    """InputError when a file of anybody's answers holds none: that is no score of 0. `form`: what a row looks like."""
+    if next(read_rows(path, otherwise=".jsonl"), None) is None:
+        raise InputError("holds no row", file=path, remedy=f"Name the file with the answers; one row: {form}")
+
+
+def unique(rows: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
+    """(id, row) pairs as they come; InputError at an id that was there before."""
+    seen: dict[str, str] = {}
+    for name, row in rows:
+        if name in seen:
+            raise row.wrong("is there twice", "id", name, f"Keep one of them; the other is at {seen[name]}")
+        seen[name] = row.place
+        yield name, row
+
+
+def _readable(path: Path, reader: Callable[[Path], Iterator[Row]]) -> Iterator[Row]:
+    try:
+        with path.open("rb") as file:
+            if file.read(2) == GZIP:
+                raise InputError("is compressed (gzip)", file=path, remedy="Unpack it with gunzip")
+        yield from reader(path)
+    except FileNotFoundError:
+        raise InputError("no such file", file=path, remedy="Check the path") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text ({error.reason})", file=path, remedy=UTF8) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(LONGEST_LINE):
+            number += 1
+            place = f"line {number}"
+            if len(line) == LONGEST_LINE:
+                raise InputError(f"is longer than {LONGEST_LINE:,} bytes", file=f"{path}, {place}", remedy="One object a line")
+            text = _decoded(line, path, place, first=number == 1)
+            if text.strip():
+                yield _object(_parsed(text, f"{path}, {place}", "One JSON object a line"), path, place)
+
+
+def _json(path: Path) -> Iterator[Row]:
+    data = path.read_bytes()
+    document = _parsed(_decoded(data, path, "", first=True), str(path), "The file is one JSON list of objects")
+    if not isinstance(document, list):
+        raise InputError("is not a JSON list", file=path, value=document, remedy="The file is one JSON list of objects")
+    for number, one in enumerate(document, 1):
+        yield _object(one, path, f"row {number}")
+
+
+def _decoded(data: bytes, path: Path, place: str, first: bool) -> str:
+    where = f"{path}, {place}" if place else str(path)
+    if first and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError("is not UTF-8 text (it looks like UTF-16)", file=path, remedy=UTF8)
+    try:
+        return data.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text ({error.reason})", file=where, remedy=UTF8) from None
+
+
+def _parsed(text: str, where: str, remedy: str) -> Any:
+    def refuse(name: str) -> NoReturn:
+        raise InputError(f"holds {name}", file=where, remedy=NO_NAN)
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"is not JSON: {error}", file=where, remedy=remedy) from None
+
+
+def _object(document: Any, path: Path, place: str) -> Row:
+    if not isinstance(document, dict):
+        raise InputError("is not a JSON object", file=f"{path}, {place}", value=document, remedy="Every row is an object")
+    return Row(path, place, document)
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    return _separated(path, csv.excel)
+
+
+def _tsv(path: Path) -> Iterator[Row]:
+    class Tabs(csv.excel_tab):
+        quoting = csv.QUOTE_NONE
+
+    return _separated(path, Tabs)
+
+
+def _separated(path: Path, dialect: type[csv.Dialect]) -> Iterator[Row]:
+    with path.open("rb") as raw:
+        if raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise InputError("is not UTF-8 text (it looks like UTF-16)", file=path, remedy=UTF8)
+    before = csv.field_size_limit(LONGEST_CELL)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, dialect)
+        try:
+            head = next(lines, [])
+            if len(set(head)) != len(head) or not any(head):
+                raise InputError("the first line does not name every column once", file=path, value=head, remedy="Name them")
+            for number, cells in enumerate(lines, 1):
+                if not cells:
+                    continue
+                if len(cells) != len(head):
+                    why = f"{len(cells)} cells under {len(head)} columns"
+                    raise InputError(
+                        why, file=f"{path}, row {number}", remedy="Quote cells that hold the separator or line breaks"
+                    )
+                yield Row(path, f"row {number}", {name: cell or None for name, cell in zip(head, cells, strict=True)})
+        except csv.Error as error:
+            why = f"is not {'TSV' if dialect is not csv.excel else 'CSV'}: {error}"
+            raise InputError(why, file=f"{path}, line {lines.line_num}", remedy="Is a quotation mark left open?") from None
+        finally:  # the limit is the whole program's
+            csv.field_size_limit(before)
+
+
+def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            wanted = names if columns is None else [name for name in names if name in columns]
+            number = 0
+            for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(path, f"row {number}", values)
+    except FileNotFoundError:
+        raise InputError("no such file", file=path, remedy="Check the path") from None
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+        raise unreadable_parquet(path, error) from None
+
+
+def unreadable_parquet(path: Path, error: Exception) -> InputError:
+    """What to raise about a file that pyarrow does not take."""
+    why = str(error).strip().partition("\n")[0].rstrip(".")
+    return InputError(
+        f"is not a readable parquet file: {why}", file=path, remedy="Fetch it again: a Git LFS pointer, or half a file?"
+    )

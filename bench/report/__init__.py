@@ -1,0 +1,1 @@
+"""One page of benchmark results beside the figures of the paper."""

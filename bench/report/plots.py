@@ -1,0 +1,161 @@
+"""Plots of a benchmark report, as SVG that stands in the page itself; equal figures give equal bytes."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from soundflow.bench.proactive.metadata import OTHER, PUBLIC
+from soundflow.bench.proactive.results import Result
+from soundflow.bench.report.analyses import Analysis, HeadDrops
+
+COLOURS: Final = ("#0072b2", "#c8500a", "#009e73", "#7a5195", "#a07000", "#56b4e9")
+METRICS: Final = {"mmau": "average", "alpaca-eval": "rating", "sd-qa": "judge", "librispeech": "clean", "covost2": "en-zh"}
+
+
+TAKES: Final = 10
+"""Recordings drawn of a run."""
+LABELS: Final = {("RESPOND", "calls for a response"): "#f0a070", ("IGNORE", "calls for none"): "#a8c8e0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A figure with its caption."""
+
+    caption: str
+    svg: str
+
+
+def domain_plot(results: Sequence[Result]) -> Plot | None:
+    """Balanced accuracy on proactive sets by domain, run beside run; 50 % is what luck gets."""
+    runs = [one for one in results if one.domains]
+    if not runs:
+        return None
+    names = sorted({name for run in runs for name in run.domains})
+
+    def draw(axes: Any) -> None:
+        width = 0.8 / len(runs)
+        for place, run in enumerate(runs):
+            values = [run.domains.get(name) or 0.0 for name in names]
+            at = [number + (place - (len(runs) - 1) / 2) * width for number in range(len(names))]
+            axes.bar(at, values, width, label=f"{run.model}, {run.benchmark}, {run.mode}", color=COLOURS[place % len(COLOURS)])
+        axes.axhline(50, color="#888888", linewidth=0.8)
+        axes.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names], fontsize=7)
+        axes.set_ylabel("balanced accuracy, %")
+        axes.set_ylim(0, 100)
+        _legend(axes)
+
+    return Plot(
+        "Proactive sounds by domain; the line is what always and never responding get where both decisions are in it.", _svg(draw)
+    )
+
+
+def segment_plot(results: Sequence[Result]) -> Plot | None:
+    """Stability under concatenation: a benchmark's figure over N, where it was run with more than one."""
+    curves: dict[tuple[str, str, str], dict[int, float]] = {}
+    for one in results:
+        if one.curve:
+            curves[(one.model, one.benchmark, "balanced accuracy")] = one.curve
+        else:
+            figure = METRICS.get(one.benchmark, "accuracy")
+            value = one.figures.get(figure)
+            if value is not None and one.benchmark not in (PUBLIC, OTHER):
+                curves.setdefault((one.model, one.benchmark, figure), {})[one.segments] = value
+    curves = {name: points for name, points in curves.items() if len(points) > 1}
+    if not curves:
+        return None
+
+    def draw(axes: Any) -> None:
+        for place, (name, points) in enumerate(sorted(curves.items())):
+            counts = sorted(points)
+            colour = COLOURS[place % len(COLOURS)]
+            axes.plot(counts, [points[count] for count in counts], "o-", color=colour, label=", ".join(name), markersize=4)
+        axes.set_xlabel("N, sounds or items in one stream")
+        axes.set_xticks(sorted({count for points in curves.values() for count in points}))
+        axes.set_ylim(0, 1.15 * max(max(points.values()) for points in curves.values()) or 1.0)
+        _legend(axes)
+
+    return Plot("Stability under concatenation.", _svg(draw))
+
+
+def takes_plots(results: Sequence[Result]) -> list[Plot]:
+    """When responses opened in long recordings, over the labels of what was heard; a plot a run."""
+    return [_takes_plot(one) for one in results if one.takes]
+
+
+def _takes_plot(run: Result) -> Plot:
+    takes = run.takes[:TAKES]
+
+    def draw(axes: Any) -> None:
+        for row, take in enumerate(takes):
+            axes.plot([0, take.seconds], [row, row], color="#dddddd", linewidth=0.8, zorder=0)
+            for (decision, name), colour in LABELS.items():
+                spans = [(start, end - start) for start, end, wanted in take.labels if wanted == decision]
+                axes.broken_barh(spans, (row - 0.3, 0.6), color=colour, label="" if row else name)
+            axes.plot(take.said, [row] * len(take.said), "k|", markersize=9, label="" if row else "response")
+        axes.set_yticks(range(len(takes)), [take.id for take in takes], fontsize=7)
+        axes.set_ylim(len(takes) - 0.4, -0.6)
+        axes.set_xlabel("seconds")
+        _legend(axes)
+
+    left = len(run.takes) - len(takes)
+    caption = f"{run.model}: responses in recordings as they are" + (f"; {left} more recordings are not drawn." if left else ".")
+    return Plot(caption, _svg(draw))
+
+
+def analysis_plots(analysis: Analysis) -> list[Plot]:
+    """Continuity by layer, and the importance of every head, over all tasks and by task."""
+
+    def continuity(axes: Any) -> None:
+        places = range(len(analysis.continuity))
+        axes.plot(places, [one.ratio for one in analysis.continuity], "o-", color=COLOURS[0], label="as it is", markersize=4)
+        axes.plot(places, [one.centred for one in analysis.continuity], "o-", color=COLOURS[1], label="centred", markersize=4)
+        _legend(axes)
+        axes.axhline(1.0, color="#888888", linewidth=0.8)
+        axes.set_xticks(places, [one.layer for one in analysis.continuity], fontsize=7, rotation=45, ha="right")
+        axes.set_ylabel("continuity ratio")
+
+    caption = f"{analysis.model}: cosine similarity across chunk boundaries relative to within chunks (1: seamless)."
+    tasks = analysis.heads.by_task if len(analysis.heads.by_task) > 1 else {}
+    heads = {analysis.model: analysis.heads, **{f"{analysis.model} ({task})": one for task, one in tasks.items()}}
+    return [Plot(caption, _svg(continuity)), *(_heads_plot(name, one) for name, one in heads.items())]
+
+
+def _heads_plot(name: str, heads: HeadDrops) -> Plot:
+    drop = heads.drop
+
+    def draw(axes: Any) -> None:
+        most = max(abs(value) for row in drop for value in row) or 1.0
+        image = axes.imshow(drop, aspect="auto", cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+        axes.set_xlabel("head")
+        axes.set_ylabel("layer")
+        axes.set_xticks(range(len(drop[0])))
+        axes.set_yticks(range(len(drop)))
+        axes.figure.colorbar(image, label="drop of balanced token match")
+
+    return Plot(f"{name}: what zeroing one attention head costs in control tokens (all heads: {heads.base:.3f}).", _svg(draw))
+
+
+def _legend(axes: Any) -> None:
+    """Above the axes, where it covers nothing."""
+    axes.figure.legend(loc="outside upper left", fontsize=7, ncols=3, frameon=False)
+
+
+def _svg(draw: Callable[[Any], None]) -> str:
+    """An inline SVG element."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(
+        {"svg.hashsalt": "soundflow", "svg.fonttype": "none", "font.size": 8, "font.family": "sans-serif"}
+    ):
+        figure = Figure(figsize=(6.4, 3.1), layout="constrained")
+        axes = figure.add_subplot()
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(axes)
+        held = io.StringIO()
+        figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    return re.sub(r"^.*?(?=<svg)", "", held.getvalue(), count=1, flags=re.DOTALL)

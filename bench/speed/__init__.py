@@ -1,0 +1,1 @@
+"""Speed, always as a ratio against a peer or a limit in the same run."""

@@ -1,0 +1,35 @@
+"""Curation without the model's time: scenes, replaying answers, finding clips; each part measures one thing in the same run.
+
+`python -m soundflow.bench.speed.curation [--json OUT] [--runs N]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from soundflow.bench.harness import measure as bench
+from soundflow.bench.speed.replay import replay
+from soundflow.bench.speed.retrieval import retrieval
+from soundflow.bench.speed.scenes import scenes
+
+PARTS: Final[tuple[Callable[[int], bench.Part], ...]] = (scenes, replay, retrieval)
+"""Each is given the number of runs."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; exit code 1 when a limit is missed."""
+    arguments = bench.arguments("curation", argv)
+    measured = [part(arguments.runs) for part in PARTS]
+    return bench.finish(
+        "curation",
+        [ratio for part in measured for ratio in part.ratios],
+        {label: seconds for part in measured for label, seconds in part.medians.items()},
+        versions=["numpy", "pydantic", "openai", "faiss-cpu"],
+        json_path=arguments.json,
+        notes={key: value for part in measured for key, value in part.notes.items()},
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

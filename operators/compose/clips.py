@@ -1,0 +1,270 @@
+"""What planner and composer may ask of a clip index, and a palette of its clips to choose from.
+
+`pipeline.clips.index.ClipIndex` is the one on disk."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundflow import prompts
+from soundflow.schemas import constants as c
+from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.taxonomy import (
+    SUB_TASKS,
+    Capability,
+    Task,
+    Urgency,
+    chat_style,
+    danger,
+    emotion,
+    is_music,
+    label_words,
+    speech_style,
+    urgency,
+)
+
+
+class ClipBrief(NamedTuple):
+    """The few columns a planner chooses by; cheap enough to hold for every clip."""
+
+    id: str
+    role: ClipRole
+    kind: str
+    """`speech` or `sound`."""
+    label: str
+    caption: str
+    source: str
+    split: str
+    samples: int
+    has_reply: bool = False
+    language: str = ""
+    dialogue: str = ""
+    turn: int | None = None
+    translated: bool = False
+    translation_language: str = ""
+    aligned: bool = False
+    """Its words have times."""
+    voice: str = ""
+    content_sha256: str = ""
+    asks: str = ""
+    """Which of the questions everybody may ask it is: see `prompts.asked`."""
+
+    @classmethod
+    def of(cls, clip: Clip) -> Self:
+        """Of a whole row. The index itself reads columns (`pipeline.clips.table`): a million rows are not validated for this."""
+        return cls(
+            id=clip.id,
+            role=clip.role,
+            kind=clip.kind,
+            label=clip.label,
+            caption=clip.caption,
+            source=clip.source,
+            split=clip.split,
+            samples=clip.samples,
+            has_reply=bool(clip.reply),
+            language=clip.language,
+            dialogue=clip.dialogue,
+            turn=clip.turn,
+            translated=bool(clip.translation),
+            translation_language=clip.translation_language,
+            aligned=bool(clip.words),
+            voice=clip.voice,
+            content_sha256=clip.content_sha256,
+            asks=prompts.asked(clip.transcript or ""),
+        )
+
+
+class ClipPool(Protocol):
+    """Clips by id, in a fixed order, with their cleaned audio."""
+
+    def briefs(self) -> Sequence[ClipBrief]:
+        """All clips, sorted by id."""
+        ...
+
+    def ids(self, role: ClipRole) -> Sequence[str]:
+        """Ids of one role, sorted."""
+        ...
+
+    def get(self, clip_id: str) -> Clip:
+        """The whole row; KeyError when there is none."""
+        ...
+
+    def audio(self, clip: Clip) -> NDArray[np.float32]:
+        """Cleaned samples in [-1, 1], shape (clip.samples,), 16 kHz, read-only. Raises OSError when it cannot be had intact."""
+        ...
+
+
+class Candidate(NamedTuple):
+    """A clip a planner may choose, with what it chooses by."""
+
+    id: str
+    samples: int
+    source: str
+    places: frozenset[str]
+    """Where it may be heard: one, a few, or all; empty when its label and caption say nothing of it."""
+    speaker: str = ""
+    """Who is heard: the voice where it is known, else the source."""
+    direction: str = ""
+    """Of a translation, such as `en>zh`."""
+    dialogue: str = ""
+    turn: int = 0
+    name: str = ""
+    """The words of its label."""
+    aligned: bool = False
+    asks: str = ""
+    """See `ClipBrief`."""
+
+
+Candidates = list[Candidate]
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The clips of an index by what they are good for. Built once per worker; lists are in id order."""
+
+    speech: Candidates = field(default_factory=list)
+    sounds: Candidates = field(default_factory=list)
+    """Foreground sounds with a label."""
+    dialogue: Candidates = field(default_factory=list)
+    """Speech with a paired reply; of dialogues, turns that can be reached from the first."""
+    turns: dict[str, Candidates] = field(default_factory=dict)
+    """Dialogue → its turns in order, up to the first that is missing."""
+    single: Candidates = field(default_factory=list)
+    """Speech that is no turn of a dialogue: with a reply, where there is such."""
+    aligned: Candidates = field(default_factory=list)
+    """Speech whose words have times."""
+    translated: Candidates = field(default_factory=list)
+    """Of it, what has a translation into another language."""
+    hazards: Candidates = field(default_factory=list)
+    """Foreground sounds that call for a response."""
+    benign: Candidates = field(default_factory=list)
+    background: Candidates = field(default_factory=list)
+    ambient: Candidates = field(default_factory=list)
+    kinds: dict[str, Candidates] = field(default_factory=dict)
+    """Foreground clips by what else they are good for: a sub-task, `music`, `emotion`, `repeated` (sounds of which there is
+    another of the same label), `alone` (speech with a reply that needs no turn before it), `review` (turns that ask about earlier
+    ones), `question:<what>` (see `prompts.asked`)."""
+
+    def of_kind(self, kind: str) -> Candidates:
+        """The clips of a kind; empty when there are none."""
+        return self.kinds.get(kind, [])
+
+    @classmethod
+    def of(cls, pool: ClipPool, split: str | None = None) -> Self:
+        """Sort the clips of `pool` (of one split, when given) into the lists."""
+        palette = cls()
+        for brief in pool.briefs():
+            if split is None or brief.split == split:
+                palette._add(brief)
+        palette._settle()
+        return palette
+
+    def _add(self, brief: ClipBrief) -> None:
+        verdict = urgency(brief.label, brief.caption)
+        clip = Candidate(
+            brief.id,
+            brief.samples,
+            brief.source,
+            places_of(f"{brief.label} {brief.caption}"),
+            brief.voice or brief.source,
+            direction(brief.language, brief.translation_language) if brief.translated else "",
+            brief.dialogue,
+            brief.turn or 0,
+            " ".join(label_words(brief.label)) or brief.label,
+            brief.aligned,
+            brief.asks,
+        )
+        if brief.kind == "speech":
+            if brief.role is ClipRole.FOREGROUND:
+                self._add_speech(brief, clip)
+        elif brief.role is ClipRole.FOREGROUND and brief.label:
+            self.sounds.append(clip)
+            told = "emotion" if emotion(brief.label) else None, "music" if is_music(brief.label, brief.caption) else None
+            self._keep(clip, danger(brief.label, brief.caption), *told)
+            if verdict is Urgency.RESPOND:
+                self.hazards.append(clip)
+            if verdict is Urgency.IGNORE:
+                self.benign.append(clip)
+        # What nobody answers must not be something to answer: hazards never play in the background.
+        elif brief.role is ClipRole.BACKGROUND and verdict is not Urgency.RESPOND:
+            self.background.append(clip)
+        elif brief.role is ClipRole.AMBIENT and verdict is not Urgency.RESPOND:
+            self.ambient.append(clip)
+
+    def _add_speech(self, brief: ClipBrief, clip: Candidate) -> None:
+        self.speech.append(clip)
+        self._keep(clip, speech_style(brief.label, brief.language, brief.source), _SENTENCES.get(clip.direction))
+        self._keep(clip, "emotion" if emotion(brief.label) else None, "review" if "review" in clip.name.split() else None)
+        self._keep(clip, f"question:{clip.asks}" if clip.asks else None)
+        if brief.has_reply:
+            self._keep(clip, chat_style(brief.label, brief.source))
+            self.dialogue.append(clip)
+        if brief.dialogue:
+            self.turns.setdefault(brief.dialogue, []).append(clip)
+        else:
+            self.single.append(clip)
+        if brief.aligned:
+            self.aligned.append(clip)
+            if clip.direction:
+                self.translated.append(clip)
+                self._keep(clip, _SIMULTANEOUS.get(clip.direction))
+
+    def _keep(self, clip: Candidate, *kinds: str | None) -> None:
+        for kind in kinds:
+            if kind is not None:
+                self.kinds.setdefault(kind, []).append(clip)
+
+    def _settle(self) -> None:
+        """Leave out turns without what was said before."""
+        alone = {found[0].id for found in self.turns.values() if len(found) == 1}
+        for name, found in list(self.turns.items()):
+            self.turns[name] = _unbroken(found)
+        reached = {clip.id for turns in self.turns.values() for clip in turns}
+        self.dialogue[:] = [clip for clip in self.dialogue if not clip.dialogue or clip.id in reached]
+        self.single[:] = [clip for clip in self.dialogue if not clip.dialogue] or self.single
+        self.kinds["alone"] = [clip for clip in self.dialogue if not clip.dialogue or clip.id in alone]
+        replied = {clip.id for clip in self.dialogue}
+        for kind in (Task.CHAT_FACTUAL, Task.CHAT_DISCUSSION):
+            self.kinds[kind] = [clip for clip in self.of_kind(kind) if clip.id in replied]
+        long = {clip.id for turns in self.turns.values() if len(turns) >= c.EVENTS_RANGE[0] for clip in turns}
+        self.kinds[Task.CHAT_MULTI_TURN] = [clip for clip in self.dialogue if clip.id in long]
+        asking = {clip.dialogue for clip in self.of_kind("review")}
+        own = [clip for clip in self.of_kind(Task.CHAT_MULTI_TURN) if clip.dialogue in asking]
+        self.kinds[Task.CHAT_HISTORY] = own or self.of_kind(Task.CHAT_MULTI_TURN)
+        for kind in SUB_TASKS[Capability.ASR]:
+            self.kinds[kind] = [clip for clip in self.of_kind(kind) if clip.aligned] or self.of_kind(kind)
+        names = Counter(clip.name for clip in self.sounds)
+        self.kinds["repeated"] = [clip for clip in self.sounds if names[clip.name] > 1]
+
+
+_SENTENCES: Final = {"en>zh": Task.TRANSLATION_EN_ZH, "zh>en": Task.TRANSLATION_ZH_EN}
+_SIMULTANEOUS: Final = {"en>zh": Task.INTERPRETATION_EN_ZH, "zh>en": Task.INTERPRETATION_ZH_EN}
+
+
+def direction(language: str, into: str) -> str:
+    """Two languages as `en>zh`; empty when either is unknown, or they are one."""
+    source, target = (code.partition("-")[0] for code in (language, into))
+    return f"{source}>{target}" if source and target and source != target else ""
+
+
+def _unbroken(turns: Candidates) -> Candidates:
+    """The turns of a dialogue from its first on (number 0 or 1), as long as none is missing and none is there twice."""
+    ordered = sorted(turns, key=lambda clip: (clip.turn, clip.id))
+    first = ordered[0].turn
+    if first > 1:
+        return []
+    missing = next((at for at, clip in enumerate(ordered) if clip.turn != first + at), len(ordered))
+    return ordered[:missing]
+
+
+@functools.lru_cache(maxsize=65_536)  # a label stands for thousands of clips
+def places_of(text: str) -> frozenset[str]:
+    """Where a sound with this label or caption may be heard: see `prompts.places_of`."""
+    return prompts.places_of(label_words(text))

@@ -1,0 +1,207 @@
+"""The two noise tracks of Algorithm 3: what is drawn, and a source tiled over the whole stream with crossfades of ω."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from soundflow.operators.compose.clips import ClipPool
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError
+from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.scene import Draw
+from soundflow.schemas.stream import PlannedNoise
+
+SILENT_POWER: Final = 1e-9
+"""A track below this mean square (-90 dBFS) is silent."""
+NOISE_DRAWS: Final = 8
+"""Silent noise clips heard before procedural noise takes their place."""
+NOISE_ROLES: Final = {"event": (ClipRole.NOISE_EVENT,), "ambient": (ClipRole.NOISE_AMBIENT, ClipRole.AMBIENT)}
+"""Where a track is drawn from, in this order, before it is made procedurally."""
+PROCEDURAL_SECONDS: Final = 10
+PROCEDURAL_KEPT: Final = 8
+"""Procedural noises at hand (640 kB each): a stream is read in several windows."""
+PCM_STEP: Final = 2.0**-15
+COLOURS: Final = {"pink": 0.5, "brown": 1.0}
+"""Exponent of the amplitude's fall with frequency: 1/f power is pink, 1/f² brown."""
+FALLBACK: Final = {"event": "brown", "ambient": "pink"}
+
+Audio = NDArray[np.float32]
+Heard = NDArray[np.float32] | NDArray[np.int16]
+"""Cleaned samples as a pool has them: float32 in [-1, 1], or PCM16 (which may lie in a file that is mapped into memory)."""
+Track = Literal["event", "ambient"]
+
+
+def noise_track(noise: PlannedNoise, span: range, audio: Callable[[PlannedNoise], Heard]) -> tuple[Audio, float]:
+    """The samples of `span` of the tiled track of a planned noise before its amplitude, float32 (len(span),), and their unit.
+
+    Procedural noise is made here.
+    """
+    source = procedural(noise.procedural) if noise.procedural is not None else audio(noise)
+    return tile(source, noise.start, len(span), span.start), unit_of(source)
+
+
+def unit_of(samples: Heard) -> float:
+    """What the number 1 in `samples` stands for: floats are full scale, PCM16 counts steps of 2^-15.
+
+    A power of two, so that it may be multiplied in anywhere without changing a bit.
+    """
+    return PCM_STEP if samples.dtype == np.int16 else 1.0
+
+
+def tile(source: Heard, start: int, length: int, skip: int = 0) -> Audio:
+    """(length,) samples of `source` (n,) repeated without end, beginning `skip` after source[start], 0 <= start < n.
+
+    Float32, in the unit of the source. Each repetition overlaps the one before by ω = 20 ms (half the source when that is
+    shorter) with sine/cosine ramps, whose powers add up to one (paper, TileCrossfade of Algorithm 3).
+    """
+    fade = min(c.FADE_SAMPLES, source.size // 2)
+    period = source.size - fade
+    first = (start - fade + skip) % period  # a start inside the head is heard where the head fades in: near the end of the loop
+    out = np.empty(length, dtype=np.float32)
+    filled = min(length, period)
+    before = min(filled, period - first)
+    _copy_loop(source, fade, first, out[:before])
+    _copy_loop(source, fade, 0, out[before:filled])
+    while filled < length:  # whole periods, doubled
+        more = min(filled, length - filled)
+        out[filled : filled + more] = out[:more]
+        filled += more
+    return out
+
+
+def _copy_loop(source: Heard, fade: int, first: int, out: Audio) -> None:
+    """Write out.size samples of the loop: source[fade:], whose last `fade` samples fade into source[:fade]."""
+    out[:] = source[fade + first : fade + first + out.size]
+    seam = source.size - 2 * fade
+    begin, end = max(first, seam), first + out.size
+    if fade and begin < end:
+        angle = (np.arange(begin - seam, end - seam) + 0.5) * (np.pi / 2 / fade)
+        crossing = out[begin - first :]
+        crossing *= np.cos(angle).astype(np.float32)
+        crossing += source[begin - seam : end - seam] * np.sin(angle).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=PROCEDURAL_KEPT)
+def procedural(name: str) -> Audio:
+    """`procedural:<colour>:<seed>` → 10 s of coloured noise at RMS 0.1, float32, read-only. The same name gives the same samples.
+
+    Samples lie on a 16-bit grid, like a recording's: the last bits of an FFT differ from processor to processor.
+    Raises InputError for any other name.
+    """
+    kind, _, rest = name.partition(":")
+    colour, _, seed = rest.partition(":")
+    if kind != "procedural" or colour not in COLOURS or not (seed.isascii() and seed.isdigit()):
+        raise InputError("is not procedural noise", value=name, remedy=f"procedural:<{'|'.join(COLOURS)}>:<seed>")
+    count = PROCEDURAL_SECONDS * c.SAMPLE_RATE
+    white = np.random.Generator(np.random.PCG64(int(seed))).standard_normal(count)
+    spectrum = scipy.fft.rfft(white, workers=1)
+    spectrum[0] = 0.0
+    frequency = np.maximum(np.arange(spectrum.size) * c.SAMPLE_RATE / count, 40.0)
+    coloured = scipy.fft.irfft(spectrum / frequency ** COLOURS[colour], n=count, workers=1)
+    coloured *= 0.1 / np.sqrt(np.mean(coloured**2))
+    samples = np.asarray(np.rint(coloured * 32768.0) / 32768.0, dtype=np.float32)
+    samples.flags.writeable = False
+    return samples
+
+
+def mean_square(samples: Audio) -> float:
+    """Power of a whole track: blocks in float32, their sum in float64."""
+    whole = samples.size // 4096 * 4096
+    blocks, rest = samples[:whole].reshape(-1, 4096), samples[whole:]
+    total = np.einsum("ij,ij->i", blocks, blocks).sum(dtype=np.float64) + np.einsum("i,i->", rest, rest)
+    return float(total) / samples.size
+
+
+def significant(power: float) -> float:
+    """Six digits: sums may round differently on another processor, and the plan must not."""
+    return float(f"{power:.6g}")
+
+
+def draw_noise(
+    track: Track,
+    snr_db: float,
+    main_power: float,
+    samples: int,
+    pool: ClipPool,
+    taken: set[str],
+    draws: list[Draw],
+    rng: np.random.Generator,
+) -> tuple[PlannedNoise, Audio]:
+    """A noise track `snr_db` below `main_power` (mean square): its plan, and its samples before the amplitude.
+
+    Never a clip whose content is in `taken` (heard in this stream already; the chosen one is added); a silent clip is passed
+    over and another drawn, and `draws` says so. Procedural when no recording is left. Raises OSError with the pool.
+    """
+    chosen = _draw_recording(track, samples, pool, taken, draws, rng)
+    if chosen is None:
+        name = f"procedural:{FALLBACK[track]}:{int(rng.integers(2**31))}"
+        source = procedural(name)
+        start = int(rng.integers(source.size))
+        tiled = tile(source, start, samples)
+        power = significant(mean_square(tiled))
+        amplitude = amplitude_for(snr_db, main_power, power)
+        made = PlannedNoise(
+            track=track, clip_id=None, procedural=name, label=name, start=start, snr_db=snr_db, power=power, amplitude=amplitude
+        )
+        return made, tiled
+    clip, start, tiled, power = chosen
+    recorded = PlannedNoise(
+        track=track,
+        clip_id=clip.id,
+        content_sha256=clip.content_sha256,
+        clean_sha256=clip.clean_sha256,
+        label=clip.label,
+        source=clip.source,
+        licence=clip.licence,
+        attribution=clip.attribution,
+        start=start,
+        snr_db=snr_db,
+        power=power,
+        amplitude=amplitude_for(snr_db, main_power, power),
+    )
+    return recorded, tiled
+
+
+def _draw_recording(
+    track: Track, samples: int, pool: ClipPool, taken: set[str], draws: list[Draw], rng: np.random.Generator
+) -> tuple[Clip, int, Audio, float] | None:
+    heard = 0
+    for role in NOISE_ROLES[track]:
+        for clip_id in _shuffled(pool.ids(role), rng):
+            if heard == NOISE_DRAWS:
+                return None
+            clip = pool.get(clip_id)
+            if clip.content_sha256 in taken:
+                draws.append(Draw(what=f"{track} noise passed over, already in this stream", value=clip.id))
+                continue
+            source = pool.audio(clip)
+            start = int(rng.integers(source.size))
+            tiled = tile(source, start, samples)
+            power = significant(mean_square(tiled))
+            if power >= SILENT_POWER:
+                taken.add(clip.content_sha256)  # the two tracks are two recordings
+                return clip, start, tiled, power
+            draws.append(Draw(what=f"{track} noise passed over, silent", value=clip.id))
+            heard += 1
+    return None
+
+
+def _shuffled(ids: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
+    """`ids` in random order, each once; a pool of millions costs only what is taken from it (Fisher-Yates, sparse)."""
+    moved: dict[int, int] = {}
+    for last in range(len(ids) - 1, -1, -1):
+        pick = int(rng.integers(last + 1))
+        yield ids[moved.get(pick, pick)]
+        moved[pick] = moved.get(last, last)
+
+
+def amplitude_for(snr_db: float, main_power: float, noise_power: float) -> float:
+    """The factor that brings a noise of `noise_power` to `snr_db` below `main_power`."""
+    return math.sqrt(main_power / noise_power * math.pow(10.0, -snr_db / 10.0))

@@ -1,0 +1,248 @@
+"""Scene planning without an LLM: the `random` and the `template` planner.
+
+Both choose clips and order; the sub-task's policy (`operators.tasks`) decides what is answered. The plan says which planner
+it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from soundflow import prompts
+from soundflow.operators.compose.clips import Candidate, Candidates, ClipPool, Palette
+from soundflow.operators.tasks import POLICIES, Policy
+from soundflow.operators.tasks.policy import Answer
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError
+from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.outcome import Ok, Outcome, Rejected
+from soundflow.schemas.recipe import Recipe
+from soundflow.schemas.scene import Draw, Scene, SceneEvent
+from soundflow.schemas.taxonomy import SUB_TASKS, Capability, Task
+
+PLANNING_VERSION: Final = "9"
+FITTING_SHARE: Final = 0.95
+"""How often the template planner takes a sound of the scene's place when there are also sounds nothing is known of."""
+
+
+def available_tasks(palette: Palette, at_least: int = 1) -> set[Task]:
+    """Tasks whose lists hold `at_least` clips each."""
+    return {task for task in Task if all(len(clips) >= at_least for clips in POLICIES[task].needs(palette).values())}
+
+
+def servable(task: Task, palette: Palette, fewest: int) -> bool:
+    """Whether a task has the clips of a scene of `fewest` events."""
+    lists = POLICIES[task].needs(palette).values()
+    return all(lists) and sum(map(len, lists)) >= fewest
+
+
+def weights_of(recipe: Recipe, palette: Palette) -> dict[Task, float]:
+    """The sub-tasks of a recipe with their weights above 0; a capability's is shared by those the clips can serve."""
+    weights: dict[Task, float] = {}
+    for name, weight in recipe.tasks.items():
+        tasks: list[Task] = [name] if isinstance(name, Task) else []
+        if isinstance(name, Capability):
+            tasks = [task for task in SUB_TASKS[name] if servable(task, palette, int(recipe.scene.events[0]))]
+        for task in tasks:
+            weights[task] = weights.get(task, 0.0) + weight / len(tasks)
+    return {task: weight for task, weight in sorted(weights.items()) if weight > 0}
+
+
+def check(recipe: Recipe, palette: Palette, file: object = None, split: str = "") -> None:
+    """Raise InputError when an asked-for task has too few clips for its shortest scene; `split`: of which clips these are."""
+    holds = f"the index's {split} split" if split else "the index"
+    fewest = int(recipe.scene.events[0])
+    served = weights_of(recipe, palette)
+    for name, weight in recipe.tasks.items():
+        if weight > 0 and isinstance(name, Capability) and not set(SUB_TASKS[name]) & set(served):
+            needed = " or ".join(sorted({what for task in SUB_TASKS[name] for what in POLICIES[task].needs(palette)}))
+            raise InputError(
+                f"{holds} serves none of its sub-tasks: they need {needed}",
+                file=file,
+                field=f"tasks.{name.value}",
+                remedy=f"Index such clips, lower scene.events, or take {name.value} out of tasks",
+            )
+    for task in served:
+        for what, clips in POLICIES[task].needs(palette).items():
+            if not servable(task, palette, fewest) and (not clips or all(POLICIES[task].needs(palette).values())):
+                raise InputError(
+                    f"too few clips: {holds} has {len(clips)} {what}, a stream needs {max(fewest, 1)} different clips",
+                    file=file,
+                    field=f"tasks.{task.value}",
+                    remedy=f"Index more clips, lower scene.events, or take {task.value} out of tasks",
+                )
+
+
+def draw_task(recipe: Recipe, palette: Palette, rng: np.random.Generator) -> Task:
+    """The sub-task of one stream, by the recipe's weights."""
+    tasks = weights_of(recipe, palette)
+    weights = np.array(list(tasks.values()), dtype=np.float64)
+    return list(tasks)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+
+
+def plan_scene(
+    recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator, task: Task | None = None
+) -> Outcome[Scene]:
+    """Plan one stream: its task (unless it is given), what happens in it and what is answered.
+
+    Ok(Scene); Rejected(`too_few_clips`) when the draw left no event, Rejected(`no_stream_of_the_task`) when the clips it chose
+    make none. Deterministic in (recipe, palette, rng).
+    """
+    return _Planner(recipe, palette, pool, rng).plan(draw_task(recipe, palette, rng) if task is None else task)
+
+
+class _Planner:
+    """Casts one stream; the `Casting` of its policy."""
+
+    def __init__(self, recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator):
+        self.recipe, self.scene, self.palette, self.pool, self.rng = recipe, recipe.scene, palette, pool, rng
+        self.draws: list[Draw] = []
+        self.used: set[str] = set()
+        self.place = ""
+        self.common: dict[str, str] = {}
+        self.dialogue: Candidates | None = None
+        self.numbers: dict[str, int] = {}
+
+    def plan(self, task: Task) -> Outcome[Scene]:
+        policy = POLICIES[task]
+        turns = self._between("foreground events", self.scene.events)
+        title = self._choose_place(policy, turns)
+        foreground = self._foreground(policy, turns)
+        if not foreground:
+            return Rejected("too_few_clips", {"task": task.value})
+        brief = policy.brief(foreground, self.palette, self.rng)
+        if brief is None:
+            return Rejected("no_stream_of_the_task", {"task": task.value})
+        script = policy.script(brief, foreground)
+        events = [self._foreground_event(policy, clip, said) for clip, said in zip(foreground, script, strict=True)]
+        for role, clips, count in (
+            (ClipRole.BACKGROUND, policy.backdrop(self.palette), self.scene.background),
+            (ClipRole.AMBIENT, self.palette.ambient, self.scene.ambient),
+        ):
+            for _ in range(self._between(f"{role.value} events", count)):
+                chosen = self.pick([clip for clip in clips if policy.behind(brief, clip.name)], strict=True)
+                if chosen is not None:
+                    events.append(SceneEvent(clip_id=chosen, role=role))
+        instructions = policy.instructions(brief)
+        instruction = instructions[self._integer("instruction variant", len(instructions))]
+        draws = (Draw(what="task", value=task.value), *self.draws)
+        # Where a language model plans the others, what has an order of its own is still cast here, and says so.
+        planner = "template" if self.scene.planner == "llm" else self.scene.planner
+        return Ok(
+            Scene(
+                task=task,
+                planner=planner,
+                title=title,
+                instruction=instruction,
+                brief=brief,
+                events=tuple(events),
+                draws=draws,
+            )
+        )
+
+    def _choose_place(self, policy: Policy, turns: int) -> str:
+        """The template planner's place: one of those with sounds of their own and enough for the scene, or the one with most.
+        The random planner has none."""
+        if self.scene.planner == "random":
+            return "clips drawn independently"
+        needed, places = policy.scenery(self.palette), prompts.places()
+        counts = {name: min(sum(name in clip.places for clip in clips) for clips in needed) for name in sorted(places)}
+        own = {name for clips in needed for clip in clips if len(clip.places) < len(places) for name in clip.places}
+        enough = [name for name, count in counts.items() if name in own and count >= -(-turns // len(needed))]
+        names = enough or [name for name, count in counts.items() if count == max(counts.values())]
+        self.place = names[self._integer("place", len(names))]
+        return places[self.place].title
+
+    def _foreground(self, policy: Policy, turns: int) -> list[Clip]:
+        chosen: list[str] = []
+        length = 0
+        for turn in range(turns):
+            clip_id = policy.foreground(self, turn, strict=len(chosen) >= self.scene.events[0])
+            if clip_id is None:
+                break
+            length += self.pool.get(clip_id).samples + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE)
+            if chosen and length > self.scene.max_seconds * c.SAMPLE_RATE:
+                self.note("left out, stream long enough after event", turn)
+                break
+            chosen.append(clip_id)
+        return [self.pool.get(clip_id) for clip_id in policy.complete(self, chosen)] if chosen else []
+
+    def _foreground_event(self, policy: Policy, clip: Clip, said: Sequence[Answer]) -> SceneEvent:
+        responses = policy.respond(clip, said, self.scene, self.rng)
+        low, high = (round(seconds * c.SAMPLE_RATE) for seconds in self.scene.gap_seconds)
+        gap = int(self.rng.integers(low, high + 1))
+        return SceneEvent(clip_id=clip.id, role=ClipRole.FOREGROUND, responses=responses, gap=gap)
+
+    def pick(self, clips: Candidates, strict: bool = False) -> str | None:
+        """A clip not yet used in this stream; in a place mostly one that fits it, now and then one of which nothing is known.
+
+        None when all are used, or (`strict`) when only sounds of other places are left.
+        """
+        free = [clip for clip in clips if clip.id not in self.used]
+        if self.place:
+            fitting = [clip for clip in free if self.place in clip.places]
+            unknown = [clip for clip in free if not clip.places]
+            both = fitting and unknown
+            preferred = (fitting if self.rng.random() < FITTING_SHARE else unknown) if both else fitting or unknown
+            free = preferred if preferred or strict else free
+        if not free:
+            return None
+        chosen = free[int(self.rng.integers(len(free)))].id
+        self.used.add(chosen)
+        return chosen
+
+    def alike(self, what: str, clips: Candidates, value: Callable[[Candidate], str]) -> Candidates:
+        """Those of the stream's voice (or whatever), which the first call draws: in a place one that fits it, if any does."""
+        if what not in self.common:
+            here = [clip for clip in clips if self.place in clip.places]
+            values = sorted({value(clip) for clip in here or clips})
+            if not values:
+                return []
+            self.common[what] = values[self._integer(f"{what} drawn", len(values))]
+            self.note(what, self.common[what])
+        return [clip for clip in clips if value(clip) == self.common[what]]
+
+    def once(self, what: str, below: int) -> int:
+        """A number, which the first call draws."""
+        if what not in self.numbers:
+            self.numbers[what] = self._integer(what, below)
+        return self.numbers[what]
+
+    def conversation(self, clips: Candidates, more: bool) -> Candidates:
+        """The turns of the stream's dialogue, which the first call draws; a dialogue is as likely as it is long."""
+        spent = bool(self.dialogue) and all(clip.id in self.used for clip in self.dialogue or ())
+        if spent and more and self.dialogue:
+            speaker = self.dialogue[0].speaker
+            clips = [clip for clip in clips if clip.dialogue and clip.speaker == speaker and clip.id not in self.used]
+        elif self.dialogue is not None:
+            return self.dialogue
+        if clips:
+            drawn = clips[self._integer("dialogue of clip", len(clips))]
+            self.dialogue = self.palette.turns.get(drawn.dialogue, [])
+            if self.dialogue:
+                self.note("dialogue", drawn.dialogue)
+        return self.dialogue or []
+
+    def next_of(self, clips: Candidates) -> str | None:
+        """The first of `clips` that was not used yet."""
+        chosen = next((clip.id for clip in clips if clip.id not in self.used), None)
+        if chosen is not None:
+            self.used.add(chosen)
+        return chosen
+
+    def note(self, what: str, value: str | float | bool) -> None:
+        """Keep a decision in the plan."""
+        self.draws.append(Draw(what=what, value=value))
+
+    def _between(self, what: str, bounds: tuple[float, float]) -> int:
+        value = int(self.rng.integers(int(bounds[0]), int(bounds[1]) + 1))
+        self.note(what, value)
+        return value
+
+    def _integer(self, what: str, below: int) -> int:
+        value = int(self.rng.integers(below))
+        self.note(what, value)
+        return value

@@ -1,0 +1,1 @@
+"""The Protocols through which operators see models and services. `backends` implements them."""

@@ -1,0 +1,1 @@
+"""A timeline becomes tokens and labels (paper, Algorithm 2), and back."""

@@ -1,0 +1,119 @@
+"""Curation on Ray: ONE named async actor a build, so that rate limits and budget hold; it works ahead of the renderers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import platform
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+import ray
+from ray.exceptions import RayError
+
+from soundflow.pipeline.build.curator import Curator, curating, scenes_or_failure
+from soundflow.pipeline.build.executors import Watcher
+from soundflow.pipeline.build.worker import Job, ShardResult
+from soundflow.schemas.base import InputError
+from soundflow.schemas.llm import Halted
+
+ATTEMPTS: Final = 3
+"""Curators a shard may take down with it before it counts as failed."""
+SHARDS_AT_ONCE: Final = 4
+"""Shards in work: while the last scenes of one are finished, those of the next are begun."""
+
+
+@ray.remote(num_cpus=0, max_restarts=0, max_concurrency=SHARDS_AT_ONCE)
+class _CuratorActor:
+    """Commits scene sheets. It mostly waits for the model, so it takes no core from the renderers. Dies with the driver."""
+
+    def __init__(self, job: Job):
+        self._job = job
+        self._stack = contextlib.AsyncExitStack()
+        self._curator: Curator | None = None
+        self._opening = asyncio.Lock()
+
+    async def _opened(self) -> Curator:
+        async with self._opening:
+            if self._curator is None:
+                self._curator = await self._stack.enter_async_context(curating(self._job))
+        return self._curator
+
+    async def curate(self, shard: int) -> ShardResult | Halted | InputError | None:
+        """Commit the scenes of a shard; else why there are none."""
+        try:
+            return await asyncio.create_task(scenes_or_failure(await self._opened(), shard))
+        except (Halted, InputError) as error:
+            return error
+        except Exception as error:  # this machine sees no clip index, say: no shard will fare better here
+            return ShardResult(shard, None, f"on {platform.node()}: {error}", traceback.format_exc(), fatal=True)
+
+
+class Curating:
+    """The driver's side: shards go in, shards whose scenes are committed come out, at most so many ahead."""
+
+    def __init__(self, job: Job, shards: Sequence[int], watcher: Watcher, ahead: int):
+        self.job, self.watcher, self.ahead = job, watcher, ahead
+        self._waiting = deque((shard, 1) for shard in shards)
+        self._busy: dict[Any, tuple[Any, int, int]] = {}  # reference → (actor, shard, attempt)
+        self._started = 0
+        self._sizes = job.recipe.shard_sizes()
+        self._actor = self._start()
+
+    def _start(self) -> Any:
+        out = hashlib.sha256(os.fsencode(self.job.out)).hexdigest()[:12]
+        self._started += 1
+        name = f"soundflow-curator-{self.job.fingerprint[:12]}-{out}-{self._started}"
+        return _CuratorActor.options(name=name).remote(self.job)  # type: ignore[attr-defined]
+
+    @property
+    def references(self) -> list[Any]:
+        """What to wait for."""
+        return list(self._busy)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether more shards will come out."""
+        return bool(self._waiting or self._busy)
+
+    def submit(self, ready: int) -> None:
+        """Give the curator more to do, unless `ready` shards already wait for a renderer."""
+        while self._waiting and len(self._busy) < SHARDS_AT_ONCE and len(self._busy) + ready < self.ahead:
+            shard, attempt = self._waiting.popleft()
+            self._busy[self._actor.curate.remote(shard)] = (self._actor, shard, attempt)
+
+    def take(self, reference: Any) -> int | ShardResult | None:
+        """What became of a reference: a shard to render, a result that ends it, or nothing yet. Raises InputError."""
+        actor, shard, attempt = self._busy.pop(reference)
+        try:
+            told = ray.get(reference)
+        except RayError as error:
+            if actor is self._actor:  # the first of its shards to come back
+                ray.kill(actor)
+                self._actor = self._start()
+            return self._again(shard, attempt, error)
+        if isinstance(told, InputError):
+            raise told
+        if isinstance(told, Halted):
+            self._waiting.clear()
+            self.watcher.halted(told)
+            return None
+        if told is None:
+            self.watcher.curated(self._sizes[shard])
+        return shard if told is None else told
+
+    def _again(self, shard: int, attempt: int, error: RayError) -> ShardResult | None:
+        """After the curator died with a shard: the next one gets it."""
+        if attempt < ATTEMPTS:
+            self._waiting.appendleft((shard, attempt + 1))
+            return None
+        why = " ".join(str(error).split())[:500]
+        return ShardResult(shard, None, f"its curator died {attempt} times: {why}", attempts=attempt)
+
+    def stop(self) -> None:
+        """End the actor."""
+        ray.kill(self._actor)

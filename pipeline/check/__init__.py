@@ -1,0 +1,1 @@
+"""Is a build what its manifests say? Verify and replay."""

@@ -1,0 +1,1 @@
+"""The clip index: make it, read it, align it, search it."""

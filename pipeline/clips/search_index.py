@@ -1,0 +1,103 @@
+"""Searching a clip index: its vectors are made once, kept beside it, and shared by all processes of a machine.
+
+`DIR/search/<key>.vectors` (pipeline.clips.search_file) belongs to one content of the index and one embedder. Whoever needs it
+first makes it (pipeline.clips.search_build); others wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from soundflow.backends.calls.answers import AnswerStore
+from soundflow.backends.calls.metering import Ledger
+from soundflow.backends.embed.embedders import open_embedder, resolved
+from soundflow.operators.curate.retrieval import Hit, Query
+from soundflow.operators.curate.vector_search import SEARCH_VERSION, Shelf
+from soundflow.operators.protocols.embedding import Embedder, Vectors
+from soundflow.pipeline.clips.search_build import FOLDER, OnProgress, shelf_of, vectors_identity
+from soundflow.pipeline.clips.table import read_footer
+from soundflow.pipeline.services.answer_cache import AnswerCache
+from soundflow.pipeline.services.shared_meter import SharedMeter
+from soundflow.schemas.llm import LlmBudget
+from soundflow.schemas.retrieval import RetrievalConfig
+
+
+class SearchIndex:
+    """A clip index opened for searching: a `Retriever`. Pickles as its path and what it must find there.
+
+    Its vectors are a memory map; the rows of the index are not read.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        config: RetrievalConfig,
+        content_hash: str,
+        store: AnswerStore,
+        embedder: Embedder,
+        shelf: Shelf,
+    ):
+        self.directory, self.config, self.content_hash, self.store = directory, config, content_hash, store
+        self.embedder, self.shelf = embedder, shelf
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        config: RetrievalConfig = RetrievalConfig(),  # noqa: B008 (frozen)
+        *,
+        content_hash: str | None = None,
+        store: AnswerStore | None = None,
+        ledger: Ledger | None = None,
+        on_progress: OnProgress = lambda done, total: None,
+    ) -> Self:
+        """Open the index in `directory` for searching; its vectors are made when they are not there, damaged or out of date.
+
+        `content_hash`: the index must have this one; `store` keeps what an embedding server answers, by default where all
+        answers are; `ledger` is told what that costs. Raises InputError when there is no index, the embedder cannot be had or
+        the directory cannot be written, OSError for another index than the wanted one or a full disk, Halted (a server that
+        fails, a spent budget).
+        """
+        directory = Path(directory).absolute()
+        found = read_footer(directory).content_hash
+        if content_hash is not None and found != content_hash:
+            raise OSError(f"{directory}: the clip index was made anew while it was in use; start again with the new one")
+        config = resolved(config)
+        store = store or AnswerCache()
+        embedder = _opened(directory, config, store, ledger)
+        return cls(directory, config, found, store, embedder, shelf_of(directory, found, embedder, on_progress))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_reopen, (self.directory, self.config, self.content_hash, self.store))
+
+    def __len__(self) -> int:
+        return len(self.shelf.ids)
+
+    @property
+    def identity(self) -> str:
+        """Embedder, its version, and those of what surrounds it."""
+        return f"{vectors_identity(self.embedder)}, search {SEARCH_VERSION}"
+
+    def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
+        """For each query its k best clips, best first; fewer only where fewer may be used."""
+        if not queries:
+            return []
+        return self.shelf.search(self.embed([query.text for query in queries]), queries, self.config.oversampling)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of texts, float32 (n, d)."""
+        return self.embedder.embed(texts)
+
+
+def _opened(directory: Path, config: RetrievalConfig, store: AnswerStore, ledger: Ledger | None) -> Embedder:
+    """The embedder; what a server's calls for this index cost is counted beside its vectors."""
+    if config.budget == LlmBudget():
+        return open_embedder(config, store, ledger=ledger)
+    from soundflow.backends.embed.server import limits_of
+
+    return open_embedder(config, store, meter=SharedMeter(directory / FOLDER / "spent.json", limits_of(config)), ledger=ledger)
+
+
+def _reopen(directory: Path, config: RetrievalConfig, content_hash: str, store: AnswerStore) -> SearchIndex:
+    return SearchIndex.open(directory, config, content_hash=content_hash, store=store)

@@ -1,0 +1,300 @@
+"""The clip index on disk: `DIR/clips.parquet`, one row per clip in id order, its provenance in the file's own footer.
+
+Replacing that one file is the commit of an index: whoever can open it has a whole one. `ClipIndex` reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import compute, parquet
+from pydantic import ValidationError
+
+from soundflow import prompts
+from soundflow.operators.clean.clip_cache import CleanConfig, ClipCache
+from soundflow.operators.compose.clips import ClipBrief
+from soundflow.pipeline.clips.audio import ClipAudio
+from soundflow.schemas.base import InputError, Schema, canonical_json
+from soundflow.schemas.clip import Clip, ClipRole, Sha256
+
+TABLE: Final = "clips.parquet"
+CACHE: Final = "cache"
+FOOTER_KEY: Final = b"soundflow.clips"
+REMEDY: Final = "Make one with: soundflow clips index SRC... -o {}"
+BATCH: Final = 4096
+ROWS_KEPT: Final = 4096
+"""Rows kept as objects (about 3 kB each): clips are used some 30 times each, and making one costs 70 µs."""
+
+_few = pa.dictionary(pa.int32(), pa.string())
+_WORDS: Final = pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("start", pa.int32()), pa.field("end", pa.int32())]))
+_SEGMENTS: Final = pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("words", pa.int32())]))
+_CLEANING: Final = pa.struct(
+    [
+        pa.field("in_samples", pa.int64()),
+        pa.field("out_samples", pa.int64()),
+        pa.field("cut_ms", pa.float64()),
+        pa.field("noise_floor_db", pa.float64()),
+        pa.field("denoised", pa.bool_()),
+        pa.field("span", pa.list_(pa.float64())),
+        pa.field("passes", pa.int64()),
+        pa.field("converged", pa.bool_()),
+    ]
+)
+SCHEMA: Final = pa.schema(
+    [
+        *[pa.field(name, pa.string()) for name in ("id", "path", "content_sha256", "clean_sha256", "cache_key")],
+        *[pa.field(name, _few) for name in ("role", "label")],
+        *[pa.field(name, pa.string()) for name in ("caption", "transcript", "reply")],
+        *[pa.field(name, _few) for name in ("emotion", "language")],
+        pa.field("dialogue", pa.string()),
+        pa.field("turn", pa.int32()),
+        pa.field("voice", _few),
+        pa.field("wer", pa.float64()),
+        pa.field("translation", pa.string()),
+        pa.field("translation_language", _few),
+        *[pa.field(name, _few) for name in ("licence", "attribution", "source", "split")],
+        *[pa.field(name, pa.int64()) for name in ("samples", "active_end")],
+        *[pa.field(name, pa.float64()) for name in ("active_level_db", "peak", "clipped_ratio")],
+        pa.field("cleaning", _CLEANING),
+        pa.field("words", _WORDS),
+        pa.field("segments", _SEGMENTS),
+        pa.field("interpreter", _few),
+    ]
+)
+"""One column per field of schemas.clip.Clip."""
+
+
+class Footer(Schema):
+    """What an index says of itself."""
+
+    version: int = 1
+    content_hash: Sha256
+    clips: int
+    seconds: float
+    config: CleanConfig
+
+
+def write_table(path: Path, rows: Iterable[dict[str, Any]], config: CleanConfig) -> Footer:
+    """Write `rows` (Clip fields, already in id order) as a new index at `path`, replacing an older one in one step.
+
+    Streams: memory is bounded by one batch. Raises OSError (disk full …) and leaves the older index as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    digest, count, samples = hashlib.sha256(), 0, 0
+    try:
+        with temporary.open("wb") as file:
+            with parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+                for batch in _batched(rows):
+                    for row in batch:
+                        digest.update(shaping_bytes(row))
+                        samples += row["samples"]
+                    count += len(batch)
+                    writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
+                footer = Footer(content_hash=digest.hexdigest(), clips=count, seconds=samples / 16_000, config=config)
+                writer.add_key_value_metadata({FOOTER_KEY: footer.canonical_json()})
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return footer
+
+
+def shaping_bytes(row: dict[str, Any]) -> bytes:
+    """What of a row shapes a corpus: every field but where the file lies."""
+    return canonical_json({name: value for name, value in row.items() if name != "path"}) + b"\n"
+
+
+def _batched(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def read_footer(directory: Path) -> Footer:
+    """What the index in `directory` says of itself, without its rows; raises like `ClipIndex.open`."""
+    return _opened(directory, parquet.read_schema)[1]
+
+
+def _opened(directory: Path, read: Callable[[Path], Any]) -> tuple[Any, Footer]:
+    """What `read` makes of the table in `directory`, and its footer; InputError when there is none of this version."""
+    path = directory / TABLE
+    remedy = REMEDY.format(directory)
+    try:
+        found = read(path)
+        stored = (parquet.read_metadata(path).metadata or {}).get(FOOTER_KEY)
+    except FileNotFoundError:
+        raise InputError("is not a clip index", file=directory, remedy=remedy) from None
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot be read as a clip index: {error}", file=path, remedy=remedy) from None
+    names = found.names if isinstance(found, pa.Schema) else found.schema.names
+    if stored is None or names != SCHEMA.names:
+        raise InputError("is a table, but not a clip index of this version", file=path, remedy=remedy)
+    try:
+        return found, Footer.from_json(stored)
+    except InputError:
+        raise InputError("was made by another version", file=path, remedy=remedy) from None
+
+
+class Ids(Sequence[str]):
+    """An Arrow string column as a sequence, without a Python object per row."""
+
+    def __init__(self, column: Any):
+        self.column = column
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.column[index].as_py()
+
+
+class ClipIndex:
+    """An index opened for reading: clips by id, their cleaned audio. Pickles as its path (and what it must find there).
+
+    Holds Arrow columns (about 0.5 kB a clip); Clip objects are made on demand, decoded audio is kept up to 64 MB.
+    """
+
+    def __init__(self, directory: Path, table: Any, footer: Footer):
+        self.directory, self.footer = directory, footer
+        self._table = table
+        self._ids = Ids(table.column("id"))
+        self._cache = ClipCache(directory / CACHE, footer.config)
+        remedy = f"run `soundflow clips index` on its sources again (-o {directory})"
+        self._audio = ClipAudio(self._cache, remedy)
+        self._rows_read: dict[str, Clip] = {}
+        self._roles: dict[ClipRole, list[str]] = {}
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Open the index in `directory`; InputError when there is none, or it is another program's or version's."""
+        table, footer = _opened(Path(directory), parquet.read_table)
+        return cls(Path(directory).absolute(), table.combine_chunks(), footer)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_reopen, (self.directory, self.content_hash))
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over every field but `path` of the rows in id order."""
+        return self.footer.content_hash
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def briefs(self) -> Sequence[ClipBrief]:
+        """All clips, sorted by id. Made anew by each call: keep what you need of it."""
+        roles = {role.value: role for role in ClipRole}
+        told = (
+            "id",
+            "label",
+            "caption",
+            "source",
+            "split",
+            "samples",
+            "language",
+            "dialogue",
+            "turn",
+            "voice",
+            "translation_language",
+            "content_sha256",
+        )
+        asked = ("role", "transcript", "reply", "translation")
+        made = []
+        for batch in self._table.select([*told, *asked, "words"]).to_batches(max_chunksize=BATCH):
+            columns = [batch.column(name).to_pylist() for name in (*told, *asked)]
+            words = compute.list_value_length(batch.column("words")).to_pylist()
+            for *values, role, transcript, reply, translation, count in zip(*columns, words, strict=True):
+                made.append(
+                    ClipBrief(
+                        **dict(zip(told, values, strict=True)),
+                        role=roles[role],
+                        kind="speech" if transcript else "sound",
+                        has_reply=bool(reply),
+                        translated=bool(translation),
+                        aligned=bool(count),
+                        asks=prompts.asked(transcript or ""),
+                    )
+                )
+        return made
+
+    def ids(self, role: ClipRole) -> Sequence[str]:
+        """Ids of one role, sorted; found once."""
+        if not self._roles:
+            self._roles = {known: [] for known in ClipRole}
+            for brief in self.briefs():
+                self._roles[brief.role].append(brief.id)
+        return self._roles[role]
+
+    def get(self, clip_id: str) -> Clip:
+        """The whole row; KeyError when there is none."""
+        if clip_id not in self._rows_read:
+            place = bisect_left(self._ids, clip_id)
+            if place == len(self._ids) or self._ids[place] != clip_id:
+                raise KeyError(clip_id)
+            if len(self._rows_read) >= ROWS_KEPT:
+                self._rows_read.clear()
+            self._rows_read[clip_id] = self._clip(place)
+        return self._rows_read[clip_id]
+
+    def clips(self) -> Iterator[Clip]:
+        """All rows in id order, one at a time."""
+        return (self._clip(place) for place in range(len(self)))
+
+    def audio(self, clip: Clip) -> NDArray[np.float32]:
+        """Cleaned samples, float32 of PCM16, shape (clip.samples,), read-only; OSError naming the clip and the remedy."""
+        return self._audio.of(clip)
+
+    def check(self, *, audio: bool = True) -> list[str]:
+        """What is wrong with the index, one sentence each; nothing is repaired.
+
+        The rows are hashed again; with `audio` every cache entry too (some 500 MB/s), else only their lengths.
+        """
+        problems, digest, seen = [], hashlib.sha256(), set()
+        for row in self.rows():
+            digest.update(shaping_bytes(row))
+            key = row["cache_key"]
+            if key in seen:
+                continue
+            seen.add(key)
+            entry = self._cache.entry(key)
+            if entry is None or entry.clip is None or entry.clip.clean_sha256 != row["clean_sha256"]:
+                problems.append(f"{row['id']}: cache entry {key[:12]} is missing or damaged")
+            elif audio and hashlib.sha256(self._cache.pcm(key) or b"").hexdigest() != row["clean_sha256"]:
+                problems.append(f"{row['id']}: cache entry {key[:12]} does not hold what was indexed")
+        if digest.hexdigest() != self.content_hash:
+            problems.append(f"{TABLE}: rows do not add up to the content hash in its footer")
+        return problems
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """All rows in id order as they are stored: the fields of `Clip`."""
+        for batch in self._table.to_batches(max_chunksize=BATCH):
+            yield from batch.to_pylist()
+
+    def _clip(self, place: int) -> Clip:
+        row = self._table.slice(place, 1).to_pylist()[0]
+        try:
+            return Clip.model_validate(row)
+        except ValidationError as error:
+            raise OSError(f"{self.directory / TABLE}: row {place} is damaged: {error.errors()[0]['msg']}") from None
+
+
+def _reopen(directory: Path, content_hash: str) -> ClipIndex:
+    index = ClipIndex.open(directory)
+    if index.content_hash != content_hash:
+        raise OSError(f"{directory}: the clip index was made anew while it was in use; start again with the new one")
+    return index

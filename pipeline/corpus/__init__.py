@@ -1,0 +1,1 @@
+"""The on-disk format of a corpus: build directory, commit, shards, clip store."""

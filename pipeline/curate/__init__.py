@@ -1,0 +1,1 @@
+"""Where the scenarios of a build come from, and the clips made for them."""

@@ -1,0 +1,147 @@
+"""Where the scenes of a build come from: drawn from the sample's identity, or read from the sheet that curation committed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from soundflow.operators.compose.clips import ClipPool, Palette
+from soundflow.operators.curate.planning import plan_scene
+from soundflow.pipeline.clips.splits import split_of_stream, split_pools
+from soundflow.pipeline.clips.table import ClipIndex
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.curate.made_clips import MadeClips, PoolWithMade
+from soundflow.schemas.base import InputError
+from soundflow.schemas.identity import rng_for
+from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
+from soundflow.schemas.recipe import Recipe
+from soundflow.schemas.scene import Draw, Scene
+from soundflow.schemas.sheet import CuratedSample, Curation, SceneSheet
+from soundflow.schemas.stream import StreamPlan
+
+SPLIT: Final = "split"
+"""Its name among the draws of a plan."""
+EMBEDDER: Final = "embedder"
+"""Its name among `BuildRecord.curators`."""
+
+
+ATTEMPTS: Final = 4
+"""Scenes per sample: one that was rejected is replaced, a sample whose every scene was rejected is listed."""
+
+
+class SceneSource(Protocol):
+    """Gives the scene of an attempt; asks no model."""
+
+    def attempts(self, shard: int, index: int) -> int:
+        """How many attempts sample `index` of `shard` has, at least 1."""
+        ...
+
+    def scene(self, shard: int, index: int, attempt: int) -> Outcome[Scene]:
+        """The scene of sample `index` of `shard` at its `attempt`; Rejected or Failed when that has none."""
+        ...
+
+    def pool(self, shard: int, index: int) -> ClipPool:
+        """What sample `index` of `shard` may hear."""
+        ...
+
+
+class DrawnScenes:
+    """Planners without a model: a scene is a function of recipe, clips and identity."""
+
+    def __init__(self, recipe: Recipe, fingerprint: str, pool: ClipPool):
+        self.recipe, self.fingerprint = recipe, fingerprint
+        self.pools = split_pools(recipe, pool)
+        self.palettes = {split: Palette.of(own, recipe.split) for split, own in self.pools.items()}
+
+    def attempts(self, shard: int, index: int) -> int:
+        """See `SceneSource.attempts`."""
+        return ATTEMPTS
+
+    def scene(self, shard: int, index: int, attempt: int) -> Outcome[Scene]:
+        """See `SceneSource.scene`."""
+        rng = rng_for(self.fingerprint, shard, index, "scene", attempt)
+        split = self._split(shard, index)
+        planned = plan_scene(self.recipe, self.palettes[split], self.pools[split], rng)
+        if not split or not isinstance(planned, Ok):
+            return planned
+        told = (Draw(what=SPLIT, value=split), *planned.value.draws)
+        return Ok(planned.value.model_copy(update={"draws": told}))
+
+    def pool(self, shard: int, index: int) -> ClipPool:
+        """See `SceneSource.pool`."""
+        return self.pools[self._split(shard, index)]
+
+    def _split(self, shard: int, index: int) -> str:
+        splits = self.recipe.splits
+        return split_of_stream(self.fingerprint, shard, index, splits) if splits else ""
+
+
+class CuratedScenes:
+    """Scenes of committed sheets; the attempts are curation's, and only the last of them may have a scene."""
+
+    def __init__(self, build: BuildDir, fingerprint: str, pool: ClipPool):
+        self.build, self.fingerprint, self._pool = build, fingerprint, pool
+        self._sheet: SceneSheet | None = None
+
+    def sheet(self, shard: int) -> SceneSheet:
+        """The sheet of a shard; InputError when there is none that counts."""
+        if self._sheet is None or self._sheet.shard != shard:
+            self._sheet = self.build.sheet(shard, self.fingerprint)
+        if self._sheet is None:
+            remedy = "Run `soundflow build` again: the answers are in the cache, nothing is asked twice"
+            raise InputError("is not there, or damaged", file=self.build.sheet_path(shard), remedy=remedy)
+        return self._sheet
+
+    def pool(self, shard: int, index: int) -> ClipPool:
+        """See `SceneSource.pool`."""
+        return self._pool
+
+    def attempts(self, shard: int, index: int) -> int:
+        """See `SceneSource.attempts`."""
+        sample = self.sheet(shard).samples[index]
+        return len(sample.curations) + bool(sample.failed)
+
+    def scene(self, shard: int, index: int, attempt: int) -> Outcome[Scene]:
+        """See `SceneSource.scene`."""
+        sample = self.sheet(shard).samples[index]
+        if sample.failed and attempt == len(sample.curations):
+            return Failed(sample.failed, "curation", dict(sample.payload))
+        curation = sample.curations[attempt]
+        return Ok(curation.scene) if curation.scene is not None else Rejected(curation.refused, {"detail": curation.detail})
+
+
+def split_of(plan: StreamPlan) -> str:
+    """The split a stream was drawn for; `train` in a corpus without splits."""
+    return next((str(draw.value) for draw in plan.draws if draw.what == SPLIT), "train")
+
+
+def scenes_of(recipe: Recipe, fingerprint: str, pool: ClipPool, build: BuildDir) -> SceneSource:
+    """Where the scenes of a recipe come from."""
+    return CuratedScenes(build, fingerprint, pool) if recipe.curates else DrawnScenes(recipe, fingerprint, pool)
+
+
+def pool_of(build: BuildDir, index: ClipIndex) -> PoolWithMade:
+    """The clips of an index and those made during the build."""
+    return PoolWithMade(index, MadeClips(build, index.footer.config))
+
+
+def verdicts(sheet: SceneSheet) -> dict[str, int]:
+    """What became of the events and candidates of a sheet, counted: the funnel of a report.
+
+    `events`, of them `retrieved@1` … `generated`, `left_out`, and `reprocessed` (of those that are played); `refused:<reason>`
+    counts candidates, `own_words:<reason>` answers of the model that are not said, `scenes`, `refused_scene:<reason>` attempts.
+    """
+    counts: Counter[str] = Counter()
+    for curation in _curations(sheet.samples):
+        counts["scenes" if curation.scene is not None else f"refused_scene:{curation.refused}"] += 1
+        for event in curation.events:
+            counts.update(["events", event.how, *(["reprocessed"] if event.reprocessed else [])])
+            counts.update(f"refused:{tried.refused}" for tried in event.tried if tried.refused)
+            if event.wording:
+                counts[f"own_words:{event.wording}"] += 1
+    return dict(sorted(counts.items()))
+
+
+def _curations(samples: tuple[CuratedSample, ...]) -> Iterator[Curation]:
+    return (curation for sample in samples for curation in sample.curations)

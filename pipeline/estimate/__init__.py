@@ -1,0 +1,1 @@
+"""What a recipe will cost: hours, calls, money and machines."""

@@ -1,0 +1,1 @@
+"""Processes, threads, signals, progress and the Ray connection: no knowledge of corpora."""

@@ -1,0 +1,88 @@
+"""What a report tells of curation: the funnel from events to clips, reasons, cost per role; the stories of the shown streams."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from soundflow.backends.calls.metering import MeterState
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.curate.scene_view import curated_view
+from soundflow.schemas.base import InputError
+from soundflow.schemas.llm import RoleCost
+from soundflow.schemas.shard import ShardManifest
+from soundflow.schemas.stream import StreamPlan
+
+KINDS: Final = {"retrieved": "foreground", "generated": "response", "left_out": "background"}
+"""Outcome of an event → colour on the page."""
+
+
+def curation_data(build: BuildDir, manifests: list[ShardManifest]) -> dict[str, Any] | None:
+    """Funnel, reasons and costs over all shards; None for scenes that no language model planned."""
+    if not any(manifest.scenes_sha256 for manifest in manifests):
+        return None
+    counts: Counter[str] = Counter()
+    cost: dict[str, RoleCost] = {}
+    for manifest in manifests:
+        counts.update(manifest.verdicts)
+        for role, one in manifest.cost.items():
+            cost[role] = cost.get(role, RoleCost()) + one
+    return {
+        "funnel": funnel(counts),
+        "costs": [_cost_row(role, one) for role, one in sorted(cost.items())],
+        "spent": _spent(build),
+    }
+
+
+def funnel(counts: Counter[str]) -> list[dict[str, Any]]:
+    """Rows of the funnel: name, count, colour, and reasons by count."""
+
+    def row(name: str, count: int, kind: str, reasons: str = "") -> dict[str, Any]:
+        why = {key.partition(":")[2]: value for key, value in sorted(counts.items()) if reasons and key.startswith(reasons)}
+        return {"name": name, "count": count, "kind": kind, "reasons": why}
+
+    refused_scenes = sum(value for key, value in counts.items() if key.startswith("refused_scene:"))
+    refused = sum(value for key, value in counts.items() if key.startswith("refused:"))
+    own_words = sum(value for key, value in counts.items() if key.startswith("own_words:"))
+    retrieved = sorted((key for key in counts if key.startswith("retrieved@")), key=lambda key: int(key.partition("@")[2]))
+    return [
+        row("scenes planned", counts["scenes"] + refused_scenes, "foreground"),
+        row("scenes refused", refused_scenes, "background", "refused_scene:"),
+        row("events in them", counts["events"], "foreground"),
+        *(row(key, counts[key], "ambient") for key in retrieved),
+        row("generated", counts["generated"], "ambient"),
+        row("of both, cleaned once more", counts["reprocessed"], "ambient"),
+        row("left out", counts["left_out"], "background"),
+        row("candidates refused", refused, "response", "refused:"),
+        row("answers not said as worded", own_words, "response", "own_words:"),
+    ]
+
+
+def _cost_row(role: str, cost: RoleCost) -> dict[str, Any]:
+    return {
+        "role": role,
+        "calls": cost.asked.calls,
+        "tokens": cost.asked.tokens,
+        "money": cost.asked.money,
+        "replayed_calls": cost.replayed.calls,
+        "replayed_money": cost.replayed.money,
+        "faults": cost.faults,
+    }
+
+
+def _spent(build: BuildDir) -> str:
+    """All the build's calls, also those of runs that were killed before they could tell; empty when none was made."""
+    try:
+        state = MeterState.from_json(build.spent_path.read_bytes(), file=build.spent_path)
+    except (OSError, InputError):
+        return ""
+    return (state.spent + state.unbilled).describe()
+
+
+def story(build: BuildDir, plan: StreamPlan) -> dict[str, Any] | None:
+    """The curated scene of a stream, for the page; None when it was drawn."""
+    sheet = build.sheet(plan.shard, plan.fingerprint) if plan.planner.startswith("llm:") else None
+    if sheet is None:
+        return None
+    words = {clip.clip_id: f"“{clip.transcript}”" if clip.transcript else f"({clip.label})" for clip in plan.clips}
+    return curated_view(plan.sample_id, sheet.samples[plan.index], lambda clip_id: words.get(clip_id, "")).to_json()

@@ -1,0 +1,281 @@
+"""What a report tells: totals, tables and histograms over every plan of a build, and a few streams to hear and see.
+
+Plans are read one by one; what is kept is counts, so that a hundred thousand streams take no more memory than ten.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib
+import matplotlib.image
+import numpy as np
+import scipy.fft
+import soundfile
+from numpy.typing import NDArray
+
+from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+from soundflow.pipeline.build.virtual import Samples
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.shards import read_shard
+from soundflow.pipeline.report.curation import curation_data, story
+from soundflow.pipeline.report.speech import speech_data
+from soundflow.schemas import constants as c
+from soundflow.schemas.base import InputError
+from soundflow.schemas.shard import ShardManifest
+from soundflow.schemas.stream import StreamPlan
+from soundflow.schemas.taxonomy import Capability, Task
+
+EDGES: Final[dict[str, tuple[str, list[float]]]] = {
+    "rounds": ("Foreground events per stream", [*range(1, 17), 24, 32, 64]),
+    "seconds": ("Duration of a stream (s)", [0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 90, 120, 240, 480, 1800]),
+    "silence": ("Share of silent chunks (%)", list(range(0, 101, 5))),
+    "tokens": ("Tokens of a response", [1, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 64, 128]),
+    "snr_event": ("SNR, event-like noise (dB)", list(np.arange(-5, 41, 2.5))),
+    "snr_ambient": ("SNR, ambient noise (dB)", list(np.arange(-5, 41, 2.5))),
+    "lag": ("Evidence to response chunk's end (ms)", [0, 50, 100, 150, 200, 250, 300, 350, 400, 800, 1200, 2400]),
+    "reuse": ("Uses of a clip", [1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50, 100, 1000]),
+}
+"""Histograms: title and bin edges; values past the last edge fall into the last bin."""
+SHARE_ALIKE: Final = "SA"
+WAVE_POINTS: Final = 900
+SPECTRUM_ROWS: Final = 96
+
+
+@dataclass(slots=True)
+class TaskCount:
+    """One row of the sub-task table."""
+
+    streams: int = 0
+    chunks: int = 0
+    responses: int = 0
+    rounds: int = 0
+    tokens: int = 0
+    """Of all responses."""
+
+
+@dataclass(slots=True)
+class SourceCount:
+    """One row of the table of sources and licences."""
+
+    uses: int = 0
+    samples: int = 0
+    clips: set[str] = field(default_factory=set)
+    attributions: set[str] = field(default_factory=set)
+
+
+class Statistics:
+    """Counts over plans."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[Task, TaskCount] = defaultdict(TaskCount)
+        self.sources: dict[tuple[str, str], SourceCount] = defaultdict(SourceCount)
+        self.histograms = {name: np.zeros(len(edges) - 1, dtype=np.int64) for name, (_, edges) in EDGES.items()}
+        self.planners: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()
+        self.reuse: Counter[str] = Counter()
+        self.spoken: set[str] = set()
+        """Clips of speech that are heard."""
+        self._tokenizer = QwenTokenizer.load()
+
+    def add(self, plan: StreamPlan) -> None:
+        """Count one plan."""
+        rounds = sum(clip.role == "foreground" for clip in plan.clips)
+        row = self.tasks[plan.task]
+        row.streams += 1
+        row.chunks += plan.chunks
+        row.responses += len(plan.responses)
+        row.rounds += rounds
+        self.planners[plan.planner] += 1
+        self._count("rounds", rounds)
+        self._count("seconds", plan.seconds)
+        self._count("silence", 100 * (1 - len(plan.responses) / plan.chunks))
+        for response in plan.responses:
+            self.answers[response.source] += 1
+            tokens = len(self._tokenizer.encode(response.text))
+            row.tokens += tokens
+            self._count("tokens", tokens)
+            self._count("lag", (response.chunk * c.CHUNK_SAMPLES - response.pieces[-1].evidence) / c.SAMPLE_RATE * 1000)
+        for noise in plan.noises:
+            self._count(f"snr_{noise.track}", noise.snr_db)
+            self._source(noise.source, noise.licence, noise.attribution, noise.clip_id or noise.label, plan.samples)
+        for clip in plan.clips:
+            self._source(clip.source, clip.licence, clip.attribution, clip.clip_id, clip.length)
+            self.reuse[clip.clip_id] += 1
+            if clip.transcript:
+                self.spoken.add(clip.clip_id)
+
+    def _count(self, name: str, value: float) -> None:
+        edges = EDGES[name][1]
+        place = int(np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2))
+        self.histograms[name][place] += 1
+
+    def _source(self, source: str, licence: str, attribution: str, clip: str, samples: int) -> None:
+        row = self.sources[source, licence]
+        row.uses += 1
+        row.samples += samples
+        row.clips.add(clip)
+        row.attributions |= {attribution} - {""}
+
+    def to_json(self) -> dict[str, Any]:
+        """Tables and histograms for the page."""
+        for uses in self.reuse.values():
+            self._count("reuse", uses)
+        self.reuse.clear()
+        return {
+            "tasks": [
+                {
+                    "capability": task.capability.value,
+                    "task": task.value,
+                    "streams": row.streams,
+                    "hours": row.chunks * c.CHUNK_SECONDS / 3600,
+                    "rounds": row.rounds / row.streams,
+                    "seconds": row.chunks * c.CHUNK_SECONDS / row.streams,
+                    "responses": row.responses,
+                    "tokens": row.tokens / max(row.responses, 1),
+                    "per_minute": row.responses / (row.chunks * c.CHUNK_SECONDS / 60),
+                    "silence": 1 - row.responses / row.chunks,
+                }
+                for task, row in sorted(self.tasks.items(), key=lambda entry: _order(entry[0]))
+            ],
+            "sources": [
+                {
+                    "source": source,
+                    "licence": licence,
+                    "clips": len(row.clips),
+                    "uses": row.uses,
+                    "hours": row.samples / c.SAMPLE_RATE / 3600,
+                    "attribution": "; ".join(sorted(row.attributions)),
+                    "note": _note(source, licence),
+                }
+                for (source, licence), row in sorted(self.sources.items())
+            ],
+            "histograms": [
+                {"title": title, "edges": [float(edge) for edge in edges], "counts": self.histograms[name].tolist()}
+                for name, (title, edges) in EDGES.items()
+            ],
+            "planners": dict(sorted(self.planners.items())),
+            "answers": dict(sorted(self.answers.items())),
+        }
+
+
+def _order(task: Task) -> tuple[int, int]:
+    """Its place in the taxonomy: the capability's, and its own within it."""
+    return list(Capability).index(task.capability), list(Task).index(task)
+
+
+def _note(source: str, licence: str) -> str:
+    if source == "procedural":
+        return "made by a formula, no recording"
+    if licence == "unknown":
+        return "licence unknown: do not redistribute"
+    return "share alike: derived streams carry this licence" if SHARE_ALIKE in licence.split("-") else ""
+
+
+def collect(build: BuildDir, samples: int) -> dict[str, Any]:
+    """Everything the page shows; InputError when nothing is committed yet."""
+    record, status = build.record(), build.status()
+    manifests = [manifest for _, manifest in sorted(build.committed(record.fingerprint).items())]
+    if not any(manifest.keys for manifest in manifests):
+        raise InputError("has no committed stream yet", file=build.root, remedy="Run `soundflow build` first")
+    statistics = Statistics()
+    by_task: dict[Task, list[tuple[int, str]]] = defaultdict(list)
+    for plan in _plans(build, manifests):
+        statistics.add(plan)
+        if len(by_task[plan.task]) < samples:
+            by_task[plan.task].append((plan.shard, plan.sample_id))
+    chunks, responses = sum(m.chunks for m in manifests), sum(m.responses for m in manifests)
+    redraws: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
+    for manifest in manifests:
+        redraws.update(manifest.redraws)
+        rejected.update(entry.reason for entry in manifest.rejected)
+    return {
+        "name": record.recipe.name,
+        "description": record.recipe.description,
+        "fingerprint": record.fingerprint,
+        "version": record.soundflow_version,
+        "status": status.model_dump(mode="json"),
+        "planned_streams": record.recipe.streams,
+        "chunks": chunks,
+        "responses": responses,
+        "redraws": dict(sorted(redraws.items())),
+        "rejected": dict(sorted(rejected.items())),
+        **statistics.to_json(),
+        "curation": curation_data(build, manifests),
+        "voices": speech_data(Path(record.clips), statistics.spoken),
+        "samples": list(_streams(Samples(build, record), manifests, _chosen(by_task, samples))),
+    }
+
+
+def _plans(build: BuildDir, manifests: list[ShardManifest]) -> Iterator[StreamPlan]:
+    for manifest in manifests:
+        for key, members in read_shard(build.data / manifest.tar, only=("json",)):
+            yield StreamPlan.from_json(members["json"], file=f"{manifest.tar}:{key}.json")
+
+
+def _chosen(by_task: dict[Task, list[tuple[int, str]]], samples: int) -> list[tuple[int, str]]:
+    """A stream of every sub-task before a second of any, of every capability before two of one; in the order of the taxonomy."""
+    seen: Counter[Capability] = Counter()
+    ranked = []
+    for task in sorted(by_task, key=_order):
+        seen[task.capability] += 1
+        ranked += [(number, seen[task.capability], _order(task), place) for number, place in enumerate(by_task[task])]
+    chosen = sorted(ranked)[:samples]
+    return [place for *_, place in sorted(chosen, key=lambda entry: (entry[2], entry[0]))]
+
+
+def _streams(samples: Samples, manifests: list[ShardManifest], chosen: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
+    committed = {manifest.shard: manifest for manifest in manifests}
+    found: dict[str, dict[str, Any]] = {}
+    for shard in {shard for shard, _ in chosen}:
+        for key in {key for place, key in chosen if place == shard}:
+            found[key] = _stream(samples.build, samples.find(committed[shard], key))
+    yield from (found[key] for _, key in chosen)
+
+
+def _stream(build: BuildDir, members: dict[str, bytes]) -> dict[str, Any]:
+    """One stream for the player: its plan, its audio, a waveform outline and a picture of its spectrum."""
+    plan = StreamPlan.from_json(members["json"])
+    kind = "flac" if "flac" in members else "wav"
+    audio, _ = soundfile.read(io.BytesIO(members[kind]), dtype="float32")
+    pieces = np.array_split(audio, min(WAVE_POINTS, audio.size))
+    responses = [
+        response.model_dump(mode="json", exclude={"pieces"})
+        | {"event": response.event, "source": response.source, "evidence": response.pieces[-1].evidence}
+        for response in plan.responses
+    ]
+    return plan.model_dump(mode="json", exclude={"fingerprint", "draws", "responses"}) | {
+        "responses": responses,
+        "story": story(build, plan),
+        "seconds": plan.seconds,
+        "wave": [[round(float(piece.min()), 3), round(float(piece.max()), 3)] for piece in pieces],
+        "spectrum": _data_uri("image/png", spectrum_png(audio)),
+        "audio": _data_uri(f"audio/{kind}", members[kind]),
+    }
+
+
+def spectrum_png(audio: NDArray[np.float32]) -> bytes:
+    """Log-frequency spectrum of a stream as a picture without axes: 96 bands, 60 Hz to 8 kHz, 25 ms columns or wider."""
+    hop = max(400, -(-audio.size // 1400))
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio, (0, 512)), 512)[::hop]
+    power = np.abs(scipy.fft.rfft(frames * np.hanning(512).astype(np.float32), axis=1, workers=1)) ** 2
+    edges = np.geomspace(60, 8000, SPECTRUM_ROWS + 1) / (c.SAMPLE_RATE / 512)
+    rows = [power[:, int(low) : max(int(high), int(low) + 1)].mean(axis=1) for low, high in pairwise(edges)]
+    levels = 10 * np.log10(np.maximum(np.stack(rows[::-1]), 1e-9))
+    top = float(np.percentile(levels, 99.7))
+    picture = matplotlib.colormaps["magma"](np.clip((levels - top + 65) / 65, 0, 1), bytes=True)[:, :, :3]
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, picture, format="png", metadata={"Software": "SoundFlow"})
+    return buffer.getvalue()
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

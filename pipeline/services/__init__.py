@@ -1,0 +1,1 @@
+"""Backends as a build uses them: behind the answer cache, with one budget for all processes; and assets."""

@@ -1,0 +1,36 @@
+"""The sound generator of a build: procedural, or a service behind the answer cache with one meter for all workers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from soundflow.backends.calls.answers import AnswerStore
+from soundflow.backends.calls.metering import Ledger, Meter, ProcessMeter
+from soundflow.backends.sounds.elevenlabs import ElevenLabsSounds
+from soundflow.backends.sounds.http import HttpSounds
+from soundflow.backends.sounds.procedural import Procedural
+from soundflow.backends.sounds.service import RemoteGenerator, limits_of
+from soundflow.operators.protocols.generation import Generator
+from soundflow.pipeline.services.shared_meter import SharedMeter
+from soundflow.schemas.generation import GenerationConfig
+
+
+@contextlib.asynccontextmanager
+async def open_generator(
+    config: GenerationConfig, answers: AnswerStore, *, spent: Path | None = None, ledger: Ledger | None = None
+) -> AsyncIterator[Generator | None]:
+    """The generator of a recipe; None when it has none. `spent`: the file all workers of a build count in.
+
+    Needs no key and no service for what was asked before.
+    """
+    if config.backend == "none":
+        yield None
+    elif config.backend == "procedural":
+        yield Procedural()
+    else:
+        limits = limits_of(config)
+        meter: Meter = SharedMeter(spent, limits) if spent else ProcessMeter(limits)
+        async with ElevenLabsSounds(config) if config.backend == "elevenlabs" else HttpSounds(config) as service:
+            yield RemoteGenerator(service, config, answers, meter=meter, ledger=ledger)

@@ -1,0 +1,1 @@
+"""Published corpora are imported; written dialogues are audited, reviewed and spoken."""

@@ -1,0 +1,46 @@
+"""Read DIALOGUES.jsonl: one `schemas.speech.Dialogue` a line. A line that is none is told and the others go on."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from soundflow.schemas.base import InputError
+from soundflow.schemas.speech import Dialogue
+
+LINE_LIMIT: Final = 8 << 20
+"""Longest line in bytes."""
+
+Line = tuple[int, Dialogue | str]
+"""Line number from 1, and the dialogue or `reason: detail`."""
+
+
+def read_dialogues(path: Path) -> Iterator[Line]:
+    """Lines of a file, blank ones left out. Reasons: `bad_line`, `duplicate_id`. Raises InputError when it cannot be read."""
+    seen: set[str] = set()
+    try:
+        with path.open("rb") as stream:
+            number = 0
+            while raw := stream.readline(LINE_LIMIT):
+                number += 1
+                if len(raw) == LINE_LIMIT and not raw.endswith(b"\n"):
+                    while (rest := stream.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
+                        pass
+                    yield number, f"bad_line: longer than {LINE_LIMIT >> 20} MB"
+                elif raw.strip():
+                    yield number, _parsed(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, seen)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+
+
+def _parsed(raw: bytes, seen: set[str]) -> Dialogue | str:
+    try:
+        dialogue = Dialogue.from_json(raw)
+    except InputError as error:
+        return f"bad_line: {error}"
+    if dialogue.id in seen:
+        return f"duplicate_id: {dialogue.id}; the first line keeps it"
+    seen.add(dialogue.id)
+    return dialogue

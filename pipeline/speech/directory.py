@@ -1,0 +1,279 @@
+"""A directory of spoken dialogues, and what is read from it.
+
+    DIR/speech.json                  what it is made with: config, voices, versions, their fingerprint
+    DIR/dialogues/ab/<key>.json      the commit of one dialogue, spoken or discarded; linked into place once, the first wins
+    DIR/audio/ab/<sha256>.wav        one user turn, 16 kHz PCM16, as the speaker gave it
+    DIR/spent.json                   what the rewriter's language model cost, over all runs
+    DIR/paces/<voice>.json           how long a voice takes, measured once
+    DIR/manifest.jsonl               every clip of the dialogues asked for last: `soundflow clips index DIR` takes it
+    DIR/rejected.jsonl               dialogues that were discarded and lines that are none, with reason, WER and take
+    DIR/summary.json                 what it came to, per voice
+
+The last three are written when a run has looked at every dialogue, from what is committed, in the order of the input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import numpy as np
+
+from soundflow.backends.tts.speakers import MORE_VOICES
+from soundflow.operators.clean.clip_cache import to_wav
+from soundflow.operators.speech.chain import Performance
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.commit import put, put_first
+from soundflow.pipeline.speech.dialogue_lines import Line
+from soundflow.schemas import constants as c
+from soundflow.schemas.atomic_file import write_atomic
+from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.speech import Dialogue, Pace, Voice
+from soundflow.schemas.spoken import SpeechRecord, SpeechSummary, SpokenDialogue, SpokenTurn, VoiceTally
+
+WAV_HEADER: Final = 44
+
+
+class SpeechDir:
+    """Paths and contents. Writers may race: what is committed first counts."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.build = BuildDir(root)
+        self.record_path = root / "speech.json"
+        self.manifest_path, self.rejected_path = root / "manifest.jsonl", root / "rejected.jsonl"
+        self.summary_path = root / "summary.json"
+        self.spent_path = root / "spent.json"
+
+    def record(self) -> SpeechRecord:
+        """What it is made with; InputError when it is no such directory."""
+        try:
+            return SpeechRecord.from_json(self.record_path.read_bytes(), file=self.record_path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError("holds no spoken dialogues (no speech.json)", file=self.root) from None
+
+    def path_of(self, fingerprint: str, dialogue: Dialogue) -> Path:
+        """Where the commit of a dialogue is: a function of its whole text and of what speaks it."""
+        key = hashlib.sha256(canonical_json([fingerprint, dialogue.model_dump(mode="json")])).hexdigest()
+        return self.root / "dialogues" / key[:2] / f"{key[:32]}.json"
+
+    def audio_path(self, content: str) -> Path:
+        """Where a clip is."""
+        return self.root / "audio" / content[:2] / f"{content}.wav"
+
+    def kept(self, fingerprint: str, dialogue: Dialogue) -> SpokenDialogue | None:
+        """What became of a dialogue, when that is committed, whole, and its audio is there."""
+        path = self.path_of(fingerprint, dialogue)
+        try:
+            found = SpokenDialogue.from_json(path.read_bytes(), file=path)
+            sizes = [
+                self.audio_path(turn.audio).stat().st_size == WAV_HEADER + 2 * turn.samples for turn in found.turns if turn.audio
+            ]
+        except (InputError, OSError):
+            return None
+        return found if all(sizes) and (found.fingerprint, found.dialogue) == (fingerprint, dialogue) else None
+
+    def commit(self, fingerprint: str, dialogue: Dialogue, performance: Performance) -> SpokenDialogue:
+        """Keep a dialogue; of one that was discarded no audio. Another run's, when that was first."""
+        turns = []
+        for turn in performance.turns:
+            heard: dict[str, Any] = {"audio": None, "samples": 0}
+            if turn.samples is not None and not performance.refused:
+                wav = to_wav(turn.samples)
+                content = hashlib.sha256(wav).hexdigest()
+                put(self.build, self.audio_path(content), wav)
+                heard = {"audio": content, "samples": turn.samples.size}
+            turns.append(SpokenTurn.model_validate({"text": turn.text, "takes": turn.takes, **heard}))
+        made = SpokenDialogue(
+            fingerprint=fingerprint,
+            dialogue=dialogue,
+            voice=performance.voice.name if performance.voice else None,
+            turns=tuple(turns),
+            refused=performance.refused,
+        )
+        path = self.path_of(fingerprint, dialogue)
+        if not put_first(self.build, path, made.canonical_json()):
+            found = self.kept(fingerprint, dialogue)
+            if found is not None:
+                return found
+            put(self.build, path, made.canonical_json())  # what was there is damaged, or its audio is lost
+        return made
+
+    def pace(self, voice: str) -> Pace | None:
+        """What was measured of a voice."""
+        path = self._pace_path(voice)
+        try:
+            return Pace.from_json(path.read_bytes(), file=path)
+        except (InputError, OSError):
+            return None
+
+    def keep_pace(self, pace: Pace) -> Pace:
+        """Keep a measurement; the one that was first, when there is one."""
+        path = self._pace_path(pace.voice)
+        if not put_first(self.build, path, pace.canonical_json()):
+            found = self.pace(pace.voice)
+            if found is not None:
+                return found
+            put(self.build, path, pace.canonical_json())
+        return pace
+
+    def _pace_path(self, voice: str) -> Path:
+        return self.root / "paces" / f"{quote(voice, safe='')}.json"
+
+
+def write_outputs(directory: SpeechDir, record: SpeechRecord, lines: Iterable[Line], why_failed: str = "") -> SpeechSummary:
+    """Write manifest, list of rejections and summary of the dialogues in `lines`, from what is committed. `why_failed`: see
+    `SpeechSummary`."""
+    books = _Books(directory, record)
+    rows = directory.manifest_path
+    write_atomic(rows, (canonical_json(row) + b"\n" for row in books.rows(record.fingerprint, lines)))
+    write_atomic(directory.rejected_path, (canonical_json(row) + b"\n" for row in books.rejections))
+    summary = books.summary(record.fingerprint).model_copy(update={"why_failed": why_failed})
+    write_atomic(directory.summary_path, summary.canonical_json() + b"\n")
+    return summary
+
+
+class _Books:
+    """Counts what is read."""
+
+    def __init__(self, directory: SpeechDir, record: SpeechRecord):
+        self.directory = directory
+        self.credits = {voice.name: _credit(voice) for voice in record.voices}
+        self.rejections: list[dict[str, Any]] = []
+        self.rejected: Counter[str] = Counter()
+        self.dialogues = self.failed = self.spoken = self.clips = self.samples = self.takes = 0
+        self._voices: dict[str, _Voice] = {}
+
+    def rows(self, fingerprint: str, lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
+        """Rows of the clip manifest."""
+        for number, line in lines:
+            if isinstance(line, str):
+                reason, _, detail = line.partition(": ")
+                self._reject(reason, {"line": number, "detail": detail})
+                continue
+            self.dialogues += 1
+            found = self.directory.kept(fingerprint, line)
+            if found is None:
+                self.failed += 1
+                continue
+            self._count(found)
+            if found.refused:
+                row = {"line": number, **_why(found)}
+                if found.refused == "no_voice":
+                    row["detail"] = f"nobody of {', '.join(self.credits)} speaks {line.language}. {MORE_VOICES}"
+                self._reject(found.refused, row)
+                continue
+            self.spoken += 1
+            for turn, spoken in enumerate(found.turns):
+                self.clips += 1
+                self.samples += spoken.samples
+                yield self._row(found, turn, spoken)
+
+    def _row(self, found: SpokenDialogue, number: int, turn: SpokenTurn) -> dict[str, Any]:
+        dialogue = found.dialogue
+        assert turn.audio is not None
+        row = {
+            "id": f"{dialogue.id}/{number:03d}",
+            "path": str(self.directory.audio_path(turn.audio).relative_to(self.directory.root)),
+            "role": "foreground",
+            "label": dialogue.turns[number].label or dialogue.label,
+            "caption": f"a synthetic voice, {found.voice}",
+            "transcript": turn.text,
+            "reply": dialogue.turns[number].assistant,
+            "translation": dialogue.turns[number].translation,
+            "translation_language": dialogue.translation_language if dialogue.turns[number].translation else "",
+            "emotion": dialogue.turns[number].emotion,
+            "language": dialogue.language,
+            "dialogue": dialogue.id,
+            "turn": number,
+            "voice": found.voice,
+            "wer": turn.wer,
+            "licence": dialogue.licence,
+            "attribution": "; ".join(part for part in (dialogue.attribution, self.credits.get(found.voice or "", "")) if part),
+            "source": dialogue.source,
+            "split": dialogue.split,
+        }
+        return {name: value for name, value in row.items() if value not in ("", None)}
+
+    def _count(self, found: SpokenDialogue) -> None:
+        if found.voice is None:
+            return
+        voice = self._voices.setdefault(found.voice, _Voice())
+        for turn in found.turns:
+            self.takes += len(turn.takes)
+            voice.refused.update(take.refused for take in turn.takes if take.refused)
+            voice.turns += bool(turn.takes)
+            if turn.takes and not turn.takes[-1].refused:
+                voice.passed += 1
+                voice.passed_first += len(turn.takes) == 1
+                voice.wer.append(turn.wer or 0.0)
+
+    def _reject(self, reason: str, row: dict[str, Any]) -> None:
+        self.rejected[reason] += 1
+        self.rejections.append({"reason": reason, **row})
+
+    def summary(self, fingerprint: str) -> SpeechSummary:
+        """What all rows came to."""
+        return SpeechSummary(
+            directory=str(self.directory.root),
+            dialogues=self.dialogues,
+            spoken=self.spoken,
+            clips=self.clips,
+            seconds=round(self.samples / c.SAMPLE_RATE, 3),
+            rejected=dict(sorted(self.rejected.items())),
+            failed=self.failed,
+            takes=self.takes,
+            voices=tuple(voice.tally(name) for name, voice in sorted(self._voices.items())),
+            fingerprint=fingerprint,
+        )
+
+
+def _credit(voice: Voice) -> str:
+    """Who lent a voice, and on what terms; the licence of a clip is that of its text."""
+    return f"voice: {voice.attribution or voice.name} ({voice.licence})"
+
+
+class _Voice:
+    """Counts of one voice."""
+
+    def __init__(self) -> None:
+        self.turns = self.passed = self.passed_first = 0
+        self.wer: list[float] = []
+        self.refused: Counter[str] = Counter()
+
+    def tally(self, name: str) -> VoiceTally:
+        return VoiceTally(
+            voice=name,
+            turns=self.turns,
+            passed=self.passed,
+            passed_first=self.passed_first,
+            wer=distribution(self.wer),
+            refused=dict(sorted(self.refused.items())),
+        )
+
+
+def distribution(values: list[float]) -> dict[str, float]:
+    """mean, p50, p95 and max; nothing of nothing."""
+    if not values:
+        return {}
+    found: dict[str, Any] = {
+        "mean": np.mean(values),
+        "p50": np.percentile(values, 50),
+        "p95": np.percentile(values, 95),
+        "max": max(values),
+    }
+    return {name: round(float(value), 4) for name, value in found.items()}
+
+
+def _why(found: SpokenDialogue) -> dict[str, Any]:
+    """Why a dialogue was discarded, for its row."""
+    row: dict[str, Any] = {"dialogue": found.dialogue.id, "voice": found.voice}
+    if found.turns:
+        last = found.turns[-1]
+        row |= {"turn": len(found.turns) - 1, "text": last.text, "takes": len(last.takes)}
+        row["tried"] = [{"refused": take.refused, "changed": list(take.changed), **take.metrics} for take in last.takes]
+    return row

@@ -1,0 +1,96 @@
+"""`soundflow review`: some of many written dialogues get a question about an earlier turn, before they are spoken."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from soundflow.operators.curate.reviewing import REVIEWING_VERSION, review, reviewable, stand_in
+from soundflow.pipeline.services.answer_cache import AnswerCache
+from soundflow.pipeline.services.ask_many import ask_many
+from soundflow.pipeline.speech.dialogue_lines import read_dialogues
+from soundflow.schemas import constants as c
+from soundflow.schemas.atomic_file import write_atomic
+from soundflow.schemas.base import canonical_json
+from soundflow.schemas.llm import LlmConfig
+from soundflow.schemas.outcome import Failed, Ok, Outcome
+from soundflow.schemas.speech import Dialogue
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewSummary:
+    """What came of a file of dialogues."""
+
+    out: str
+    dialogues: int
+    drawn: int
+    """Long enough, and drawn to get a question."""
+    reviewed: int
+    refused: dict[str, int]
+    """Dialogues that stay as they were, by reason; and lines that are none."""
+    failed: int
+    """The model broke: nothing was written, the same command asks only what is missing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For --json."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(self.refused.items()))
+        told = f"{self.out}: {self.reviewed} of {self.dialogues} dialogues end with a question about an earlier turn"
+        failed = [f"{self.failed} failed: nothing was written, run the same command again"] if self.failed else []
+        return [f"{told} ({self.drawn} drawn{f'; {refused}' if refused else ''})", *failed]
+
+
+def review_dialogues(
+    source: Path,
+    out: Path,
+    config: LlmConfig | None,
+    *,
+    share: float = c.HISTORY_REVIEW_SHARE,
+    seed: int = 0,
+    answers: AnswerCache | None = None,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> ReviewSummary:
+    """Write `out`: the dialogues of `source`, a Bernoulli `share` of the long ones with a question (of a template: no `config`).
+
+    Deterministic in the dialogues, seed and answers. Raises InputError for a file that cannot be read and a key that is missing,
+    BudgetSpent when the model's budget is.
+    """
+    kept: list[Dialogue] = []
+    refused: Counter[str] = Counter()
+    for _, line in read_dialogues(source):
+        if isinstance(line, str):
+            refused[line.partition(":")[0]] += 1
+        else:
+            kept.append(line)
+    rngs = [_rng(seed, dialogue) for dialogue in kept]
+    drawn = [place for place, dialogue in enumerate(kept) if reviewable(dialogue) and rngs[place].random() < share]
+    made: list[Outcome[Dialogue]] = [Ok(stand_in(kept[place], rngs[place])) for place in drawn]
+    if config is not None:
+        asked = [(kept[place], int(rngs[place].integers(2**31))) for place in drawn]
+        made = ask_many(asked, lambda one, chat: review(one[0], chat, one[1]), config, answers or AnswerCache(), on_done)
+    failed = 0
+    for place, outcome in zip(drawn, made, strict=True):
+        if isinstance(outcome, Ok):
+            kept[place] = outcome.value
+        elif isinstance(outcome, Failed):
+            failed += 1
+        else:
+            refused[outcome.reason] += 1
+    if not failed:
+        write_atomic(out, (canonical_json(dialogue.model_dump(mode="json", exclude_defaults=True)) + b"\n" for dialogue in kept))
+    reviewed = sum(isinstance(outcome, Ok) for outcome in made)
+    return ReviewSummary(str(out), len(kept), len(drawn), 0 if failed else reviewed, dict(sorted(refused.items())), failed)
+
+
+def _rng(seed: int, dialogue: Dialogue) -> np.random.Generator:
+    text = f"{REVIEWING_VERSION}/{seed}/{dialogue.id}"
+    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")))

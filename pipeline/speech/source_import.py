@@ -1,0 +1,167 @@
+"""`soundflow sources import`: a published corpus becomes a clip manifest, or dialogues to be spoken.
+
+`DIR/import.json` is the commit: how many pieces of the corpus are in, and how long each output was after the last of them. A run
+that was killed cuts the outputs back to there and goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pydantic import Field
+
+from soundflow.operators.sources.corpora import READERS, Place, Recording
+from soundflow.operators.sources.rows import safe_id
+from soundflow.schemas.atomic_file import write_atomic
+from soundflow.schemas.base import InputError, Schema, canonical_json
+from soundflow.schemas.clip import ClipRejection
+from soundflow.schemas.sources import SOURCES, Gives, Source
+from soundflow.schemas.speech import Dialogue
+
+STATE: Final = "import.json"
+OUTPUTS: Final = {Gives.CLIPS: "manifest.jsonl", Gives.DIALOGUES: "dialogues.jsonl"}
+REJECTED: Final = "rejected.jsonl"
+Progress = Callable[[int, int, str], None]
+
+
+class ImportState(Schema):
+    """How far an import is."""
+
+    format: str = "soundflow.import/1"
+    source: str
+    place: str
+    pieces: int = 0
+    """Pieces of the corpus that are in."""
+    last: str = ""
+    """Name of the last of them."""
+    accepted: int = 0
+    rejected: int = 0
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Bytes of each output up to there."""
+    limit: int | None = None
+    complete: bool = False
+
+
+def find_source(name: str) -> Source:
+    """The source of that name. Raises InputError that lists them."""
+    if name not in SOURCES:
+        raise InputError("no such source", field="NAME", value=name, remedy=f"Known: {', '.join(SOURCES)}")
+    return SOURCES[name]
+
+
+def import_source(
+    name: str, url: str, out: Path, *, limit: int | None = None, on_progress: Progress = lambda *_: None
+) -> ImportState:
+    """Write the rows of a corpus to `out`, going on where an earlier run stopped; with `limit`, stop after so many accepted.
+
+    Recordings on this machine stay where they are; others, and those inside tables, are written below `out/audio`. Raises
+    InputError for a corpus that is not there as published, and for an `out` that holds the import of another.
+    """
+    source, place = find_source(name), Place.of(url)
+    reader, output = READERS[name], OUTPUTS[source.gives]
+    missing = [need.about for need in reader.needs if not any(True for pattern in need.patterns for _ in place.find(pattern))]
+    if missing:
+        raise InputError(f"is not {source.title} as it is published", file=url, remedy=f"Missing: {'; '.join(missing)}")
+    out.mkdir(parents=True, exist_ok=True)
+    state = _state(out, source, url, limit)
+    if state.complete:
+        return state
+    units = list(reader.units(place))
+    if state.pieces and (state.pieces > len(units) or units[state.pieces - 1] != state.last):
+        raise InputError("the corpus changed since this import began", file=url, remedy=f"Remove {out} and import again")
+    with ExitStack() as stack:
+        files = {part: stack.enter_context(_cut(out / part, state.sizes.get(part, 0))) for part in (output, REJECTED)}
+        for at, unit in enumerate(units[state.pieces :], state.pieces + 1):
+            accepted, rejected = state.accepted, state.rejected
+            for found in reader.read(place, unit, source):
+                if isinstance(found, Recording) and found.data is None and not place.is_local and not place.has(found.audio):
+                    detail = "the recording is not there; is the corpus's audio unpacked too?"
+                    found = ClipRejection(path=place.shown(found.audio), reason="missing_audio", detail=detail)
+                if isinstance(found, ClipRejection):
+                    rejected += 1
+                    files[REJECTED].write(canonical_json(found.model_dump(mode="json")) + b"\n")
+                else:
+                    accepted += 1
+                    files[output].write(_line(found, source, place, out))
+                if limit is not None and accepted >= limit:
+                    break
+            for file in files.values():
+                file.flush()
+                os.fsync(file.fileno())
+            done = at == len(units) or (limit is not None and accepted >= limit)
+            sizes = {part: file.tell() for part, file in files.items()}
+            state = state.model_copy(
+                update={"pieces": at, "last": unit, "accepted": accepted, "rejected": rejected, "sizes": sizes, "complete": done}
+            )
+            write_atomic(out / STATE, state.canonical_json())
+            on_progress(at, len(units), f"{accepted} in, {rejected} rejected")
+            if done:
+                break
+    return state
+
+
+def _state(out: Path, source: Source, url: str, limit: int | None) -> ImportState:
+    path = out / STATE
+    if not path.exists():
+        return ImportState(source=source.name, place=url, limit=limit)
+    state = ImportState.from_json(path.read_bytes(), file=path)
+    if (state.source, state.place, state.limit) != (source.name, url, limit):
+        held = f"{state.source} from {state.place}" + (f", limited to {state.limit} rows" if state.limit else "")
+        raise InputError(f"holds the import of {held}", file=out, remedy="Give another directory")
+    return state
+
+
+def _cut(path: Path, size: int) -> BinaryIO:
+    """The file, opened to be appended behind its first `size` bytes: what a killed run wrote behind them goes."""
+    file = path.open("ab")
+    file.truncate(size)
+    file.seek(size)
+    return file
+
+
+def _line(found: Recording | Dialogue, source: Source, place: Place, out: Path) -> bytes:
+    if isinstance(found, Dialogue):
+        return found.canonical_json() + b"\n"
+    row = {
+        "id": safe_id(f"{source.name}/{found.id}"),
+        "path": _sound(found, place, out),
+        "role": found.role.value,
+        "label": found.label or ("speech" if found.transcript else ""),
+        "caption": found.caption,
+        "transcript": found.transcript,
+        "language": (found.language or source.language) if found.transcript else "",
+        "voice": found.voice,
+        "translation": found.translation,
+        "translation_language": found.translation_language,
+        "licence": found.licence or source.licence,
+        "attribution": "; ".join(part for part in (found.attribution, source.attribution) if part),
+        "source": f"{source.name}/{found.voice}" if found.voice else source.name,
+        "split": found.split,
+    }
+    return canonical_json({name: value for name, value in row.items() if value}) + b"\n"
+
+
+def _sound(found: Recording, place: Place, out: Path) -> str:
+    """Where the clip index will find it: its own path, or a copy named by what it is."""
+    if found.data is None and place.is_local:
+        return place.path(found.audio)
+    name = hashlib.sha256(found.id.encode()).hexdigest()[:24]
+    suffix = found.audio.rpartition(".")[2].lower() or "wav"
+    target = out / "audio" / name[:2] / f"{name}.{suffix}"
+    if found.data is not None:
+        if not target.exists() or target.stat().st_size != len(found.data):
+            write_atomic(target, found.data)
+    elif not target.exists():
+        write_atomic(target, _blocks(place, found.audio))
+    return str(target.absolute())
+
+
+def _blocks(place: Place, relative: str) -> Iterator[bytes]:
+    with place.open(relative) as file:
+        while block := file.read(1 << 20):
+            yield block

@@ -1,0 +1,1 @@
+"""First steps: a recipe for a clip index, and the demo data."""

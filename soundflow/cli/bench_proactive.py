@@ -1,0 +1,262 @@
+"""`soundflow bench proactive …`: ProactiveSound-Bench and sets like it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from soundflow.cli.bench_common import Chat, Checkpoint, Concurrency, Label, RunDirectory, Server, Threshold, finish, one_of
+from soundflow.cli.common import Json, RecipeFile, Retries, Timeout, say, say_json, sub_app
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from soundflow.bench.harness.driving import Driven
+    from soundflow.bench.proactive.metadata import Prediction, Sound
+    from soundflow.bench.proactive.results import Result
+    from soundflow.bench.proactive.run import Asked
+    from soundflow.bench.proactive.score import Score
+
+proactive_app = sub_app("ProactiveSound-Bench: should the assistant speak up at this sound?")
+Meta = Annotated[Path, typer.Option(help="The benchmark's metadata (.jsonl).", show_default=False)]
+Answers = Annotated[Path | None, typer.Option(help="The response file, with standard answers (.jsonl).")]
+AudioRoot = Annotated[Path | None, typer.Option(help="The folder that holds `proactive-sound-effect`.")]
+SoundTree = Annotated[Path, typer.Option(help="The folder that holds `proactive-sound-effect`.", show_default=False)]
+Embedder = Annotated[str, typer.Option(help="Compares replies: minilm, ngrams, auto, or none.")]
+Partial = Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")]
+
+
+class Tier(StrEnum):
+    """How sounds are put into streams."""
+
+    SINGLE = "single"
+    MULTIPLE = "multiple"
+
+
+@proactive_app.command(
+    "score",
+    help="Score anyone's predictions, one JSON object {id, decision, reply} a line; missing and unreadable ones are wrong.",
+    epilog="Example: soundflow bench proactive score predictions.jsonl --meta proactive_reply_benchmark.jsonl",
+)
+def proactive_score(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", show_default=False)],
+    meta: Meta,
+    answers: Answers = None,
+    audio: AudioRoot = None,
+    embedder: Embedder = "auto",
+    threshold: Annotated[float | None, typer.Option(min=-1, max=1, help="Cosine from which a reply matches.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive score`."""
+    from soundflow.bench.harness.rows import some_rows
+    from soundflow.bench.proactive.metadata import read_predictions, read_sounds
+
+    sounds = read_sounds(meta, answers)
+    some_rows(predictions, "{id, decision, reply}")
+    found = read_predictions(predictions, {sound.id for sound in sounds})
+    _tell(_scored(sounds, found, audio, embedder, threshold), as_json, {})
+
+
+@proactive_app.command(
+    "run",
+    help="Test a checkpoint as a stream (--model), or a chat model behind an OpenAI-compatible server by the public prompt "
+    "(--chat). The same command resumes; exit code 3 when a server left rows unanswered.",
+    epilog="Example: soundflow bench proactive run --meta META.jsonl --audio DATA/ --model runs/stage4/model -o runs/proactive",
+)
+def proactive_run(
+    meta: Meta,
+    audio: SoundTree,
+    out: RunDirectory,
+    model: Checkpoint = None,
+    chat: Chat = None,
+    server: Server = None,
+    tier: Annotated[Tier, typer.Option(help="One sound a stream, or 2 to 5 of a sub-category.")] = Tier.SINGLE,
+    seed: Annotated[int, typer.Option(min=0, help="Of the Multiple tier.")] = 0,
+    manifest: Annotated[Path | None, typer.Option(help="A tier.jsonl to hear instead.")] = None,
+    answers: Answers = None,
+    embedder: Embedder = "auto",
+    threshold: Threshold = 0.5,
+    as_recorded: Annotated[bool, typer.Option(help="Do not bring recordings to the level corpora have.")] = False,
+    concurrency: Concurrency = 4,
+    timeout: Timeout = None,
+    retries: Retries = None,
+    partial: Partial = False,
+    label: Label = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive run`."""
+    from soundflow.bench.harness.chat_player import config_of
+    from soundflow.bench.harness.predictions import PREDICTIONS
+    from soundflow.bench.proactive.metadata import read_predictions, read_sounds
+    from soundflow.bench.proactive.results import proactive_result, write_result
+    from soundflow.bench.proactive.run import ProactiveSet, run_chat, run_stream
+
+    one_of(model, chat)
+    sounds = read_sounds(meta, answers)
+    proactive = ProactiveSet(sounds, audio, partial)
+    groups = proactive.tier(tier.value, seed, manifest)
+    if model is not None:
+        driven = run_stream(proactive, groups, out, model, threshold=threshold, as_recorded=as_recorded)
+    else:
+        config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
+        driven = run_chat(proactive, groups, out, config)
+    found = read_predictions(out / PREDICTIONS, {sound.id for sound in sounds})
+    result = _scored(sounds, found, None, embedder, None)
+    write_result(out, proactive_result(result, tier.value, label or chat or str(model), driven.whole, bool(chat)))
+    _tell(result, as_json, {"run": str(out), "tier": tier.value})
+    _finish([] if driven.whole else [driven], out)
+
+
+@proactive_app.command(
+    "build",
+    help="Make a proactive test set of your own clips: the taxonomy's criteria as a recipe, disjoint from training by content.",
+    epilog="Example: soundflow bench proactive build examples/proactive_bench.yaml --clips clips/ -o mybench/ --not-in corpus/",
+)
+def proactive_build(
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the set.", show_default=False)],
+    clips: Annotated[Path | None, typer.Option(help="The clip index, instead of the recipe's.")] = None,
+    not_in: Annotated[list[Path] | None, typer.Option(help="Builds whose clips must not be in the set.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive build`."""
+    from soundflow.bench.proactive.build import META, RESPONSES, build
+
+    record = build(recipe, out, not_in or [], clips)
+    if as_json:
+        say_json(record)
+        return
+    left = ", ".join(f"{count} {name}" for name, count in record["left_out"].items()) or "none"
+    say(f"{out}: {record['sounds']} sounds, {record['respond']} RESPOND, {record['categories']} sub-categories; left out: {left}")
+    if not record["not_in"]:
+        say("Without --not-in nobody knows whether a model was trained on these clips")
+    files = f"--meta {out / META} --answers {out / RESPONSES} --audio {out}"
+    say(f"Next: soundflow bench proactive run {files} --model CHECKPOINT -o RUN")
+
+
+@proactive_app.command(
+    "stability",
+    help="The same sounds, N = 1 ... 5 of them in one stream: what is kept of the balanced accuracy at N = 1.",
+    epilog="Example: soundflow bench proactive stability --meta META.jsonl --audio DATA/ --model CHECKPOINT -o runs/stable",
+)
+def proactive_stability(
+    meta: Meta,
+    audio: SoundTree,
+    out: RunDirectory,
+    model: Checkpoint = None,
+    chat: Chat = None,
+    server: Server = None,
+    longest: Annotated[int, typer.Option(min=1, max=20, help="The largest N.")] = 5,
+    concurrency: Concurrency = 4,
+    timeout: Timeout = None,
+    retries: Retries = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    threshold: Threshold = 0.5,
+    partial: Partial = False,
+    label: Label = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive stability`."""
+    from soundflow.bench.harness.chat_player import config_of
+    from soundflow.bench.proactive.metadata import read_sounds
+    from soundflow.bench.proactive.results import write_result
+    from soundflow.bench.proactive.run import ProactiveSet, run_chat, run_stream
+    from soundflow.bench.proactive.stability import run_stability
+
+    one_of(model, chat)
+    proactive = ProactiveSet(read_sounds(meta), audio, partial)
+
+    def run(groups: Sequence[Asked], place: Path) -> Driven:
+        if model is not None:
+            return run_stream(proactive, groups, place, model, threshold=threshold)
+        config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
+        return run_chat(proactive, groups, place, config)
+
+    name, counts = label or chat or str(model), tuple(range(1, longest + 1))
+    result, scores, driven = run_stability(proactive, out, run, name, "chat" if chat else "runtime", counts, seed)
+    write_result(out, result)
+    if as_json:
+        say_json({str(count): one.to_json() for count, one in scores.items()} | {"figures": result.figures})
+    else:
+        _grid(result)
+    _finish([one for one in driven if not one.whole], out)
+
+
+@proactive_app.command(
+    "recordings",
+    help="Play long recordings as they are to a checkpoint (no cleaning, no levelling): false alarms an hour. A take.txt beside "
+    "take.wav has its labels as Audacity exports them: start, end, RESPOND or IGNORE.",
+    epilog="Example: soundflow bench proactive recordings takes/ --model runs/stage4/model -o runs/takes",
+)
+def proactive_recordings(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", show_default=False)],
+    model: Annotated[Path, typer.Option(help="A checkpoint made by `soundflow train`.", show_default=False)],
+    out: RunDirectory,
+    threshold: Threshold = 0.5,
+    label: Label = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow bench proactive recordings`."""
+    from soundflow.bench.harness.predictions import PREDICTIONS
+    from soundflow.bench.harness.rows import read_rows
+    from soundflow.bench.proactive.recordings import read_takes, run_recordings, takes_result, tally
+    from soundflow.bench.proactive.results import write_result
+
+    takes = read_takes(folder)
+    run_recordings(takes, out, model, threshold)
+    rows = {row.text("id"): row.values for row in read_rows(out / PREDICTIONS)}
+    result = takes_result(takes, rows, label or str(model))
+    write_result(out, result)
+    if as_json:
+        say_json(tally(takes, rows))
+    else:
+        _grid(result)
+        say("".join(f"{note}. " for note in result.notes) + f"Next: soundflow bench report {out}")
+
+
+def _grid(result: Result) -> None:
+    """A result's table."""
+    for line in result.grid.lines() if result.grid else ():
+        say(line)
+
+
+def _finish(driven: Sequence[Driven], out: Path) -> None:
+    """Leave with the exit code for what is missing."""
+    if driven:
+        finish(driven[0], out)
+
+
+def _scored(
+    sounds: list[Sound], found: dict[str, Prediction], audio: Path | None, embedder: str, threshold: float | None
+) -> Score:
+    from soundflow.bench.proactive.replies import match_replies
+    from soundflow.bench.proactive.run import ProactiveSet
+    from soundflow.bench.proactive.score import score
+
+    if audio is not None:
+        found = ProactiveSet(sounds, audio, partial=True).measured(found)
+    replies = None
+    if embedder != "none" and any(sound.standard_answers for sound in sounds):
+        replies = match_replies(sounds, found, _embedder(embedder), threshold)
+    return score(sounds, found, replies=replies)
+
+
+def _tell(result: Score, as_json: bool, more: dict[str, Any]) -> None:
+    if as_json:
+        say_json(result.to_json() | more)
+    else:
+        for line in result.lines():
+            say(line)
+
+
+def _embedder(name: str) -> Any:
+    from soundflow.backends.embed.embedders import open_embedder, resolved
+    from soundflow.schemas.base import InputError
+    from soundflow.schemas.retrieval import RetrievalConfig
+
+    if name not in ("auto", "minilm", "ngrams"):
+        raise InputError("no such embedder", field="--embedder", value=name, remedy="There are: auto, minilm, ngrams, none")
+    return open_embedder(resolved(RetrievalConfig.model_validate({"embedder": name})))

@@ -1,0 +1,192 @@
+"""`model`, `train`, `evaluate`: a corpus becomes a model that decides when to speak."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from soundflow.cli.common import Json, say, say_json, sub_app
+
+if TYPE_CHECKING:
+    from soundflow.training.distributed import Processes
+    from soundflow.training.metrics import StepLog
+    from soundflow.training.trainer import TrainResult
+
+REPORT_SECONDS: Final = 60.0
+"""The page of a run is written so often, and at its end."""
+top = typer.Typer()
+model_app = sub_app("Models: made from scratch or from Qwen2.5-Omni, and what training them costs.")
+
+
+def _need_torch() -> None:
+    from importlib.util import find_spec
+
+    from soundflow.schemas.base import InputError
+
+    if missing := [name for name in ("torch", "transformers", "tensorboard") if find_spec(name) is None]:
+        raise InputError(f"{', '.join(missing)} not installed", remedy="pip install -c constraints.txt -e '.[train]'")
+
+
+@model_app.command(
+    "init",
+    help="Make a streaming model: nano or tiny from scratch, or a Qwen2.5-Omni checkpoint (directory or hub id) adapted.",
+    epilog="Example: soundflow model init nano --corpus corpus/ -o models/nano",
+)
+def model_init(
+    base: Annotated[str, typer.Argument(metavar="nano|tiny|CHECKPOINT", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Checkpoint directory to write.", show_default=False)],
+    corpus: Annotated[
+        list[Path] | None, typer.Option(help="Builds whose words a small model is to know; a checkpoint knows them all.")
+    ] = None,
+    layout: Annotated[str, typer.Option(help="Token layout of a model without --corpus.")] = "soundflow/1",
+    chunk_ms: Annotated[int, typer.Option(min=200, help="Decision period, a multiple of 200.")] = 400,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """`soundflow model init`."""
+    _need_torch()
+    from soundflow.model.presets import PRESETS
+    from soundflow.training.start import make_model
+
+    made = make_model(base, out, corpus or [], layout=layout, chunk_ms=chunk_ms, seed=seed)
+    if as_json:
+        say_json(made.to_json())
+    else:
+        say(f"{out}: {made.parameters / 1e6:.2f} M parameters, {made.words} words, layout {made.layout}")
+        first = "cpu/0" if base in PRESETS else "1"  # from scratch it has to learn to hear first
+        say(f"Next: soundflow train CORPUS --stage {first} --model {out} -o RUN")
+
+
+@model_app.command(
+    "estimate",
+    help="Parameters by group and memory per GPU of each stage, computed from shapes alone.",
+    epilog="Example: soundflow model estimate 3b --processes 32",
+)
+def model_estimate(
+    name: Annotated[str, typer.Argument(metavar="nano|tiny|3b", show_default=False)] = "3b",
+    processes: Annotated[int, typer.Option(min=1, help="GPUs.")] = 32,
+    stages: Annotated[list[str] | None, typer.Option("--stage", help="A preset or a YAML file; default: 1 to 4.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow model estimate`."""
+    _need_torch()
+    from soundflow.training.config import load_stage
+    from soundflow.training.estimate import estimate, meta_model
+
+    model = meta_model(name)
+    found = [estimate(model, load_stage(stage), processes) for stage in stages or ("1", "2", "3", "4")]
+    if as_json:
+        say_json([one.to_json() for one in found])
+    else:
+        for one in found:
+            for line in one.lines():
+                say(line)
+
+
+@top.command(
+    help="Train one stage on builds, or resume it: run the same command again. Under torchrun it shares the work by FSDP2.",
+    epilog="Example: soundflow train corpus/ --stage cpu/1 --model models/nano -o runs/stage1",
+)
+def train(
+    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Builds.", show_default=False)],
+    stage: Annotated[
+        str, typer.Option("--stage", "--preset", help="1 to 4, cpu/0 to cpu/4, or a YAML file.", show_default=False)
+    ],
+    model: Annotated[
+        Path, typer.Option(help="A checkpoint: of `model init`, or RUN/model of an earlier stage.", show_default=False)
+    ],
+    run: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read and make batches ahead; 0: a thread.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """`soundflow train`."""
+    _need_torch()
+    from soundflow.pipeline.build.virtual import Renderer
+    from soundflow.pipeline.mechanics.console import Console
+    from soundflow.pipeline.mechanics.stopping import noted_signals
+    from soundflow.training.config import load_stage
+    from soundflow.training.corpus import StoredCorpus
+    from soundflow.training.distributed import joined
+    from soundflow.training.report import write_report
+    from soundflow.training.trainer import Trainer
+
+    config, source = load_stage(stage), StoredCorpus(*corpora, renderer=Renderer())
+
+    def work(processes: Processes, show: Callable[[StepLog], None], should_stop: Callable[[], bool]) -> TrainResult:
+        written = time.monotonic()
+
+        def on_step(line: StepLog) -> None:
+            nonlocal written
+            show(line)
+            if time.monotonic() - written > REPORT_SECONDS:
+                write_report(run)
+                written = time.monotonic()
+
+        trainer = Trainer(
+            config, source, model, run, processes, seed=seed, workers=workers, on_step=on_step, should_stop=should_stop
+        )
+        try:
+            return trainer.train()
+        finally:
+            if processes.first:
+                with contextlib.suppress(OSError):  # of a full disk the cause is told, not this
+                    write_report(run)
+
+    with joined() as processes, noted_signals() as signalled, Console(config.name, "steps") as console:
+        result = work(processes, lambda line: console.show(line.step, config.steps, line.describe()), signalled)
+        first = processes.first
+    if first and as_json:
+        say_json({"run": str(run), "model": str(result.model), "steps": result.steps, "log": _last(run)})
+    elif first:
+        say(f"{run}: {result.steps} steps; model in {result.model}, report in {run / 'report.html'}")
+
+
+def _last(run: Path) -> object:
+    from soundflow.training.logs import read_log
+
+    lines = read_log(run)
+    return lines[-1].model_dump(mode="json") if lines else None
+
+
+@top.command(
+    help="Play streams to a model as they would come and count what it opens and says.",
+    epilog="Example: soundflow evaluate runs/stage4/model heldout/ --within 2 --json",
+)
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint.", show_default=False)],
+    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Builds.", show_default=False)],
+    within: Annotated[int, typer.Option(min=0, help="k: chunks a trigger may be early or late.")] = 2,
+    threshold: Annotated[float, typer.Option(help="By how much <response> must beat <silent>, in logits.")] = 0.0,
+    streams: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    as_json: Json = False,
+) -> None:
+    """`soundflow evaluate`."""
+    _need_torch()
+    from itertools import islice
+
+    from soundflow.model.thinker import StreamingThinker
+    from soundflow.pipeline.build.virtual import Renderer
+    from soundflow.pipeline.mechanics.console import Console
+    from soundflow.training.corpus import StoredCorpus
+    from soundflow.training.evaluate import Evaluator, score
+
+    source = StoredCorpus(*corpora, renderer=Renderer())
+    evaluator = Evaluator(StreamingThinker.load(model), source, threshold)
+    places = list(islice(evaluator.streams(), streams))
+    heard = []
+    with Console("evaluate", "streams") as console:
+        for place in places:
+            heard.append(evaluator.hear(*place))
+            console.show(len(heard), len(places))
+    figures = score(heard, within).to_json() | {"within": within, "streams": len(heard)}
+    if as_json:
+        say_json(figures)
+    else:
+        for name, value in figures.items():
+            say(f"{name:<24} {value:.3f}" if isinstance(value, float) else f"{name:<24} {value}")

@@ -1,0 +1,247 @@
+"""The real chat model against a server that misbehaves: every fault is told by type, retried or not, billed or not."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import email.utils
+import logging
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+
+from soundflow.backends.calls.faults import retry_after
+from soundflow.backends.llm.openai_chat import OpenAiChat
+from soundflow.operators.protocols.chat import Completion, Message, Sound
+from soundflow.operators.protocols.faults import RequestRefused, ServerFault
+from soundflow.schemas.base import InputError
+from soundflow.schemas.llm import BudgetSpent, LlmConfig, RoleCost, Usage
+from tests.operators.curate.chats import KEY, complete, config, key, request_for, with_chat
+from tests.support.hostile_llm import BAD_ANSWERS, TRANSIENT, Fault, HostileLlm, always, faulty, once
+
+__all__ = ["key"]
+BILLED = Usage(calls=1, input_tokens=100, output_tokens=50, money=0.0002)
+NEVER_CHARGED = {Fault.BUSY, Fault.BUSY_SECONDS, Fault.BUSY_DATE, Fault.ERROR_500, Fault.ERROR_503_SECONDS}
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_passing_fault_is_got_over_and_costs_what_it_may_have_cost(fault: Fault) -> None:
+    with HostileLlm(once(fault)) as server:
+        settings = config(server)
+        chat, request = OpenAiChat(settings), request_for(settings)
+        answer = complete(chat, request)
+    assert isinstance(answer, Completion) and answer.finish == "stop" and answer.usage == BILLED
+    assert server.calls == 2 and server.faults == {fault: 1}
+    cost = chat.ledger.roles["spoken_rewriter"]
+    worst = settings.priced("m", request.worst())
+    assert (cost.asked, cost.faults) == (BILLED, 1)
+    assert cost.unbilled == (Usage() if fault in NEVER_CHARGED else worst)
+    assert chat.meter.state().spent + chat.meter.state().unbilled == cost.asked + cost.unbilled
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.DRIP])
+def test_a_call_that_takes_too_long_altogether_is_broken_off_and_made_again(fault: Fault) -> None:
+    with HostileLlm(once(fault)) as server:
+        answer = complete(OpenAiChat(settings := config(server, {"timeout_seconds": 0.3})), request_for(settings))
+    assert isinstance(answer, Completion) and server.calls == 2
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.NO_CHOICES, Fault.BUSY, Fault.HUGE_ERROR])
+def test_a_lasting_fault_is_given_up_after_the_retries(fault: Fault) -> None:
+    with HostileLlm(always(fault)) as server:
+        error = complete(OpenAiChat(settings := config(server, {"retries": 3})), request_for(settings))
+    assert isinstance(error, ServerFault) and server.calls == 4
+
+
+def test_a_server_that_is_not_there_charges_nothing_and_its_address_is_named() -> None:
+    with HostileLlm() as server:
+        pass
+    chat = OpenAiChat(settings := config(server, {"retries": 1}))
+    error = complete(chat, request_for(settings))
+    assert isinstance(error, InputError) and "nobody answers" in str(error) and server.url in str(error)
+    assert chat.ledger.roles["spoken_rewriter"] == RoleCost(faults=2)
+
+
+def test_an_address_that_never_answered_is_not_retried_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("soundflow.backends.llm.openai_chat.STARTING_SECONDS", 0.1)
+    with HostileLlm() as server:
+        pass
+    chat = OpenAiChat(settings := config(server, {"retries": 100, "backoff_seconds": 0.06}))
+    assert isinstance(complete(chat, request_for(settings)), InputError)
+    assert chat.ledger.roles["spoken_rewriter"].faults < 6
+
+
+def test_a_server_that_answered_and_is_gone_is_a_fault_of_the_line() -> None:
+    server = HostileLlm().__enter__()
+    chat = OpenAiChat(config(server, {"retries": 2}))
+
+    async def two(chat: OpenAiChat) -> Any:
+        first = await chat.complete(request_for(chat.config))
+        await asyncio.to_thread(server.__exit__, None, None, None)
+        with pytest.raises(ServerFault) as caught:
+            await chat.complete(request_for(chat.config, seed=1))
+        return first, caught.value
+
+    first, fault = with_chat(chat, two)
+    assert isinstance(first, Completion) and "line" in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (Fault.UNAUTHORIZED, "refuses the key.*Set OPENAI_API_KEY"),
+        (Fault.NO_MODEL, "does not know this address or model"),
+        (Fault.NO_QUOTA, "does not serve this key.*quota"),
+    ],
+)
+def test_what_only_the_user_can_mend_ends_the_work_at_once(fault: Fault, why: str) -> None:
+    with HostileLlm(always(fault)) as server:
+        error = complete(OpenAiChat(settings := config(server)), request_for(settings))
+        assert server.calls == 1
+    with pytest.raises(InputError, match=why):
+        raise error
+
+
+def test_a_request_the_server_does_not_take_is_that_requests_fault_only() -> None:
+    with HostileLlm(always(Fault.TOO_LONG)) as server:
+        error = complete(OpenAiChat(settings := config(server)), request_for(settings))
+    assert isinstance(error, RequestRefused) and "too many tokens" in str(error) and server.calls == 1
+
+
+def test_a_server_that_wants_a_day_of_silence_is_given_up_on() -> None:
+    with HostileLlm(always(Fault.BUSY_FOR_EVER)) as server:
+        error = complete(OpenAiChat(settings := config(server)), request_for(settings))
+    assert isinstance(error, ServerFault) and error.retry_after == 86_400 and server.calls == 1
+
+
+def test_both_forms_of_retry_after_are_read_and_nonsense_is_not() -> None:
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=90)
+    found = retry_after(email.utils.format_datetime(soon, usegmt=True))
+    assert found is not None and 60 < found < 91
+    assert retry_after("2.5") == 2.5 and retry_after("0") == 0.0
+    assert retry_after("Mon, 01 Jan 2001 00:00:00 GMT") == 0.0 == retry_after("-3")
+    assert {retry_after(text) for text in ("soon", "nan", "inf", "1e300", "", "99 Foo 2001")} == {None}
+    assert retry_after(None) is None
+
+
+def test_a_server_that_asks_for_silence_silences_every_call() -> None:
+    with HostileLlm(once(Fault.BUSY_SECONDS)) as server:
+        chat = OpenAiChat(settings := config(server))
+        assert isinstance(complete(chat, request_for(settings)), Completion)
+    assert chat.meter.state().not_before > 0
+
+
+def test_no_more_calls_are_in_flight_than_allowed() -> None:
+    with HostileLlm(latency_seconds=0.02) as server:
+        settings = config(server, {"concurrency": 3})
+
+        async def use(chat: OpenAiChat) -> list[Completion]:
+            return await asyncio.gather(*(chat.complete(request_for(settings, seed=seed)) for seed in range(20)))
+
+        assert len(with_chat(OpenAiChat(settings), use)) == 20
+    assert server.most_open <= 3
+
+
+@pytest.mark.parametrize("limit", [{"calls": 7}, {"tokens": 4_000}, {"money": 0.004}])
+def test_no_number_of_calls_at_once_can_pass_the_budget(limit: dict[str, float]) -> None:
+    with HostileLlm(faulty(0.3, (Fault.NO_CHOICES, Fault.RESET, Fault.HUGE)), latency_seconds=0.005) as server:
+        settings = config(server, {"concurrency": 32}, budget=limit)
+        chat = OpenAiChat(settings)
+
+        async def use(opened: OpenAiChat) -> list[Any]:
+            calls = (opened.complete(request_for(settings, "x", seed=seed)) for seed in range(60))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        outcomes = with_chat(chat, use)
+    state = chat.meter.state()
+    assert settings.budget.passed_by(state.spent + state.unbilled) == "" and not state.open
+    assert {type(outcome) for outcome in outcomes} == {Completion, BudgetSpent}
+    assert 0 < state.spent.calls <= server.calls and server.calls == state.spent.calls + state.unbilled.calls
+    served = server.calls  # a server charges for all it served, whether it arrived or not
+    real = Usage(calls=served, input_tokens=100 * served, output_tokens=50 * served, money=0.0002 * served)
+    assert settings.budget.passed_by(real) == ""
+
+
+def test_a_call_broken_off_by_its_caller_counts_in_full() -> None:
+    with HostileLlm(always(Fault.HANG)) as server:
+        chat, request = OpenAiChat(settings := config(server)), request_for(settings := config(server))
+
+        async def use(opened: OpenAiChat) -> None:
+            task = asyncio.create_task(opened.complete(request))
+            while not server.calls:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.wait([task])
+
+        with_chat(chat, use)
+    assert chat.meter.state().unbilled == settings.priced("m", request.worst()) and not chat.meter.state().open
+
+
+def test_a_server_that_states_no_usage_is_taken_to_have_used_the_most() -> None:
+    with HostileLlm(always(Fault.NO_USAGE)) as server:
+        request = request_for(settings := config(server))
+        answer = complete(OpenAiChat(settings), request)
+    assert answer.usage == settings.priced("m", request.worst())
+
+
+@pytest.mark.parametrize(("fault", "finish"), [(Fault.CUT_OFF, "length"), (Fault.REFUSED, "refused")])
+def test_how_an_answer_ended_is_told(fault: Fault, finish: str) -> None:
+    with HostileLlm(always(fault)) as server:
+        answer = complete(OpenAiChat(settings := config(server)), request_for(settings))
+    assert answer.finish == finish and server.calls == 1
+
+
+def test_clips_go_along_as_input_audio() -> None:
+    with HostileLlm() as server:
+        request = request_for(settings := config(server), messages=(Message("user", "hear", (Sound(b"RIFF..."),)),))
+        complete(OpenAiChat(settings), request)
+    (body,) = server.seen
+    assert '{"input_audio": {"data": "UklGRi4uLg==", "format": "wav"}, "type": "input_audio"}' in body
+
+
+def test_the_key_is_in_the_call_and_nowhere_else(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    kinds = (*TRANSIENT, *BAD_ANSWERS, Fault.UNAUTHORIZED, Fault.NO_MODEL, Fault.NO_QUOTA, Fault.TOO_LONG, Fault.QUOTES_KEY)
+    outputs: list[str] = []
+    with caplog.at_level(logging.DEBUG):
+        for fault in kinds:
+            with HostileLlm(always(fault)) as server:
+                chat = OpenAiChat(settings := config(server, {"retries": 1}))
+                outcome = complete(chat, request_for(settings))
+                outputs += [repr(outcome), str(outcome), repr(chat), repr(vars(chat)), repr(chat.ledger.roles)]
+                if isinstance(outcome, Exception):
+                    chain = traceback.TracebackException.from_exception(outcome, capture_locals=True)
+                    outputs += [*chain.format(), repr(pickle.dumps(outcome))]
+                    assert outcome.__context__ is None and outcome.__cause__ is None
+                assert {headers["authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+    outputs += [record.getMessage() + repr(record.args) for record in caplog.records] + list(capfd.readouterr())
+    assert len(outputs) > 100 and not [text for text in outputs if KEY in text or KEY[8:] in text]
+
+
+def test_the_openai_address_is_not_asked_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    error = complete(OpenAiChat(settings := LlmConfig(model="m")), request_for(settings))
+    assert isinstance(error, InputError) and "OPENAI_API_KEY is not set" in str(error)
+
+
+def test_a_server_of_ones_own_may_do_without_a_key_and_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with HostileLlm() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        settings = LlmConfig(model="m")
+        assert isinstance(complete(OpenAiChat(settings), request_for(settings)), Completion)
+
+
+def test_a_key_that_cannot_be_one_is_told_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\nsk-other")
+    error = complete(OpenAiChat(settings := LlmConfig(model="m")), request_for(settings))
+    assert isinstance(error, InputError) and "sk-secret" not in str(error)
+
+
+def test_it_is_used_while_it_is_open() -> None:
+    async def use() -> None:
+        await OpenAiChat(settings := LlmConfig(model="m")).complete(request_for(settings))
+
+    with pytest.raises(RuntimeError, match="async with"):
+        asyncio.run(use())

@@ -1,0 +1,67 @@
+"""What a manifest may say about speech: language, dialogue, turn, voice, translation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soundflow.operators.sources.manifest import read_manifest
+from soundflow.operators.sources.rows import SourceRow, parse_language
+from soundflow.schemas.clip import ClipRejection
+
+
+def read(folder: Path, *rows: dict[str, Any]) -> list[SourceRow | ClipRejection]:
+    path = folder / "manifest.jsonl"
+    path.write_text("".join(json.dumps({"path": "a.wav", "transcript": "Hello."} | row) + "\n" for row in rows))
+    return list(read_manifest(path))
+
+
+def test_columns_about_speech_are_read(tmp_path: Path) -> None:
+    cells = {
+        "language": "EN_us",
+        "dialogue": "d7",
+        "turn": 2,
+        "voice": "heart",
+        "wer": 0.05,
+        "translation": "你好。",
+        "emotion": "happy",
+    }
+    (row,) = read(tmp_path, cells | {"translation_language": "zh"})
+    assert isinstance(row, SourceRow)
+    assert (row.language, row.dialogue, row.turn, row.voice) == ("en-us", "d7", 2, "heart")
+    assert row.wer == 0.05 and row.emotion == "happy"
+    assert (row.translation, row.translation_language) == ("你好。", "zh")
+
+
+def test_without_them_a_row_is_what_it_was(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, {})
+    assert isinstance(row, SourceRow)
+    assert row[-8:] == ("", "", None, "", None, "", None, "")
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason", "why"),
+    [
+        ({"language": "English"}, "bad_language", "'English' is not a language code"),
+        ({"translation_language": "chinese (traditional)"}, "bad_language", "translation_language"),
+        ({"dialogue": "d", "turn": "two"}, "bad_turn", "'two' is not a whole number"),
+        ({"dialogue": "d", "turn": -1}, "bad_turn", "'-1'"),
+        ({"dialogue": "d", "turn": 1.5}, "bad_turn", "'1.5'"),
+        ({"dialogue": "d"}, "bad_turn", "one is empty"),
+        ({"turn": 1}, "bad_turn", "one is empty"),
+        ({"wer": "5 %"}, "bad_wer", "'5 %' is not a word error rate"),
+        ({"wer": -0.1}, "bad_wer", "'-0.1'"),
+    ],
+)
+def test_a_wrong_cell_is_named_and_its_neighbours_go_on(tmp_path: Path, cells: dict, reason: str, why: str) -> None:
+    first, wrong, last = read(tmp_path, {}, cells, {"dialogue": "d", "turn": 3.0})
+    assert isinstance(wrong, ClipRejection) and wrong.reason == reason and why in wrong.detail and "row 2" in wrong.path
+    assert isinstance(first, SourceRow) and isinstance(last, SourceRow) and last.turn == 3
+
+
+@pytest.mark.parametrize(("text", "code"), [("en", "en"), ("ZH-cn", "zh-cn"), ("e", None), ("en ", None), ("", None)])
+def test_language_codes(text: str, code: str | None) -> None:
+    assert parse_language(text) == code

@@ -1,0 +1,104 @@
+"""Tools of grounding, scripted: what retrieval finds, what the verifier says, what a generator makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from soundflow.backends.embed.hashed_ngrams import HashedNgrams
+from soundflow.operators.curate.clip_evidence import Candidate, Wanted
+from soundflow.operators.curate.grounding import Tools
+from soundflow.operators.curate.retrieval import Hit, Query
+from soundflow.operators.curate.verifying import Judged
+from soundflow.operators.protocols.embedding import Vectors
+from soundflow.operators.protocols.generation import Generated
+from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.generation import ClipVerdict, Evidence, MadeRequest, Maker
+from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
+from tests.operators.compose.pool import MemoryPool
+
+
+def tone(seconds: float = 0.5, hertz: float = 440.0) -> NDArray[np.float32]:
+    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(int(16_000 * seconds)) / 16_000)).astype(np.float32)
+
+
+class Found:
+    """A retriever that finds clips of the query's role and kind whose label holds a word of it, in id order."""
+
+    identity = "found/1"
+
+    def __init__(self, pool: MemoryPool):
+        self.pool, self.asked = pool, list[Query]()
+
+    def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
+        self.asked += queries
+        return [self._hits(query) for query in queries]
+
+    def _hits(self, query: Query) -> list[Hit]:
+        words = set(query.text.split())
+        clips = [self.pool.get(brief.id) for brief in self.pool.briefs() if brief.role is query.role and brief.kind == query.kind]
+        alike = [clip for clip in clips if words & set(f"{clip.label} {clip.transcript or ''}".split())]
+        return [Hit(clip.id, clip.label, round(0.9 - 0.01 * place, 6)) for place, clip in enumerate(alike)][: query.k]
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        return HashedNgrams().embed(texts)
+
+
+@dataclass
+class Script:
+    """A verifier: clip id → its verdicts, one after the other; anything else is accepted."""
+
+    verdicts: dict[str, list[str]] = field(default_factory=dict)
+    judged: list[tuple[str, bool]] = field(default_factory=list)
+    """Clip and whether the verdict was final."""
+
+    async def judge(self, wanted: Wanted, candidate: Candidate, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
+        self.judged.append((candidate.clip.id, final))
+        said = self.verdicts.get(candidate.clip.id, ["accept"])
+        verdict = said[min(final, len(said) - 1)]
+        if verdict == "broken":
+            return Failed("the model is gone", "llm")
+        score = 0.9 if verdict == "accept" else 0.2
+        four = {"identity": score, "cleanliness": 0.9, "duration_fit": 0.9, "continuity": 0.9}
+        return Ok(Judged(ClipVerdict.model_validate({"reason": "scripted", "verdict": verdict} | four), evidence, "script"))
+
+
+class Maker_:
+    """A generator that makes a tone of whatever is asked, except of what holds the word `impossible`."""
+
+    maker = Maker(backend="procedural", model="tones", licence="CC0-1.0")
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, tuple[float, float], int]] = []
+
+    async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[Generated]:
+        self.asked.append((caption, seconds, seed))
+        if "impossible" in caption:
+            return Rejected("cannot_make")
+        return Failed("the service is gone", "generation") if "broken" in caption else Ok(Generated(tone(), caption))
+
+
+class Bench:
+    """A workshop in memory."""
+
+    def __init__(self, pool: MemoryPool):
+        self.pool, self.made = pool, dict[str, Clip]()
+
+    def find(self, request: MadeRequest) -> Clip | None:
+        return self.made.get(request.key())
+
+    def generated(self, request: MadeRequest, made: Generated) -> Outcome[Clip]:
+        clip = self.pool.add(f"made-{len(self.made)}", made.samples, request.role, request.label, caption=made.caption)
+        self.made[request.key()] = clip
+        return Ok(clip)
+
+    def reprocess(self, parent: Clip, samples: NDArray[np.float32], role: ClipRole) -> Outcome[Clip]:
+        return Ok(self.pool.add(f"{parent.id}-cleaned", samples, role, parent.label))
+
+
+def tools_of(pool: MemoryPool, verifier: Script | None = None, generator: Maker_ | None = None) -> Tools:
+    retriever = Found(pool)
+    return Tools(pool, retriever, retriever.embed, verifier or Script(), Bench(pool), generator)

@@ -1,0 +1,96 @@
+"""replay: a sample made again, explained, and held against what is committed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from soundflow.pipeline.build import produce
+from soundflow.pipeline.build.run import build
+from soundflow.pipeline.check.replay import replay
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.shards import read_shard
+from soundflow.pipeline.curate.scenes import ATTEMPTS
+from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.outcome import Rejected
+from tests.support.corpus import rewrite, write_recipe
+
+
+def test_a_committed_sample_is_explained_and_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    manifest = BuildDir(built).manifests()[3]
+    stored = dict(read_shard(built / "data" / manifest.tar))
+    for key in manifest.keys:
+        result = replay(built, key, tmp_path)
+        assert result.ok and result.state == "same bytes as committed"
+        for suffix, content in stored[key].items():
+            assert (tmp_path / f"{key}.{suffix}").read_bytes() == content
+        plan = json.loads(stored[key]["json"])
+        told = "\n".join(result.trace)
+        assert "drawn: task" in told and "noise" in told
+        assert all(clip["clip_id"] in told for clip in plan["clips"])
+        assert all(repr(response["text"]) in told for response in plan["responses"])
+        assert result.to_json()["files"] == result.files and result.lines()[-1] == f"{key}: same bytes as committed"
+
+
+def test_a_sample_that_is_not_as_committed_is_told(built: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(built, tmp_path / "copy"))
+    rewrite(copy, 0, lambda number, key, members: members | {"json": members["json"] + b" "})
+    result = replay(copy, BuildDir(copy).manifests()[0].keys[0], tmp_path / "replayed")
+    assert not result.ok and result.state == "differs from what is committed: json"
+
+
+def test_a_damaged_shard_is_told(built: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(built, tmp_path / "copy"))
+    manifest = BuildDir(copy).manifests()[0]
+    tar = copy / "data" / manifest.tar
+    tar.write_bytes(b"x" * tar.stat().st_size)
+    result = replay(copy, manifest.keys[0], tmp_path / "replayed")
+    assert not result.ok and "damaged" in result.state
+
+
+def test_a_sample_not_yet_committed_is_made_all_the_same(built: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(built, tmp_path / "copy"))
+    key = BuildDir(copy).manifests()[1].keys[0]
+    BuildDir(copy).manifest_path(1).unlink()
+    result = replay(copy, key, tmp_path / "replayed")
+    assert result.ok and result.state == "not committed" and len(result.files) == 3
+
+
+def test_refused_draws_are_in_the_trace(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(produce, "compose", lambda *_: Rejected("planted", {"level": -90}))
+    result = replay(built, BuildDir(built).manifests()[0].keys[0], tmp_path)
+    assert result.state == "every draw is rejected" and result.files == ()
+    assert [line for line in result.trace if "planted" in line and "-90" in line] == list(result.trace[:ATTEMPTS])
+
+
+def test_what_has_changed_since_the_build_is_told(built: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(built, tmp_path / "copy"))
+    record = json.loads((copy / "build.json").read_bytes())
+    record["operator_versions"]["mixing"] = "0"
+    (copy / "build.json").write_bytes(canonical_json(record | {"prompt_hash": "0" * 64, "clip_index_hash": "1" * 64}))
+    told = "\n".join(replay(copy, BuildDir(copy).manifests()[0].keys[0], tmp_path / "replayed").trace)
+    assert "mixing was version 0" in told and "prompts have changed" in told and "clip index has changed" in told
+
+
+@pytest.mark.parametrize("key", ["sf-000000000000-000000-00000", "nonsense", ""])
+def test_a_stranger_is_refused(built: Path, tmp_path: Path, key: str) -> None:
+    with pytest.raises(InputError):
+        replay(built, key, tmp_path)
+
+
+def test_a_sample_past_the_end_of_its_shard_is_refused(built: Path, tmp_path: Path) -> None:
+    key = BuildDir(built).manifests()[0].keys[0]
+    for stranger in (key[:-5] + "00003", key.replace("-000000-", "-000004-")):
+        with pytest.raises(InputError, match="no sample of this build"):
+            replay(built, stranger, tmp_path)
+
+
+def test_a_hopeless_build_says_so_without_its_clips(clips_dir: Path, tmp_path: Path) -> None:
+    clips = Path(shutil.copytree(clips_dir, tmp_path / "clips"))
+    build(write_recipe(tmp_path / "recipe.yaml", clips, streams=1, shards=1), tmp_path / "out", executor="inline")
+    shutil.rmtree(clips)
+    with pytest.raises(InputError, match="soundflow clips index"):
+        replay(tmp_path / "out", BuildDir(tmp_path / "out").manifests()[0].keys[0], tmp_path / "replayed")

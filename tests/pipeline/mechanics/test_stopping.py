@@ -1,0 +1,26 @@
+"""A second Ctrl-C must not break off what the first one began."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from soundflow.pipeline.mechanics.stopping import SIGNALS, interrupt, signals_handled_by
+from soundflow.schemas.base import Interrupted
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_second_signal_leaves_the_clean_up_of_the_first_alone(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    finished = False
+    with pytest.raises(Interrupted), signals_handled_by(interrupt):
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            for second in SIGNALS:
+                os.kill(os.getpid(), second)
+            finished = True
+    assert finished
+    assert signal.getsignal(number) == before

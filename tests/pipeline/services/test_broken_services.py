@@ -1,0 +1,188 @@
+"""Services that break in every way: no shard is committed without what they owe, and the resumed build is the undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soundflow.backends.llm.openai_chat import OpenAiChat
+from soundflow.cli.app import main
+from soundflow.operators.protocols.chat import ChatRequest, Completion
+from soundflow.operators.protocols.faults import Unreachable
+from soundflow.pipeline.build.run import build
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.report.page import write_report
+from soundflow.schemas.base import InputError
+from soundflow.schemas.llm import ServiceBroken, Usage
+from tests.pipeline.curated import write_curated
+from tests.support.corpus import corpus
+from tests.support.hostile_llm import TRANSIENT, Fault, HostileLlm, always, faulty
+from tests.support.hostile_sounds import Fault as SoundFault
+from tests.support.hostile_sounds import HostileSounds
+from tests.support.llm_roles import role_of
+
+BREAKING = (Fault.ERROR_500, Fault.RESET, Fault.HTML, Fault.NO_CHOICES, Fault.NULL_CONTENT, Fault.BUSY_FOR_EVER, Fault.HANG)
+Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An answer cache of the test's own; no key, no other server."""
+    monkeypatch.setenv("SOUNDFLOW_ANSWERS", str(tmp_path / "answers"))
+    monkeypatch.setenv("SOUND_API_KEY", "sk-very-secret-0123456789")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    return tmp_path / "answers"
+
+
+@pytest.fixture
+def server() -> Iterator[HostileLlm]:
+    """A server that behaves."""
+    with HostileLlm() as running:
+        yield running
+
+
+@pytest.fixture
+def write(tmp_path: Path, clips_dir: Path, server: HostileLlm) -> Write:
+    """Writes a recipe for that server; `settings` are the server's."""
+
+    def written(settings: dict[str, Any] | None = None, **change: Any) -> Path:
+        section = server.settings(**{"retries": 0, "concurrency": 2} | (settings or {}))
+        llm = {"server": section.model_dump(mode="json", exclude_unset=True)}
+        return write_curated(tmp_path / "recipe.yaml", clips_dir, server, llm, **change)
+
+    return written
+
+
+def nothing_is_missing(out: Path) -> None:
+    """Of what is committed."""
+    assert all(not one.quarantined for one in BuildDir(out).manifests())
+
+
+def test_a_model_that_breaks_in_any_way_ends_the_build_and_the_same_command_goes_on(
+    write: Write, server: HostileLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, recipe = tmp_path / "out", write({"timeout_seconds": 0.3}, streams=24, shards=4)
+
+    def breaks(kind: Fault) -> None:
+        until = server.calls + 5
+        server.script = lambda body, before: kind if server.calls >= until else None
+
+    for kind in BREAKING:
+        breaks(kind)
+        with pytest.raises(ServiceBroken, match=r"the language model at http://127\S* does not work"):
+            build(recipe, out, executor="inline")
+        nothing_is_missing(out)
+        assert server.url in BuildDir(out).status().stopped and server.calls < 30 * len(BREAKING)
+    breaks(Fault.ERROR_500)
+    with pytest.raises(SystemExit) as ended:
+        main(["build", str(recipe), "-o", str(out), "--executor", "inline"])
+    told = capsys.readouterr()
+    assert ended.value.code == 3 and "nor did a plain request" in told.err and "the same command goes on" in told.err
+    if BuildDir(out).committed(BuildDir(out).record().fingerprint):
+        assert "since the build stopped" in write_report(out).read_text()
+    main_status(out, capsys, "stopped: the language model")
+    server.script = lambda body, before: None
+    assert build(recipe, out, executor="inline").shards.committed == 4
+    nothing_is_missing(out)
+    assert BuildDir(out).status().stopped == "" and not BuildDir(out).stopped_path.exists()
+    monkeypatch.setenv("SOUNDFLOW_ANSWERS", str(tmp_path / "others"))
+    build(recipe, tmp_path / "undisturbed", executor="inline")
+    assert corpus(out) == corpus(tmp_path / "undisturbed")
+
+
+def main_status(out: Path, capsys: pytest.CaptureFixture[str], wanted: str) -> None:
+    """`soundflow status` says it."""
+    with pytest.raises(SystemExit):
+        main(["status", str(out)])
+    assert wanted in capsys.readouterr().out
+
+
+def test_a_model_that_never_answered_well_ends_the_build_before_much_is_asked(
+    write: Write, server: HostileLlm, tmp_path: Path
+) -> None:
+    server.script = always(Fault.TOO_LONG)
+    with pytest.raises(ServiceBroken, match=r"scenario_planner.*too many tokens"):
+        build(write(), tmp_path / "out", executor="inline")
+    assert server.calls < 12 and corpus(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED, Fault.NO_QUOTA, Fault.NO_MODEL])
+def test_a_refusal_that_lasts_ends_the_build_at_once_and_says_where_and_for_whom(
+    write: Write, server: HostileLlm, tmp_path: Path, fault: Fault
+) -> None:
+    server.script = always(fault)
+    with pytest.raises(InputError, match=f"{server.url}, asked as scenario_planner") as told:
+        build(write(), tmp_path / "out", executor="inline")
+    assert told.value.remedy and corpus(tmp_path / "out") == {}
+
+
+def test_a_model_that_goes_away_costs_no_sample(
+    write: Write, server: HostileLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, call = write({"concurrency": 1}, streams=8, shards=1), OpenAiChat._call
+
+    async def lost(self: OpenAiChat, request: ChatRequest, worst: Usage) -> Completion | Exception:
+        return Unreachable("nobody is there") if server.calls >= 13 else await call(self, request, worst)
+
+    with monkeypatch.context() as gone:
+        gone.setattr(OpenAiChat, "_call", lost)
+        with pytest.raises(ServiceBroken, match="nobody is there"):
+            build(recipe, tmp_path / "out", executor="inline")
+    assert build(recipe, tmp_path / "out", executor="inline").shards.committed == 1
+    nothing_is_missing(tmp_path / "out")
+    assert max(server.answered.values()) == 1
+
+
+def test_faults_that_outlast_the_retries_cost_no_sample_of_a_service_that_works(
+    write: Write, server: HostileLlm, tmp_path: Path
+) -> None:
+    server.script = faulty(0.3, TRANSIENT)
+    assert build(write(), tmp_path / "out", executor="inline").shards.committed == 4
+    nothing_is_missing(tmp_path / "out")
+    server.script = lambda body, before: None
+    build(write(), tmp_path / "again", executor="inline")
+    assert corpus(tmp_path / "out") == corpus(tmp_path / "again")
+
+
+def test_one_request_that_breaks_the_server_each_time_costs_its_sample_and_no_shard(
+    write: Write, server: HostileLlm, tmp_path: Path
+) -> None:
+    poison: list[str] = []
+
+    def script(body: dict[str, Any], before: int) -> Fault | None:
+        mark = json.dumps(body, sort_keys=True)
+        if role_of(body) == "event_refiner" and not poison:
+            poison.append(mark)
+        return Fault.ERROR_500 if mark in poison else None
+
+    server.script = script
+    assert build(write(), tmp_path / "out", executor="inline").shards.committed == 4
+    [entry] = BuildDir(tmp_path / "out").quarantine()
+    assert "event_refiner" in entry.error and "500" in entry.error and server.seen[poison[0]] >= 12
+
+
+@pytest.mark.parametrize("fault", [None, SoundFault.HTML])
+def test_a_generator_that_breaks_costs_no_sample(
+    write: Write, server: HostileLlm, tmp_path: Path, fault: SoundFault | None
+) -> None:
+    with socket.socket() as silent, HostileSounds(always=fault) as sounds:
+        silent.bind(("127.0.0.1", 0))  # does not listen, and nobody else gets the port
+
+        def recipe(url: str) -> Path:
+            section = sounds.config("http", server={"retries": 1, "base_url": url}).model_dump(mode="json", exclude_unset=True)
+            return write(generation=section, streams=8, shards=1)
+
+        broken = f"http://127.0.0.1:{silent.getsockname()[1]}" if fault is None else f"{sounds.url}/v1/sound"
+        with pytest.raises(ServiceBroken, match="the sound service http at http://127"):
+            build(recipe(broken), tmp_path / "out", executor="inline")
+        assert corpus(tmp_path / "out") == {}
+    with HostileSounds() as sounds:
+        assert build(recipe(f"{sounds.url}/v1/sound"), tmp_path / "out", executor="inline").shards.committed == 1
+    nothing_is_missing(tmp_path / "out")
+    assert max(server.answered.values()) == 1
