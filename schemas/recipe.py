@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import Schema, canonical_json
-from soundflow.schemas.bill import BuildBudget
+from soundflow.schemas.estimate import BuildBudget
 from soundflow.schemas.generation import GenerationConfig, VerifierConfig
 from soundflow.schemas.llm import LlmConfig
 from soundflow.schemas.retrieval import RetrievalConfig
@@ -125,7 +125,7 @@ class Recipe(Schema):
     mixing: MixingConfig = MixingConfig()
     output: OutputConfig = OutputConfig()
     budget: BuildBudget = BuildBudget()
-    """What a build may take by its bill (`soundflow plan`)."""
+    """Upper limits on the estimate (`soundflow estimate`) of a build."""
     llm: LlmConfig | None = None
     """The language model; planner `llm` and verifier `llm` need it."""
     retrieval: RetrievalConfig = RetrievalConfig()

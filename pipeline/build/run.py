@@ -28,7 +28,7 @@ from soundflow.pipeline.build.worker import Job, ShardResult
 from soundflow.prompts import prompt_hash
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted
-from soundflow.schemas.bill import BuildBudget
+from soundflow.schemas.estimate import BuildBudget
 from soundflow.schemas.llm import Halted
 from soundflow.schemas.recipe import Recipe, fingerprint
 from soundflow.schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest, Stopped
@@ -87,7 +87,7 @@ def build(
 
     `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. By default
     it is SIGINT or SIGTERM that says yes (in the main thread; see `pipeline.mechanics.stopping`). `virtual`: no audio is stored, but the
-    clips it is rendered from (`pipeline.build.virtual`). `over_budget`: build although the bill passes the recipe's budget.
+    clips it is rendered from (`pipeline.build.virtual`). `over_budget`: build even if the estimate exceeds the recipe's budget.
     `store`: an object store's URL, where shards are committed (`pipeline.build.object_store`); `out` is then each machine's work space
     (of a curated build one that all of them see).
     Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
@@ -137,11 +137,11 @@ def _remote(store: str | None, record: BuildRecord, build_dir: BuildDir) -> Obje
 def _keep_to_budget(budget: BuildBudget, recipe_path: Path) -> None:
     if budget == BuildBudget():
         return
-    from soundflow.pipeline.estimate.estimate import plan
+    from soundflow.pipeline.estimate.estimate import estimate
 
-    if over := plan(recipe_path).over_budget:
-        remedy = "`soundflow plan` shows the bill; make the corpus smaller, raise the budget, or --over-budget"
-        why = "the build would take more than this"
+    if over := estimate(recipe_path).over_budget:
+        remedy = "Make the corpus smaller, raise the limit, or pass --over-budget. See `soundflow estimate`"
+        why = "the estimate exceeds the budget"
         raise InputError(why, file=recipe_path, field="budget", value="; ".join(over), remedy=remedy)
 
 

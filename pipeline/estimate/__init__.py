@@ -1,1 +1,1 @@
-"""What a recipe will cost: hours, calls, money and machines."""
+"""The expected hours, calls, money and hardware of a recipe."""

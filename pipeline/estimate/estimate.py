@@ -1,7 +1,7 @@
-"""`soundflow plan`: the bill of a recipe before anything is made.
+"""`soundflow estimate`: the expected size and cost of a recipe, before anything is built.
 
-Some hundred streams are planned (scenes only, no audio) from a part of the clip index; everything else is arithmetic over them
-and the rates, so that a recipe of millions costs what one of twenty does.
+A few hundred scenes are planned from a sample of the clip index, without audio. The rest is arithmetic over them and the rates,
+so the time an estimate takes does not depend on the size of the recipe.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from soundflow.operators.compose.clips import Palette
 from soundflow.operators.curate.planning import check, plan_scene, weights_of
 from soundflow.pipeline.clips.splits import split_pools
 from soundflow.pipeline.corpus.versions import OPERATOR_VERSIONS
-from soundflow.pipeline.estimate.pool import PlanPool
+from soundflow.pipeline.estimate.index_sample import IndexSample
 from soundflow.prompts import prompt_hash
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
-from soundflow.schemas.bill import Bill, BuildBudget, Rates
 from soundflow.schemas.clip import ClipRole
+from soundflow.schemas.estimate import BuildBudget, Estimate, Rates
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.llm import Usage
 from soundflow.schemas.outcome import Ok
@@ -33,37 +33,39 @@ from soundflow.schemas.scene import Scene
 from soundflow.schemas.stream import due_chunk
 
 PLANNED: Final = 300
-"""Streams planned to reckon with: hours within some 2 %."""
+"""Streams planned per estimate; the estimated hours are then within about 2 %."""
 ROWS: Final = 20_000
-"""Clips they are planned from."""
-MADE_BY_TTS: Final = ("hibari", "kokoro", "cosyvoice", "openai", "tts")
-"""Beginnings of the voices, or of the sources, of clips that a model spoke."""
+"""Clips that these streams are planned from."""
+TTS_PREFIXES: Final = ("hibari", "kokoro", "cosyvoice", "openai", "tts")
+"""Prefixes of the voice (or, without a voice, the source) of clips with synthesized speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """What works on a build."""
+    """The hardware of a build."""
 
     nodes: int = 1
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Per node."""
     gpus: int = 0
-    """In all."""
+    """In total."""
 
 
-def plan(
+def estimate(
     recipe_path: Path,
     machines: Machines | None = None,
     rates: Rates | None = None,
     planned: int = PLANNED,
     clips: Path | None = None,
-) -> Bill:
-    """The bill of a recipe, from the index `clips` instead of its own if given (while there is none yet).
+) -> Estimate:
+    """Return the estimate of a recipe.
 
-    InputError for a bad recipe or index, or one that cannot serve the recipe's sub-tasks.
+    `clips`: a clip index to use instead of the recipe's own, for example while that does not exist yet.
+
+    Raises InputError for an invalid recipe or index, or if the index cannot serve the recipe's sub-tasks.
     """
     recipe = Recipe.from_yaml(recipe_path)
-    pool = PlanPool(clips or recipe_path.parent / recipe.clips, ROWS)
+    pool = IndexSample(clips or recipe_path.parent / recipe.clips, ROWS)
     pools = split_pools(recipe, pool)
     palettes = {name: Palette.of(own, recipe.split) for name, own in pools.items()}
     for split, palette in palettes.items():
@@ -78,7 +80,7 @@ def plan(
         shard = number * recipe.shards // drawn
         name = names[number % len(names)]
         rng = rng_for(mark, shard, number % sizes[shard], "bill", number)
-        # Curated scenes have the length of drawn ones: the same numbers of events from the same clips.
+        # Curated scenes are as long as drawn ones: they have the same number of events from the same clips.
         scene = plan_scene(recipe, palettes[name], pools[name], rng)
         if isinstance(scene, Ok):
             seconds[scene.value.task.value].append(_seconds(scene.value, pool))
@@ -87,13 +89,16 @@ def plan(
     count = sum(map(len, seconds.values()))
     if not count:
         raise InputError("no stream can be planned: the index has too few clips", file=recipe_path, field="clips")
-    return _Reckoning(recipe, pool, rates or Rates(), machines or Machines()).bill(
+    return _Estimator(recipe, pool, rates or Rates(), machines or Machines()).estimate(
         mark, _weights(recipe, list(palettes.values())), seconds, responses / count, events / count
     )
 
 
 def _weights(recipe: Recipe, palettes: Sequence[Palette]) -> dict[str, float]:
-    """The sub-tasks' shares, of a capability those the clips can serve; the mean over the palettes of all splits."""
+    """Return each sub-task's share of the streams, averaged over the splits' palettes.
+
+    A capability's share goes to those of its sub-tasks that the clips can serve.
+    """
     shares: dict[str, float] = {}
     for palette in palettes:
         weights = weights_of(recipe, palette)
@@ -102,33 +107,33 @@ def _weights(recipe: Recipe, palettes: Sequence[Palette]) -> dict[str, float]:
     return shares
 
 
-def _seconds(scene: Scene, pool: PlanPool) -> float:
-    """Length of a composed scene: its foreground with pauses, in whole chunks (paper, Algorithm 3)."""
+def _seconds(scene: Scene, pool: IndexSample) -> float:
+    """Return the length of a composed scene: its foreground with pauses, in whole chunks (paper, Algorithm 3)."""
     length = sum(event.gap + pool.get(event.clip_id).samples for event in scene.events if event.role is ClipRole.FOREGROUND)
     return due_chunk(max(length, 1)) * c.CHUNK_SECONDS
 
 
 def _responses(scene: Scene) -> int:
-    """What is said: pieces of a running text that are due in one chunk of their event are one response."""
-    pieces = [(number, said) for number, event in enumerate(scene.events) for said in event.responses]
-    joined = {(number, due_chunk(said.evidence)) for number, said in pieces if said.joins}
-    return len(joined) + sum(not said.joins for _, said in pieces)
+    """Count the responses of a scene; pieces of a running text that are due in one chunk of their event count once."""
+    pieces = [(number, piece) for number, event in enumerate(scene.events) for piece in event.responses]
+    joined = {(number, due_chunk(piece.evidence)) for number, piece in pieces if piece.joins}
+    return len(joined) + sum(not piece.joins for _, piece in pieces)
 
 
-class _Reckoning:
-    def __init__(self, recipe: Recipe, pool: PlanPool, rates: Rates, machines: Machines):
+class _Estimator:
+    def __init__(self, recipe: Recipe, pool: IndexSample, rates: Rates, machines: Machines):
         self.recipe, self.pool, self.rates, self.machines = recipe, pool, rates, machines
 
-    def bill(
+    def estimate(
         self, mark: str, weights: Mapping[str, float], seconds: Mapping[str, list[float]], responses: float, events: float
-    ) -> Bill:
+    ) -> Estimate:
         recipe, rates, machines = self.recipe, self.rates, self.machines
-        items = _shared(recipe.streams, weights)
+        items = _apportion(recipe.streams, weights)
         everything = [value for values in seconds.values() for value in values]
         mean = {task: statistics.fmean(seconds.get(task) or everything) for task in items}
         task_hours = {task: items[task] * mean[task] / 3600 for task in items}
         hours = sum(task_hours.values())
-        error = math.sqrt(sum((items[task] / 3600) ** 2 * _variance(seconds.get(task, ())) for task in items))
+        error = math.sqrt(sum((items[task] / 3600) ** 2 * _variance_of_mean(seconds.get(task, ())) for task in items))
         audio = hours * 3600
         clip_seconds = self.pool.footer.seconds
         llm = self._llm()
@@ -152,7 +157,7 @@ class _Reckoning:
             "language model": self._llm_hours(llm),
         }
         wall = {name: value for name, value in wall.items() if value > 0}
-        bill = Bill(
+        estimated = Estimate(
             name=recipe.name,
             fingerprint=mark,
             streams=recipe.streams,
@@ -182,7 +187,7 @@ class _Reckoning:
             bottleneck=max(wall, key=lambda name: wall[name]),
             rates=rates,
         )
-        return bill.model_copy(update={"over_budget": tuple(passed(recipe.budget, bill))})
+        return estimated.model_copy(update={"over_budget": tuple(exceeded_limits(recipe.budget, estimated))})
 
     def _llm(self) -> dict[str, Usage]:
         usage: dict[str, Usage] = {}
@@ -191,14 +196,14 @@ class _Reckoning:
             if rate is None or self.recipe.llm is None:
                 continue
             calls = rate.calls * self.recipe.streams
-            asked = Usage(
+            tokens = Usage(
                 calls=round(calls), input_tokens=round(calls * rate.input_tokens), output_tokens=round(calls * rate.output_tokens)
             )
-            usage[role] = self.recipe.llm.priced(self.recipe.llm.answering(role).model, asked)
+            usage[role] = self.recipe.llm.priced(self.recipe.llm.answering(role).model, tokens)
         return usage
 
     def _llm_hours(self, llm: Mapping[str, Usage]) -> float:
-        """By its own pace at the concurrency of the recipe, or by the server's limits, whichever is slower."""
+        """Return hours by latency at the recipe's concurrency or by the server's rate limits, whichever is longer."""
         if not llm or self.recipe.llm is None:
             return 0.0
         server = self.recipe.llm.server
@@ -209,21 +214,21 @@ class _Reckoning:
         return max(paces)
 
     def _generated(self, events: float) -> float:
-        makes = self.recipe.curates and self.recipe.generation.backend not in ("none", "procedural")
-        return events * self.recipe.streams * self.rates.generated_share if makes else 0.0
+        generates = self.recipe.curates and self.recipe.generation.backend not in ("none", "procedural")
+        return events * self.recipe.streams * self.rates.generated_share if generates else 0.0
 
     def _spoken_share(self) -> float:
-        """Of the index' seconds, those a model spoke."""
+        """Return the fraction of the index's audio that is synthesized speech."""
         total = spoken = 0
         for brief in self.pool.briefs():
             total += brief.samples
-            if brief.kind == "speech" and (brief.voice or brief.source).lower().startswith(MADE_BY_TTS):
+            if brief.kind == "speech" and (brief.voice or brief.source).lower().startswith(TTS_PREFIXES):
                 spoken += brief.samples
         return spoken / max(total, 1)
 
 
-def _shared(streams: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """Whole expected counts that add up to `streams`: largest remainders."""
+def _apportion(streams: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """Return integer counts proportional to `weights` that add up to `streams` (largest remainders)."""
     total = sum(weights.values())
     exact = {name: streams * weight / total for name, weight in sorted(weights.items())}
     counts = {name: int(value) for name, value in exact.items()}
@@ -233,19 +238,19 @@ def _shared(streams: int, weights: Mapping[str, float]) -> dict[str, int]:
     return counts
 
 
-def _variance(values: list[float] | tuple[()]) -> float:
-    """Of the mean of `values`."""
+def _variance_of_mean(values: list[float] | tuple[()]) -> float:
+    """Return the variance of the mean of `values`."""
     return statistics.variance(values) / len(values) if len(values) > 1 else 0.0
 
 
-def passed(budget: BuildBudget, bill: Bill) -> list[str]:
-    """Limits the bill passes, in words."""
-    takes = {
-        "hours": bill.hours,
-        "gigabytes": bill.gigabytes,
-        "core_hours": bill.core_hours,
-        "gpu_hours": sum(bill.gpu_hours.values()),
-        "money": bill.money,
+def exceeded_limits(budget: BuildBudget, estimated: Estimate) -> list[str]:
+    """Return the limits of `budget` that `estimated` exceeds, as `NAME VALUE of LIMIT`."""
+    values = {
+        "hours": estimated.hours,
+        "gigabytes": estimated.gigabytes,
+        "core_hours": estimated.core_hours,
+        "gpu_hours": sum(estimated.gpu_hours.values()),
+        "money": estimated.money,
     }
-    limits = {name: limit for name in takes if (limit := getattr(budget, name)) is not None}
-    return [f"{name} {takes[name]:.4g} of {limit:g}" for name, limit in limits.items() if takes[name] > limit]
+    limits = {name: limit for name in values if (limit := getattr(budget, name)) is not None}
+    return [f"{name} {values[name]:.4g} of {limit:g}" for name, limit in limits.items() if values[name] > limit]

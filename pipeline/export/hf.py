@@ -26,7 +26,7 @@ from soundflow.pipeline.export.rows import SCHEMA, row
 from soundflow.pipeline.mechanics.stopping import noted_signals
 from soundflow.pipeline.report.data import Statistics
 from soundflow.schemas.base import InputError, Interrupted, canonical_json
-from soundflow.schemas.bill import Rates
+from soundflow.schemas.estimate import Rates
 from soundflow.schemas.shard import BuildRecord, ShardManifest
 from soundflow.schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 

@@ -10,7 +10,7 @@ import typer
 from soundflow.cli.common import FAILED, Json, RecipeFile, say, say_json
 
 if TYPE_CHECKING:
-    from soundflow.schemas.bill import Bill
+    from soundflow.schemas.estimate import Estimate
 
 top = typer.Typer()
 
@@ -39,49 +39,49 @@ def plan(
     import yaml
 
     from soundflow.pipeline.build.calibrate import calibrate as measure
-    from soundflow.pipeline.estimate.estimate import Machines
-    from soundflow.pipeline.estimate.estimate import plan as reckon
+    from soundflow.pipeline.estimate.estimate import Machines, estimate
     from soundflow.schemas.atomic_file import write_atomic
-    from soundflow.schemas.bill import Rates
+    from soundflow.schemas.estimate import Rates
 
-    told = Rates.from_yaml(rates) if rates is not None and not calibrate else None
+    measured = Rates.from_yaml(rates) if rates is not None and not calibrate else None
     if calibrate:
-        told = measure(recipe, lambda text: typer.echo(text, err=True))
+        measured = measure(recipe, lambda text: typer.echo(text, err=True))
         if rates is not None:
-            write_atomic(rates, yaml.safe_dump(told.model_dump(mode="json"), sort_keys=False).encode())
+            write_atomic(rates, yaml.safe_dump(measured.model_dump(mode="json"), sort_keys=False).encode())
     machines = Machines(nodes, cores, gpus) if cores is not None else Machines(nodes, gpus=gpus)
-    bill = reckon(recipe, machines, told, clips=clips)
+    estimated = estimate(recipe, machines, measured, clips=clips)
     if as_json:
-        say_json(bill.model_dump(mode="json"))
+        say_json(estimated.model_dump(mode="json"))
     else:
-        _say(bill)
-    if bill.over_budget:
+        _say(estimated)
+    if estimated.over_budget:
         raise typer.Exit(FAILED)
 
 
-def _say(bill: Bill) -> None:
-    say(f"{bill.name}: {bill.streams:,} streams in {bill.shards:,} shards of up to {bill.streams_per_shard:,}")
-    for task, count in bill.items.items():
-        say(f"  {task:<28} {count:>12,} streams  {bill.task_hours[task]:>12,.1f} h")
-    say(f"  audio     {bill.hours:,.1f} h, give or take {2 * bill.hours_error:,.1f}; {bill.responses:,} responses")
-    say(f"  clips     {bill.clips:,} in the index, {bill.clip_hours:,.1f} h")
-    say(f"  disk      {bill.gigabytes:,.2f} GB stored, {bill.virtual_gigabytes:,.2f} GB virtual")
-    for role, usage in bill.llm.items():
-        tokens = f"{usage.input_tokens:,} + {usage.output_tokens:,} tokens"
+def _say(estimate: Estimate) -> None:
+    size = f"{estimate.streams:,} streams in {estimate.shards:,} shards of up to {estimate.streams_per_shard:,}"
+    say(f"Estimate of {estimate.name}: {size}")
+    for task, count in estimate.items.items():
+        say(f"  {task:<28} {count:>12,} streams  {estimate.task_hours[task]:>12,.1f} h")
+    say(f"  audio       {estimate.hours:,.1f} h ± {2 * estimate.hours_error:,.1f} h, {estimate.responses:,} responses")
+    say(f"  clips       {estimate.clips:,} in the index, {estimate.clip_hours:,.1f} h")
+    say(f"  disk        {estimate.gigabytes:,.2f} GB stored or {estimate.virtual_gigabytes:,.2f} GB virtual")
+    for role, usage in estimate.llm.items():
+        tokens = f"{usage.input_tokens:,} input + {usage.output_tokens:,} output tokens"
         money = f"{usage.money:,.2f} money" if usage.money else "no price in the recipe (llm.prices)"
         say(f"  {role:<20} {usage.calls:,} calls, {tokens}, {money}")
-    if bill.generated_sounds:
-        say(f"  {bill.generated_sounds:,} sounds to be made")
-    if bill.tts_hours:
-        say(f"  speech    {bill.tts_hours:,.1f} h rendered, {bill.asr_hours:,.1f} h heard by the gate")
-    say(f"  work      {bill.core_hours:,.2f} core-hours; " + (_list(bill.gpu_hours, "GPU-hours") or "no GPU"))
-    say(f"  money     {bill.money:,.2f}")
-    where = f"{bill.nodes} x {bill.cores} cores, {bill.gpus} GPUs"
-    say(f"  time      {bill.hours_to_wait:,.2f} h on {where}: {_list(bill.wall_hours, 'h')}")
-    say(f"  slowest   {bill.bottleneck}")
-    say(f"  rates     {bill.rates.origin}; reckoned from {bill.planned} planned streams")
-    for line in bill.over_budget:
-        say(f"  over the budget: {line}")
+    if estimate.generated_sounds:
+        say(f"  sounds      {estimate.generated_sounds:,} to generate")
+    if estimate.tts_hours:
+        say(f"  speech      {estimate.tts_hours:,.1f} h synthesized, {estimate.asr_hours:,.1f} h transcribed by the gate")
+    say(f"  compute     {estimate.core_hours:,.2f} core-hours, {_list(estimate.gpu_hours, 'GPU-hours') or 'no GPU'}")
+    say(f"  money       {estimate.money:,.2f}")
+    where = f"{estimate.nodes} nodes with {estimate.cores} cores, {estimate.gpus} GPUs"
+    say(f"  duration    {estimate.duration_hours:,.2f} h on {where} ({_list(estimate.wall_hours, 'h')})")
+    say(f"  bottleneck  {estimate.bottleneck}")
+    say(f"  based on    {estimate.planned} planned streams; rates: {estimate.rates.origin}")
+    for line in estimate.over_budget:
+        say(f"  over budget: {line}")
 
 
 def _list(values: dict[str, float], unit: str) -> str:

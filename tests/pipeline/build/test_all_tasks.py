@@ -14,7 +14,7 @@ from soundflow.operators.tasks import POLICIES
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.pipeline.clips.table import TABLE, write_table
-from soundflow.pipeline.estimate.estimate import plan
+from soundflow.pipeline.estimate.estimate import estimate
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.check.verify import verify
@@ -104,4 +104,4 @@ def test_a_model_plans_every_sub_task_it_can_and_the_rest_says_that_no_model_did
 
 def test_a_bill_tells_the_sub_tasks_a_capability_stands_for(clips: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "r.yaml", clips, streams=120, shards=2, tasks={"proactive": 2, "music_opinion": 1})
-    assert plan(recipe).items == {"music_opinion": 40} | {kind.value: 20 for kind in SUB_TASKS[Capability.PROACTIVE]}
+    assert estimate(recipe).items == {"music_opinion": 40} | {kind.value: 20 for kind in SUB_TASKS[Capability.PROACTIVE]}

@@ -1,4 +1,4 @@
-"""What a corpus will cost: the rates it is reckoned with, the bill (`soundflow plan`), and the budget a build keeps to."""
+"""The cost of a recipe: the rates an estimate uses, the estimate itself (`soundflow estimate`) and a build's budget."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class RoleRate(Schema):
-    """What one role of the language model is asked per stream."""
+    """Language model usage of one role."""
 
     calls: Amount
+    """Per stream."""
     input_tokens: Amount
     """Per call."""
     output_tokens: Amount
@@ -24,19 +25,19 @@ class RoleRate(Schema):
 
 
 class Rates(Schema):
-    """How fast and how large. `soundflow plan --calibrate` measures; the defaults say where they come from."""
+    """Throughput and sizes per unit of work. `soundflow estimate --calibrate` measures them; `origin` names their source."""
 
     origin: str = "defaults: a 2-core container, this project's benchmarks; assumptions for models"
     core_seconds_per_audio_second: Positive = 0.0045
-    """Planning, composition, FLAC, tokens and commit, of one core."""
+    """CPU seconds for planning, composition, FLAC, tokens and commit."""
     bytes_per_audio_second: Positive = 21_300.0
-    """In shards: FLAC, plan and tokens."""
+    """Shard bytes (FLAC, plan and tokens)."""
     virtual_bytes_per_audio_second: Positive = 620.0
-    """In shards of a virtual build."""
+    """Shard bytes of a virtual build (plan and tokens)."""
     clip_bytes_per_second: Positive = 32_000.0
-    """In the clip store of a virtual build."""
+    """Bytes per second of clip in the clip store of a virtual build."""
     made_again: Amount = 0.02
-    """Share of streams that are composed more than once, or dropped."""
+    """Fraction of streams that are composed more than once or dropped."""
     llm: dict[str, RoleRate] = Field(
         default_factory=lambda: {
             "scenario_planner": RoleRate(calls=1.1, input_tokens=1600, output_tokens=700),
@@ -44,81 +45,91 @@ class Rates(Schema):
             "clip_verifier": RoleRate(calls=10, input_tokens=700, output_tokens=90),
         }
     )
+    """Role → usage."""
     seconds_per_call: Positive = 4.0
-    """From question to answer, of a language model."""
+    """Latency of a language model call."""
     generated_share: Amount = 0.1
-    """Events no recording grounds, when somebody can make them."""
+    """Fraction of events that no recorded clip grounds and a sound generator has to make."""
     generated_seconds: Positive = 5.0
-    """Of a sound that is made."""
+    """Length of a generated sound."""
     generation_gpu_seconds_per_second: Amount = 0.6
-    """Of a model that makes sounds."""
+    """GPU seconds per second of generated sound."""
     tts_gpu_seconds_per_second: Amount = 0.3
+    """GPU seconds per second of synthesized speech."""
     asr_gpu_seconds_per_second: Amount = 0.05
+    """GPU seconds per second of transcribed speech."""
     spoken_attempts: Positive = 1.3
     """Renderings per utterance that passes the gate."""
     disk_bytes_per_second: Positive = 200e6
-    """Of one node."""
+    """Write throughput of one node."""
 
 
 class BuildBudget(Schema):
-    """What a build may take, by its bill; None is no limit. `soundflow build` refuses more unless told. Shapes nothing."""
+    """Upper limits on the estimate of a build; None means no limit.
+
+    `soundflow build` refuses a recipe whose estimate exceeds a limit, unless --over-budget is given. Not part of the fingerprint.
+    """
 
     hours: Amount | None = None
-    """Of audio."""
+    """Hours of audio."""
     gigabytes: Amount | None = None
     core_hours: Amount | None = None
     gpu_hours: Amount | None = None
     money: Amount | None = None
 
 
-class Bill(Schema):
-    """What a recipe takes. Counts and hours are expectations, `hours_error` is their standard error."""
+class Estimate(Schema):
+    """Expected size and cost of a recipe."""
 
     name: str
     fingerprint: str
     streams: int
     shards: int
     streams_per_shard: int
+    """Of the largest shard."""
     items: dict[str, int]
-    """Per sub-task."""
+    """Sub-task → streams."""
     task_hours: dict[str, float]
+    """Sub-task → hours of audio."""
     hours: float
+    """Hours of audio."""
     hours_error: float
-    """From the streams that were planned to reckon with."""
+    """Standard error of `hours`."""
     planned: int
-    """How many those were."""
+    """Number of streams that were planned for this estimate."""
     responses: int
     clips: int
-    """In the index."""
+    """Clips in the index."""
     clip_hours: float
     gigabytes: float
     virtual_gigabytes: float
-    """With every clip of the index, once."""
+    """Size as a virtual build, each clip of the index stored once."""
     llm: dict[str, Usage]
-    """By role."""
+    """Role → usage of the language model."""
     generated_sounds: int
     tts_hours: float
-    """Speech of the index that a model rendered; 0 when it is recordings."""
+    """Hours of synthesized speech behind the index, rejected renderings included; 0 if all speech was recorded."""
     asr_hours: float
+    """Hours of synthesized speech that the gate transcribes."""
     core_hours: float
     gpu_hours: dict[str, float]
-    """By what for."""
+    """Purpose → GPU hours."""
     money: float
-    """Of the language model and the maker of sounds."""
+    """Price of the language model and the sound generator, in the currency of the recipe's prices."""
     nodes: int
     cores: int
     """Per node."""
     gpus: int
-    """In all."""
+    """In total."""
     wall_hours: dict[str, float]
-    """Per resource, as if it were the only one."""
+    """Resource → hours until it has done its part, if it were the only limit."""
     bottleneck: str
-    """The slowest of them."""
+    """The resource with the most `wall_hours`."""
     rates: Rates
     over_budget: tuple[str, ...] = ()
-    """Which limits of the recipe's budget it passes, in words."""
+    """The limits of the recipe's budget that are exceeded, as text."""
 
     @property
-    def hours_to_wait(self) -> float:
-        """Until the slowest resource is through; the others work meanwhile."""
+    def duration_hours(self) -> float:
+        """Duration of the build in hours: all resources work at once, so the slowest one decides."""
         return max(self.wall_hours.values(), default=0.0)

@@ -1,4 +1,4 @@
-"""A part of a clip index, to reckon with: rows from all over the table, without reading the rest. It has no audio."""
+"""A sample of a clip index without audio: rows from the whole table, read without loading the rest of it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from soundflow.pipeline.clips.table import TABLE, Footer, read_footer
 from soundflow.schemas.clip import Clip, ClipRole
 
 RUN: Final = 400
-"""Rows that are taken together, and of dialogues all turns that are among them."""
+"""Consecutive rows taken together. Rows are grouped by dialogue first, so a run holds whole dialogues."""
 
 
-class PlanPool:
-    """At most some `rows` of an index, as a ClipPool; chosen by place, so that equal indices give equal parts."""
+class IndexSample:
+    """About `rows` clips of an index, as a ClipPool. Rows are chosen by position: equal indices give equal samples."""
 
     def __init__(self, directory: Path, rows: int):
-        """Raises InputError when `directory` holds no index."""
+        """Raises InputError if `directory` holds no index."""
         self.footer: Footer = read_footer(directory)
         file = parquet.ParquetFile(directory / TABLE)
-        self._clips = {row["id"]: Clip.model_validate(row) for row in _part(file, rows)}
+        self._clips = {row["id"]: Clip.model_validate(row) for row in _sampled_rows(file, rows)}
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -43,28 +43,28 @@ class PlanPool:
         return self._clips[clip_id]
 
     def audio(self, clip: Clip) -> NDArray[np.float32]:
-        """There is none: a plan makes no sound."""
-        raise OSError(f"clip {clip.id}: planning makes no audio")
+        """Raise OSError: an estimate renders no audio."""
+        raise OSError(f"clip {clip.id}: an estimate renders no audio")
 
 
-def _part(file: Any, rows: int) -> Iterator[dict[str, Any]]:
-    """Rows of every source and role: by their share of the index, but of each at least a run."""
+def _sampled_rows(file: Any, rows: int) -> Iterator[dict[str, Any]]:
+    """Yield rows of every (source, role) in proportion to its size, but at least one run of each."""
     sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
     total, first = sum(sizes), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     taken = np.ones(total, dtype=bool)
     if total > rows:
         kinds = file.read(columns=["source", "role", "dialogue"]).combine_chunks().unify_dictionaries()
         codes = [np.asarray(kinds.column(name).chunk(0).indices) for name in ("source", "role")]
-        turns = np.asarray(kinds.column("dialogue").chunk(0).dictionary_encode().indices.fill_null(-1))
+        dialogues = np.asarray(kinds.column("dialogue").chunk(0).dictionary_encode().indices.fill_null(-1))
         _, stratum = np.unique(np.stack(codes), axis=1, return_inverse=True)
         taken[:] = False
         for number in range(int(stratum.max()) + 1):
             (places,) = np.nonzero(stratum == number)
-            places = places[np.argsort(turns[places], kind="stable")]
+            places = places[np.argsort(dialogues[places], kind="stable")]
             runs = max(1, round(rows / RUN * places.size / total))
             for start in np.linspace(0, max(places.size - RUN, 0), runs).astype(np.int64):
                 taken[places[start : start + RUN]] = True
     for group, size in enumerate(sizes):
-        (wanted,) = np.nonzero(taken[first[group] : first[group] + size])
-        if wanted.size:
-            yield from file.read_row_group(group).take(wanted).to_pylist()
+        (chosen,) = np.nonzero(taken[first[group] : first[group] + size])
+        if chosen.size:
+            yield from file.read_row_group(group).take(chosen).to_pylist()
