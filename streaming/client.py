@@ -117,7 +117,7 @@ async def play(client: Client, audio: Audio, *, pace: float = 1.0) -> AsyncItera
     if greeting is None or "session" not in greeting:
         return
     chunk = 2 * greeting["session"]["chunk_ms"] * SAMPLE_RATE // 1000
-    told, end = _Told(greeting["session"].get("speaks", False)), {"type": "end"}
+    told, end = _PlaybackState(greeting["session"].get("speaks", False)), {"type": "end"}
     paced = pace or not isinstance(audio, np.ndarray)
     pieces = audio if isinstance(audio, AsyncIterator) else _paced(audio, pace) if paced else _as_decided(audio, told, chunk)
     sending = asyncio.create_task(_send(client, pieces, chunk))
@@ -139,7 +139,7 @@ async def play(client: Client, audio: Audio, *, pace: float = 1.0) -> AsyncItera
         await asyncio.gather(sending, news, return_exceptions=True)
 
 
-class _Told:
+class _PlaybackState:
     """What the events of a session say about where it is."""
 
     def __init__(self, speaks: bool):
@@ -184,7 +184,7 @@ async def _paced(pcm: NDArray[np.int16], pace: float) -> AsyncIterator[bytes]:
         yield np.ascontiguousarray(pcm[start : start + piece], dtype="<i2").tobytes()
 
 
-async def _as_decided(pcm: NDArray[np.int16], told: _Told, chunk: int) -> AsyncIterator[bytes]:
+async def _as_decided(pcm: NDArray[np.int16], told: _PlaybackState, chunk: int) -> AsyncIterator[bytes]:
     """Chunk by chunk, so few ahead that nothing is dropped, and as far ahead of time as a server allows."""
     loop = asyncio.get_running_loop()
     begun = loop.time()

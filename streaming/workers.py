@@ -95,7 +95,7 @@ class Stop:
 
 
 @dataclass(slots=True)
-class _Heard:
+class _EncoderSession:
     """The encoder's state of one session."""
 
     epoch: int
@@ -112,16 +112,16 @@ def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decode
 
     samples = [Ring.attach(name, SAMPLE_CHUNKS, layout.sample_type()) for name in layout.samples]
     features = [Ring.attach(name, QUEUE_CHUNKS, layout.feature_type()) for name in layout.features]
-    sessions: dict[int, _Heard] = {}
+    sessions: dict[int, _EncoderSession] = {}
     commands.send(READY)
     while True:
         while commands.poll():
             command = commands.recv()
             if isinstance(command, Open):
-                sessions[command.slot] = _Heard(command.epoch, CausalLogMel())
+                sessions[command.slot] = _EncoderSession(command.epoch, CausalLogMel())
             elif isinstance(command, Close):
                 sessions.pop(command.slot, None)
-        batch: list[tuple[int, _Heard, Any, Any]] = []
+        batch: list[tuple[int, _EncoderSession, Any, Any]] = []
         for slot, session in sessions.items():
             for record in samples[slot].pop(1, session.epoch):  # one a session and turn: none waits behind another's backlog
                 mel = session.front_end.push(record["pcm"].astype(np.float32) / np.float32(32768.0))
@@ -148,7 +148,7 @@ def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decode
 
 
 @dataclass(slots=True)
-class _Spoken:
+class _DecoderSession:
     """The decoder's state of one session."""
 
     epoch: int
@@ -173,14 +173,14 @@ def decode_forever(layout: Layout, commands: Connection, events: Connection, wok
 
     tokenizer, cache = QwenTokenizer.load(), SeatedCache(len(layout.features))
     features = [Ring.attach(name, QUEUE_CHUNKS, layout.feature_type()) for name in layout.features]
-    sessions: dict[int, _Spoken] = {}
+    sessions: dict[int, _DecoderSession] = {}
     commands.send(READY)
     while True:
         while commands.poll():
             command = commands.recv()
             if isinstance(command, Open):
                 listener = Listener(model, tokenizer, command.instruction, command.config, cache)
-                sessions[command.slot] = _Spoken(command.epoch, listener)
+                sessions[command.slot] = _DecoderSession(command.epoch, listener)
             elif session := sessions.get(command.slot):
                 if isinstance(command, Close):
                     session.listener.leave()
@@ -209,7 +209,7 @@ def _in_groups(things: Sequence[Thing], most: int) -> Iterator[Sequence[Thing]]:
         yield things[start : start + most]
 
 
-def _tell(events: Connection, session: _Spoken, told: Sequence[Event], drained: Any = None) -> None:
+def _tell(events: Connection, session: _DecoderSession, told: Sequence[Event], drained: Any = None) -> None:
     """Send events with the server's chunk numbers; decisions about `drained` records with when they arrived and were encoded."""
     documents: list[dict[str, Any]] = []
     if drained is not None:

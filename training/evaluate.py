@@ -24,7 +24,7 @@ from soundflow.model.thinker import StreamingThinker
 from soundflow.schemas import constants as c
 from soundflow.schemas.tokens import TokenLayout, layout_of
 from soundflow.training.corpus import StreamSource
-from soundflow.training.loader import LoaderConfig, Maker
+from soundflow.training.loader import BatchBuilder, LoaderConfig
 from soundflow.training.sequences import Turns, Window
 
 REPLY_TOKENS: Final = 64
@@ -34,7 +34,7 @@ KEPT_CHUNKS: Final = c.WINDOW_CHUNKS // 2
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class EvaluatedStream:
     """One stream as the model took it."""
 
     events: tuple[tuple[int, tuple[int, ...]], ...]
@@ -46,7 +46,7 @@ class Heard:
 
 
 @dataclass(slots=True)
-class Score:
+class StreamingScore:
     """Counts over streams; the ratios follow."""
 
     events: int = 0
@@ -118,7 +118,7 @@ class Evaluator:
         """`threshold`: a response opens when its logit is larger than that of silence by more than this."""
         self.model, self.source, self.threshold, self.reply_tokens = model.eval(), source, threshold, reply_tokens
         config = LoaderConfig(seed=0, micro_batch=1, window_chunks=1, streaming=model.streaming)
-        self.maker = Maker(source, config)
+        self.maker = BatchBuilder(source, config)
 
     def streams(self) -> Iterator[tuple[int, int]]:
         """(shard, index) of every stream."""
@@ -126,13 +126,13 @@ class Evaluator:
             for index in range(size):
                 yield shard, index
 
-    def hear(self, shard: int, index: int) -> Heard:
+    def hear(self, shard: int, index: int) -> EvaluatedStream:
         """Play one stream."""
         turns = self.maker.turns(shard, index)
         mel = self.maker.mel(shard, index, Window(0, turns.chunks - 1, 0))
         triggers = tuple(self._play(turns, mel))
         size = self.model.streaming.chunk_samples
-        return Heard(_events(turns), triggers, turns.chunks, turns.chunks * size / c.SAMPLE_RATE)
+        return EvaluatedStream(_events(turns), triggers, turns.chunks, turns.chunks * size / c.SAMPLE_RATE)
 
     @torch.inference_mode()
     def _play(self, turns: Turns, mel: Mel) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -170,9 +170,11 @@ def _events(turns: Turns) -> tuple[tuple[int, tuple[int, ...]], ...]:
     return tuple((chunk, said) for chunk, said in enumerate(turns.said) if said is not None)
 
 
-def score(streams: Sequence[Heard], within: int, acceptable: Acceptable = lambda expected, said: expected == said) -> Score:
+def score(
+    streams: Sequence[EvaluatedStream], within: int, acceptable: Acceptable = lambda expected, said: expected == said
+) -> StreamingScore:
     """Count over streams, by the definitions at the top of this module; `within` is k."""
-    total = Score()
+    total = StreamingScore()
     for heard in streams:
         pairs = _match([chunk for chunk, _ in heard.events], [chunk for chunk, _ in heard.triggers], within)
         due, opened = {chunk for chunk, _ in heard.events}, {chunk for chunk, _ in heard.triggers}

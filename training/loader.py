@@ -66,7 +66,7 @@ class LoaderConfig:
     """Processes that make batches ahead; 0 makes them in a thread."""
 
 
-class Maker:
+class BatchBuilder:
     """Makes micro-batches from places. One per worker."""
 
     def __init__(self, source: StreamSource, config: LoaderConfig):
@@ -123,7 +123,7 @@ class Loader:
     def __init__(self, source: StreamSource, config: LoaderConfig, position: Position | None = None):
         self.source, self.config = source, config
         self.position = position or Position()
-        self.maker = Maker(source, config)
+        self.maker = BatchBuilder(source, config)
 
     def units(self) -> Iterator[tuple[list[Place], int, Position]]:
         """(places of this process, epoch, position after them), from the loader's position on and for ever."""
@@ -196,7 +196,7 @@ _maker = threading.local()
 
 
 def _begin(source: StreamSource, config: LoaderConfig) -> None:
-    _maker.value = Maker(source, config)
+    _maker.value = BatchBuilder(source, config)
 
 
 def _begin_process(source: StreamSource, config: LoaderConfig) -> None:
@@ -205,5 +205,5 @@ def _begin_process(source: StreamSource, config: LoaderConfig) -> None:
 
 
 def _batch(places: Sequence[Place], epoch: int) -> Batch | None:
-    maker: Maker = _maker.value
+    maker: BatchBuilder = _maker.value
     return maker.batch(places, epoch)

@@ -31,7 +31,7 @@ POINTS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """Rows of text under a title."""
 
     title: str
@@ -40,7 +40,9 @@ class Table:
     about: str = ""
 
 
-def render(title: str, about: str, totals: Sequence[tuple[str, str]], lines: Sequence[StepLog], tables: Sequence[Table]) -> str:
+def render(
+    title: str, about: str, totals: Sequence[tuple[str, str]], lines: Sequence[StepLog], tables: Sequence[ReportTable]
+) -> str:
     """The page."""
     template = jinja2.Environment(autoescape=True).from_string(
         (resources.files("soundflow.training") / "report_page.html").read_text(encoding="utf-8")
@@ -70,7 +72,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     about = record.stage.model_dump(mode="json")
     rows = [(name, str(value)) for name, value in about.items() if name not in ("name", "about")]
     rows += [("corpus", record.corpus[:12]), ("model", record.model), ("seed", str(record.seed))]
-    page = render(record.stage.name, record.stage.about, totals, lines, [Table("Configuration", ("", ""), rows)])
+    page = render(record.stage.name, record.stage.about, totals, lines, [ReportTable("Configuration", ("", ""), rows)])
     return put_page(out or run / "report.html", page)
 
 

@@ -37,7 +37,7 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import TfjpConfig
 from soundflow.streaming.simulate import LONG, THREE_B, Script, simulate
 from soundflow.training.config import StageConfig, load_stage
-from soundflow.training.report import Table, put_page, render
+from soundflow.training.report import ReportTable, put_page, render
 
 WITHOUT_TFJP: Final = TfjpConfig(silence_limit_ms=10_000, denoise=False, max_passes=1)
 """No silence is cut and nothing denoised; clips are still trimmed to their core and aligned to half chunks."""
@@ -219,14 +219,14 @@ def _page(results: Results, scale: Scale) -> str:
                 rows.append([name, paper, str(len(found)), *figures, _bounded(less) if less else "–"])
         head = ["", "paper", "seeds", *(name.replace("_", " ") for name in FIGURES), "f1 less reference, by seed"]
         if rows:
-            tables.append(Table(title, head, rows, DEFINITIONS))
+            tables.append(ReportTable(title, head, rows, DEFINITIONS))
     about = "One change at a time, small: mean and 95 % interval (Student's t over seeds). The paper's figures are of 3B models."
     if scale.factor != 1:
         about += f" Steps and corpora are {scale.factor:g} of the benchmark's: these figures say nothing."
     return render("Ablations", about, [], [], tables)
 
 
-def _scheduling_table() -> Table:
+def _scheduling_table() -> ReportTable:
     told = {"fifo": "392 ms, 0.0 %", "lockstep": "831 ms, 5.2 %"}
     rows = []
     for mode, found in _scheduling().items():
@@ -237,7 +237,7 @@ def _scheduling_table() -> Table:
         "On the virtual clock, ten minutes, three replies of 40 tokens a minute;"
         " `bench/speed/fifo` measures the same on a real one."
     )
-    return Table("Asynchronous inference (table 3)", head, rows, about)
+    return ReportTable("Asynchronous inference (table 3)", head, rows, about)
 
 
 def _cell(values: Sequence[float]) -> str:

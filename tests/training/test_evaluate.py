@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 
 from soundflow.model.decoding import StreamDecoder
 from soundflow.training.corpus import text_ids
-from soundflow.training.evaluate import Evaluator, Heard, Score, score
-from soundflow.training.loader import LoaderConfig, Maker
+from soundflow.training.evaluate import EvaluatedStream, Evaluator, StreamingScore, score
+from soundflow.training.loader import BatchBuilder, LoaderConfig
 from tests.training.made import MadeCorpus
 from tests.training.world import pico
 
 
-def heard(events: list[int], triggers: list[int], chunks: int = 150, right: bool = True) -> Heard:
+def heard(events: list[int], triggers: list[int], chunks: int = 150, right: bool = True) -> EvaluatedStream:
     said = (1,) if right else (2,)
-    return Heard(tuple((chunk, (1,)) for chunk in events), tuple((chunk, said) for chunk in triggers), chunks, chunks * 0.4)
+    return EvaluatedStream(
+        tuple((chunk, (1,)) for chunk in events), tuple((chunk, said) for chunk in triggers), chunks, chunks * 0.4
+    )
 
 
 def test_figures_by_hand() -> None:
@@ -61,7 +63,7 @@ def test_scores_stay_within_their_bounds_and_grow_with_tolerance(events: list[in
 
 
 def test_nothing_gives_zeros_not_errors() -> None:
-    assert set(Score().to_json().values()) == {0.0}
+    assert set(StreamingScore().to_json().values()) == {0.0}
 
 
 SOURCE = MadeCorpus([[(8, [3, 6]), (70, [30])]])
@@ -79,7 +81,7 @@ def test_what_it_decides_is_what_the_whole_sequence_says() -> None:
     """Silent throughout: the free-running margins are those of one forward pass."""
     model = pico(text_ids(SOURCE)).eval()
     config = LoaderConfig(seed=0, micro_batch=1, window_chunks=60, streaming=model.streaming)
-    maker = Maker(MadeCorpus([[(8, [])]]), config)
+    maker = BatchBuilder(MadeCorpus([[(8, [])]]), config)
     example, mel = maker.example((0, 0, 0), 0)
     with torch.no_grad():
         hidden = model.hidden(model.embed(torch.from_numpy(example.rows)[None], model.encode_chunks(torch.from_numpy(mel))))[0]

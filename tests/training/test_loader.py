@@ -20,7 +20,7 @@ from soundflow.schemas.base import InputError
 from soundflow.training.batches import Batch
 from soundflow.training.config import DrainConfig
 from soundflow.training.corpus import text_ids
-from soundflow.training.loader import Loader, LoaderConfig, Maker, Place, Position
+from soundflow.training.loader import BatchBuilder, Loader, LoaderConfig, Place, Position
 from soundflow.training.sequences import windows
 from tests.training.made import MadeCorpus, some_corpus
 
@@ -108,7 +108,7 @@ def same(left: Batch, right: Batch) -> bool:
 def test_batches_made_ahead_are_the_batches_of_the_series_in_order(workers: int) -> None:
     source = some_corpus()
     settings_ = config(source, workers=workers, drain=DrainConfig())
-    maker = Maker(source, settings_)
+    maker = BatchBuilder(source, settings_)
     series = islice(Loader(source, settings_).units(), 5)
     batches = iter(Loader(source, settings_))
     for places, number, after in series:
@@ -153,7 +153,7 @@ def test_windows_of_a_unit_have_similar_lengths() -> None:
 
 def test_a_window_hears_what_came_before_it_in_the_stream() -> None:
     source = MadeCorpus([[(9, [4, 8])]])
-    maker = Maker(source, config(source))
+    maker = BatchBuilder(source, config(source))
     pieces = [maker.example((0, 0, number), epoch=0)[1] for number in range(3)]
     whole = log_mel(source.audio(0, 0, 0, 9 * 6400))
     assert np.array_equal(np.concatenate([np.concatenate(list(piece), axis=1) for piece in pieces], axis=1), whole)
@@ -161,7 +161,7 @@ def test_a_window_hears_what_came_before_it_in_the_stream() -> None:
 
 def test_other_chunk_sizes_hear_the_same_frames() -> None:
     source = MadeCorpus([[(6, [])]])
-    maker = Maker(source, config(source))
+    maker = BatchBuilder(source, config(source))
     example, mel = maker.example((0, 0, 0), epoch=0)
     assert mel.shape == (4, 128, 40) and (example.rows == -1).sum() == 40
 
@@ -170,12 +170,12 @@ def test_a_corpus_of_another_layout_is_refused() -> None:
     source = some_corpus()
     streaming = StreamingConfig(layout="authors/1", text_ids=())
     with pytest.raises(InputError, match=r"the model reads layout authors/1 \(got 'soundflow/1'\)"):
-        Maker(source, config(source, streaming=streaming)).batch([(0, 0, 0)], 0)
+        BatchBuilder(source, config(source, streaming=streaming)).batch([(0, 0, 0)], 0)
 
 
 def test_drained_samples_differ_by_epoch_and_not_by_process() -> None:
     source = MadeCorpus([[(4, [1, 2])]])
     drain = DrainConfig(probability=0.9)
-    makers = [Maker(source, config(source, drain=drain, rank=rank, processes=2)) for rank in range(2)]
+    makers = [BatchBuilder(source, config(source, drain=drain, rank=rank, processes=2)) for rank in range(2)]
     runs = [[maker.example((0, 0, 0), epoch)[0].drained for epoch in range(12)] for maker in makers]
     assert runs[0] == runs[1] and len(set(runs[0])) > 1

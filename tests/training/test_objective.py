@@ -13,7 +13,7 @@ from soundflow.training.batches import Batch, pack, pad
 from soundflow.training.config import DrainConfig, Group
 from soundflow.training.corpus import text_ids
 from soundflow.training.freezing import count, freeze, parts
-from soundflow.training.loader import LoaderConfig, Maker
+from soundflow.training.loader import BatchBuilder, LoaderConfig
 from soundflow.training.objective import DeviceBatch, DualLoss, Weights
 from soundflow.training.sequences import Example
 from tests.training.made import MadeCorpus
@@ -30,7 +30,7 @@ def model() -> StreamingThinker:
 
 def examples(model: StreamingThinker, drain: DrainConfig | None = None) -> list[tuple[Example, object]]:
     config = LoaderConfig(seed=0, micro_batch=3, window_chunks=60, streaming=model.streaming, drain=drain)
-    maker = Maker(SOURCE, config)
+    maker = BatchBuilder(SOURCE, config)
     return [maker.example((0, index, 0), epoch=0) for index in range(3)]
 
 

@@ -12,7 +12,7 @@ from soundflow.model.frontend import Mel
 from soundflow.schemas.base import Interrupted
 from soundflow.training.config import StageConfig
 from soundflow.training.distributed import joined
-from soundflow.training.loader import Maker, Place
+from soundflow.training.loader import BatchBuilder, Place
 from soundflow.training.sequences import Example
 from soundflow.training.trainer import Trainer
 from tests.training.made import MadeCorpus, some_corpus
@@ -33,13 +33,13 @@ STAGES = {
 def remembered() -> list[list[int]]:
     """(shard, index, window, epoch) of every sample that is made in this process from now on."""
     made: list[list[int]] = []
-    plain = Maker.example
+    plain = BatchBuilder.example
 
-    def example(maker: Maker, place: Place, epoch: int) -> tuple[Example, Mel]:
+    def example(maker: BatchBuilder, place: Place, epoch: int) -> tuple[Example, Mel]:
         made.append([*place, epoch])
         return plain(maker, place, epoch)
 
-    Maker.example = example  # type: ignore[method-assign]
+    BatchBuilder.example = example  # type: ignore[method-assign]
     return made
 
 

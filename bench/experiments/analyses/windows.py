@@ -15,7 +15,7 @@ from soundflow.model.vocabulary import AUDIO_ROW
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.training.corpus import StreamSource
-from soundflow.training.loader import LoaderConfig, Maker
+from soundflow.training.loader import BatchBuilder, LoaderConfig
 from soundflow.training.sequences import Window, spell
 
 
@@ -39,7 +39,7 @@ class Reading:
 def readings(model: StreamingThinker, source: StreamSource, streams: int) -> Iterator[Reading]:
     """The first window of each of the first `streams` streams, dealt over shards; InputError when layout or corpus do not fit."""
     config = LoaderConfig(seed=0, micro_batch=1, window_chunks=1, streaming=model.streaming)
-    maker = Maker(source, config)
+    maker = BatchBuilder(source, config)
     longest = c.WINDOW_CHUNKS * c.CHUNK_SAMPLES // model.streaming.chunk_samples
     for shard, index in islice(_places(source), streams):
         turns = maker.turns(shard, index)

@@ -23,7 +23,7 @@ from soundflow.bench.harness import measure as bench
 from soundflow.schemas.base import InputError
 from soundflow.training.corpus import StoredCorpus
 from soundflow.training.logs import read_log
-from soundflow.training.report import Table, put_page, render
+from soundflow.training.report import ReportTable, put_page, render
 
 BEST: Final = f"k={WITHIN[-1]}"
 F1_LIMIT: Final = 0.85
@@ -113,15 +113,15 @@ def _page(root: Path, results: Sequence[Mapping[str, Any]], baselines: Mapping[s
         *("–" if intervals[name] is None else f"{intervals[name][0]:.3f} … {intervals[name][1]:.3f}" for name in FIGURES),
     ]
     rows = [row("trained", summary), spread, *(row(name.replace("_", " "), found[BEST]) for name, found in baselines.items())]
-    tables = [Table(f"Held-out streams, {BEST}", head, rows, DEFINITIONS)]
+    tables = [ReportTable(f"Held-out streams, {BEST}", head, rows, DEFINITIONS)]
     for within in WITHIN:
         key = f"k={within}"
-        tables.append(Table(f"By seed, {key}", head, [row(f"seed {one['seed']}", one["trained"][key]) for one in results]))
+        tables.append(ReportTable(f"By seed, {key}", head, [row(f"seed {one['seed']}", one["trained"][key]) for one in results]))
     corpora = [
         (name, spec.split, str(spec.streams), ", ".join(f"{task} {weight:g}" for task, weight in spec.tasks.items()))
         for name, spec in CORPORA.items()
     ]
-    tables.append(Table("Corpora", ("", "clips", "streams", "tasks"), corpora, "No clip is in both splits."))
+    tables.append(ReportTable("Corpora", ("", "clips", "streams", "tasks"), corpora, "No clip is in both splits."))
     lines, before = [], 0
     for name in STAGES:
         log = read_log(root / "seed-0" / name.replace("/", "-"))

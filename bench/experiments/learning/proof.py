@@ -20,7 +20,7 @@ from soundflow.schemas.base import InputError, canonical_json
 from soundflow.training.config import StageConfig, load_stage
 from soundflow.training.corpus import StoredCorpus
 from soundflow.training.distributed import Processes
-from soundflow.training.evaluate import Evaluator, Heard, score
+from soundflow.training.evaluate import EvaluatedStream, Evaluator, score
 from soundflow.training.start import make_model
 from soundflow.training.trainer import Trainer
 from soundflow.training.workers import end_with_parent
@@ -123,14 +123,18 @@ def learn_all(tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, dict[s
         pool.shutdown(cancel_futures=True)
 
 
-def play(model: Path, heldout: StoredCorpus, streams: int | None = None, reply_tokens: int | None = None) -> list[Heard]:
+def play(
+    model: Path, heldout: StoredCorpus, streams: int | None = None, reply_tokens: int | None = None
+) -> list[EvaluatedStream]:
     """Every stream, or the first so many, to a model."""
     options = {} if reply_tokens is None else {"reply_tokens": reply_tokens}
     evaluator = Evaluator(StreamingThinker.load(model), heldout, **options)
     return [evaluator.hear(*place) for place in list(evaluator.streams())[:streams]]
 
 
-def figures(heard: Sequence[Heard], heldout: StoredCorpus, within: Sequence[int] = WITHIN) -> dict[str, dict[str, float]]:
+def figures(
+    heard: Sequence[EvaluatedStream], heldout: StoredCorpus, within: Sequence[int] = WITHIN
+) -> dict[str, dict[str, float]]:
     """`k=0`, `k=1`, … → figures. A reply that joins several (they fell into one chunk) has to be exactly that."""
     allowed = replies(heldout)
 
@@ -148,6 +152,6 @@ def trivial(heldout: StoredCorpus) -> dict[str, dict[str, dict[str, float]]]:
             turns = heldout.turns(shard, index)
             events = tuple((chunk, said) for chunk, said in enumerate(turns.said) if said is not None)
             seconds = heldout.plan(shard, index).seconds
-            silent.append(Heard(events, (), turns.chunks, seconds))
-            always.append(Heard(events, tuple((chunk, ()) for chunk in range(turns.chunks)), turns.chunks, seconds))
+            silent.append(EvaluatedStream(events, (), turns.chunks, seconds))
+            always.append(EvaluatedStream(events, tuple((chunk, ()) for chunk in range(turns.chunks)), turns.chunks, seconds))
     return {"always_silent": figures(silent, heldout), "always_respond": figures(always, heldout)}
