@@ -1,7 +1,7 @@
 """Forced alignment in Whisper's 99 languages, from the attention of its decoder to the audio; by faster-whisper.
 
 Attention says when the decoder moves on to the next word, too early or too late by a constant that depends on the model
-(READINGS); where speech really ends within that time, the level says. Measured by `python -m
+(MODELS); where speech really ends within that time, the level says. Measured by `python -m
 soundflow.bench.experiments.alignment` (see there)."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NEAR_HOPS: Final = 6
 UNSPACED: Final = frozenset("zh ja yue".split())
 
 
-class Reading(NamedTuple):
+class AlignmentModel(NamedTuple):
     """A conversion and how its attention is to be read."""
 
     asset: str
@@ -45,7 +45,7 @@ class Reading(NamedTuple):
     """Mean log probability of a token (of letters or digits) below which something else is said."""
 
 
-READINGS: Final = {"en": Reading("whisper-tiny-en", 1_000, -2.5), "*": Reading("whisper-base", -1_600, -3.8)}
+MODELS: Final = {"en": AlignmentModel("whisper-tiny-en", 1_000, -2.5), "*": AlignmentModel("whisper-base", -1_600, -3.8)}
 """Language → model; `*` is every other one. Words joined one by one (`bench.experiments.alignment`) and running speech (against
 pocketsphinx) differ: the attention of tiny.en moves on 62 and 50 ms after a word's end, that of base 185 and 60 ms before it;
 between the two. What was said fits with -0.2 to -1.1 and -1.6 to -3.6, what was not with less than -3.7 and -4.0."""
@@ -62,7 +62,7 @@ class WhisperAligner:
         from importlib.metadata import version
 
         self._make: Any = WhisperModel
-        names = "+".join(sorted({reading.asset for reading in READINGS.values()}))
+        names = "+".join(sorted({reading.asset for reading in MODELS.values()}))
         self.id = f"faster-whisper-{version('faster-whisper')}/{names}/{VERSION}"
         self._loaded: dict[str, Any] = {}
 
@@ -88,13 +88,13 @@ class WhisperAligner:
         if needed > most:
             return Rejected("too_many_tokens", {"tokens": needed, "most": most})
         fit, ends = self._attention(code, samples, tokens)
-        reading = READINGS.get(code, READINGS["*"])
+        reading = MODELS.get(code, MODELS["*"])
         if fit < reading.worst_fit:
             return Rejected("does_not_fit", {"fit": fit, "worst": reading.worst_fit})
         return Ok(timed(words, spans_between(samples, ends - reading.late), samples.size))
 
     def _model(self, code: str) -> Any:
-        name = READINGS.get(code, READINGS["*"]).asset
+        name = MODELS.get(code, MODELS["*"]).asset
         if name not in self._loaded:
             folder = asset_dir() / name
             if not (folder / "model.bin").is_file():

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
-from soundflow.backends.calls.metering import Ledger
+from soundflow.backends.calls.metering import CostLedger
 from soundflow.operators.protocols.chat import ChatModel, ChatRequest, Completion
 from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.llm import LlmConfig, Usage
@@ -52,7 +52,7 @@ class KeptCompletion(Schema):
 class CachedChat:
     """A chat model that answers from `store` what was answered before."""
 
-    def __init__(self, inner: ChatModel, store: AnswerStore, ledger: Ledger):
+    def __init__(self, inner: ChatModel, store: AnswerStore, ledger: CostLedger):
         self.inner, self.store, self.ledger = inner, store, ledger
 
     @property

@@ -178,7 +178,7 @@ class ProcessMeter:
         return self._state
 
 
-class Ledger:
+class CostLedger:
     """What each role asked, in one process."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from soundflow.backends.calls.answers import AnswerStore
-from soundflow.backends.calls.metering import Ledger, Meter
+from soundflow.backends.calls.metering import CostLedger, Meter
 from soundflow.backends.embed import minilm
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
 from soundflow.operators.protocols.embedding import Embedder
@@ -18,7 +18,7 @@ def resolved(config: RetrievalConfig) -> RetrievalConfig:
 
 
 def open_embedder(
-    config: RetrievalConfig, store: AnswerStore | None = None, *, meter: Meter | None = None, ledger: Ledger | None = None
+    config: RetrievalConfig, store: AnswerStore | None = None, *, meter: Meter | None = None, ledger: CostLedger | None = None
 ) -> Embedder:
     """The embedder of a resolved `config`; InputError when it cannot be had, with what to fetch or install.
 

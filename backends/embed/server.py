@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from soundflow.backends.calls.answers import AnswerStore
 from soundflow.backends.calls.faults import key_in, may_pass, retry_after, scrubbed, tries_in_thread
-from soundflow.backends.calls.metering import Ledger, Limits, Meter, ProcessMeter
+from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.operators.protocols.embedding import Vectors, of_words, unit
 from soundflow.operators.protocols.faults import ServerFault
 from soundflow.schemas import constants as c
@@ -80,11 +80,11 @@ class ServerEmbedder:
         config: RetrievalConfig,
         store: AnswerStore | None = None,
         meter: Meter | None = None,
-        ledger: Ledger | None = None,
+        ledger: CostLedger | None = None,
     ):
         assert config.model is not None
         self._config, self._model, self._store = config, config.model, store
-        self._meter, self._ledger = meter or ProcessMeter(limits_of(config)), ledger or Ledger()
+        self._meter, self._ledger = meter or ProcessMeter(limits_of(config)), ledger or CostLedger()
         self._key = key_in(config.server.api_key_env, "retrieval.server.api_key_env")
         self._client = _client(config, self._key)
         self._dimension: int = self._embed("text", PLAIN[:1], lambda text: text, 0).shape[1]

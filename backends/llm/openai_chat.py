@@ -19,7 +19,7 @@ import openai
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from soundflow.backends.calls.faults import PATIENCE, key_in, may_pass, retry_after, scrubbed, tries
-from soundflow.backends.calls.metering import Ledger, Limits, Meter, ProcessMeter
+from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.operators.protocols.chat import ChatRequest, Completion, Finish
 from soundflow.operators.protocols.faults import BackendError, EmptyAnswer, RequestRefused, ServerFault, Unreachable
 from soundflow.schemas.base import InputError
@@ -93,10 +93,10 @@ async def _bound(response: httpx2.Response) -> None:
 class OpenAiChat:
     """A chat model behind an OpenAI-compatible server. Cheap to make; used inside `async with`, in one event loop."""
 
-    def __init__(self, config: LlmConfig, *, meter: Meter | None = None, ledger: Ledger | None = None):
+    def __init__(self, config: LlmConfig, *, meter: Meter | None = None, ledger: CostLedger | None = None):
         self._config = config
         self.meter = meter or ProcessMeter(Limits.of(config.budget, config.server))
-        self.ledger = ledger or Ledger()
+        self.ledger = ledger or CostLedger()
         self._key = SecretStr("")
         self._client: openai.AsyncOpenAI | None = None
         self._open = self._answered = False

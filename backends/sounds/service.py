@@ -19,7 +19,7 @@ import numpy as np
 from soundflow.backends.calls.answers import AnswerStore, answered_once
 from soundflow.backends.calls.faults import PATIENCE, may_pass, retry_after, tries
 from soundflow.backends.calls.guard import PROOF_RETRIES, Guard
-from soundflow.backends.calls.metering import Ledger, Limits, Meter, ProcessMeter
+from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.operators.clean.ingress import read_bytes
 from soundflow.operators.protocols.faults import BackendError, RequestRefused, ServerFault, Unreachable
 from soundflow.operators.protocols.generation import Generated
@@ -69,10 +69,10 @@ class RemoteGenerator:
         answers: AnswerStore,
         *,
         meter: Meter | None = None,
-        ledger: Ledger | None = None,
+        ledger: CostLedger | None = None,
     ):
         self.service, self.config, self.answers = service, config, answers
-        self.meter, self.ledger = meter or ProcessMeter(limits_of(config)), ledger or Ledger()
+        self.meter, self.ledger = meter or ProcessMeter(limits_of(config)), ledger or CostLedger()
         self._slots = asyncio.Semaphore(config.server.concurrency)
         self._guard = Guard(f"the sound service {service.maker.backend} at {service.address}", config.server.retries)
 

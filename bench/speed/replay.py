@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from soundflow.backends.calls.answers import CachedChat
-from soundflow.backends.calls.metering import Ledger
+from soundflow.backends.calls.metering import CostLedger
 from soundflow.bench.harness import measure as bench
 from soundflow.operators.protocols.asking import ask, request_of
 from soundflow.operators.protocols.chat import ChatRequest, Completion
@@ -47,7 +47,7 @@ def replay(runs: int) -> bench.Part:
     """Replayed calls per second, alone and with all that asking a role does around them."""
     with tempfile.TemporaryDirectory() as folder:
         model = Fixed()
-        chat = CachedChat(model, AnswerCache(Path(folder)), Ledger())
+        chat = CachedChat(model, AnswerCache(Path(folder)), CostLedger())
         values = [_values(seed) for seed in range(CALLS)]
         requests = [request_of(chat, "scenario_planner", filled, Scenario, seed=seed) for seed, filled in enumerate(values)]
         asyncio.run(_complete(chat, requests))

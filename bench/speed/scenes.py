@@ -13,7 +13,7 @@ from typing import Any, Final
 import soundfile
 
 from soundflow.backends.calls.answers import CachedChat
-from soundflow.backends.calls.metering import Ledger
+from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.sounds.procedural import plan_sound, render
 from soundflow.backends.sounds.procedural.catalogue import SOUNDS
 from soundflow.bench.harness import measure as bench
@@ -99,7 +99,7 @@ async def _sheet(job: Job, model: Planner | None = None) -> None:
     """Curate and commit the one sheet of a job."""
     async with curating(job) as curator:
         if model is not None:
-            curator.chat = CachedChat(model, AnswerCache(job.answers), Ledger())
+            curator.chat = CachedChat(model, AnswerCache(job.answers), CostLedger())
         sheet = await curator.sheet(0)
     if any(sample.failed for sample in sheet.samples):
         raise RuntimeError(f"a scene broke: {next(sample.failed for sample in sheet.samples if sample.failed)}")

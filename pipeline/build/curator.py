@@ -19,7 +19,7 @@ from soundflow.operators.protocols.asking import ASKING_VERSION
 from soundflow.schemas.atomic_file import NO_SPACE
 from soundflow.operators.protocols.chat import ChatModel
 from soundflow.operators.protocols.embedding import HearingEmbedder, Remembered
-from soundflow.backends.calls.metering import Ledger
+from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.embed.server import EmbeddingError
 from soundflow.backends.asr.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from soundflow.operators.compose.clips import Palette
@@ -50,10 +50,10 @@ HOPELESS: Final = 12
 """Tries of one request, in at least two rounds, while others are answered."""
 T = TypeVar("T")
 
-_shard_ledger: contextvars.ContextVar[Ledger | None] = contextvars.ContextVar("shard ledger", default=None)
+_shard_ledger: contextvars.ContextVar[CostLedger | None] = contextvars.ContextVar("shard ledger", default=None)
 
 
-class _SplitLedger(Ledger):
+class _SplitLedger(CostLedger):
     """Counts for the whole process, and for the shard in whose name is asked."""
 
     def _add(self, role: str, cost: RoleCost) -> None:
@@ -84,7 +84,7 @@ class Curator:
         kept = build.sheet(shard, self.job.fingerprint)
         if kept is not None:
             return kept
-        ledger = Ledger()
+        ledger = CostLedger()
         _shard_ledger.set(ledger)
         samples = await self.samples([(shard, index) for index in range(self.job.recipe.shard_sizes()[shard])])
         broken = [sample.failed for sample in samples if sample.failed]

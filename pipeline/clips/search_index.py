@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from soundflow.backends.calls.answers import AnswerStore
-from soundflow.backends.calls.metering import Ledger
+from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.embed.embedders import open_embedder, resolved
 from soundflow.operators.curate.retrieval import Hit, Query
 from soundflow.operators.curate.vector_search import SEARCH_VERSION, Shelf
@@ -49,7 +49,7 @@ class SearchIndex:
         *,
         content_hash: str | None = None,
         store: AnswerStore | None = None,
-        ledger: Ledger | None = None,
+        ledger: CostLedger | None = None,
         on_progress: OnProgress = lambda done, total: None,
     ) -> Self:
         """Open the index in `directory` for searching; its vectors are made when they are not there, damaged or out of date.
@@ -90,7 +90,7 @@ class SearchIndex:
         return self.embedder.embed(texts)
 
 
-def _opened(directory: Path, config: RetrievalConfig, store: AnswerStore, ledger: Ledger | None) -> Embedder:
+def _opened(directory: Path, config: RetrievalConfig, store: AnswerStore, ledger: CostLedger | None) -> Embedder:
     """The embedder; what a server's calls for this index cost is counted beside its vectors."""
     if config.budget == LlmBudget():
         return open_embedder(config, store, ledger=ledger)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from soundflow.backends.calls.answers import CachedChat
-from soundflow.backends.calls.metering import Ledger, Limits, Meter, ProcessMeter
+from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.backends.llm.guarded_chat import GuardedChat
 from soundflow.backends.llm.openai_chat import OpenAiChat
 from soundflow.pipeline.services.answer_cache import AnswerCache
@@ -17,7 +17,7 @@ from soundflow.schemas.llm import LlmConfig
 
 @contextlib.asynccontextmanager
 async def open_chat(
-    config: LlmConfig, answers: AnswerCache, *, spent: Path | None = None, ledger: Ledger | None = None
+    config: LlmConfig, answers: AnswerCache, *, spent: Path | None = None, ledger: CostLedger | None = None
 ) -> AsyncIterator[CachedChat]:
     """A chat model that asks nothing twice, and raises ServiceBroken when its server is.
 
@@ -26,7 +26,7 @@ async def open_chat(
     Needs no key and no server for what was asked before.
     """
     answers.sweep()
-    limits, ledger = Limits.of(config.budget, config.server), ledger or Ledger()
+    limits, ledger = Limits.of(config.budget, config.server), ledger or CostLedger()
     meter: Meter = SharedMeter(spent, limits) if spent else ProcessMeter(limits)
     async with OpenAiChat(config, meter=meter, ledger=ledger) as model:
         yield CachedChat(GuardedChat(model), answers, ledger)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from soundflow.backends.calls.answers import AnswerStore
-from soundflow.backends.calls.metering import Ledger, Meter, ProcessMeter
+from soundflow.backends.calls.metering import CostLedger, Meter, ProcessMeter
 from soundflow.backends.sounds.elevenlabs import ElevenLabsSounds
 from soundflow.backends.sounds.http import HttpSounds
 from soundflow.backends.sounds.procedural import Procedural
@@ -19,7 +19,7 @@ from soundflow.schemas.generation import GenerationConfig
 
 @contextlib.asynccontextmanager
 async def open_generator(
-    config: GenerationConfig, answers: AnswerStore, *, spent: Path | None = None, ledger: Ledger | None = None
+    config: GenerationConfig, answers: AnswerStore, *, spent: Path | None = None, ledger: CostLedger | None = None
 ) -> AsyncIterator[Generator | None]:
     """The generator of a recipe; None when it has none. `spent`: the file all workers of a build count in.
 

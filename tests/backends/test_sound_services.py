@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from soundflow.backends.calls.metering import Ledger
+from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.sounds.elevenlabs import ElevenLabsSounds
 from soundflow.backends.sounds.http import HttpSounds
 from soundflow.backends.sounds.service import LEDGER_ROLE, RemoteGenerator
@@ -33,7 +33,11 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def generate(
-    config: GenerationConfig, answers: Path, *seeds: int, seconds: tuple[float, float] = (1.0, 2.0), ledger: Ledger | None = None
+    config: GenerationConfig,
+    answers: Path,
+    *seeds: int,
+    seconds: tuple[float, float] = (1.0, 2.0),
+    ledger: CostLedger | None = None,
 ) -> list[Outcome[Generated]]:
     async def all_of_them() -> list[Outcome[Generated]]:
         async with open_generator(config, AnswerCache(answers), ledger=ledger) as generator:
@@ -79,7 +83,7 @@ def test_a_server_that_needs_no_key_gets_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_fault_that_passes_is_got_over(backend: str, fault: Fault, tmp_path: Path) -> None:
-    ledger = Ledger()
+    ledger = CostLedger()
     with HostileSounds(fault) as server:
         made(generate(server.config(backend), tmp_path, ledger=ledger)[0])
     assert len(server.requests) == 2
@@ -145,7 +149,7 @@ def test_any_whole_audio_file_is_believed(backend: str, fault: Fault, tmp_path: 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_is_asked_twice_for_the_same_request(backend: str, tmp_path: Path) -> None:
-    ledger = Ledger()
+    ledger = CostLedger()
     with HostileSounds() as server:
         config = server.config(backend, price_per_second=0.5)
         first = [made(outcome) for outcome in generate(config, tmp_path, 1, 2, 1, 1, seconds=(1.0, 1.0))]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from soundflow.backends.calls.metering import Ledger
+from soundflow.backends.calls.metering import CostLedger
 from soundflow.operators.protocols.asking import ask
 from soundflow.operators.protocols.faults import RequestRefused
 from soundflow.operators.tasks import POLICIES
@@ -84,9 +84,9 @@ def config(url: str, **changes: Any) -> LlmConfig:
     return LlmConfig.model_validate({"model": "qwen2.5-coder-0.5b", "max_tokens": 500, "server": server} | changes)
 
 
-def run(role: str, settings: LlmConfig, cache: AnswerCache, asks: int) -> tuple[list[Any], Ledger]:
+def run(role: str, settings: LlmConfig, cache: AnswerCache, asks: int) -> tuple[list[Any], CostLedger]:
     """The role, asked `asks` times with other seeds."""
-    ledger = Ledger()
+    ledger = CostLedger()
 
     async def all_of_them() -> list[Any]:
         async with open_chat(settings, cache, ledger=ledger) as chat:

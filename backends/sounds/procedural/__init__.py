@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from soundflow.backends.sounds.procedural.captions import describe, understand
 from soundflow.backends.sounds.procedural.catalogue import SOUNDS, parameters_of
-from soundflow.backends.sounds.procedural.dsp import RATE, Choice, Range, Sound, finish, room
+from soundflow.backends.sounds.procedural.dsp import RATE, Choice, ProceduralSound, Range, finish, room
 from soundflow.operators.protocols.generation import Generated
 from soundflow.schemas.generation import Maker
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
@@ -77,7 +77,7 @@ def plan_sound(caption: str, seconds: tuple[float, float], seed: int) -> Outcome
     return Ok(SoundPlan(sound.name, samples, int(rng.integers(2**63)), parameters, match.count))
 
 
-def _rate_for(sound: Sound, count: int, drawn: float, seconds: tuple[float, float]) -> float:
+def _rate_for(sound: ProceduralSound, count: int, drawn: float, seconds: tuple[float, float]) -> float:
     """The rate nearest to `drawn` that the sound knows and at which `count` events last `seconds`, if there is one."""
     spec = sound.parameters[sound.counted]
     assert isinstance(spec, Range)

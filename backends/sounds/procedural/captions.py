@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from soundflow.backends.sounds.procedural.catalogue import SOUNDS, parameters_of
-from soundflow.backends.sounds.procedural.dsp import Choice, Range, Sound
+from soundflow.backends.sounds.procedural.dsp import Choice, ProceduralSound, Range
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 
 LONGEST_CAPTION: Final = 2000
@@ -35,7 +35,7 @@ sounding ringing ring
 class Match:
     """A caption understood."""
 
-    sound: Sound
+    sound: ProceduralSound
     wishes: Mapping[str, str]
     """Parameter → `less`, `more` or a choice's option."""
     count: int | None
@@ -63,7 +63,7 @@ def understand(caption: str) -> Outcome[Match]:
     return Ok(max(found, key=lambda entry: entry[0])[1])
 
 
-def describe(sound: Sound, parameters: Mapping[str, float | str], count: int | None) -> str:
+def describe(sound: ProceduralSound, parameters: Mapping[str, float | str], count: int | None) -> str:
     """What a clip is, from its parameters; `understand` understands it."""
     words = []
     for name, spec in parameters_of(sound).items():
@@ -76,7 +76,7 @@ def describe(sound: Sound, parameters: Mapping[str, float | str], count: int | N
     return text[0].upper() + text[1:]
 
 
-def _read(sound: Sound, tokens: list[str]) -> Match | list[str]:
+def _read(sound: ProceduralSound, tokens: list[str]) -> Match | list[str]:
     """The caption as a wish to `sound`, or the words it does not explain."""
     meanings: dict[str, tuple[str, str]] = {}
     for name, spec in parameters_of(sound).items():
@@ -103,7 +103,7 @@ def _read(sound: Sound, tokens: list[str]) -> Match | list[str]:
     return unknown or Match(sound, wishes, count)
 
 
-def _heads(sound: Sound) -> list[frozenset[str]]:
+def _heads(sound: ProceduralSound) -> list[frozenset[str]]:
     return [frozenset(_stem(word) for word in head.split()) for head in sound.heads.split("|")]
 
 

@@ -7,15 +7,15 @@ from types import MappingProxyType
 from typing import Final
 
 from soundflow.backends.sounds.procedural import impacts, machines, nature, signals
-from soundflow.backends.sounds.procedural.dsp import Choice, Range, Sound
+from soundflow.backends.sounds.procedural.dsp import Choice, ProceduralSound, Range
 
-SOUNDS: Final[Mapping[str, Sound]] = MappingProxyType(
+SOUNDS: Final[Mapping[str, ProceduralSound]] = MappingProxyType(
     {sound.name: sound for module in (signals, impacts, nature, machines) for sound in module.SOUNDS}
 )
 DISTANCE: Final = Range(0.0, 1.0, "0 near … 1 far", less="close nearby near", more="distant far faint muffled")
 """A parameter of every sound: what air and room do to it."""
 
 
-def parameters_of(sound: Sound) -> dict[str, Range | Choice]:
+def parameters_of(sound: ProceduralSound) -> dict[str, Range | Choice]:
     """All that can be said of `sound`, by name."""
     return {**sound.parameters, "distance": DISTANCE}

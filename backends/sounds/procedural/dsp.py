@@ -46,7 +46,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class ProceduralSound:
     """One procedural sound: how it is made, what it is called, what it can be told."""
 
     name: str

@@ -9,9 +9,9 @@ import numpy as np
 from soundflow.backends.sounds.procedural.dsp import (
     RATE,
     Choice,
+    ProceduralSound,
     Range,
     Signal,
-    Sound,
     Values,
     add,
     band,
@@ -165,7 +165,7 @@ def applause(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 _TEMPO = {"less": "slow slowly", "more": "fast rapid rapidly quick quickly hurried"}
 SOUNDS: Final = (
-    Sound(
+    ProceduralSound(
         "knocks",
         knocks,
         "knock|door knock|knocking on door|rap on door",
@@ -181,7 +181,7 @@ SOUNDS: Final = (
         counted="rate",
         tail=0.35,
     ),
-    Sound(
+    ProceduralSound(
         "footsteps",
         footsteps,
         "footstep|walk|step|footfall|person walk",
@@ -200,7 +200,7 @@ SOUNDS: Final = (
         counted="rate",
         tail=0.25,
     ),
-    Sound(
+    ProceduralSound(
         "clock_tick",
         clock_tick,
         "clock tick|tick|ticking clock|clock|wall clock|watch tick",
@@ -211,7 +211,7 @@ SOUNDS: Final = (
         },
         also="mechanical wall tick tock wooden metronomic regular rhythmic antique old second hand pendulum",
     ),
-    Sound(
+    ProceduralSound(
         "glass_break",
         glass_break,
         "glass break|glass shatter|glass smash|breaking glass|shattering glass|broken glass|window break|window shatter",
@@ -223,7 +223,7 @@ SOUNDS: Final = (
         also="shard fall pane window drop crash onto hard floor tile tinkle piece scatter drinking bottle",
         seconds=(0.6, 4.0),
     ),
-    Sound(
+    ProceduralSound(
         "typing",
         typing,
         "typing|keyboard|computer keyboard|keyboard typing|keyboard click",
@@ -234,7 +234,7 @@ SOUNDS: Final = (
         },
         also="computer keyboard click clack key laptop mechanical someone person tap type office",
     ),
-    Sound(
+    ProceduralSound(
         "applause",
         applause,
         "applause|clapping|applaud|crowd applause|audience applause|audience clapping",

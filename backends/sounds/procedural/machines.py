@@ -9,9 +9,9 @@ import numpy as np
 from soundflow.backends.sounds.procedural.dsp import (
     RATE,
     Choice,
+    ProceduralSound,
     Range,
     Signal,
-    Sound,
     Values,
     band,
     grains,
@@ -84,7 +84,7 @@ def pass_by(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 SOUNDS: Final = (
-    Sound(
+    ProceduralSound(
         "hum",
         hum,
         "hum|electric hum|electrical hum|transformer hum|refrigerator hum|fridge|appliance hum|electrical buzz",
@@ -96,7 +96,7 @@ SOUNDS: Final = (
         also="electric electrical transformer refrigerator fridge appliance mains power machine low drone fluorescent",
         wet=0.1,
     ),
-    Sound(
+    ProceduralSound(
         "fan",
         fan,
         "fan|air conditioner|ventilation|exhaust fan|air conditioning",
@@ -108,7 +108,7 @@ SOUNDS: Final = (
         also="electric running whir whirr hum motor blow air spinning ceiling machine appliance system unit on",
         wet=0.12,
     ),
-    Sound(
+    ProceduralSound(
         "engine_idle",
         engine_idle,
         "engine|engine idle|car engine|motor idle|idling engine|truck engine|idling car|idling truck",
@@ -120,7 +120,7 @@ SOUNDS: Final = (
         also="car truck vehicle motor idle running parked stationary diesel rumble rough curb",
         wet=0.1,
     ),
-    Sound(
+    ProceduralSound(
         "pass_by",
         pass_by,
         "car pass|car drive|vehicle pass|passing car|passing vehicle|car pass by|traffic pass",

@@ -9,9 +9,9 @@ import numpy as np
 from soundflow.backends.sounds.procedural.dsp import (
     RATE,
     Choice,
+    ProceduralSound,
     Range,
     Signal,
-    Sound,
     Values,
     add,
     band,
@@ -178,7 +178,7 @@ def crickets(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 SOUNDS: Final = (
-    Sound(
+    ProceduralSound(
         "rain",
         rain,
         "rain|rainfall|raindrop|rain shower|downpour|drizzle",
@@ -197,7 +197,7 @@ SOUNDS: Final = (
         also="fall pour patter pelt drop shower water weather outdoor beat start begin",
         wet=0.05,
     ),
-    Sound(
+    ProceduralSound(
         "wind",
         wind,
         "wind|wind blow|wind gust|wind howl|breeze|gust",
@@ -212,7 +212,7 @@ SOUNDS: Final = (
         seconds=(2.0, 30.0),
         wet=0.0,
     ),
-    Sound(
+    ProceduralSound(
         "thunder",
         thunder,
         "thunder|thunder rumble|thunder clap|thunderclap|thunder roll|thunder crack",
@@ -226,7 +226,7 @@ SOUNDS: Final = (
         seconds=(2.0, 15.0),
         wet=0.1,
     ),
-    Sound(
+    ProceduralSound(
         "water_drops",
         water_drops,
         "water drip|water drop|drip|dripping tap|dripping faucet|leaking faucet|leaking tap|faucet drip|tap drip|water droplet",
@@ -240,7 +240,7 @@ SOUNDS: Final = (
         counted="rate",
         tail=0.3,
     ),
-    Sound(
+    ProceduralSound(
         "stream",
         stream,
         "stream|brook|creek|running water|water run|flowing water|water flow|water stream|running tap|tap run|faucet run",
@@ -252,7 +252,7 @@ SOUNDS: Final = (
         also="water run flow babble gurgle tap faucet sink brook creek river outdoor stone rock into pour",
         wet=0.08,
     ),
-    Sound(
+    ProceduralSound(
         "waves",
         waves,
         "ocean wave|sea wave|wave|surf|ocean|waves crashing",
@@ -262,7 +262,7 @@ SOUNDS: Final = (
         seconds=(3.0, 30.0),
         wet=0.0,
     ),
-    Sound(
+    ProceduralSound(
         "fire",
         fire,
         "fire|fire crackle|crackling fire|campfire|fireplace|bonfire|burning wood|wood burn|log fire",
@@ -271,7 +271,7 @@ SOUNDS: Final = (
         also="crackle pop burn wood log flame camp hearth warm snap fireplace",
         wet=0.08,
     ),
-    Sound(
+    ProceduralSound(
         "birds",
         birds,
         "bird|bird chirp|birdsong|bird song|songbird|chirping birds|bird sing|bird tweet",
@@ -284,7 +284,7 @@ SOUNDS: Final = (
         also="chirp song sing tweet twitter songbird small tree outdoor spring dawn call forest melody bright cheerful",
         wet=0.12,
     ),
-    Sound(
+    ProceduralSound(
         "crickets",
         crickets,
         "cricket|cricket chirp|chirping crickets|night cricket",

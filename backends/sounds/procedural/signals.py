@@ -9,9 +9,9 @@ import numpy as np
 from soundflow.backends.sounds.procedural.dsp import (
     RATE,
     Choice,
+    ProceduralSound,
     Range,
     Signal,
-    Sound,
     Values,
     add,
     band,
@@ -146,7 +146,7 @@ def car_horn(n: int, p: Values, rng: np.random.Generator) -> Signal:
 _PITCH = {"less": "low deep", "more": "high shrill"}
 _TEMPO = {"less": "slow slowly", "more": "fast rapid rapidly quick quickly"}
 SOUNDS: Final = (
-    Sound(
+    ProceduralSound(
         "alarm",
         alarm,
         "alarm|beep|alarm clock|alarm beep|electronic alarm|timer|kitchen timer|microwave beep|monitor beep",
@@ -163,7 +163,7 @@ SOUNDS: Final = (
         counted="rate",
         tail=0.7,
     ),
-    Sound(
+    ProceduralSound(
         "smoke_alarm",
         smoke_alarm,
         "smoke alarm|smoke detector|fire alarm|smoke alarm beep|smoke detector alarm",
@@ -172,7 +172,7 @@ SOUNDS: Final = (
         also="electronic sharp piercing urgent warning insistent ceiling beep three triple blare sounding start begin",
         seconds=(2.0, 30.0),
     ),
-    Sound(
+    ProceduralSound(
         "siren",
         siren,
         "siren|police siren|ambulance siren|emergency siren|emergency vehicle siren|fire truck siren",
@@ -186,7 +186,7 @@ SOUNDS: Final = (
         also="police ambulance emergency vehicle fire truck car electronic urgent rise fall rising falling pitch tone pass past",
         wet=0.12,
     ),
-    Sound(
+    ProceduralSound(
         "phone_ring",
         phone_ring,
         "phone ring|telephone ring|cell phone ring|mobile phone ring|phone bell|ringtone",
@@ -202,7 +202,7 @@ SOUNDS: Final = (
         },
         also="ring ringer tone incoming call desk start begin",
     ),
-    Sound(
+    ProceduralSound(
         "doorbell",
         doorbell,
         "doorbell|door bell|door chime|doorbell chime|doorbell ring",
@@ -217,7 +217,7 @@ SOUNDS: Final = (
         also="ding dong two note tone front door chime ring visitor press pressed electric",
         seconds=(1.2, 20.0),
     ),
-    Sound(
+    ProceduralSound(
         "bell",
         bell,
         "bell|church bell|bell toll|tower bell|bell ring|bell chime",
@@ -232,7 +232,7 @@ SOUNDS: Final = (
         counted="rate",
         tail=1.5,
     ),
-    Sound(
+    ProceduralSound(
         "car_horn",
         car_horn,
         "car horn|horn|honk|car honk|vehicle horn|truck horn|horn honk|car horn honk",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from soundflow.backends.calls.metering import Ledger, Limits, MeterState
+from soundflow.backends.calls.metering import CostLedger, Limits, MeterState
 from soundflow.operators.protocols.asking import ask
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.chat import open_chat
@@ -30,9 +30,9 @@ __all__ = ["key"]
 WORST = Usage(calls=1, input_tokens=80, output_tokens=20, money=0.5)
 
 
-def plan(settings: LlmConfig, cache: AnswerCache, count: int, spent: Path | None = None) -> tuple[list[Any], Ledger]:
+def plan(settings: LlmConfig, cache: AnswerCache, count: int, spent: Path | None = None) -> tuple[list[Any], CostLedger]:
     """Ask for `count` scenarios, every one twice at once."""
-    ledger = Ledger()
+    ledger = CostLedger()
 
     async def all_of_them() -> list[Any]:
         async with open_chat(settings, cache, spent=spent, ledger=ledger) as chat:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from soundflow.backends.calls.metering import Ledger, MeterState
+from soundflow.backends.calls.metering import CostLedger, MeterState
 from soundflow.pipeline.clips.search_index import SearchIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.report.curation import curation_data
@@ -50,7 +50,7 @@ def test_vectors_are_made_up_to_the_budget_and_a_larger_one_goes_on_where_it_end
 
 def test_what_calls_cost_is_what_the_server_says_and_its_silence_costs_the_most_it_can(clips: Path, tmp_path: Path) -> None:
     with EmbeddingServer(None, status(500), lambda good: (200, {}, b"{")) as server:
-        ledger = Ledger()
+        ledger = CostLedger()
         config = config_of(server, price=1_000_000, budget={"money": 100_000})
         search = SearchIndex.open(clips, config, store=AnswerCache(tmp_path / "answers"), ledger=ledger)
         search.embed(["dogs and cats"])
