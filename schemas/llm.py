@@ -204,23 +204,23 @@ class LlmConfig(Answering):
 
 
 class Halted(Exception):
-    """No service can be asked any more for now. The work ends here: what is done stays, and the same call goes on later."""
+    """Raised when a run cannot call a service any more. Completed work is kept; the same call resumes the run."""
 
     remedy: ClassVar[str] = ""
-    """What to do before that."""
+    """What the user has to do before resuming."""
 
-    def told(self) -> str:
-        """For people."""
-        return f"{self}. {self.remedy}; what is done stays, the same command goes on"
+    def message(self) -> str:
+        """Return the error, the remedy and how to resume, as sentences."""
+        return f"{self}. {self.remedy}. Completed work is kept; run the same command again to resume"
 
 
 class BudgetSpent(Halted):
-    """The next call could pass the budget."""
+    """Raised before a call that could exceed the budget."""
 
-    remedy = "Raise that budget in the recipe"
+    remedy = "Raise the budget in the recipe"
 
 
 class ServiceBroken(Halted):
-    """A service that answers nobody any more."""
+    """Raised when a service has stopped answering."""
 
-    remedy = "Mend the service, or name another one in the recipe"
+    remedy = "Repair the service or configure another one in the recipe"

@@ -20,7 +20,7 @@ TEXT_SHARE: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TrainingEstimate:
     """Of one stage on so many GPUs. Bytes are per GPU."""
 
     stage: str
@@ -64,7 +64,7 @@ def meta_model(name: str) -> StreamingThinker:
         return StreamingThinker(preset(name, StreamingConfig(layout=SOUNDFLOW.id, text_ids=compact)))
 
 
-def estimate(model: StreamingThinker, stage: StageConfig, processes: int) -> Estimate:
+def estimate(model: StreamingThinker, stage: StageConfig, processes: int) -> TrainingEstimate:
     """Freeze `model` as the stage does and add up. InputError when the stage's batch does not divide."""
     stage.accumulation(processes)
     everything, moving = count(model.parameters()), count(freeze(model, stage.trainable))
@@ -74,7 +74,7 @@ def estimate(model: StreamingThinker, stage: StageConfig, processes: int) -> Est
     kept = tokens * text.hidden_size * (text.num_hidden_layers + 1) * 2
     one_layer = tokens * (6 * text.hidden_size + 3 * text.intermediate_size) * 2
     audio = stage.micro_batch * stage.window_chunks * model.streaming.chunk_frames * model.config.audio_config.d_model
-    return Estimate(
+    return TrainingEstimate(
         stage=stage.name,
         processes=processes,
         parameters=everything,

@@ -23,7 +23,7 @@ ATTEMPTS: Final = 3
 
 
 @ray.remote(num_cpus=1, max_restarts=0)
-class _Actor:
+class _WorkerActor:
     """A worker on one core. Loads its job with its first shard; dies with the driver."""
 
     def __init__(self, job: Job):
@@ -83,7 +83,7 @@ class _Pool:
             self._hire()
 
     def _hire(self) -> None:
-        actor = _Actor.remote(self.job)  # type: ignore[attr-defined]
+        actor = _WorkerActor.remote(self.job)  # type: ignore[attr-defined]
         self.starting[actor.__ray_ready__.remote()] = actor
 
     def give(self, waiting: deque[tuple[int, int]]) -> None:

@@ -119,7 +119,7 @@ def build(
         if virtual and remote is None:  # of a store every worker keeps its own
             keep_clips(build_dir, record, pool_of(build_dir, index), tracker.kept)
     if tracker.why_halted:
-        put(build_dir, build_dir.stopped_path, Stopped(why=tracker.why_halted.told()).canonical_json())
+        put(build_dir, build_dir.stopped_path, Stopped(why=tracker.why_halted.message()).canonical_json())
         raise tracker.why_halted
     return build_dir.status() if remote is None else remote.status()
 

@@ -1,22 +1,23 @@
-"""Builds as jobs of a Ray cluster, over its Jobs API: `soundflow submit`, `soundflow jobs status|logs|cancel|resume`.
+"""Run builds as jobs of a Ray cluster (Ray Jobs API): `soundflow submit`, `soundflow jobs status|logs|cancel|resume`.
 
-The checkout is shipped as the job's working directory, the recipe in its environment, with the paths the nodes see. A token, when
-the cluster wants one, is $RAY_AUTH_TOKEN (or Ray's own token file). A job is a driver on the head node; a second submission
-resumes what is missing.
+A job is a driver process on the head node. The package `soundflow` is uploaded as a `py_module`; the recipe travels in an
+environment variable, with paths as the nodes see them. A cluster with token authentication expects $RAY_AUTH_TOKEN (or Ray's own
+token file). Submitting the same build again resumes it.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import os
 import re
 import shlex
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 from ray.exceptions import RayError
@@ -26,18 +27,20 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.recipe import Recipe
 
 RECIPE: Final = "SOUNDFLOW_RECIPE"
-"""Holds the recipe of a submitted build, base64."""
-STARTING_SECONDS: Final = 90.0
-NOBODY_YET: Final = "No available agent"
+"""Environment variable that holds the recipe of a submitted build, in base64."""
+STARTUP_SECONDS: Final = 90.0
+"""How long to retry a cluster whose dashboard is up before its job agent."""
+NO_AGENT: Final = "No available agent"
+"""Part of Ray's error message while no job agent has registered."""
 DENIED: Final = re.compile(r"\b40[13]\b|Unauth|uthentication|InvalidAuthToken")
-"""What Ray says when the token is not the cluster's: it has no error of its own for that."""
-SHIPPED: Final = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "OPENAI_BASE_URL", "SOUNDFLOW_ANSWERS")
-"""Variables of the submitter that a build may need and that are no secrets; those belong into the cluster."""
+"""Matches Ray's error messages for a wrong token: Ray has no exception type for them."""
+FORWARDED: Final = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "OPENAI_BASE_URL", "SOUNDFLOW_ANSWERS")
+"""Environment variables passed on to the job. Secrets are not among them: they belong into the cluster's configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """A job as the cluster tells it."""
+    """The state of a job as the cluster reports it."""
 
     job: str
     status: str
@@ -46,102 +49,105 @@ class JobState:
 
 
 class Jobs:
-    """The jobs of one cluster."""
+    """A client of one cluster's Jobs API."""
 
     def __init__(self, address: str):
-        """`address`: http(s)://HOST:8265. Raises InputError when nobody answers there, or the token is not the cluster's."""
+        """`address`: http(s)://HOST:8265. Raises InputError if no cluster answers there or it rejects the token."""
         from ray.job_submission import JobSubmissionClient
 
         self.address = address
         logging.getLogger("ray").setLevel(logging.ERROR)
         token = os.environ.get("RAY_AUTH_TOKEN", "")
         headers = {"Authorization": f"Bearer {token}"} if token else None
-        with self._told():
+        with self._input_errors():
             self._client = JobSubmissionClient(address, headers=headers)
 
     def submit(self, recipe_path: Path, out: str, *, options: tuple[str, ...] = (), job: str | None = None) -> str:
-        """Start a build; its name. `out` and the recipe's `clips` are paths as the nodes see them; `options` go to `build`."""
+        """Start a build and return the name of its job.
+
+        `out` and the recipe's `clips` are paths on the nodes; `options` are passed to `soundflow build`; `job` names the job
+        (default: Ray chooses a name).
+        """
         recipe = Recipe.from_yaml(recipe_path)
         clips = Path(os.path.abspath(recipe_path.parent / recipe.clips))  # noqa: PTH100 - a path of the nodes, not resolved here
         document = yaml.safe_load(recipe_path.read_text(encoding="utf-8")) | {"clips": str(clips)}
         text = base64.b64encode(yaml.safe_dump(document, sort_keys=False).encode()).decode()
         command = ["python", "-m", "soundflow.pipeline.jobs.submitted", "-o", out, "--address", "auto", *options]
-        environment = {RECIPE: text, "OMP_NUM_THREADS": "1"} | {name: os.environ[name] for name in SHIPPED if name in os.environ}
-        with self._told():
-            return self._submit(shlex.join(command), environment, job)
+        forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+        with self._input_errors():
+            return self._submit(shlex.join(command), {RECIPE: text, "OMP_NUM_THREADS": "1"} | forwarded, job)
 
     def resume(self, job: str) -> str:
-        """Start the build of a job that has ended once more, as it was submitted, with the checkout of today; the new job's name.
+        """Submit the build of an ended job again with the current version of the code; return the name of the new job.
 
-        Raises InputError when there is no such job, it has not ended, or it is no build.
+        Raises InputError if there is no such job, it has not ended, or it is not a build.
         """
-        with self._told():
-            told = self._client.get_job_info(job)
-        environment = (told.runtime_env or {}).get("env_vars", {})
+        with self._input_errors():
+            details = self._client.get_job_info(job)
+        environment = (details.runtime_env or {}).get("env_vars", {})
         if RECIPE not in environment:
-            raise InputError("is no build", field="JOB", value=job, remedy="`soundflow submit` begins builds")
-        if not told.status.is_terminal():
-            raise InputError("has not ended", field="JOB", value=job, remedy=f"`soundflow jobs cancel {job}` first")
-        with self._told():
-            return self._submit(told.entrypoint, environment, None)
+            raise InputError("is not a build", field="JOB", value=job, remedy="Only jobs of `soundflow submit` can be resumed")
+        if not details.status.is_terminal():
+            remedy = f"Wait until it ends or run `soundflow jobs cancel {job}`"
+            raise InputError("the job has not ended", field="JOB", value=job, remedy=remedy)
+        with self._input_errors():
+            return self._submit(details.entrypoint, environment, None)
 
     def _submit(self, entrypoint: str, environment: dict[str, str], job: str | None) -> str:
-        """A cluster that is just starting has a dashboard before it has anybody who starts jobs."""
+        """Submit a job; retry while the cluster is starting and has no job agent yet."""
         runtime = {"py_modules": [str(PACKAGE)], "excludes": EXCLUDED, "env_vars": environment}
-        deadline = time.monotonic() + STARTING_SECONDS
+        deadline = time.monotonic() + STARTUP_SECONDS
         while True:
             try:
                 return str(self._client.submit_job(entrypoint=entrypoint, runtime_env=runtime, submission_id=job))
             except RuntimeError as error:
-                if NOBODY_YET not in str(error) or time.monotonic() > deadline:
+                if NO_AGENT not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(1.0)
 
     def status(self, job: str) -> JobState:
-        """How a job is; InputError when there is none of this name."""
-        with self._told():
-            told = self._client.get_job_info(job)
-            return JobState(job, str(told.status.value), str(told.message or ""))
+        """Return the state of a job; raises InputError if there is none of this name."""
+        with self._input_errors():
+            details = self._client.get_job_info(job)
+            return JobState(job, str(details.status.value), str(details.message or ""))
 
     def list(self) -> list[JobState]:
-        """All jobs that were submitted, newest first."""
-        with self._told():
+        """Return all submitted jobs, newest first."""
+        with self._input_errors():
             jobs = sorted(self._client.list_jobs(), key=lambda job: -(job.start_time or 0))
-        ours = [job for job in jobs if job.submission_id]
-        return [JobState(str(job.submission_id), str(job.status.value), str(job.message or "")) for job in ours]
+        submitted = [job for job in jobs if job.submission_id]
+        return [JobState(str(job.submission_id), str(job.status.value), str(job.message or "")) for job in submitted]
 
     def logs(self, job: str) -> str:
-        """What a job has said so far."""
-        with self._told():
+        """Return the output of a job so far."""
+        with self._input_errors():
             return str(self._client.get_job_logs(job))
 
     def follow(self, job: str) -> AsyncIterator[str]:
-        """What a job says, until it ends."""
+        """Yield the output of a job until it ends."""
         lines: AsyncIterator[str] = self._client.tail_job_logs(job)
         return lines
 
     def cancel(self, job: str) -> bool:
-        """Stop a job; False when it had ended. What it committed stays: submitted again it resumes."""
-        with self._told():
+        """Stop a job and return True; False if it had ended. Committed shards are kept."""
+        with self._input_errors():
             return bool(self._client.stop_job(job))
 
-    def _told(self) -> Any:
-        return _Told(self.address)
-
-
-class _Told:
-    """Turns what the Jobs API raises into a sentence."""
-
-    def __init__(self, address: str):
-        self.address = address
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, (RayError, RuntimeError, ConnectionError, ValueError, OSError)) or isinstance(error, InputError):
-            return
-        text = " ".join(str(error).split())
-        denied = DENIED.search(text)
-        remedy = "Set $RAY_AUTH_TOKEN to the cluster's token" if denied else "Check address (http://HOST:8265) and name"
-        raise InputError(f"the cluster says: {text[:300]}", field="--address", value=self.address, remedy=remedy) from None
+    @contextlib.contextmanager
+    def _input_errors(self) -> Iterator[None]:
+        """Turn exceptions of the Jobs API into InputError."""
+        try:
+            yield
+        except InputError:
+            raise
+        except (RayError, RuntimeError, ConnectionError, ValueError, OSError) as error:
+            text = " ".join(str(error).split())[:300]
+            denied = DENIED.search(text)
+            remedy = (
+                "Set $RAY_AUTH_TOKEN to the cluster's token"
+                if denied
+                else "Check the address (http://HOST:8265) and the job name"
+            )
+            raise InputError(
+                f"request to the cluster failed: {text}", field="--address", value=self.address, remedy=remedy
+            ) from None

@@ -1,4 +1,4 @@
-"""What `soundflow submit` starts on the head node: `soundflow build` of the recipe that came along in the environment."""
+"""The entry point of a submitted job: run `soundflow build` with the recipe from the environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from soundflow.pipeline.jobs.submit import RECIPE
 
 
 def main(arguments: list[str]) -> int:
-    """Write the recipe to a file and become `soundflow build FILE …`."""
+    """Write the recipe to a file and replace this process by `soundflow build FILE …`."""
     with tempfile.NamedTemporaryFile("wb", suffix=".yaml", prefix="soundflow-", delete=False) as file:
         file.write(base64.b64decode(os.environ[RECIPE]))
     command = [sys.executable, "-m", "soundflow", "build", str(Path(file.name)), *arguments]

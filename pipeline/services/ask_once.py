@@ -35,7 +35,7 @@ DEFAULTS: Final[dict[str, object]] = {
 
 
 @dataclass(slots=True)
-class Conversation:
+class RecordingChat:
     """A chat model that remembers what was said through it."""
 
     chat: CachedChat
@@ -54,7 +54,7 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskResult:
     """One question and what came of it."""
 
     role: str
@@ -103,7 +103,7 @@ class Asked:
 
 def ask_once(
     role: str, values: Mapping[str, object], config: LlmConfig, *, seed: int = 0, answers: AnswerCache | None = None
-) -> Asked:
+) -> AskResult:
     """Ask `role` once, as a build would. Raises InputError for an unknown role, missing values, or a key or model that fails."""
     if role not in ANSWERS:
         raise InputError("unknown role", value=role, remedy=f"Known: {', '.join(sorted(ANSWERS))}")
@@ -137,9 +137,9 @@ def _look_at(role: str, values: dict[str, Any]) -> None:
         raise InputError("must be a list", field="turns", value=values["turns"])
 
 
-async def _ask(role: str, values: dict[str, object], config: LlmConfig, seed: int, answers: AnswerCache) -> Asked:
+async def _ask(role: str, values: dict[str, object], config: LlmConfig, seed: int, answers: AnswerCache) -> AskResult:
     async with open_chat(config, answers) as chat:
-        conversation = Conversation(chat)
+        conversation = RecordingChat(chat)
         try:
             outcome = await ask(
                 conversation,
@@ -159,7 +159,7 @@ async def _ask(role: str, values: dict[str, object], config: LlmConfig, seed: in
         messages += [message.wire() for message in request.messages[len(messages) :]]
         messages.append({"role": "assistant", "content": completion.text})
     usage = sum((completion.usage for _, completion in conversation.said), Usage())
-    return Asked(role, outcome, tuple(messages), usage, all(completion.cached for _, completion in conversation.said))
+    return AskResult(role, outcome, tuple(messages), usage, all(completion.cached for _, completion in conversation.said))
 
 
 def _mismatch(answer: Schema, values: dict[str, Any]) -> str:

@@ -28,13 +28,24 @@ from soundflow.schemas.asset_dir import asset_dir as directory
 from soundflow.schemas.base import InputError, Schema, canonical_json, explain
 from soundflow.schemas.clip import Sha256
 
-__all__ = ["Asset", "AssetState", "Source", "apt_knows", "directory", "fetch", "listing", "manifest", "tree_sha256", "verify"]
+__all__ = [
+    "Asset",
+    "AssetSource",
+    "AssetState",
+    "apt_knows",
+    "directory",
+    "fetch",
+    "listing",
+    "manifest",
+    "tree_sha256",
+    "verify",
+]
 Say = Callable[[str], None]
 PATIENCE = 1800
 """Seconds one client may take."""
 
 
-class Source(Schema):
+class AssetSource(Schema):
     """Where an asset may be had."""
 
     kind: Literal["local", "installed", "pypi", "npm", "debian"]
@@ -71,7 +82,7 @@ class Asset(Schema):
     """The official hash of each file, where they are few; `tree_sha256` follows from it."""
     optional: bool = False
     """Fetched only when it is named: large, and needed by few."""
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[AssetSource, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +224,7 @@ def _put(root: Path, select: Sequence[str], place: Path, work: Path) -> None:
     (work / "ready").rename(place)
 
 
-def _carry(source: Source, asset: Asset, work: Path) -> Path:
+def _carry(source: AssetSource, asset: Asset, work: Path) -> Path:
     """Get a source's files into `work/tree` (or name those that lie elsewhere); returns the root the patterns apply to."""
     inner = asset.root if source.root is None else source.root
     if source.kind == "local":

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         typer.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
     except Halted as halted:
-        typer.echo(f"stopped: {halted.told()}", err=True)
+        typer.echo(f"stopped: {halted.message()}", err=True)
         sys.exit(INCOMPLETE)
     except OSError as error:
         typer.echo(f"error: {error}. What was committed is intact; the same command resumes", err=True)

@@ -86,7 +86,7 @@ def build(
         except Halted as error:
             if not BuildDir(out).record_path.exists():  # it was in the vectors of the clip index
                 raise
-            halted, status = error.told(), ObjectStore(store).status() if store else BuildDir(out).status()
+            halted, status = error.message(), ObjectStore(store).status() if store else BuildDir(out).status()
     if halted:
         typer.echo(f"stopped: {halted}", err=True)
     if as_json:

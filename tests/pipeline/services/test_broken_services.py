@@ -83,7 +83,7 @@ def test_a_model_that_breaks_in_any_way_ends_the_build_and_the_same_command_goes
     with pytest.raises(SystemExit) as ended:
         main(["build", str(recipe), "-o", str(out), "--executor", "inline"])
     told = capsys.readouterr()
-    assert ended.value.code == 3 and "nor did a plain request" in told.err and "the same command goes on" in told.err
+    assert ended.value.code == 3 and "nor did a plain request" in told.err and "run the same command again" in told.err
     if BuildDir(out).committed(BuildDir(out).record().fingerprint):
         assert "since the build stopped" in write_report(out).read_text()
     main_status(out, capsys, "stopped: the language model")

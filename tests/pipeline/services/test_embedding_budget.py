@@ -90,7 +90,7 @@ def test_a_build_ends_cleanly_when_embeddings_have_spent_theirs_and_goes_on_with
         SearchIndex.open(clips, config_of(server))
         indexed = len(server.calls)
         second = command(4)  # enough for one query
-        assert second.returncode == 3 and "Raise that budget" in second.stderr and "Traceback" not in second.stderr
+        assert second.returncode == 3 and "Raise the budget" in second.stderr and "Traceback" not in second.stderr
         assert len(server.calls) == indexed + 1 and spent(clips).spent.calls == 4
         assert command(10_000).returncode == 0
         assert max(server.answered.values()) == 1

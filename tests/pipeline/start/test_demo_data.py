@@ -21,7 +21,7 @@ from soundflow.operators.curate.planning import available_tasks
 from soundflow.pipeline.clips.align import align_clips
 from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.pipeline.services import assets
-from soundflow.pipeline.services.assets import Asset, Source
+from soundflow.pipeline.services.assets import Asset, AssetSource
 from soundflow.pipeline.start.demo_data import DemoData, prepare_demo
 from soundflow.schemas.taxonomy import WHOLE, Task, Urgency, urgency
 
@@ -126,7 +126,7 @@ def test_recordings_are_taken_from_the_assets_as_they_are(
     for name, entry in assets.manifest().items():
         place = carriers / name
         place.mkdir(exist_ok=True)
-        source, digest = Source(kind="local", path=str(place)), assets.tree_sha256(place, entry.select)
+        source, digest = AssetSource(kind="local", path=str(place)), assets.tree_sha256(place, entry.select)
         known[name] = Asset(**entry.model_dump() | {"root": "", "tree_sha256": digest, "files": {}, "sources": (source,)})
     monkeypatch.setattr(assets, "manifest", lambda: known)
     demo = prepare_demo(tmp_path / "recordings")
