@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: chaos demo dialogue all-tasks test test-llm lint bench learn proactive ablations page clean
+.PHONY: chaos demo dialogue docs all-tasks test test-llm lint bench learn proactive ablations page clean
 
 # Bytecode is compiled once after an install: with PYTHONDONTWRITEBYTECODE set, every Ray worker would compile it again.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -22,6 +22,10 @@ $(VENV)/.dev: $(VENV)/.demo
 
 $(VENV)/.mandarin: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mandarin]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
@@ -75,6 +79,10 @@ lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs  ## rewrite what docs/generate.py generates, and build the documentation strictly; build/site/index.html
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # A peer that cannot be installed is named in the output and its ratio not measured.
 bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; JSON in build/bench
