@@ -13,6 +13,7 @@ from transformers import Qwen2_5OmniThinkerConfig
 
 from soundflow.model.vocabulary import StreamingConfig, Vocabulary
 from soundflow.schemas.base import InputError
+from soundflow.schemas.suggest import did_you_mean
 
 _NO_VISION: Final = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "fullatt_block_indexes": [0]}
 
@@ -60,7 +61,8 @@ def preset(name: str, streaming: StreamingConfig) -> Qwen2_5OmniThinkerConfig:
     Only a configuration without `text_ids` fits `3b`, and only one with them the small ones.
     """
     if name not in PRESETS:
-        raise InputError("no such model", field="model", value=name, remedy=f"Known: {', '.join(PRESETS)}; or a checkpoint")
+        remedy = f"{did_you_mean(name, PRESETS)} Presets: {', '.join(PRESETS)}; or name a checkpoint".strip()
+        raise InputError("unknown model", field="model", value=name, remedy=remedy)
     text, audio = copy.deepcopy(dict(PRESETS[name]["text"])), dict(PRESETS[name]["audio"])
     rows = Vocabulary.of(streaming).compact_rows
     if (rows is None) != ("vocab_size" in text):

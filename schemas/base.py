@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import reprlib
@@ -11,6 +10,8 @@ from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from soundflow.schemas.suggest import did_you_mean
 
 _SECRET = re.compile(r"api_?key|secret|password|url", re.IGNORECASE)
 """Fields whose value is never shown: somebody may have pasted a key where its name belongs, or into an address."""
@@ -117,18 +118,20 @@ def explain(error: ValidationError, model: type[BaseModel], file: object = None)
     """
     first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
     more = error.error_count() - 1
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(part) for part in first["loc"] if part != "[key]")
     why, remedy = first["msg"].removeprefix("Value error, "), ""
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        why, remedy = cause.why, cause.remedy
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1])
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         why = "unknown field"
-        remedy = f"Did you mean '{close[0]}'?" if close else f"Known here: {', '.join(sorted(known)) or 'none'}"
+        remedy = did_you_mean(first["loc"][-1], known) or f"Known here: {', '.join(sorted(known)) or 'none'}"
     elif first["type"] == "missing":
         why, remedy = "required field is missing", f"Add '{first['loc'][-1]}'"
     if more:
         remedy = f"{remedy}{' ' if remedy else ''}(and {more} more)"
-    hidden = first["type"] == "missing" or _SECRET.search(place)
+    hidden = first["type"] == "missing" or first["loc"][-1:] == ("[key]",) or _SECRET.search(place)
     value = None if hidden else first.get("input")
     return InputError(why, file=file, field=place, value=value, remedy=remedy)
 

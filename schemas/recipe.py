@@ -14,11 +14,12 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from soundflow.schemas import constants as c
-from soundflow.schemas.base import Schema, canonical_json
+from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.estimate import BuildBudget
 from soundflow.schemas.generation import GenerationConfig, VerifierConfig
 from soundflow.schemas.llm import LlmConfig
 from soundflow.schemas.retrieval import RetrievalConfig
+from soundflow.schemas.suggest import did_you_mean
 from soundflow.schemas.taxonomy import Capability, Task
 
 
@@ -43,8 +44,8 @@ def _teaches(name: object) -> object:
             return name
         if isinstance(name, str) and name in set(kind):
             return kind(name)
-    known = ", ".join(f"'{known}'" for known in (*Capability, *Task))
-    raise ValueError(f"no such sub-task or capability; there are {known}")
+    close = did_you_mean(name, (*Capability, *Task))
+    raise InputError("unknown task", remedy=f"{close} List all: soundflow tasks".strip())
 
 
 Teaches = Annotated[Task | Capability, BeforeValidator(_teaches)]

@@ -176,7 +176,7 @@ def test_every_command_has_help_with_an_example() -> None:
     while waiting:
         path, command = waiting.pop()
         if inner := getattr(command, "commands", {}):
-            waiting += [(f"{path} {name}", member) for name, member in inner.items()]
+            waiting += [(f"{path} {name}", member) for name, member in inner.items() if not member.hidden]
             continue
         seen += 1
         assert command.help and f"Example: {path} " in f"{command.epilog} ", path

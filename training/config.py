@@ -9,6 +9,7 @@ from pydantic import Field
 
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Schema
+from soundflow.schemas.suggest import did_you_mean
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Group = Literal["lm_head", "new_tokens", "adapter", "lm", "audio_encoder"]
@@ -65,9 +66,14 @@ class StageConfig(Schema):
 
 
 def load_stage(name: str | Path) -> StageConfig:
-    """A preset by name (`1`, `cpu/3`), or a YAML file; InputError when there is neither."""
+    """Return a preset by name (`1`, `cpu/3`) or a stage read from a YAML file.
+
+    Raises:
+        InputError: There is neither a preset nor a file of this name.
+    """
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else PRESETS / f"{name}.yaml"
     if not path.is_file() and path.is_relative_to(PRESETS):
-        known = ", ".join(sorted(str(file.relative_to(PRESETS).with_suffix("")) for file in PRESETS.rglob("*.yaml")))
-        raise InputError("no such preset", field="--stage", value=str(name), remedy=f"Known: {known}; or a YAML file")
+        known = sorted(str(file.relative_to(PRESETS).with_suffix("")) for file in PRESETS.rglob("*.yaml"))
+        remedy = f"{did_you_mean(name, known)} Presets: {', '.join(known)}; or name a YAML file".strip()
+        raise InputError("unknown preset", field="--stage", value=str(name), remedy=remedy)
     return StageConfig.from_yaml(path)

@@ -14,6 +14,7 @@ from soundflow.bench.suites.mmau import Mmau
 from soundflow.bench.suites.sd_qa import SdQa
 from soundflow.bench.suites.short_answers import ShortAnswers
 from soundflow.schemas.base import InputError
+from soundflow.schemas.suggest import did_you_mean
 
 ALL: Final[tuple[Benchmark, ...]] = (
     Mmau(),
@@ -30,5 +31,6 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = MappingProxyType({one.name: one for
 def benchmark(name: str) -> Benchmark:
     """One of them; InputError for another name."""
     if name not in BENCHMARKS:
-        raise InputError("no such benchmark", value=name, remedy=f"There are: {', '.join(BENCHMARKS)}")
+        remedy = f"{did_you_mean(name, BENCHMARKS)} Benchmarks: {', '.join(BENCHMARKS)}".strip()
+        raise InputError("unknown benchmark", value=name, remedy=remedy)
     return BENCHMARKS[name]

@@ -24,6 +24,7 @@ from soundflow.schemas.base import InputError, Schema, explain
 from soundflow.schemas.llm import BudgetSpent, LlmConfig, Usage
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 from soundflow.schemas.scenario import ANSWERS, HistoryQuestion, Refinement, Scenario
+from soundflow.schemas.suggest import did_you_mean
 
 DEFAULTS: Final[dict[str, object]] = {
     "fewest": c.EVENTS_RANGE[0],
@@ -106,7 +107,8 @@ def ask_once(
 ) -> AskResult:
     """Ask `role` once, as a build would. Raises InputError for an unknown role, missing values, or a key or model that fails."""
     if role not in ANSWERS:
-        raise InputError("unknown role", value=role, remedy=f"Known: {', '.join(sorted(ANSWERS))}")
+        remedy = f"{did_you_mean(role, ANSWERS)} Roles: {', '.join(sorted(ANSWERS))}".strip()
+        raise InputError("unknown role", value=role, remedy=remedy)
     filled = {"seed": seed, **DEFAULTS, **_rules(values.get("task")), **values}
     needed = prompts.values_of(role)
     if missing := [name for name in needed if name not in filled]:

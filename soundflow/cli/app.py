@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from soundflow.cli import assets, bench, clips, corpus, curation, estimate, export, jobs, serve, sources, speech, train
-from soundflow.cli.common import INCOMPLETE, INTERRUPTED, USAGE
+from soundflow.cli.common import FAILED, INCOMPLETE, INTERRUPTED, USAGE
+from soundflow.cli.help import SETTINGS, CommandGroup, usage_error
 from soundflow.pipeline.mechanics.stopping import SIGNALS, interrupt, signals_handled_by
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.llm import Halted
 
 app = typer.Typer(
     name="soundflow",
-    help="Build, explain and verify corpora of always-on audio streams (a decision every 400 ms).",
-    no_args_is_help=True,
-    add_completion=False,
+    help="Build and verify corpora of always-on audio streams, train a streaming model on them and serve it.",
+    epilog="Install tab completion for your shell: soundflow --install-completion",
+    cls=CommandGroup,
+    context_settings=SETTINGS,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -42,11 +46,33 @@ app.add_typer(train.top)
 app.add_typer(serve.top)
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        from soundflow import __version__
+
+        typer.echo(f"soundflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Accept the options that stand before a command."""
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run the app; user mistakes and full disks become one sentence, signals exit code 130."""
+    """Run the app and exit; a usage error, a wrong input or a full disk is reported in one line on stderr."""
     try:
         with signals_handled_by(interrupt):
-            app(args=arguments)
+            sys.exit(get_command(app).main(arguments, prog_name="soundflow", standalone_mode=False))
+    except typer.TyperException as error:
+        typer.echo(f"error: {usage_error(error)}", err=True)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(FAILED)
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
@@ -54,13 +80,13 @@ def main(arguments: list[str] | None = None) -> None:
         typer.echo(f"stopped: {halted.message()}", err=True)
         sys.exit(INCOMPLETE)
     except OSError as error:
-        typer.echo(f"error: {error}. What was committed is intact; the same command resumes", err=True)
+        typer.echo(f"error: {error}. Committed work is intact; run the same command again to resume", err=True)
         sys.exit(INCOMPLETE)
     except Interrupted:
-        if arguments is None:  # this process ends: nothing may break off its last words and the end of its pools
+        if arguments is None:  # the process ends here: a second signal must not cut off its last output or its pools
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
-        typer.echo("interrupted: nothing half-written counts; the same command resumes", err=True)
+        typer.echo("interrupted: committed work is intact; run the same command again to resume", err=True)
         sys.exit(INTERRUPTED)
 
 

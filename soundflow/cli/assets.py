@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from soundflow.cli.common import FAILED, Json, say, say_json, sub_app
+from soundflow.cli.common import FAILED, Json, say, say_json
+from soundflow.cli.help import sub_app
 
 assets_app = sub_app("Files that are not in the repository: real recordings, vocabularies.")
 

@@ -9,7 +9,8 @@ import typer
 
 from soundflow.cli.bench_common import Chat, Checkpoint, Concurrency, Label, RunDirectory, Server, Threshold, finish, one_of
 from soundflow.cli.bench_proactive import proactive_app
-from soundflow.cli.common import Json, Retries, Timeout, say, say_json, sub_app
+from soundflow.cli.common import Json, Retries, Timeout, say, say_json
+from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
     from soundflow.bench.harness.driving import Driven

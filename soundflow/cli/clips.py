@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from soundflow.cli.common import Index, Json, LlmOf, Processes, say, say_json, sub_app
+from soundflow.cli.common import Index, Json, LlmOf, Processes, say, say_json
+from soundflow.cli.help import sub_app
 from soundflow.schemas.clip import ClipRole
 
 

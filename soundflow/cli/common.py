@@ -37,11 +37,6 @@ class ExecutorName(StrEnum):
 Executor = Annotated[ExecutorName, typer.Option(help="inline needs no Ray and uses one core.")]
 
 
-def sub_app(about: str) -> typer.Typer:
-    """An empty group of commands."""
-    return typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
-
-
 def say(text: str) -> None:
     """A line for people, on stdout."""
     typer.echo(text)

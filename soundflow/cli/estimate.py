@@ -1,4 +1,4 @@
-"""`plan`: the bill before you pay it."""
+"""`soundflow estimate`: what a recipe will cost before anything is built."""
 
 from __future__ import annotations
 
@@ -16,30 +16,36 @@ top = typer.Typer()
 
 
 @top.command(
-    help="Reckon what a recipe takes: streams, hours, bytes, calls, core and GPU hours, money, time. No audio is made."
-    " Exit 1 when it passes the recipe's budget.",
-    epilog="Example: soundflow plan corpus.yaml --nodes 8 --cores 64 --calibrate --rates rates.yaml",
+    "estimate",
+    help="Estimate what building a recipe takes: streams, hours, bytes, calls, core and GPU hours, money and time. "
+    "No audio is made. Exit code 1: the estimate exceeds the recipe's budget.",
+    epilog="Example: soundflow estimate corpus.yaml --nodes 8 --cores 64 --calibrate --rates rates.yaml",
 )
-def plan(
+@top.command("plan", help="Run `soundflow estimate` under its former name.", hidden=True)
+def estimate(
     recipe: RecipeFile,
-    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
-    cores: Annotated[int | None, typer.Option(min=1, help="Per machine; default: those of this one.")] = None,
-    gpus: Annotated[int, typer.Option(min=0, help="In all.")] = 0,
-    calibrate: Annotated[bool, typer.Option(help="Build a few streams and measure (asks the recipe's models).")] = False,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of machines.")] = 1,
+    cores: Annotated[int | None, typer.Option(min=1, help="CPU cores per machine (default: the cores of this machine).")] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="Total number of GPUs of all machines.")] = 0,
+    calibrate: Annotated[
+        bool, typer.Option(help="Build a few streams to measure the rates. This calls the recipe's models.")
+    ] = False,
     rates: Annotated[
-        Path | None, typer.Option(help="Rates as YAML: read, or with --calibrate written.", show_default=False)
+        Path | None,
+        typer.Option(help="YAML file of rates. It is read, or with --calibrate written.", show_default=False),
     ] = None,
     clips: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Reckon with this clip index while the recipe has none yet.", show_default=False),
+        typer.Option(metavar="DIR", help="Use this clip index instead of the recipe's, for example before one exists."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow plan`."""
+    """Run `soundflow estimate`."""
     import yaml
 
     from soundflow.pipeline.build.calibrate import calibrate as measure
-    from soundflow.pipeline.estimate.estimate import Machines, estimate
+    from soundflow.pipeline.estimate.estimate import Machines
+    from soundflow.pipeline.estimate.estimate import estimate as estimate_recipe
     from soundflow.schemas.atomic_file import write_atomic
     from soundflow.schemas.estimate import Rates
 
@@ -49,7 +55,7 @@ def plan(
         if rates is not None:
             write_atomic(rates, yaml.safe_dump(measured.model_dump(mode="json"), sort_keys=False).encode())
     machines = Machines(nodes, cores, gpus) if cores is not None else Machines(nodes, gpus=gpus)
-    estimated = estimate(recipe, machines, measured, clips=clips)
+    estimated = estimate_recipe(recipe, machines, measured, clips=clips)
     if as_json:
         say_json(estimated.model_dump(mode="json"))
     else:

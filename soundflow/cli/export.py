@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from soundflow.cli.common import Build, Json, say, say_json, sub_app
+from soundflow.cli.common import Build, Json, say, say_json
+from soundflow.cli.help import sub_app
 
 export_app = sub_app("Give a corpus to others: a dataset for the hub, or the formats of other systems.")
 AnyLicence = Annotated[bool, typer.Option(help="Also where licences are unknown or contradict each other.")]

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from soundflow.cli.common import FAILED, Json, RecipeFile, say, say_json, sub_app
+from soundflow.cli.common import FAILED, Json, RecipeFile, say, say_json
+from soundflow.cli.help import sub_app
 
 top = typer.Typer()
 jobs_app = sub_app("Builds on a Ray cluster: how they are, what they say, how to stop and resume them.")

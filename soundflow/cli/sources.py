@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from soundflow.cli.common import FAILED, Json, say, say_json, sub_app
+from soundflow.cli.common import FAILED, Json, say, say_json
+from soundflow.cli.help import sub_app
 
 sources_app = sub_app("The corpora StreamAudio-2M is made of (paper, appendix D), read in the layout they are published in.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in `soundflow sources list`.", show_default=False)]

@@ -115,7 +115,7 @@ def speak(
                 on_event=show,
             )
         except BackendError as error:
-            typer.echo(f"stopped: {error}. What was committed is intact; the same command resumes", err=True)
+            typer.echo(f"stopped: {error}. Committed work is intact; run the same command again to resume", err=True)
             raise typer.Exit(INCOMPLETE) from None
     if as_json:
         say_json(summary.to_json())

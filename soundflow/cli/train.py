@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from soundflow.cli.common import Json, say, say_json, sub_app
+from soundflow.cli.common import Json, say, say_json
+from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
     from soundflow.training.distributed import Processes

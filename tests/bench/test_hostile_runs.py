@@ -80,7 +80,7 @@ def test_a_run_that_is_killed_and_then_stopped_asks_only_what_is_missing(tmp_pat
             process.send_signal(number)
             told = process.communicate(timeout=60)[1].decode()
             assert process.returncode == (130 if number is signal.SIGTERM else -number), told
-            assert number is signal.SIGKILL or "the same command resumes" in told
+            assert number is signal.SIGKILL or "the same command again to resume" in told
         allowed = 4
         finished = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=120)
         assert b"4 items, 0 missing" in finished.stdout

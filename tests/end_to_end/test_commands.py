@@ -105,7 +105,7 @@ def test_tfjp_keeps_its_json_contract_and_shows_every_step(real_audio: dict[str,
 
 BAD_USAGE = [
     (("build", "nowhere.yaml", "-o", "out"), "no such file"),
-    (("build", "bad.yaml", "-o", "out"), "Did you mean 'streams'?"),
+    (("build", "bad.yaml", "-o", "out"), 'Did you mean "streams"?'),
     (("status", "empty"), "no build.json"),
     (("verify", "empty"), "no build.json"),
     (("report", "empty"), "no build.json"),

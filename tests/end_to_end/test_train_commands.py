@@ -68,7 +68,7 @@ def test_a_stage_that_is_told_to_stop_resumes_and_its_model_is_evaluated(world: 
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130 and "same command resumes" in stderr
+    assert process.returncode == 130 and "same command again to resume" in stderr
     stopped = log.read_bytes().count(b"\n")
     assert 1 <= stopped < 4 and (world / "run" / "report.html").is_file()
     told: dict[str, Any] = json.loads(run(*train(world, built, "run")))
@@ -81,7 +81,7 @@ def test_a_stage_that_is_told_to_stop_resumes_and_its_model_is_evaluated(world: 
 
 
 def test_mistakes_are_told_in_a_sentence(world: Path, built: Path, tmp_path: Path) -> None:
-    assert "no such preset" in run("train", built, "--stage", "7", "--model", world / "model", "-o", tmp_path / "run", code=2)
+    assert "unknown preset" in run("train", built, "--stage", "7", "--model", world / "model", "-o", tmp_path / "run", code=2)
     assert "is not a checkpoint" in run("train", built, "--stage", "cpu/1", "--model", tmp_path, "-o", tmp_path / "run", code=2)
     assert "is there already" in run("model", "init", "nano", "--corpus", built, "-o", world / "model", code=2)
     assert "knows the words of its corpora" in run("model", "init", "nano", "-o", tmp_path / "m", code=2)

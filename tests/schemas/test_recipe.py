@@ -13,12 +13,12 @@ from soundflow.schemas.recipe import Recipe, fingerprint
 GOOD = {"clips": "clips", "streams": 10, "shards": 3, "tasks": {"voice_chat": 1.0}}
 
 BAD = [
-    ({"streems": 3}, "streems", "Did you mean 'streams'?"),
-    ({"mixing": {"snr_dbb": [5, 20]}}, "mixing.snr_dbb", "Did you mean 'snr_db'?"),
+    ({"streems": 3}, "streems", 'Did you mean "streams"?'),
+    ({"mixing": {"snr_dbb": [5, 20]}}, "mixing.snr_dbb", 'Did you mean "snr_db"?'),
     ({"streams": "forty"}, "streams", "valid integer"),
     ({"streams": 0}, "streams", "greater than 0"),
     ({"shards": 11}, "", "use at most one per stream"),
-    ({"tasks": {"voice_chatt": 1}}, "tasks.voice_chatt", "'voice_chat'"),
+    ({"tasks": {"voice_chatt": 1}}, "tasks.voice_chatt", '"voice_chat"'),
     ({"tasks": {}}, "tasks", "at least 1"),
     ({"tasks": {"voice_chat": 0}}, "", "at least one task"),
     ({"mixing": {"snr_db": [20, 5]}}, "mixing.snr_db", "[low, high]"),

@@ -363,5 +363,5 @@ def test_betas_no_optimizer_takes_are_told_with_the_file(tmp_path: Path, betas: 
 
 
 def test_an_unknown_stage_is_told() -> None:
-    with pytest.raises(InputError, match=r"no such preset .*Known: .*1, .*cpu"):
+    with pytest.raises(InputError, match=r"unknown preset .*Presets: .*1, .*cpu"):
         load_stage("9")

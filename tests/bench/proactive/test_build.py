@@ -135,7 +135,7 @@ def test_a_recording_that_changed_or_went_is_told(clips: Path, tmp_path: Path) -
         ({"categories": []}, "categories"),
         ({"categories": [{"domain": "A", "category": "B"}] * 2}, "stands there twice"),
         ({"categories": [{"domain": "A/..", "category": "B"}]}, "domain"),
-        ({"per_sides": 3}, "Did you mean 'per_side'"),
+        ({"per_sides": 3}, 'Did you mean "per_side"'),
         ({"split": "dev"}, "no clip is left: 30 of another split"),
     ],
 )

@@ -28,7 +28,7 @@ SIZES = {"mmau": 3, "alpaca-eval": 3, "sd-qa": 4, "llama-questions": 2, "web-que
 
 def test_there_are_seven() -> None:
     assert set(BENCHMARKS) == set(MINIATURES) == set(SIZES)
-    with pytest.raises(InputError, match="There are: mmau"):
+    with pytest.raises(InputError, match="Benchmarks: mmau"):
         benchmark("mmlu")
 
 

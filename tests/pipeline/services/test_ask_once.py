@@ -97,7 +97,7 @@ def test_a_wrong_question_is_told_before_anything_is_asked(
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("streams: 1", "no llm section"), ("llm: {modell: x}", "Did you mean 'model'"), ("- 1", "no llm section")]
+    ("text", "why"), [("streams: 1", "no llm section"), ("llm: {modell: x}", 'Did you mean "model"'), ("- 1", "no llm section")]
 )
 def test_a_recipe_without_a_sound_llm_section_is_told(text: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(text)

@@ -181,7 +181,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(undisturbed: tuple[
     config.write_text(CONFIG)
     process = start(undisturbed[0], out, config, file_limit=30_000)  # less than a second of speech
     _, told = process.communicate(timeout=120)
-    assert process.returncode == 3 and "the same command resumes" in told and "Traceback" not in told
+    assert process.returncode == 3 and "the same command again to resume" in told and "Traceback" not in told
     assert not list(out.glob("audio/*/*")) and not list((out / "_tmp").glob("*")) and not (out / "manifest.jsonl").exists()
 
 
@@ -194,7 +194,7 @@ def test_sigkill_and_sigterm_then_the_same_command_give_the_same_manifest(undist
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
         if number == signal.SIGTERM:
-            assert process.returncode == 130 and "the same command resumes" in told and "Traceback" not in told
+            assert process.returncode == 130 and "the same command again to resume" in told and "Traceback" not in told
     process = start(undisturbed[0], out, config)
     process.communicate(timeout=120)
     assert process.returncode == 0 and not list((out / "_tmp").glob("*"))
