@@ -15,6 +15,7 @@ from soundflow.schemas.text import join_texts
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Language = Annotated[str, Field(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")]
 """A code such as `en` or `zh-CN` (BCP 47); empty when it is not known."""
+Kind = Literal["speech", "sound"]
 
 
 class ClipRole(StrEnum):
@@ -92,60 +93,73 @@ class Interpreted(Schema):
     interpreter: str = Field(min_length=1)
 
 
-class Clip(Schema):
+class ClipFacts(Schema):
+    """What the source of a recording states about it; a clip and a planned clip carry it on unchanged."""
+
+    role: ClipRole
+    label: str
+    """What the recording contains, such as `dog bark`."""
+    caption: str = ""
+    """A description of the recording in a sentence."""
+    transcript: str | None = None
+    """The words spoken in the recording; a clip with a transcript is speech."""
+    reply: str | None = None
+    """What an assistant answers to the transcript, when the source has paired dialogues."""
+    emotion: str = ""
+    """Emotion of the reply (`happy`, `sad` …), where the source states it."""
+    language: Language = ""
+    """Language of the transcript."""
+    dialogue: str = ""
+    """Name of the dialogue that the recording is a turn of; empty for others."""
+    turn: int | None = Field(None, ge=0)
+    """Position of the turn in its dialogue."""
+    voice: str = ""
+    """Name of the speaker."""
+    translation: str | None = None
+    """The transcript in another language, by a human translator or from the source."""
+    translation_language: Language = ""
+    licence: str = "unknown"
+    attribution: str = ""
+    source: str = "unknown"
+
+
+class CleanClip(Schema):
+    """What was measured on a cleaned clip. Lengths and positions are samples at 16 kHz."""
+
+    clean_sha256: Sha256
+    """Digest of the cleaned clip as little-endian PCM16."""
+    samples: int = Field(gt=0)
+    active_end: int = Field(ge=0)
+    """One past the last active sample: where the evidence of the whole clip is complete."""
+    active_level_db: float
+    """RMS over active frames, in dBFS."""
+    peak: float
+    clipped_ratio: float
+    """Share of full-scale samples in the source file."""
+    cleaning: Cleaning | None = None
+    """None for noise clips, which are not cleaned."""
+
+
+class Clip(ClipFacts, CleanClip):
     """One row of the clip index. Lengths and positions are samples at 16 kHz in the CLEANED clip."""
 
     id: str = Field(pattern=r"^[^\s/\\][^\n\r\t]*$", max_length=200)
     path: str
     """Absolute path of the source file when it was indexed."""
     content_sha256: Sha256
-    """Of the source file's bytes."""
-    clean_sha256: Sha256
-    """Of the cleaned clip as little-endian PCM16."""
+    """Digest of the source file's bytes."""
     cache_key: Sha256
     """Content + treatment + versions; names the cached PCM."""
-    role: ClipRole
-    label: str
-    caption: str = ""
-    transcript: str | None = None
-    """What is said in it; makes the clip speech."""
-    reply: str | None = None
-    """What an assistant answers to the transcript, when the source has paired dialogues."""
-    emotion: str = ""
-    """How the reply sounds (`happy`, `sad` …), where the source says so."""
-    language: Language = ""
-    """Of the transcript."""
-    dialogue: str = ""
-    """Clips with the same name here are turns of one dialogue."""
-    turn: int | None = Field(None, ge=0)
-    """Orders the turns of a dialogue."""
-    voice: str = ""
-    """Who speaks."""
     wer: float | None = Field(None, ge=0)
-    """Word error rate of the transcript when a recogniser listened to it (`soundflow speak`); None when none did."""
-    translation: str | None = None
-    """The transcript in another language, as written by somebody who knows both."""
-    translation_language: Language = ""
-    licence: str = "unknown"
-    attribution: str = ""
-    source: str = "unknown"
+    """Word error rate of the transcript against a speech recognizer (`soundflow speak`); None when none was run."""
     split: str = "train"
-    samples: int = Field(gt=0)
-    active_end: int = Field(ge=0)
-    """One past the last active sample: where the evidence of the whole clip is complete."""
-    active_level_db: float
-    """RMS over active frames, dBFS."""
-    peak: float
-    clipped_ratio: float
-    """Share of full-scale samples in the source."""
-    cleaning: Cleaning | None = None
-    """None for noise clips, which only pass ingress."""
     words: tuple[Word, ...] = ()
-    """The transcript, word by word (`schemas.text.words_of`), once the clip was aligned (`soundflow clips align`)."""
+    """The transcript, word by word (`schemas.text.words_of`), once the clip is aligned (`soundflow clips align`)."""
     segments: tuple[Segment, ...] = ()
-    """The translation, segment by segment, once a model interpreted the clip (`soundflow clips interpret`)."""
+    """The translation, segment by segment, once a model has interpreted the clip (`soundflow clips interpret`)."""
     interpreter: str = ""
-    """Who did: `llm:` and the model's name; with `cut:` before it where it only cut a translation somebody else wrote."""
+    """Author of the segments: `llm:` and the model's name, with `cut:` before it when the model only split an existing
+    translation."""
 
     @model_validator(mode="after")
     def _words_fit(self) -> Self:
@@ -166,9 +180,14 @@ class Clip(Schema):
         return self
 
     @property
-    def kind(self) -> Literal["speech", "sound"]:
-        """Speech is what has a transcript."""
-        return "speech" if self.transcript else "sound"
+    def kind(self) -> Kind:
+        """`speech` when the clip has a transcript, else `sound`."""
+        return kind_of(self.transcript)
+
+
+def kind_of(transcript: str | None) -> Kind:
+    """Return `speech` for a recording with a transcript, else `sound`."""
+    return "speech" if transcript else "sound"
 
 
 class ClipRejection(Schema):

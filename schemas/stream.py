@@ -13,35 +13,20 @@ from pydantic import Field, model_validator
 
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import Schema
-from soundflow.schemas.clip import ClipRole, Language, Sha256
+from soundflow.schemas.clip import ClipFacts, Kind, Sha256
 from soundflow.schemas.scene import Brief, Draw, Text
 from soundflow.schemas.taxonomy import Task
 from soundflow.schemas.text import join_texts
 
 
-class PlannedClip(Schema):
+class PlannedClip(ClipFacts):
     """A clip with a place: `stream[offset : offset + length] += amplitude * clean[start : start + length]`."""
 
     clip_id: str
     content_sha256: Sha256
     clean_sha256: Sha256
-    role: ClipRole
-    kind: Literal["speech", "sound"]
-    label: str
-    caption: str = ""
-    transcript: str | None = None
-    reply: str | None = None
-    language: Language = ""
-    dialogue: str = ""
-    turn: int | None = None
-    voice: str = ""
-    translation: str | None = None
-    translation_language: Language = ""
+    kind: Kind
     interpreter: str = ""
-    emotion: str = ""
-    source: str
-    licence: str
-    attribution: str = ""
     offset: int = Field(ge=0)
     start: int = Field(ge=0)
     length: int = Field(gt=0)

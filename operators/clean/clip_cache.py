@@ -24,7 +24,7 @@ from soundflow.operators.clean.tfjp import TFJP_VERSION, SilentClipError, tfjp
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
-from soundflow.schemas.clip import Cleaning, ClipRole, IngressConfig, Sha256, TfjpConfig
+from soundflow.schemas.clip import CleanClip, ClipRole, IngressConfig, Sha256, TfjpConfig
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 
 CACHE_VERSION: Final = "1"
@@ -49,18 +49,6 @@ class Treatment(StrEnum):
         if role in (ClipRole.NOISE_EVENT, ClipRole.NOISE_AMBIENT):
             return cls.INGRESS
         return cls.TFJP_KEEP_NOISE if role is ClipRole.AMBIENT else cls.TFJP
-
-
-class CleanClip(Schema):
-    """What is known of a cleaned clip; the fields are those of schemas.clip.Clip."""
-
-    clean_sha256: Sha256
-    samples: int
-    active_end: int
-    active_level_db: float
-    peak: float
-    clipped_ratio: float
-    cleaning: Cleaning | None
 
 
 class CacheEntry(Schema):

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from soundflow import prompts
 from soundflow.schemas import constants as c
-from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.clip import Clip, ClipRole, Kind, kind_of
 from soundflow.schemas.taxonomy import (
     SUB_TASKS,
     Capability,
@@ -36,8 +36,7 @@ class ClipBrief(NamedTuple):
 
     id: str
     role: ClipRole
-    kind: str
-    """`speech` or `sound`."""
+    kind: Kind
     label: str
     caption: str
     source: str
@@ -59,26 +58,26 @@ class ClipBrief(NamedTuple):
     @classmethod
     def of(cls, clip: Clip) -> Self:
         """Of a whole row. The index itself reads columns (`pipeline.clips.table`): a million rows are not validated for this."""
+        copied = {name: getattr(clip, name) for name in COPIED}
+        return cls.derive(copied, clip.transcript, clip.reply, clip.translation, aligned=bool(clip.words))
+
+    @classmethod
+    def derive(
+        cls, copied: Mapping[str, Any], transcript: str | None, reply: str | None, translation: str | None, *, aligned: bool
+    ) -> Self:
+        """Return the brief of a clip whose `COPIED` fields are `copied`; the rest follows from its texts."""
         return cls(
-            id=clip.id,
-            role=clip.role,
-            kind=clip.kind,
-            label=clip.label,
-            caption=clip.caption,
-            source=clip.source,
-            split=clip.split,
-            samples=clip.samples,
-            has_reply=bool(clip.reply),
-            language=clip.language,
-            dialogue=clip.dialogue,
-            turn=clip.turn,
-            translated=bool(clip.translation),
-            translation_language=clip.translation_language,
-            aligned=bool(clip.words),
-            voice=clip.voice,
-            content_sha256=clip.content_sha256,
-            asks=prompts.asked(clip.transcript or ""),
+            **copied,
+            kind=kind_of(transcript),
+            has_reply=bool(reply),
+            translated=bool(translation),
+            aligned=aligned,
+            asks=prompts.asked(transcript or ""),
         )
+
+
+COPIED: Final = tuple(name for name in ClipBrief._fields if name in Clip.model_fields)
+"""Fields of a brief that are fields of its clip; the others are derived."""
 
 
 class ClipPool(Protocol):

@@ -27,7 +27,7 @@ from soundflow.operators.compose.noise import (
     unit_of,
 )
 from soundflow.schemas import constants as c
-from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.clip import Clip, ClipFacts, ClipRole
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 from soundflow.schemas.recipe import MixingConfig
 from soundflow.schemas.scene import Scene, SceneEvent
@@ -282,27 +282,14 @@ def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingCo
         ClipRole.BACKGROUND: mixing.background_gain_db,
         ClipRole.AMBIENT: mixing.ambient_gain_db,
     }[event.role]
+    facts = {name: getattr(clip, name) for name in ClipFacts.model_fields} | {"role": event.role}
     return PlannedClip(
+        **facts,
         clip_id=clip.id,
         content_sha256=clip.content_sha256,
         clean_sha256=clip.clean_sha256,
-        role=event.role,
         kind=clip.kind,
-        label=clip.label,
-        caption=clip.caption,
-        transcript=clip.transcript,
-        reply=clip.reply,
-        language=clip.language,
-        dialogue=clip.dialogue,
-        turn=clip.turn,
-        voice=clip.voice,
-        translation=clip.translation,
-        translation_language=clip.translation_language,
         interpreter=clip.interpreter,
-        emotion=clip.emotion,
-        source=clip.source,
-        licence=clip.licence,
-        attribution=clip.attribution,
         offset=place.offset,
         start=place.start,
         length=place.length,

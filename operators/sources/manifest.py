@@ -174,7 +174,8 @@ def _filled(cells: Mapping[str, str], role: ClipRole | None, base: Path, place: 
     turn = int(float(cells["turn"])) if cells.get("turn") else None
     wer = float(cells["wer"]) if cells.get("wer") else None
     reply = cells.get("reply") or None
-    return found._replace(path=place, role=role or found.role, reply=reply, listed=True, turn=turn, wer=wer, **extra)
+    given = {"path": place, "role": role or found.role, "reply": reply, "listed": True, "turn": turn, "wer": wer}
+    return found.model_copy(update=given | extra)
 
 
 def _columns(path: Path, names: Sequence[str], warn: Warn) -> dict[str, str]:

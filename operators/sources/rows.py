@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from soundflow.schemas.clip import ClipRejection, ClipRole
+from soundflow.schemas.clip import ClipFacts, ClipRejection, ClipRole
 from soundflow.schemas.taxonomy import label_words
 
 ID_LENGTH: Final = 200
@@ -29,32 +29,17 @@ _UNINFORMATIVE: Final = _SPLITS | frozenset(_FOLDER_WORDS.split())
 """Folder names that say nothing about what is heard."""
 
 
-class SourceRow(NamedTuple):
-    """A recording as its source describes it; nothing of it has been opened yet."""
+class SourceRow(ClipFacts):
+    """A recording as its source describes it; the file has not been opened yet."""
 
     id: str
-    """Unique within its source: the path relative to the source, made safe, unless a manifest says otherwise."""
+    """Unique within its source: the path relative to the source, made safe, unless a manifest gives an id."""
     path: str
     """Absolute."""
-    role: ClipRole
-    label: str
-    caption: str
-    transcript: str | None
-    reply: str | None
-    licence: str
-    attribution: str
-    source: str
     split: str
     listed: bool
-    """A manifest names it (a folder walk found it otherwise)."""
-    language: str = ""
-    dialogue: str = ""
-    turn: int | None = None
-    voice: str = ""
-    translation: str | None = None
-    translation_language: str = ""
+    """A manifest names the recording; otherwise a folder walk found it."""
     wer: float | None = None
-    emotion: str = ""
 
 
 Found = SourceRow | ClipRejection

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +34,8 @@ _SEEN = (
     " WITHOUT ROWID"
 )
 _FOUND = "CREATE TABLE IF NOT EXISTS found (key TEXT PRIMARY KEY, maker TEXT, told TEXT) WITHOUT ROWID"
-_FIELDS: Final = tuple("origin" if name == "source" else name for name in SourceRow._fields)
+_FIELDS: Final = tuple("origin" if name == "source" else name for name in SourceRow.model_fields)
+_values: Final = attrgetter(*SourceRow.model_fields)
 _RUN = (
     "CREATE TABLE sources (source INTEGER PRIMARY KEY, name TEXT)",
     f"CREATE TABLE rows (number INTEGER PRIMARY KEY, source INT, {', '.join(_FIELDS)}, treatment TEXT, twin TEXT)",
@@ -107,7 +109,7 @@ class Ledger:
             rows = [row for row in batch if isinstance(row, SourceRow)]
             self._db.executemany(
                 f"INSERT INTO rows VALUES (NULL, ?, {'?, ' * len(_FIELDS)} ?, NULL)",
-                [(number, *row, Treatment.of(row.role).value) for row in rows],
+                [(number, *_values(row), Treatment.of(row.role).value) for row in rows],
             )
             work = {(row.path, Treatment.of(row.role).value) for row in rows}
             self._db.executemany("INSERT OR IGNORE INTO work (path, treatment) VALUES (?, ?)", sorted(work))
@@ -190,7 +192,7 @@ class Ledger:
 
     def rows(self) -> Iterator[tuple[dict[str, Any], tuple[Any, ...]]]:
         """(fields of the SourceRow but `listed`, (twin, entry, reason, detail)) in id order, then as they were found."""
-        wanted = [(name, field) for name, field in zip(SourceRow._fields, _FIELDS, strict=True) if name != "listed"]
+        wanted = [(name, field) for name, field in zip(SourceRow.model_fields, _FIELDS, strict=True) if name != "listed"]
         columns = ", ".join(field for _, field in wanted)
         cursor = self._db.execute(
             f"SELECT {columns}, r.twin, w.entry, w.reason, w.detail FROM rows r JOIN work w USING (path, treatment)"

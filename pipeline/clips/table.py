@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from pyarrow import compute, parquet
 from pydantic import ValidationError
 
-from soundflow import prompts
 from soundflow.operators.clean.clip_cache import CleanConfig, ClipCache
-from soundflow.operators.compose.clips import ClipBrief
+from soundflow.operators.compose.clips import COPIED, ClipBrief
 from soundflow.pipeline.clips.audio import ClipAudio
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import Clip, ClipRole, Sha256
@@ -199,37 +198,15 @@ class ClipIndex:
     def briefs(self) -> Sequence[ClipBrief]:
         """All clips, sorted by id. Made anew by each call: keep what you need of it."""
         roles = {role.value: role for role in ClipRole}
-        told = (
-            "id",
-            "label",
-            "caption",
-            "source",
-            "split",
-            "samples",
-            "language",
-            "dialogue",
-            "turn",
-            "voice",
-            "translation_language",
-            "content_sha256",
-        )
-        asked = ("role", "transcript", "reply", "translation")
+        texts = ("transcript", "reply", "translation")
         made = []
-        for batch in self._table.select([*told, *asked, "words"]).to_batches(max_chunksize=BATCH):
-            columns = [batch.column(name).to_pylist() for name in (*told, *asked)]
+        for batch in self._table.select([*COPIED, *texts, "words"]).to_batches(max_chunksize=BATCH):
+            columns = [batch.column(name).to_pylist() for name in (*COPIED, *texts)]
             words = compute.list_value_length(batch.column("words")).to_pylist()
-            for *values, role, transcript, reply, translation, count in zip(*columns, words, strict=True):
-                made.append(
-                    ClipBrief(
-                        **dict(zip(told, values, strict=True)),
-                        role=roles[role],
-                        kind="speech" if transcript else "sound",
-                        has_reply=bool(reply),
-                        translated=bool(translation),
-                        aligned=bool(count),
-                        asks=prompts.asked(transcript or ""),
-                    )
-                )
+            for *values, transcript, reply, translation, count in zip(*columns, words, strict=True):
+                copied = dict(zip(COPIED, values, strict=True))
+                copied["role"] = roles[copied["role"]]
+                made.append(ClipBrief.derive(copied, transcript, reply, translation, aligned=bool(count)))
         return made
 
     def ids(self, role: ClipRole) -> Sequence[str]:

@@ -36,10 +36,11 @@ def test_columns_about_speech_are_read(tmp_path: Path) -> None:
     assert (row.translation, row.translation_language) == ("你好。", "zh")
 
 
-def test_without_them_a_row_is_what_it_was(tmp_path: Path) -> None:
+def test_a_row_without_them_has_empty_values(tmp_path: Path) -> None:
     (row,) = read(tmp_path, {})
     assert isinstance(row, SourceRow)
-    assert row[-8:] == ("", "", None, "", None, "", None, "")
+    assert (row.language, row.dialogue, row.voice, row.translation_language, row.emotion) == ("", "", "", "", "")
+    assert (row.turn, row.translation, row.wer) == (None, None, None)
 
 
 @pytest.mark.parametrize(

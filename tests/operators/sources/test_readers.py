@@ -153,7 +153,9 @@ def test_the_same_rows_come_from_every_kind_of_manifest(tmp_path: Path, suffix: 
         ("one", str(tmp_path / "a/1.wav"), ClipRole.BACKGROUND, "dog", "test"),
         ("two", str(tmp_path / "b/2.wav"), ClipRole.FOREGROUND, "speech", "train"),
     ]
-    assert found[0][4:11] == ("a dog, far off", None, None, "CC0-1.0", "me", "mine", "test")
+    first = found[0]
+    assert (first.caption, first.transcript, first.reply) == ("a dog, far off", None, None)
+    assert (first.licence, first.attribution, first.source) == ("CC0-1.0", "me", "mine")
     assert (found[1].transcript, found[1].reply, found[1].licence) == ("Hello.", "Hi!", "unknown")
 
 
@@ -243,7 +245,7 @@ def test_whatever_stands_in_a_row_it_is_a_row_a_clip_can_be_made_of_or_a_rejecti
         assert isinstance(first, SourceRow)
         if isinstance(second, SourceRow):
             assert Path(second.path).is_relative_to(place)
-            texts = {field: value for field in SourceRow._fields if isinstance(value := getattr(second, field), str)}
+            texts = {field: value for field in SourceRow.model_fields if isinstance(value := getattr(second, field), str)}
             assert all(field in ("id", "path") or value == " ".join(value.split()) for field, value in texts.items())
             assert all(storable(value) for value in texts.values()) and second.label and second.source
             Clip.__pydantic_validator__.validate_assignment(Clip.model_construct(), "id", second.id)

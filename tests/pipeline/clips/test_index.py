@@ -166,7 +166,7 @@ def test_the_content_hash_covers_every_field_but_the_path(indexed: Path) -> None
     for name, value in row.items():
         other = clip_table.shaping_bytes(row | {name: f"{value}x"})
         assert (other == base) == (name == "path"), name
-    assert list(row) == clip_table.SCHEMA.names
+    assert sorted(row) == sorted(clip_table.SCHEMA.names)
 
 
 def test_the_same_recording_twice_is_one_clip_in_folders_and_two_rows_in_a_manifest(tmp_path: Path) -> None:
