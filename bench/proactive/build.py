@@ -23,7 +23,7 @@ from soundflow.bench.proactive.metadata import Decision, read_sounds
 from soundflow.bench.proactive.multiple import multiple, write_manifest
 from soundflow.operators.clean.clip_cache import file_sha256
 from soundflow.operators.compose.mixing import to_pcm16
-from soundflow.operators.tasks.policy import about
+from soundflow.operators.tasks.policy import respond_with_description
 from soundflow.pipeline.clips.table import ClipIndex
 from soundflow.pipeline.mechanics.console import Console
 from soundflow.schemas import constants as c
@@ -162,7 +162,7 @@ def judged(label: str, caption: str, categories: Sequence[Category]) -> tuple[Ca
 
 def standard_answers(one: Chosen) -> list[str]:
     """What may be said: the templates of proactive streams about this sound, and the category's own."""
-    said = [answer.text for answer in about("response_proactive_respond", one.clip)]
+    said = [answer.text for answer in respond_with_description("response_proactive_respond", one.clip)]
     sound = one.clip.caption or one.clip.label
     return list(dict.fromkeys([*said, *(text.replace("{sound}", sound) for text in one.category.answers)]))
 

@@ -53,7 +53,7 @@ class ClipBrief(NamedTuple):
     voice: str = ""
     content_sha256: str = ""
     asks: str = ""
-    """Which of the questions everybody may ask it is: see `prompts.asked`."""
+    """Which of the questions everybody may ask it is: see `prompts.question_kind`."""
 
     @classmethod
     def of(cls, clip: Clip) -> Self:
@@ -72,7 +72,7 @@ class ClipBrief(NamedTuple):
             has_reply=bool(reply),
             translated=bool(translation),
             aligned=aligned,
-            asks=prompts.asked(transcript or ""),
+            asks=prompts.question_kind(transcript or ""),
         )
 
 
@@ -149,7 +149,7 @@ class Palette:
     kinds: dict[str, Candidates] = field(default_factory=dict)
     """Foreground clips by what else they are good for: a sub-task, `music`, `emotion`, `repeated` (sounds of which there is
     another of the same label), `alone` (speech with a reply that needs no turn before it), `review` (turns that ask about earlier
-    ones), `question:<what>` (see `prompts.asked`)."""
+    ones), `question:<what>` (see `prompts.question_kind`)."""
 
     def of_kind(self, kind: str) -> Candidates:
         """The clips of a kind; empty when there are none."""

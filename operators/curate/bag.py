@@ -45,14 +45,17 @@ def draw_bag(
 
     No two of them read alike. A spoken sub-task also gets sounds for its foreground, to stay silent at.
     """
-    lists = list(policy.needs(palette).values())
+    lists = list(policy.required_clips(palette).values())
     voice = ""
-    if policy.spoken:
+    if policy.responds_to_speech:
         speech = lists[0]
         voice = speech[int(rng.integers(len(speech)))].speaker
         lists = [[clip for clip in speech if clip.speaker == voice], palette.sounds]
     shares = [(clips, max(1, scene.bag[0] // len(lists)), ClipRole.FOREGROUND) for clips in lists]
-    shares += [(policy.backdrop(palette), scene.bag[1], ClipRole.BACKGROUND), (palette.ambient, scene.bag[2], ClipRole.AMBIENT)]
+    shares += [
+        (policy.background_clips(palette), scene.bag[1], ClipRole.BACKGROUND),
+        (palette.ambient, scene.bag[2], ClipRole.AMBIENT),
+    ]
     bag: list[dict[str, Any]] = []
     for clips, share, role in shares:
         known = {str(one["sound"]) for one in bag}
@@ -88,7 +91,7 @@ def _annotation(clip: Clip, candidate: Candidate) -> dict[str, Any]:
 
 def _answered(policy: Policy, clip: Clip) -> dict[str, bool]:
     """What the sub-task makes of it, where that follows from the clip alone."""
-    yes, no = policy.suits(clip, True), policy.suits(clip, False)
+    yes, no = policy.can_play(clip, True), policy.can_play(clip, False)
     return {"answered": yes} if yes != no else {}
 
 

@@ -20,8 +20,8 @@ from soundflow.operators.protocols.asking import Answer as Asked
 from soundflow.operators.protocols.asking import ask
 from soundflow.operators.protocols.chat import ChatModel
 from soundflow.operators.tasks import POLICIES, Policy, wording
-from soundflow.operators.tasks.policy import Answer
-from soundflow.operators.tasks.supervision import MODEL
+from soundflow.operators.tasks.policy import ResponseOption
+from soundflow.operators.tasks.supervision import MODEL_PREFIX
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip, ClipRole
 from soundflow.schemas.llm import Usage
@@ -41,14 +41,14 @@ async def curate(recipe: Recipe, palette: Palette, chat: ChatModel, tools: Tools
     Deterministic in its arguments and in what those answer. Raises BudgetSpent and InputError, which end the work.
     """
     task = draw_task(recipe, palette, rng)
-    if POLICIES[task].in_order:
+    if POLICIES[task].has_fixed_order:
         return _in_order(recipe, task, palette, tools, rng)
     return await _Curator(recipe.scene, POLICIES[task], palette, chat, tools, rng).curate()
 
 
 def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: Tools, rng: np.random.Generator) -> Outcome[Curation]:
     """A scene of clips in an order of their own, such as a dialogue's: cast without the model, and it says so."""
-    planned = plan_scene(recipe, palette, tools.pool, rng, task)
+    planned = plan_scene(recipe, palette, tools.pool, rng, POLICIES[task])
     if isinstance(planned, Failed):
         return planned
     if isinstance(planned, Rejected):
@@ -62,7 +62,7 @@ class _Curator:
     ):
         self.scene, self.policy, self.palette, self.chat, self.tools, self.rng = scene, policy, palette, chat, tools, rng
         model = chat.config.answering("scenario_planner").model
-        self.told = Curation(task=policy.task, planner=MODEL + model)
+        self.told = Curation(task=policy.task, planner=MODEL_PREFIX + model)
 
     async def curate(self) -> Outcome[Curation]:
         bag, voice = draw_bag(self.scene, self.policy, self.palette, self.tools.pool, self.rng)
@@ -88,7 +88,7 @@ class _Curator:
             return asked
         scenario = asked.value.value
         planned = {"title": scenario.title, "setting": scenario.setting, "narrative": scenario.narrative}
-        self.told = self.told.model_copy(update={"planner": MODEL + asked.value.model, **planned})
+        self.told = self.told.model_copy(update={"planner": MODEL_PREFIX + asked.value.model, **planned})
         return Ok(scenario)
 
     async def _refine(self, scenario: Scenario, bag: Bag) -> Outcome[Refinement]:
@@ -108,7 +108,7 @@ class _Curator:
             narrow=lambda schema: narrow_refinement(schema, scenario, bag, worded),
         )
         self._account("event_refiner", asked)
-        self.writer = MODEL + asked.value.model if isinstance(asked, Ok) else ""
+        self.writer = MODEL_PREFIX + asked.value.model if isinstance(asked, Ok) else ""
         return Ok(asked.value.value) if isinstance(asked, Ok) else asked
 
     def _account(self, role: str, asked: Outcome[Asked[Any]]) -> None:
@@ -132,10 +132,10 @@ class _Curator:
         heard = [
             clip for event, clip in zip(events, clips, strict=True) if clip is not None and event.planned.role == "foreground"
         ]
-        brief = self.policy.brief(heard, self.palette, self.rng)
+        brief = self.policy.draw_brief(heard, self.palette, self.rng)
         if brief is None:
             return self.told.model_copy(update={"events": events, "refused": "no_stream_of_the_task"})
-        script = iter(self.policy.script(brief, heard))
+        options = iter(self.policy.respond_to_stream(brief, heard))
         low, high = (round(seconds * c.SAMPLE_RATE) for seconds in self.scene.gap_seconds)
         told: list[GroundedEvent] = []
         cast: list[SceneEvent] = []
@@ -143,11 +143,11 @@ class _Curator:
             if clip is None:
                 told.append(event)
             elif event.planned.role == "foreground":
-                responses, event = self._answered(event, clip, next(script))
+                responses, event = self._answered(event, clip, next(options))
                 gap = int(self.rng.integers(low, high + 1))
                 cast.append(SceneEvent(clip_id=clip.id, role=ClipRole.FOREGROUND, responses=responses, gap=gap))
                 told.append(event)
-            elif self.policy.behind(brief, clip.label):
+            elif self.policy.can_play_in_background(brief, clip.label):
                 cast.append(SceneEvent(clip_id=clip.id, role=_role(event)))
                 told.append(event)
             else:
@@ -183,16 +183,16 @@ class _Curator:
         return tuple(told), clips
 
     def _answered(
-        self, event: GroundedEvent, clip: Clip, said: Sequence[Answer]
+        self, event: GroundedEvent, clip: Clip, options: Sequence[ResponseOption]
     ) -> tuple[tuple[SceneResponse, ...], GroundedEvent]:
         """The responses of a foreground event: in the model's words where they may be said, else in the sub-task's own."""
         text = event.refined.response
-        if not said:
+        if not options:
             return (), event
-        if text and self.policy.accepts(clip, text):
-            return self.policy.responses(clip, said[0]._replace(text=text, source=self.writer), self.scene), event
-        problem = wording.problem(text or "", clip.label, clip.caption) if self.policy.response_rule else ""
-        return self.policy.respond(clip, said, self.scene, self.rng), event.model_copy(update={"wording": problem})
+        if text and self.policy.is_acceptable_wording(clip, text):
+            return self.policy.schedule(clip, options[0]._replace(text=text, source=self.writer), self.scene), event
+        problem = wording.find_problem(text or "", clip.label, clip.caption) if self.policy.response_rule else ""
+        return self.policy.draw_responses(clip, options, self.scene, self.rng), event.model_copy(update={"wording": problem})
 
 
 async def plan_scenario(chat: ChatModel, scene: SceneConfig, policy: Policy, bag: Bag, seed: int) -> Outcome[Asked[Scenario]]:
@@ -207,9 +207,11 @@ async def plan_scenario(chat: ChatModel, scene: SceneConfig, policy: Policy, bag
         values | {"seed": seed, "bag": bag},
         Scenario,
         seed=seed,
-        check=lambda scenario: scenario.mismatch(fewest, most) or policy.contradiction(scenario) or contradiction(scenario, bag),
+        check=lambda scenario: (
+            scenario.mismatch(fewest, most) or policy.find_contradiction(scenario) or contradiction(scenario, bag)
+        ),
         counts={"events": (fewest, most)},
-        narrow=lambda schema: narrow_scenario(schema, bag, fewest + seed % (most - fewest + 1), policy.spoken),
+        narrow=lambda schema: narrow_scenario(schema, bag, fewest + seed % (most - fewest + 1), policy.responds_to_speech),
     )
 
 

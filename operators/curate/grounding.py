@@ -128,7 +128,7 @@ class _Event:
 
     def __init__(self, planned: SubEvent, refined: RefinedEvent, policy: Policy, tools: Tools):
         self.planned, self.refined, self.policy, self.tools = planned, refined, policy, tools
-        self.speech = policy.spoken and planned.responds
+        self.speech = policy.responds_to_speech and planned.responds
         self.wanted = Wanted(
             query=refined.query if self.speech else _phrase(refined.query, planned.sound),
             caption=refined.caption,
@@ -212,7 +212,7 @@ class _Event:
         """Whether the sub-task lets the clip play this event. What nobody answers must not be something to answer."""
         if self.planned.role != "foreground":
             return urgency(clip.label, clip.caption) is not Urgency.RESPOND
-        return self.policy.suits(clip, self.planned.responds) and self.policy.goes_with(clip, self.playing)
+        return self.policy.can_play(clip, self.planned.responds) and self.policy.can_play_with(clip, self.playing)
 
     async def _try(self, clip: Clip, before: Sequence[NDArray[np.float32]], tried: Tried) -> Failed | None:
         """Hold one clip against the verifier; the same for retrieved and made ones."""

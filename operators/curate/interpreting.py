@@ -15,7 +15,7 @@ from soundflow.operators.protocols.chat import ChatModel
 from soundflow.operators.sources.rows import tidy
 from soundflow.operators.speech.clauses import CLAUSES_VERSION, clause_ends
 from soundflow.operators.tasks.simultaneous_interpretation import LANGUAGES
-from soundflow.operators.tasks.supervision import MODEL
+from soundflow.operators.tasks.supervision import MODEL_PREFIX
 from soundflow.schemas.clip import Clip, Interpreted, Segment
 from soundflow.schemas.outcome import Ok, Outcome
 from soundflow.schemas.scenario import SpokenSegments
@@ -50,7 +50,7 @@ async def interpret(chat: ChatModel, clip: Clip, into: str) -> Outcome[Interpret
         return asked
     said = _cut(asked.value.value.segments, given) if given else [tidy(text) for text in asked.value.value.segments]
     segments = tuple(Segment(text=text, words=end) for text, end in zip(said, ends, strict=True) if text)
-    by = f"{CUT if given else ''}{MODEL}{chat.config.answering(ROLE).model}"
+    by = f"{CUT if given else ''}{MODEL_PREFIX}{chat.config.answering(ROLE).model}"
     return Ok(Interpreted(translation=given or join_texts(said), translation_language=code, segments=segments, interpreter=by))
 
 

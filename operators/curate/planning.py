@@ -14,7 +14,7 @@ import numpy as np
 from soundflow import prompts
 from soundflow.operators.compose.clips import Candidate, Candidates, ClipPool, Palette
 from soundflow.operators.tasks import POLICIES, Policy
-from soundflow.operators.tasks.policy import Answer
+from soundflow.operators.tasks.policy import ResponseOption
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import Clip, ClipRole
@@ -30,12 +30,12 @@ FITTING_SHARE: Final = 0.95
 
 def available_tasks(palette: Palette, at_least: int = 1) -> set[Task]:
     """Tasks whose lists hold `at_least` clips each."""
-    return {task for task in Task if all(len(clips) >= at_least for clips in POLICIES[task].needs(palette).values())}
+    return {task for task in Task if all(len(clips) >= at_least for clips in POLICIES[task].required_clips(palette).values())}
 
 
 def servable(task: Task, palette: Palette, fewest: int) -> bool:
     """Whether a task has the clips of a scene of `fewest` events."""
-    lists = POLICIES[task].needs(palette).values()
+    lists = POLICIES[task].required_clips(palette).values()
     return all(lists) and sum(map(len, lists)) >= fewest
 
 
@@ -58,7 +58,7 @@ def check(recipe: Recipe, palette: Palette, file: object = None, split: str = ""
     served = weights_of(recipe, palette)
     for name, weight in recipe.tasks.items():
         if weight > 0 and isinstance(name, Capability) and not set(SUB_TASKS[name]) & set(served):
-            needed = " or ".join(sorted({what for task in SUB_TASKS[name] for what in POLICIES[task].needs(palette)}))
+            needed = " or ".join(sorted({what for task in SUB_TASKS[name] for what in POLICIES[task].required_clips(palette)}))
             raise InputError(
                 f"{holds} serves none of its sub-tasks: they need {needed}",
                 file=file,
@@ -66,8 +66,8 @@ def check(recipe: Recipe, palette: Palette, file: object = None, split: str = ""
                 remedy=f"Index such clips, lower scene.events, or take {name.value} out of tasks",
             )
     for task in served:
-        for what, clips in POLICIES[task].needs(palette).items():
-            if not servable(task, palette, fewest) and (not clips or all(POLICIES[task].needs(palette).values())):
+        for what, clips in POLICIES[task].required_clips(palette).items():
+            if not servable(task, palette, fewest) and (not clips or all(POLICIES[task].required_clips(palette).values())):
                 raise InputError(
                     f"too few clips: {holds} has {len(clips)} {what}, a stream needs {max(fewest, 1)} different clips",
                     file=file,
@@ -84,46 +84,47 @@ def draw_task(recipe: Recipe, palette: Palette, rng: np.random.Generator) -> Tas
 
 
 def plan_scene(
-    recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator, task: Task | None = None
+    recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator, policy: Policy | None = None
 ) -> Outcome[Scene]:
-    """Plan one stream: its task (unless it is given), what happens in it and what is answered.
+    """Plan one stream: its clips in order, its instruction and its responses.
 
-    Ok(Scene); Rejected(`too_few_clips`) when the draw left no event, Rejected(`no_stream_of_the_task`) when the clips it chose
-    make none. Deterministic in (recipe, palette, rng).
+    `policy` defaults to that of a sub-task drawn by the recipe's weights. Returns Rejected(`too_few_clips`) when no clip could be
+    chosen and Rejected(`no_stream_of_the_task`) when the chosen clips make no stream of the sub-task. Deterministic in its
+    arguments.
     """
-    return _Planner(recipe, palette, pool, rng).plan(draw_task(recipe, palette, rng) if task is None else task)
+    return _Planner(recipe, palette, pool, rng).plan(policy or POLICIES[draw_task(recipe, palette, rng)])
 
 
 class _Planner:
-    """Casts one stream; the `Casting` of its policy."""
+    """Plans one stream; the `ClipSelection` of its policy."""
 
     def __init__(self, recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator):
         self.recipe, self.scene, self.palette, self.pool, self.rng = recipe, recipe.scene, palette, pool, rng
         self.draws: list[Draw] = []
         self.used: set[str] = set()
         self.place = ""
-        self.common: dict[str, str] = {}
+        self.groups: dict[str, str] = {}
         self.dialogue: Candidates | None = None
         self.numbers: dict[str, int] = {}
 
-    def plan(self, task: Task) -> Outcome[Scene]:
-        policy = POLICIES[task]
+    def plan(self, policy: Policy) -> Outcome[Scene]:
+        task = policy.task
         turns = self._between("foreground events", self.scene.events)
         title = self._choose_place(policy, turns)
         foreground = self._foreground(policy, turns)
         if not foreground:
             return Rejected("too_few_clips", {"task": task.value})
-        brief = policy.brief(foreground, self.palette, self.rng)
+        brief = policy.draw_brief(foreground, self.palette, self.rng)
         if brief is None:
             return Rejected("no_stream_of_the_task", {"task": task.value})
-        script = policy.script(brief, foreground)
-        events = [self._foreground_event(policy, clip, said) for clip, said in zip(foreground, script, strict=True)]
+        options = policy.respond_to_stream(brief, foreground)
+        events = [self._foreground_event(policy, clip, of_clip) for clip, of_clip in zip(foreground, options, strict=True)]
         for role, clips, count in (
-            (ClipRole.BACKGROUND, policy.backdrop(self.palette), self.scene.background),
+            (ClipRole.BACKGROUND, policy.background_clips(self.palette), self.scene.background),
             (ClipRole.AMBIENT, self.palette.ambient, self.scene.ambient),
         ):
             for _ in range(self._between(f"{role.value} events", count)):
-                chosen = self.pick([clip for clip in clips if policy.behind(brief, clip.name)], strict=True)
+                chosen = self.pick([clip for clip in clips if policy.can_play_in_background(brief, clip.name)], strict=True)
                 if chosen is not None:
                     events.append(SceneEvent(clip_id=chosen, role=role))
         instructions = policy.instructions(brief)
@@ -148,7 +149,7 @@ class _Planner:
         The random planner has none."""
         if self.scene.planner == "random":
             return "clips drawn independently"
-        needed, places = policy.scenery(self.palette), prompts.places()
+        needed, places = policy.place_bound_clips(self.palette), prompts.places()
         counts = {name: min(sum(name in clip.places for clip in clips) for clips in needed) for name in sorted(places)}
         own = {name for clips in needed for clip in clips if len(clip.places) < len(places) for name in clip.places}
         enough = [name for name, count in counts.items() if name in own and count >= -(-turns // len(needed))]
@@ -160,18 +161,18 @@ class _Planner:
         chosen: list[str] = []
         length = 0
         for turn in range(turns):
-            clip_id = policy.foreground(self, turn, strict=len(chosen) >= self.scene.events[0])
+            clip_id = policy.choose_foreground(self, turn, optional=len(chosen) >= self.scene.events[0])
             if clip_id is None:
                 break
             length += self.pool.get(clip_id).samples + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE)
             if chosen and length > self.scene.max_seconds * c.SAMPLE_RATE:
-                self.note("left out, stream long enough after event", turn)
+                self.record("left out, stream long enough after event", turn)
                 break
             chosen.append(clip_id)
-        return [self.pool.get(clip_id) for clip_id in policy.complete(self, chosen)] if chosen else []
+        return [self.pool.get(clip_id) for clip_id in policy.finish_foreground(self, chosen)] if chosen else []
 
-    def _foreground_event(self, policy: Policy, clip: Clip, said: Sequence[Answer]) -> SceneEvent:
-        responses = policy.respond(clip, said, self.scene, self.rng)
+    def _foreground_event(self, policy: Policy, clip: Clip, options: Sequence[ResponseOption]) -> SceneEvent:
+        responses = policy.draw_responses(clip, options, self.scene, self.rng)
         low, high = (round(seconds * c.SAMPLE_RATE) for seconds in self.scene.gap_seconds)
         gap = int(self.rng.integers(low, high + 1))
         return SceneEvent(clip_id=clip.id, role=ClipRole.FOREGROUND, responses=responses, gap=gap)
@@ -194,25 +195,25 @@ class _Planner:
         self.used.add(chosen)
         return chosen
 
-    def alike(self, what: str, clips: Candidates, value: Callable[[Candidate], str]) -> Candidates:
-        """Those of the stream's voice (or whatever), which the first call draws: in a place one that fits it, if any does."""
-        if what not in self.common:
-            here = [clip for clip in clips if self.place in clip.places]
-            values = sorted({value(clip) for clip in here or clips})
+    def draw_group(self, name: str, clips: Candidates, key: Callable[[Candidate], str]) -> Candidates:
+        """Return the clips of one group, which the first call draws: a group that fits the place, if any does."""
+        if name not in self.groups:
+            fitting = [clip for clip in clips if self.place in clip.places]
+            values = sorted({key(clip) for clip in fitting or clips})
             if not values:
                 return []
-            self.common[what] = values[self._integer(f"{what} drawn", len(values))]
-            self.note(what, self.common[what])
-        return [clip for clip in clips if value(clip) == self.common[what]]
+            self.groups[name] = values[self._integer(f"{name} drawn", len(values))]
+            self.record(name, self.groups[name])
+        return [clip for clip in clips if key(clip) == self.groups[name]]
 
-    def once(self, what: str, below: int) -> int:
-        """A number, which the first call draws."""
-        if what not in self.numbers:
-            self.numbers[what] = self._integer(what, below)
-        return self.numbers[what]
+    def draw_once(self, name: str, below: int) -> int:
+        """Return the number of this name, which the first call draws."""
+        if name not in self.numbers:
+            self.numbers[name] = self._integer(name, below)
+        return self.numbers[name]
 
-    def conversation(self, clips: Candidates, more: bool) -> Candidates:
-        """The turns of the stream's dialogue, which the first call draws; a dialogue is as likely as it is long."""
+    def draw_dialogue(self, clips: Candidates, more: bool) -> Candidates:
+        """Return the turns of the stream's dialogue, which the first call draws with a probability proportional to its length."""
         spent = bool(self.dialogue) and all(clip.id in self.used for clip in self.dialogue or ())
         if spent and more and self.dialogue:
             speaker = self.dialogue[0].speaker
@@ -223,26 +224,26 @@ class _Planner:
             drawn = clips[self._integer("dialogue of clip", len(clips))]
             self.dialogue = self.palette.turns.get(drawn.dialogue, [])
             if self.dialogue:
-                self.note("dialogue", drawn.dialogue)
+                self.record("dialogue", drawn.dialogue)
         return self.dialogue or []
 
-    def next_of(self, clips: Candidates) -> str | None:
-        """The first of `clips` that was not used yet."""
+    def pick_next(self, clips: Candidates) -> str | None:
+        """Return the id of the first unused clip."""
         chosen = next((clip.id for clip in clips if clip.id not in self.used), None)
         if chosen is not None:
             self.used.add(chosen)
         return chosen
 
-    def note(self, what: str, value: str | float | bool) -> None:
-        """Keep a decision in the plan."""
-        self.draws.append(Draw(what=what, value=value))
+    def record(self, name: str, value: str | float | bool) -> None:
+        """Store a decision in the plan."""
+        self.draws.append(Draw(what=name, value=value))
 
     def _between(self, what: str, bounds: tuple[float, float]) -> int:
         value = int(self.rng.integers(int(bounds[0]), int(bounds[1]) + 1))
-        self.note(what, value)
+        self.record(what, value)
         return value
 
     def _integer(self, what: str, below: int) -> int:
         value = int(self.rng.integers(below))
-        self.note(what, value)
+        self.record(what, value)
         return value

@@ -67,7 +67,7 @@ async def _tried(chat: ChatModel, question: HistoryQuestion, turns: Sequence[dic
 
 def stand_in(dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
     """The dialogue with a question that fits any: what was said first. No model wrote it, and its attribution says so."""
-    asked = prompts.questions("review_first")
+    asked = prompts.question_texts("review_first")
     texts = [text for text in asked if _is_wide(text) == dialogue.language.startswith(("zh", "cmn"))] or asked
     answers = prompts.variants("response_review_first", said=dialogue.turns[0].user)
     return _with(dialogue, texts[int(rng.integers(len(texts)))], answers[int(rng.integers(len(answers)))], "template")

@@ -1,5 +1,4 @@
-"""Conversations of one kind, with what the paper mixes into them: a question about an earlier turn, a sound to stay silent at, a
-sound to warn of."""
+"""Voice chats of one kind, with mix-ins from the paper: a question about an earlier turn, a benign sound and a hazard."""
 
 from __future__ import annotations
 
@@ -9,9 +8,9 @@ import numpy as np
 
 from soundflow import prompts
 from soundflow.operators.compose.clips import Candidates, Palette
-from soundflow.operators.tasks.policy import Answer, Casting, Script, Sounding
-from soundflow.operators.tasks.proactive_respond import warning
-from soundflow.operators.tasks.spoken import one_voice
+from soundflow.operators.tasks.policy import ClipLike, ClipSelection, ResponseOption, StreamOptions
+from soundflow.operators.tasks.proactive_respond import warn_of
+from soundflow.operators.tasks.spoken import pick_same_voice
 from soundflow.operators.tasks.voice_chat import VoiceChat
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip
@@ -19,128 +18,137 @@ from soundflow.schemas.scene import Brief
 from soundflow.schemas.taxonomy import Task, Urgency, urgency
 
 
-class Chat(VoiceChat):
-    """Turns of one kind, answered with their paired replies: a dialogue from its first turn on, or single turns of one voice."""
+class ChatOfKind(VoiceChat):
+    """Turns of one kind with their paired replies: a dialogue from its first turn, or single turns of one voice."""
 
-    in_order = True
+    has_fixed_order = True
 
-    def __init__(self, task: Task, what: str) -> None:
-        self.task, self.what = task, what
+    def __init__(self, task: Task, speech_description: str) -> None:
+        self.task, self.speech_description = task, speech_description
 
-    def speech(self, palette: Palette) -> Candidates:
-        """Of the kind."""
+    def speech_clips(self, palette: Palette) -> Candidates:
+        """Return the turns of this kind."""
         return palette.of_kind(self.task)
 
-    def distractors(self, palette: Palette) -> Candidates:
-        """Benign ones: a danger is only heard where the model was told to warn of it."""
+    def distractor_clips(self, palette: Palette) -> Candidates:
+        """Return benign sounds: a hazard plays only if the instruction asks for warnings."""
         return palette.benign
 
-    def spoken_turn(self, cast: Casting, strict: bool) -> str | None:
-        """The next turn of the stream's dialogue (too short a one is followed by another), or a single turn of its voice."""
-        speech = self.speech(cast.palette)
-        dialogue = cast.conversation(speech, more=not strict)
-        return cast.next_of(dialogue) if dialogue else one_voice(cast, [clip for clip in speech if not clip.dialogue])
+    def choose_speech(self, selection: ClipSelection, optional: bool) -> str | None:
+        """Pick the next turn of the stream's dialogue, or a single turn of its voice.
 
-    def complete(self, cast: Casting, chosen: list[str]) -> list[str]:
-        """Bernoulli mix-ins (paper, stage 4): a benign sound, a danger, a question about an earlier turn."""
-        for what, share, clips in (
-            ("silent", cast.scene.silent_share, cast.palette.benign),
-            ("proactive", cast.scene.proactive_share, cast.palette.hazards),
+        A dialogue that is shorter than the stream is followed by another one.
+        """
+        speech = self.speech_clips(selection.palette)
+        dialogue = selection.draw_dialogue(speech, more=not optional)
+        if dialogue:
+            return selection.pick_next(dialogue)
+        return pick_same_voice(selection, [clip for clip in speech if not clip.dialogue])
+
+    def finish_foreground(self, selection: ClipSelection, chosen: list[str]) -> list[str]:
+        """Mix in, each by a Bernoulli draw, a benign sound, a hazard and a question about an earlier turn (paper, stage 4)."""
+        for kind, share, clips in (
+            ("silent", selection.scene.silent_share, selection.palette.benign),
+            ("proactive", selection.scene.proactive_share, selection.palette.hazards),
         ):
-            if clips and cast.rng.random() < share and len(chosen) < c.EVENTS_RANGE[1]:
-                mixed = cast.pick(clips)
-                if mixed is not None:
-                    place = int(cast.rng.integers(1, len(chosen) + 1))
-                    chosen = [*chosen[:place], mixed, *chosen[place:]]
-                    cast.note(f"mixed in, {what}, as event", place)
-        return self.reviewed(cast, chosen) if cast.rng.random() < cast.scene.history_review_share else chosen
+            if clips and selection.rng.random() < share and len(chosen) < c.EVENTS_RANGE[1]:
+                sound = selection.pick(clips)
+                if sound is not None:
+                    place = int(selection.rng.integers(1, len(chosen) + 1))
+                    chosen = [*chosen[:place], sound, *chosen[place:]]
+                    selection.record(f"mixed in, {kind}, as event", place)
+        has_question = selection.rng.random() < selection.scene.history_review_share
+        return self.add_history_question(selection, chosen) if has_question else chosen
 
-    def reviewed(self, cast: Casting, chosen: list[str]) -> list[str]:
-        """With a question about an early turn at the end, where it is far enough back and the index has such a question."""
+    def add_history_question(self, selection: ClipSelection, chosen: list[str]) -> list[str]:
+        """Append a question about an early turn, if there are enough turns and the index has such a question."""
         if not c.HISTORY_TURNS <= len(chosen) < c.EVENTS_RANGE[1]:
             return chosen
-        asked = [clip for kind in ("review_first", "review_answer") for clip in cast.palette.of_kind(f"question:{kind}")]
-        spoken = {clip.id for clip in self.speech(cast.palette)} | {
-            clip.id for clip in cast.conversation(self.speech(cast.palette), more=False)
-        }
-        if sum(clip_id in spoken for clip_id in chosen) < c.HISTORY_TURNS or not asked:
+        questions = _history_questions(selection.palette)
+        speech = self.speech_clips(selection.palette)
+        turn_ids = {clip.id for clip in speech} | {clip.id for clip in selection.draw_dialogue(speech, more=False)}
+        if sum(clip_id in turn_ids for clip_id in chosen) < c.HISTORY_TURNS or not questions:
             return chosen
-        question = cast.pick(asked)
+        question = selection.pick(questions)
         return chosen if question is None else [*chosen, question]
 
-    def brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
-        """Whether there is a danger to warn of."""
-        return {"warns": int(any(_danger(clip) for clip in clips))}
+    def draw_brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
+        """Return whether the stream has a hazard to warn of."""
+        return {"warns": int(any(_is_hazard(clip) for clip in clips))}
 
     def instructions(self, brief: Brief) -> list[str]:
-        """Those of a voice chat, or of one that also warns."""
+        """Return the wordings of a voice chat, or of one that also warns."""
         return prompts.variants("instruction_chat_warns" if brief["warns"] else "instruction_voice_chat")
 
-    def script(self, brief: Brief, clips: Sequence[Sounding]) -> Script:
-        """A turn gets its reply, a question about the conversation what was said then, a danger a warning."""
-        script: Script = []
-        turns: list[tuple[str, str]] = []  # transcript and first reply of what was said before
+    def respond_to_stream(self, brief: Brief, clips: Sequence[ClipLike]) -> StreamOptions:
+        """Reply to turns, quote an earlier turn to questions about it, warn of hazards."""
+        options: StreamOptions = []
+        turns: list[tuple[str, str]] = []  # transcript and first reply of each earlier turn
         for clip in clips:
-            kind = prompts.asked(clip.transcript or "")
+            kind = prompts.question_kind(clip.transcript or "")
             if clip.kind == "sound":
-                script.append(warning(clip) if brief["warns"] and _danger(clip) else [])
+                options.append(warn_of(clip) if brief["warns"] and _is_hazard(clip) else [])
             elif kind.startswith("review_") and not clip.reply:
-                script.append(_recalled(kind, turns) if len(turns) >= c.HISTORY_TURNS else [])
+                options.append(_quote_turn(kind, turns) if len(turns) >= c.HISTORY_TURNS else [])
             else:
-                script.append(self.answers(clip))
-                turns.append((clip.transcript or "", script[-1][0].text if script[-1] else ""))
-        return script
+                options.append(self.respond_to_clip(clip))
+                turns.append((clip.transcript or "", options[-1][0].text if options[-1] else ""))
+        return options
 
 
-class ChatHistory(Chat):
-    """A conversation that ends with a question about a turn at least three rounds earlier: one written for the dialogue (label
-    with the word `review`), else one of the questions everybody may ask."""
+class ChatHistory(ChatOfKind):
+    """A dialogue that ends with a question about a turn at least three rounds earlier.
+
+    The question is the dialogue's own (its label has the word `review`), else one of `prompts/questions.v1.yaml`.
+    """
 
     def __init__(self) -> None:
         super().__init__(Task.CHAT_HISTORY, "turns of dialogues of three turns or more, with replies")
 
-    def needs(self, palette: Palette) -> dict[str, Candidates]:
-        """Long enough dialogues, and questions about them."""
-        asked = [clip for kind in ("review_first", "review_answer") for clip in palette.of_kind(f"question:{kind}")]
-        return {self.what: self.speech(palette), "spoken questions about earlier turns": palette.of_kind("review") + asked}
+    def required_clips(self, palette: Palette) -> dict[str, Candidates]:
+        """Return turns of dialogues that are long enough, and questions about them."""
+        questions = palette.of_kind("review") + _history_questions(palette)
+        return {self.speech_description: self.speech_clips(palette), "spoken questions about earlier turns": questions}
 
-    def speech(self, palette: Palette) -> Candidates:
-        """Of any dialogue; of those with a question of their own, where there are such."""
-        return palette.of_kind(self.task)
+    def finish_foreground(self, selection: ClipSelection, chosen: list[str]) -> list[str]:
+        """End the stream with the dialogue's own question, else append another."""
+        dialogue = selection.draw_dialogue(self.speech_clips(selection.palette), more=False)
+        place = next((place for place, clip in enumerate(dialogue) if "review" in clip.name.split()), None)
+        if place is None:
+            return self.add_history_question(selection, chosen)
+        turns, later = dialogue[: place + 1], {clip.id for clip in dialogue[place + 1 :]}
+        missing = [clip.id for clip in turns if clip.id not in chosen]
+        return [clip_id for clip_id in chosen if clip_id not in later] + missing
 
-    def complete(self, cast: Casting, chosen: list[str]) -> list[str]:
-        """Up to the dialogue's own question, else with one of the others."""
-        dialogue = cast.conversation(self.speech(cast.palette), more=False)
-        own = next((place for place, clip in enumerate(dialogue) if "review" in clip.name.split()), None)
-        if own is None:
-            return self.reviewed(cast, chosen)
-        wanted, rest = dialogue[: own + 1], {clip.id for clip in dialogue[own + 1 :]}
-        missing = [clip.id for clip in wanted if clip.id not in chosen]
-        return [clip_id for clip_id in chosen if clip_id not in rest] + missing
-
-    def brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
-        """None without an answered question about an earlier turn."""
+    def draw_brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
+        """Return None unless a question about an earlier turn gets a response."""
         brief: Brief = {"warns": 0}
-        asked = [_asks_back(clip) and bool(said) for clip, said in zip(clips, self.script(brief, clips), strict=True)]
-        return brief if any(asked) else None
+        options = self.respond_to_stream(brief, clips)
+        is_answered = any(_is_history_question(clip) and found for clip, found in zip(clips, options, strict=True))
+        return brief if is_answered else None
 
 
-def _asks_back(clip: Sounding) -> bool:
-    return "review" in clip.label.split() or prompts.asked(clip.transcript or "").startswith("review_")
+def _history_questions(palette: Palette) -> Candidates:
+    return [clip for kind in ("review_first", "review_answer") for clip in palette.of_kind(f"question:{kind}")]
 
 
-def _danger(clip: Sounding) -> bool:
+def _is_history_question(clip: ClipLike) -> bool:
+    return "review" in clip.label.split() or prompts.question_kind(clip.transcript or "").startswith("review_")
+
+
+def _is_hazard(clip: ClipLike) -> bool:
     return clip.kind == "sound" and urgency(clip.label, clip.caption) is Urgency.RESPOND
 
 
-def _recalled(kind: str, turns: Sequence[tuple[str, str]]) -> list[Answer]:
-    said = turns[0][0] if kind == "review_first" else next((reply for _, reply in turns if reply), "")
-    return [Answer(text, "template") for text in prompts.variants(f"response_{kind}", said=said)] if said else []
+def _quote_turn(kind: str, turns: Sequence[tuple[str, str]]) -> list[ResponseOption]:
+    """Return responses that quote the first turn, or the first reply."""
+    quote = turns[0][0] if kind == "review_first" else next((reply for _, reply in turns if reply), "")
+    return [ResponseOption(text, "template") for text in prompts.variants(f"response_{kind}", said=quote)] if quote else []
 
 
-CHAT = (
-    Chat(Task.CHAT_MULTI_TURN, "turns of dialogues of three turns or more, with replies"),
-    Chat(Task.CHAT_FACTUAL, "speech clips with a reply and a word such as `question` or `fact` in the label"),
-    Chat(Task.CHAT_DISCUSSION, "speech clips with a reply and a word such as `discussion` or `opinion` in the label"),
+CHAT_POLICIES = (
+    ChatOfKind(Task.CHAT_MULTI_TURN, "turns of dialogues of three turns or more, with replies"),
+    ChatOfKind(Task.CHAT_FACTUAL, "speech clips with a reply and a word such as `question` or `fact` in the label"),
+    ChatOfKind(Task.CHAT_DISCUSSION, "speech clips with a reply and a word such as `discussion` or `opinion` in the label"),
     ChatHistory(),
 )

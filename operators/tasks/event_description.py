@@ -1,30 +1,30 @@
-"""Name every foreground sound once it has been heard."""
+"""Name every foreground sound once it has ended. The smallest policy: read it first."""
 
 from __future__ import annotations
 
 from soundflow.operators.compose.clips import Candidates, Palette
-from soundflow.operators.tasks.policy import Answer, Casting, Policy, Sounding, about
+from soundflow.operators.tasks.policy import ClipLike, ClipSelection, Policy, ResponseOption, respond_with_description
 from soundflow.schemas.scenario import Scenario
 from soundflow.schemas.taxonomy import Task
 
 
 class SoundPolicy(Policy):
-    """What the sub-tasks about sounds share: labelled sounds in front, and behind them only what was recorded as background."""
+    """Base of the sub-tasks about sounds: labelled sounds in the foreground, background recordings behind them."""
 
-    def needs(self, palette: Palette) -> dict[str, Candidates]:
-        """Labelled sounds."""
+    def required_clips(self, palette: Palette) -> dict[str, Candidates]:
+        """Return the labelled foreground sounds."""
         return {"labelled sounds": palette.sounds}
 
-    def backdrop(self, palette: Palette) -> Candidates:
-        """Only what was recorded as background: a foreground sound that is not answered would be a mistake."""
+    def background_clips(self, palette: Palette) -> Candidates:
+        """Return background recordings only: a foreground sound without a response would be a wrong label."""
         return palette.background
 
-    def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
-        """A labelled sound."""
-        return cast.pick(cast.palette.sounds, strict)
+    def choose_foreground(self, selection: ClipSelection, index: int, optional: bool) -> str | None:
+        """Pick any labelled sound."""
+        return selection.pick(selection.palette.sounds, strict=optional)
 
-    def suits(self, clip: Sounding, responds: bool) -> bool:
-        """Any sound: who is answered follows from the whole stream, not from the clip."""
+    def can_play(self, clip: ClipLike, responds: bool) -> bool:
+        """Accept any sound: which sounds get a response depends on the whole stream."""
         return clip.kind == "sound"
 
 
@@ -38,15 +38,15 @@ class EventDescription(SoundPolicy):
     )
     response_rule = "One short sentence that names the sound in plain words and says what it tells, as if it had just been heard."
 
-    def contradiction(self, scenario: Scenario) -> str:
-        """Every foreground event is answered."""
+    def find_contradiction(self, scenario: Scenario) -> str:
+        """Report a foreground event without a response."""
         silent = next((event for event in scenario.events if event.role == "foreground" and not event.responds), None)
         return f"event {silent.order} is in the foreground, so responds must be true" if silent else ""
 
-    def answers(self, clip: Sounding) -> list[Answer]:
-        """What it was."""
-        return about("response_event_description", clip)
+    def respond_to_clip(self, clip: ClipLike) -> list[ResponseOption]:
+        """Say what the sound was."""
+        return respond_with_description("response_event_description", clip)
 
-    def suits(self, clip: Sounding, responds: bool) -> bool:
-        """Whatever is answered."""
-        return bool(self.answers(clip)) == responds
+    def can_play(self, clip: ClipLike, responds: bool) -> bool:
+        """Accept any clip, for an event with a response."""
+        return bool(self.respond_to_clip(clip)) == responds

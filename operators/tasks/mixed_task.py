@@ -1,4 +1,4 @@
-"""Several tasks in one stream: answer what is said, warn of dangers, report a sound that was asked for."""
+"""Several tasks in one stream: reply to speech, warn of hazards and report one requested sound."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundflow.operators.compose.clips import Candidates, Palette
-from soundflow.operators.tasks.policy import Answer, Casting, Policy, Script, Sounding, apart, called, name_of
+from soundflow.operators.tasks.policy import (
+    ClipLike,
+    ClipSelection,
+    Policy,
+    ResponseOption,
+    StreamOptions,
+    clip_name,
+    is_distinct,
+    label_name,
+    respond_with,
+)
 from soundflow.operators.tasks.proactive_respond import ProactiveRespond
-from soundflow.operators.tasks.spoken import one_voice
+from soundflow.operators.tasks.spoken import pick_same_voice
 from soundflow.operators.tasks.voice_chat import VoiceChat
-from soundflow.operators.tasks.watching import say
 from soundflow.schemas.clip import Clip
 from soundflow.schemas.recipe import SceneConfig
 from soundflow.schemas.scene import Brief, SceneResponse
@@ -19,61 +28,65 @@ from soundflow.schemas.taxonomy import Task
 
 
 class MixedTask(Policy):
-    """Voice chat, proactive response and a standing instruction, with benign sounds between."""
+    """Voice chat, proactive response and a standing instruction, with benign sounds in between."""
 
     task = Task.MIXED_TASK
-    in_order = True
+    has_fixed_order = True
     task_rule = "the assistant answers speech, warns of dangers and reports one kind of benign sound; others are not answered."
     chat, alerts = VoiceChat(), ProactiveRespond()
 
-    def needs(self, palette: Palette) -> dict[str, Candidates]:
-        """All three kinds."""
+    def required_clips(self, palette: Palette) -> dict[str, Candidates]:
+        """Return all three kinds of clips."""
         return {
             "speech clips with a reply that need no turn before them": palette.of_kind("alone"),
             "sounds that call for a response": palette.hazards,
             "benign sounds": palette.benign,
         }
 
-    def scenery(self, palette: Palette) -> Sequence[Candidates]:
-        """Speech happens anywhere."""
+    def place_bound_clips(self, palette: Palette) -> Sequence[Candidates]:
+        """Return the sounds: speech fits any place."""
         return [palette.hazards, palette.benign]
 
-    def backdrop(self, palette: Palette) -> Candidates:
-        """Only what was recorded as background."""
+    def background_clips(self, palette: Palette) -> Candidates:
+        """Return background recordings only."""
         return palette.background
 
-    def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
-        """Each kind once among the first three events, in any order; then any."""
-        kind = (cast.once("the first kind", 3) + turn) % 3 if turn < 3 else int(cast.rng.integers(3))
+    def choose_foreground(self, selection: ClipSelection, index: int, optional: bool) -> str | None:
+        """Pick each kind once among the first three events, starting with a random one; then any kind."""
+        kind = (selection.draw_once("the first kind", 3) + index) % 3 if index < 3 else int(selection.rng.integers(3))
         if kind == 0:
-            return one_voice(cast, cast.palette.of_kind("alone"))
-        return cast.pick(cast.palette.hazards if kind == 1 else cast.palette.benign)
+            return pick_same_voice(selection, selection.palette.of_kind("alone"))
+        return selection.pick(selection.palette.hazards if kind == 1 else selection.palette.benign)
 
-    def brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
-        """The benign sound to report, which shares no word with any other sound."""
+    def draw_brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
+        """Draw the benign sound to report. Its name shares no word with that of any other sound."""
         sounds = [clip for clip in clips if clip.kind == "sound"]
-        names = {name_of(clip) for clip in sounds}
-        benign = [name_of(clip) for clip in sounds if not self.alerts.alarms(clip)]
-        clear = [name for name in benign if all(apart(name, other) for other in names if other != name)]
-        return {"sound": clear[int(rng.integers(len(clear)))]} if clear else None
+        names = {clip_name(clip) for clip in sounds}
+        benign = [clip_name(clip) for clip in sounds if not self.alerts.is_hazard(clip)]
+        unique = [name for name in benign if all(is_distinct(name, other) for other in names if other != name)]
+        return {"sound": unique[int(rng.integers(len(unique)))]} if unique else None
 
-    def behind(self, brief: Brief, label: str) -> bool:
-        """Not the sound to report."""
-        return apart(called(label), str(brief["sound"]))
+    def can_play_in_background(self, brief: Brief, label: str) -> bool:
+        """Exclude the sound to report."""
+        return is_distinct(label_name(label), str(brief["sound"]))
 
-    def script(self, brief: Brief, clips: Sequence[Sounding]) -> Script:
-        """Whatever each clip calls for."""
+    def respond_to_stream(self, brief: Brief, clips: Sequence[ClipLike]) -> StreamOptions:
+        """Reply to speech, warn of hazards, report the sound of the brief."""
         return [
-            self.chat.answers(clip)
-            or self.alerts.answers(clip)
-            or (say("response_standing_instruction", **brief) if clip.kind == "sound" and name_of(clip) == brief["sound"] else [])
+            self.chat.respond_to_clip(clip)
+            or self.alerts.respond_to_clip(clip)
+            or (
+                respond_with("response_standing_instruction", **brief)
+                if clip.kind == "sound" and clip_name(clip) == brief["sound"]
+                else []
+            )
             for clip in clips
         ]
 
-    def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """As in a voice chat."""
-        return self.chat.responses(clip, answer, scene)
+    def schedule(self, clip: Clip, option: ResponseOption, scene: SceneConfig) -> tuple[SceneResponse, ...]:
+        """Schedule as in a voice chat."""
+        return self.chat.schedule(clip, option, scene)
 
-    def suits(self, clip: Sounding, responds: bool) -> bool:
-        """Anything."""
+    def can_play(self, clip: ClipLike, responds: bool) -> bool:
+        """Accept any clip."""
         return True

@@ -1,8 +1,18 @@
-"""What a sub-task decides: which clips it plays, what it is told, what is answered to them, and when the evidence is complete.
+"""The interface of a sub-task: which clips a stream plays, what its instruction says and what the assistant responds.
 
-A policy has no state. Everything random comes from the `Casting` it is handed or is drawn by its caller. What is answered is a
-SCRIPT: a function of the brief (what the instruction says of this stream) and of all foreground clips in order, so that whoever
-has the stored plan can derive every response again.
+A policy has no state and draws at random only through the `ClipSelection` or the generator it is passed. Responses are a
+function of the stream's brief and its foreground clips, so `operators/tasks/supervision.py` can derive them again from a stored
+plan.
+
+To add a sub-task, edit two places:
+
+1. `schemas/taxonomy.py`: add a member to `Task` and list it in `SUB_TASKS` under its capability. `Task` is a closed enum because
+   recipes, plans and fingerprints contain its values.
+2. `operators/tasks/__init__.py`: add an instance of the policy to `_ALL`.
+
+A policy defines `task`, `task_rule`, `required_clips`, `choose_foreground`, and `respond_to_clip` or `respond_to_stream`; all
+other methods have defaults. `SoundPolicy` and `SpokenPolicy` already choose clips for sub-tasks about sounds and about speech.
+`examples/python/own_subtask.py` is a complete sub-task, and plans streams with it before either place is edited.
 """
 
 from __future__ import annotations
@@ -24,188 +34,224 @@ from soundflow.schemas.scene import Brief, SceneResponse, nfc
 from soundflow.schemas.stream import PlannedClip
 from soundflow.schemas.taxonomy import Task, label_words
 
-Sounding = Clip | PlannedClip
-"""What a clip and its place in a plan both have: kind, label, caption, transcript, reply."""
+ClipLike = Clip | PlannedClip
+"""A clip of the index or a clip in a stored plan: both have kind, label, caption, transcript and reply."""
 
 
-class Answer(NamedTuple):
-    """What may be said at an event, whole, and who wrote it."""
+class ResponseOption(NamedTuple):
+    """One wording of the response to a clip. Of several options, one is drawn."""
 
     text: str
     source: str
+    """Who wrote the text: see `SceneResponse.source`."""
     early: bool = False
-    """Said when the sound is recognised (`proactive_evidence_seconds`), not when it has ended."""
+    """Respond after `proactive_evidence_seconds` of the clip instead of at its end."""
 
 
-Script = list[list[Answer]]
-"""For each foreground clip every answer it may get; empty = stay silent."""
+StreamOptions = list[list[ResponseOption]]
+"""The response options of each foreground clip, in order. An empty list means: stay silent."""
 
 
-class Casting(Protocol):
-    """What a policy may ask of the planner while it chooses clips for one stream; each clip plays once."""
+class ClipSelection(Protocol):
+    """The clips of one stream while they are being chosen. Each clip plays at most once.
+
+    Names passed to `draw_group`, `draw_once` and `record` are stored in the plan's `draws`.
+    """
 
     palette: Palette
+    """All clips of the index, by what they are good for."""
     scene: SceneConfig
     rng: np.random.Generator
 
     def pick(self, clips: Candidates, strict: bool = False) -> str | None:
-        """The id of a clip not yet used; None when all are, or (`strict`) when none that is left suits the place."""
-        ...
+        """Draw an unused clip and return its id; None when all are used.
 
-    def alike(self, what: str, clips: Candidates, value: Callable[[Candidate], str]) -> Candidates:
-        """Those of one value, which is drawn once per stream: a voice, say (paper, appendix on curation)."""
-        ...
-
-    def once(self, what: str, below: int) -> int:
-        """A number below `below`, drawn once per stream."""
-        ...
-
-    def conversation(self, clips: Candidates, more: bool) -> Candidates:
-        """The turns, in order, of the dialogue that one of `clips` belongs to, drawn once per stream; empty for none.
-
-        `more`: when all its turns were used, another one of the same speaker, where there is one.
+        `strict`: return None rather than a clip that does not fit the place of the scene.
         """
         ...
 
-    def next_of(self, clips: Candidates) -> str | None:
-        """The id of the first of `clips` that was not used yet; None when all were."""
+    def pick_next(self, clips: Candidates) -> str | None:
+        """Return the id of the first unused clip; None when all are used."""
         ...
 
-    def note(self, what: str, value: str | float | bool) -> None:
-        """Keep a decision in the plan."""
+    def draw_group(self, name: str, clips: Candidates, key: Callable[[Candidate], str]) -> Candidates:
+        """Return the clips that share one value of `key`, such as one voice. The value is drawn once per stream and `name`."""
+        ...
+
+    def draw_once(self, name: str, below: int) -> int:
+        """Return an integer in [0, below), drawn once per stream and `name`."""
+        ...
+
+    def draw_dialogue(self, clips: Candidates, more: bool) -> Candidates:
+        """Return the turns, in order, of the dialogue of one of `clips`, drawn once per stream; empty when there is none.
+
+        `more`: when all its turns are used, continue with another dialogue of the same speaker, if there is one.
+        """
+        ...
+
+    def record(self, name: str, value: str | float | bool) -> None:
+        """Store a random decision in the plan."""
         ...
 
 
 class Policy(ABC):
-    """One sub-task of StreamAudio-2M."""
+    """A sub-task of StreamAudio-2M.
+
+    The planner calls `choose_foreground` for each event, then `finish_foreground`, `draw_brief`, `respond_to_stream`,
+    `draw_responses` for each clip, `can_play_in_background` for each other clip, and `instructions`.
+    """
 
     task: Task
-    task_rule: ClassVar[str]
-    """For an LLM that plans scenes: which foreground events are answered."""
-    response_rule: ClassVar[str] = ""
-    """For an LLM that refines events: how an answer sounds. Empty where answers come from brief and clips alone."""
-    spoken: ClassVar[bool] = False
-    """Whether the events that are answered are speech."""
-    in_order: ClassVar[bool] = False
-    """Whether its clips stand in an order of their own, such as a dialogue's: there is then no scene for an LLM to plan."""
+    task_rule: str
+    """Text for the LLM role `scenario_planner`: which foreground events get a response. Part of the fingerprint."""
+    response_rule: str = ""
+    """Text for the LLM role `event_refiner`: how a response is worded. Empty: no LLM words responses. Part of the fingerprint."""
+    responds_to_speech: ClassVar[bool] = False
+    """Whether the events that get a response are speech."""
+    has_fixed_order: ClassVar[bool] = False
+    """Whether the order of clips is given, as in a dialogue. An LLM then plans no scenario."""
 
     @abstractmethod
-    def needs(self, palette: Palette) -> dict[str, Candidates]:
-        """What it draws its foreground from: name for people → clips."""
+    def required_clips(self, palette: Palette) -> dict[str, Candidates]:
+        """Return the lists that foreground clips are drawn from, by a description for error messages. None may be empty."""
 
-    def scenery(self, palette: Palette) -> Sequence[Candidates]:
-        """The lists that decide which places have enough sounds for a scene."""
-        return list(self.needs(palette).values())
+    def place_bound_clips(self, palette: Palette) -> Sequence[Candidates]:
+        """Return the lists of which a place must have enough clips to be the place of a scene."""
+        return list(self.required_clips(palette).values())
 
-    def backdrop(self, palette: Palette) -> Candidates:
-        """Clips for the background."""
+    def background_clips(self, palette: Palette) -> Candidates:
+        """Return the clips that background events are drawn from."""
         return palette.background or palette.benign
 
-    def behind(self, brief: Brief, label: str) -> bool:
-        """Whether a sound of this label may play in the background: not where it would be something to answer."""
+    def can_play_in_background(self, brief: Brief, label: str) -> bool:
+        """Return whether a sound may play in the background: false if it would call for a response in the foreground."""
         return True
 
     @abstractmethod
-    def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
-        """The clip of foreground event `turn` (from 0); None when there is none left (`strict`: none that suits)."""
+    def choose_foreground(self, selection: ClipSelection, index: int, optional: bool) -> str | None:
+        """Return the clip id of foreground event `index` (from 0); None ends the foreground.
 
-    def complete(self, cast: Casting, chosen: list[str]) -> list[str]:
-        """The foreground with what is mixed in, or has to follow, once its clips are chosen."""
+        `optional`: the stream already has the minimum number of events, so it may end rather than play a clip that does not fit.
+        """
+
+    def finish_foreground(self, selection: ClipSelection, chosen: list[str]) -> list[str]:
+        """Return the chosen clip ids with those that are mixed in or appended."""
         return chosen
 
-    def brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
-        """What the instruction says of a stream with these clips in the foreground; None when they make none of this sub-task."""
+    def draw_brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
+        """Return what the instruction says of this stream in particular, such as the sound to count.
+
+        `clips`: the foreground. None when these clips make no stream of the sub-task.
+        """
         return {}
 
     def instructions(self, brief: Brief) -> list[str]:
-        """What the model may be told before the stream."""
+        """Return the wordings of the instruction, of which one is drawn.
+
+        The default renders `prompts/instruction_<task>.v1.j2`. Adding a template changes the fingerprint of every corpus; an
+        override that returns literal text does not.
+        """
         return prompts.variants(f"instruction_{self.task.value}", **brief)
 
-    def script(self, brief: Brief, clips: Sequence[Sounding]) -> Script:
-        """What may be answered to each foreground clip. By default every clip stands for itself."""
-        return [self.answers(clip) for clip in clips]
+    def respond_to_stream(self, brief: Brief, clips: Sequence[ClipLike]) -> StreamOptions:
+        """Return the response options of each foreground clip.
 
-    def answers(self, clip: Sounding) -> list[Answer]:
-        """Every answer a clip may get for itself; empty = stay silent. For sub-tasks whose script is no more than that."""
+        Override it when a response depends on the brief or on other clips.
+        """
+        return [self.respond_to_clip(clip) for clip in clips]
+
+    def respond_to_clip(self, clip: ClipLike) -> list[ResponseOption]:
+        """Return the response options of a clip on its own; empty to stay silent."""
         return []
 
-    def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """An answer as responses with their evidence: by default one, once what it answers has ended, or was recognised."""
-        heard = turn_end(clip)
-        if answer.early:
-            heard = min(heard, max(1, round(scene.proactive_evidence_seconds * c.SAMPLE_RATE)))
-        return (SceneResponse(text=answer.text, source=answer.source, evidence=heard),)
+    def schedule(self, clip: Clip, option: ResponseOption, scene: SceneConfig) -> tuple[SceneResponse, ...]:
+        """Return a response option as responses with their evidence, in samples of the clip.
 
-    def respond(
-        self, clip: Clip, answers: Sequence[Answer], scene: SceneConfig, rng: np.random.Generator
+        The default is one response, due when the clip or its speaker has ended, or earlier for an `early` option.
+        """
+        evidence = turn_end(clip)
+        if option.early:
+            evidence = min(evidence, max(1, round(scene.proactive_evidence_seconds * c.SAMPLE_RATE)))
+        return (SceneResponse(text=option.text, source=option.source, evidence=evidence),)
+
+    def draw_responses(
+        self, clip: Clip, options: Sequence[ResponseOption], scene: SceneConfig, rng: np.random.Generator
     ) -> tuple[SceneResponse, ...]:
-        """The responses of one of the answers of the script, drawn; none = stay silent."""
-        return self.responses(clip, answers[int(rng.integers(len(answers)))], scene) if answers else ()
+        """Draw one of the options and schedule it; empty when there are none."""
+        return self.schedule(clip, options[int(rng.integers(len(options)))], scene) if options else ()
 
-    def suits(self, clip: Sounding, responds: bool) -> bool:
-        """Whether a clip may play a foreground event of which a planner says that it is answered, or is not."""
-        return bool(self.answers(clip)) == responds
+    def can_play(self, clip: ClipLike, responds: bool) -> bool:
+        """Return whether a clip may play a foreground event for which the scenario plans a response (`responds`) or silence."""
+        return bool(self.respond_to_clip(clip)) == responds
 
-    def goes_with(self, clip: Clip, playing: Sequence[Clip]) -> bool:
-        """Whether a foreground clip may play in one stream with these."""
+    def can_play_with(self, clip: Clip, others: Sequence[Clip]) -> bool:
+        """Return whether a clip may play in one stream with the foreground clips `others`."""
         return True
 
-    def contradiction(self, scenario: Scenario) -> str:
-        """What a planned scenario has wrong about who is answered, in words; empty when nothing."""
+    def find_contradiction(self, scenario: Scenario) -> str:
+        """Return how a scenario contradicts `task_rule`, as a sentence for the LLM that planned it; empty when it does not."""
         return ""
 
-    def accepts(self, clip: Sounding, text: str) -> bool:
-        """Whether a text somebody else worded may be the answer to a clip that is answered: see `operators.tasks.wording`."""
-        return bool(self.response_rule) and not wording.problem(text, clip.label, clip.caption)
+    def is_acceptable_wording(self, clip: ClipLike, text: str) -> bool:
+        """Return whether a text that an LLM worded may be the response to a clip: see `wording.find_problem`."""
+        return bool(self.response_rule) and not wording.find_problem(text, clip.label, clip.caption)
 
-    def texts(self, clip: Sounding) -> set[str]:
-        """The texts of a clip's own answers as a plan holds them."""
-        return {nfc(answer.text) for answer in self.answers(clip)}
+    def response_texts(self, clip: ClipLike) -> set[str]:
+        """Return the texts of `respond_to_clip` in the form that plans store (NFC)."""
+        return {nfc(option.text) for option in self.respond_to_clip(clip)}
 
 
-def whole(clip: Clip) -> int:
-    """Samples until the clip's evidence is complete: one past its last active sample."""
+def evidence_end(clip: Clip) -> int:
+    """Return the number of samples up to and including the last active one."""
     return clip.active_end if 0 < clip.active_end <= clip.samples else clip.samples
 
 
 def turn_end(clip: Clip) -> int:
-    """Samples until the speaker has finished: the end of the last word. What is active within half a chunk of it still belongs
-    to it (aligners are not exact), what comes later does not (a cough, a door). Of a sound, all of it."""
+    """Return the number of samples until the speaker has finished; for a sound, until it has ended.
+
+    A turn ends with its last word. Activity that ends within half a chunk of it still belongs to the word, since aligners are
+    inexact; later activity (a cough, a door) does not.
+    """
     if not clip.words:
-        return whole(clip)
+        return evidence_end(clip)
     last = max(clip.words[-1].end, 1)
-    return max(last, whole(clip)) if whole(clip) - last <= c.HALF_CHUNK_SAMPLES else last
+    return max(last, evidence_end(clip)) if evidence_end(clip) - last <= c.HALF_CHUNK_SAMPLES else last
 
 
-def describe(clip: Sounding) -> tuple[str, bool]:
-    """What is heard, and whether that is a phrase (a caption: `a dog barking`) or bare words (a label: `dog bark`).
+def describe(clip: ClipLike) -> tuple[str, bool]:
+    """Return a description of what is heard, and whether it is a phrase (`a dog barking`) rather than a label (`dog bark`).
 
-    A caption that cannot be said is none: captions come from anywhere, and what is said is what a model learns to say.
+    A caption that is not speakable is ignored: captions come from untrusted corpora, and models learn to say them.
     """
     if clip.kind == "speech":
         return "someone speaking", True
-    caption, label = clip.caption.strip().rstrip("."), name_of(clip)
-    is_phrase = " " in caption and label_words(caption) != label_words(clip.label) and wording.speakable(caption)
+    caption, label = clip.caption.strip().rstrip("."), clip_name(clip)
+    is_phrase = " " in caption and label_words(caption) != label_words(clip.label) and wording.is_speakable(caption)
     return (caption, True) if is_phrase else (label, False)
 
 
-def name_of(clip: Sounding) -> str:
-    """The words of a clip's label: what brief and script call it."""
-    return called(clip.label)
+def clip_name(clip: ClipLike) -> str:
+    """Return the words of a clip's label, by which briefs and responses refer to it."""
+    return label_name(clip.label)
 
 
-def called(label: str) -> str:
-    """The words of a label."""
+def label_name(label: str) -> str:
+    """Return the words of a label, in lower case."""
     return " ".join(label_words(label)) or label
 
 
-def apart(one: str, other: str) -> bool:
-    """Whether two names share no word: who counts bells must not be asked whether a bell of a level crossing is one."""
-    return not set(one.split()) & set(other.split())
+def is_distinct(name: str, other: str) -> bool:
+    """Return whether two names share no word. `bell` and `level crossing bell` do: a stream that counts bells has only one."""
+    return not set(name.split()) & set(other.split())
 
 
-def about(template: str, clip: Sounding, *, early: bool = False) -> list[Answer]:
-    """Every variant of a template about what is heard."""
+def respond_with(template: str, **values: object) -> list[ResponseOption]:
+    """Return an option for each variant of the prompt template `template`."""
+    return [ResponseOption(text, "template") for text in prompts.variants(template, **values)]
+
+
+def respond_with_description(template: str, clip: ClipLike, *, early: bool = False) -> list[ResponseOption]:
+    """Return an option for each variant of `template`, or of `<template>_label` when only the label describes the clip."""
     sound, is_phrase = describe(clip)
     texts = prompts.variants(template + ("" if is_phrase else "_label"), sound=sound)
-    return [Answer(text, "label", early) for text in texts]
+    return [ResponseOption(text, "label", early) for text in texts]

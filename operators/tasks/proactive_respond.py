@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from soundflow.operators.compose.clips import Candidates, Palette
-from soundflow.operators.tasks.policy import Answer, Casting, Policy, Sounding, about
+from soundflow.operators.tasks.policy import ClipLike, ClipSelection, Policy, ResponseOption, respond_with_description
 from soundflow.schemas.taxonomy import Task, Urgency, danger, urgency
 
 
 class ProactiveRespond(Policy):
-    """Proactive respond, with benign abstention."""
+    """Proactive response to hazards of all kinds, with benign sounds as negatives."""
 
     task = Task.PROACTIVE_RESPOND
     task_rule = (
@@ -21,68 +21,68 @@ class ProactiveRespond(Policy):
         "warning, advice or first aid that helps now. Never an empty question such as 'Are you okay?'."
     )
 
-    def hazards(self, palette: Palette) -> Candidates:
-        """The sounds that call for a response."""
+    def hazard_clips(self, palette: Palette) -> Candidates:
+        """Return the sounds that call for a response."""
         return palette.hazards
 
-    def needs(self, palette: Palette) -> dict[str, Candidates]:
-        """Both kinds."""
-        return {"sounds that call for a response": self.hazards(palette), "benign sounds": palette.benign}
+    def required_clips(self, palette: Palette) -> dict[str, Candidates]:
+        """Return hazards and benign sounds."""
+        return {"sounds that call for a response": self.hazard_clips(palette), "benign sounds": palette.benign}
 
-    def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
-        """A hazard or, with probability `benign_share`, a benign sound."""
-        benign = bool(cast.rng.random() < cast.scene.benign_share)
-        cast.note(f"event {turn} is benign", benign)
-        lists = cast.palette.benign, self.hazards(cast.palette)
+    def choose_foreground(self, selection: ClipSelection, index: int, optional: bool) -> str | None:
+        """Pick a hazard or, with probability `benign_share`, a benign sound."""
+        benign = bool(selection.rng.random() < selection.scene.benign_share)
+        selection.record(f"event {index} is benign", benign)
+        lists = selection.palette.benign, self.hazard_clips(selection.palette)
         first, second = lists if benign else lists[::-1]
-        return cast.pick(first, strict) or (None if strict else cast.pick(second))
+        return selection.pick(first, strict=optional) or (None if optional else selection.pick(second))
 
-    def alarms(self, clip: Sounding) -> bool:
-        """Whether a sound calls for a response, by its label or caption."""
+    def is_hazard(self, clip: ClipLike) -> bool:
+        """Return whether a sound calls for a response, by its label and caption."""
         return urgency(clip.label, clip.caption) is Urgency.RESPOND
 
-    def answers(self, clip: Sounding) -> list[Answer]:
-        """An alert, as soon as it is known."""
-        return warning(clip) if clip.kind == "sound" and self.alarms(clip) else []
+    def respond_to_clip(self, clip: ClipLike) -> list[ResponseOption]:
+        """Warn of a hazard."""
+        return warn_of(clip) if clip.kind == "sound" and self.is_hazard(clip) else []
 
-    def suits(self, clip: Sounding, responds: bool) -> bool:
-        """What its label leaves open is neither answered nor left unanswered (the paper discards borderline clips)."""
+    def can_play(self, clip: ClipLike, responds: bool) -> bool:
+        """Accept hazards for events with a response, benign sounds for those without, and no borderline sound (as the paper)."""
         if clip.kind != "sound":
             return False
-        return self.alarms(clip) if responds else urgency(clip.label, clip.caption) is Urgency.IGNORE
+        return self.is_hazard(clip) if responds else urgency(clip.label, clip.caption) is Urgency.IGNORE
 
 
-class ProactiveOf(ProactiveRespond):
-    """One kind of danger: see `schemas.taxonomy.danger`. Dangers of the other kinds are not heard."""
+class ProactiveToHazard(ProactiveRespond):
+    """Proactive response to one kind of hazard (`schemas.taxonomy.danger`). Hazards of other kinds do not occur."""
 
-    def __init__(self, task: Task, what: str) -> None:
-        self.task, self.what = task, what
-        self.task_rule = (  # type: ignore[misc]
-            f"the assistant speaks up unasked, and only at {what}. Ordinary sounds of people, animals, work, music and machines "
-            "are not answered, and dangers of other kinds do not happen. Plan both what is answered and what is not."
+    def __init__(self, task: Task, hazard: str) -> None:
+        self.task, self.hazard = task, hazard
+        self.task_rule = (
+            f"the assistant speaks up unasked, and only at {hazard}. Ordinary sounds of people, animals, work, music and "
+            "machines are not answered, and dangers of other kinds do not happen. Plan both what is answered and what is not."
         )
 
-    def hazards(self, palette: Palette) -> Candidates:
-        """Of this kind."""
+    def hazard_clips(self, palette: Palette) -> Candidates:
+        """Return the hazards of this kind."""
         return palette.of_kind(self.task)
 
-    def needs(self, palette: Palette) -> dict[str, Candidates]:
-        """Of this kind, and benign sounds."""
-        return {f"sounds of {self.what}": self.hazards(palette), "benign sounds": palette.benign}
+    def required_clips(self, palette: Palette) -> dict[str, Candidates]:
+        """Return hazards of this kind and benign sounds."""
+        return {f"sounds of {self.hazard}": self.hazard_clips(palette), "benign sounds": palette.benign}
 
-    def alarms(self, clip: Sounding) -> bool:
-        """Whether it is of this kind."""
+    def is_hazard(self, clip: ClipLike) -> bool:
+        """Return whether a sound is a hazard of this kind."""
         return danger(clip.label, clip.caption) is self.task
 
 
-def warning(clip: Sounding) -> list[Answer]:
-    """What is said at a danger, as soon as it is known."""
-    return about("response_proactive_respond", clip, early=True)
+def warn_of(clip: ClipLike) -> list[ResponseOption]:
+    """Return warnings of a hazard, due as soon as it can be recognised."""
+    return respond_with_description("response_proactive_respond", clip, early=True)
 
 
-PROACTIVE = (
-    ProactiveOf(Task.HUMAN_DISTRESS, "a person who is ill, hurt or in distress"),
-    ProactiveOf(Task.EQUIPMENT_FAULT, "equipment that fails or may be damaged"),
-    ProactiveOf(Task.ENVIRONMENTAL_HAZARD, "fire, explosions, breaking glass, severe weather or things that fall"),
-    ProactiveOf(Task.TRAFFIC_DANGER, "danger in traffic: horns, sirens, screeching tires, crashes, a level crossing"),
+PROACTIVE_POLICIES = (
+    ProactiveToHazard(Task.HUMAN_DISTRESS, "a person who is ill, hurt or in distress"),
+    ProactiveToHazard(Task.EQUIPMENT_FAULT, "equipment that fails or may be damaged"),
+    ProactiveToHazard(Task.ENVIRONMENTAL_HAZARD, "fire, explosions, breaking glass, severe weather or things that fall"),
+    ProactiveToHazard(Task.TRAFFIC_DANGER, "danger in traffic: horns, sirens, screeching tires, crashes, a level crossing"),
 )

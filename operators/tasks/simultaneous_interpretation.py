@@ -1,4 +1,4 @@
-"""Say in another language what is said: while it is said, or sentence by sentence."""
+"""Translate speech while it is being spoken, or sentence by sentence."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from soundflow import prompts
 from soundflow.operators.compose.clips import Candidates, Palette, direction
 from soundflow.operators.speech.clauses import LAG, wait_k
-from soundflow.operators.tasks.policy import Answer, Casting, Sounding, turn_end
-from soundflow.operators.tasks.spoken import SpokenPolicy, one_voice
+from soundflow.operators.tasks.policy import ClipLike, ClipSelection, ResponseOption, turn_end
+from soundflow.operators.tasks.spoken import SpokenPolicy, pick_same_voice
 from soundflow.schemas.clip import Clip
 from soundflow.schemas.recipe import SceneConfig
 from soundflow.schemas.scene import Brief, SceneResponse
@@ -21,108 +21,110 @@ LANGUAGES: Final = {
     "de": "German", "en": "English", "es": "Spanish", "fr": "French", "it": "Italian", "ja": "Japanese", "ko": "Korean",
     "pt": "Portuguese", "ru": "Russian", "zh": "Chinese",
 }  # fmt: skip
-"""Names of languages, for the instruction; others are called by their code."""
+"""Names of languages in the instruction. Other languages are referred to by their code."""
 
 
 class SimultaneousInterpretation(SpokenPolicy):
-    """The translation in segments, each once the clauses it rests on have been heard; one pair of languages a stream."""
+    """The translation in segments, each due at the end of the clauses it translates. A stream has one pair of languages."""
 
     task = Task.SIMULTANEOUS_INTERPRETATION
-    what = "aligned speech clips with language, translation and translation_language"
+    speech_description = "aligned speech clips with language, translation and translation_language"
     task_rule = (
         "the assistant interprets what is said into another language, clause by clause. Speech in the foreground is answered, "
         "every other sound is not. Of speech, sound is the words that are said, as the bag has them."
     )
 
-    def speech(self, palette: Palette) -> Candidates:
-        """What has a translation, and words with times."""
+    def speech_clips(self, palette: Palette) -> Candidates:
+        """Return aligned speech with a translation."""
         return palette.translated
 
-    def spoken_turn(self, cast: Casting, strict: bool) -> str | None:
-        """Somebody speaks the stream's language, in the stream's voice as long as that has something to say."""
-        return one_voice(cast, cast.alike("direction", self.speech(cast.palette), lambda clip: clip.direction))
+    def choose_speech(self, selection: ClipSelection, optional: bool) -> str | None:
+        """Pick speech in the stream's direction, of the stream's voice as long as it has any."""
+        clips = selection.draw_group("direction", self.speech_clips(selection.palette), lambda clip: clip.direction)
+        return pick_same_voice(selection, clips)
 
-    def goes_with(self, clip: Clip, playing: Sequence[Clip]) -> bool:
-        """Only with speech of the same two languages: the instruction names one."""
-        ways = {direction(other.language, other.translation_language) for other in (clip, *playing) if self.answers(other)}
-        return len(ways) <= 1
+    def can_play_with(self, clip: Clip, others: Sequence[Clip]) -> bool:
+        """Accept speech in one direction only: the instruction names one target language."""
+        interpreted = (other for other in (clip, *others) if self.respond_to_clip(other))
+        return len({direction(other.language, other.translation_language) for other in interpreted}) <= 1
 
-    def suits(self, clip: Sounding, responds: bool) -> bool:
-        """What goes from one known language into another is interpreted."""
-        return super().suits(clip, responds) and not (responds and not direction(clip.language, clip.translation_language))
+    def can_play(self, clip: ClipLike, responds: bool) -> bool:
+        """Accept a translation between two known languages for events with a response."""
+        has_direction = bool(direction(clip.language, clip.translation_language))
+        return super().can_play(clip, responds) and (not responds or has_direction)
 
-    def answers(self, clip: Sounding) -> list[Answer]:
-        """Its translation."""
+    def respond_to_clip(self, clip: ClipLike) -> list[ResponseOption]:
+        """Return the translation."""
         if clip.kind != "speech" or not clip.translation or not clip.translation_language:
             return []
-        return [Answer(clip.translation, clip.interpreter or f"translation:wait-{LAG}")]
+        return [ResponseOption(clip.translation, clip.interpreter or f"translation:wait-{LAG}")]
 
-    def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """Its segments, a model's or those of wait-k; whole at the end where no words have times."""
-        if not clip.words or answer.text != clip.translation:
-            return super().responses(clip, answer, scene)
+    def schedule(self, clip: Clip, option: ResponseOption, scene: SceneConfig) -> tuple[SceneResponse, ...]:
+        """Schedule the clip's segments, or those of wait-k; without word times, the whole translation at the end."""
+        if not clip.words or option.text != clip.translation:
+            return super().schedule(clip, option, scene)
         ends = [*(max(word.end, 1) for word in clip.words[:-1]), turn_end(clip)]
         return tuple(
-            SceneResponse(text=segment.text, source=answer.source, evidence=ends[segment.words - 1], joins=True)
-            for segment in clip.segments or wait_k(clip.words, answer.text)
+            SceneResponse(text=segment.text, source=option.source, evidence=ends[segment.words - 1], joins=True)
+            for segment in clip.segments or wait_k(clip.words, option.text)
         )
 
-    def brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
-        """The language to interpret into."""
+    def draw_brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
+        """Return the target language."""
         code = next((clip.translation_language for clip in clips if clip.translation), "").partition("-")[0]
         return {"language": LANGUAGES.get(code, code or "the other language")}
 
     def instructions(self, brief: Brief) -> list[str]:
-        """The same for all directions."""
+        """Return the same wordings for all directions."""
         return prompts.variants("instruction_simultaneous_interpretation", **brief)
 
 
-class InterpretationOf(SimultaneousInterpretation):
-    """One direction."""
+class DirectedInterpretation(SimultaneousInterpretation):
+    """Simultaneous interpretation in one direction."""
 
-    def __init__(self, task: Task, what: str, language: str, into: str) -> None:
-        self.task, self.what = task, f"aligned speech clips with a translation from {what}"
-        self.direction = direction(language, into)
+    def __init__(self, task: Task, languages: str, source: str, target: str) -> None:
+        self.task, self.speech_description = task, f"aligned speech clips with a translation from {languages}"
+        self.direction = direction(source, target)
 
-    def speech(self, palette: Palette) -> Candidates:
-        """Of the direction."""
+    def speech_clips(self, palette: Palette) -> Candidates:
+        """Return speech in this direction."""
         return palette.of_kind(self.task)
 
-    def suits(self, clip: Sounding, responds: bool) -> bool:
-        """Speech of the direction, or what has no translation."""
+    def can_play(self, clip: ClipLike, responds: bool) -> bool:
+        """Accept speech in this direction for events with a response."""
         fits = direction(clip.language, clip.translation_language) == self.direction
-        return super().suits(clip, responds) and (not responds or fits)
+        return super().can_play(clip, responds) and (not responds or fits)
 
 
-class SentenceTranslation(InterpretationOf):
-    """One direction, each utterance as a whole once it has ended."""
+class SentenceTranslation(DirectedInterpretation):
+    """Translation in one direction: each utterance as a whole, at its end."""
 
     task_rule = (
         "the assistant translates each utterance when it has ended. Speech in the foreground is answered, every other sound is "
         "not. Of speech, sound is the words that are said, as the bag has them."
     )
 
-    def __init__(self, task: Task, what: str, language: str, into: str) -> None:
-        super().__init__(task, what, language, into)
-        self.what = f"speech clips with a translation from {what}"
+    def __init__(self, task: Task, languages: str, source: str, target: str) -> None:
+        super().__init__(task, languages, source, target)
+        self.speech_description = f"speech clips with a translation from {languages}"
 
-    def answers(self, clip: Sounding) -> list[Answer]:
-        """Its translation; where a model wrote that, it says so."""
-        by = clip.interpreter if clip.interpreter.startswith("llm:") else "translation"
-        return [answer._replace(source=by) for answer in super().answers(clip)]
+    def respond_to_clip(self, clip: ClipLike) -> list[ResponseOption]:
+        """Return the translation; its source names the model if a model wrote it."""
+        source = clip.interpreter if clip.interpreter.startswith("llm:") else "translation"
+        return [option._replace(source=source) for option in super().respond_to_clip(clip)]
 
-    def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """Once the speaker has finished."""
-        return (SceneResponse(text=answer.text, source=answer.source, evidence=turn_end(clip)),)
+    def schedule(self, clip: Clip, option: ResponseOption, scene: SceneConfig) -> tuple[SceneResponse, ...]:
+        """Schedule the translation at the end of the utterance."""
+        return (SceneResponse(text=option.text, source=option.source, evidence=turn_end(clip)),)
 
     def instructions(self, brief: Brief) -> list[str]:
-        """The same for both directions."""
+        """Return the same wordings for both directions."""
         return prompts.variants("instruction_sentence_translation", **brief)
 
 
-TRANSLATION = (
+TRANSLATION_POLICIES = (
     SentenceTranslation(Task.TRANSLATION_EN_ZH, "English to Chinese", "en", "zh"),
     SentenceTranslation(Task.TRANSLATION_ZH_EN, "Chinese to English", "zh", "en"),
-    InterpretationOf(Task.INTERPRETATION_EN_ZH, "English to Chinese", "en", "zh"),
-    InterpretationOf(Task.INTERPRETATION_ZH_EN, "Chinese to English", "zh", "en"),
+    DirectedInterpretation(Task.INTERPRETATION_EN_ZH, "English to Chinese", "en", "zh"),
+    DirectedInterpretation(Task.INTERPRETATION_ZH_EN, "Chinese to English", "zh", "en"),
 )

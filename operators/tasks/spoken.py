@@ -1,56 +1,56 @@
-"""What the sub-tasks about speech share: one voice a stream, and now and then a sound to stay silent at."""
+"""Base of the sub-tasks about speech: one voice per stream, with sounds in between that get no response."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from soundflow.operators.compose.clips import Candidates, Palette
-from soundflow.operators.tasks.policy import Casting, Policy
+from soundflow.operators.tasks.policy import ClipSelection, Policy
 from soundflow.schemas.scenario import Scenario
 
 
 class SpokenPolicy(Policy):
-    """Foreground of speech, with distractors."""
+    """Speech in the foreground, with distractor sounds."""
 
-    spoken = True
-    what = "speech clips with a transcript"
-    """What it needs, for people."""
+    responds_to_speech = True
+    speech_description = "speech clips with a transcript"
+    """Names `speech_clips` in error messages."""
 
-    def needs(self, palette: Palette) -> dict[str, Candidates]:
-        """Speech whose words are known."""
-        return {self.what: self.speech(palette)}
+    def required_clips(self, palette: Palette) -> dict[str, Candidates]:
+        """Return the speech clips."""
+        return {self.speech_description: self.speech_clips(palette)}
 
-    def speech(self, palette: Palette) -> Candidates:
-        """The speech it plays."""
+    def speech_clips(self, palette: Palette) -> Candidates:
+        """Return the speech that foreground events are drawn from."""
         return palette.speech
 
-    def distractors(self, palette: Palette) -> Candidates:
-        """The sounds it stays silent at."""
+    def distractor_clips(self, palette: Palette) -> Candidates:
+        """Return the foreground sounds that get no response."""
         return palette.sounds
 
-    def scenery(self, palette: Palette) -> Sequence[Candidates]:
-        """Speech happens anywhere: the distractors decide the place."""
-        return [self.distractors(palette)]
+    def place_bound_clips(self, palette: Palette) -> Sequence[Candidates]:
+        """Return the distractors: speech fits any place."""
+        return [self.distractor_clips(palette)]
 
-    def contradiction(self, scenario: Scenario) -> str:
-        """Without speech there is nothing to do."""
+    def find_contradiction(self, scenario: Scenario) -> str:
+        """Report a scenario without speech that gets a response."""
         return "" if any(event.responds for event in scenario.events) else "nobody speaks: responds must be true for some speech"
 
-    def foreground(self, cast: Casting, turn: int, strict: bool) -> str | None:
-        """Speech, or with probability `distractor_share` a sound (never first)."""
-        sounds = self.distractors(cast.palette)
-        if turn and sounds and cast.rng.random() < cast.scene.distractor_share:
-            cast.note(f"event {turn} is a distractor", True)
-            distractor = cast.pick(sounds, strict=True)
+    def choose_foreground(self, selection: ClipSelection, index: int, optional: bool) -> str | None:
+        """Pick speech or, with probability `distractor_share` and never first, a distractor."""
+        sounds = self.distractor_clips(selection.palette)
+        if index and sounds and selection.rng.random() < selection.scene.distractor_share:
+            selection.record(f"event {index} is a distractor", True)
+            distractor = selection.pick(sounds, strict=True)
             if distractor is not None:
                 return distractor
-        return self.spoken_turn(cast, strict)
+        return self.choose_speech(selection, optional)
 
-    def spoken_turn(self, cast: Casting, strict: bool) -> str | None:
-        """Somebody speaks: the stream's voice, as long as it has something to say. `strict`: the stream could end here."""
-        return one_voice(cast, self.speech(cast.palette))
+    def choose_speech(self, selection: ClipSelection, optional: bool) -> str | None:
+        """Pick the next utterance; see `choose_foreground`."""
+        return pick_same_voice(selection, self.speech_clips(selection.palette))
 
 
-def one_voice(cast: Casting, clips: Candidates) -> str | None:
-    """A clip of the stream's voice, else of any."""
-    return cast.pick(cast.alike("voice", clips, lambda clip: clip.speaker)) or cast.pick(clips)
+def pick_same_voice(selection: ClipSelection, clips: Candidates) -> str | None:
+    """Pick a clip of the stream's voice; of any voice when that one has no unused clip."""
+    return selection.pick(selection.draw_group("voice", clips, lambda clip: clip.speaker)) or selection.pick(clips)

@@ -1,4 +1,4 @@
-"""Write down what is said while it is said."""
+"""Transcribe speech while it is being spoken."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from soundflow import prompts
 from soundflow.operators.compose.clips import Candidates, Palette
-from soundflow.operators.tasks.policy import Answer, Sounding
+from soundflow.operators.tasks.policy import ClipLike, ResponseOption
 from soundflow.operators.tasks.spoken import SpokenPolicy
 from soundflow.schemas.clip import Clip
 from soundflow.schemas.recipe import SceneConfig
@@ -17,7 +17,7 @@ from soundflow.schemas.taxonomy import Task, speech_style
 
 
 class StreamingAsr(SpokenPolicy):
-    """Real-time ASR: in each chunk the words that end in it; an utterance at a time where no words have times."""
+    """Real-time ASR: each chunk is answered with the words that end in it. Without word times, each utterance at its end."""
 
     task = Task.STREAMING_ASR
     task_rule = (
@@ -25,51 +25,53 @@ class StreamingAsr(SpokenPolicy):
         "Of speech, sound is the words that are said, as the bag has them."
     )
 
-    def speech(self, palette: Palette) -> Candidates:
-        """Only speech whose words have times, where there is any: a stream keeps one way of writing."""
+    def speech_clips(self, palette: Palette) -> Candidates:
+        """Return aligned speech only, if there is any: a stream is transcribed either by word or by utterance."""
         return palette.aligned or palette.speech
 
-    def brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
-        """Word by word, or utterance by utterance."""
-        spoken = [clip for clip in clips if clip.kind == "speech"]
-        return {"by": "word" if spoken and all(clip.words for clip in spoken) else "utterance"}
+    def draw_brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
+        """Return whether the stream is transcribed by word or by utterance."""
+        speech = [clip for clip in clips if clip.kind == "speech"]
+        return {"by": "word" if speech and all(clip.words for clip in speech) else "utterance"}
 
     def instructions(self, brief: Brief) -> list[str]:
-        """The same for all kinds of speech."""
+        """Return the same wordings for all styles of speech."""
         return prompts.variants("instruction_streaming_asr" + ("" if brief["by"] == "word" else "_utterance"))
 
-    def answers(self, clip: Sounding) -> list[Answer]:
-        """Its words."""
-        return [] if clip.kind != "speech" or clip.transcript is None else [Answer(clip.transcript, "transcript")]
+    def respond_to_clip(self, clip: ClipLike) -> list[ResponseOption]:
+        """Return the transcript."""
+        if clip.kind != "speech" or clip.transcript is None:
+            return []
+        return [ResponseOption(clip.transcript, "transcript")]
 
-    def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """Each word when it has ended; words that end in one chunk become one response there."""
-        if not clip.words or answer.text != clip.transcript:
-            return super().responses(clip, answer, scene)
+    def schedule(self, clip: Clip, option: ResponseOption, scene: SceneConfig) -> tuple[SceneResponse, ...]:
+        """Schedule each word at its end; words that end in one chunk become one response."""
+        if not clip.words or option.text != clip.transcript:
+            return super().schedule(clip, option, scene)
         return tuple(
-            SceneResponse(text=word.text, source=answer.source, evidence=max(word.end, 1), joins=True) for word in clip.words
+            SceneResponse(text=word.text, source=option.source, evidence=max(word.end, 1), joins=True) for word in clip.words
         )
 
 
-class AsrOf(StreamingAsr):
-    """One kind of speech: see `schemas.taxonomy.speech_style`."""
+class AsrOfStyle(StreamingAsr):
+    """Real-time ASR of one style of speech: see `schemas.taxonomy.speech_style`."""
 
-    def __init__(self, task: Task, what: str) -> None:
-        self.task, self.what = task, f"speech clips with transcript and language: {what}"
+    def __init__(self, task: Task, style: str) -> None:
+        self.task, self.speech_description = task, f"speech clips with transcript and language: {style}"
 
-    def speech(self, palette: Palette) -> Candidates:
-        """Of the kind."""
+    def speech_clips(self, palette: Palette) -> Candidates:
+        """Return the speech of this style."""
         return palette.of_kind(self.task)
 
-    def suits(self, clip: Sounding, responds: bool) -> bool:
-        """Speech of the kind, or no speech."""
-        kind = speech_style(clip.label, clip.language, clip.source)
-        return super().suits(clip, responds) and (not responds or kind is self.task)
+    def can_play(self, clip: ClipLike, responds: bool) -> bool:
+        """Accept speech of this style for events with a response."""
+        style = speech_style(clip.label, clip.language, clip.source)
+        return super().can_play(clip, responds) and (not responds or style is self.task)
 
 
-ASR = (
-    AsrOf(Task.ASR_ENGLISH, "English"),
-    AsrOf(Task.ASR_ACCENTED, "accented, or neither English nor Chinese"),
-    AsrOf(Task.ASR_IN_THE_WILD, "with a word such as `telephone` or `spontaneous` in the label"),
-    AsrOf(Task.ASR_MANDARIN, "Chinese"),
+ASR_POLICIES = (
+    AsrOfStyle(Task.ASR_ENGLISH, "English"),
+    AsrOfStyle(Task.ASR_ACCENTED, "accented, or neither English nor Chinese"),
+    AsrOfStyle(Task.ASR_IN_THE_WILD, "with a word such as `telephone` or `spontaneous` in the label"),
+    AsrOfStyle(Task.ASR_MANDARIN, "Chinese"),
 )

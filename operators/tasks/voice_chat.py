@@ -1,11 +1,11 @@
-"""Answer each spoken turn when it has ended, stay silent at other sounds."""
+"""Reply to each spoken turn when it has ended, stay silent at other sounds."""
 
 from __future__ import annotations
 
 from soundflow import prompts
 from soundflow.operators.compose.clips import Candidates, Palette
-from soundflow.operators.tasks.policy import Answer, Casting, Sounding
-from soundflow.operators.tasks.spoken import SpokenPolicy, one_voice
+from soundflow.operators.tasks.policy import ClipLike, ClipSelection, ResponseOption
+from soundflow.operators.tasks.spoken import SpokenPolicy, pick_same_voice
 from soundflow.schemas.clip import Clip
 from soundflow.schemas.recipe import SceneConfig
 from soundflow.schemas.scene import SceneResponse
@@ -13,7 +13,7 @@ from soundflow.schemas.taxonomy import Task
 
 
 class VoiceChat(SpokenPolicy):
-    """Voice chatting: dialogues from their first turn on, or single turns with a paired reply; else a stand-in."""
+    """Voice chat: dialogues from their first turn, or single turns. A single turn without a paired reply gets a template."""
 
     task = Task.VOICE_CHAT
     task_rule = (
@@ -21,31 +21,36 @@ class VoiceChat(SpokenPolicy):
         "sound is the words that are said, as the bag has them."
     )
 
-    def speech(self, palette: Palette) -> Candidates:
-        """Turns with a paired reply are preferred."""
+    def speech_clips(self, palette: Palette) -> Candidates:
+        """Return turns with a paired reply; without any, single turns; without any, all speech."""
         return palette.dialogue or palette.single or palette.speech
 
-    def spoken_turn(self, cast: Casting, strict: bool) -> str | None:
-        """The next turn of the stream's dialogue (too short a one is followed by another), or any single turn of its voice."""
-        dialogue = cast.conversation(self.speech(cast.palette), more=not strict)
-        return cast.next_of(dialogue) if dialogue else one_voice(cast, cast.palette.single or self.speech(cast.palette))
+    def choose_speech(self, selection: ClipSelection, optional: bool) -> str | None:
+        """Pick the next turn of the stream's dialogue, or a single turn of its voice.
 
-    def answers(self, clip: Sounding) -> list[Answer]:
-        """The paired reply, or one of the stand-ins; silence where a dialogue has none."""
+        A dialogue that is shorter than the stream is followed by another one.
+        """
+        dialogue = selection.draw_dialogue(self.speech_clips(selection.palette), more=not optional)
+        if dialogue:
+            return selection.pick_next(dialogue)
+        return pick_same_voice(selection, selection.palette.single or self.speech_clips(selection.palette))
+
+    def respond_to_clip(self, clip: ClipLike) -> list[ResponseOption]:
+        """Return the paired reply, or template replies; a turn of a dialogue without a reply gets none."""
         if clip.kind != "speech" or clip.transcript is None:
             return []
         if clip.reply:
-            return [Answer(clip.reply, "manifest")]
+            return [ResponseOption(clip.reply, "manifest")]
         if clip.dialogue:
             return []
-        return [Answer(text, "template") for text in prompts.variants("response_voice_chat", transcript=clip.transcript)]
+        return [ResponseOption(text, "template") for text in prompts.variants("response_voice_chat", transcript=clip.transcript)]
 
-    def responses(self, clip: Clip, answer: Answer, scene: SceneConfig) -> tuple[SceneResponse, ...]:
-        """Once the speaker has finished; a paired reply in the tone that goes with it."""
-        said = super().responses(clip, answer, scene)
-        paired = clip.emotion and answer.text == clip.reply
-        return tuple(one.model_copy(update={"emotion": clip.emotion}) for one in said) if paired else said
+    def schedule(self, clip: Clip, option: ResponseOption, scene: SceneConfig) -> tuple[SceneResponse, ...]:
+        """Schedule the reply at the end of the turn; a paired reply has the clip's emotion."""
+        responses = super().schedule(clip, option, scene)
+        has_emotion = clip.emotion and option.text == clip.reply
+        return tuple(one.model_copy(update={"emotion": clip.emotion}) for one in responses) if has_emotion else responses
 
-    def suits(self, clip: Sounding, responds: bool) -> bool:
-        """Of a dialogue only its beginning makes sense on its own."""
-        return super().suits(clip, responds) and not (responds and (clip.turn or 0) > 1)
+    def can_play(self, clip: ClipLike, responds: bool) -> bool:
+        """Accept no later turn of a dialogue: it makes no sense without the turns before it."""
+        return super().can_play(clip, responds) and not (responds and (clip.turn or 0) > 1)

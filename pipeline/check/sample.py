@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.operators.compose.mixing import measure, to_pcm16
 from soundflow.operators.compose.noise import NOISE_ROLES, amplitude_for
-from soundflow.operators.tasks.supervision import disagreements
+from soundflow.operators.tasks.supervision import find_disagreements
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.operators.tokens.tokenize import TokenError, detokenize, from_npz, to_npz, tokenize
 from soundflow.pipeline.corpus.clip_store import ClipStore
@@ -119,7 +119,7 @@ class SampleChecker:
         if pieces != sorted(pieces, key=lambda piece: (piece.evidence, piece.event)):
             yield "response", "the responses are not in the order of their evidence"
         if self.same_words:
-            for detail in disagreements(plan):
+            for detail in find_disagreements(plan):
                 yield "labels", detail
 
     def _scene(self, plan: StreamPlan) -> Findings:

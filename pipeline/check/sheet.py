@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from soundflow.operators.curate.clip_evidence import Wanted
 from soundflow.operators.curate.verifying import Rules
 from soundflow.operators.tasks import POLICIES
-from soundflow.operators.tasks.supervision import MODEL
+from soundflow.operators.tasks.supervision import MODEL_PREFIX
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.curate.scenes import EMBEDDER, verdicts
 from soundflow.schemas.base import InputError
@@ -53,11 +53,11 @@ def _curation_problems(rules: Rules | None, curation: Curation) -> Iterator[str]
         return
     if (scene.task, scene.planner, scene.title) != (curation.task, curation.planner, curation.title):
         yield "the scene is not the one that was planned"
-    if POLICIES[curation.task].in_order:
+    if POLICIES[curation.task].has_fixed_order:
         if curation.planner != "template" or curation.events:
             yield f"{curation.task.value} is cast without a model"
         return
-    if not curation.planner.startswith(MODEL):
+    if not curation.planner.startswith(MODEL_PREFIX):
         yield f"planner {curation.planner!r} is no language model"
     playing = [(event.clip_id, event.planned.role) for event in curation.events if event.clip_id is not None]
     if [(event.clip_id, event.role.value) for event in scene.events] != playing:
@@ -72,7 +72,7 @@ def _event_problems(rules: Rules | None, curation: Curation, event: GroundedEven
         caption=event.refined.caption,
         role=event.planned.role,
         seconds=(event.refined.min_seconds, event.refined.max_seconds),
-        speech=policy.spoken and event.planned.responds,
+        speech=policy.responds_to_speech and event.planned.responds,
     )
     for tried in event.tried:
         yield from (f"{name}: {detail}" for detail in _verdict_problems(rules, wanted, tried))

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from soundflow.operators.tasks.supervision import MODEL
+from soundflow.operators.tasks.supervision import MODEL_PREFIX
 from soundflow.pipeline.clips.ledger import Ledger
 from soundflow.schemas.base import Schema, canonical_json
 from soundflow.schemas.clip import Interpreted, Word
@@ -54,7 +54,7 @@ def interpretation_key(row: Row) -> str:
 
 def as_given(row: Row) -> dict[str, Any]:
     """A row without what a model made of it."""
-    own = {"translation": None, "translation_language": ""} if row["interpreter"].startswith(MODEL) else {}
+    own = {"translation": None, "translation_language": ""} if row["interpreter"].startswith(MODEL_PREFIX) else {}
     return {**row, "segments": [], "interpreter": "", **own}
 
 

@@ -110,7 +110,7 @@ def ask_once(
         remedy = f"{did_you_mean(role, ANSWERS)} Roles: {', '.join(sorted(ANSWERS))}".strip()
         raise InputError("unknown role", value=role, remedy=remedy)
     filled = {"seed": seed, **DEFAULTS, **_rules(values.get("task")), **values}
-    needed = prompts.values_of(role)
+    needed = prompts.role_variables(role)
     if missing := [name for name in needed if name not in filled]:
         raise InputError(f"the role {role} also needs {', '.join(missing)}", remedy=f"It is asked with {', '.join(needed)}")
     _look_at(role, filled)

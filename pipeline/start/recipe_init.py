@@ -86,7 +86,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
             file=clips,
             remedy="Give labels by folder names, or label and transcript columns in a manifest",
         )
-    fewest = min(sum(map(len, POLICIES[task].needs(palette).values())) for task in available & _ON)
+    fewest = min(sum(map(len, POLICIES[task].required_clips(palette).values())) for task in available & _ON)
     scene = SceneConfig()
     low, high = scene.events
     text = jinja2.Template(_TEMPLATE, keep_trailing_newline=True).render(
@@ -111,7 +111,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
 
 
 def _task_line(task: Task, palette: Palette, available: bool) -> str:
-    lacking = [what for what, clips in POLICIES[task].needs(palette).items() if not clips]
+    lacking = [what for what, clips in POLICIES[task].required_clips(palette).items() if not clips]
     off = "" if available and task in _ON else "# "
     return f"{off}{task.value}: 1.0" + (
         f"    # needs {' and '.join(lacking)}" if lacking else "" if available else "    # too few"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from soundflow.operators.tasks.supervision import MODEL
+from soundflow.operators.tasks.supervision import MODEL_PREFIX
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.clips.index import index_clips
@@ -88,7 +88,7 @@ def test_a_build_of_a_real_model_accounts_for_every_sample_and_asks_nothing_twic
     assert cost.asked.calls >= len(attempts) and cost.replayed.calls == 0
     assert any(attempt.scene is not None for attempt in attempts), [(one.refused, one.detail) for one in attempts]
     said = [answer for one in attempts if one.scene for event in one.scene.events for answer in event.responses]
-    worded = sum(answer.source.startswith(MODEL) for answer in said)
+    worded = sum(answer.source.startswith(MODEL_PREFIX) for answer in said)
     events = [event for attempt in refined for event in attempt.events]
     figures.append(
         {

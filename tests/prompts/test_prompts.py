@@ -72,7 +72,7 @@ def test_what_was_wrong_with_an_answer_is_data_too() -> None:
 
 
 def test_a_role_says_what_it_is_asked_with() -> None:
-    assert {role: prompts.values_of(role) for role in prompts.roles()} == {role: sorted(VALUES[role]) for role in VALUES}
+    assert {role: prompts.role_variables(role) for role in prompts.roles()} == {role: sorted(VALUES[role]) for role in VALUES}
     assert prompts.roles() == sorted(ROLES) == sorted(ANSWERS)
 
 

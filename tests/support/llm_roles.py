@@ -24,7 +24,7 @@ def role_of(body: dict[str, Any]) -> str:
 
 @functools.cache
 def _opening(role: str) -> str:
-    text = prompts.asked_file(role).read_text(encoding="utf-8")
+    text = prompts.role_file(role).read_text(encoding="utf-8")
     found = re.search(r"^You .{30}", text, re.MULTILINE)
     assert found
     return found[0]

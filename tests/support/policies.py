@@ -74,7 +74,7 @@ def chat(plan: StreamPlan, said: Said) -> list[str | None]:
     first: PlannedClip | None = None
     turns = 0
     for clip, _ in said:
-        kind = prompts.asked(clip.transcript or "")
+        kind = prompts.question_kind(clip.transcript or "")
         if clip.kind == "sound":
             wanted.append(heard(clip) if urgency(clip.label, clip.caption) is Urgency.RESPOND else None)
             assert wanted[-1] is None or "voice" in plan.instruction or "speak up" in plan.instruction
@@ -86,7 +86,7 @@ def chat(plan: StreamPlan, said: Said) -> list[str | None]:
             first, turns = first or clip, turns + 1
     if plan.task is Task.CHAT_HISTORY:
         last = next(clip for clip, _ in reversed(said) if clip.kind == "speech")
-        assert "review" in last.label or prompts.asked(last.transcript or "").startswith("review")
+        assert "review" in last.label or prompts.question_kind(last.transcript or "").startswith("review")
     return wanted
 
 
@@ -129,7 +129,7 @@ def open_qa(plan: StreamPlan, said: Said) -> list[str | None]:
     before: list[PlannedClip] = []
     wanted: list[str | None] = []
     for place, (clip, _) in enumerate(said):
-        kind = prompts.asked(clip.transcript or "")
+        kind = prompts.question_kind(clip.transcript or "")
         if clip.kind == "speech":
             assert plan.brief["question"] == "spoken" and before
             answers = {"sound_last": heard(before[-1]), "sound_first": heard(before[0]), "sound_count": str(len(before))}

@@ -95,7 +95,7 @@ def replies(corpus: StoredCorpus) -> dict[tuple[int, ...], frozenset[tuple[int, 
         for index in range(size):
             plan = corpus.plan(shard, index)
             for response in plan.responses:
-                texts = POLICIES[plan.task].texts(plan.clips[response.event])
+                texts = POLICIES[plan.task].response_texts(plan.clips[response.event])
                 expected = tuple(tokenizer.encode(response.text))  # of a running text it is a piece, and no other will do
                 ids = {tuple(tokenizer.encode(text)) for text in texts} if response.text in texts else {expected}
                 found.setdefault(expected, set()).update(ids)

@@ -79,12 +79,12 @@ def streams(draw: st.DrawFn, task: Task) -> Spoken:
         SceneEvent(
             clip_id=clip.id,
             role=clip.role,
-            responses=policy.respond(clip, policy.answers(clip), SceneConfig(), rng),
+            responses=policy.draw_responses(clip, policy.respond_to_clip(clip), SceneConfig(), rng),
             gap=draw(st.sampled_from([0, 1, 6_400, 7_001])),
         )
         for clip in clips
     ]
-    brief = policy.brief(clips, Palette(), rng)
+    brief = policy.draw_brief(clips, Palette(), rng)
     assert brief is not None
     told = {"task": task, "brief": brief, "instruction": policy.instructions(brief)[0]}
     return Spoken(pool, clips, composed(pool, events)[0].model_copy(update=told))

@@ -65,9 +65,9 @@ def test_what_a_narrowed_schema_lets_through_is_a_plan_of_the_bag_that_nothing_c
         rng = np.random.default_rng(seed)
         bag, _ = draw_bag(scene, policy, Palette.of(pool), pool, rng)
         schema = copy.deepcopy(answer_schema(Scenario, lengths=True))
-        narrow_scenario(schema, bag, 3 + seed % 3, policy.spoken)
+        narrow_scenario(schema, bag, 3 + seed % 3, policy.responds_to_speech)
         scenario = Scenario.model_validate(written(schema, schema, rng))
-        assert not policy.contradiction(scenario) and not contradiction(scenario, bag)
+        assert not policy.find_contradiction(scenario) and not contradiction(scenario, bag)
         assert {event.sound for event in scenario.events} <= {one["sound"] for one in bag}
         assert scenario.events[0].role == "foreground" and len(scenario.narrative) == SHORT["narrative"]
         counts.add(len(scenario.events))

@@ -217,6 +217,6 @@ def test_a_bag_holds_each_annotation_once_and_speech_of_one_voice(pool: MemoryPo
         assert len(set(sounds)) == len(sounds) <= sum(SceneConfig().bag) and "rain" in sounds
         assert all(len(one.get("caption", "")) <= LONGEST_WORDS for one in bag)
         spoken = {one["sound"] for one in bag if one.get("kind") == "speech"}
-        assert bool(spoken) == bool(voice) == POLICIES[task].spoken
+        assert bool(spoken) == bool(voice) == POLICIES[task].responds_to_speech
         said = {clip.transcript for clip in map(pool.get, pool.ids(ClipRole.FOREGROUND)) if clip.source == voice}
         assert spoken <= said

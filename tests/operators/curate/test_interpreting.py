@@ -111,7 +111,7 @@ def test_a_stream_says_the_models_segments_where_they_may_be_said() -> None:
     assert isinstance(outcome, Ok)
     spoken = Clip.model_validate(clip().model_dump() | outcome.value.model_dump())
     policy = POLICIES[Task.SIMULTANEOUS_INTERPRETATION]
-    said = policy.respond(spoken, policy.answers(spoken), SceneConfig(), np.random.default_rng(0))
+    said = policy.draw_responses(spoken, policy.respond_to_clip(spoken), SceneConfig(), np.random.default_rng(0))
     assert [(piece.text, piece.source) for piece in said] == [
         ("雨停了，我们走回家。", "cut:llm:m"),
         ("已经很晚了！", "cut:llm:m"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from soundflow.operators.compose.clips import Palette
 from soundflow.operators.curate.planning import available_tasks, check, plan_scene
 from soundflow.operators.tasks import POLICIES
-from soundflow.operators.tasks.policy import Answer
+from soundflow.operators.tasks.policy import ResponseOption
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import Clip, ClipRole
 from soundflow.schemas.identity import rng_for
@@ -44,8 +44,8 @@ def recipe(**change: object) -> Recipe:
     return Recipe.model_validate({"clips": "x", "streams": 10, "shards": 1, "tasks": tasks} | change)
 
 
-def answers(task: Task, clip: Clip) -> list[Answer]:
-    return POLICIES[task].answers(clip)
+def answers(task: Task, clip: Clip) -> list[ResponseOption]:
+    return POLICIES[task].respond_to_clip(clip)
 
 
 def scene_of(wanted: Recipe, pool: MemoryPool, index: int) -> Scene:
@@ -117,7 +117,7 @@ def test_a_stand_in_reply_says_that_it_is_one(pool: MemoryPool) -> None:
     made = answers(Task.VOICE_CHAT, pool.get("speech00"))
     assert {answer.source for answer in made} == {"template"} and all("sentence 0" in answer.text for answer in made)
     paired = pool.get("speech00").model_copy(update={"reply": "It is noon."})
-    assert answers(Task.VOICE_CHAT, paired) == [Answer("It is noon.", "manifest")]
+    assert answers(Task.VOICE_CHAT, paired) == [ResponseOption("It is noon.", "manifest")]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from soundflow.operators.curate.planning import available_tasks, plan_scene
 from soundflow.operators.speech.clauses import LAG, LONGEST, PAUSE, clause_ends, wait_k
 from soundflow.operators.tasks import POLICIES
 from soundflow.operators.tasks.policy import turn_end
-from soundflow.operators.tasks.supervision import disagreements
+from soundflow.operators.tasks.supervision import find_disagreements
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip, Word
 from soundflow.schemas.identity import rng_for
@@ -51,7 +51,7 @@ def test_each_chunk_is_answered_with_exactly_the_words_that_end_in_it(spoken: Sp
     assert join_texts(text for _, text in plan.timeline()) == join_texts(
         clip.transcript for clip in spoken.clips if clip.transcript
     )
-    assert disagreements(plan) == []
+    assert find_disagreements(plan) == []
 
 
 @given(streams(Task.SIMULTANEOUS_INTERPRETATION))
@@ -68,7 +68,7 @@ def test_nothing_is_interpreted_before_its_source_was_heard_and_all_of_it_once_i
             assert response.chunk * c.CHUNK_SAMPLES >= piece.evidence > place.offset
     for number, clip in enumerate(spoken.clips):
         assert join_texts(said.get(number, [])) == (clip.translation or "")
-    assert disagreements(plan) == []
+    assert find_disagreements(plan) == []
 
 
 @given(streams(Task.VOICE_CHAT))
@@ -138,7 +138,7 @@ def test_without_word_times_speech_is_written_and_answered_at_its_end() -> None:
     )
     for task in (Task.STREAMING_ASR, Task.VOICE_CHAT, Task.SIMULTANEOUS_INTERPRETATION):
         policy = POLICIES[task]
-        (said,) = policy.respond(clip, policy.answers(clip), SceneConfig(), np.random.default_rng(0))
+        (said,) = policy.draw_responses(clip, policy.respond_to_clip(clip), SceneConfig(), np.random.default_rng(0))
         assert said.evidence == clip.active_end and not said.joins
 
 
@@ -146,7 +146,7 @@ def test_words_that_change_under_normalisation_are_still_all_there() -> None:
     text = "Cafe\u0301 ma\u0301s Å가 が."
     clip = MemoryPool().add("x", burst(16_000), transcript=text, words=evenly(text, 16_000))
     policy = POLICIES[Task.STREAMING_ASR]
-    said = policy.respond(clip, policy.answers(clip), SceneConfig(), np.random.default_rng(0))
+    said = policy.draw_responses(clip, policy.respond_to_clip(clip), SceneConfig(), np.random.default_rng(0))
     assert join_texts(piece.text for piece in said) == nfc(text)
 
 
@@ -241,9 +241,9 @@ def test_only_timed_speech_is_written_where_there_is_any(index: int) -> None:
 def test_a_model_that_plans_cannot_mix_directions(pool: MemoryPool) -> None:
     policy = POLICIES[Task.SIMULTANEOUS_INTERPRETATION]
     english, chinese, owl = pool.get("en/0"), pool.get("zh/0"), pool.get("sound/0")
-    assert policy.goes_with(english, [owl, pool.get("en/1")]) and policy.goes_with(owl, [chinese])
-    assert not policy.goes_with(english, [owl, chinese])
-    assert policy.suits(english, True) and not policy.suits(pool.get("same/0"), True) and not policy.suits(owl, True)
+    assert policy.can_play_with(english, [owl, pool.get("en/1")]) and policy.can_play_with(owl, [chinese])
+    assert not policy.can_play_with(english, [owl, chinese])
+    assert policy.can_play(english, True) and not policy.can_play(pool.get("same/0"), True) and not policy.can_play(owl, True)
 
 
 def test_an_index_without_translations_serves_no_interpretation(pool: MemoryPool) -> None:
@@ -255,5 +255,5 @@ def test_an_index_without_translations_serves_no_interpretation(pool: MemoryPool
 
 def test_a_model_that_plans_may_begin_a_dialogue_but_not_enter_it_in_the_middle(pool: MemoryPool) -> None:
     policy = POLICIES[Task.VOICE_CHAT]
-    assert policy.suits(pool.get("long/0"), True) and policy.suits(pool.get("single/3"), True)
-    assert not policy.suits(pool.get("long/3"), True) and not policy.suits(pool.get("long/2"), True)
+    assert policy.can_play(pool.get("long/0"), True) and policy.can_play(pool.get("single/3"), True)
+    assert not policy.can_play(pool.get("long/3"), True) and not policy.can_play(pool.get("long/2"), True)

@@ -14,7 +14,7 @@ from soundflow.operators.compose.clips import Palette
 from soundflow.operators.compose.mixing import StreamIdentity, compose
 from soundflow.operators.curate.planning import available_tasks, check, plan_scene, weights_of
 from soundflow.operators.tasks import POLICIES
-from soundflow.operators.tasks.supervision import disagreements
+from soundflow.operators.tasks.supervision import find_disagreements
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.identity import rng_for
@@ -72,7 +72,7 @@ def test_every_sub_task_makes_streams_that_obey_its_policy(world: World, task: T
     plan = stream_of(task, world, index)
     if plan is None:
         return
-    assert disagreements(plan) == []
+    assert find_disagreements(plan) == []
     assert obeyed(plan) == []
     front = [clip for clip in plan.clips if clip.role is ClipRole.FOREGROUND]
     assert 3 <= len(front) <= 15
@@ -114,11 +114,11 @@ def forgeries(plan: StreamPlan) -> dict[str, StreamPlan]:
 def test_an_altered_count_letter_word_or_instruction_is_found(world: World, task: Task) -> None:
     plans = (stream_of(task, world, index, benign_share=0.0) for index in range(40))
     plan = next(plan for plan in plans if plan is not None and plan.responses)
-    assert disagreements(plan) == []
+    assert find_disagreements(plan) == []
     for name, forged in forgeries(plan).items():
         if name == "silence" and task.capability in (Capability.ASR, Capability.TRANSLATION):
             continue  # the first chunk of a running text
-        assert disagreements(forged), name
+        assert find_disagreements(forged), name
 
 
 def test_what_is_watched_for_never_plays_in_the_background(world: World) -> None:

@@ -30,11 +30,11 @@ from tests.operators.compose.pool import MemoryPool
     ],
 )
 def test_an_answer_must_be_speech_that_names_the_sound(text: str, problem: str) -> None:
-    assert wording.problem(text, "dog bark", "a dog barking far away") == problem
+    assert wording.find_problem(text, "dog bark", "a dog barking far away") == problem
 
 
 def test_words_that_every_caption_holds_name_nothing() -> None:
-    assert wording.problem("There was a loud sound.", "siren", "a loud sound of a siren") == "does_not_name_the_sound"
+    assert wording.find_problem("There was a loud sound.", "siren", "a loud sound of a siren") == "does_not_name_the_sound"
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_a_caption_that_cannot_be_said_is_said_by_no_task(caption: str) -> None:
     clip = MemoryPool().add("x", np.ones(8000) * 0.1, label="alarm", caption=caption)
     assert describe(clip) == ("alarm", False)
     for task in (Task.EVENT_DESCRIPTION, Task.PROACTIVE_RESPOND):
-        answers = POLICIES[task].answers(clip)
-        assert answers and all(wording.speakable(answer.text) for answer in answers)
+        answers = POLICIES[task].respond_to_clip(clip)
+        assert answers and all(wording.is_speakable(answer.text) for answer in answers)
 
 
 def test_a_caption_in_plain_words_is_a_phrase() -> None:

@@ -97,7 +97,7 @@ def test_a_model_plans_every_sub_task_it_can_and_the_rest_says_that_no_model_did
     made = plans(tmp_path / "corpus")
     assert len(made) >= 14
     for stream in made:
-        assert stream.planner.startswith("llm:") != POLICIES[stream.task].in_order
+        assert stream.planner.startswith("llm:") != POLICIES[stream.task].has_fixed_order
         if not POLICIES[stream.task].response_rule:
             assert obeyed(stream) == []
 
