@@ -1,19 +1,20 @@
-"""Make a clip index: read sources, clean what is new, write one table. `ClipIndex` (pipeline.clips.table) reads it.
+"""Build a clip index: read the sources, clean what is new, write one table. `ClipIndex` (`pipeline.clips.table`) reads it.
 
-`DIR/clips.parquet` is the index, `DIR/cache/` the cleaned audio, `DIR/rejected.jsonl` what did not become a clip and why,
-`DIR/index.json` a summary for people and scripts, `DIR/working.sqlite` the working memory (may be deleted).
+    DIR/clips.parquet     the index
+    DIR/cache/            the cleaned audio
+    DIR/rejected.jsonl    files and rows that are not in the index, with reasons
+    DIR/index.json        a summary for people and scripts
+    DIR/working.sqlite    the working database; may be deleted
 
-A run makes DIR the index of exactly the sources it is given. Sources are never written to. What earlier or interrupted
-runs cleaned is used again, so is what `clips align` and `clips interpret` found; whether a file is the same is decided by its
-content, size and times only save the hashing. Rows do not depend on the number of workers, on order, or on the place the
-sources' folders stand in.
+A run makes DIR the index of exactly the given sources. Sources are never written to. Files that earlier or interrupted runs
+cleaned are reused, and so are the findings of `clips align` and `clips interpret`. Files are compared by content; size and times
+only save the hashing. Rows do not depend on the number of workers, on order, or on where the source folders are.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,9 +28,9 @@ from soundflow.operators.clean.tfjp import TFJP_VERSION
 from soundflow.operators.sources.manifest import read_source
 from soundflow.operators.sources.rows import printable
 from soundflow.pipeline.clips.findings import with_findings
-from soundflow.pipeline.clips.ledger import Ledger, source_names
+from soundflow.pipeline.clips.ledger import IndexLedger, source_names
 from soundflow.pipeline.clips.table import CACHE, TABLE, ClipIndex, Footer, write_table
-from soundflow.pipeline.clips.workers import Cleaned, Seen, Work, clean_all
+from soundflow.pipeline.clips.workers import Cleaned, FileStamp, Work, clean_all
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
@@ -42,39 +43,40 @@ REJECTED: Final = "rejected.jsonl"
 SUMMARY: Final = "index.json"
 
 OnProgress = Callable[[int, int, int, float], None]
-"""(files done, files in all, rejected so far, seconds of clips so far)."""
+"""(files done, total files, rejected so far, seconds of clips so far)."""
 
 
 class IndexSummary(Schema):
-    """What one run of `clips index` came to."""
+    """Result of one run of `clips index`."""
 
     directory: str
     clips: int
     seconds: float
     rejected: dict[str, int]
-    """Reason → how many."""
+    """Reason → number of files and rows."""
     cleaned: int
-    """Files this run had to read and clean."""
+    """Files that this run read and cleaned."""
     reused: int
-    """Files whose cleaned audio was there already."""
+    """Files whose cleaned audio was in the cache."""
     content_hash: str
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the document that --json prints."""
         return self.model_dump(mode="json")
 
     def describe(self) -> str:
-        """For people."""
+        """Return the summary that is printed on the terminal."""
         lines = [
             f"{self.directory}: {self.clips} clips, {self.seconds / 3600:.2f} h;"
-            f" {self.cleaned} files cleaned now, {self.reused} found in the cache"
+            f" {self.cleaned} files cleaned in this run, {self.reused} taken from the cache"
         ]
         if self.rejected:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
-            lines.append(f"  rejected {sum(self.rejected.values())} ({reasons}); see {Path(self.directory) / REJECTED}")
+            listed = Path(self.directory) / REJECTED
+            lines.append(f"  rejected: {sum(self.rejected.values())} ({reasons}); listed in {listed}")
         if not self.clips:
-            lines.append("  no recording could be used: there is nothing to build from")
+            lines.append("  the index is empty: no recording could be used")
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.warnings)])
 
 
@@ -90,37 +92,36 @@ def index_clips(
 ) -> IndexSummary:
     """Index `sources` (folders, manifests, recordings) into the directory `out`.
 
-    `roots`: folders outside a manifest's own that its paths may point into; `workers`: processes, default one per core.
-    Bad files and rows are listed and the rest goes on. Raises InputError when a source is wrong as a whole or `out` cannot
-    be used, OSError when it cannot be written (disk full): an older index in `out` then stays as it was.
+    `roots`: folders outside a manifest's own folder that its paths may point into. `workers`: processes, default one per core.
+    Files and rows that cannot be used are listed with a reason.
+
+    Raises InputError when a source as a whole is invalid or `out` cannot be used; OSError when `out` cannot be written (disk
+    full). An older index in `out` is then unchanged.
     """
     if not sources:
-        raise InputError("no source given", remedy="Name at least one folder, manifest or recording")
+        raise InputError("no source given", remedy="Give at least one folder, manifest or recording")
     places = [Path(os.path.abspath(source)) for source in sources]  # noqa: PTH100 (symlinks stay as the user wrote them)
     directory = _prepare(out, places)
-    try:
-        with Ledger(directory) as ledger:
-            for abandoned in directory.glob(".*.tmp"):  # of a killed run; the ledger's lock says that no other is at work
-                abandoned.unlink(missing_ok=True)
-            run = _Run(ledger, ClipCache(directory / CACHE, CleanConfig(tfjp=tfjp, ingress=ingress)), on_progress)
-            run.cache.sweep()
-            run.read(places, directory, roots)
-            run.look()
-            run.clean(workers or os.cpu_count() or 1)
-            return run.write(directory)
-    except sqlite3.Error as error:
-        raise OSError(errno.EIO, f"the working memory of the index cannot be written: {error}", str(directory)) from None
+    with IndexLedger(directory) as ledger:
+        for abandoned in directory.glob(".*.tmp"):  # of a killed run: the ledger's lock excludes a running one
+            abandoned.unlink(missing_ok=True)
+        run = _IndexRun(ledger, ClipCache(directory / CACHE, CleanConfig(tfjp=tfjp, ingress=ingress)), on_progress)
+        run.cache.sweep()
+        run.read(places, directory, roots)
+        run.look_up()
+        run.clean(workers or os.cpu_count() or 1)
+        return run.write(directory)
 
 
 def _prepare(out: Path, sources: Sequence[Path]) -> Path:
     directory = Path(os.path.abspath(out))  # noqa: PTH100
     if directory in sources:
-        raise InputError("is also a source", file=out, remedy="Sources are never written to: choose another -o")
+        raise InputError("is also a source", file=out, remedy="Choose another -o; sources are never written to")
     for number, source in enumerate(sources):
         for other in sources[:number]:
             both_folders = os.path.isdir(source) and os.path.isdir(other)  # noqa: PTH112
             if source == other or (both_folders and (source.is_relative_to(other) or other.is_relative_to(source))):
-                raise InputError("overlaps another source", file=source, value=str(other), remedy="Name each recording once")
+                raise InputError("overlaps another source", file=source, value=str(other), remedy="Give each recording only once")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / CACHE).mkdir(exist_ok=True)
@@ -136,10 +137,10 @@ def _prepare(out: Path, sources: Sequence[Path]) -> Path:
 
 
 @dataclass
-class _Run:
-    """One run, step by step."""
+class _IndexRun:
+    """The steps of one run, in order: read, look_up, clean, write."""
 
-    ledger: Ledger
+    ledger: IndexLedger
     cache: ClipCache
     on_progress: OnProgress | None
     warnings: list[str] = field(default_factory=list)
@@ -151,24 +152,24 @@ class _Run:
     seconds: float = 0.0
 
     def read(self, sources: Sequence[Path], directory: Path, roots: Sequence[Path]) -> None:
-        """Take in what the sources offer; one that offers nothing is a mistake."""
+        """Read the rows of all sources. Raises InputError for a source without any recording."""
         for number, (source, name) in enumerate(zip(sources, source_names(sources), strict=True)):
             found = read_source(source, skip=directory, roots=roots, warn=self.warnings.append)
             if self.ledger.add_source(number, name, found) == 0:
-                raise InputError("holds no recordings", file=source, remedy="wav, flac, ogg, mp3 and the like are looked for")
+                raise InputError("contains no recordings", file=source, remedy="Give wav, flac, ogg or mp3 files")
         if len(sources) > 1:
             self.ledger.separate_sources()
         self.total = self.ledger.count_work()
         self.rejected = sum(self.ledger.reasons().values())
 
-    def look(self) -> None:
-        """Settle what needs no cleaning: files that cannot be had, files cleaned before."""
+    def look_up(self) -> None:
+        """Settle the files that need no cleaning: those that are missing and those in the cache."""
         for batch in self.ledger.work(pending=True):
             for work, _ in batch:
-                self._look_at(work)
-            self._tell()
+                self._look_up(work)
+            self._report()
 
-    def _look_at(self, work: Work) -> None:
+    def _look_up(self, work: Work) -> None:
         try:
             status = os.stat(work.path)  # noqa: PTH116 (a million times)
         except OSError:
@@ -176,31 +177,31 @@ class _Run:
         if status is None or not stat.S_ISREG(status.st_mode):
             self._settle(Cleaned(work, None, unavailable(Path(work.path)), False))
             return
-        content = self.ledger.known(work.path, Seen.of(status))
+        content = self.ledger.content_of(work.path, FileStamp.of(status))
         if content is None:
             return
         entry = self.cache.entry(self.cache.config.key(content, Treatment(work.treatment)))
         if entry is None:
-            self.ledger.note_content(work, content)
+            self.ledger.set_content(work, content)
             return
         self._settle(Cleaned(work, None, Ok(entry), False))
 
     def clean(self, workers: int) -> None:
-        """Hash and clean the rest, in processes when there is enough of it."""
+        """Hash and clean the other files, in worker processes when there are enough of them."""
         pending = (item for batch in self.ledger.work(pending=True) for item in batch)
-        for found in clean_all(pending, self.cache, workers):
-            self._settle(found)
-            self._tell()
+        for cleaned in clean_all(pending, self.cache, workers):
+            self._settle(cleaned)
+            self._report()
 
-    def _settle(self, found: Cleaned) -> None:
+    def _settle(self, cleaned: Cleaned) -> None:
         self.done += 1
-        self.cleaned += found.fresh
-        work, outcome = found.work, found.outcome
+        self.cleaned += cleaned.is_fresh
+        work, outcome = cleaned.work, cleaned.outcome
         if isinstance(outcome, Ok):
             entry = outcome.value
-            self.reused += not found.fresh
-            if found.seen is not None:
-                self.ledger.remember(work.path, found.seen, entry.content_sha256)
+            self.reused += not cleaned.is_fresh
+            if cleaned.stamp is not None:
+                self.ledger.store_content(work.path, cleaned.stamp, entry.content_sha256)
             if entry.clip is not None:
                 self.seconds += entry.clip.samples / c.SAMPLE_RATE
                 self.ledger.settle(work, content=entry.content_sha256, entry=entry.canonical_json().decode())
@@ -213,13 +214,13 @@ class _Run:
         self.rejected += 1
         self.ledger.settle(work, reason=reason, detail=printable(detail))
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self.on_progress is not None:
             self.on_progress(self.done, self.total, self.rejected, self.seconds)
-        self.ledger.commit_as_it_goes()
+        self.ledger.commit_if_due()
 
     def write(self, directory: Path) -> IndexSummary:
-        """Put the table in place, then what explains it."""
+        """Write the table, then the list of rejections and the summary."""
         self.ledger.mark_twins()
         footer = write_table(directory / TABLE, self._clips(), self.cache.config)
         write_atomic(directory / REJECTED, (row.canonical_json() + b"\n" for row in self.ledger.rejected()))
@@ -233,13 +234,13 @@ class _Run:
             content_hash=footer.content_hash,
             warnings=tuple(self.warnings),
         )
-        write_atomic(directory / SUMMARY, _explained(summary, footer))
+        write_atomic(directory / SUMMARY, _summary_document(summary, footer))
         self.ledger.forget_vanished()
         self.ledger.commit()
         return summary
 
     def _clips(self) -> Iterator[dict[str, Any]]:
-        """Fields of schemas.clip.Clip in id order; what falls out on the way is listed."""
+        """Yield rows with the fields of `schemas.clip.Clip` in id order; list those that are rejected."""
         last = None
         for row, (twin, entry, reason, detail) in self.ledger.rows():
             clip_id, path = row["id"], row["path"]
@@ -247,11 +248,11 @@ class _Run:
                 self.ledger.reject(ClipRejection(path=path, reason=reason, detail=detail))
                 continue
             if twin is not None:
-                self.ledger.reject(ClipRejection(path=path, reason="duplicate_content", detail=f"the same recording as {twin}"))
+                self.ledger.reject(ClipRejection(path=path, reason="duplicate_content", detail=f"same recording as {twin}"))
                 continue
             if clip_id == last:
                 self.ledger.reject(
-                    ClipRejection(path=path, reason="duplicate_id", detail=f"id {clip_id} is taken; the first row keeps it")
+                    ClipRejection(path=path, reason="duplicate_id", detail=f"id {clip_id} is used by an earlier row")
                 )
                 continue
             last = clip_id
@@ -260,14 +261,14 @@ class _Run:
 
 @lru_cache(maxsize=1024)
 def _facts(entry: str) -> dict[str, Any]:
-    """What a cache entry knows of a clip; a million rows may share few entries."""
+    """Return the fields of a clip that come from its cache entry. Cached: a million rows may share few entries."""
     parsed = CacheEntry.from_json(entry)
     assert parsed.clip is not None
     return {"content_sha256": parsed.content_sha256, "cache_key": parsed.cache_key} | parsed.clip.model_dump(mode="json")
 
 
-def _explained(summary: IndexSummary, footer: Footer) -> bytes:
-    """`index.json`: the summary with the configuration and the versions that made it."""
+def _summary_document(summary: IndexSummary, footer: Footer) -> bytes:
+    """Return `index.json`: the summary with the configuration and versions behind it."""
     versions = {"ingress": INGRESS_VERSION, "tfjp": TFJP_VERSION}
     document = summary.to_json() | {"config": footer.config.model_dump(mode="json"), "versions": versions}
     return canonical_json(document) + b"\n"

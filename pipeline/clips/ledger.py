@@ -1,14 +1,16 @@
-"""The working memory of an indexing run: a SQLite file in the index's directory.
+"""The working database of a clip index: `DIR/working.sqlite`.
 
-It bounds the memory of a run over a million rows, joins rows with what became of their files, and remembers between runs
-which files were seen unchanged and when words are heard. Nothing in it is needed to USE an index; deleting it costs one hashing
-of every source file and one aligning (and interpreting) of all speech.
-SQLite's own lock keeps two runs out of one directory.
+It bounds the memory of a run over a million rows, joins rows with the outcomes of their files, and remembers between runs which
+files are unchanged and what `clips align` and `clips interpret` found. An index can be used without it. Deleting it costs one
+hashing of every source file and one aligning (and interpreting) of all speech.
+
+SQLite's own lock prevents two runs in the same directory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -16,11 +18,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from soundflow.operators.clean.clip_cache import Treatment
 from soundflow.operators.sources.rows import SourceRow, safe_id
-from soundflow.pipeline.clips.workers import Seen, Work
+from soundflow.pipeline.clips.workers import FileStamp, Work
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection
 
@@ -45,27 +48,36 @@ _RUN = (
 )
 
 
-class Ledger:
-    """Use as a context manager; raises InputError when another run holds it."""
+class IndexLedger:
+    """The open working database. A context manager.
+
+    Raises InputError when another run has it open, and OSError when it cannot be read or written; SQLite's errors inside the
+    `with` block become OSErrors too.
+    """
 
     def __init__(self, directory: Path):
         self.path = directory / FILE
         self._db, self._committed = self._open(), time.monotonic()
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("COMMIT")
         self._db.close()
+        if isinstance(error, sqlite3.Error):
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: sqlite3.Error) -> OSError:
+        return OSError(errno.EIO, f"cannot read or write the working database of the index: {error}", str(self.path))
 
     def _open(self) -> sqlite3.Connection:
         for attempt in (1, 2):
             db = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
             try:
                 db.execute("PRAGMA locking_mode=EXCLUSIVE")
-                db.execute("PRAGMA synchronous=OFF")  # a working file: after a power cut it is made anew
+                db.execute("PRAGMA synchronous=OFF")  # after a power failure it is rebuilt
                 db.execute("BEGIN EXCLUSIVE")
                 if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                     db.execute("DROP TABLE IF EXISTS seen")
@@ -79,28 +91,29 @@ class Ledger:
             except sqlite3.OperationalError as error:
                 db.close()
                 if "locked" in str(error):
-                    raise InputError("another run is at work on it", file=self.path.parent, remedy="Wait for it") from None
-                raise OSError(f"{self.path}: {error}") from None
-            except sqlite3.DatabaseError:
+                    why = "another run is using this index"
+                    raise InputError(why, file=self.path.parent, remedy="Wait until it has finished") from None
+                raise self._unusable(error) from None
+            except sqlite3.DatabaseError as error:
                 db.close()
                 if attempt == 2:
-                    raise
+                    raise self._unusable(error) from None
                 self.path.unlink(missing_ok=True)
         raise AssertionError("unreachable")
 
     def commit(self) -> None:
-        """Make what was found so far survive a kill."""
+        """Make everything recorded so far survive a kill."""
         self._db.execute("COMMIT")
         self._db.execute("BEGIN EXCLUSIVE")
         self._committed = time.monotonic()
 
-    def commit_as_it_goes(self) -> None:
-        """The same, when the last time was a second ago: called for every clip, it costs nothing."""
+    def commit_if_due(self) -> None:
+        """Commit at most once a second; cheap enough to call for every clip."""
         if time.monotonic() - self._committed > COMMIT_SECONDS:
             self.commit()
 
     def add_source(self, number: int, name: str, found: Iterable[SourceRow | ClipRejection]) -> int:
-        """Take in the rows and rejections of one source; returns how many."""
+        """Add the rows and rejections of one source. Return their number."""
         self._db.execute("INSERT INTO sources VALUES (?, ?)", (number, name))
         count = 0
         stream = iter(found)
@@ -119,7 +132,7 @@ class Ledger:
         return count
 
     def separate_sources(self) -> None:
-        """Where an id or a dialogue comes from two sources, put each source's name before it."""
+        """Prefix ids and dialogue names that occur in more than one source with the name of their source."""
         for name in ("id", "dialogue"):
             self._db.execute(
                 f"UPDATE rows SET {name} = safe_id((SELECT name FROM sources s WHERE s.source = rows.source) || '/' || {name})"
@@ -127,60 +140,60 @@ class Ledger:
             )
 
     def reject(self, rejection: ClipRejection) -> None:
-        """List a file or row that is no clip."""
+        """Add a file or row to the list of rejections."""
         self._db.execute("INSERT INTO rejected VALUES (?, ?, ?)", (rejection.path, rejection.reason, rejection.detail))
 
     def work(self, *, pending: bool) -> Iterator[list[tuple[Work, str | None]]]:
-        """Batches of (work, content hash if known), in path order; `pending` leaves out what is settled."""
+        """Yield batches of (work, content hash or None) in path order; with `pending`, only work without an outcome."""
         last = ("", "")
-        wanted = "AND entry IS NULL AND reason IS NULL" if pending else ""
+        unsettled = "AND entry IS NULL AND reason IS NULL" if pending else ""
         while batch := self._db.execute(
-            f"SELECT path, treatment, content FROM work WHERE (path, treatment) > (?, ?) {wanted}"
+            f"SELECT path, treatment, content FROM work WHERE (path, treatment) > (?, ?) {unsettled}"
             " ORDER BY path, treatment LIMIT ?",
             (*last, BATCH),
         ).fetchall():
             last = batch[-1][:2]
             yield [(Work(path, treatment), content) for path, treatment, content in batch]
 
-    def known(self, path: str, seen: Seen) -> str | None:
-        """The content hash of a file that looks as it did when it was hashed."""
-        found = self._db.execute(
-            "SELECT content FROM seen WHERE path=? AND size=? AND mtime=? AND ctime=? AND inode=?", (path, *seen)
+    def content_of(self, path: str, stamp: FileStamp) -> str | None:
+        """Return the content hash of a file, or None when the file has changed since it was hashed."""
+        row = self._db.execute(
+            "SELECT content FROM seen WHERE path=? AND size=? AND mtime=? AND ctime=? AND inode=?", (path, *stamp)
         ).fetchone()
-        return str(found[0]) if found else None
+        return str(row[0]) if row else None
 
-    def remember(self, path: str, seen: Seen, content: str) -> None:
-        """Note the hash of a file for later runs."""
-        self._db.execute("INSERT OR REPLACE INTO seen VALUES (?,?,?,?,?,?)", (path, *seen, content))
+    def store_content(self, path: str, stamp: FileStamp, content: str) -> None:
+        """Store the content hash of a file for later runs."""
+        self._db.execute("INSERT OR REPLACE INTO seen VALUES (?,?,?,?,?,?)", (path, *stamp, content))
 
-    def found(self, key: str) -> tuple[str, str] | None:
-        """What somebody found out about a text in a recording (`pipeline.clips.align`): who, and what, as JSON."""
+    def finding(self, key: str) -> tuple[str, str] | None:
+        """Return (maker, JSON document) of the finding stored under `key` (see `pipeline.clips.findings`), or None."""
         row = self._db.execute("SELECT maker, told FROM found WHERE key=?", (key,)).fetchone()
         return (str(row[0]), str(row[1])) if row else None
 
-    def remember_found(self, key: str, maker: str, told: str) -> None:
-        """Note it for later runs."""
-        self._db.execute("INSERT OR REPLACE INTO found VALUES (?,?,?)", (key, maker, told))
+    def store_finding(self, key: str, maker: str, document: str) -> None:
+        """Store a finding for later runs."""
+        self._db.execute("INSERT OR REPLACE INTO found VALUES (?,?,?)", (key, maker, document))
 
-    def note_content(self, work: Work, content: str) -> None:
-        """The file's hash is known, its entry is not."""
+    def set_content(self, work: Work, content: str) -> None:
+        """Record the content hash of a file that is not in the clip cache yet."""
         self._db.execute("UPDATE work SET content=? WHERE path=? AND treatment=?", (content, *work))
 
     def settle(
         self, work: Work, *, content: str = "", entry: str | None = None, reason: str | None = None, detail: str = ""
     ) -> None:
-        """What became of a file: a cache entry, or a reason."""
+        """Record the outcome of a file: a cache entry, or the reason why it is rejected."""
         self._db.execute(
             "UPDATE work SET content=?, entry=?, reason=?, detail=? WHERE path=? AND treatment=?",
             (content, entry, reason, detail, *work),
         )
 
     def count_work(self) -> int:
-        """How many files (and treatments) there are to look at."""
-        return self._count("work")
+        """Return the number of (file, treatment) pairs to clean."""
+        return int(self._db.execute("SELECT COUNT(*) FROM work").fetchone()[0])
 
     def mark_twins(self) -> None:
-        """Rows of folders that are another one's content, role, label and transcript: the smallest id stands for all."""
+        """Mark rows of folders that repeat the content, role, label and transcript of another row; the smallest id is kept."""
         self._db.execute("CREATE INDEX IF NOT EXISTS rows_by_id ON rows (id, number)")
         self._db.execute("DROP TABLE IF EXISTS temp.firsts")
         self._db.execute(
@@ -191,36 +204,33 @@ class Ledger:
         self._db.execute("UPDATE rows SET twin = f.twin FROM temp.firsts f WHERE rows.number = f.number AND f.twin <> f.id")
 
     def rows(self) -> Iterator[tuple[dict[str, Any], tuple[Any, ...]]]:
-        """(fields of the SourceRow but `listed`, (twin, entry, reason, detail)) in id order, then as they were found."""
-        wanted = [(name, field) for name, field in zip(SourceRow.model_fields, _FIELDS, strict=True) if name != "listed"]
-        columns = ", ".join(field for _, field in wanted)
+        """Yield (SourceRow fields except `listed`, (twin, entry, reason, detail)), by id, then in the order they were added."""
+        selected = [(name, field) for name, field in zip(SourceRow.model_fields, _FIELDS, strict=True) if name != "listed"]
+        columns = ", ".join(field for _, field in selected)
         cursor = self._db.execute(
             f"SELECT {columns}, r.twin, w.entry, w.reason, w.detail FROM rows r JOIN work w USING (path, treatment)"
             " ORDER BY r.id, r.number"
         )
         cursor.arraysize = BATCH
-        names = [name for name, _ in wanted]
+        names = [name for name, _ in selected]
         return ((dict(zip(names, row, strict=False)), row[len(names) :]) for row in cursor)
 
     def rejected(self) -> Iterator[ClipRejection]:
-        """Everything that is no clip, in path order."""
+        """Yield every rejection in path order."""
         for path, reason, detail in self._db.execute("SELECT * FROM rejected ORDER BY path, reason, detail"):
             yield ClipRejection(path=path, reason=reason, detail=detail)
 
     def reasons(self) -> dict[str, int]:
-        """How often each reason."""
+        """Return the number of rejections by reason."""
         return dict(self._db.execute("SELECT reason, COUNT(*) FROM rejected GROUP BY reason ORDER BY reason"))
 
     def forget_vanished(self) -> None:
-        """Drop what is remembered of files that no source names any more."""
+        """Forget the content hashes of files that are in no source any more."""
         self._db.execute("DELETE FROM seen WHERE path NOT IN (SELECT path FROM work)")
-
-    def _count(self, table: str) -> int:
-        return int(self._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
 
 
 def source_names(sources: Sequence[Path]) -> list[str]:
-    """A name for each source, all different: its folder's, or its file's without suffix."""
+    """Return a distinct name for each source: that of its folder, or of its file without the suffix."""
     names: list[str] = []
     for source in sources:
         name = (source.name if os.path.isdir(source) else source.stem) or "source"  # noqa: PTH112 (raises nothing)

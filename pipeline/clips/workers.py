@@ -1,4 +1,4 @@
-"""Clean many files: in this process, or in processes that import no more than the cleaning needs."""
+"""Clean many files, in this process or in worker processes that import only what cleaning needs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from soundflow.pipeline.mechanics.processes import each
 from soundflow.schemas.outcome import Failed, Ok, Outcome
 
 
-class Seen(NamedTuple):
-    """What tells that a file is the one hashed before."""
+class FileStamp(NamedTuple):
+    """The stat fields by which an unchanged file is recognised; times in nanoseconds."""
 
     size: int
     mtime: int
@@ -22,56 +22,56 @@ class Seen(NamedTuple):
     inode: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> Seen:
-        """From what stat says."""
+    def of(cls, status: os.stat_result) -> FileStamp:
+        """Return the stamp of a stat result."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 class Work(NamedTuple):
-    """One file under one treatment."""
+    """One file with one treatment."""
 
     path: str
     treatment: str
 
 
 Task = tuple[Work, str | None]
-"""What to clean, and its content hash when it is known."""
+"""A file to clean, and its content hash if known."""
 
 
 class Cleaned(NamedTuple):
-    """What became of one file."""
+    """The outcome of one file."""
 
     work: Work
-    seen: Seen | None
+    stamp: FileStamp | None
     outcome: Outcome[CacheEntry]
-    fresh: bool
-    """It was cleaned now, not found in the cache."""
+    is_fresh: bool
+    """Whether this run cleaned the file; False when it was in the cache."""
 
 
 def clean_all(tasks: Iterable[Task], cache: ClipCache, workers: int) -> Iterator[Cleaned]:
-    """Clean every task, in whatever order they finish. Raises OSError when the cache cannot be written."""
+    """Clean every task and yield the results as they finish. Raises OSError when the cache cannot be written."""
     return each(partial(clean_one, cache), tasks, workers, _died)
 
 
 def _died(task: Task) -> Cleaned:
-    return Cleaned(task[0], None, Failed("the process reading it died", "read", {"path": task[0].path}), True)
+    return Cleaned(task[0], None, Failed("the process that read it died", "read", {"path": task[0].path}), True)
 
 
 def clean_one(cache: ClipCache, task: Task) -> Cleaned:
-    """Clean one file; whatever it makes go wrong stays with it, but for a cache that cannot be written (OSError)."""
+    """Clean one file. Its errors are part of the result; only a cache that cannot be written raises (OSError)."""
     work, content = task
     path, treatment = Path(work.path), Treatment(work.treatment)
     try:
-        seen = Seen.of(path.stat())
+        stamp = FileStamp.of(path.stat())
         content = content or file_sha256(path)
     except OSError:
         return Cleaned(work, None, unavailable(path), False)
     entry = cache.entry(cache.config.key(content, treatment))
     if entry is not None:
-        return Cleaned(work, seen, Ok(entry), False)
+        return Cleaned(work, stamp, Ok(entry), False)
     try:
-        return Cleaned(work, seen, cache.clean(path, treatment, content), True)
+        return Cleaned(work, stamp, cache.clean(path, treatment, content), True)
     except OSError:
         raise
-    except Exception as error:  # one file's surprise must not end the run
-        return Cleaned(work, seen, Failed(f"{type(error).__name__}: {error}", "clean", {"path": work.path}), True)
+    except Exception as error:  # an unexpected error of one file must not end the run
+        return Cleaned(work, stamp, Failed(f"{type(error).__name__}: {error}", "clean", {"path": work.path}), True)

@@ -19,7 +19,7 @@ from soundflow.backends.align import aligners
 from soundflow.pipeline.clips import align as clip_align
 from soundflow.pipeline.clips.align import align_clips
 from soundflow.pipeline.clips.index import ClipIndex, index_clips
-from soundflow.pipeline.clips.ledger import Ledger
+from soundflow.pipeline.clips.ledger import IndexLedger
 from soundflow.pipeline.clips.table import TABLE
 from soundflow.schemas.base import InputError
 from soundflow.schemas.text import join_texts
@@ -133,7 +133,7 @@ def test_speech_that_is_not_what_its_transcript_says_is_listed_and_the_rest_goes
     assert unaligned(tmp_path / "clips") == {"question": "does_not_fit", "short": "too_short", "request": "no_words"}
     told = (tmp_path / "clips" / "unaligned.jsonl").read_text()
     assert '"detail":"nothing in the transcript can be said"' in told and '"detail":"frames ' in told
-    assert summary.aligned == 1 and "without times 3" in summary.describe()
+    assert summary.aligned == 1 and "without word times: 3" in summary.describe()
     assert align_clips(tmp_path / "clips", workers=1).new == 0  # what was refused is known too
 
 
@@ -200,7 +200,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_older_index(clips: Path) -> N
 
 
 def test_two_runs_do_not_share_an_index(clips: Path) -> None:
-    with Ledger(clips), pytest.raises(InputError, match="another run"):
+    with IndexLedger(clips), pytest.raises(InputError, match="another run"):
         align_clips(clips, workers=1)
 
 

@@ -18,7 +18,7 @@ from soundflow.operators.compose.clips import ClipPool
 from soundflow.pipeline.clips import audio as clip_audio
 from soundflow.pipeline.clips import table as clip_table
 from soundflow.pipeline.clips.index import ClipIndex, IndexSummary, index_clips
-from soundflow.pipeline.clips.ledger import Ledger
+from soundflow.pipeline.clips.ledger import IndexLedger
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRole, TfjpConfig
 from tests.support.bad_audio import BAD_FILES, ODD_FILES, build, burst, raw, wav
@@ -239,7 +239,7 @@ def test_decoded_clips_are_kept_within_a_bound(indexed: Path, monkeypatch: pytes
     [
         ([], "out", "no source given"),
         (["nowhere"], "out", "no such file or folder"),
-        (["empty"], "out", "holds no recordings"),
+        (["empty"], "out", "contains no recordings"),
         (["src"], "src", "is also a source"),
         (["src"], "a_file", "is a file, not a directory"),
         (["src", "src"], "out", "overlaps another source"),
@@ -264,7 +264,7 @@ def test_an_index_inside_its_source_does_not_index_itself(tmp_path: Path) -> Non
 def test_two_runs_do_not_share_a_directory(tmp_path: Path) -> None:
     build(tmp_path / "src", {"a.wav": wav(burst())})
     index_clips([tmp_path / "src"], tmp_path / "out")
-    with Ledger(tmp_path / "out"), pytest.raises(InputError, match="another run is at work"):
+    with IndexLedger(tmp_path / "out"), pytest.raises(InputError, match="another run is using"):
         index_clips([tmp_path / "src"], tmp_path / "out")
     assert index_clips([tmp_path / "src"], tmp_path / "out").reused == 1
 
