@@ -32,7 +32,7 @@ SPEAKERS_PER_RECOGNISER: Final = {"hibari": 0.25}
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
-class _Process:
+class _ModelActor:
     """A model in a process of its own. Loads it with its first call; dies with the driver."""
 
     def __init__(self, spec: ModelSpec):
@@ -51,7 +51,7 @@ class _Process:
         return os.getpid()
 
 
-class _Actor:
+class _ActorSlot:
     """The process that is there now; replaced once by whoever first finds that it is gone."""
 
     def __init__(self, spec: ModelSpec):
@@ -69,7 +69,7 @@ class _Actor:
         local = self._spec.server is None
         gpu = local and getattr(self._spec.config, "device", "cpu") == "cuda"
         options = {"num_cpus": int(local), "num_gpus": int(gpu), "max_concurrency": self._spec.at_once}
-        return _Process.options(**options).remote(self._spec)  # type: ignore[attr-defined]
+        return _ModelActor.options(**options).remote(self._spec)  # type: ignore[attr-defined]
 
 
 class RayPool:
@@ -77,8 +77,8 @@ class RayPool:
 
     def __init__(self, spec: ModelSpec, size: int):
         self.spec = spec
-        self._actors = [_Actor(spec) for _ in range(size)]
-        self._seats: queue.SimpleQueue[_Actor] = queue.SimpleQueue()
+        self._actors = [_ActorSlot(spec) for _ in range(size)]
+        self._seats: queue.SimpleQueue[_ActorSlot] = queue.SimpleQueue()
         self._closed = threading.Event()
         for _ in range(spec.at_once):
             for actor in self._actors:
@@ -102,7 +102,7 @@ class RayPool:
                 self._seats.put(actor)
         raise BackendError(f"{self.spec.name}: {ATTEMPTS} processes died or hung over one call, the last: {why}")
 
-    def _seat(self) -> _Actor:
+    def _seat(self) -> _ActorSlot:
         while not self._closed.is_set():
             with contextlib.suppress(queue.Empty):
                 return self._seats.get(timeout=LOOK_SECONDS)

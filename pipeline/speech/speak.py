@@ -102,7 +102,7 @@ def speak(
             _rewriter(config, directory) as rewrite,
             noted_signals() as signalled,
         ):
-            run = _Run(directory, record, models, rewrite, at_once, on_event, should_stop or signalled)
+            run = _SpeakRun(directory, record, models, rewrite, at_once, on_event, should_stop or signalled)
             run.all((line for number, line in read_dialogues(dialogues) if number in pending), len(pending), kept)
             why_failed = run.why_failed
     return write_outputs(directory, record, read_dialogues(dialogues), why_failed)
@@ -220,7 +220,7 @@ class Paces:
             return self._known[voice.name]
 
 
-class _Run:
+class _SpeakRun:
     """One run over what is pending."""
 
     def __init__(

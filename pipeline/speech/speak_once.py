@@ -33,7 +33,7 @@ def read_config(path: Path | None) -> SpeechConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SpokenFile:
     """One rendering."""
 
     path: Path
@@ -71,7 +71,7 @@ def say_once(
     speed: float = 1.0,
     rewrite: bool = True,
     check: bool = False,
-) -> Said:
+) -> SpokenFile:
     """Render `text` into the WAV file `out`. Raises InputError for a voice that is not here or a text with nothing to say."""
     settings = read_config(config)
     backend = (voice or "").partition(":")[0]
@@ -93,13 +93,13 @@ def say_once(
         rendering = speaker.say(said.value, chosen, seed=seed, speed=speed)
         if not rendering.samples.any():
             raise InputError(f"{chosen.name} says nothing of it: it speaks {chosen.language}", field="text", value=said.value)
-        made = Said(out, said.value, chosen, rendering.samples.size / c.SAMPLE_RATE)
+        made = SpokenFile(out, said.value, chosen, rendering.samples.size / c.SAMPLE_RATE)
         if check:
             recogniser = open_recogniser(settings.recogniser)
             pace = measure(chosen, speaker, recogniser, settings.gate.wer_limit)
             outcome = examine(rendering.samples, said.value, language, recogniser, pace, speed=speed, config=settings.gate)
             told = outcome.value if isinstance(outcome, Ok) else outcome.metrics
-            made = Said(out, said.value, chosen, made.seconds, "" if isinstance(outcome, Ok) else outcome.reason, told)
+            made = SpokenFile(out, said.value, chosen, made.seconds, "" if isinstance(outcome, Ok) else outcome.reason, told)
     except BackendError as error:
         raise InputError(f"{chosen.backend} gave no answer: {error}", remedy="Check the backend, then try again") from None
     try:
@@ -122,7 +122,7 @@ def _voice(studio: Studio, name: str | None, language: str | None) -> Voice:
 
 
 @dataclass(frozen=True, slots=True)
-class HeardFile:
+class TranscribedFile:
     """What is said in a recording."""
 
     text: str
@@ -150,7 +150,7 @@ def _s(samples: int) -> float:
     return round(samples / c.SAMPLE_RATE, 3)
 
 
-def hear_once(path: Path, *, align: bool = False, language: str = "en", config: Path | None = None) -> HeardFile:
+def hear_once(path: Path, *, align: bool = False, language: str = "en", config: Path | None = None) -> TranscribedFile:
     """Transcribe a recording of any format. Raises InputError for one that cannot be used, or when there is no recogniser."""
     read = read_audio(path)
     if not isinstance(read, Ok):
@@ -162,9 +162,9 @@ def hear_once(path: Path, *, align: bool = False, language: str = "en", config: 
     except BackendError as error:
         raise InputError(f"the recogniser gave no answer: {error}", file=path) from None
     if not align:
-        return HeardFile(heard.text, model=heard.model)
+        return TranscribedFile(heard.text, model=heard.model)
     outcome = open_aligner(aligner_name("auto", language)).align(samples, heard.text, language)
     if isinstance(outcome, Ok):
-        return HeardFile(heard.text, outcome.value, model=heard.model, aligned=True)
+        return TranscribedFile(heard.text, outcome.value, model=heard.model, aligned=True)
     why = outcome.reason if isinstance(outcome, Rejected) else str(outcome)
-    return HeardFile(heard.text, (), why, heard.model, aligned=True)
+    return TranscribedFile(heard.text, (), why, heard.model, aligned=True)

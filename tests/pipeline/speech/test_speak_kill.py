@@ -97,13 +97,13 @@ def test_a_model_that_hangs_is_replaced(cluster: None, monkeypatch: pytest.Monke
     stopped, patience = pool.pids()[0], pool.spec
     os.kill(stopped, signal.SIGSTOP)
     pool.spec = replace(patience, timeout=1.0)
-    anew = ray_speech._Actor.replace
+    anew = ray_speech._ActorSlot.replace
 
     def patient_again(actor: Any, gone: Any) -> None:
         pool.spec = patience
         anew(actor, gone)
 
-    monkeypatch.setattr(ray_speech._Actor, "replace", patient_again)
+    monkeypatch.setattr(ray_speech._ActorSlot, "replace", patient_again)
     assert pool.call(("say", ("Hello there.", HEART), {})).samples.size > 4_000
     assert pool.pids()[0] != stopped
     pool.close()
