@@ -1,4 +1,4 @@
-"""`soundflow assets …`: files that are not in the repository."""
+"""`soundflow assets …`: files that are not part of the repository."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import typer
 from soundflow.cli.common import FAILED, Json, say, say_json
 from soundflow.cli.help import sub_app
 
-assets_app = sub_app("Files that are not in the repository: real recordings, vocabularies.")
+assets_app = sub_app("Fetch and verify files that are not part of the repository: recordings, vocabularies, model weights.")
 
 
 @assets_app.command(
-    "list", help="Every asset: role, licence, size, sources, whether it is here.", epilog="Example: soundflow assets list --json"
+    "list",
+    help="List every asset with its role, licence, size, sources and whether it is installed.",
+    epilog="Example: soundflow assets list --json",
 )
 def assets_list(as_json: Json = False) -> None:
-    """`soundflow assets list`."""
+    """Run `soundflow assets list`."""
     from soundflow.pipeline.services import assets
 
     rows = assets.listing()
@@ -29,22 +31,28 @@ def assets_list(as_json: Json = False) -> None:
 
 @assets_app.command(
     "fetch",
-    help="Fetch assets; whatever source answers, the hash decides.",
+    help="Download assets from any of their sources and check their SHA-256.",
     epilog="Example: soundflow assets fetch scratch sonic-pi-samples",
 )
 def assets_fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Default: all but the optional.", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of assets (default: all that are not optional).", show_default=False)
+    ] = None,
 ) -> None:
-    """`soundflow assets fetch`."""
+    """Run `soundflow assets fetch`."""
     from soundflow.pipeline.services import assets
 
     for row in assets.fetch(names or None, on_progress=say):
         say(row.describe())
 
 
-@assets_app.command("verify", help="Hash every asset that is here again.", epilog="Example: soundflow assets verify --json")
+@assets_app.command(
+    "verify",
+    help="Check the SHA-256 of every installed asset. Exit code 1: an asset is damaged.",
+    epilog="Example: soundflow assets verify --json",
+)
 def assets_verify(as_json: Json = False) -> None:
-    """`soundflow assets verify`."""
+    """Run `soundflow assets verify`."""
     from soundflow.pipeline.services import assets
 
     rows = assets.verify()

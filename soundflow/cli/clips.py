@@ -1,4 +1,4 @@
-"""`soundflow clips …` and `soundflow tfjp`: recordings become an index."""
+"""`soundflow clips …` and `soundflow tfjp`: recordings become a clip index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from soundflow.schemas.clip import ClipRole
 
 
 class Embedder(StrEnum):
-    """Embedders that need no server."""
+    """Text embedders that need no server."""
 
     AUTO = "auto"
     MINILM = "minilm"
@@ -22,7 +22,7 @@ class Embedder(StrEnum):
 
 
 class Aligner(StrEnum):
-    """Who finds the words (`backends.align.aligners.aligner_name`)."""
+    """Models that find word times (`backends.align.aligners.aligner_name`)."""
 
     AUTO = "auto"
     POCKETSPHINX = "pocketsphinx"
@@ -30,25 +30,28 @@ class Aligner(StrEnum):
 
 
 top = typer.Typer()
-clips_app = sub_app("The clip index: cleaned recordings a corpus is made of.")
+clips_app = sub_app("Make and search a clip index, the table of cleaned recordings that corpora are built from.")
 
 
 @clips_app.command(
     "index",
-    help="Index folders or manifests of recordings: check, clean (TFJP) and cache each once.",
+    help="Check, clean (TFJP) and cache every recording of folders or manifests, and write a clip index. "
+    "Run the same command again to resume or to add recordings.",
     epilog="Example: soundflow clips index recordings/ speech.csv -o clips/",
 )
 def clips_index(
     sources: Annotated[
-        list[Path], typer.Argument(help="Folders, audio files, or manifests (.csv, .jsonl, .parquet).", show_default=False)
+        list[Path], typer.Argument(help="Folders, audio files or manifests (.csv, .jsonl, .parquet).", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the index.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the clip index.", show_default=False)],
     workers: Processes = None,
-    max_seconds: Annotated[float, typer.Option(min=0.1, help="Longer files are rejected as too_long.")] = 600.0,
-    root: Annotated[list[Path] | None, typer.Option(help="A folder outside a manifest's own that its paths may name.")] = None,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Maximum duration of a recording in seconds; longer ones are rejected.")
+    ] = 600.0,
+    root: Annotated[list[Path] | None, typer.Option(help="Additional folder that the paths of a manifest may lead into.")] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow clips index`."""
+    """Run `soundflow clips index`."""
     from soundflow.pipeline.clips.index import index_clips
     from soundflow.pipeline.mechanics.console import Console
     from soundflow.schemas.clip import IngressConfig, TfjpConfig
@@ -75,25 +78,28 @@ def clips_index(
 
 @clips_app.command(
     "align",
-    help="Find when each word of a clip's transcript is heard, and write it into the index. A second run aligns what is new.",
+    help="Align transcripts: find the times of every word and write them into the index. A second run aligns new clips only.",
     epilog="Example: soundflow clips align clips/",
 )
 def clips_align(
     index: Index,
     aligner: Annotated[
-        Aligner, typer.Option(help="auto: pocketsphinx for English, whisper (an asset) for other languages.")
+        Aligner,
+        typer.Option(
+            help="Alignment model. The choice auto takes pocketsphinx for English and whisper (an asset) for other languages."
+        ),
     ] = Aligner.AUTO,
     workers: Processes = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow clips align`."""
+    """Run `soundflow clips align`."""
     from soundflow.pipeline.clips.align import align_clips
     from soundflow.pipeline.mechanics.console import Console
 
     with Console("align", "clips") as console:
 
         def show(done: int, total: int, without: int, seconds: float) -> None:
-            console.show(done, total, f"{seconds / 3600:.2f} h of speech, {without} without times")
+            console.show(done, total, f"{seconds / 3600:.2f} h of speech, {without} without word times")
 
         summary = align_clips(index, aligner=aligner.value, workers=workers, on_progress=show)
     if as_json:
@@ -104,16 +110,16 @@ def clips_align(
 
 @clips_app.command(
     "interpret",
-    help="Have a language model interpret aligned speech clause by clause; without it, translations are cut by wait-k.",
+    help="Interpret aligned speech clause by clause with a language model. Other translations are split by wait-k.",
     epilog="Example: soundflow clips interpret clips/ --recipe corpus.yaml --into zh",
 )
 def clips_interpret(
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of an aligned clip index.", show_default=False)],
     recipe: LlmOf,
-    into: Annotated[str, typer.Option(help="Language, such as zh, to put clips into that have no translation.")] = "",
+    into: Annotated[str, typer.Option(help="Target language code, such as zh, for clips without a translation.")] = "",
     as_json: Json = False,
 ) -> None:
-    """`soundflow clips interpret`."""
+    """Run `soundflow clips interpret`."""
     from soundflow.operators.sources.rows import parse_language
     from soundflow.pipeline.clips.interpret import interpret_clips
     from soundflow.pipeline.mechanics.console import Console
@@ -121,7 +127,7 @@ def clips_interpret(
     from soundflow.schemas.base import InputError
 
     if into and parse_language(into) is None:
-        raise InputError("is no language code", field="--into", value=into, remedy="Give one such as zh or en")
+        raise InputError("not a language code", field="--into", value=into, remedy="Give a code such as zh or en")
     with Console("interpret", "clips") as console:
 
         def show(done: int, total: int, without: int) -> None:
@@ -136,22 +142,27 @@ def clips_interpret(
 
 @clips_app.command(
     "search",
-    help="Find the clips whose words are most like a query, best first.",
+    help="Find the clips whose label, caption or transcript is closest to a query, best first.",
     epilog='Example: soundflow clips search clips/ "a dog barking far away" -k 3 --role foreground',
 )
 def clips_search(
     index: Index,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What is to be heard, in a few words.", show_default=False)],
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many.")] = 3,
-    role: Annotated[ClipRole | None, typer.Option(help="Only clips of this role.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only clips of this split.")] = None,
-    embedder: Annotated[Embedder, typer.Option(help="auto: minilm where it has been fetched, else ngrams.")] = Embedder.AUTO,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Description of the sound in a few words.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of clips to return.")] = 3,
+    role: Annotated[ClipRole | None, typer.Option(help="Restrict the search to clips of this role.")] = None,
+    split: Annotated[str | None, typer.Option(help="Restrict the search to clips of this split.")] = None,
+    embedder: Annotated[
+        Embedder, typer.Option(help="Text embedder. The choice auto takes minilm if it is installed and ngrams otherwise.")
+    ] = Embedder.AUTO,
     recipe: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Use the embedder of this recipe (such as a server's).")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Recipe file whose retrieval section names the embedder, for example one behind a server."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow clips search`."""
+    """Run `soundflow clips search`."""
     from soundflow.operators.curate.retrieval import Query
     from soundflow.pipeline.clips.search_index import SearchIndex
     from soundflow.pipeline.mechanics.console import Console
@@ -159,31 +170,35 @@ def clips_search(
     from soundflow.schemas.retrieval import RetrievalConfig
 
     config = RetrievalConfig(embedder=embedder.value) if recipe is None else Recipe.from_yaml(recipe).retrieval
-    wanted = Query(query, k=k, role=role, split=split)
+    request = Query(query, k=k, role=role, split=split)
     with Console("search vectors", "texts") as console:
         search = SearchIndex.open(index, config, on_progress=console.show)
-    hits = search.search([wanted])[0]
+    hits = search.search([request])[0]
     if as_json:
         say_json([hit._asdict() for hit in hits])
         return
     for hit in hits:
         say(f"{hit.score:6.3f}  {hit.id}  {hit.label}")
-    say(f"{len(hits)} of {len(search)} clips, by {search.identity}")
+    say(f"{len(hits)} of {len(search)} clips, embedded by {search.identity}")
 
 
 @top.command(
-    help="Clean one recording with TFJP (paper, Algorithm 1) and say what each operator did.",
+    help="Clean one recording with TFJP (paper, Algorithm 1) and report what each operator changed.",
     epilog="Example: soundflow tfjp dog.wav clean.wav --trace --plot clean.png",
 )
 def tfjp(
-    source: Annotated[Path, typer.Argument(metavar="IN", show_default=False)],
-    out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False)],
-    trace: Annotated[bool, typer.Option(help="Print every step.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Write a before/after picture (.png, .pdf, .svg).")] = None,
-    keep_noise: Annotated[bool, typer.Option(help="Do not denoise (what the ambient role gets).")] = False,
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Audio file to clean.", show_default=False)],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Audio file to write; its suffix decides the format.", show_default=False)
+    ],
+    trace: Annotated[bool, typer.Option(help="Print every step of every operator.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Image file for a plot of the recording before and after (.png, .pdf, .svg).")
+    ] = None,
+    keep_noise: Annotated[bool, typer.Option(help="Skip denoising, as for clips of the role ambient.")] = False,
     as_json: Json = False,
 ) -> None:
-    """`soundflow tfjp`."""
+    """Run `soundflow tfjp`."""
     from soundflow.pipeline.clips.clean_file import clean_file
 
     cleaned = clean_file(source, out, denoise=not keep_noise, plot=plot)

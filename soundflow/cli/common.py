@@ -1,4 +1,4 @@
-"""What commands share: exit codes, options and arguments of more than one, where output goes."""
+"""What several commands share: exit codes, options and arguments, and how output is printed."""
 
 from __future__ import annotations
 
@@ -10,38 +10,51 @@ from typing import Annotated, Any, Final
 import typer
 
 FAILED: Final = 1
-"""`verify` found problems."""
+"""The check that the command makes has failed: `verify` found problems, `diff` found differences, a gate rejected the speech."""
 USAGE: Final = 2
+"""The command line or an input file is wrong."""
 INCOMPLETE: Final = 3
-"""Shards failed or are missing; the same command resumes."""
+"""Part of the work failed or is missing; running the same command again resumes."""
 INTERRUPTED: Final = 130
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Timeout = Annotated[float | None, typer.Option(min=1, max=3600, help="Seconds one call to a server may take; default 120.")]
-Retries = Annotated[int | None, typer.Option(min=0, max=100, help="Of a call whose server or line failed; default 8.")]
-Build = Annotated[Path, typer.Argument(metavar="DIR", help="A build, stored or virtual.", show_default=False)]
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of text.")]
+Timeout = Annotated[
+    float | None, typer.Option(min=1, max=3600, help="Maximum duration of one call to a server in seconds (default: 120).")
+]
+Retries = Annotated[
+    int | None, typer.Option(min=0, max=100, help="Number of retries of a call that fails on the server or the way (default: 8).")
+]
+Build = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a build, stored or virtual.", show_default=False)]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).", show_default=False)]
 Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of a clip index.", show_default=False)]
-Processes = Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")]
-LlmOf = Annotated[Path, typer.Option(metavar="RECIPE", help="Take the llm section of this recipe.", show_default=False)]
-MaybeLlmOf = Annotated[Path | None, typer.Option(metavar="RECIPE", help="Take the llm section of this recipe.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="Number of worker processes (default: one per CPU core).")]
+LlmOf = Annotated[
+    Path, typer.Option(metavar="RECIPE", help="Recipe file whose llm section names the language model.", show_default=False)
+]
+MaybeLlmOf = Annotated[
+    Path | None, typer.Option(metavar="RECIPE", help="Recipe file whose llm section names the language model.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random choices.")]
 
 
 class ExecutorName(StrEnum):
-    """Where the work is done."""
+    """Where the work runs."""
 
     INLINE = "inline"
     RAY = "ray"
 
 
-Executor = Annotated[ExecutorName, typer.Option(help="inline needs no Ray and uses one core.")]
+Executor = Annotated[ExecutorName, typer.Option(help="Run on Ray, or inline in this process on one core without Ray.")]
+RayAddress = Annotated[
+    str | None, typer.Option(help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: this machine).")
+]
 
 
 def say(text: str) -> None:
-    """A line for people, on stdout."""
+    """Print a line for people on stdout."""
     typer.echo(text)
 
 
 def say_json(document: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     typer.echo(json.dumps(document, ensure_ascii=False, sort_keys=True))

@@ -1,4 +1,4 @@
-"""`init`, `build`, `status`, `verify`, `replay`, `report`: a recipe becomes a corpus."""
+"""The commands that turn a recipe into a corpus: `init`, `build`, `status`, `verify`, `replay`, `report` and others."""
 
 from __future__ import annotations
 
@@ -7,24 +7,38 @@ from typing import Annotated, Any
 
 import typer
 
-from soundflow.cli.common import FAILED, INCOMPLETE, Build, Executor, ExecutorName, Json, RecipeFile, say, say_json
+from soundflow.cli.common import (
+    FAILED,
+    INCOMPLETE,
+    Build,
+    Executor,
+    ExecutorName,
+    Json,
+    RayAddress,
+    RecipeFile,
+    Seed,
+    say,
+    say_json,
+)
 
 top = typer.Typer()
 
 
 @top.command(
-    help="Write a commented recipe that a clip index can satisfy.",
+    help="Write a commented recipe with the tasks that a clip index can serve.",
     epilog="Example: soundflow init corpus.yaml --clips clips/ --streams 1000 --shards 8 --seed 7",
 )
 def init(
     recipe: RecipeFile,
-    clips: Annotated[Path, typer.Option(help="Directory made by `soundflow clips index`.", show_default=False)],
-    streams: Annotated[int, typer.Option(min=1)] = 100,
-    shards: Annotated[int, typer.Option(min=1)] = 4,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    force: Annotated[bool, typer.Option(help="Overwrite an existing recipe.")] = False,
+    clips: Annotated[
+        Path, typer.Option(help="Directory of the clip index, made by `soundflow clips index`.", show_default=False)
+    ],
+    streams: Annotated[int, typer.Option(min=1, help="Number of streams of the corpus.")] = 100,
+    shards: Annotated[int, typer.Option(min=1, help="Number of shards, one tar file each.")] = 4,
+    seed: Seed = 0,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing recipe file.")] = False,
 ) -> None:
-    """`soundflow init`."""
+    """Run `soundflow init`."""
     from soundflow.pipeline.clips.index import ClipIndex
     from soundflow.pipeline.start.recipe_init import write_recipe
 
@@ -34,29 +48,29 @@ def init(
 
 
 @top.command(
-    help="Build a corpus, or resume it: run the same command again.",
+    help="Build the corpus of a recipe. Run the same command again to resume. Exit code 3: shards failed or are missing.",
     epilog="Example: soundflow build corpus.yaml -o corpus/ --workers 8",
 )
 def build(
     recipe: RecipeFile,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Output directory.", show_default=False)],
-    workers: Annotated[int | None, typer.Option(min=1, help="Ray actors, one core each; default: every core.")] = None,
-    executor: Executor = ExecutorName.RAY,
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT; default: this machine.")
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the build.", show_default=False)],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of Ray actors, one core each (default: one per core of the cluster).")
     ] = None,
-    fresh: Annotated[bool, typer.Option(help="Move an older build out of the way first (never deletes).")] = False,
+    executor: Executor = ExecutorName.RAY,
+    address: RayAddress = None,
+    fresh: Annotated[bool, typer.Option(help="Rename an existing build directory and start a new build.")] = False,
     virtual: Annotated[
-        bool, typer.Option(help="Store plans, tokens and clips, no audio: it is rendered when it is read, bit for bit the same.")
+        bool, typer.Option(help="Store plans, tokens and clips but no audio. Readers render the same audio bit for bit.")
     ] = False,
-    over_budget: Annotated[bool, typer.Option(help="Build although the bill passes the recipe's budget.")] = False,
+    over_budget: Annotated[bool, typer.Option(help="Build even if the estimate exceeds the recipe's budget.")] = False,
     store: Annotated[
         str | None,
-        typer.Option(help="Commit shards to an object store, s3://BUCKET/PATH; -o is then each machine's work space."),
+        typer.Option(help="Commit shards to an object store, s3://BUCKET/PATH. The output directory is then local work space."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow build`."""
+    """Run `soundflow build`."""
     from soundflow.pipeline.build.object_store import ObjectStore
     from soundflow.pipeline.build.run import Progress
     from soundflow.pipeline.build.run import build as run_build
@@ -84,7 +98,7 @@ def build(
                 on_event=show,
             )
         except Halted as error:
-            if not BuildDir(out).record_path.exists():  # it was in the vectors of the clip index
+            if not BuildDir(out).record_path.exists():  # halted before the build began, while embedding the clip index
                 raise
             halted, status = error.message(), ObjectStore(store).status() if store else BuildDir(out).status()
     if halted:
@@ -96,21 +110,21 @@ def build(
         _say_failures(out, at_most=3)
     empty = status.shards.committed == status.shards.planned and not status.streams
     if empty:
-        typer.echo("error: not one stream could be made; `rejected` in DIR/manifest/*.json says why", err=True)
+        typer.echo(f"error: no stream could be made; the field `rejected` in {out}/manifest/*.json counts the reasons", err=True)
     if empty or status.shards.committed < status.shards.planned:
         raise typer.Exit(INCOMPLETE)
 
 
 @top.command(
-    help="Render a virtual build into a stored one, byte for byte what `build` would have stored; the same command resumes.",
+    help="Render a virtual build into a stored one with the same bytes as a stored build. Run the same command again to resume.",
     epilog="Example: soundflow materialize virtual/ -o corpus/",
 )
 def materialize(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A virtual build.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Output directory.", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a virtual build.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the stored build.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """`soundflow materialize`."""
+    """Run `soundflow materialize`."""
     from soundflow.pipeline.build.materialize import materialize as run_materialize
     from soundflow.pipeline.mechanics.console import Console
 
@@ -123,15 +137,15 @@ def materialize(
 
 
 @top.command(
-    help="Bring a corpus from an object store into a directory; the same command goes on.",
+    help="Download a corpus from an object store into a directory. Run the same command again to resume.",
     epilog="Example: soundflow fetch s3://bucket/corpus -o corpus/",
 )
 def fetch(
-    url: Annotated[str, typer.Argument(metavar="URL", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory.", show_default=False)],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Address of the corpus, s3://BUCKET/PATH.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the downloaded corpus.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """`soundflow fetch`."""
+    """Run `soundflow fetch`."""
     from soundflow.pipeline.build import store_beside
     from soundflow.pipeline.build.object_store import ObjectStore
     from soundflow.pipeline.corpus.build_dir import BuildDir
@@ -144,9 +158,11 @@ def fetch(
         _say_status(out, found)
 
 
-@top.command(help="What a build has done so far, from disk alone.", epilog="Example: soundflow status corpus/ --json")
+@top.command(
+    help="Show the progress of a build, read from its directory alone.", epilog="Example: soundflow status corpus/ --json"
+)
 def status(directory: Build, as_json: Json = False) -> None:
-    """`soundflow status`."""
+    """Run `soundflow status`."""
     from soundflow.pipeline.corpus.build_dir import BuildDir
 
     found = BuildDir(directory).status()
@@ -160,15 +176,15 @@ def status(directory: Build, as_json: Json = False) -> None:
 
 
 @top.command(
-    help="Remove what no manifest names: shards of lost races and killed commits. Without --yes only says what it would.",
+    help="List files that no manifest names, such as shards of killed commits, and remove them with --yes.",
     epilog="Example: soundflow gc corpus/ --yes",
 )
 def gc(
     directory: Build,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the listed files.")] = False,
     as_json: Json = False,
 ) -> None:
-    """`soundflow gc`."""
+    """Run `soundflow gc`."""
     from dataclasses import asdict
 
     from soundflow.pipeline.corpus.gc import collect_garbage
@@ -179,20 +195,21 @@ def gc(
         return
     for name in found.files:
         say(f"  {name}")
-    young = f"; {found.young} younger than an hour left alone" if found.young else ""
-    say(f"{directory}: {len(found.files)} files, {found.bytes / 1e6:.1f} MB {'removed' if yes else 'to remove (--yes)'}{young}")
+    young = f"; {found.young} files younger than an hour were kept" if found.young else ""
+    outcome = "removed" if yes else "can be removed with --yes"
+    say(f"{directory}: {len(found.files)} files, {found.bytes / 1e6:.1f} MB {outcome}{young}")
 
 
 @top.command(
-    help="Compare two corpora by their plans, stream by stream; exit 1 when they differ.",
+    help="Compare the plans of two corpora stream by stream. Exit code 1: the corpora differ.",
     epilog="Example: soundflow diff corpus/ corpus.old-1/",
 )
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", show_default=False)],
-    b: Annotated[Path, typer.Argument(metavar="B", show_default=False)],
+    a: Annotated[Path, typer.Argument(metavar="A", help="Directory of the first build.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Directory of the second build.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """`soundflow diff`."""
+    """Run `soundflow diff`."""
     from soundflow.pipeline.corpus.diff import diff as run_diff
 
     found = run_diff(a, b)
@@ -212,7 +229,7 @@ def _say_failures(directory: Path, at_most: int | None = None) -> None:
     for failure in failures[:at_most]:
         say(f"  shard {failure.shard} failed: {failure.error}")
     if at_most is not None and len(failures) > at_most:
-        say(f"  and {len(failures) - at_most} more: soundflow status {directory}")
+        say(f"  {len(failures) - at_most} more failed; list all: soundflow status {directory}")
 
 
 def _say_status(directory: Path, found: Any) -> None:
@@ -224,15 +241,15 @@ def _say_status(directory: Path, found: Any) -> None:
 
 
 @top.command(
-    help="Check everything a build committed; exit 1 when something is wrong.",
+    help="Check everything that a build committed. Exit code 1: there are problems.",
     epilog="Example: soundflow verify corpus/ --sample 3",
 )
 def verify(
     directory: Build,
-    sample: Annotated[int, typer.Option(min=0, help="Also plan and render N samples again and compare bytes.")] = 0,
+    sample: Annotated[int, typer.Option(min=0, help="Number of streams to plan and render again and compare byte for byte.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """`soundflow verify`."""
+    """Run `soundflow verify`."""
     from soundflow.pipeline.check.verify import verify as run_verify
 
     report = run_verify(directory, sample=sample)
@@ -248,16 +265,22 @@ def verify(
 
 
 @top.command(
-    help="Make one sample again, also from the quarantine, and explain it.",
+    help="Make one stream of a build again, quarantined ones included, and explain how it was drawn.",
     epilog="Example: soundflow replay sf-0123456789ab-000000-00003 corpus/ -o replayed/",
 )
 def replay(
-    sample_id: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the build.")] = Path(),
-    out: Annotated[Path, typer.Option("-o", "--out", help="Where to write its files.")] = Path("replayed"),
+    sample_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of the stream, such as sf-0123456789ab-000000-00003.", show_default=False)
+    ],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Directory of the build (default: the current directory).", show_default=False)
+    ] = Path(),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory for the audio, plan and tokens of the stream.")] = Path(
+        "replayed"
+    ),
     as_json: Json = False,
 ) -> None:
-    """`soundflow replay`."""
+    """Run `soundflow replay`."""
     from soundflow.pipeline.check.replay import replay as run_replay
 
     result = run_replay(directory, sample_id, out)
@@ -271,16 +294,16 @@ def replay(
 
 
 @top.command(
-    help="Write one self-contained HTML page about a build, or about a training run.",
+    help="Write one self-contained HTML page about a build or a training run.",
     epilog="Example: soundflow report corpus/ -o corpus.html",
 )
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A build, or a training run.", show_default=False)],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: DIR/report.html.")] = None,
-    samples: Annotated[int, typer.Option(min=1, max=64, help="Streams of a build to hear and see.")] = 8,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a build or a training run.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="HTML file to write (default: DIR/report.html).")] = None,
+    samples: Annotated[int, typer.Option(min=1, max=64, help="Number of streams of a build to show with audio and plots.")] = 8,
     as_json: Json = False,
 ) -> None:
-    """`soundflow report`."""
+    """Run `soundflow report`."""
     if (directory / "run.json").is_file():
         from soundflow.training.report import write_report as write_run_report
 

@@ -1,4 +1,4 @@
-"""`soundflow sources …`: the 26 corpora of StreamAudio-2M, as they are published."""
+"""`soundflow sources …`: the 26 public corpora that StreamAudio-2M is made from."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import typer
 from soundflow.cli.common import FAILED, Json, say, say_json
 from soundflow.cli.help import sub_app
 
-sources_app = sub_app("The corpora StreamAudio-2M is made of (paper, appendix D), read in the layout they are published in.")
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As in `soundflow sources list`.", show_default=False)]
-Where = Annotated[str, typer.Argument(metavar="PATH", help="Folder or URL it was unpacked or downloaded to.", show_default=False)]
+sources_app = sub_app("Import the 26 public corpora of StreamAudio-2M (paper, appendix D) in their published layout.")
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the corpus, one of `soundflow sources list`.", show_default=False)
+]
+Where = Annotated[str, typer.Argument(metavar="PATH", help="Folder or URL of the unpacked corpus.", show_default=False)]
 
 
-@sources_app.command("list", help="Every source with its licence and home.", epilog="Example: soundflow sources list")
+@sources_app.command(
+    "list", help="List every corpus with its size, licence and home page.", epilog="Example: soundflow sources list"
+)
 def sources_list(as_json: Json = False) -> None:
-    """`soundflow sources list`."""
+    """Run `soundflow sources list`."""
     from soundflow.schemas.sources import SOURCES
 
     if as_json:
@@ -30,16 +34,16 @@ def sources_list(as_json: Json = False) -> None:
 
 @sources_app.command(
     "check",
-    help="Is a corpus there as published? Names what is missing, reads its first rows. Exit code 1: it cannot be imported.",
+    help="Check that the files of a corpus are complete and read its first rows. Exit code 1: it cannot be imported.",
     epilog="Example: soundflow sources check librispeech /data/LibriSpeech",
 )
 def sources_check(
     name: Name,
     where: Where,
-    rows: Annotated[int, typer.Option(min=1, help="How many rows to read.")] = 100,
+    rows: Annotated[int, typer.Option(min=1, help="Number of rows to read.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """`soundflow sources check`."""
+    """Run `soundflow sources check`."""
     from soundflow.pipeline.speech.source_check import check_source
 
     found = check_source(name, where, rows)
@@ -49,7 +53,7 @@ def sources_check(
         for files in found.files:
             say(f"{'found  ' if files.example else 'MISSING'} {files.example or ' or '.join(files.patterns)} ({files.about})")
         rejected = ", ".join(f"{count} {reason}" for reason, count in found.rejected.items()) or "none"
-        say(f"{found.accepted} of the first {found.rows} rows can be used; rejected: {rejected}")
+        say(f"{found.accepted} of the first {found.rows} rows are usable; rejected: {rejected}")
         for line in (*found.examples, *found.problems):
             say(line)
         say(f"{found.title}: {'ok' if found.ok else 'cannot be imported'}; licence: {found.licence}")
@@ -59,22 +63,23 @@ def sources_check(
 
 @sources_app.command(
     "import",
-    help="Write a corpus as a clip manifest (for `clips index`) or as dialogues (for `speak`). The same command resumes.",
+    help="Convert a corpus into a clip manifest (for `clips index`) or into dialogues (for `speak`). "
+    "Run the same command again to resume.",
     epilog="Example: soundflow sources import librispeech /data/LibriSpeech -o librispeech/",
 )
 def sources_import(
     name: Name,
     where: Where,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory to write.", show_default=False)],
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many rows.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the manifest or the dialogues.", show_default=False)],
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of rows to convert.")] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow sources import`."""
+    """Run `soundflow sources import`."""
     from soundflow.pipeline.mechanics.console import Console
     from soundflow.pipeline.speech.source_import import OUTPUTS, find_source, import_source
     from soundflow.schemas.sources import Gives
 
-    with Console(name, "pieces") as console:
+    with Console(name, "parts") as console:
         state = import_source(name, where, out, limit=limit, on_progress=console.show)
     if as_json:
         say_json(state.model_dump(mode="json"))
@@ -87,4 +92,4 @@ def sources_import(
         if gives is Gives.CLIPS
         else f"soundflow speak {target} --out {out}/spoken"
     )
-    say(f"next: {after}")
+    say(f"Next: {after}")

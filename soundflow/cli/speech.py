@@ -1,4 +1,4 @@
-"""`soundflow say`, `hear` and `speak`: text becomes verified speech."""
+"""`soundflow say`, `hear`, `speak` and `review`: text becomes verified speech."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from soundflow.cli.common import FAILED, INCOMPLETE, Executor, ExecutorName, Json, MaybeLlmOf, say_json
-from soundflow.cli.common import say as tell
+from soundflow.cli.common import FAILED, INCOMPLETE, Executor, ExecutorName, Json, MaybeLlmOf, RayAddress, Seed, say_json
+from soundflow.cli.common import say as print_line
 
 top = typer.Typer()
 
@@ -16,82 +16,92 @@ Config = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="YAML: speakers, voices, recogniser, gate (soundflow.schemas.speech.SpeechConfig).",
+        help="Speech configuration (YAML): speakers, voices, recogniser and gate; see `soundflow schema speech`.",
         show_default=False,
     ),
 ]
 
 
 @top.command(
-    help="Speak a text in one voice and write a 16 kHz WAV; the text is rewritten as it is spoken first.",
+    help="Speak a text in one voice and write a 16 kHz WAV file. Numbers and symbols are first rewritten as words.",
     epilog='Example: soundflow say "The train leaves at 7:30." --voice hibari:heart -o x.wav --check',
 )
 def say(
-    text: Annotated[str, typer.Argument(show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The WAV file.", show_default=False)],
-    voice: Annotated[str | None, typer.Option(help="BACKEND:ID; default: the first of the pool.")] = None,
-    language: Annotated[str | None, typer.Option(help="Of the text; default: the voice's.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    speed: Annotated[float, typer.Option(min=0.5, max=2.0)] = 1.0,
-    raw: Annotated[bool, typer.Option(help="Speak the text as it is written.")] = False,
-    check: Annotated[bool, typer.Option(help="Put it through the gate; exit 1 when it does not pass.")] = False,
+    text: Annotated[str, typer.Argument(help="Text to speak.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="WAV file to write.", show_default=False)],
+    voice: Annotated[str | None, typer.Option(help="Voice, BACKEND:ID (default: the first of the configuration).")] = None,
+    language: Annotated[str | None, typer.Option(help="Language code of the text (default: the language of the voice).")] = None,
+    seed: Seed = 0,
+    speed: Annotated[float, typer.Option(min=0.5, max=2.0, help="Speed as a multiple of the normal pace of the voice.")] = 1.0,
+    raw: Annotated[bool, typer.Option(help="Skip the rewriting of numbers and symbols.")] = False,
+    check: Annotated[bool, typer.Option(help="Check the speech with the gate. Exit code 1: the gate rejects it.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow say`."""
+    """Run `soundflow say`."""
     from soundflow.pipeline.speech.speak_once import say_once
 
-    said = say_once(
+    utterance = say_once(
         text, out, config=config, voice=voice, language=language, seed=seed, speed=speed, rewrite=not raw, check=check
     )
     if as_json:
-        say_json(said.to_json())
+        say_json(utterance.to_json())
     else:
-        for line in said.lines():
-            tell(line)
-    if said.refused:
+        for line in utterance.lines():
+            print_line(line)
+    if utterance.refused:
         raise typer.Exit(FAILED)
 
 
 @top.command(
-    help="Write down what is said in a recording; with --align also when each word is.",
+    help="Transcribe a recording, with word times if --align is given.",
     epilog="Example: soundflow hear x.wav --align --json",
 )
 def hear(
-    recording: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
-    align: Annotated[bool, typer.Option(help="Times of every word, in seconds.")] = False,
-    language: Annotated[str, typer.Option(help="Such as en or zh.")] = "en",
+    recording: Annotated[Path, typer.Argument(metavar="FILE", help="Audio file to transcribe.", show_default=False)],
+    align: Annotated[bool, typer.Option(help="Print the start and end of every word in seconds.")] = False,
+    language: Annotated[str, typer.Option(help="Language code of the recording, such as en or zh.")] = "en",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow hear`."""
+    """Run `soundflow hear`."""
     from soundflow.pipeline.speech.speak_once import hear_once
 
-    heard = hear_once(recording, align=align, language=language, config=config)
+    transcript = hear_once(recording, align=align, language=language, config=config)
     if as_json:
-        say_json(heard.to_json())
+        say_json(transcript.to_json())
     else:
-        for line in heard.lines():
-            tell(line)
+        for line in transcript.lines():
+            print_line(line)
 
 
 @top.command(
-    help="Speak dialogues (JSON lines: id, turns of user and assistant) and keep what the gate understood; run again to resume.",
+    help="Speak written dialogues and keep the utterances that pass the gate. Run the same command again to resume.",
     epilog="Example: soundflow speak dialogues.jsonl --out spoken/ && soundflow clips index spoken/ -o clips/",
 )
 def speak(
-    dialogues: Annotated[Path, typer.Argument(metavar="DIALOGUES", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Output directory; its manifest is a source of clips.")],
+    dialogues: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIALOGUES",
+            help="Dialogues, one JSON object per line: id and turns of user and assistant.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Output directory. `soundflow clips index` reads its manifest.", show_default=False),
+    ],
     config: Config = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Recognisers, one core each; default: every core.")] = None,
-    executor: Executor = ExecutorName.RAY,
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT; default: this machine.")
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of recognisers, one core each (default: one per core).")
     ] = None,
-    fresh: Annotated[bool, typer.Option(help="Move an older output out of the way first (never deletes).")] = False,
+    executor: Executor = ExecutorName.RAY,
+    address: RayAddress = None,
+    fresh: Annotated[bool, typer.Option(help="Rename an existing output directory and start again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """`soundflow speak`."""
+    """Run `soundflow speak`."""
     from soundflow.operators.protocols.faults import BackendError
     from soundflow.pipeline.mechanics.console import Console
     from soundflow.pipeline.speech.speak import SpeakProgress, speak
@@ -121,36 +131,42 @@ def speak(
         say_json(summary.to_json())
     else:
         for line in summary.lines():
-            tell(line)
+            print_line(line)
     if summary.failed:
         raise typer.Exit(INCOMPLETE)
 
 
 @top.command(
-    help="Give written dialogues a question about an earlier turn, before they are spoken. A model writes it and tries it out: "
-    "with all turns it must be answered, without the turn it depends on it must not. Without a model a stand-in that says so.",
+    help="Append a question about an earlier turn to written dialogues. A language model writes the question and verifies it: it "
+    "must be answerable with all turns, and not without the turn that it depends on. If no model is given, the question is a "
+    "marked placeholder.",
     epilog="Example: soundflow review dialogues.jsonl -o reviewed.jsonl --llm corpus.yaml",
 )
 def review(
-    dialogues: Annotated[Path, typer.Argument(metavar="DIALOGUES.jsonl", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The dialogues again, some of them longer.", show_default=False)],
+    dialogues: Annotated[Path, typer.Argument(metavar="DIALOGUES.jsonl", help="Written dialogues (.jsonl).", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="File for all dialogues, those with a question included.", show_default=False)
+    ],
     llm: MaybeLlmOf = None,
-    share: Annotated[float, typer.Option(min=0, max=1, help="Of dialogues of four turns or more (paper: p_hr).")] = 0.3,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the dialogues with four or more turns that get a question (paper: p_hr)."),
+    ] = 0.3,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """`soundflow review`."""
+    """Run `soundflow review`."""
     from soundflow.pipeline.mechanics.console import Console
     from soundflow.pipeline.services.ask_once import read_llm
     from soundflow.pipeline.speech.review import review_dialogues
 
     config = read_llm(llm) if llm else None
     with Console("review", "dialogues") as console:
-        told = review_dialogues(dialogues, out, config, share=share, seed=seed, on_done=console.show)
+        summary = review_dialogues(dialogues, out, config, share=share, seed=seed, on_done=console.show)
     if as_json:
-        say_json(told.to_json())
+        say_json(summary.to_json())
     else:
-        for line in told.lines():
-            tell(line)
-    if told.failed:
+        for line in summary.lines():
+            print_line(line)
+    if summary.failed:
         raise typer.Exit(INCOMPLETE)

@@ -106,14 +106,14 @@ def test_a_corpus_without_a_stream_is_no_success(clips_dir: Path, tmp_path: Path
     monkeypatch.setattr(produce, "compose", lambda *_, **__: Rejected("planted"))
     empty = write_recipe(tmp_path / "empty.yaml", clips_dir, streams=2, shards=1)
     told = soundflow("build", empty, "-o", tmp_path / "out", "--executor", "inline")
-    assert told.returncode == 3 and "not one stream could be made" in told.stderr
+    assert told.returncode == 3 and "no stream could be made" in told.stderr
 
 
 def test_an_export_tells_which_shards_it_lacks(built: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(built, tmp_path / "out"))
     sorted((out / "manifest").glob("*.json"))[0].write_bytes(b"{")
     told = soundflow("export", "hf", out, "--to", tmp_path / "to", "--dry-run")
-    assert told.returncode == 0 and "shards; the others are not exported" in told.stderr
+    assert told.returncode == 0 and "shards; the export lacks the others" in told.stderr
 
 
 def test_a_recipe_renamed_or_moved_is_the_same_recipe(built: Path, clips_dir: Path, tmp_path: Path) -> None:
