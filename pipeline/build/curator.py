@@ -35,7 +35,7 @@ from soundflow.pipeline.corpus.commit import put, put_first
 from soundflow.pipeline.services.generators import open_generator
 from soundflow.pipeline.curate.scenes import ATTEMPTS, EMBEDDER, pool_of
 from soundflow.pipeline.clips.search_index import SearchIndex
-from soundflow.pipeline.build.worker import MOSTLY_BROKEN, Job, ShardBrokenError, ShardResult
+from soundflow.pipeline.build.worker import MAX_FAILED_FRACTION, Job, ShardFailedError, ShardResult
 from soundflow.prompts import role_hash
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.identity import rng_for
@@ -78,7 +78,7 @@ class Curator:
     async def sheet(self, shard: int) -> SceneSheet:
         """The committed sheet of a shard, curated if there is none yet.
 
-        Raises Halted, InputError (key, model), OSError (the disk is full), and ShardBrokenError when most samples broke.
+        Raises Halted, InputError (key, model), OSError (the disk is full), and ShardFailedError when most samples broke.
         """
         build = self.job.build
         kept = build.sheet(shard, self.job.fingerprint)
@@ -88,8 +88,8 @@ class Curator:
         _shard_ledger.set(ledger)
         samples = await self.samples([(shard, index) for index in range(self.job.recipe.shard_sizes()[shard])])
         broken = [sample.failed for sample in samples if sample.failed]
-        if len(broken) > MOSTLY_BROKEN * len(samples):
-            raise ShardBrokenError(f"{len(broken)} of {len(samples)} scenes broke, the first: {broken[0]}")
+        if len(broken) > MAX_FAILED_FRACTION * len(samples):
+            raise ShardFailedError(f"{len(broken)} of {len(samples)} scenes broke, the first: {broken[0]}")
         sheet = SceneSheet(fingerprint=self.job.fingerprint, shard=shard, samples=tuple(samples), work=ledger.roles)
         path = build.sheet_path(shard)
         if not put_first(build, path, sheet.canonical_json()) and build.sheet(shard, self.job.fingerprint) is None:

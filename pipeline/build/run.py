@@ -1,4 +1,4 @@
-"""`soundflow build`: plan the shards, make what is missing, tell how it goes. Resume is the same call again."""
+"""`soundflow build`: plan the shards, make the missing ones and report progress. The same call resumes a build."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from typing import Final, Literal
 from soundflow.operators.compose.clips import Palette
 from soundflow.operators.curate.planning import check
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
-from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.clips.index import ClipIndex
-from soundflow.pipeline.corpus.commit import put, sweep
+from soundflow.pipeline.build.committers import committer_for
 from soundflow.pipeline.build.executors import Executor, InlineExecutor
-from soundflow.pipeline.build.object_store import ObjectStore
-from soundflow.pipeline.corpus.open_build import open_build
 from soundflow.pipeline.build.produce import Sample
+from soundflow.pipeline.build.worker import Job, ShardResult
+from soundflow.pipeline.clips.index import ClipIndex
+from soundflow.pipeline.clips.splits import split_pools
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.commit import put, sweep
+from soundflow.pipeline.corpus.open_build import open_build
 from soundflow.pipeline.corpus.versions import OPERATOR_VERSIONS
 from soundflow.pipeline.curate.scenes import pool_of
-from soundflow.pipeline.clips.splits import split_pools
 from soundflow.pipeline.mechanics.stopping import noted_signals
-from soundflow.pipeline.build.store_beside import bring_made
-from soundflow.pipeline.build.virtual import keep_clips
-from soundflow.pipeline.build.worker import Job, ShardResult
 from soundflow.prompts import prompt_hash
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted
@@ -34,8 +32,8 @@ from soundflow.schemas.recipe import Recipe, fingerprint
 from soundflow.schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest, Stopped
 
 VERSION: Final = "0.1.0"
-TELL_EVERY_SECONDS: Final = 2.0
-"""Longest silence of a running build."""
+REPORT_SECONDS: Final = 2.0
+"""Longest interval between two progress events of a running build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +47,23 @@ class Progress:
     rejected: int
     quarantined: int
     failed: int
+    """Shards that failed in this run."""
     rate: float
-    """Seconds of audio made per second, by this run."""
+    """Seconds of audio made per second in this run."""
     eta_seconds: float | None
-    """Until the last shard at the pace of this run; None while there is no pace."""
+    """Estimated time to completion; None before the first stream of this run."""
     scenes: int = 0
-    """Samples curated by this run."""
+    """Samples curated in this run."""
     clips: int = 0
-    """Clips put into the store of a virtual build by this run."""
+    """Clips added to the clip store of a virtual build in this run."""
 
     def describe(self) -> str:
-        """For people."""
-        troubles = [f"{count} {what}" for what, count in self._troubles() if count]
-        scenes = [f"{self.scenes} scenes curated"] if self.scenes else []
-        scenes += [f"{self.clips} clips kept"] if self.clips else []
-        return ", ".join([*scenes, f"{self.streams} streams", f"{self.hours:.2f} h", f"{self.rate:.0f}x real time", *troubles])
-
-    def _troubles(self) -> tuple[tuple[str, int], ...]:
-        return ("rejected", self.rejected), ("quarantined", self.quarantined), ("shards failed", self.failed)
+        """Return the counts as one line of text."""
+        parts = [f"{self.scenes} scenes curated"] if self.scenes else []
+        parts += [f"{self.streams} streams", f"{self.hours:.2f} h of audio", f"{self.rate:.0f}x real time"]
+        parts += [f"{self.clips} clips stored"] if self.clips else []
+        problems = {"rejected": self.rejected, "quarantined": self.quarantined, "failed shards": self.failed}
+        return ", ".join(parts + [f"{count} {name}" for name, count in problems.items() if count])
 
 
 def build(
@@ -83,16 +80,28 @@ def build(
     on_event: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> BuildStatus:
-    """Build the corpus of a recipe in `out`, or what is missing of it.
+    """Build the corpus of a recipe in `out`, or the part of it that is missing, and return its status.
 
-    `should_stop` is asked between samples: when it says yes, what is in hand is abandoned and Interrupted raised. By default
-    it is SIGINT or SIGTERM that says yes (in the main thread; see `pipeline.mechanics.stopping`). `virtual`: no audio is stored, but the
-    clips it is rendered from (`pipeline.build.virtual`). `over_budget`: build even if the estimate exceeds the recipe's budget.
-    `store`: an object store's URL, where shards are committed (`pipeline.build.object_store`); `out` is then each machine's work space
-    (of a curated build one that all of them see).
-    Raises InputError for a bad recipe, index or directory, and when `out` holds a build of another recipe; OSError when the
-    disk is full; Halted when a budget is spent or a service broken, after what was curated has been rendered: the same call goes
-    on. Shards that failed are in the returned status, and tried again by the next call.
+    Shards that fail do not raise: they are listed in the status, and the next call tries them again.
+
+    Args:
+        workers: Ray workers, one core each (default: all cores).
+        executor: `ray`, or `inline` for one worker in this process.
+        address: a Ray cluster (default: a Ray instance of this machine alone).
+        fresh: move an existing build in `out` aside and start over.
+        virtual: store plans and tokens, and the clips to render the audio from (`pipeline.build.virtual`).
+        over_budget: build even if the estimate exceeds the recipe's budget.
+        store: URL of an object store to commit shards to (`pipeline.build.object_store`). `out` is then the work space of each
+            machine; for a curated build all machines share it.
+        on_event: receives the progress.
+        should_stop: called between samples; returning True discards the samples in progress and raises Interrupted. By default
+            it returns True after SIGINT or SIGTERM (in the main thread; see `pipeline.mechanics.stopping`).
+
+    Raises:
+        InputError: the recipe, index or directory is invalid, or `out` holds a build of another recipe.
+        OSError: the disk is full.
+        Halted: a budget is spent or a service is broken. Everything curated so far has been rendered; the same call resumes.
+        Interrupted: see `should_stop`.
     """
     record, index = plan_build(recipe_path)
     record = record.model_copy(update={"virtual": virtual})
@@ -100,41 +109,30 @@ def build(
     for split, pool in split_pools(record.recipe, index).items():
         check(record.recipe, Palette.of(pool, record.recipe.split), recipe_path, split)
     if not over_budget:
-        _keep_to_budget(record.recipe.budget, recipe_path)
+        _check_budget(record.recipe.budget, recipe_path)
     QwenTokenizer.load()
     build_dir = open_build(out, record, fresh)
     sweep(build_dir)
     build_dir.stopped_path.unlink(missing_ok=True)
-    remote = _remote(store, record, build_dir)
-    pending, committed = build_dir.pending(record) if remote is None else (remote.pending(record.recipe), list(remote.entries()))
+    committer = committer_for(store, build_dir, record)
+    pending, committed = committer.progress(build_dir, record)
     job = Job(
-        out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators, virtual=virtual, store=remote
+        out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators, virtual=virtual, committer=committer
     )
     with noted_signals() as signalled:
         tracker = _Tracker(build_dir, record, committed, on_event, should_stop or signalled)
         if pending:
             _executor(executor, workers, address).run(job, pending, tracker)
         if tracker.fatal:
-            raise OSError(f"{tracker.fatal} ({tracker.done.shards} shards are committed)")
-        if virtual and remote is None:  # of a store every worker keeps its own
-            keep_clips(build_dir, record, pool_of(build_dir, index), tracker.kept)
+            raise OSError(f"{tracker.fatal} ({tracker.done.shards} of {record.recipe.shards} shards are committed)")
+        committer.finish(build_dir, record, pool_of(build_dir, index), tracker.clips_stored)
     if tracker.why_halted:
         put(build_dir, build_dir.stopped_path, Stopped(why=tracker.why_halted.message()).canonical_json())
         raise tracker.why_halted
-    return build_dir.status() if remote is None else remote.status()
+    return committer.status(build_dir)
 
 
-def _remote(store: str | None, record: BuildRecord, build_dir: BuildDir) -> ObjectStore | None:
-    if store is None:
-        return None
-    remote = ObjectStore(store)
-    remote.open(record)
-    if record.recipe.curates:
-        bring_made(remote, build_dir)
-    return remote
-
-
-def _keep_to_budget(budget: BuildBudget, recipe_path: Path) -> None:
+def _check_budget(budget: BuildBudget, recipe_path: Path) -> None:
     if budget == BuildBudget():
         return
     from soundflow.pipeline.estimate.estimate import estimate
@@ -148,12 +146,15 @@ def _keep_to_budget(budget: BuildBudget, recipe_path: Path) -> None:
 def _check_split(split: str | None, index: ClipIndex, recipe_path: Path) -> None:
     splits = sorted({brief.split for brief in index.briefs()})
     if split is not None and split not in splits:
-        remedy = f"The index has: {', '.join(splits) or 'no clips'}"
-        raise InputError("no clip is of this split", file=recipe_path, field="split", value=split, remedy=remedy)
+        remedy = f"Splits of the index: {', '.join(splits) or 'none, it has no clips'}"
+        raise InputError("no clip belongs to this split", file=recipe_path, field="split", value=split, remedy=remedy)
 
 
 def plan_build(recipe_path: Path) -> tuple[BuildRecord, ClipIndex]:
-    """The recipe, resolved: its fingerprint and what that covers, and its clip index."""
+    """Read a recipe and open its clip index; return the record of the build (fingerprint and what it covers) and the index.
+
+    Raises InputError.
+    """
     recipe = Recipe.from_yaml(recipe_path)
     try:
         index = ClipIndex.open(recipe_path.parent / recipe.clips)
@@ -184,7 +185,8 @@ def _curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
 def _executor(name: str, workers: int | None, address: str | None) -> Executor:
     if name == "inline":
         if address is not None or (workers or 1) > 1:
-            raise InputError("the inline executor is one worker in this process", field="--executor", remedy="Use --executor ray")
+            why = "the inline executor is a single worker in this process and takes neither --workers nor --address"
+            raise InputError(why, field="--executor", value=name, remedy="Use --executor ray")
         return InlineExecutor()
     from soundflow.pipeline.build.ray_executor import RayExecutor
 
@@ -193,7 +195,7 @@ def _executor(name: str, workers: int | None, address: str | None) -> Executor:
 
 @dataclass(slots=True)
 class _Totals:
-    """Sums over shards, so that telling costs the same for ten shards and a million."""
+    """Sums over committed shards, kept up to date so that a progress event costs the same for any number of shards."""
 
     shards: int = 0
     streams: int = 0
@@ -210,7 +212,7 @@ class _Totals:
 
 
 class _Tracker:
-    """Counts what comes in, writes failures down, tells the user."""
+    """The build's `Watcher`: counts results, records failures and reports progress."""
 
     def __init__(
         self,
@@ -229,17 +231,17 @@ class _Tracker:
         self.fatal = ""
         self.why_halted: Halted | None = None
         self.scenes = self.clips = 0
-        self.started = self.told = time.monotonic()
-        self.in_hand = [0, 0.0]  # streams and seconds of the shard being made in this process
+        self.started = self.last_event = time.monotonic()
+        self.streams_in_progress, self.seconds_in_progress = 0, 0.0  # of the shard being made in this process
 
     def sample(self, sample: Sample | None) -> None:
         if sample is not None:
-            self.in_hand[0] += 1
-            self.in_hand[1] += sample.plan.samples / c.SAMPLE_RATE
-        self.pulse(tell=True)
+            self.streams_in_progress += 1
+            self.seconds_in_progress += sample.plan.samples / c.SAMPLE_RATE
+        self.pulse(report=True)
 
     def result(self, result: ShardResult) -> None:
-        self.in_hand = [0, 0.0]
+        self.streams_in_progress, self.seconds_in_progress = 0, 0.0
         if result.manifest is not None:
             self.done.add(result.manifest)
         elif result.fatal:
@@ -254,7 +256,7 @@ class _Tracker:
                 attempts=result.attempts,
             )
             put(self.build_dir, self.build_dir.failure_path(result.shard), failure.canonical_json())
-        self.pulse(tell=True)
+        self.pulse(report=True)
 
     def curated(self, samples: int) -> None:
         self.scenes += samples
@@ -262,34 +264,34 @@ class _Tracker:
     def halted(self, why: Halted) -> None:
         self.why_halted = self.why_halted or why
 
-    def kept(self, clips: int) -> None:
+    def clips_stored(self, clips: int) -> None:
         self.clips = clips
         self.pulse()
 
-    def pulse(self, tell: bool = False) -> None:
+    def pulse(self, report: bool = False) -> None:
         if self.should_stop():
             raise Interrupted
-        if self.on_event is not None and (tell or time.monotonic() - self.told >= TELL_EVERY_SECONDS):
-            self.told = time.monotonic()
+        if self.on_event is not None and (report or time.monotonic() - self.last_event >= REPORT_SECONDS):
+            self.last_event = time.monotonic()
             self.on_event(self._progress())
 
     def _progress(self) -> Progress:
-        done, total = self.done, self.record.recipe.shards
-        seconds = done.seconds + self.in_hand[1]
+        done, before, recipe = self.done, self.before, self.record.recipe
+        seconds = done.seconds + self.seconds_in_progress
+        streams = done.streams + self.streams_in_progress
         elapsed = max(time.monotonic() - self.started, 1e-3)
-        streams = done.streams + int(self.in_hand[0])
-        asked, begun = self.record.recipe.streams, self.before
-        made, given_up = streams - begun.streams, done.rejected + done.quarantined
+        made = streams - before.streams
+        remaining = max(recipe.streams - streams - done.rejected - done.quarantined, 0)
         return Progress(
             shards_done=done.shards,
-            shards_total=total,
+            shards_total=recipe.shards,
             streams=streams,
             hours=seconds / 3600,
             rejected=done.rejected,
             quarantined=done.quarantined,
             failed=self.failed,
-            rate=(seconds - begun.seconds) / elapsed,
-            eta_seconds=elapsed * max(asked - streams - given_up, 0) / made if made else None,
+            rate=(seconds - before.seconds) / elapsed,
+            eta_seconds=elapsed * remaining / made if made else None,
             scenes=self.scenes,
             clips=self.clips,
         )

@@ -1,4 +1,4 @@
-"""One shard is one idempotent task: make its samples, write the tar, commit."""
+"""The worker of a build: makes one shard, an idempotent task, and hands it to the committer."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from soundflow.schemas.atomic_file import NO_SPACE
-from soundflow.pipeline.services.answer_cache import answers_dir
-from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.clips.index import ClipIndex
-from soundflow.pipeline.corpus.commit import commit, put, sweep, unfinished_file
-from soundflow.pipeline.mechanics.memory import keep_freed_memory
-from soundflow.pipeline.build.object_store import ObjectStore
+from soundflow.pipeline.build.committers import Committer, DirectoryCommitter
 from soundflow.pipeline.build.produce import Producer, Sample
-from soundflow.pipeline.curate.scenes import pool_of, scenes_of, verdicts
+from soundflow.pipeline.clips.index import ClipIndex
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.commit import put, sweep, unfinished_file
 from soundflow.pipeline.corpus.shards import ShardWriter
-from soundflow.pipeline.build.store_beside import Beside
+from soundflow.pipeline.curate.scenes import pool_of, scenes_of, verdicts
+from soundflow.pipeline.mechanics.memory import keep_freed_memory
+from soundflow.pipeline.services.answer_cache import answers_dir
 from soundflow.schemas import constants as c
+from soundflow.schemas.atomic_file import NO_SPACE
 from soundflow.schemas.identity import sample_id
 from soundflow.schemas.outcome import Failed, Ok, Rejected
 from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.shard import QuarantineEntry, RejectedSample, ShardManifest
 
-MOSTLY_BROKEN: Final = 0.5
-"""A shard of which a larger share broke is not committed: something else is wrong than a sample."""
+MAX_FAILED_FRACTION: Final = 0.5
+"""A shard with a larger fraction of failed samples is not committed: the cause is not the single sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker needs to know; pickles."""
+    """Everything a worker needs to make shards of a build. Picklable."""
 
     out: Path
     clips: Path
@@ -44,54 +43,55 @@ class Job:
     curators: Mapping[str, str] = field(default_factory=dict)
     """See `schemas.shard.BuildRecord.curators`."""
     answers: Path = field(default_factory=answers_dir)
-    """The answers that all builds share."""
+    """The answer cache, shared by all builds."""
     virtual: bool = False
-    """Shards without audio."""
-    store: ObjectStore | None = None
-    """Where shards are committed; `out` is then only this machine's work space."""
+    """Make shards without audio."""
+    committer: Committer = field(default_factory=DirectoryCommitter)
 
     @property
     def build(self) -> BuildDir:
-        """The output directory."""
+        """The output directory or, with an object store, this machine's work space."""
         return BuildDir(self.out)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardResult:
-    """What became of a shard: its manifest, or why there is none."""
+    """The outcome of a shard: its manifest, or the error that prevented it."""
 
     shard: int
     manifest: ShardManifest | None = None
     error: str = ""
     traceback: str = ""
     fatal: bool = False
-    """No other shard will fare better: the disk is full, or a machine has no clip index."""
+    """Other shards would fail in the same way, for example because the disk is full."""
     attempts: int = 1
 
 
-class ShardBrokenError(RuntimeError):
-    """Too many samples of a shard broke."""
+class ShardFailedError(RuntimeError):
+    """Too many samples of a shard failed."""
 
 
 class MovedAsideError(RuntimeError):
-    """The directory holds another build by now."""
+    """The output directory has been moved aside and replaced by another build."""
 
 
 class Worker:
-    """Makes shards of one job; loads index and tokenizer once."""
+    """Makes and commits shards of one job. Loads the clip index and the tokenizer once."""
 
     def __init__(self, job: Job):
         keep_freed_memory()
         self.job, self.build = job, job.build
         self.sizes = job.recipe.shard_sizes()
-        pool = pool_of(self.build, ClipIndex.open(job.clips))
-        scenes = scenes_of(job.recipe, job.fingerprint, pool, self.build)
-        self.producer = Producer(job.recipe, job.fingerprint, pool, scenes, virtual=job.virtual)
-        self.beside = Beside(job.store, self.build, pool) if job.store is not None else None
-        sweep(self.build)  # after a worker of this machine that was killed
+        self.pool = pool_of(self.build, ClipIndex.open(job.clips))
+        scenes = scenes_of(job.recipe, job.fingerprint, self.pool, self.build)
+        self.producer = Producer(job.recipe, job.fingerprint, self.pool, scenes, virtual=job.virtual)
+        sweep(self.build)  # files of a worker of this machine that was killed
 
     def run(self, shard: int, on_sample: Callable[[Sample | None], None] | None = None) -> ShardResult:
-        """Make and commit a shard; an error becomes a result, nothing half-written is left to count."""
+        """Make and commit a shard. An error becomes a result and leaves nothing that counts.
+
+        `on_sample` receives each sample, or None for one that was rejected or failed.
+        """
         try:
             return ShardResult(shard, self._make(shard, on_sample))
         except Exception as error:
@@ -127,9 +127,9 @@ class Worker:
                     self._quarantine(name, shard, index, outcome)
                 if on_sample is not None:
                     on_sample(outcome.value if isinstance(outcome, Ok) else None)
-            if len(quarantined) > MOSTLY_BROKEN * self.sizes[shard]:
+            if len(quarantined) > MAX_FAILED_FRACTION * self.sizes[shard]:
                 first = f"{self.build.quarantined / quarantined[0]}.json"
-                raise ShardBrokenError(f"{len(quarantined)} of {self.sizes[shard]} samples broke; see {first}")
+                raise ShardFailedError(f"{len(quarantined)} of {self.sizes[shard]} samples failed; see {first}")
             writer.finish()
         sha256 = writer.sha256()
         sheet = self.build.sheet(shard, self.job.fingerprint) if self.job.recipe.curates else None
@@ -159,24 +159,19 @@ class Worker:
                 "committed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             },
         )
-        self._still_here()
-        commit(self.build, path, manifest)
-        if self.beside is not None:
-            self.beside.put(manifest)
-            self.beside.store.commit(self.build, manifest)
-            (self.build.data / manifest.tar).unlink()
-            self.build.manifest_path(shard).unlink()
+        self._check_not_moved_aside()
+        self.job.committer.commit(self.build, path, manifest, self.pool)
         self.build.failure_path(shard).unlink(missing_ok=True)
-        self._forget_mended(shard, set(keys))
+        self._release_from_quarantine(shard, set(keys))
         return manifest
 
-    def _still_here(self) -> None:
-        """A build that was moved aside with --fresh, unseen since no shard was being written, puts nothing into the new one."""
+    def _check_not_moved_aside(self) -> None:
+        """Keep the shards of a build that `--fresh` has moved aside out of the new build at its path."""
         if self.build.record_path.exists() and self.build.record().fingerprint != self.job.fingerprint:
-            raise MovedAsideError(f"{self.build.root} holds another build by now; this one was moved aside with --fresh")
+            raise MovedAsideError(f"{self.build.root} now holds another build; this one was moved aside with --fresh")
 
-    def _forget_mended(self, shard: int, keys: set[str]) -> None:
-        """Samples that broke in an earlier attempt at this shard and are in it now are no longer quarantined."""
+    def _release_from_quarantine(self, shard: int, keys: set[str]) -> None:
+        """Remove the entries of samples that failed in an earlier attempt at this shard and are part of it now."""
         if self.build.quarantined.is_dir():
             for path in self.build.quarantined.glob(f"sf-{self.job.fingerprint[:12]}-{shard:06d}-*.json"):
                 if path.stem in keys:

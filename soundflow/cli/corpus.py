@@ -146,11 +146,11 @@ def fetch(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow fetch`."""
-    from soundflow.pipeline.build import store_beside
     from soundflow.pipeline.build.object_store import ObjectStore
+    from soundflow.pipeline.build.store_download import download_corpus
     from soundflow.pipeline.corpus.build_dir import BuildDir
 
-    store_beside.fetch(ObjectStore(url), out)
+    download_corpus(ObjectStore(url), out)
     found = BuildDir(out).status()
     if as_json:
         say_json(found.model_dump(mode="json"))

@@ -53,7 +53,7 @@ def test_a_finished_build_is_left_alone(built: Path) -> None:
 
 
 def test_a_split_no_clip_has_is_told_with_those_there_are(clips_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"split: no clip is of this split \(got 'trian'\). The index has: .*train"):
+    with pytest.raises(InputError, match=r"split: no clip belongs to this split \(got 'trian'\). Splits of the index: .*train"):
         build(write_recipe(tmp_path / "r.yaml", clips_dir, split="trian"), tmp_path / "out", executor="inline")
 
 
@@ -182,7 +182,7 @@ def test_a_shard_of_which_most_samples_break_is_failed_not_committed(
         patched.setattr(produce, "encode", lambda *_: 1 / 0)
         status = build(recipe, tmp_path / "out", executor="inline")
     assert (status.shards.committed, status.shards.failed) == (0, 4)
-    assert "samples broke" in BuildDir(tmp_path / "out").failures()[0].error
+    assert "3 of 3 samples failed" in BuildDir(tmp_path / "out").failures()[0].error
     status = build(recipe, tmp_path / "out", executor="inline")
     assert (status.shards.committed, status.shards.failed, status.quarantined) == (4, 0, 0)
     assert BuildDir(tmp_path / "out").failures() == []
@@ -220,7 +220,7 @@ def test_a_full_disk_stops_the_build_and_loses_nothing_that_was_committed(
 
     with monkeypatch.context() as patched:
         patched.setattr(worker.ShardWriter, "add", full)
-        with pytest.raises(OSError, match=r"No space left.*2 shards are committed"):
+        with pytest.raises(OSError, match=r"No space left.*2 of 4 shards are committed"):
             build(recipe, tmp_path / "out", executor="inline")
     assert list((tmp_path / "out" / "_tmp").iterdir()) == []
     build(recipe, tmp_path / "out", executor="inline")
