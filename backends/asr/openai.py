@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from soundflow.backends.calls.audio_http import AudioHttp
-from soundflow.operators.protocols.asr import Heard
+from soundflow.operators.protocols.asr import Transcription
 from soundflow.operators.protocols.faults import ServerFault
 from soundflow.schemas import constants as c
 from soundflow.schemas.speech import OpenAiTranscriptionConfig
@@ -27,7 +27,7 @@ class OpenAiRecogniser:
         self.config = config
         self._http = AudioHttp(config.base_url, config.server, config.api_key_env)
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Heard:
+    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """See `Recogniser.hear`."""
         wav = io.BytesIO()
         soundfile.write(wav, samples, c.SAMPLE_RATE, subtype="PCM_16", format="WAV")
@@ -39,7 +39,7 @@ class OpenAiRecogniser:
         }
         files = {"file": ("speech.wav", wav.getvalue(), "audio/wav")}
         text = self._http.post("/audio/transcriptions", _text, most_bytes=MOST_BYTES, data=asked, files=files)
-        return Heard(text, self.config.model)
+        return Transcription(text, self.config.model)
 
 
 def _text(body: bytes) -> str:

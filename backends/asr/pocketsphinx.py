@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from soundflow.operators.protocols.asr import Heard
+from soundflow.operators.protocols.asr import Transcription
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, missing_library
 
@@ -18,7 +18,7 @@ class PocketsphinxRecogniser:
     def __init__(self) -> None:
         self._decoder: Any = None
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Heard:
+    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """See `Recogniser.hear`."""
         if language.partition("-")[0] != "en":
             raise InputError("pocketsphinx knows English only", field="recogniser.backend", value=language, remedy="Use whisper")
@@ -34,4 +34,4 @@ class PocketsphinxRecogniser:
         self._decoder.process_raw(pcm, full_utt=True)
         self._decoder.end_utt()
         hypothesis = self._decoder.hyp()
-        return Heard(hypothesis.hypstr if hypothesis else "", "pocketsphinx en-us")
+        return Transcription(hypothesis.hypstr if hypothesis else "", "pocketsphinx en-us")

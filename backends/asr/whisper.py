@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from soundflow.operators.protocols.asr import Heard
+from soundflow.operators.protocols.asr import Transcription
 from soundflow.operators.protocols.faults import BackendError
 from soundflow.schemas.asset_dir import asset_dir
 from soundflow.schemas.base import InputError, missing_library
@@ -25,7 +25,7 @@ class WhisperRecogniser:
         self.config = config
         self._models: dict[str, Any] = {}
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Heard:
+    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """See `Recogniser.hear`."""
         code = language.partition("-")[0]
         name = self.config.model_for(code)
@@ -44,7 +44,7 @@ class WhisperRecogniser:
                 initial_prompt=PROMPTS.get(code),
                 without_timestamps=True,
             )
-            return Heard(" ".join(segment.text.strip() for segment in segments), Path(name).name)
+            return Transcription(" ".join(segment.text.strip() for segment in segments), Path(name).name)
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"whisper: {error}") from error
 

@@ -22,7 +22,7 @@ from soundflow.backends.calls.guard import PROOF_RETRIES, Guard
 from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.operators.clean.ingress import read_bytes
 from soundflow.operators.protocols.faults import BackendError, RequestRefused, ServerFault, Unreachable
-from soundflow.operators.protocols.generation import Generated
+from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.clip import IngressConfig
 from soundflow.schemas.generation import GenerationConfig, Maker
@@ -81,7 +81,7 @@ class RemoteGenerator:
         """The service."""
         return self.service.maker
 
-    async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[Generated]:
+    async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[GeneratedSound]:
         """See `Generator`. The same request gives the same samples: the answer is kept, and found again by any process."""
         length = _length(seconds, self.service.seconds, seed)
         if length is None:
@@ -102,7 +102,7 @@ class RemoteGenerator:
         if kept:
             self.ledger.replayed(LEDGER_ROLE, usage)
         found = read_bytes(data, INGRESS)
-        return Ok(Generated(found.value.samples, caption, {"asked_seconds": length})) if isinstance(found, Ok) else found
+        return Ok(GeneratedSound(found.value.samples, caption, {"asked_seconds": length})) if isinstance(found, Ok) else found
 
     async def _tried(self, caption: str, seconds: float, seed: int, usage: Usage, retries: int = 100) -> bytes:
         server = self.config.server

@@ -30,7 +30,7 @@ from soundflow.bench.experiments.learning.corpora import (
     make_corpus,
     make_index,
 )
-from soundflow.bench.experiments.learning.proof import Task, learn_all
+from soundflow.bench.experiments.learning.proof import ProofTask, learn_all
 from soundflow.bench.experiments.learning.statistics import interval
 from soundflow.bench.harness import measure as bench
 from soundflow.schemas.base import InputError
@@ -164,12 +164,12 @@ def _corpora(root: Path, variant: Variant, scale: Scale) -> dict[str, Path]:
     }
 
 
-def _task(root: Path, cell: tuple[Variant, int], corpora: Mapping[str, Path], scale: Scale) -> Task:
+def _task(root: Path, cell: tuple[Variant, int], corpora: Mapping[str, Path], scale: Scale) -> ProofTask:
     variant, seed = cell
     within = max(TOLERANCE_MS // variant.chunk_ms, 1)
     stages = scale.stages(variant.loss_weight, variant.chunk_ms)
     run = root / variant.slug / f"seed-{seed}"
-    return Task(corpora, run, seed, stages, CORPUS_OF, variant.chunk_ms, (within,), untrained=False)
+    return ProofTask(corpora, run, seed, stages, CORPUS_OF, variant.chunk_ms, (within,), untrained=False)
 
 
 def _figures(result: Mapping[str, Any], variant: Variant) -> dict[str, float]:

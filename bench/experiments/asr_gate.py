@@ -29,7 +29,7 @@ from soundflow.backends.tts.speakers import open_speaker
 from soundflow.bench.experiments.sentences import SENTENCES, clauses, whole
 from soundflow.bench.harness import measure as bench
 from soundflow.operators.clean.activity import active_hops
-from soundflow.operators.protocols.asr import Heard, Recogniser
+from soundflow.operators.protocols.asr import Recogniser, Transcription
 from soundflow.operators.protocols.tts import Knob, Rendering, Speaker, at_16k
 from soundflow.operators.speech.chain import Booth, say_turn
 from soundflow.operators.speech.gate import examine
@@ -71,9 +71,9 @@ class Remembering:
 
     def __init__(self, recogniser: Recogniser):
         self._recogniser = recogniser
-        self._heard: dict[bytes, Heard] = {}
+        self._heard: dict[bytes, Transcription] = {}
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Heard:
+    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """See `Recogniser.hear`."""
         key = samples.tobytes()
         if key not in self._heard:

@@ -17,7 +17,7 @@ import yaml
 from soundflow.backends.embed.embedders import open_embedder, resolved
 from soundflow.bench.experiments.analyses.analyse import analyse
 from soundflow.bench.experiments.learning.corpora import CORPORA, make_corpus, make_index
-from soundflow.bench.experiments.learning.proof import STAGES, Task, learn
+from soundflow.bench.experiments.learning.proof import STAGES, ProofTask, learn
 from soundflow.bench.harness.predictions import PREDICTIONS
 from soundflow.bench.proactive.build import META, RESPONSES, TIER, build
 from soundflow.bench.proactive.metadata import read_predictions, read_sounds
@@ -74,7 +74,7 @@ def trained(root: Path, seed: int) -> tuple[dict[str, Path], Path]:
     make_index(root)
     corpora = {name: make_corpus(root, name, spec, seed=number) for number, (name, spec) in enumerate(CORPORA.items())}
     run = root / f"seed-{seed}"
-    learn(Task.of(corpora, run, seed))
+    learn(ProofTask.of(corpora, run, seed))
     return corpora, run / list(STAGES)[-1].replace("/", "-") / "model"
 
 

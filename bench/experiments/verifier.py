@@ -29,7 +29,7 @@ from soundflow.bench.harness import measure as bench
 from soundflow.operators.clean.activity import active_power
 from soundflow.operators.clean.ingress import ingress
 from soundflow.operators.clean.tfjp import tfjp
-from soundflow.operators.curate.clip_evidence import Candidate, HearSpeech, Wanted, measure
+from soundflow.operators.curate.clip_evidence import CandidateClip, HearSpeech, Wanted, measure
 from soundflow.operators.curate.verifying import Rules, verify
 from soundflow.operators.protocols.embedding import Embedder
 from soundflow.pipeline.clips.index import ClipIndex
@@ -61,7 +61,7 @@ NEAR: Final = (
 class Case:
     """A clip and what it is wanted for."""
 
-    candidate: Candidate
+    candidate: CandidateClip
     wanted: Wanted
     neighbour: Audio
 
@@ -90,7 +90,7 @@ class Spoiler:
                     continue  # ingress refuses it before any verifier sees it
                 clip, samples = cleaned
             other = self.clips[int(rng.integers(len(self.clips)))]
-            yield Case(Candidate(clip, samples), self._wanted(clip, samples, rng, **changes), self.index.audio(other))
+            yield Case(CandidateClip(clip, samples), self._wanted(clip, samples, rng, **changes), self.index.audio(other))
 
     def _wanted(self, clip: Clip, samples: Audio, rng: np.random.Generator, factor: float = 1.0, wrong: bool = False) -> Wanted:
         label = clip.label
@@ -114,7 +114,7 @@ class Spoiler:
             told = {"label": query, "caption": made.value.caption, "role": ClipRole.FOREGROUND}
             cleaned = _cleaned(made.value.samples, pattern.model_copy(update=told))
             assert cleaned is not None
-            yield Case(Candidate(*cleaned), wanted, self.index.audio(pattern))
+            yield Case(CandidateClip(*cleaned), wanted, self.index.audio(pattern))
 
     def with_speech(self, samples: Audio, rng: np.random.Generator) -> Audio:
         """Somebody speaks over it, as loud as it is."""
@@ -182,9 +182,9 @@ def kinds(spoiler: Spoiler) -> dict[str, tuple[bool, Callable[[], Iterator[Case]
 def judge(cases: Sequence[Case], rules: Rules, embedder: Embedder, hear: HearSpeech | None) -> Counter[str]:
     """What becomes of the cases: `accept`, `accept after TFJP`, or the criterion they fail."""
 
-    def reprocess(candidate: Candidate) -> Outcome[Candidate]:
+    def reprocess(candidate: CandidateClip) -> Outcome[CandidateClip]:
         cleaned = _cleaned(candidate.samples, candidate.clip)
-        return Ok(Candidate(*cleaned)) if cleaned else Rejected("silent")
+        return Ok(CandidateClip(*cleaned)) if cleaned else Rejected("silent")
 
     found: Counter[str] = Counter()
     for case in cases:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from soundflow.bench.harness.sounds import Audio, wav
-from soundflow.operators.protocols.chat import ChatModel, ChatRequest, Finish, Message, Sound
+from soundflow.operators.protocols.chat import AudioAttachment, ChatModel, ChatRequest, Finish, Message
 from soundflow.operators.protocols.faults import EmptyAnswer, RequestRefused, ServerFault
 from soundflow.schemas.base import InputError, explain
 from soundflow.schemas.llm import LlmConfig, LlmServer
@@ -22,7 +22,7 @@ ROLE: Final = "benchmark"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class UserTurn:
     """What the user says once: a text, recordings, or both."""
 
     id: str
@@ -35,7 +35,7 @@ class Conversation:
     """Turns that share one history."""
 
     id: str
-    turns: tuple[Turn, ...]
+    turns: tuple[UserTurn, ...]
     system: str = ""
 
 
@@ -96,7 +96,7 @@ async def converse(chat: ChatModel, conversation: Conversation) -> list[Answered
     history = [Message("system", conversation.system)] if conversation.system else []
     answers = []
     for turn in conversation.turns:
-        history.append(Message("user", turn.text, tuple(Sound(wav(one)) for one in turn.recordings)))
+        history.append(Message("user", turn.text, tuple(AudioAttachment(wav(one)) for one in turn.recordings)))
         request = ChatRequest(ROLE, chat.config.answering(ROLE), tuple(history), "answer", {}, "", 0)
         try:
             done = await chat.complete(request)

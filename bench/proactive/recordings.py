@@ -57,7 +57,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class AnnotatedRecording:
     """One recording."""
 
     id: str
@@ -110,17 +110,20 @@ class Tally:
         }
 
 
-def read_takes(folder: Path) -> list[Take]:
+def read_takes(folder: Path) -> list[AnnotatedRecording]:
     """Every recording below `folder`, with its labels where they are; InputError for bad labels or no recording."""
     paths = (
         sorted(path for path in folder.rglob("*") if path.suffix.lower().removeprefix(".") in READABLE) if folder.is_dir() else []
     )
     if not paths:
         raise InputError("holds no recordings", file=folder, remedy="Name a folder of wav, flac, ogg or mp3 files")
-    return [Take(path.relative_to(folder).as_posix(), path, _labels(path.with_suffix(".txt"), _seconds(path))) for path in paths]
+    return [
+        AnnotatedRecording(path.relative_to(folder).as_posix(), path, _labels(path.with_suffix(".txt"), _seconds(path)))
+        for path in paths
+    ]
 
 
-def run_recordings(takes: Sequence[Take], out: Path, checkpoint: Path, threshold: float = 0.5) -> Driven:
+def run_recordings(takes: Sequence[AnnotatedRecording], out: Path, checkpoint: Path, threshold: float = 0.5) -> Driven:
     """Play every take to a checkpoint as one stream; `out` as with other runs."""
     from soundflow.bench.harness.stream_player import StreamPlayer
 
@@ -137,7 +140,7 @@ def run_recordings(takes: Sequence[Take], out: Path, checkpoint: Path, threshold
         player = StreamPlayer.load(checkpoint, threshold)
         chunk = player.model.streaming.chunk_samples
 
-        def answer(take: Take) -> list[dict[str, Any]]:
+        def answer(take: AnnotatedRecording) -> list[dict[str, Any]]:
             samples = load(take.path)
             samples = samples[: len(samples) // chunk * chunk]  # a last piece of a chunk is never heard
             if not samples.size:
@@ -157,7 +160,7 @@ def run_recordings(takes: Sequence[Take], out: Path, checkpoint: Path, threshold
         return drive_stream(predictions, takes, answer)
 
 
-def tally(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def tally(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Rates of the model and of the trivial detectors over all takes that have a row, and of the model by scenario."""
     scenarios = sorted({take.scenario for take in takes})
     heard = [take for take in takes if take.id in rows]
@@ -170,7 +173,7 @@ def tally(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]]) -> dict[
     return found
 
 
-def takes_result(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], model: str) -> Result:
+def takes_result(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]], model: str) -> Result:
     """All that a run over takes tells, in percent and per hour, with what the report draws."""
     found = tally(takes, rows)
     table = {
@@ -205,14 +208,14 @@ def takes_result(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], m
     )
 
 
-def _over(takes: Sequence[Take], rows: Mapping[str, Mapping[str, Any]], choose: Any) -> dict[str, Any]:
+def _over(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]], choose: Any) -> dict[str, Any]:
     total = Tally()
     for take in takes:
         _count(total, take, rows[take.id], choose(rows[take.id]))
     return total.to_json()
 
 
-def _count(total: Tally, take: Take, row: Mapping[str, Any], chunks: Sequence[int]) -> None:
+def _count(total: Tally, take: AnnotatedRecording, row: Mapping[str, Any], chunks: Sequence[int]) -> None:
     """A response opens when its chunk has been heard: at the chunk's end."""
     size, seconds = float(row["chunk_seconds"]), float(row["seconds"])
     times = [(chunk + 1) * size for chunk in chunks]

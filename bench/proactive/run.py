@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from soundflow.bench.harness.chat_player import Answered, Conversation, Turn
+from soundflow.bench.harness.chat_player import Answered, Conversation, UserTurn
 from soundflow.bench.harness.driving import Driven, checkpoint_identity, drive_chat, drive_stream
 from soundflow.bench.harness.predictions import Predictions
 from soundflow.bench.harness.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, level_db, load
@@ -150,7 +150,7 @@ def run_chat(proactive: ProactiveSet, groups: Sequence[Asked], out: Path, config
         for name in group.ids:
             samples = proactive.audio(name)
             measured[name] = len(samples) / c.SAMPLE_RATE, round(level_db(samples), 3)
-            turns.append(Turn(name, PUBLIC, (samples,)))
+            turns.append(UserTurn(name, PUBLIC, (samples,)))
         return Conversation(group.id, tuple(turns))
 
     def rows(group: Asked, answers: list[Answered]) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ LOADER_LIMIT: Final = 0.95
 CPU: Final = torch.device("cpu")
 
 
-class Cut:
+class TruncatedSource:
     """A `StreamSource` of long streams that end early, so that each is one window of a given length."""
 
     def __init__(self, source: StoredCorpus, slots: int):
@@ -87,7 +87,7 @@ class Bench:
         else:
             stored = StoredCorpus(corpus)
         streaming = StreamingConfig(layout="soundflow/1", text_ids=text_ids(stored))
-        self.source: StreamSource = stored if corpus else Cut(stored, streaming.slots)
+        self.source: StreamSource = stored if corpus else TruncatedSource(stored, streaming.slots)
         self.config = LoaderConfig(seed=0, micro_batch=MICRO_BATCH, window_chunks=c.WINDOW_CHUNKS, streaming=streaming)
         self.model = StreamingThinker.from_scratch("nano", streaming).train()
         self.optimizer = torch.optim.AdamW(freeze(self.model, ("adapter", "lm", "audio_encoder")), lr=1e-4)

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from soundflow.bench.harness.chat_player import Answered, Conversation, Turn, config_of
+from soundflow.bench.harness.chat_player import Answered, Conversation, UserTurn, config_of
 from soundflow.bench.harness.driving import Driven, drive_chat
 from soundflow.bench.harness.predictions import Predictions
 from soundflow.bench.suites.item import Item
@@ -72,7 +72,7 @@ def judge(
 
     def make(vote: Vote) -> Conversation:
         values = {"prompt": vote.item.text, "reference": (vote.item.references or ("",))[0], "response": answers[vote.item.id]}
-        return Conversation(vote.id, (Turn(vote.id, filled(text, values)),), SYSTEM)
+        return Conversation(vote.id, (UserTurn(vote.id, filled(text, values)),), SYSTEM)
 
     def rows(vote: Vote, got: list[Answered]) -> list[dict[str, Any]]:
         return [one.row() for one in got]

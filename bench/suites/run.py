@@ -14,13 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from soundflow.bench.harness.chat_player import Answered, Conversation, Turn
+from soundflow.bench.harness.chat_player import Answered, Conversation, UserTurn
 from soundflow.bench.harness.driving import Driven, checkpoint_identity, drive_chat, drive_stream
 from soundflow.bench.harness.predictions import PREDICTIONS, Predictions
 from soundflow.bench.harness.rows import read_rows, storable, unique
 from soundflow.bench.harness.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, load
 from soundflow.bench.suites.item import Ask, Benchmark, Embedded, Item, Mode, Recording, Spoken
-from soundflow.bench.suites.spoken import Voice
+from soundflow.bench.suites.spoken import BenchmarkVoice
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.llm import LlmConfig
@@ -32,7 +32,7 @@ PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class ItemGroup:
     """Items that share a stream."""
 
     items: tuple[Item, ...]
@@ -48,17 +48,17 @@ class Segment:
         return tuple(item.id for item in self.items)
 
 
-def segmented(items: Sequence[Item], segments: int, seed: int = 0) -> list[Segment]:
+def segmented(items: Sequence[Item], segments: int, seed: int = 0) -> list[ItemGroup]:
     """Items in groups of `segments`, shuffled by the seed within what figures are broken down by; in order when alone."""
     if segments == 1:
-        return [Segment((item,)) for item in items]
+        return [ItemGroup((item,)) for item in items]
     groups: dict[str, list[Item]] = {}
     for item in sorted(items, key=lambda item: item.id):
         groups.setdefault(item.group, []).append(item)
     dealt = []
     for name, group in sorted(groups.items()):
         order = [group[place] for place in rng_for(f"segments/{seed}/{segments}/{name}", 0, 0, "deal").permutation(len(group))]
-        dealt += [Segment(tuple(order[start : start + segments])) for start in range(0, len(order), segments)]
+        dealt += [ItemGroup(tuple(order[start : start + segments])) for start in range(0, len(order), segments)]
     return dealt
 
 
@@ -72,7 +72,7 @@ def run_stream(
     segments: int = 1,
     threshold: float = 0.5,
     longest_response: int = 256,
-    voice: Voice | None = None,
+    voice: BenchmarkVoice | None = None,
 ) -> Driven:
     """Play items to a checkpoint; `out` has run.json and predictions.jsonl, and is taken up where it was left.
 
@@ -80,7 +80,7 @@ def run_stream(
     """
     from soundflow.bench.harness.stream_player import StreamPlayer
 
-    groups, speak = segmented(items, segments), voice or Voice()
+    groups, speak = segmented(items, segments), voice or BenchmarkVoice()
     told = {item.id: (ask := benchmark.ask(item, mode)).instruction or ask.text for item in items}
     if any(len({told[name] for name in group.ids}) > 1 for group in groups):
         remedy = "Use --mode audio, or --segments 1"
@@ -90,7 +90,7 @@ def run_stream(
     with Predictions(out, _about(benchmark, items, mode, segments, about)) as predictions:
         player = StreamPlayer.load(checkpoint, threshold, longest_response)
 
-        def answer(group: Segment) -> list[dict[str, Any]]:
+        def answer(group: ItemGroup) -> list[dict[str, Any]]:
             pieces, owners = [], []
             for item in group.items:
                 heard = _heard(benchmark.ask(item, mode), item, speak) or [_NOTHING]
@@ -117,16 +117,16 @@ def run_chat(
     mode: Mode,
     *,
     segments: int = 1,
-    voice: Voice | None = None,
+    voice: BenchmarkVoice | None = None,
 ) -> Driven:
     """Ask a chat model; `out` as in `run_stream`."""
-    speak = voice or Voice()
+    speak = voice or BenchmarkVoice()
 
-    def make(group: Segment) -> Conversation:
+    def make(group: ItemGroup) -> Conversation:
         asks = [(item, benchmark.ask(item, mode)) for item in group.items]
-        return Conversation(group.id, tuple(Turn(item.id, ask.text, tuple(_heard(ask, item, speak))) for item, ask in asks))
+        return Conversation(group.id, tuple(UserTurn(item.id, ask.text, tuple(_heard(ask, item, speak))) for item, ask in asks))
 
-    def rows(group: Segment, answers: list[Answered]) -> list[dict[str, Any]]:
+    def rows(group: ItemGroup, answers: list[Answered]) -> list[dict[str, Any]]:
         return [one.row() | {"place": place} for place, one in enumerate(answers)]
 
     about = {"tester": "chat", "answering": config.answering("benchmark").model_dump(mode="json")}
@@ -162,7 +162,7 @@ _NOTHING: Final = np.zeros(0, dtype=np.float32)
 """What a stream hears before its pause when a question is only read."""
 
 
-def _heard(ask: Ask, item: Item, voice: Voice) -> list[Audio]:
+def _heard(ask: Ask, item: Item, voice: BenchmarkVoice) -> list[Audio]:
     return [voice.say(piece.text) if isinstance(piece, Spoken) else _loaded(piece, item.where) for piece in ask.heard]
 
 

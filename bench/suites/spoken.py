@@ -14,7 +14,7 @@ KEPT = 256
 """Renderings kept: instructions repeat, questions do not."""
 
 
-class Voice:
+class BenchmarkVoice:
     """A speaker's first voice. Loaded when something is to be said."""
 
     def __init__(self, config: SpeakerConfig | None = None):

@@ -159,7 +159,7 @@ def silence_gate(energy: NDArray[np.float32]) -> tuple[NDArray[np.float32], floa
     return levels, min(gate_db(levels[energy > DIGITAL_SILENCE]), float(levels.max()))
 
 
-class Cut(NamedTuple):
+class SilenceCut(NamedTuple):
     """What `silence_cut` leaves."""
 
     keep: NDArray[np.bool_]
@@ -169,7 +169,7 @@ class Cut(NamedTuple):
     gate: float
 
 
-def silence_cut(energy: NDArray[np.float32], limit: int) -> Cut:
+def silence_cut(energy: NDArray[np.float32], limit: int) -> SilenceCut:
     """Shorten each silent run longer than `limit` columns: half the limit stays at each side (B.1: τ).
 
     What was cut moves the gate, so this repeats under the new gate until no run is too long: cutting twice is cutting once.
@@ -181,7 +181,7 @@ def silence_cut(energy: NDArray[np.float32], limit: int) -> Cut:
         for begin, end in long:
             keep[kept[begin + limit // 2 : end - (limit - limit // 2)]] = False
         levels, gate = silence_gate(energy[keep])
-    return Cut(keep, levels, gate)
+    return SilenceCut(keep, levels, gate)
 
 
 def _long_runs(silent: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:

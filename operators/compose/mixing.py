@@ -18,7 +18,7 @@ from soundflow.operators.clean.activity import FLOOR_DBFS, active_power
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.operators.compose.noise import (
     SILENT_POWER,
-    Heard,
+    ClipSamples,
     Track,
     draw_noise,
     mean_square,
@@ -37,7 +37,7 @@ MIXING_VERSION: Final = "3"
 SNR_TOLERANCE_DB: Final = 0.1
 
 Audio = NDArray[np.float32]
-Load = Callable[["PlannedClip | PlannedNoise"], Heard]
+Load = Callable[["PlannedClip | PlannedNoise"], ClipSamples]
 
 
 class AudioMismatch(ValueError):

@@ -33,12 +33,12 @@ COLOURS: Final = {"pink": 0.5, "brown": 1.0}
 FALLBACK: Final = {"event": "brown", "ambient": "pink"}
 
 Audio = NDArray[np.float32]
-Heard = NDArray[np.float32] | NDArray[np.int16]
+ClipSamples = NDArray[np.float32] | NDArray[np.int16]
 """Cleaned samples as a pool has them: float32 in [-1, 1], or PCM16 (which may lie in a file that is mapped into memory)."""
 Track = Literal["event", "ambient"]
 
 
-def noise_track(noise: PlannedNoise, span: range, audio: Callable[[PlannedNoise], Heard]) -> tuple[Audio, float]:
+def noise_track(noise: PlannedNoise, span: range, audio: Callable[[PlannedNoise], ClipSamples]) -> tuple[Audio, float]:
     """The samples of `span` of the tiled track of a planned noise before its amplitude, float32 (len(span),), and their unit.
 
     Procedural noise is made here.
@@ -47,7 +47,7 @@ def noise_track(noise: PlannedNoise, span: range, audio: Callable[[PlannedNoise]
     return tile(source, noise.start, len(span), span.start), unit_of(source)
 
 
-def unit_of(samples: Heard) -> float:
+def unit_of(samples: ClipSamples) -> float:
     """What the number 1 in `samples` stands for: floats are full scale, PCM16 counts steps of 2^-15.
 
     A power of two, so that it may be multiplied in anywhere without changing a bit.
@@ -55,7 +55,7 @@ def unit_of(samples: Heard) -> float:
     return PCM_STEP if samples.dtype == np.int16 else 1.0
 
 
-def tile(source: Heard, start: int, length: int, skip: int = 0) -> Audio:
+def tile(source: ClipSamples, start: int, length: int, skip: int = 0) -> Audio:
     """(length,) samples of `source` (n,) repeated without end, beginning `skip` after source[start], 0 <= start < n.
 
     Float32, in the unit of the source. Each repetition overlaps the one before by ω = 20 ms (half the source when that is
@@ -76,7 +76,7 @@ def tile(source: Heard, start: int, length: int, skip: int = 0) -> Audio:
     return out
 
 
-def _copy_loop(source: Heard, fade: int, first: int, out: Audio) -> None:
+def _copy_loop(source: ClipSamples, fade: int, first: int, out: Audio) -> None:
     """Write out.size samples of the loop: source[fade:], whose last `fade` samples fade into source[:fade]."""
     out[:] = source[fade + first : fade + first + out.size]
     seam = source.size - 2 * fade

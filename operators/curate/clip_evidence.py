@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateClip:
     """A clip as the verifier sees it; `samples` are the cleaned ones."""
 
     clip: Clip
@@ -60,7 +60,7 @@ class Candidate:
 
 def measure(
     wanted: Wanted,
-    candidate: Candidate,
+    candidate: CandidateClip,
     neighbours: Sequence[Audio],
     embed: Embed,
     hear_speech: HearSpeech | None = None,
@@ -71,8 +71,8 @@ def measure(
     Rounded, to what a judge can use: the last bits differ from machine to machine, and questions to a model must not.
     """
     clip, samples = candidate.clip, candidate.samples
-    heard = _Heard.of(samples)
-    others = [_Heard.of(neighbour) for neighbour in neighbours]
+    heard = _ClipProfile.of(samples)
+    others = [_ClipProfile.of(neighbour) for neighbour in neighbours]
     clipped = float(np.count_nonzero(np.abs(samples) >= FULL_SCALE)) / samples.size
     gap = heard.level_db - float(np.mean([other.level_db for other in others])) if others else None
     distance = min(heard.distance(other) for other in others) if others else None
@@ -91,7 +91,7 @@ def measure(
     )
 
 
-def similarity(wanted: Wanted, candidate: Candidate, embed: Embed, embed_sounds: EmbedSounds | None = None) -> float:
+def similarity(wanted: Wanted, candidate: CandidateClip, embed: Embed, embed_sounds: EmbedSounds | None = None) -> float:
     """The largest cosine of what is wanted (query, caption) and what the clip is said to be (label, caption, words of speech).
 
     An embedder that hears takes the clip itself in place of its words, unless speech is wanted: then words are what counts.
@@ -113,7 +113,7 @@ def _closest(some: NDArray[np.float32], others: NDArray[np.float32]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _ClipProfile:
     """Level, floor and colour of one clip."""
 
     active_ratio: float
@@ -123,7 +123,7 @@ class _Heard:
     """(32,) mean level per band of equal width over the active columns, against the whole."""
 
     @classmethod
-    def of(cls, samples: Audio) -> _Heard:
+    def of(cls, samples: Audio) -> _ClipProfile:
         """Measure (n,) samples."""
         active = active_hops(samples)
         _, magnitude, energy = stft.analyse(samples)
@@ -139,7 +139,7 @@ class _Heard:
         shape = np.maximum(to_db(bands / whole), SHAPE_FLOOR_DB)
         return cls(float(active.mean()), float(to_db(np.asarray(whole))), _snr_db(power, mean), shape)
 
-    def distance(self, other: _Heard) -> float:
+    def distance(self, other: _ClipProfile) -> float:
         """RMS difference of the shapes, dB."""
         return float(np.sqrt(np.mean((self.shape_db - other.shape_db) ** 2)))
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.operators.curate.bag import ROLES
-from soundflow.operators.curate.clip_evidence import Candidate, Embed, EmbedSounds, HearSpeech, Wanted
+from soundflow.operators.curate.clip_evidence import CandidateClip, Embed, EmbedSounds, HearSpeech, Wanted
 from soundflow.operators.curate.retrieval import Hit, Query, Retriever
 from soundflow.operators.curate.verifying import Judged, Verifier, verify
-from soundflow.operators.protocols.generation import Generated, Generator
+from soundflow.operators.protocols.generation import GeneratedSound, Generator
 from soundflow.operators.tasks import Policy
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip, ClipRole
@@ -42,7 +42,7 @@ class Workshop(Protocol):
     def find(self, request: MadeRequest) -> Clip | None:
         """The clip that was made for `request`, or None."""
 
-    def generated(self, request: MadeRequest, made: Generated) -> Outcome[Clip]:
+    def generated(self, request: MadeRequest, made: GeneratedSound) -> Outcome[Clip]:
         """Clean and keep what a generator gave."""
 
     def reprocess(self, parent: Clip, samples: NDArray[np.float32], role: ClipRole) -> Outcome[Clip]:
@@ -217,7 +217,7 @@ class _Event:
     async def _try(self, clip: Clip, before: Sequence[NDArray[np.float32]], tried: Tried) -> Failed | None:
         """Hold one clip against the verifier; the same for retrieved and made ones."""
         tools = self.tools
-        candidate = Candidate(clip, tools.pool.audio(clip))
+        candidate = CandidateClip(clip, tools.pool.audio(clip))
         outcome = await verify(
             self.wanted,
             candidate,
@@ -238,9 +238,9 @@ class _Event:
         self.tried.append(tried.model_copy(update={"judged": tuple(map(_judgement, outcome.value.judged))}))
         return None
 
-    def _reprocessed(self, candidate: Candidate) -> Outcome[Candidate]:
+    def _reprocessed(self, candidate: CandidateClip) -> Outcome[CandidateClip]:
         cleaned = self.tools.workshop.reprocess(candidate.clip, candidate.samples, ClipRole(self.planned.role))
-        return Ok(Candidate(cleaned.value, self.tools.pool.audio(cleaned.value))) if isinstance(cleaned, Ok) else cleaned
+        return Ok(CandidateClip(cleaned.value, self.tools.pool.audio(cleaned.value))) if isinstance(cleaned, Ok) else cleaned
 
     def left_out(self) -> str:
         """Why nothing plays the event; empty when something does."""

@@ -15,9 +15,9 @@ from typing import Final, Literal, Protocol
 import numpy as np
 
 from soundflow.operators.clean.clip_cache import to_wav
-from soundflow.operators.curate.clip_evidence import Audio, Candidate, Embed, EmbedSounds, HearSpeech, Wanted, measure
+from soundflow.operators.curate.clip_evidence import Audio, CandidateClip, Embed, EmbedSounds, HearSpeech, Wanted, measure
 from soundflow.operators.protocols.asking import ask
-from soundflow.operators.protocols.chat import ChatModel, Sound
+from soundflow.operators.protocols.chat import AudioAttachment, ChatModel
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import Clip
@@ -61,7 +61,7 @@ class Judged:
 class Verifier(Protocol):
     """Judges from evidence."""
 
-    async def judge(self, wanted: Wanted, candidate: Candidate, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
+    async def judge(self, wanted: Wanted, candidate: CandidateClip, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
         """The verdict; `final`: the clip was cleaned once more already, `reprocess` is no answer any more."""
         ...
 
@@ -76,7 +76,7 @@ class Verified:
     """One verdict, or two: the second after TFJP."""
 
 
-Reprocess = Callable[[Candidate], Outcome[Candidate]]
+Reprocess = Callable[[CandidateClip], Outcome[CandidateClip]]
 """TFJP once more; the result is a clip of its own (`pipeline.curate.made_clips.MadeClips.reprocess`)."""
 
 
@@ -100,7 +100,7 @@ class Rules:
             )
         self.config, self.similarity = config, line
 
-    async def judge(self, wanted: Wanted, candidate: Candidate, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
+    async def judge(self, wanted: Wanted, candidate: CandidateClip, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
         """Always Ok."""
         return Ok(Judged(self.verdict(wanted, evidence, final=final), evidence, "rules"))
 
@@ -151,7 +151,7 @@ class LlmVerifier:
     def __init__(self, config: VerifierConfig, chat: ChatModel):
         self.config, self.chat = config, chat
 
-    async def judge(self, wanted: Wanted, candidate: Candidate, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
+    async def judge(self, wanted: Wanted, candidate: CandidateClip, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
         """What `operators.protocols.asking.ask` gives: Rejected when the model has no usable answer, Failed when there is
         none.
 
@@ -168,7 +168,7 @@ class LlmVerifier:
         }
         told = {"label": clip.label, "caption": clip.caption, "transcript": clip.transcript, **evidence.model_dump()}
         values = {"event": event, "evidence": told, "audible": audible, "final": final, "accept": self.config.accept}
-        sounds = (Sound(to_wav(candidate.samples)),) if audible else ()
+        sounds = (AudioAttachment(to_wav(candidate.samples)),) if audible else ()
         answer = await ask(
             self.chat, ROLE, values, ClipVerdict, seed=0, sounds=sounds, check=lambda verdict: self.contradiction(verdict, final)
         )
@@ -206,7 +206,7 @@ def length_factor(evidence: Evidence, role: EventRole) -> float:
 
 async def verify(
     wanted: Wanted,
-    candidate: Candidate,
+    candidate: CandidateClip,
     neighbours: Sequence[Audio],
     verifier: Verifier,
     embed: Embed,

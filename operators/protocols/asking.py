@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import ValidationError
 
 from soundflow import prompts
-from soundflow.operators.protocols.chat import REQUEST_VERSION, ChatModel, ChatRequest, Completion, Message, Sound
+from soundflow.operators.protocols.chat import REQUEST_VERSION, AudioAttachment, ChatModel, ChatRequest, Completion, Message
 from soundflow.operators.protocols.faults import BackendError, ServerFault
 from soundflow.schemas.base import Schema
 from soundflow.schemas.llm import Usage
@@ -73,7 +73,7 @@ async def ask(
     check: Callable[[T], str] | None = None,
     counts: Counts = NO_COUNTS,
     narrow: Narrow | None = None,
-    sounds: Sequence[Sound] = (),
+    sounds: Sequence[AudioAttachment] = (),
 ) -> Outcome[Answer[T]]:
     """Ask `role`, whose prompt is filled with `values`; `check` says what else is wrong with a valid answer ("" = nothing).
 
@@ -114,7 +114,7 @@ def request_of(
     seed: int,
     counts: Counts = NO_COUNTS,
     narrow: Narrow | None = None,
-    sounds: Sequence[Sound] = (),
+    sounds: Sequence[AudioAttachment] = (),
 ) -> ChatRequest:
     """The first request that `ask` makes."""
     system, user = prompts.messages(role, **values)

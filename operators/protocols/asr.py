@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Transcription:
     """What was understood."""
 
     text: str
@@ -24,6 +24,6 @@ class Heard:
 class Recogniser(Protocol):
     """Writes down what is said. Raises BackendError."""
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Heard:
+    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """Text of `samples`, shape (n,), mono at 16 kHz; `language` is a code such as `en` or `zh-CN`."""
         ...

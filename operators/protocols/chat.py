@@ -21,7 +21,7 @@ AUDIO_BYTES_PER_TOKEN: Final = 640
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioAttachment:
     """A whole audio file that goes along with a message."""
 
     data: bytes
@@ -34,7 +34,7 @@ class Message:
 
     role: Literal["system", "user", "assistant"]
     text: str
-    sounds: tuple[Sound, ...] = ()
+    sounds: tuple[AudioAttachment, ...] = ()
 
     def wire(self) -> dict[str, Any]:
         """As the OpenAI protocol writes it."""

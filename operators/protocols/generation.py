@@ -18,7 +18,7 @@ from soundflow.schemas.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class GeneratedSound:
     """A sound that was made, before TFJP."""
 
     samples: NDArray[np.float32]
@@ -36,7 +36,7 @@ class Generator(Protocol):
     def maker(self) -> Maker:
         """Who it is, with all that shapes a sound besides what `generate` is asked."""
 
-    async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[Generated]:
+    async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[GeneratedSound]:
         """A sound of `seconds` (shortest, longest) length.
 
         Rejected: `cannot_make` (not what this maker makes), `cannot_last` (not in that length), `refused` (by a service's

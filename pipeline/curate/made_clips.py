@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from soundflow.operators.clean.clip_cache import CleanConfig, ClipCache, Treatment, to_wav
 from soundflow.operators.clean.tfjp import TFJP_VERSION
 from soundflow.operators.compose.clips import ClipBrief, ClipPool
-from soundflow.operators.protocols.generation import Generated
+from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.pipeline.clips.audio import ClipAudio
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import put, put_first
@@ -68,7 +68,7 @@ class MadeClips:
         """Remove what killed writers left half-written in the cache; the young is left alone, its writer may live."""
         self._cache.sweep()
 
-    def generated(self, request: MadeRequest, made: Generated) -> Outcome[Clip]:
+    def generated(self, request: MadeRequest, made: GeneratedSound) -> Outcome[Clip]:
         """Clean and keep what a generator gave; the clip another worker was first with, when there is one.
 
         Rejected with ingress' reason when it is no clip. Raises OSError when it cannot be written.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from soundflow.backends.asr.recognisers import open_recogniser
 from soundflow.backends.tts.speakers import open_speaker
-from soundflow.operators.protocols.asr import Heard
+from soundflow.operators.protocols.asr import Transcription
 from soundflow.operators.protocols.faults import BackendError
 from soundflow.operators.protocols.tts import Knob, Rendering, Speaker
 from soundflow.operators.speech.studio import Studio
@@ -138,9 +138,9 @@ class PooledRecogniser:
     def __init__(self, pool: Pool):
         self._pool = pool
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Heard:
+    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """See `Recogniser.hear`."""
-        heard: Heard = self._pool.call(("hear", (samples, language), {}))
+        heard: Transcription = self._pool.call(("hear", (samples, language), {}))
         return heard
 
 

@@ -13,7 +13,7 @@ from soundflow.cli.help import sub_app
 from soundflow.schemas.clip import ClipRole
 
 
-class Embedder(StrEnum):
+class EmbedderName(StrEnum):
     """Text embedders that need no server."""
 
     AUTO = "auto"
@@ -21,7 +21,7 @@ class Embedder(StrEnum):
     NGRAMS = "ngrams"
 
 
-class Aligner(StrEnum):
+class AlignerName(StrEnum):
     """Models that find word times (`backends.align.aligners.aligner_name`)."""
 
     AUTO = "auto"
@@ -84,11 +84,11 @@ def clips_index(
 def clips_align(
     index: Index,
     aligner: Annotated[
-        Aligner,
+        AlignerName,
         typer.Option(
             help="Alignment model. The choice auto takes pocketsphinx for English and whisper (an asset) for other languages."
         ),
-    ] = Aligner.AUTO,
+    ] = AlignerName.AUTO,
     workers: Processes = None,
     as_json: Json = False,
 ) -> None:
@@ -152,8 +152,8 @@ def clips_search(
     role: Annotated[ClipRole | None, typer.Option(help="Restrict the search to clips of this role.")] = None,
     split: Annotated[str | None, typer.Option(help="Restrict the search to clips of this split.")] = None,
     embedder: Annotated[
-        Embedder, typer.Option(help="Text embedder. The choice auto takes minilm if it is installed and ngrams otherwise.")
-    ] = Embedder.AUTO,
+        EmbedderName, typer.Option(help="Text embedder. The choice auto takes minilm if it is installed and ngrams otherwise.")
+    ] = EmbedderName.AUTO,
     recipe: Annotated[
         Path | None,
         typer.Option(

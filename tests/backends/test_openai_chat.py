@@ -14,7 +14,7 @@ import pytest
 
 from soundflow.backends.calls.faults import retry_after
 from soundflow.backends.llm.openai_chat import OpenAiChat
-from soundflow.operators.protocols.chat import Completion, Message, Sound
+from soundflow.operators.protocols.chat import AudioAttachment, Completion, Message
 from soundflow.operators.protocols.faults import RequestRefused, ServerFault
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import BudgetSpent, LlmConfig, RoleCost, Usage
@@ -195,7 +195,7 @@ def test_how_an_answer_ended_is_told(fault: Fault, finish: str) -> None:
 
 def test_clips_go_along_as_input_audio() -> None:
     with HostileLlm() as server:
-        request = request_for(settings := config(server), messages=(Message("user", "hear", (Sound(b"RIFF..."),)),))
+        request = request_for(settings := config(server), messages=(Message("user", "hear", (AudioAttachment(b"RIFF..."),)),))
         complete(OpenAiChat(settings), request)
     (body,) = server.seen
     assert '{"input_audio": {"data": "UklGRi4uLg==", "format": "wav"}, "type": "input_audio"}' in body

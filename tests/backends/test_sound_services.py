@@ -14,7 +14,7 @@ from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.sounds.elevenlabs import ElevenLabsSounds
 from soundflow.backends.sounds.http import HttpSounds
 from soundflow.backends.sounds.service import LEDGER_ROLE, RemoteGenerator
-from soundflow.operators.protocols.generation import Generated
+from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.generators import open_generator
 from soundflow.schemas.base import InputError
@@ -38,8 +38,8 @@ def generate(
     *seeds: int,
     seconds: tuple[float, float] = (1.0, 2.0),
     ledger: CostLedger | None = None,
-) -> list[Outcome[Generated]]:
-    async def all_of_them() -> list[Outcome[Generated]]:
+) -> list[Outcome[GeneratedSound]]:
+    async def all_of_them() -> list[Outcome[GeneratedSound]]:
         async with open_generator(config, AnswerCache(answers), ledger=ledger) as generator:
             assert generator is not None
             return list(await asyncio.gather(*(generator.generate(CAPTION, seconds, seed) for seed in seeds or (1,))))
@@ -47,7 +47,7 @@ def generate(
     return asyncio.run(all_of_them())
 
 
-def made(outcome: Outcome[Generated]) -> Generated:
+def made(outcome: Outcome[GeneratedSound]) -> GeneratedSound:
     assert isinstance(outcome, Ok), outcome
     return outcome.value
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from soundflow.backends.sounds.procedural.captions import describe, understand
 from soundflow.backends.sounds.procedural.catalogue import SOUNDS, parameters_of
 from soundflow.backends.sounds.procedural.dsp import RATE, Choice, ProceduralSound, Range, finish, room
-from soundflow.operators.protocols.generation import Generated
+from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.schemas.generation import Maker
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 
@@ -44,14 +44,14 @@ class Procedural:
 
     maker = Maker(backend="procedural", model=PROCEDURAL_VERSION, licence=LICENCE)
 
-    async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[Generated]:
+    async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[GeneratedSound]:
         """The same request gives the same samples. Rejected: `cannot_make`, `cannot_last`."""
         planned = plan_sound(caption, seconds, seed)
         if not isinstance(planned, Ok):
             return planned
         plan = planned.value
         details = {"sound": plan.sound, "count": plan.count, **plan.parameters}
-        return Ok(Generated(render(plan), describe(SOUNDS[plan.sound], plan.parameters, plan.count), details))
+        return Ok(GeneratedSound(render(plan), describe(SOUNDS[plan.sound], plan.parameters, plan.count), details))
 
 
 def plan_sound(caption: str, seconds: tuple[float, float], seed: int) -> Outcome[SoundPlan]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from soundflow.bench.experiments.learning.corpora import CORPORA, make_corpus, make_index
-from soundflow.bench.experiments.learning.proof import STAGES, WITHIN, Task, learn_all, trivial
+from soundflow.bench.experiments.learning.proof import STAGES, WITHIN, ProofTask, learn_all, trivial
 from soundflow.bench.experiments.learning.statistics import interval
 from soundflow.bench.harness import measure as bench
 from soundflow.schemas.base import InputError
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_index(root)
     corpora = {name: make_corpus(root, name, spec, seed=number) for number, (name, spec) in enumerate(CORPORA.items())}
     print(f"corpora: {time.process_time() - begin:.0f} CPU-seconds", flush=True)
-    tasks = [Task.of(corpora, root / f"seed-{seed}", seed) for seed in range(arguments.seeds)]
+    tasks = [ProofTask.of(corpora, root / f"seed-{seed}", seed) for seed in range(arguments.seeds)]
     results = []
     for _, result in learn_all(tasks, arguments.workers):
         results.append(result)

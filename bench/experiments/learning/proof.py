@@ -35,7 +35,7 @@ UNTRAINED_TOKENS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ProofTask:
     """What one process does; pickles."""
 
     corpora: Mapping[str, Path]
@@ -51,7 +51,7 @@ class Task:
     """Also play streams to the model as it was before."""
 
     @classmethod
-    def of(cls, corpora: Mapping[str, Path], run: Path, seed: int) -> Task:
+    def of(cls, corpora: Mapping[str, Path], run: Path, seed: int) -> ProofTask:
         """The proof's."""
         return cls(corpora, run, seed, {name: load_stage(name) for name in STAGES}, STAGES)
 
@@ -66,7 +66,7 @@ class Task:
         return hashlib.sha256(canonical_json(about)).hexdigest()
 
 
-def learn(task: Task) -> dict[str, Any]:
+def learn(task: ProofTask) -> dict[str, Any]:
     """Train and evaluate; found again when it was done before. Returns figures per k, and CPU seconds of this process.
 
     InputError when RUN holds the result of another task (other stages, another corpus).
@@ -106,7 +106,7 @@ def learn(task: Task) -> dict[str, Any]:
     return result
 
 
-def learn_all(tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def learn_all(tasks: Sequence[ProofTask], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number of the task, its result) as they end; with 0 workers one after the other in this process.
 
     What fails, or an interruption, ends all of them: they resume.

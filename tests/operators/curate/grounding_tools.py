@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
-from soundflow.operators.curate.clip_evidence import Candidate, Wanted
+from soundflow.operators.curate.clip_evidence import CandidateClip, Wanted
 from soundflow.operators.curate.grounding import Tools
 from soundflow.operators.curate.retrieval import Hit, Query
 from soundflow.operators.curate.verifying import Judged
 from soundflow.operators.protocols.embedding import Vectors
-from soundflow.operators.protocols.generation import Generated
+from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.schemas.clip import Clip, ClipRole
 from soundflow.schemas.generation import ClipVerdict, Evidence, MadeRequest, Maker
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
@@ -55,7 +55,7 @@ class Script:
     judged: list[tuple[str, bool]] = field(default_factory=list)
     """Clip and whether the verdict was final."""
 
-    async def judge(self, wanted: Wanted, candidate: Candidate, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
+    async def judge(self, wanted: Wanted, candidate: CandidateClip, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
         self.judged.append((candidate.clip.id, final))
         said = self.verdicts.get(candidate.clip.id, ["accept"])
         verdict = said[min(final, len(said) - 1)]
@@ -74,11 +74,11 @@ class Maker_:
     def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[float, float], int]] = []
 
-    async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[Generated]:
+    async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[GeneratedSound]:
         self.asked.append((caption, seconds, seed))
         if "impossible" in caption:
             return Rejected("cannot_make")
-        return Failed("the service is gone", "generation") if "broken" in caption else Ok(Generated(tone(), caption))
+        return Failed("the service is gone", "generation") if "broken" in caption else Ok(GeneratedSound(tone(), caption))
 
 
 class Bench:
@@ -90,7 +90,7 @@ class Bench:
     def find(self, request: MadeRequest) -> Clip | None:
         return self.made.get(request.key())
 
-    def generated(self, request: MadeRequest, made: Generated) -> Outcome[Clip]:
+    def generated(self, request: MadeRequest, made: GeneratedSound) -> Outcome[Clip]:
         clip = self.pool.add(f"made-{len(self.made)}", made.samples, request.role, request.label, caption=made.caption)
         self.made[request.key()] = clip
         return Ok(clip)

@@ -10,7 +10,7 @@ import pytest
 from soundflow.backends.asr.speech_gate import SpeechGate
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
 from soundflow.operators.clean.tfjp import tfjp
-from soundflow.operators.curate.clip_evidence import Candidate, Wanted, measure
+from soundflow.operators.curate.clip_evidence import CandidateClip, Wanted, measure
 from soundflow.schemas.generation import Evidence
 from tests.operators.compose.pool import MemoryPool
 
@@ -30,10 +30,10 @@ def knock(seconds: float = 1.0, seed: int = 0) -> np.ndarray:
     return (0.15 * out).astype(np.float32)
 
 
-def candidate(samples: np.ndarray, label: str = "door knock", clip_id: str = "a", **more: object) -> Candidate:
+def candidate(samples: np.ndarray, label: str = "door knock", clip_id: str = "a", **more: object) -> CandidateClip:
     pool = MemoryPool()
     clip = pool.add(clip_id, samples, label=label, **more)
-    return Candidate(clip, pool.audio(clip))
+    return CandidateClip(clip, pool.audio(clip))
 
 
 def evidence(samples: np.ndarray, neighbours: Sequence[np.ndarray] = (), **more: object) -> Evidence:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
 from soundflow.backends.llm.openai_chat import OpenAiChat
-from soundflow.operators.curate.clip_evidence import Candidate, Wanted, measure
+from soundflow.operators.curate.clip_evidence import CandidateClip, Wanted, measure
 from soundflow.operators.curate.verifying import LlmVerifier, Rules, Verifier, length_factor, verifier_of, verify
 from soundflow.schemas.base import InputError
 from soundflow.schemas.generation import ClipVerdict, Evidence, VerifierConfig
@@ -41,7 +41,7 @@ BETTER = {
 """Field → values, and the direction in which it gets better."""
 
 
-def unchanged(candidate: Candidate) -> Outcome[Candidate]:
+def unchanged(candidate: CandidateClip) -> Outcome[CandidateClip]:
     return Ok(candidate)
 
 
@@ -49,7 +49,7 @@ def verdict(evidence: Evidence, wanted: Wanted = WANTED, final: bool = False) ->
     return RULES.verdict(wanted, evidence, final=final)
 
 
-def run(one: Candidate, verifier: Verifier = RULES, wanted: Wanted = WANTED, reprocess: Any = unchanged) -> Any:
+def run(one: CandidateClip, verifier: Verifier = RULES, wanted: Wanted = WANTED, reprocess: Any = unchanged) -> Any:
     return asyncio.run(verify(wanted, one, [knock(seed=1)], verifier, embed, reprocess))
 
 
@@ -165,7 +165,7 @@ def test_a_clip_to_be_cleaned_is_cleaned_once_and_judged_again() -> None:
     assert verdict(measure(WANTED, noisy, [knock(seed=1)], embed)).verdict == "reprocess"
     calls = []
 
-    def mended(one: Candidate) -> Outcome[Candidate]:
+    def mended(one: CandidateClip) -> Outcome[CandidateClip]:
         calls.append(one.clip.id)
         return Ok(candidate(knock(), clip_id="made/reprocessed/0123456789abcdef"))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundflow.operators.protocols.chat import AUDIO_BYTES_PER_TOKEN, ChatRequest, Message, Sound
+from soundflow.operators.protocols.chat import AUDIO_BYTES_PER_TOKEN, AudioAttachment, ChatRequest, Message
 from soundflow.schemas.llm import Answering
 
 HOW = Answering(model="m")
@@ -33,8 +33,8 @@ OTHER = {
         {"messages": (Message("system", "x"),)},
         {"messages": (Message("user", "y"),)},
         {"messages": (Message("user", "x"), Message("user", ""))},
-        {"messages": (Message("user", "x", (Sound(b"1"),)),)},
-        {"messages": (Message("user", "x", (Sound(b"1", "mp3"),)),)},
+        {"messages": (Message("user", "x", (AudioAttachment(b"1"),)),)},
+        {"messages": (Message("user", "x", (AudioAttachment(b"1", "mp3"),)),)},
         {"answer_name": "B"},
         {"answer_schema": {"type": "array"}},
         {"prompt_hash": "q"},
@@ -63,6 +63,6 @@ def test_the_seed_is_sent_when_the_server_is_to_know_it() -> None:
 def test_the_worst_case_is_never_below_what_a_tokenizer_makes_of_it(text: str, sound: bytes) -> None:
     from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 
-    worst = replace(BASE, messages=(Message("user", text, (Sound(sound),)),)).worst()
+    worst = replace(BASE, messages=(Message("user", text, (AudioAttachment(sound),)),)).worst()
     assert worst.input_tokens >= len(QwenTokenizer.load().encode(text)) + len(sound) // AUDIO_BYTES_PER_TOKEN
     assert (worst.calls, worst.output_tokens) == (1, HOW.max_tokens)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from soundflow.operators.clean.clip_cache import CleanConfig
-from soundflow.operators.protocols.generation import Generated
+from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.curate.made_clips import MADE_ANEW, MadeClips, PoolWithMade, is_made
@@ -31,9 +31,9 @@ def request(**changes: object) -> MadeRequest:
     return MadeRequest.model_validate(told | changes)
 
 
-def beep(hz: float = 800.0, seconds: float = 1.0) -> Generated:
+def beep(hz: float = 800.0, seconds: float = 1.0) -> GeneratedSound:
     time = np.arange(round(seconds * 16_000)) / 16_000
-    return Generated((0.2 * np.sin(2 * np.pi * hz * time)).astype(np.float32), "a steady beep", {"hz": hz})
+    return GeneratedSound((0.2 * np.sin(2 * np.pi * hz * time)).astype(np.float32), "a steady beep", {"hz": hz})
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_the_first_answer_to_a_request_is_the_clip(made: MadeClips) -> None:
 
 
 def test_what_is_no_clip_is_rejected_and_not_kept(made: MadeClips) -> None:
-    outcome = made.generated(request(), Generated(np.zeros(16_000, dtype=np.float32), "nothing"))
+    outcome = made.generated(request(), GeneratedSound(np.zeros(16_000, dtype=np.float32), "nothing"))
     assert isinstance(outcome, Rejected) and outcome.reason == "silent"
     assert made.find(request()) is None and list(made.rows()) == []
 
@@ -132,7 +132,7 @@ def test_lost_audio_is_made_again_from_what_the_maker_gave(made: MadeClips, loss
 
 
 @pytest.mark.parametrize("again", [beep(), beep(500)], ids=["the same", "another"])
-def test_audio_that_is_lost_for_good_is_told_and_mended_by_making_the_clip_again(made: MadeClips, again: Generated) -> None:
+def test_audio_that_is_lost_for_good_is_told_and_mended_by_making_the_clip_again(made: MadeClips, again: GeneratedSound) -> None:
     clip = kept(made.generated(request(), beep()))
     for path in [*(made.directory / "cache").glob("*/*.pcm"), *(made.directory / "audio").glob("*/*.wav")]:
         path.unlink()
@@ -182,7 +182,7 @@ MAKER_OF_MANY = """
 import sys
 from pathlib import Path
 import numpy as np
-from soundflow.operators.protocols.generation import Generated
+from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.operators.clean.clip_cache import CleanConfig
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.curate.made_clips import MadeClips
@@ -192,7 +192,7 @@ print("go", flush=True)
 for number in range(int(sys.argv[3])):
     told = dict(kind="generated", maker=Maker(backend="x", model="1"), text=str(number), role="foreground")
     samples = 0.2 * np.sin((0.1 + 0.01 * me) * np.arange(8_000))  # no two makers give the same for one request
-    clip = made.generated(MadeRequest(**told), Generated(samples.astype(np.float32), "x")).value
+    clip = made.generated(MadeRequest(**told), GeneratedSound(samples.astype(np.float32), "x")).value
     assert made.audio(clip).size == clip.samples
     print(clip.id, clip.clean_sha256, flush=True)
 """
