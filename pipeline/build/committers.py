@@ -120,9 +120,7 @@ def committer_for(store_url: str | None, build: BuildDir, record: BuildRecord) -
     return StoreCommitter(store)
 
 
-def _companions(
-    build: BuildDir, manifest: ShardManifest, pool: PoolWithMade
-) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _companions(build: BuildDir, manifest: ShardManifest, pool: PoolWithMade) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Yield (name in the store, function that reads the content) of everything a shard refers to."""
     for sample in manifest.quarantined:
         yield _file(build, build.quarantined / f"{sample}.json")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.pipeline.build.run import plan_build
+from soundflow.pipeline.build.worker import Job
 from soundflow.pipeline.curate.scene_view import Named, SceneView, curated_view, drawn_view
 from soundflow.pipeline.curate.scenes import ATTEMPTS, DrawnScenes, pool_of
-from soundflow.pipeline.build.worker import Job
 from soundflow.schemas.identity import sample_id
 from soundflow.schemas.outcome import Ok
 from soundflow.schemas.recipe import Recipe

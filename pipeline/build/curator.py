@@ -15,28 +15,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from soundflow.operators.protocols.asking import ASKING_VERSION
-from soundflow.schemas.atomic_file import NO_SPACE
-from soundflow.operators.protocols.chat import ChatModel
-from soundflow.operators.protocols.embedding import HearingEmbedder, Remembered
+from soundflow.backends.asr.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.embed.server import EmbeddingError
-from soundflow.backends.asr.speech_gate import SPEECH_GATE_VERSION, SpeechGate
 from soundflow.operators.compose.clips import Palette
 from soundflow.operators.curate.curation import CURATION_VERSION, curate
 from soundflow.operators.curate.grounding import Tools
 from soundflow.operators.curate.planning import weights_of
-from soundflow.operators.tasks import POLICIES
 from soundflow.operators.curate.verifying import VERIFYING_VERSION, verifier_of
+from soundflow.operators.protocols.asking import ASKING_VERSION
+from soundflow.operators.protocols.chat import ChatModel
+from soundflow.operators.protocols.embedding import HearingEmbedder, Remembered
+from soundflow.operators.tasks import POLICIES
+from soundflow.pipeline.build.worker import MAX_FAILED_FRACTION, Job, ShardFailedError, ShardResult
+from soundflow.pipeline.clips.index import ClipIndex
+from soundflow.pipeline.clips.search_index import SearchIndex
+from soundflow.pipeline.corpus.commit import put, put_first
+from soundflow.pipeline.curate.scenes import ATTEMPTS, EMBEDDER, pool_of
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.chat import open_chat
-from soundflow.pipeline.clips.index import ClipIndex
-from soundflow.pipeline.corpus.commit import put, put_first
 from soundflow.pipeline.services.generators import open_generator
-from soundflow.pipeline.curate.scenes import ATTEMPTS, EMBEDDER, pool_of
-from soundflow.pipeline.clips.search_index import SearchIndex
-from soundflow.pipeline.build.worker import MAX_FAILED_FRACTION, Job, ShardFailedError, ShardResult
 from soundflow.prompts import role_hash
+from soundflow.schemas.atomic_file import NO_SPACE
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.llm import BudgetSpent, Halted, RoleCost

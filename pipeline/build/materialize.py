@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from soundflow.pipeline.build.virtual import Samples
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import commit, sweep, unfinished_file
 from soundflow.pipeline.corpus.open_build import open_build
 from soundflow.pipeline.corpus.shards import ShardWriter
 from soundflow.pipeline.mechanics.stopping import noted_signals
-from soundflow.pipeline.build.virtual import Samples
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.shard import BuildStatus, ShardManifest
 

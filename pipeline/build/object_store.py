@@ -1,4 +1,5 @@
-"""A corpus in an object store, accessed through fsspec. Shards are made on a node's own disk and committed by a conditional write.
+"""A corpus in an object store, accessed through fsspec. Shards are made on a node's own disk and committed by a conditional
+write.
 
 The layout is that of a build directory, with the companions of shards under names that never change their content:
 
@@ -11,8 +12,8 @@ The layout is that of a build directory, with the companions of shards under nam
     URL/clips/ab/<sha256>.pcm             cleaned clips of a virtual build
 
 The tar and its companions are uploaded first, then the manifest with if-none-match: of two machines that make the same shard one
-commits, and the other's tar is garbage. A shard counts if and only if its manifest exists. Credentials and endpoints are configured
-as for fsspec and the provider (`AWS_ENDPOINT_URL`, …).
+commits, and the other's tar is garbage. A shard counts if and only if its manifest exists. Credentials and endpoints are
+configured as for fsspec and the provider (`AWS_ENDPOINT_URL`, …).
 """
 
 from __future__ import annotations

@@ -6,18 +6,14 @@ import io
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import soundfile
 
 from soundflow.operators.compose.clips import ClipPool
-from soundflow.operators.clean.ingress import INGRESS_VERSION
-from soundflow.operators.compose.mixing import MIXING_VERSION, Audio, StreamIdentity, compose, to_pcm16
-from soundflow.operators.curate.planning import PLANNING_VERSION
+from soundflow.operators.compose.mixing import Audio, StreamIdentity, compose, to_pcm16
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
-from soundflow.operators.tasks.supervision import SUPERVISION_VERSION
-from soundflow.operators.clean.tfjp import TFJP_VERSION
-from soundflow.operators.tokens.tokenize import TOKENIZE_VERSION, to_npz, tokenize
+from soundflow.operators.tokens.tokenize import to_npz, tokenize
 from soundflow.pipeline.curate.scenes import SceneSource
 from soundflow.schemas import constants as c
 from soundflow.schemas.identity import rng_for, sample_id
@@ -26,6 +22,7 @@ from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.scene import Scene
 from soundflow.schemas.stream import StreamPlan
 from soundflow.schemas.tokens import LATEST
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -12,10 +12,10 @@ import ray
 from ray.exceptions import RayError
 
 from soundflow.pipeline.build.executors import Watcher
-from soundflow.pipeline.mechanics.ray_connection import connected
 from soundflow.pipeline.build.ray_curator import SHARDS_AT_ONCE, Curating
 from soundflow.pipeline.build.ray_metrics import BuildMetrics
 from soundflow.pipeline.build.worker import Job, ShardResult, Worker
+from soundflow.pipeline.mechanics.ray_connection import connected
 from soundflow.schemas.base import InputError
 
 ATTEMPTS: Final = 3

@@ -117,7 +117,13 @@ def build(
     committer = committer_for(store, build_dir, record)
     pending, committed = committer.progress(build_dir, record)
     job = Job(
-        out.resolve(), Path(record.clips), record.recipe, record.fingerprint, record.curators, virtual=virtual, committer=committer
+        out.resolve(),
+        Path(record.clips),
+        record.recipe,
+        record.fingerprint,
+        record.curators,
+        virtual=virtual,
+        committer=committer,
     )
     with noted_signals() as signalled:
         tracker = _Tracker(build_dir, record, committed, on_event, should_stop or signalled)

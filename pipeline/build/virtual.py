@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from soundflow.operators.clean.clip_cache import to_pcm
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.operators.compose.mixing import render, to_pcm16
+from soundflow.pipeline.build.produce import encode
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.clip_store import ClipStore, add_clips
-from soundflow.pipeline.build.produce import encode
 from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.schemas.base import InputError
 from soundflow.schemas.shard import BuildRecord, ShardManifest

@@ -1,7 +1,6 @@
 """Every one of the 28 sub-tasks through the whole pipeline: clips on disk, index, build, verify, and policies held again."""
 
 from __future__ import annotations
-from tests.support import ROOT
 
 import json
 from pathlib import Path
@@ -11,23 +10,23 @@ import soundfile
 import yaml
 
 from soundflow.operators.tasks import POLICIES
-from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.build.run import build
+from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.pipeline.clips.table import TABLE, write_table
-from soundflow.pipeline.estimate.estimate import estimate
-from soundflow.pipeline.build.run import build
+from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.shards import read_shard
-from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.estimate.estimate import estimate
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.sources import SOURCES
 from soundflow.schemas.stream import StreamPlan
 from soundflow.schemas.taxonomy import SUB_TASKS, Capability, Task
-from tests.support import every_task
-from tests.support.corpus import write_recipe
-from tests.support.hostile_llm import HostileLlm
 from tests.operators.curate.chats import KEY
 from tests.pipeline.curated import write_curated
+from tests.support import ROOT, every_task
+from tests.support.corpus import write_recipe
+from tests.support.hostile_llm import HostileLlm
 from tests.support.policies import obeyed
 
 EXAMPLES = ROOT / "examples"

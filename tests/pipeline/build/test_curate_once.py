@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.build.curate_once import curate_once
 from soundflow.pipeline.build.run import build
+from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import BudgetSpent
+from tests.pipeline.curated import write_curated
 from tests.support.commandline import soundflow
 from tests.support.corpus import write_recipe
 from tests.support.hostile_llm import Fault, HostileLlm, always
-from tests.pipeline.curated import write_curated
 
 
 @pytest.fixture(autouse=True)

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import BudgetSpent
+from tests.pipeline.build.test_kill import start
+from tests.pipeline.curated import write_curated
 from tests.support.corpus import corpus
 from tests.support.hostile_llm import BAD_ANSWERS, TRANSIENT, Fault, HostileLlm, Script, always, digest
-from tests.pipeline.curated import write_curated
-from tests.pipeline.build.test_kill import start
 
 KILLS = int(os.environ.get("SOUNDFLOW_KILLS", "4"))
 """How often a build is killed: `SOUNDFLOW_KILLS=20` for all of them."""

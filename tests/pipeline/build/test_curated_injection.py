@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.build.run import build
-from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.clips.index import ClipIndex
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.stream import StreamPlan
+from tests.pipeline.curated import MARK, write_curated
 from tests.support import hostile_llm
 from tests.support.hostile_llm import HostileLlm
 from tests.support.llm_roles import role_of, well_behaved
-from tests.pipeline.curated import MARK, write_curated
 
 KEY = "sk-proj-0123456789abcdef0123456789"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.schemas.llm import BudgetSpent, ServiceBroken
+from tests.pipeline.curated import write_curated
 from tests.support.corpus import corpus
 from tests.support.hostile_llm import Fault, HostileLlm
-from tests.pipeline.curated import write_curated
 
 ray = pytest.importorskip("ray")
 

@@ -1,7 +1,6 @@
 """Kills at any moment: SIGKILL and resume give the identical corpus, SIGTERM and Ctrl-C leave cleanly."""
 
 from __future__ import annotations
-from tests.support import ROOT
 
 import os
 import resource
@@ -16,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from tests.support import ROOT
 from tests.support.corpus import corpus, write_recipe
-
 
 
 def start(recipe: Path, out: Path, *more: str, file_limit: int | None = None) -> subprocess.Popen[str]:

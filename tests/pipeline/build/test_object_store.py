@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.clip_store import ClipStore
 from soundflow.pipeline.build.object_store import CONFLICT, ObjectStore, clip_name
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.build.store_download import download_corpus
 from soundflow.pipeline.build.virtual import clips_of
 from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.clip_store import ClipStore
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.shard import ShardManifest
+from tests.pipeline.curated import write_curated
 from tests.support.corpus import corpus, write_recipe
 from tests.support.hostile_llm import HostileLlm
-from tests.pipeline.curated import write_curated
 
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.build.ray_executor import RayExecutor
 from soundflow.pipeline.build.run import build, plan_build
 from soundflow.pipeline.build.worker import Job, ShardResult
+from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import Halted
-from tests.support.corpus import corpus, write_recipe
 from tests.pipeline.build.test_kill import commits, start, wait_for
+from tests.support.corpus import corpus, write_recipe
 
 ray = pytest.importorskip("ray")
 

@@ -12,11 +12,11 @@ import pytest
 
 from soundflow.operators.compose.mixing import StreamIdentity
 from soundflow.pipeline.build import produce, run, worker
-from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.check.replay import replay
 from soundflow.pipeline.build.run import Progress, build
-from soundflow.pipeline.curate.scenes import ATTEMPTS
+from soundflow.pipeline.check.replay import replay
 from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.curate.scenes import ATTEMPTS
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.outcome import Rejected
 from tests.support.commandline import soundflow

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from soundflow.pipeline.build.materialize import materialize
+from soundflow.pipeline.build.run import build
+from soundflow.pipeline.build.virtual import Renderer, Samples, clips_of
+from soundflow.pipeline.check.replay import replay
+from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.clip_store import ClipStore, add_clips
-from soundflow.pipeline.build.materialize import materialize
-from soundflow.pipeline.check.replay import replay
-from soundflow.pipeline.report.data import collect
-from soundflow.pipeline.build.run import build
 from soundflow.pipeline.corpus.shards import read_shard
-from soundflow.pipeline.check.verify import verify
-from soundflow.pipeline.build.virtual import Renderer, Samples, clips_of
+from soundflow.pipeline.report.data import collect
 from soundflow.schemas.base import InputError, Interrupted
-from tests.support.corpus import corpus
 from soundflow.training.corpus import StoredCorpus
+from tests.support.corpus import corpus
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +185,9 @@ def test_clips_lie_once_in_few_packs_and_an_interrupted_store_is_completed(virtu
 
 
 def test_a_curated_build_can_be_rendered_from_its_clips_too(curated: Path, tmp_path: Path) -> None:
+    from soundflow.pipeline.build.virtual import keep_clips
     from soundflow.pipeline.clips.index import ClipIndex
     from soundflow.pipeline.curate.scenes import pool_of
-    from soundflow.pipeline.build.virtual import keep_clips
 
     out = copied(curated, tmp_path)
     there = BuildDir(out)
