@@ -1,4 +1,4 @@
-"""`soundflow init`: a commented recipe that the given clip index can satisfy."""
+"""`soundflow init`: write a commented recipe that the given clip index can serve."""
 
 from __future__ import annotations
 
@@ -17,91 +17,105 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.recipe import MixingConfig, Recipe, SceneConfig
 from soundflow.schemas.taxonomy import WHOLE, Task
 
-_ON: Final = {*WHOLE, Task.EVENT_DESCRIPTION}
-"""Switched on where the clips serve them; the others stand there to be chosen."""
-_TEMPLATE = """\
-# A SoundFlow recipe: what a corpus is made of. `soundflow build {{ file }} -o OUT` builds it, the same command resumes it.
-# Everything below except name, description and the path of the index shapes the corpus and is part of its fingerprint.
-version: 1
+_ENABLED: Final = {*WHOLE, Task.EVENT_DESCRIPTION}
+"""Sub-tasks that the recipe enables if the clips can serve them; the others are written as comments."""
+_TEMPLATE: Final = """\
+# SoundFlow recipe. Build the corpus with `soundflow build {{ file }} -o OUT`; run the same command again to resume.
+# All fields except name, description, budget and the path in `clips` shape the corpus. If one of them or the clip index changes,
+# the corpus gets another fingerprint and needs a new output directory.
+version: 1  # version of the recipe format
 name: {{ name }}
-description: ""
+description: ""  # shown in the report and on the dataset card
 
-# Where the clips are (relative to this file), made by `soundflow clips index SRC... -o DIR`.
-# The index holds {{ speech }} speech clips with a transcript, {{ sounds }} labelled sounds ({{ hazards }} that call for a
-# response, {{ benign }} benign), {{ background }} background and {{ ambient }} ambient clips.
+# Directory of the clip index, relative to this file. `soundflow clips index SRC... -o DIR` makes one.
+# This index has {{ speech }} speech clips with a transcript, {{ background }} background clips, {{ ambient }} ambient clips and
+# {{ sounds }} labelled foreground sounds ({{ hazards }} call for a response, {{ benign }} do not, {{ others }} are borderline).
 clips: {{ clips }}
-# split: train            # use only clips of this split
+# split: train  # use only the clips of this split of the index
+# splits: {train: 0.9, validation: 0.05, test: 0.05}  # or divide the streams; no recording is used in two splits
 
-seed: {{ seed }}
-streams: {{ streams }}
-shards: {{ shards }}         # one shard is one task and one tar; some hundred streams each is a good size
+seed: {{ seed }}  # seed of all random draws; another seed gives another corpus
+streams: {{ streams }}  # number of streams
+shards: {{ shards }}  # number of tar files they are written to; a few hundred streams per shard is a good size
 
-# Sub-tasks and their relative weights. A capability (asr, translation, chat, understanding, music, proactive, agent) stands for
-# all of its sub-tasks the clips can serve.
+# Sub-tasks and their relative weights: a sub-task with weight 2.0 gets about twice as many streams as one with weight 1.0.
+# The name of a capability (asr, translation, chat, understanding, music, proactive or agent) stands for all of its sub-tasks that
+# the clips can serve. Remove a leading `# ` to enable a sub-task. A note says which clips this index lacks for it.
 tasks:
-{%- for task, line in tasks %}
+{%- for line in tasks %}
   {{ line }}
 {%- endfor %}
 
+# Ranges are [lowest, highest]. Planners: template (hand-written scenes of sounds that belong to one place), random (clips drawn
+# independently) and llm (scenes planned by a language model; needs an `llm` section, see docs/curation.md).
 scene:
-  planner: template       # template: scenes in a place; random: clips drawn independently; llm: planned by a language model,
-                          # which an `llm` section names (README, "Scenes planned by a language model")
-  events: {{ events }}         # foreground turns per stream, [low, high]; the paper has 3 to 15
-  gap_seconds: {{ scene.gap_seconds }}
-  background: {{ scene.background }}      # background events per stream
-  ambient: {{ scene.ambient }}
-  max_seconds: {{ scene.max_seconds }}
-  benign_share: {{ scene.benign_share }}       # proactive streams: events that call for no response
-  distractor_share: {{ scene.distractor_share }}  # voice chat and ASR: sounds among the speech
-  proactive_evidence_seconds: {{ scene.proactive_evidence_seconds }}
+  planner: template
+  events: {{ events }}  # foreground events per stream (paper: [3, 15])
+  gap_seconds: {{ scene.gap_seconds }}  # pause before each foreground event
+  background: {{ scene.background }}  # background events per stream
+  ambient: {{ scene.ambient }}  # ambient events per stream
+  max_seconds: {{ scene.max_seconds }}  # maximum duration of a stream; events beyond it are left out
+  benign_share: {{ scene.benign_share }}  # proactive sub-tasks: share of events that call for no response
+  distractor_share: {{ scene.distractor_share }}  # sub-tasks on speech: share of events that are other sounds, without a response
+  history_review_share: {{ scene.history_review_share }}  # chat_*: share of streams with a final question about an earlier turn
+  silent_share: {{ scene.silent_share }}  # chat_*: share of streams with a benign sound between the turns
+  proactive_share: {{ scene.proactive_share }}  # chat_*: share of streams with a hazard between the turns, of which to warn
+  proactive_evidence_seconds: {{ scene.proactive_evidence_seconds }}  # a hazard is recognised after this time, or at its end
 
-mixing:                   # paper, Algorithm 3 and its table of hyperparameters
-  reference_level_dbfs: {{ mixing.reference_level_dbfs }}
+# Defaults of the paper (Algorithm 3). The level of a clip is the RMS of its active frames.
+mixing:
+  reference_level_dbfs: {{ mixing.reference_level_dbfs }}  # level of every clip before the gain of its role
+  foreground_gain_db: {{ mixing.foreground_gain_db }}
   background_gain_db: {{ mixing.background_gain_db }}
   ambient_gain_db: {{ mixing.ambient_gain_db }}
-  snr_db: {{ mixing.snr_db }}
-  ambient_snr_offset_db: {{ mixing.ambient_snr_offset_db }}
-  event_noise: true
-  ambient_noise: true
+  snr_db: {{ mixing.snr_db }}  # signal-to-noise ratio of a noise track, drawn for each stream and track
+  ambient_snr_offset_db: {{ mixing.ambient_snr_offset_db }}  # added to the ratio of the ambient noise track
+  event_noise: true  # add a track of event-like noise
+  ambient_noise: true  # add a track of ambient noise
+  peak_limit: {{ mixing.peak_limit }}  # a stream with a higher peak is scaled down (1.0 is full scale)
 
 output:
-  audio: flac             # or wav
-  token_layout: soundflow # or authors: the ids of the paper's own release
+  audio: flac  # flac or wav; 16 kHz, mono, 16 bits
+  token_layout: soundflow  # soundflow: unused ids of the Qwen tokenizer; authors: the ids of the paper's own release
 """
 
 
 def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shards: int, seed: int, force: bool = False) -> Recipe:
-    """Write a recipe for the index `pool` at `clips` to `path` and return it, parsed again from the file.
+    """Write a recipe for the index `pool` in the directory `clips` to `path`. Return the recipe, parsed from the written text.
 
-    Only tasks the index can serve are switched on; the others stand there commented out, with what they lack.
-    Raises InputError when `path` exists (unless `force`) or no task can be served.
+    Only sub-tasks that the index can serve are enabled. The others are commented out, with a note on the clips they need.
+
+    Raises InputError when `path` exists (unless `force`) or the index can serve no sub-task.
     """
     if path.exists() and not force:
-        raise InputError("already exists", file=path, remedy="Choose another name, or --force to overwrite it")
+        raise InputError("already exists", file=path, remedy="Choose another name, or use --force to overwrite it")
     palette = Palette.of(pool)
     available = available_tasks(palette)
-    if not available & _ON:
+    if not available & _ENABLED:
         raise InputError(
-            "the index serves no sub-task: it has neither labelled sounds nor speech with transcripts",
+            "the index can serve no sub-task: it has neither labelled sounds nor speech with transcripts",
             file=clips,
-            remedy="Give labels by folder names, or label and transcript columns in a manifest",
+            remedy="Name the folders after the sounds, or index a manifest with the columns label and transcript",
         )
-    fewest = min(sum(map(len, POLICIES[task].required_clips(palette).values())) for task in available & _ON)
+    fewest = min(sum(map(len, POLICIES[task].required_clips(palette).values())) for task in available & _ENABLED)
     scene = SceneConfig()
     low, high = scene.events
-    text = jinja2.Template(_TEMPLATE, keep_trailing_newline=True).render(
+    template = jinja2.Template(_TEMPLATE, keep_trailing_newline=True)
+    rendered = template.render(
         file=path.name,
         name=yaml.safe_dump(path.stem, default_style='"').strip(),
         clips=yaml.safe_dump(os.path.relpath(clips, path.parent), default_style='"').strip(),
         seed=seed,
         streams=streams,
         shards=shards,
-        tasks=[(task, _task_line(task, palette, task in available)) for task in sorted(Task, key=lambda task: task not in _ON)],
+        tasks=[_task_line(task, palette) for task in sorted(Task, key=lambda task: task not in _ENABLED)],
         events=[max(1, min(int(low), fewest)), int(high)],
-        scene=SceneConfig().model_dump(mode="json"),
+        scene=scene.model_dump(mode="json"),
         mixing=MixingConfig().model_dump(mode="json"),
+        others=len(palette.sounds) - len(palette.hazards) - len(palette.benign),
         **{kind: len(getattr(palette, kind)) for kind in ("speech", "sounds", "hazards", "benign", "background", "ambient")},
     )
+    text = _with_aligned_comments(rendered)
     try:
         recipe = Recipe.from_text(text, file=path)
     except InputError as error:
@@ -110,9 +124,18 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
     return recipe
 
 
-def _task_line(task: Task, palette: Palette, available: bool) -> str:
-    lacking = [what for what, clips in POLICIES[task].required_clips(palette).items() if not clips]
-    off = "" if available and task in _ON else "# "
-    return f"{off}{task.value}: 1.0" + (
-        f"    # needs {' and '.join(lacking)}" if lacking else "" if available else "    # too few"
-    )
+def _task_line(task: Task, palette: Palette) -> str:
+    missing = [description for description, clips in POLICIES[task].required_clips(palette).items() if not clips]
+    note = f"  # needs {' and '.join(missing)}" if missing else ""
+    return f"{'# ' if missing or task not in _ENABLED else ''}{task.value}: 1.0{note}"
+
+
+def _with_aligned_comments(text: str) -> str:
+    """Align the comments that follow a value (after two spaces) within each paragraph."""
+    paragraphs = []
+    for paragraph in text.split("\n\n"):
+        parts = [line.partition("  # ") for line in paragraph.split("\n")]
+        width = max((len(value) for value, separator, _ in parts if separator), default=0)
+        lines = [f"{value:<{width}}{separator}{comment}" if separator else value for value, separator, comment in parts]
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)
