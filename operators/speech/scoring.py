@@ -34,7 +34,7 @@ _CLOCK: Final = re.compile(r"\b(1?\d|2[0-4])[.:]([0-5]\d)\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class WordErrorScore:
     """One comparison. Texts are as they were compared."""
 
     wer: float
@@ -50,17 +50,17 @@ class Score:
         return len(self.reference.split())
 
 
-def score(reference: str, hypothesis: str, language: str) -> Score:
+def score(reference: str, hypothesis: str, language: str) -> WordErrorScore:
     """Compare what was heard with what was to be said."""
     wanted, heard = comparable(reference, language), comparable(hypothesis, language)
     if not wanted:
-        return Score(float(bool(heard)), wanted, heard, 0)
+        return WordErrorScore(float(bool(heard)), wanted, heard, 0)
     words, said = wanted.split(), heard.split()
     wrong = _wrong(jiwer.process_words(wanted, heard).alignments[0], words, said)
     edits = sum(max(c.ref_end_idx - c.ref_start_idx, c.hyp_end_idx - c.hyp_start_idx) for c in wrong)
     lost = wrong and wrong[-1].type == "delete" and wrong[-1].ref_end_idx == len(words)
     unheard = wrong[-1].ref_end_idx - wrong[-1].ref_start_idx if lost else 0
-    return Score(edits / len(words), wanted, heard, unheard)
+    return WordErrorScore(edits / len(words), wanted, heard, unheard)
 
 
 def _wrong(chunks: Sequence[jiwer.AlignmentChunk], wanted: list[str], heard: list[str]) -> list[jiwer.AlignmentChunk]:

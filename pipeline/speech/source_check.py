@@ -9,7 +9,7 @@ from itertools import islice
 import soundfile
 from pydantic import Field
 
-from soundflow.operators.sources.corpora import READERS, Place, Recording
+from soundflow.operators.sources.corpora import READERS, CorpusFolder, Recording
 from soundflow.pipeline.speech.source_import import find_source
 from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.clip import ClipRejection
@@ -49,19 +49,19 @@ class SourceCheck(Schema):
 
 def check_source(name: str, url: str, rows: int = 100) -> SourceCheck:
     """Look for the files, read the first `rows` rows, open the first recordings. InputError: no such folder."""
-    source, place = find_source(name), Place.of(url)
+    source, corpus = find_source(name), CorpusFolder.of(url)
     reader = READERS[name]
     files, problems, examples = [], [], []
-    for need in reader.needs:
-        example = next((path for pattern in need.patterns for path in place.find(pattern)), "")
-        files.append(Found(patterns=need.patterns, about=need.about, example=example))
+    for need in reader.required_files:
+        example = next((path for pattern in need.patterns for path in corpus.find(pattern)), "")
+        files.append(Found(patterns=need.patterns, about=need.description, example=example))
         if not example:
-            problems.append(f"no file {' or '.join(need.patterns)} in {url}: {need.about}")
+            problems.append(f"no file {' or '.join(need.patterns)} in {url}: {need.description}")
     outcomes: Counter[str] = Counter()
     seen = accepted = 0
     if not problems:
         try:
-            every = (found for unit in reader.units(place) for found in reader.read(place, unit, source))
+            every = (found for unit in reader.units(corpus) for found in reader.read(corpus, unit, source))
             for found in islice(every, rows):
                 seen += 1
                 if isinstance(found, ClipRejection):
@@ -70,7 +70,7 @@ def check_source(name: str, url: str, rows: int = 100) -> SourceCheck:
                         examples.append(f"{found.path}: {found.reason}: {found.detail}")
                     continue
                 accepted += 1
-                if isinstance(found, Recording) and accepted <= 3 and (fault := _fault(found, place)):
+                if isinstance(found, Recording) and accepted <= 3 and (fault := _fault(found, corpus)):
                     problems.append(fault)
         except InputError as error:
             problems.append(str(error))
@@ -90,12 +90,12 @@ def check_source(name: str, url: str, rows: int = 100) -> SourceCheck:
     )
 
 
-def _fault(found: Recording, place: Place) -> str:
+def _fault(found: Recording, corpus: CorpusFolder) -> str:
     """What is wrong with a recording's file; empty when it opens."""
-    if found.data is None and not place.has(found.audio):
-        return f"{place.shown(found.audio)}: the recording is not there; unpack the corpus's audio too"
+    if found.data is None and not corpus.has_file(found.audio):
+        return f"{corpus.display_path(found.audio)}: the recording is not there; unpack the corpus's audio too"
     if found.data is None:
-        with place.open(found.audio) as file:
+        with corpus.open(found.audio) as file:
             return _unreadable(file, found.audio)
     return _unreadable(io.BytesIO(found.data), found.audio)
 

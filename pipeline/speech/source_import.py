@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from pydantic import Field
 
-from soundflow.operators.sources.corpora import READERS, Place, Recording
+from soundflow.operators.sources.corpora import READERS, CorpusFolder, Recording
 from soundflow.operators.sources.rows import safe_id
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
@@ -62,32 +62,41 @@ def import_source(
     Recordings on this machine stay where they are; others, and those inside tables, are written below `out/audio`. Raises
     InputError for a corpus that is not there as published, and for an `out` that holds the import of another.
     """
-    source, place = find_source(name), Place.of(url)
+    source, corpus = find_source(name), CorpusFolder.of(url)
     reader, output = READERS[name], OUTPUTS[source.gives]
-    missing = [need.about for need in reader.needs if not any(True for pattern in need.patterns for _ in place.find(pattern))]
+    missing = [
+        need.description
+        for need in reader.required_files
+        if not any(True for pattern in need.patterns for _ in corpus.find(pattern))
+    ]
     if missing:
         raise InputError(f"is not {source.title} as it is published", file=url, remedy=f"Missing: {'; '.join(missing)}")
     out.mkdir(parents=True, exist_ok=True)
     state = _state(out, source, url, limit)
     if state.complete:
         return state
-    units = list(reader.units(place))
+    units = list(reader.units(corpus))
     if state.pieces and (state.pieces > len(units) or units[state.pieces - 1] != state.last):
         raise InputError("the corpus changed since this import began", file=url, remedy=f"Remove {out} and import again")
     with ExitStack() as stack:
         files = {part: stack.enter_context(_cut(out / part, state.sizes.get(part, 0))) for part in (output, REJECTED)}
         for at, unit in enumerate(units[state.pieces :], state.pieces + 1):
             accepted, rejected = state.accepted, state.rejected
-            for found in reader.read(place, unit, source):
-                if isinstance(found, Recording) and found.data is None and not place.is_local and not place.has(found.audio):
+            for found in reader.read(corpus, unit, source):
+                if (
+                    isinstance(found, Recording)
+                    and found.data is None
+                    and not corpus.is_local
+                    and not corpus.has_file(found.audio)
+                ):
                     detail = "the recording is not there; is the corpus's audio unpacked too?"
-                    found = ClipRejection(path=place.shown(found.audio), reason="missing_audio", detail=detail)
+                    found = ClipRejection(path=corpus.display_path(found.audio), reason="missing_audio", detail=detail)
                 if isinstance(found, ClipRejection):
                     rejected += 1
                     files[REJECTED].write(canonical_json(found.model_dump(mode="json")) + b"\n")
                 else:
                     accepted += 1
-                    files[output].write(_line(found, source, place, out))
+                    files[output].write(_line(found, source, corpus, out))
                 if limit is not None and accepted >= limit:
                     break
             for file in files.values():
@@ -124,12 +133,12 @@ def _cut(path: Path, size: int) -> BinaryIO:
     return file
 
 
-def _line(found: Recording | Dialogue, source: Source, place: Place, out: Path) -> bytes:
+def _line(found: Recording | Dialogue, source: Source, corpus: CorpusFolder, out: Path) -> bytes:
     if isinstance(found, Dialogue):
         return found.canonical_json() + b"\n"
     row = {
         "id": safe_id(f"{source.name}/{found.id}"),
-        "path": _sound(found, place, out),
+        "path": _sound(found, corpus, out),
         "role": found.role.value,
         "label": found.label or ("speech" if found.transcript else ""),
         "caption": found.caption,
@@ -146,10 +155,10 @@ def _line(found: Recording | Dialogue, source: Source, place: Place, out: Path) 
     return canonical_json({name: value for name, value in row.items() if value}) + b"\n"
 
 
-def _sound(found: Recording, place: Place, out: Path) -> str:
+def _sound(found: Recording, corpus: CorpusFolder, out: Path) -> str:
     """Where the clip index will find it: its own path, or a copy named by what it is."""
-    if found.data is None and place.is_local:
-        return place.path(found.audio)
+    if found.data is None and corpus.is_local:
+        return corpus.full_path(found.audio)
     name = hashlib.sha256(found.id.encode()).hexdigest()[:24]
     suffix = found.audio.rpartition(".")[2].lower() or "wav"
     target = out / "audio" / name[:2] / f"{name}.{suffix}"
@@ -157,11 +166,11 @@ def _sound(found: Recording, place: Place, out: Path) -> str:
         if not target.exists() or target.stat().st_size != len(found.data):
             write_atomic(target, found.data)
     elif not target.exists():
-        write_atomic(target, _blocks(place, found.audio))
+        write_atomic(target, _blocks(corpus, found.audio))
     return str(target.absolute())
 
 
-def _blocks(place: Place, relative: str) -> Iterator[bytes]:
-    with place.open(relative) as file:
+def _blocks(corpus: CorpusFolder, relative: str) -> Iterator[bytes]:
+    with corpus.open(relative) as file:
         while block := file.read(1 << 20):
             yield block

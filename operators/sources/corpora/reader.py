@@ -1,4 +1,8 @@
-"""What every reader of a corpus is: the files it needs, the pieces it is read in, and what one piece holds."""
+"""The interface of a corpus reader: the files it needs, the units it is read in, and the items of a unit.
+
+The readers here implement the rows of `schemas/sources.yaml`. A corpus of your own needs none of them: write a clip manifest for
+`soundflow clips index`, as `examples/python/own_source.py` does.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from soundflow.operators.sources.corpora.place import Place
+from soundflow.operators.sources.corpora.corpus_folder import CorpusFolder
 from soundflow.schemas.clip import ClipRejection, ClipRole
 from soundflow.schemas.sources import Source
 from soundflow.schemas.speech import Dialogue
 
 
 class Recording(NamedTuple):
-    """A recording as its corpus describes it: a row for a clip manifest, and where its sound is."""
+    """A recording as its corpus describes it: a row for a clip manifest, and where its audio is."""
 
     id: str
-    """Unique within its corpus."""
+    """Unique within the corpus."""
     audio: str
-    """Path in the corpus; with `data`, only its file name counts."""
+    """Path in the corpus. With `data`, only the file name is used."""
     data: bytes | None = None
-    """The encoded sound itself, where the corpus keeps it inside a table."""
+    """The encoded audio, if the corpus stores it inside a table."""
     role: ClipRole = ClipRole.FOREGROUND
     label: str = ""
     caption: str = ""
@@ -30,58 +34,58 @@ class Recording(NamedTuple):
     translation: str = ""
     translation_language: str = ""
     licence: str = ""
-    """Its own; empty: that of the corpus."""
+    """Licence of this recording; empty for that of the corpus."""
     attribution: str = ""
     split: str = "train"
 
 
-Read = Recording | Dialogue | ClipRejection
+CorpusItem = Recording | Dialogue | ClipRejection
 
 
-class Need(NamedTuple):
-    """Files a corpus cannot be read without."""
+class RequiredFiles(NamedTuple):
+    """Files without which a corpus cannot be read."""
 
     patterns: tuple[str, ...]
-    """As in `Place.find`; one of them is enough."""
-    about: str
-    """What they are, and where they are had."""
+    """Alternatives, as for `CorpusFolder.find`."""
+    description: str
+    """What the files are, and how to get them."""
 
 
-class Reader(ABC):
-    """Reads one layout. Readers hold no state; nothing is read but what is asked for."""
+class CorpusReader(ABC):
+    """Reads corpora of one layout. A reader has no state."""
 
-    needs: Sequence[Need]
-
-    @abstractmethod
-    def units(self, place: Place) -> Iterator[str]:
-        """The pieces of the corpus, in a fixed order: an import is resumed between two of them."""
+    required_files: Sequence[RequiredFiles]
 
     @abstractmethod
-    def read(self, place: Place, unit: str, source: Source) -> Iterator[Read]:
-        """The rows of one piece, streamed; a row that is wrong is a rejection that names it.
+    def units(self, corpus: CorpusFolder) -> Iterator[str]:
+        """Yield the units of the corpus in a fixed order. An interrupted import resumes at the next unit."""
 
-        Raises InputError when the piece as a whole cannot be read.
+    @abstractmethod
+    def read(self, corpus: CorpusFolder, unit: str, source: Source) -> Iterator[CorpusItem]:
+        """Yield the items of one unit. A row that cannot be used becomes a rejection that names file and row.
+
+        Raises InputError when the unit as a whole cannot be read.
         """
 
 
-def reject(place: Place, relative: str, row: int | str | None, reason: str, detail: str) -> ClipRejection:
-    """A rejection that names file and row."""
-    where = place.shown(relative) + (f": row {row}" if row is not None else "")
-    return ClipRejection(path=where, reason=reason, detail=detail)
+def reject(corpus: CorpusFolder, relative: str, row: int | None, reason: str, detail: str) -> ClipRejection:
+    """Return a rejection that names file and row."""
+    path = corpus.display_path(relative) + (f": row {row}" if row is not None else "")
+    return ClipRejection(path=path, reason=reason, detail=detail)
 
 
-def folders_of(place: Place, pattern: str) -> Iterator[str]:
-    """The folders of the files that match, each once, sorted."""
+def find_folders(corpus: CorpusFolder, pattern: str) -> Iterator[str]:
+    """Yield each folder that has a file matching `pattern` once, sorted."""
     last = ""
-    for path in place.find(pattern):
+    for path in corpus.find(pattern):
         folder = path.rpartition("/")[0]
         if folder != last:
             yield folder
         last = folder
 
 
-def split_of(name: str) -> str:
-    """`train`, `validation` or `test`, of the many names splits have (train-clean-100, dev, cv, tt, bal_train, eval)."""
+def parse_split(name: str) -> str:
+    """Return `train`, `validation` or `test` for a published split name (train-clean-100, dev, cv, tt, bal_train, eval)."""
     words = name.lower().replace("-", "_").split("_")
     if any(word in ("dev", "valid", "validation", "validated", "cv", "val") for word in words):
         return "validation"

@@ -1,4 +1,4 @@
-"""Corpora of transcribed speech."""
+"""Readers of corpora of transcribed speech."""
 
 from __future__ import annotations
 
@@ -7,274 +7,294 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
-from soundflow.operators.sources.corpora.place import Place, is_utf8
-from soundflow.operators.sources.corpora.reader import Need, Read, Reader, Recording, folders_of, reject, split_of
-from soundflow.operators.sources.corpora.tables import NOT_UTF8, Row, embedded, parquet_rows, separated, text
+from soundflow.operators.sources.corpora.corpus_folder import CorpusFolder, is_utf8
+from soundflow.operators.sources.corpora.reader import (
+    CorpusItem,
+    CorpusReader,
+    Recording,
+    RequiredFiles,
+    find_folders,
+    parse_split,
+    reject,
+)
+from soundflow.operators.sources.corpora.tables import NOT_UTF8, TableRow, cell_audio, cell_text, read_parquet, read_separated
 from soundflow.operators.sources.rows import tidy
 from soundflow.schemas.sources import Source
 
 
-class CommonVoice(Reader):
-    """`LANG/{train,dev,test}.tsv` (or a release folder above) with client_id, path, sentence, and `clips/*.mp3` beside."""
+class CommonVoiceReader(CorpusReader):
+    """Common Voice: `LANG/{train,dev,test}.tsv` with client_id, path and sentence, and `LANG/clips/*.mp3`."""
 
-    needs = (
-        Need(("**/train.tsv",), "the table of a language's split; unpack cv-corpus-*-LANG.tar.gz"),
-        Need(("**/clips/*.mp3",), "the recordings, in `clips` beside the tables"),
+    required_files = (
+        RequiredFiles(("**/train.tsv",), "the table of a language; unpack cv-corpus-*-LANG.tar.gz"),
+        RequiredFiles(("**/clips/*.mp3",), "the recordings, in the folder `clips` next to the tables"),
     )
     SPLITS: ClassVar[Sequence[str]] = ("train", "dev", "test")
 
-    def units(self, place: Place) -> Iterator[str]:
-        """A table each."""
+    def units(self, corpus: CorpusFolder) -> Iterator[str]:
+        """Yield the tables."""
         for split in self.SPLITS:
-            yield from place.find(f"**/{split}.tsv")
+            yield from corpus.find(f"**/{split}.tsv")
 
-    def read(self, place: Place, unit: str, source: Source) -> Iterator[Read]:
-        """Its rows."""
+    def read(self, corpus: CorpusFolder, unit: str, source: Source) -> Iterator[CorpusItem]:
+        """Yield the rows of a file."""
         folder, _, name = unit.rpartition("/")
         below = f"{folder}/" if folder else ""
         language = folder.rpartition("/")[2]
-        for number, row in separated(place, unit, ("client_id", "path", "sentence")):
+        for number, row in read_separated(corpus, unit, ("client_id", "path", "sentence")):
             if isinstance(row, str):
-                yield reject(place, unit, number, "bad_row", row)
+                yield reject(corpus, unit, number, "bad_row", row)
                 continue
-            file = text(row, "path")
-            if not file or not text(row, "sentence"):
-                yield reject(place, unit, number, "missing_transcript", "column sentence or path is empty")
+            file = cell_text(row, "path")
+            if not file or not cell_text(row, "sentence"):
+                column = "sentence" if file else "path"
+                yield reject(corpus, unit, number, "missing_transcript", f"column {column} is empty")
                 continue
-            file = file if file.endswith(".mp3") else f"{file}.mp3"  # the first releases leave it out
+            file = file if file.endswith(".mp3") else f"{file}.mp3"  # early releases omit the suffix
             yield Recording(
                 id=file.removesuffix(".mp3"),
                 audio=f"{below}clips/{file}",
-                transcript=text(row, "sentence"),
-                language=text(row, "locale") or language,
-                voice=text(row, "client_id")[:32],
-                split=split_of(name.removesuffix(".tsv")),
+                transcript=cell_text(row, "sentence"),
+                language=cell_text(row, "locale") or language,
+                voice=cell_text(row, "client_id")[:32],
+                split=parse_split(name.removesuffix(".tsv")),
             )
 
 
-class LibriSpeech(Reader):
-    """`SUBSET/READER/CHAPTER/READER-CHAPTER.trans.txt` and the .flac files it names."""
+class LibriSpeechReader(CorpusReader):
+    """LibriSpeech: `SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt` and the .flac files it lists."""
 
-    needs = (
-        Need(("**/*.trans.txt",), "transcripts; unpack train-clean-100.tar.gz and its like"),
-        Need(("**/*.flac",), "the recordings beside them"),
+    required_files = (
+        RequiredFiles(("**/*.trans.txt",), "the transcripts; unpack train-clean-100.tar.gz or another subset"),
+        RequiredFiles(("**/*.flac",), "the recordings, in the folders of the transcripts"),
     )
 
-    def units(self, place: Place) -> Iterator[str]:
-        """A chapter each."""
-        return place.find("**/*.trans.txt")
+    def units(self, corpus: CorpusFolder) -> Iterator[str]:
+        """Yield the transcript files, one per chapter."""
+        return corpus.find("**/*.trans.txt")
 
-    def read(self, place: Place, unit: str, source: Source) -> Iterator[Read]:
-        """Its utterances."""
+    def read(self, corpus: CorpusFolder, unit: str, source: Source) -> Iterator[CorpusItem]:
+        """Yield the utterances of a chapter."""
         *folders, _ = unit.split("/")
         subset = next((name for name in folders if name.startswith(("train", "dev", "test"))), "train")
-        with place.open(unit) as lines:
+        with corpus.open(unit) as lines:
             for number, line in enumerate(lines, 1):
                 key, _, words = line.decode("utf-8", "surrogateescape").strip().partition(" ")
                 if not key:
                     continue
                 if not is_utf8(words):
-                    yield reject(place, unit, number, "bad_row", NOT_UTF8)
+                    yield reject(corpus, unit, number, "bad_row", NOT_UTF8)
                     continue
                 if not words:
-                    yield reject(place, unit, number, "missing_transcript", f"{key} has no words")
+                    yield reject(corpus, unit, number, "missing_transcript", f"utterance {key} has no words")
                     continue
                 path = "/".join((*folders, f"{key}.flac"))
                 yield Recording(
-                    id=key, audio=path, transcript=sentence_case(words), voice=key.split("-")[0], split=split_of(subset)
+                    id=key, audio=path, transcript=sentence_case(words), voice=key.split("-")[0], split=parse_split(subset)
                 )
 
 
-class Aishell(Reader):
+class AishellReader(CorpusReader):
     """AISHELL-1: `transcript/aishell_transcript_v0.8.txt` and `wav/{train,dev,test}/SPEAKER/*.wav`."""
 
-    needs = (
-        Need(("**/transcript/aishell_transcript_v0.8.txt",), "transcripts; unpack data_aishell.tgz"),
-        Need(("**/wav/*/*/*.wav",), "recordings; unpack the archives in data_aishell/wav too"),
+    required_files = (
+        RequiredFiles(("**/transcript/aishell_transcript_v0.8.txt",), "the transcripts; unpack data_aishell.tgz"),
+        RequiredFiles(("**/wav/*/*/*.wav",), "the recordings; unpack the archives in data_aishell/wav too"),
     )
 
-    def units(self, place: Place) -> Iterator[str]:
-        """A speaker each, named by its folder; the transcripts are small beside the recordings."""
-        return folders_of(place, "**/wav/*/*/*.wav")
+    def units(self, corpus: CorpusFolder) -> Iterator[str]:
+        """Yield the speakers' folders."""
+        return find_folders(corpus, "**/wav/*/*/*.wav")
 
-    def read(self, place: Place, unit: str, source: Source) -> Iterator[Read]:
-        """The speaker's utterances; some recordings of AISHELL-1 have no transcript."""
+    def read(self, corpus: CorpusFolder, unit: str, source: Source) -> Iterator[CorpusItem]:
+        """Yield the utterances of a speaker. Some recordings of AISHELL-1 have no transcript."""
         root, _, tail = unit.rpartition("wav/")
         split, speaker = tail.split("/")
-        words = self._transcripts(place, f"{root}transcript/aishell_transcript_v0.8.txt", speaker)
-        for path in place.find(f"{unit}/*.wav"):
+        transcripts = self._read_transcripts(corpus, f"{root}transcript/aishell_transcript_v0.8.txt", speaker)
+        for path in corpus.find(f"{unit}/*.wav"):
             key = path.rpartition("/")[2].removesuffix(".wav")
-            if key in words:
-                yield Recording(id=key, audio=path, transcript=words[key], voice=speaker, split=split_of(split))
+            if key in transcripts:
+                yield Recording(id=key, audio=path, transcript=transcripts[key], voice=speaker, split=parse_split(split))
             else:
-                yield reject(place, path, None, "missing_transcript", "not in the corpus's transcript file, or not in UTF-8")
+                yield reject(corpus, path, None, "missing_transcript", "the transcript file has no UTF-8 line for this recording")
 
     @staticmethod
-    def _transcripts(place: Place, path: str, speaker: str) -> dict[str, str]:
-        """Those of one speaker (BAC009 S0002 W0122); Chinese is written without the spaces between its words."""
-        found: dict[str, str] = {}
-        with place.open(path) as lines:
+    def _read_transcripts(corpus: CorpusFolder, path: str, speaker: str) -> dict[str, str]:
+        """Return the transcripts of one speaker by utterance (BAC009S0002W0122), without the spaces between words."""
+        transcripts: dict[str, str] = {}
+        with corpus.open(path) as lines:
             for line in lines:
                 key, _, words = line.decode("utf-8", "surrogateescape").strip().partition(" ")
                 if speaker in key and words and is_utf8(words):
-                    found[key] = "".join(words.split())
-        return found
+                    transcripts[key] = "".join(words.split())
+        return transcripts
 
 
-class ParquetSpeech(Reader):
-    """Parquet files of the hub with an `audio` column; what differs is said by `recording`."""
+class ParquetSpeechReader(CorpusReader):
+    """Base of the readers of parquet files with an `audio` column, as on the Hugging Face hub."""
 
     columns: ClassVar[Sequence[str]]
     optional: ClassVar[Sequence[str]] = ()
     pattern: ClassVar[str] = "**/*.parquet"
 
-    def units(self, place: Place) -> Iterator[str]:
-        """A file each."""
-        return place.find(self.pattern)
+    def units(self, corpus: CorpusFolder) -> Iterator[str]:
+        """Yield the parquet files."""
+        return corpus.find(self.pattern)
 
-    def read(self, place: Place, unit: str, source: Source) -> Iterator[Read]:
-        """Its rows."""
-        for number, row in parquet_rows(place, unit, self.columns, self.optional):
+    def read(self, corpus: CorpusFolder, unit: str, source: Source) -> Iterator[CorpusItem]:
+        """Yield the rows of a file."""
+        for number, row in read_parquet(corpus, unit, self.columns, self.optional):
             if isinstance(row, str):
-                yield reject(place, unit, number, "bad_row", row)
+                yield reject(corpus, unit, number, "bad_row", row)
                 continue
-            data, name = embedded(row)
+            data, name = cell_audio(row)
             if data is None:
                 yield reject(
-                    place, unit, number, "missing_audio", "column audio has no bytes: download the dataset with its audio"
+                    corpus, unit, number, "missing_audio", "column audio has no bytes: download the dataset with its audio"
                 )
                 continue
-            found = self.recording(row, unit)
-            if isinstance(found, str):
-                yield reject(place, unit, number, "missing_transcript", found)
-            elif not found.id:
-                yield reject(place, unit, number, "bad_row", f"column {self.columns[0]} is empty: the row has no id")
+            parsed = self.parse_row(row, unit)
+            if isinstance(parsed, str):
+                yield reject(corpus, unit, number, "missing_transcript", parsed)
+            elif not parsed.id:
+                yield reject(corpus, unit, number, "bad_row", f"column {self.columns[0]} is empty: the row has no id")
             else:
-                yield found._replace(data=data, audio=name or f"{found.id}.wav")
+                yield parsed._replace(data=data, audio=name or f"{parsed.id}.wav")
 
     @abstractmethod
-    def recording(self, row: Row, unit: str) -> Recording | str:
-        """A row without its sound, or why it is of no use."""
+    def parse_row(self, row: TableRow, unit: str) -> Recording | str:
+        """Return the recording of a row without its audio, or why the row cannot be used."""
 
 
-class VoxPopuli(ParquetSpeech):
-    """facebook/voxpopuli: audio_id, audio, raw_text, normalized_text, speaker_id, gender …; a configuration per language."""
+class VoxPopuliReader(ParquetSpeechReader):
+    """facebook/voxpopuli: audio_id, audio, raw_text, normalized_text, speaker_id, gender …; one configuration per language."""
 
-    needs = (Need(("**/*.parquet",), "huggingface-cli download facebook/voxpopuli --repo-type dataset"),)
+    required_files = (RequiredFiles(("**/*.parquet",), "huggingface-cli download facebook/voxpopuli --repo-type dataset"),)
     columns = ("audio_id", "audio", "normalized_text", "raw_text")
     optional = ("speaker_id", "language")
     LANGUAGES: ClassVar[Sequence[str]] = "en de fr es pl it ro hu cs nl fi hr sk sl et lt".split()
-    """Order of the class label `language`."""
+    """Languages in the order of the class label `language`."""
 
-    def recording(self, row: Row, unit: str) -> Recording | str:
-        """The written form, else the normalized one."""
-        words = text(row, "raw_text") or text(row, "normalized_text")
+    def parse_row(self, row: TableRow, unit: str) -> Recording | str:
+        """Use the written form of the transcript, else the normalized one."""
+        words = cell_text(row, "raw_text") or cell_text(row, "normalized_text")
         label = row.get("language")
         language = self.LANGUAGES[label] if isinstance(label, int) and 0 <= label < len(self.LANGUAGES) else ""
         known = language or next((part for part in unit.split("/") if part in self.LANGUAGES), "")
         if not words:
             return "columns raw_text and normalized_text are empty"
-        voice = text(row, "speaker_id")
+        voice = cell_text(row, "speaker_id")
         return Recording(
-            text(row, "audio_id"),
+            cell_text(row, "audio_id"),
             "",
             transcript=words,
             language=known,
             voice="" if voice == "None" else voice,
-            split=split_of(_file_split(unit)),
+            split=parse_split(_file_split(unit)),
         )
 
 
 _TAGS: Final = {" <COMMA>": ",", " <PERIOD>": ".", " <QUESTIONMARK>": "?", " <EXCLAMATIONPOINT>": "!"}
-_GARBAGE: Final = re.compile(r"<(SIL|MUSIC|NOISE|OTHER)>")
+_NO_SPEECH: Final = re.compile(r"<(SIL|MUSIC|NOISE|OTHER)>")
 
 
-class GigaSpeech(ParquetSpeech):
+class GigaSpeechReader(ParquetSpeechReader):
     """speechcolab/gigaspeech: segment_id, speaker, text (upper case, punctuation as tags), audio, begin_time, end_time."""
 
-    needs = (
-        Need(("**/*.parquet",), "huggingface-cli download speechcolab/gigaspeech --repo-type dataset (gated: accept its terms)"),
+    required_files = (
+        RequiredFiles(
+            ("**/*.parquet",), "huggingface-cli download speechcolab/gigaspeech --repo-type dataset (gated: accept its terms)"
+        ),
     )
     columns = ("segment_id", "text", "audio")
     optional = ("speaker", "audio_id", "url")
 
-    def recording(self, row: Row, unit: str) -> Recording | str:
-        """Tags become punctuation; what its annotators called noise, music or silence is no speech."""
-        words = text(row, "text")
-        if _GARBAGE.search(words) or not words:
-            return f"no speech: {words or 'column text is empty'}"
+    def parse_row(self, row: TableRow, unit: str) -> Recording | str:
+        """Replace tags by punctuation; reject segments annotated as noise, music or silence."""
+        words = cell_text(row, "text")
+        if _NO_SPEECH.search(words) or not words:
+            return f"column text has no speech: {words!r}" if words else "column text is empty"
         for tag, mark in _TAGS.items():
             words = words.replace(tag, mark)
-        speaker = text(row, "speaker")
+        speaker = cell_text(row, "speaker")
         return Recording(
-            text(row, "segment_id"),
+            cell_text(row, "segment_id"),
             "",
             transcript=sentence_case(words),
-            voice=text(row, "audio_id") if speaker in ("", "N/A") else speaker,
-            attribution=text(row, "url"),
-            split=split_of(_file_split(unit)),
+            voice=cell_text(row, "audio_id") if speaker in ("", "N/A") else speaker,
+            attribution=cell_text(row, "url"),
+            split=parse_split(_file_split(unit)),
         )
 
 
-class Covost(Reader):
-    """CoVoST 2 of one direction: parquet (fixie-ai/covost2), or the official TSV in `clips`' folder of Common Voice 4.
+class Covost2Reader(CorpusReader):
+    """CoVoST 2 in one direction: parquet (fixie-ai/covost2), or the official TSV in the folder of Common Voice 4 with `clips`.
 
-    The TSV (`covost_v2.en_zh-CN.{train,dev,test}.tsv`) has path, sentence, translation, client_id.
+    The TSV (`covost_v2.en_zh-CN.{train,dev,test}.tsv`) has path, sentence, translation and client_id.
     """
 
-    def __init__(self, language: str, into: str) -> None:
-        self.language, self.into = language, into
-        pair = f"{language}_{into}"
+    def __init__(self, language: str, target: str) -> None:
+        self.language, self.target = language, target
+        pair = f"{language}_{target}"
         self.patterns = (f"**/covost_v2.{pair}*.tsv", f"**/{pair}/**/*.parquet")
-        self.needs = (Need(self.patterns, "fixie-ai/covost2 as parquet, or covost_v2.*.tsv beside Common Voice's `clips`"),)
+        self.required_files = (
+            RequiredFiles(
+                self.patterns, "fixie-ai/covost2 as parquet, or covost_v2.*.tsv next to the folder `clips` of Common Voice"
+            ),
+        )
 
-    def units(self, place: Place) -> Iterator[str]:
-        """A file each."""
+    def units(self, corpus: CorpusFolder) -> Iterator[str]:
+        """Yield the files."""
         for pattern in self.patterns:
-            yield from place.find(pattern)
+            yield from corpus.find(pattern)
 
-    def read(self, place: Place, unit: str, source: Source) -> Iterator[Read]:
-        """Its rows."""
+    def read(self, corpus: CorpusFolder, unit: str, source: Source) -> Iterator[CorpusItem]:
+        """Yield the rows of a file."""
         columns = ("sentence", "translation", "client_id")
         is_table = unit.endswith(".tsv")
-        rows = separated(place, unit, ("path", *columns)) if is_table else parquet_rows(place, unit, ("id", "audio", *columns))
+        rows = (
+            read_separated(corpus, unit, ("path", *columns))
+            if is_table
+            else read_parquet(corpus, unit, ("id", "audio", *columns))
+        )
         folder = unit.rpartition("/")[0]
         for number, row in rows:
             if isinstance(row, str):
-                yield reject(place, unit, number, "bad_row", row)
+                yield reject(corpus, unit, number, "bad_row", row)
                 continue
-            words, translation = text(row, "sentence"), text(row, "translation")
-            data, name = (None, f"{folder}/clips/{text(row, 'path')}".lstrip("/")) if is_table else embedded(row)
+            words, translation = cell_text(row, "sentence"), cell_text(row, "translation")
+            data, name = (None, f"{folder}/clips/{cell_text(row, 'path')}".lstrip("/")) if is_table else cell_audio(row)
             if not words or not translation:
-                yield reject(place, unit, number, "missing_transcript", "column sentence or translation is empty")
+                column = "translation" if words else "sentence"
+                yield reject(corpus, unit, number, "missing_transcript", f"column {column} is empty")
             elif data is None and not is_table:
                 yield reject(
-                    place, unit, number, "missing_audio", "column audio has no bytes: download the dataset with its audio"
+                    corpus, unit, number, "missing_audio", "column audio has no bytes: download the dataset with its audio"
                 )
             else:
-                key = text(row, "path") if is_table else text(row, "id")
+                key = cell_text(row, "path") if is_table else cell_text(row, "id")
                 yield Recording(
                     key.rpartition(".")[0] or key,
                     name or f"{key}.mp3",
                     data,
                     transcript=words,
                     language=self.language,
-                    voice=text(row, "client_id")[:32],
+                    voice=cell_text(row, "client_id")[:32],
                     translation=translation,
-                    translation_language=self.into,
-                    split=split_of(unit.split(".")[-2] if is_table else _file_split(unit)),
+                    translation_language=self.target,
+                    split=parse_split(unit.split(".")[-2] if is_table else _file_split(unit)),
                 )
 
 
 def _file_split(unit: str) -> str:
-    """`en/train-00000-of-00009.parquet` → train; the folder says it where the file does not (`train/0000.parquet`)."""
+    """Return the split of `en/train-00000-of-00009.parquet` or `train/0000.parquet`."""
     *folders, name = unit.split("/")
     words = re.split(r"[-_.]", name)
     return words[0] if not words[0].isdigit() else (folders[-1] if folders else "train")
 
 
 def sentence_case(words: str) -> str:
-    """Text in capitals as it is usually written (`HELLO. I AM` → `Hello. I am`); any other stays."""
+    """Return text in capitals in sentence case (`HELLO. I AM` → `Hello. I am`), and any other text unchanged."""
     if not words.isupper():
         return tidy(words)
     lowered = re.sub(r"\bi\b(?='|\b)", "I", tidy(words).lower())

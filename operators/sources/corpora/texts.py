@@ -1,4 +1,4 @@
-"""Corpora of written conversations and instructions: they become dialogues that `soundflow speak` renders."""
+"""Readers of corpora of written conversations and instructions, for `soundflow speak`."""
 
 from __future__ import annotations
 
@@ -9,163 +9,165 @@ from typing import Any, ClassVar, Final
 
 from pydantic import ValidationError
 
-from soundflow.operators.sources.corpora.place import Place
-from soundflow.operators.sources.corpora.reader import Need, Read, Reader, reject, split_of
-from soundflow.operators.sources.corpora.tables import Numbered, Row, json_rows, parquet_rows, text
+from soundflow.operators.sources.corpora.corpus_folder import CorpusFolder
+from soundflow.operators.sources.corpora.reader import CorpusItem, CorpusReader, RequiredFiles, parse_split, reject
+from soundflow.operators.sources.corpora.tables import NumberedRow, TableRow, cell_text, read_json, read_parquet
 from soundflow.schemas.sources import Source
 from soundflow.schemas.speech import Dialogue, Turn
 
 MOST_TURNS: Final = 15
-"""Turns of a stream (paper, §3.2: 3 to 15); longer conversations are cut behind an answer."""
+"""Maximum number of turns of a stream (paper, §3.2: 3 to 15). Longer conversations are cut after an answer."""
 Exchange = tuple[str, str]
-"""What the user says, what the assistant answers."""
+"""A message of the user and the answer of the assistant."""
 
 
-class Texts(Reader):
-    """Files of rows, each of which is a conversation."""
+class DialogueReader(CorpusReader):
+    """Base of the readers of files with one conversation per row."""
 
     patterns: tuple[str, ...]
     columns: ClassVar[Sequence[str]] = ()
-    """Of a parquet file."""
+    """Columns of a parquet file."""
 
-    def units(self, place: Place) -> Iterator[str]:
-        """A file each."""
+    def units(self, corpus: CorpusFolder) -> Iterator[str]:
+        """Yield the files."""
         for pattern in self.patterns:
-            yield from place.find(pattern)
+            yield from corpus.find(pattern)
 
-    def read(self, place: Place, unit: str, source: Source) -> Iterator[Read]:
-        """Its conversations."""
+    def read(self, corpus: CorpusFolder, unit: str, source: Source) -> Iterator[CorpusItem]:
+        """Yield the conversations of a file."""
         piece = re.sub(r"[^\w.-]+", "-", unit.rpartition(".")[0])[-80:]
-        for number, row in self.rows(place, unit):
+        for number, row in self.rows(corpus, unit):
             if isinstance(row, str):
-                yield reject(place, unit, number, "bad_row", row)
+                yield reject(corpus, unit, number, "bad_row", row)
                 continue
-            exchanges = self.exchanges(row)
+            exchanges = self.parse_exchanges(row)
             if isinstance(exchanges, str):
-                yield reject(place, unit, number, "bad_dialogue", exchanges)
+                yield reject(corpus, unit, number, "bad_dialogue", exchanges)
                 continue
             kept = exchanges[:MOST_TURNS]
-            said = "".join(user for user, _ in kept)
+            user_text = "".join(user for user, _ in kept)
             try:
                 yield Dialogue(
                     id=f"{source.name}-{piece}-{number:07d}",
                     turns=tuple(Turn(user=user, assistant=answer) for user, answer in kept),
-                    language=source.language or language_of(said),
+                    language=source.language or detect_language(user_text),
                     source=source.name,
-                    licence=text(row, "copyright") or source.licence if source.licence == "per row" else source.licence,
+                    licence=cell_text(row, "copyright") or source.licence if source.licence == "per row" else source.licence,
                     attribution=source.attribution,
-                    split=split_of(unit.rpartition("/")[2].rpartition(".")[0]),
+                    split=parse_split(unit.rpartition("/")[2].rpartition(".")[0]),
                 )
             except ValidationError as error:
                 first = error.errors()[0]
-                yield reject(place, unit, number, "bad_dialogue", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+                yield reject(corpus, unit, number, "bad_dialogue", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
-    def rows(self, place: Place, unit: str) -> Iterator[Numbered]:
-        """Rows of JSON lines, a JSON array or parquet."""
-        return parquet_rows(place, unit, self.columns) if unit.endswith(".parquet") else json_rows(place, unit)
+    def rows(self, corpus: CorpusFolder, unit: str) -> Iterator[NumberedRow]:
+        """Yield the rows of JSON lines, a JSON array or parquet."""
+        return read_parquet(corpus, unit, self.columns) if unit.endswith(".parquet") else read_json(corpus, unit)
 
     @abstractmethod
-    def exchanges(self, row: Row) -> list[Exchange] | str:
-        """The conversation of one row, or why it is none."""
+    def parse_exchanges(self, row: TableRow) -> list[Exchange] | str:
+        """Return the conversation of a row, or why the row has none."""
 
 
-def language_of(words: str) -> str:
-    """zh when at least a third of the letters are Chinese, else en."""
+def detect_language(words: str) -> str:
+    """Return `zh` when at least a third of the letters are Chinese, else `en`."""
     letters = [char for char in words if char.isalpha()]
     return "zh" if 3 * sum("\u4e00" <= char <= "\u9fff" for char in letters) >= max(1, len(letters)) else "en"
 
 
-_MOSS_MARKS: Final = re.compile(r"<\|[A-Za-z ]+\|>:?|<eo[a-z]>")
+_MOSS_MARKUP: Final = re.compile(r"<\|[A-Za-z ]+\|>:?|<eo[a-z]>")
 
 
-class Moss(Texts):
-    """moss-003-sft-data: JSON lines of {conversation_id, chat: {turn_1: {Human, MOSS, Commands, …}}} with marks in every text."""
+class MossReader(DialogueReader):
+    """moss-003-sft-data: JSON lines of {conversation_id, chat: {turn_1: {Human, MOSS, Commands, …}}}; texts have markup."""
 
     patterns = ("**/moss*.jsonl", "**/moss*.json")
-    needs = (Need(patterns, "download fnlp/moss-003-sft-data and unpack its zip"),)
+    required_files = (RequiredFiles(patterns, "download fnlp/moss-003-sft-data and unpack its zip"),)
 
-    def exchanges(self, row: Row) -> list[Exchange] | str:
-        """Turns in the order of their numbers; a conversation that calls tools is none that can be spoken."""
+    def parse_exchanges(self, row: TableRow) -> list[Exchange] | str:
+        """Return the turns in the order of their numbers. A conversation that calls tools is rejected: it cannot be spoken."""
         chat = row.get("chat")
         if not isinstance(chat, dict) or not chat:
-            return "chat is empty"
+            return "field chat: expected a non-empty object"
         found = []
         for name in sorted(chat, key=lambda name: int(re.sub(r"\D", "", name) or 0)):
             turn = chat[name]
             if not isinstance(turn, dict):
-                return f"chat.{name} is no object"
+                return f"field chat.{name}: expected an object"
             user, answer, commands = (
-                _MOSS_MARKS.sub("", str(turn.get(key) or "")).strip() for key in ("Human", "MOSS", "Commands")
+                _MOSS_MARKUP.sub("", str(turn.get(key) or "")).strip() for key in ("Human", "MOSS", "Commands")
             )
             if commands.strip(". ") not in ("", "None"):
-                return f"chat.{name} calls a tool"
+                return f"field chat.{name}.Commands: the turn calls a tool"
             if not user or not answer:
-                return f"chat.{name} has no Human or no MOSS"
+                return f"field chat.{name}.{'MOSS' if user else 'Human'} is empty"
             found.append((user, answer))
         return found
 
 
-class Pairs(Texts):
-    """A question and its answer in a row: GammaCorpus (question, answer), COIG-CQIA and BELLE (instruction, input, output)."""
+class QuestionAnswerReader(DialogueReader):
+    """Rows of one question and its answer: GammaCorpus (question, answer), COIG-CQIA and BELLE (instruction, input, output)."""
 
     def __init__(
         self,
         patterns: tuple[str, ...],
-        about: str,
-        asks: Sequence[str] = ("instruction", "input"),
-        answers: Sequence[str] = ("output",),
+        description: str,
+        question: Sequence[str] = ("instruction", "input"),
+        answer: Sequence[str] = ("output",),
     ) -> None:
-        self.patterns, self.asks, self.answers = patterns, asks, answers
-        self.needs = (Need(patterns, about),)
+        self.patterns, self.question, self.answer = patterns, question, answer
+        self.required_files = (RequiredFiles(patterns, description),)
 
-    def rows(self, place: Place, unit: str) -> Iterator[Numbered]:
-        """Of a parquet file, the columns it needs and has."""
+    def rows(self, corpus: CorpusFolder, unit: str) -> Iterator[NumberedRow]:
+        """Yield the rows; of a parquet file, with the question columns that it has."""
         if unit.endswith(".parquet"):
-            return parquet_rows(place, unit, (self.asks[-1], self.answers[0]), self.asks[:-1])
-        return json_rows(place, unit)
+            return read_parquet(corpus, unit, (self.question[-1], self.answer[0]), self.question[:-1])
+        return read_json(corpus, unit)
 
-    def exchanges(self, row: Row) -> list[Exchange] | str:
-        """One."""
-        ask = "\n".join(part for name in self.asks if (part := plain(row, name)))
-        answer = next((part for name in self.answers if (part := plain(row, name))), "")
-        if not ask or not answer:
-            return f"{' and '.join(self.asks)} are empty" if not ask else f"{' and '.join(self.answers)} are empty"
-        return [(ask, answer)]
+    def parse_exchanges(self, row: TableRow) -> list[Exchange] | str:
+        """Return the question, from all columns of `question`, and the first answer."""
+        question = "\n".join(part for name in self.question if (part := multiline_text(row, name)))
+        answer = next((part for name in self.answer if (part := multiline_text(row, name))), "")
+        if not question or not answer:
+            return f"no text in field {' or '.join(self.answer if question else self.question)}"
+        return [(question, answer)]
 
 
-class Messages(Texts):
-    """A list of messages in a row: UltraChat (messages of role, content), Magpie (conversations of from, value)."""
+class MessageListReader(DialogueReader):
+    """Rows of a list of messages: UltraChat (messages of role, content), Magpie (conversations of from, value)."""
 
-    def __init__(self, patterns: tuple[str, ...], about: str, column: str, speaker: str, words: str) -> None:
-        self.patterns, self.column, self.speaker, self.words = patterns, column, speaker, words
-        self.needs = (Need(patterns, about),)
+    def __init__(self, patterns: tuple[str, ...], description: str, column: str, role: str, content: str) -> None:
+        self.patterns, self.column, self.role, self.content = patterns, column, role, content
+        self.required_files = (RequiredFiles(patterns, description),)
 
-    def rows(self, place: Place, unit: str) -> Iterator[Numbered]:
-        """As stored."""
-        return parquet_rows(place, unit, (self.column,)) if unit.endswith(".parquet") else json_rows(place, unit)
+    def rows(self, corpus: CorpusFolder, unit: str) -> Iterator[NumberedRow]:
+        """Yield the rows."""
+        return read_parquet(corpus, unit, (self.column,)) if unit.endswith(".parquet") else read_json(corpus, unit)
 
-    def exchanges(self, row: Row) -> list[Exchange] | str:
-        """User and assistant in turn; a system message is passed over, a last question without answer dropped."""
+    def parse_exchanges(self, row: TableRow) -> list[Exchange] | str:
+        """Return user and assistant messages in pairs, without system messages and without an unanswered last message."""
         messages = row.get(self.column)
         if not isinstance(messages, list):
-            return f"{self.column} is no list"
-        said: list[tuple[bool, str]] = []
+            return f"field {self.column}: expected a list of messages"
+        spoken: list[tuple[bool, str]] = []
         for message in messages:
-            who = _WHO.get(str(message.get(self.speaker, "")).lower()) if isinstance(message, dict) else None
-            if who is None:
-                return f"{self.column} holds something else than messages of a user and an assistant"
-            if who != "system":
-                said.append((who == "user", plain(message, self.words)))
-        pairs = [(user, answer) for (_, user), (_, answer) in zip(said[::2], said[1::2], strict=False)]
-        if any(is_user != (at % 2 == 0) for at, (is_user, _) in enumerate(said)) or not pairs:
-            return f"{self.column}: user and assistant do not take turns"
-        return pairs if all(user and answer for user, answer in pairs) else f"{self.column} holds an empty message"
+            role = _ROLES.get(str(message.get(self.role, "")).lower()) if isinstance(message, dict) else None
+            if role is None:
+                return f"field {self.column}: {self.role} must be one of {', '.join(_ROLES)}"
+            if role != "system":
+                spoken.append((role == "user", multiline_text(message, self.content)))
+        pairs = [(user, answer) for (_, user), (_, answer) in zip(spoken[::2], spoken[1::2], strict=False)]
+        if any(is_user != (at % 2 == 0) for at, (is_user, _) in enumerate(spoken)) or not pairs:
+            return f"field {self.column}: user and assistant do not take turns"
+        if not all(user and answer for user, answer in pairs):
+            return f"field {self.column}: {self.content} of a message is empty"
+        return pairs
 
 
-_WHO: Final = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
+_ROLES: Final = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 
 
-def plain(row: Any, name: str) -> str:
-    """A text with its line breaks: they matter to the rewriter, which strips markdown."""
+def multiline_text(row: Any, name: str) -> str:
+    """Return a text with its line breaks, which the rewriter needs to strip markdown."""
     value = row.get(name)
     return value.strip() if isinstance(value, str) else ""

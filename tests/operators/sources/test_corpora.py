@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from soundflow.operators.sources.corpora import READERS, Place, Read, Recording
-from soundflow.operators.sources.corpora.reader import split_of
+from soundflow.operators.sources.corpora import READERS, CorpusFolder, CorpusItem, Recording
+from soundflow.operators.sources.corpora.reader import parse_split
 from soundflow.operators.sources.corpora.speech import sentence_case
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection, ClipRole
@@ -23,9 +23,9 @@ from soundflow.schemas.speech import Dialogue
 from tests.support.corpora_in_small import COMMON_VOICE, CORPORA, librispeech, lines, put, sound, table
 
 
-def read(name: str, root: Path | str) -> list[Read]:
-    place = Place.of(str(root))
-    return [found for unit in READERS[name].units(place) for found in READERS[name].read(place, unit, SOURCES[name])]
+def read(name: str, root: Path | str) -> list[CorpusItem]:
+    corpus = CorpusFolder.of(str(root))
+    return [found for unit in READERS[name].units(corpus) for found in READERS[name].read(corpus, unit, SOURCES[name])]
 
 
 def recordings(name: str, root: Path) -> dict[str, Recording]:
@@ -50,10 +50,10 @@ def test_a_corpus_is_read_in_its_published_layout(name: str, tmp_path: Path) -> 
     rejected = [row for row in found if isinstance(row, ClipRejection)]
     assert (len(found) - len(rejected), len(rejected)) == (usable, unusable), found
     assert all(str(tmp_path) in row.path and row.reason and row.detail for row in rejected)
-    place = Place.of(str(tmp_path))
+    corpus = CorpusFolder.of(str(tmp_path))
     for row in found:
         if isinstance(row, Recording):
-            assert row.data is not None or place.has(row.audio), row.audio
+            assert row.data is not None or corpus.has_file(row.audio), row.audio
             assert row.id and (row.label or row.transcript)
     ids = [row.id for row in found if not isinstance(row, ClipRejection)]
     assert len(set(ids)) == len(ids)
@@ -149,7 +149,9 @@ def test_instruction_and_input_are_one_question_and_a_rows_own_copyright_is_kept
 
 def test_a_table_of_another_release_names_file_column_and_what_it_has(tmp_path: Path) -> None:
     put(tmp_path / "en/train.tsv", "client_id\tpath\ttext\n")
-    with pytest.raises(InputError, match=r"en/train.tsv: sentence: column is missing. It has: client_id, path, text"):
+    with pytest.raises(
+        InputError, match=r"en/train.tsv: sentence: column is missing. Columns of the file: client_id, path, text"
+    ):
         read("common-voice", tmp_path)
     table(tmp_path / "x.parquet", [{"video_id": "a"}])
     with pytest.raises(InputError, match=r"x.parquet: audio: column is missing"):
@@ -207,7 +209,7 @@ def test_rows_without_an_id_or_with_labels_that_are_no_list_are_rejected(tmp_pat
     assert isinstance(found, ClipRejection) and "column segment_id is empty" in found.detail
     table(tmp_path / "a/x.parquet", [{"video_id": "v", "audio": sounds, "human_labels": "Dog bark"}])
     (found,) = read("audioset-open", tmp_path / "a")
-    assert isinstance(found, ClipRejection) and "no list of names" in found.detail
+    assert isinstance(found, ClipRejection) and "expected a list of label names" in found.detail
 
 
 def test_links_that_lead_back_are_not_followed_and_others_are(tmp_path: Path) -> None:
@@ -236,18 +238,18 @@ def test_a_name_that_is_not_utf8_is_told_where_it_matters(tmp_path: Path) -> Non
 
 def test_a_folder_that_is_not_there_is_told() -> None:
     with pytest.raises(InputError, match="no such folder"):
-        Place.of("/nowhere/at/all")
+        CorpusFolder.of("/nowhere/at/all")
     with pytest.raises(InputError, match="cannot be reached"):
-        Place.of("nosuchprotocol://x")
+        CorpusFolder.of("nosuchprotocol://x")
 
 
 def test_memory_does_not_grow_with_a_corpus(tmp_path: Path) -> None:
     def peak(rows: int) -> int:
         root = tmp_path / str(rows)
         lines(root / "gammacorpus.jsonl", [{"question": f"Question {at}?", "answer": "An answer. " * 20} for at in range(rows)])
-        place = Place.of(str(root))
+        corpus = CorpusFolder.of(str(root))
         tracemalloc.start()
-        count = sum(1 for _ in READERS["gammacorpus-fact-qa"].read(place, "gammacorpus.jsonl", SOURCES["gammacorpus-fact-qa"]))
+        count = sum(1 for _ in READERS["gammacorpus-fact-qa"].read(corpus, "gammacorpus.jsonl", SOURCES["gammacorpus-fact-qa"]))
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert count == rows
@@ -271,7 +273,7 @@ def test_memory_does_not_grow_with_a_corpus(tmp_path: Path) -> None:
     ],
 )
 def test_the_many_names_of_splits_are_understood(name: str, split: str) -> None:
-    assert split_of(name) == split
+    assert parse_split(name) == split
 
 
 @given(st.text(max_size=60))

@@ -106,7 +106,7 @@ def test_the_check_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureF
         main(["sources", "check", "librispeech", str(tmp_path), "--json"])
     told = json.loads(capsys.readouterr().out)
     assert stop.value.code == 1 and not told["ok"]
-    assert told["problems"] == [f"no file **/*.flac in {tmp_path}: the recordings beside them"]
+    assert told["problems"] == [f"no file **/*.flac in {tmp_path}: the recordings, in the folders of the transcripts"]
     put(tmp_path / "LibriSpeech/dev-clean/84/1/84-1-0001.flac", b"no flac at all")
     assert "84-1-0000.flac: the recording is not there" in check_source("librispeech", str(tmp_path)).problems[0]
     put(tmp_path / "LibriSpeech/dev-clean/84/1/84-1-0000.flac", b"no flac at all")
