@@ -26,7 +26,7 @@ class Stream {
   hush() { this.playing.forEach((source) => source.stop()); this.playing.clear(); this.spokenUntil = 0; byId("interrupt").disabled = true; }
   send(piece) {
     const pcm = new Int16Array(piece.length);
-    piece.forEach((sample, k) => { pcm[k] = Math.max(-32768, Math.min(32767, Math.round(sample * 32767))); });
+    piece.forEach((sample, k) => { pcm[k] = Math.max(-32768, Math.min(32767, Math.round(sample * 32768))); });
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(pcm.buffer);
     this.pending.push(...piece);
     while (this.pending.length >= 320) this.columns.push(column(this.pending.splice(0, 320)));

@@ -17,6 +17,7 @@ from soundflow.operators.speech.rewriting import by_rules
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.outcome import Ok
+from soundflow.schemas.pcm16 import to_pcm16
 from soundflow.schemas.speech import HibariConfig, KokoroConfig, SpeakerConfig, SpeechConfig, VoiceName
 from soundflow.streaming.protocol import SPEECH_FAILED, error
 
@@ -51,7 +52,7 @@ class Voices:
         if not words:
             return b""
         samples = self._speaker.say(words, self._voice).samples
-        return (samples * 32767).round().astype("<i2").tobytes()
+        return to_pcm16(samples).tobytes()
 
     def close(self) -> None:
         """Let threads go; what is being rendered is not waited for."""

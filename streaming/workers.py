@@ -21,6 +21,7 @@ import numpy as np
 
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
+from soundflow.schemas.pcm16 import from_pcm16
 from soundflow.streaming.events import Event, ListenConfig
 from soundflow.streaming.ring import Ring
 
@@ -124,7 +125,7 @@ def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decode
         batch: list[tuple[int, _EncoderSession, Any, Any]] = []
         for slot, session in sessions.items():
             for record in samples[slot].pop(1, session.epoch):  # one a session and turn: none waits behind another's backlog
-                mel = session.front_end.push(record["pcm"].astype(np.float32) / np.float32(32768.0))
+                mel = session.front_end.push(from_pcm16(record["pcm"]))
                 batch.append((slot, session, record, chunked(mel, mel.shape[1])))
         if not batch:
             woken.acquire(timeout=IDLE_SECONDS)

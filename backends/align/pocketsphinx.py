@@ -13,9 +13,8 @@ import math
 import re
 from typing import Any, Final
 
-import numpy as np
-
 from soundflow.backends.align.pronunciation import Pronouncer, plain
+from soundflow.backends.asr.pocketsphinx import decoder_input
 from soundflow.operators.protocols.alignment import Samples, Span, timed
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import missing_library
@@ -106,7 +105,7 @@ class PocketsphinxAligner:
         decoder.reinit_feat()  # else means carry over from clip to clip
         decoder.set_align_text(" ".join(keys))
         decoder.start_utt()
-        decoder.process_raw(np.clip(samples * 32767.0, -32768, 32767).astype("<i2").tobytes(), full_utt=True)
+        decoder.process_raw(decoder_input(samples), full_utt=True)
         decoder.end_utt()
         if decoder.hyp() is None:
             return Rejected("does_not_fit", {"detail": "the words cannot be found in this order"})

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from soundflow.backends.calls.faults import key_in, may_pass, retry_after, scrubbed, tries_in_thread
 from soundflow.operators.protocols.faults import RequestRefused, ServerFault
 from soundflow.schemas.base import InputError
+from soundflow.schemas.pcm16 import from_pcm16
 from soundflow.schemas.speech import AudioServer
 
 CONNECT_SECONDS: Final = 15.0
@@ -87,4 +88,4 @@ def int16_stream(body: bytes) -> NDArray[np.float32]:
     """Raw little-endian int16 as float samples, shape (n,); ServerFault when it is none or ends within a sample."""
     if not body or len(body) % 2:
         raise ServerFault(f"{len(body)} bytes are no int16 stream: it broke off")
-    return np.frombuffer(body, dtype="<i2").astype(np.float32) / np.float32(32768.0)
+    return from_pcm16(body)

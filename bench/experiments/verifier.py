@@ -39,6 +39,7 @@ from soundflow.schemas.clip import Clip, ClipRole, TfjpConfig
 from soundflow.schemas.generation import VerifierConfig
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
+from soundflow.schemas.pcm16 import round_to_pcm16
 from soundflow.schemas.retrieval import RetrievalConfig
 
 Audio = NDArray[np.float32]
@@ -155,7 +156,7 @@ def clipped(gain_db: float, samples: Audio, rng: np.random.Generator) -> Audio:
 def quiet(level_db: float, samples: Audio, rng: np.random.Generator) -> Audio:
     """`samples` at an active level in dBFS, on a 16-bit grid."""
     scaled = samples * 10 ** (level_db / 20) / np.sqrt(active_power(samples))
-    return np.asarray(np.rint(scaled * 32_768) / 32_768, dtype=np.float32)
+    return round_to_pcm16(scaled)
 
 
 def kinds(spoiler: Spoiler) -> dict[str, tuple[bool, Callable[[], Iterator[Case]]]]:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from soundflow.operators.clean.activity import EMPTY_DB, active_power
 from soundflow.operators.clean.ingress import read_audio, read_bytes
-from soundflow.operators.compose.mixing import to_pcm16
 from soundflow.operators.compose.noise import procedural
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import IngressConfig
 from soundflow.schemas.outcome import Ok
+from soundflow.schemas.pcm16 import to_pcm16
 
 Audio = NDArray[np.float32]
 AS_IT_IS: Final = IngressConfig(min_seconds=0.025, max_seconds=36_000.0, silence_dbfs=-1e9)
@@ -48,7 +48,7 @@ def followed(samples: Audio, pause: int, whole: int) -> Audio:
 def wav(samples: Audio) -> bytes:
     """A WAV file (PCM16, 16 kHz) of samples, for models behind HTTP."""
     held = io.BytesIO()
-    soundfile.write(held, to_pcm16(samples.copy()), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    soundfile.write(held, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return held.getvalue()
 
 

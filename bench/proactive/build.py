@@ -22,7 +22,6 @@ from soundflow.bench.harness.sounds import load
 from soundflow.bench.proactive.metadata import Decision, read_sounds
 from soundflow.bench.proactive.multiple import multiple, write_manifest
 from soundflow.operators.clean.clip_cache import file_sha256
-from soundflow.operators.compose.mixing import to_pcm16
 from soundflow.operators.tasks.policy import respond_with_description
 from soundflow.pipeline.clips.table import ClipIndex
 from soundflow.pipeline.mechanics.console import Console
@@ -31,6 +30,7 @@ from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import Clip, ClipRole
 from soundflow.schemas.identity import rng_for
+from soundflow.schemas.pcm16 import to_pcm16
 from soundflow.schemas.taxonomy import label_words
 from soundflow.training.corpus import StoredCorpus
 
@@ -246,7 +246,7 @@ def _write_recording(clip: Clip, path: Path) -> None:
     samples = load(source)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".tmp-{path.name}")
-    soundfile.write(aside, to_pcm16(samples.copy()), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    soundfile.write(aside, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
     aside.replace(path)
 
 

@@ -23,12 +23,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from soundflow.bench.harness import measure as bench
-from soundflow.operators.compose.mixing import Audio, StreamIdentity, compose, render, to_pcm16
+from soundflow.operators.compose.mixing import Audio, StreamIdentity, compose, render, stream_pcm16
 from soundflow.pipeline.build.produce import encode
 from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.outcome import Ok
+from soundflow.schemas.pcm16 import to_pcm16
 from soundflow.schemas.recipe import MixingConfig
 from soundflow.schemas.scene import Scene, SceneEvent, SceneResponse
 from soundflow.schemas.stream import PlannedClip, PlannedNoise, StreamPlan
@@ -112,7 +113,7 @@ def write_cleaned(plans: Sequence[StreamPlan], index: ClipIndex, directory: Path
         for item in heard_in(plan):
             path = wav_of(directory, item.label, str(item.clip_id))
             path.parent.mkdir(parents=True, exist_ok=True)
-            pcm = np.rint(index.audio(index.get(str(item.clip_id))) * 32_768).astype(np.int16)
+            pcm = to_pcm16(index.audio(index.get(str(item.clip_id))))
             soundfile.write(path, pcm, c.SAMPLE_RATE, subtype="PCM_16")
 
 
@@ -281,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec = scenes(index)
         streams = [ours(scene, index, number) for number, scene in enumerate(spec)]
         plans = [plan for plan, _ in streams]
-        pcm = [to_pcm16(audio) for _, audio in streams]
+        pcm = [stream_pcm16(audio) for _, audio in streams]
         write_cleaned(plans, index, directory / "cleaned")
         scaper, lhotse = load_scaper(), bench.peer("lhotse")
 

@@ -23,6 +23,7 @@ import yaml
 
 from soundflow.bench.harness import measure as bench
 from soundflow.bench.speed.mixing import make_index
+from soundflow.operators.compose.mixing import STREAM_FULL_SCALE
 from soundflow.pipeline.build.produce import encode
 from soundflow.pipeline.build.ray_executor import RayExecutor
 from soundflow.pipeline.build.run import build, plan_build
@@ -31,6 +32,7 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.mechanics.ray_connection import connected
 from soundflow.schemas import constants as c
 from soundflow.schemas.llm import Halted
+from soundflow.schemas.pcm16 import FULL_SCALE
 from soundflow.training.corpus import StoredCorpus
 
 STREAMS: Final = 96
@@ -72,7 +74,7 @@ class Bench:
         self.tars = [root / "whole" / "data" / manifest.tar for manifest in self.manifests]
         self.corpus = StoredCorpus(root / "whole")
         audio = (self.corpus.audio(*place, 0, self.corpus.plan(*place).samples) for place in self.places())
-        self.audio = [samples * (32_768 / 32_767) for samples in audio]
+        self.audio = [samples * (FULL_SCALE / STREAM_FULL_SCALE) for samples in audio]
 
     def _job(self, path: Path) -> Job:
         record, index = plan_build(path)

@@ -26,9 +26,9 @@ from soundflow.schemas.atomic_file import TEMPORARY, sweep_abandoned, write_atom
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import CleanClip, ClipRole, IngressConfig, Sha256, TfjpConfig
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
+from soundflow.schemas.pcm16 import from_pcm16, to_pcm16
 
 CACHE_VERSION: Final = "1"
-PCM_SCALE: Final = 32_768.0
 HASH_BLOCK: Final = 1 << 20
 TRANSIENT: Final = frozenset({"missing", "not_a_file", "symlink_loop", "permission_denied", "unreadable"})
 """Reasons that may be the machine's fault, not the content's, and are tried again by the next run."""
@@ -180,21 +180,19 @@ def detail_of(rejected: Rejected) -> str:
 
 def to_pcm(samples: NDArray[np.float32]) -> bytes:
     """Little-endian PCM16 of samples in [-1, 1]."""
-    pcm: NDArray[np.int16] = np.clip(np.rint(samples * np.float32(PCM_SCALE)), -PCM_SCALE, PCM_SCALE - 1).astype("<i2")
-    return pcm.tobytes()
+    return to_pcm16(samples).tobytes()
 
 
 def to_wav(samples: NDArray[np.float32]) -> bytes:
     """(n,) samples as a WAV file: 16 kHz, mono, PCM16. Equal samples give equal bytes."""
     buffer = io.BytesIO()
-    pcm = np.frombuffer(to_pcm(samples), dtype="<i2")
-    soundfile.write(buffer, pcm, c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 
 def from_pcm(data: bytes) -> NDArray[np.float32]:
     """The samples a PCM16 entry stands for: float32, value / 32768, read-only."""
-    samples = np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(PCM_SCALE)
+    samples = from_pcm16(data)
     samples.flags.writeable = False
     return samples
 

@@ -29,12 +29,15 @@ from soundflow.operators.compose.noise import (
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip, ClipFacts, ClipRole
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
+from soundflow.schemas.pcm16 import to_pcm16
 from soundflow.schemas.recipe import MixingConfig
 from soundflow.schemas.scene import Scene, SceneEvent
 from soundflow.schemas.stream import PlannedClip, PlannedNoise, PlannedPiece, StreamPlan, due_chunk, timeline_of
 
 MIXING_VERSION: Final = "3"
 SNR_TOLERANCE_DB: Final = 0.1
+STREAM_FULL_SCALE: Final = 32_767.0
+"""The integer that 1.0 stands for in the audio of a stream. Part of the corpus format: clips have 32,768."""
 
 Audio = NDArray[np.float32]
 Load = Callable[["PlannedClip | PlannedNoise"], ClipSamples]
@@ -207,11 +210,9 @@ def _db(power: float) -> float:
     return 10.0 * float(np.log10(max(power, 1e-20)))
 
 
-def to_pcm16(samples: Audio) -> NDArray[np.int16]:
-    """Full scale is 32767; rounds half to even. The peak limit keeps a stream from ever being clipped here."""
-    scaled = samples * np.float32(32767.0)
-    np.rint(scaled, out=scaled)
-    return np.clip(scaled, -32768.0, 32767.0, out=scaled).astype(np.int16)
+def stream_pcm16(samples: Audio) -> NDArray[np.int16]:
+    """Convert a composed stream (n,) to int16 at `STREAM_FULL_SCALE`. The peak limit keeps it from being clipped."""
+    return to_pcm16(samples, STREAM_FULL_SCALE)
 
 
 def _contradiction(events: Sequence[SceneEvent], clips: Sequence[Clip]) -> str:

@@ -15,6 +15,7 @@ from soundflow.operators.compose.clips import ClipPool
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.pcm16 import FULL_SCALE, round_to_pcm16
 from soundflow.schemas.scene import Draw
 from soundflow.schemas.stream import PlannedNoise
 
@@ -27,7 +28,6 @@ NOISE_ROLES: Final = {"event": (ClipRole.NOISE_EVENT,), "ambient": (ClipRole.NOI
 PROCEDURAL_SECONDS: Final = 10
 PROCEDURAL_KEPT: Final = 8
 """Procedural noises at hand (640 kB each): a stream is read in several windows."""
-PCM_STEP: Final = 2.0**-15
 COLOURS: Final = {"pink": 0.5, "brown": 1.0}
 """Exponent of the amplitude's fall with frequency: 1/f power is pink, 1/f² brown."""
 FALLBACK: Final = {"event": "brown", "ambient": "pink"}
@@ -52,7 +52,7 @@ def unit_of(samples: ClipSamples) -> float:
 
     A power of two, so that it may be multiplied in anywhere without changing a bit.
     """
-    return PCM_STEP if samples.dtype == np.int16 else 1.0
+    return 1.0 / FULL_SCALE if samples.dtype == np.int16 else 1.0
 
 
 def tile(source: ClipSamples, start: int, length: int, skip: int = 0) -> Audio:
@@ -106,7 +106,7 @@ def procedural(name: str) -> Audio:
     frequency = np.maximum(np.arange(spectrum.size) * c.SAMPLE_RATE / count, 40.0)
     coloured = scipy.fft.irfft(spectrum / frequency ** COLOURS[colour], n=count, workers=1)
     coloured *= 0.1 / np.sqrt(np.mean(coloured**2))
-    samples = np.asarray(np.rint(coloured * 32768.0) / 32768.0, dtype=np.float32)
+    samples = round_to_pcm16(coloured)
     samples.flags.writeable = False
     return samples
 

@@ -11,7 +11,7 @@ from typing import Any
 import soundfile
 
 from soundflow.operators.compose.clips import ClipPool
-from soundflow.operators.compose.mixing import Audio, StreamIdentity, compose, to_pcm16
+from soundflow.operators.compose.mixing import Audio, StreamIdentity, compose, stream_pcm16
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.operators.tokens.tokenize import to_npz, tokenize
 from soundflow.pipeline.curate.scenes import SceneSource
@@ -113,5 +113,5 @@ class Producer:
 def encode(audio: Audio, kind: str) -> bytes:
     """PCM16 mono 16 kHz as a FLAC or WAV file; equal samples give equal bytes."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, to_pcm16(audio), c.SAMPLE_RATE, format=kind.upper(), subtype="PCM_16")
+    soundfile.write(buffer, stream_pcm16(audio), c.SAMPLE_RATE, format=kind.upper(), subtype="PCM_16")
     return buffer.getvalue()

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from soundflow.operators.clean.clip_cache import to_pcm
 from soundflow.operators.compose.clips import ClipPool
-from soundflow.operators.compose.mixing import render, to_pcm16
+from soundflow.operators.compose.mixing import render, stream_pcm16
 from soundflow.pipeline.build.produce import encode
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.clip_store import ClipStore, add_clips
 from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.schemas.base import InputError
+from soundflow.schemas.pcm16 import from_pcm16
 from soundflow.schemas.shard import BuildRecord, ShardManifest
 from soundflow.schemas.stream import StreamPlan
 
@@ -63,8 +64,7 @@ class Renderer:
         """Samples `start`...`stop` (exclusive) of a stream of a stream, as a loader reads them from FLAC: PCM16 / 2^15."""
         if directory not in self._stores:
             self._stores[directory] = ClipStore(BuildDir(directory).clips)
-        pcm = to_pcm16(render(plan, self._stores[directory].load, range(start, stop)))
-        return np.multiply(pcm, np.float32(2.0**-15), dtype=np.float32)
+        return from_pcm16(stream_pcm16(render(plan, self._stores[directory].load, range(start, stop))))
 
 
 def keep_clips(build: BuildDir, record: BuildRecord, pool: ClipPool, told: Callable[[int], None] = lambda clips: None) -> int:

@@ -16,7 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from soundflow.operators.compose.clips import ClipPool
-from soundflow.operators.compose.mixing import measure, to_pcm16
+from soundflow.operators.compose.mixing import STREAM_FULL_SCALE, measure, stream_pcm16
 from soundflow.operators.compose.noise import NOISE_ROLES, amplitude_for
 from soundflow.operators.tasks.supervision import find_disagreements
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
@@ -38,7 +38,7 @@ Finding = tuple[str, str]
 """Check (a slug of `schemas.shard.Problem`) and detail."""
 Findings = Iterator[Finding]
 
-PCM_STEP: Final = 1 / 32767
+PCM_STEP: Final = 1 / STREAM_FULL_SCALE
 ROUNDING: Final = 1e-9
 """Relative: numbers of the plan that follow from others agree to the last bits of a float."""
 _FROM_INDEX: Final = (
@@ -263,7 +263,7 @@ class SampleChecker:
             return
         for deviation in measured.deviations:
             yield "peak" if deviation.startswith("peak") else "snr", deviation
-        if pcm is not None and not np.array_equal(to_pcm16(measured.audio), pcm):
+        if pcm is not None and not np.array_equal(stream_pcm16(measured.audio), pcm):
             yield "render", "the audio is not what the plan renders to"
 
     def _load(self, item: PlannedClip | PlannedNoise) -> NDArray[np.float32]:

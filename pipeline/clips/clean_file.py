@@ -11,11 +11,11 @@ import soundfile
 
 from soundflow.operators.clean.ingress import read_audio
 from soundflow.operators.clean.tfjp import SilentClipError, TfjpResult, tfjp
-from soundflow.operators.compose.mixing import to_pcm16
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import IngressConfig, TfjpConfig
 from soundflow.schemas.outcome import Ok, Rejected
+from soundflow.schemas.pcm16 import to_pcm16
 
 
 @dataclass(frozen=True, slots=True)

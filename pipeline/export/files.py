@@ -27,6 +27,7 @@ from soundflow.pipeline.mechanics.stopping import noted_signals
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.clip import ClipRole
+from soundflow.schemas.pcm16 import to_pcm16
 from soundflow.schemas.shard import BuildRecord
 from soundflow.schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 
@@ -209,7 +210,7 @@ class Scaper:
         if not path.exists():
             made = item.procedural if isinstance(item, PlannedNoise) else None
             samples = procedural(made) if made else self.pool.audio(self.pool.get(str(item.clip_id)))
-            _write(path, np.rint(samples * 32_768).astype(np.int16))
+            _write(path, to_pcm16(samples))
         return f"clips/{path.name}", soundfile.info(path).frames
 
 

@@ -142,14 +142,14 @@ def _audio(source: str) -> Any:
     if source == "-":
         return _stdin()
     from soundflow.operators.clean.ingress import read_audio
-    from soundflow.operators.compose.mixing import to_pcm16
     from soundflow.schemas.base import InputError
     from soundflow.schemas.outcome import Ok
+    from soundflow.schemas.pcm16 import to_pcm16
 
     found = read_audio(Path(source))
     if not isinstance(found, Ok):
         raise InputError(f"cannot be used: {getattr(found, 'reason', found)}", file=source, remedy="Name a recording")
-    return to_pcm16(found.value.samples.copy())
+    return to_pcm16(found.value.samples)
 
 
 async def _stdin() -> AsyncIterator[bytes]:

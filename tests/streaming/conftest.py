@@ -13,6 +13,7 @@ from soundflow.model.frontend import CausalLogMel, chunked
 from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import StreamingConfig
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+from soundflow.schemas.pcm16 import from_pcm16
 from soundflow.streaming.events import Event, ListenConfig
 from soundflow.streaming.listener import Listener
 
@@ -23,7 +24,7 @@ TOKENIZER = QwenTokenizer.load()
 
 def features_of(model: StreamingThinker, pcm: np.ndarray) -> np.ndarray:
     """int16 samples, a whole number of chunks, as the encoder gives them: (chunks, slots, hidden)."""
-    mel = CausalLogMel().push(pcm.reshape(-1).astype(np.float32) / np.float32(32768))
+    mel = CausalLogMel().push(from_pcm16(pcm.reshape(-1)))
     with torch.inference_mode():
         return model.encode_chunks(torch.from_numpy(chunked(mel))).numpy()
 

@@ -15,6 +15,7 @@ import soundfile
 import soxr
 
 from soundflow.backends.asr.pocketsphinx import PocketsphinxRecogniser
+from soundflow.schemas.pcm16 import to_pcm16
 from soundflow.schemas.speech import AudioServer, OpenAiSpeechConfig, OpenAiTranscriptionConfig, ServerVoice
 from tests.support.hostile_cosyvoice import RATE, embedded_voice, form_of, reply
 from tests.support.local_server import LocalServer
@@ -96,7 +97,7 @@ class OpenAiAudio(LocalServer):
     def _say(self, asked: dict[str, Any]) -> bytes:
         audio = np.asarray(embedded_voice()(asked["input"], speed=asked["speed"], seed=1), dtype=np.float32)
         if asked["response_format"] == "pcm":
-            return bytes((audio * 32767).astype("<i2").tobytes())
+            return to_pcm16(audio).tobytes()
         buffer = io.BytesIO()
         if asked["response_format"] == "wav":  # another rate than announced by nobody: a file says its own
             audio = np.stack([soxr.resample(audio, RATE, 44_100)] * 2, axis=1)

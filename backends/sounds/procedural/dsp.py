@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from soundflow.operators.clean.activity import active_power
 from soundflow.schemas import constants as c
+from soundflow.schemas.pcm16 import round_to_pcm16
 
 RATE: Final = c.SAMPLE_RATE
 HIGHEST: Final = 7_600.0
@@ -245,4 +246,4 @@ def finish(x: Signal) -> NDArray[np.float32]:
     level = active_power(x.astype(np.float32))
     x *= 10.0 ** (c.REFERENCE_LEVEL_DBFS / 20.0) / np.sqrt(level)
     x *= min(1.0, PEAK / float(np.abs(x).max()))
-    return np.asarray(np.rint(x * 32768.0) / 32768.0, dtype=np.float32)
+    return round_to_pcm16(x)

@@ -14,7 +14,7 @@ import scipy.signal
 from hypothesis import given, settings
 
 from soundflow.operators.clean.activity import active_power
-from soundflow.operators.compose.mixing import compose, measure, render, to_pcm16
+from soundflow.operators.compose.mixing import compose, measure, render, stream_pcm16
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.outcome import Failed, Ok, Rejected
@@ -359,6 +359,6 @@ def test_measuring_finds_a_plan_that_is_not_true(change: str) -> None:
 
 def test_pcm16_rounds_half_to_even_and_reaches_full_scale() -> None:
     steps = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 0.0], dtype=np.float64) / 32_767
-    assert to_pcm16(np.array([*steps, 1.0, -1.0], dtype=np.float32)).tolist() == [0, 2, 2, 0, -2, 0, 32_767, -32_767]
-    assert int(np.abs(to_pcm16(np.full(9, 0.99, dtype=np.float32))).max()) == 32_439
+    assert stream_pcm16(np.array([*steps, 1.0, -1.0], dtype=np.float32)).tolist() == [0, 2, 2, 0, -2, 0, 32_767, -32_767]
+    assert int(np.abs(stream_pcm16(np.full(9, 0.99, dtype=np.float32))).max()) == 32_439
     assert QUIET.peak_limit == c.PEAK_LIMIT

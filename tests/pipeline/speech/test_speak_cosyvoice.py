@@ -19,6 +19,7 @@ from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.speech.speak import speak
 from soundflow.schemas.base import InputError, Interrupted
+from soundflow.schemas.pcm16 import from_pcm16
 from soundflow.schemas.speech import CosyVoiceMode, SpeechConfig, WhisperConfig
 from soundflow.schemas.spoken import SpokenDialogue, Take
 from soundflow.schemas.stream import StreamPlan
@@ -50,7 +51,7 @@ def befalls(text: str, before: int) -> Fault | None:
 
 def wav_hash(request: Request) -> str:
     """Of the clip an answer would become."""
-    samples = np.frombuffer(request.stream[: len(request.stream) // 2 * 2], dtype="<i2").astype(np.float32) / np.float32(32768)
+    samples = from_pcm16(request.stream[: len(request.stream) // 2 * 2])
     return hashlib.sha256(to_wav(at_16k(samples, RATE))).hexdigest()
 
 
