@@ -74,15 +74,15 @@ def kill(pids: list[int]) -> None:
 
 
 class Cluster:
-    """A head node and a worker node, one core each."""
+    """A head node and a worker node, one core each, whose processes run `python`."""
 
-    def __init__(self, root: Path):
-        self.root, self.port, self.started = root, free_port(), 0
+    def __init__(self, root: Path, python: str = sys.executable):
+        self.root, self.python, self.port, self.started = root, python, free_port(), 0
         self.environment = os.environ | {
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}",
         }
         self.site, self.shift = root / "site", root / "shift"
         self.site.mkdir()
@@ -99,7 +99,7 @@ class Cluster:
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         self.started += 1
         folder = Path(tempfile.mkdtemp(prefix="n", dir=self.root))
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
+        command = [self.python, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
         command += ["--node-ip-address=127.0.0.1", f"--temp-dir={folder}", f"--dashboard-agent-listen-port={free_port()}"]
         command += ["--object-store-memory=80000000", *arguments]
         with (self.root / f"node-{self.started}.log").open("wb") as log:

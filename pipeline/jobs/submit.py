@@ -22,7 +22,7 @@ from typing import Final
 import yaml
 from ray.exceptions import RayError
 
-from soundflow.pipeline.mechanics.ray_connection import EXCLUDED, PACKAGE
+from soundflow.pipeline.mechanics.ray_connection import shipped_code
 from soundflow.schemas.base import InputError
 from soundflow.schemas.recipe import Recipe
 
@@ -95,15 +95,16 @@ class Jobs:
 
     def _submit(self, entrypoint: str, environment: dict[str, str], job: str | None) -> str:
         """Submit a job; retry while the cluster is starting and has no job agent yet."""
-        runtime = {"py_modules": [str(PACKAGE)], "excludes": EXCLUDED, "env_vars": environment}
         deadline = time.monotonic() + STARTUP_SECONDS
-        while True:
-            try:
-                return str(self._client.submit_job(entrypoint=entrypoint, runtime_env=runtime, submission_id=job))
-            except RuntimeError as error:
-                if NO_AGENT not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(1.0)
+        with shipped_code() as code:
+            runtime = {**code, "env_vars": environment}
+            while True:
+                try:
+                    return str(self._client.submit_job(entrypoint=entrypoint, runtime_env=runtime, submission_id=job))
+                except RuntimeError as error:
+                    if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(1.0)
 
     def status(self, job: str) -> JobState:
         """Return the state of a job; raises InputError if there is none of this name."""

@@ -1,10 +1,11 @@
-"""Being connected to Ray: one of this machine alone, a cluster, or the one this process has already."""
+"""Connections to Ray: a local instance, a cluster, or the connection that this process already has."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,28 +17,39 @@ from soundflow.pipeline.mechanics.stopping import interrupt, signals_handled_by
 from soundflow.schemas.base import InputError, Interrupted
 
 PACKAGE: Final = Path(__file__).parents[2]
-"""The folder `soundflow/`, in a checkout or in site-packages. Ray ships it whole, through the links, and nothing else."""
-EXCLUDED: Final = ["__pycache__"]
-OF_A_JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Ray sets it in the driver of a submitted job."""
+"""The folder `soundflow/` of a checkout or of site-packages. Ray follows its links and ships nothing else."""
+JOB_VARIABLE: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the driver of a submitted job."""
 
 
 @contextlib.contextmanager
 def connected(address: str | None, cores: int | None) -> Iterator[int]:
-    """Within the block Ray can be used; the number of its cores.
+    """Connect to Ray for the length of the block and yield its number of cores.
 
-    `address` None: a Ray of this machine alone with `cores` (None: all there are), started quietly and stopped at the end; else
-    a cluster, to which our code is shipped. A Ray this process is already connected to is used as it is. Raises InputError
-    when there is no such cluster.
+    `address` None starts a quiet Ray instance of this machine with `cores` (None: all cores) and stops it in the end. Otherwise
+    `address` names a cluster, to which our code is shipped. If this process is already connected, that connection is used.
+
+    Raises InputError if there is no such cluster.
     """
-    ours = not ray.is_initialized()
+    is_ours = not ray.is_initialized()
     try:
-        if ours:
+        if is_ours:
             _connect(address, cores)
         yield int(ray.cluster_resources().get("CPU", 0))
     finally:
-        if ours:
+        if is_ours:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def shipped_code() -> Iterator[dict[str, Any]]:
+    """Yield the part of a runtime environment that ships this code. Ray uploads it when it receives the environment.
+
+    Without a working directory Ray would put the driver's current directory, where a node may have another checkout, before the
+    shipped package in `sys.path`, and a job would start in the directory of its node. So an empty one is shipped, too.
+    """
+    with tempfile.TemporaryDirectory(prefix="soundflow-") as empty:
+        yield {"py_modules": [str(PACKAGE)], "working_dir": empty, "excludes": ["__pycache__"]}
 
 
 def _connect(address: str | None, cores: int | None) -> None:
@@ -46,16 +58,18 @@ def _connect(address: str | None, cores: int | None) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     threads = {"OMP_NUM_THREADS": "1"}
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": False}
-    if address is None:
-        path = os.pathsep.join(part for part in (str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")) if part)
-        options |= {"include_dashboard": False, "num_cpus": cores or os.cpu_count()}
-        options["runtime_env"] = {"env_vars": threads | {"PYTHONPATH": path}}
-    elif OF_A_JOB not in os.environ:  # whose code has been shipped with it
-        options["runtime_env"] = {"py_modules": [str(PACKAGE)], "env_vars": threads, "excludes": EXCLUDED}
-    try:
-        with signals_handled_by(interrupt):  # connecting takes long and has nothing to lose; Ray leaves a handler of its own
-            ray.init(address=address or "local", **options)
-    except SystemExit:  # that handler
-        raise Interrupted from None
-    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-        raise InputError(f"no Ray there: {error}", field="--address", value=address, remedy="Check the cluster") from None
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            path = os.pathsep.join(part for part in (str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")) if part)
+            options |= {"include_dashboard": False, "num_cpus": cores or os.cpu_count()}
+            options["runtime_env"] = {"env_vars": threads | {"PYTHONPATH": path}}
+        elif JOB_VARIABLE not in os.environ:  # the code of a submitted job has been shipped with it
+            options["runtime_env"] = {"env_vars": threads, **stack.enter_context(shipped_code())}
+        try:
+            with signals_handled_by(interrupt):  # connecting takes seconds and leaves nothing behind when it is interrupted
+                ray.init(address=address or "local", **options)
+        except SystemExit:  # raised by Ray's own signal handler
+            raise Interrupted from None
+        except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+            remedy = "Check that a Ray cluster is running there"
+            raise InputError(f"cannot connect to Ray: {error}", field="--address", value=address, remedy=remedy) from None

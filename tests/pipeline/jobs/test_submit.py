@@ -18,6 +18,7 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.jobs.submit import Jobs
 from soundflow.schemas.base import InputError
 from tests.support import ROOT
+from tests.support.bare_python import bare_python
 from tests.support.commandline import soundflow
 from tests.support.corpus import corpus, write_recipe
 
@@ -33,22 +34,24 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
-    """The address of a head node with a dashboard, in processes of its own."""
+    """The address of a head node with a dashboard, where SoundFlow is not installed."""
     port, dashboard = free_port(), free_port()
     environment = os.environ | {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",
     }
     environment.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory(prefix="sf") as folder, pytest.MonkeyPatch.context() as patch:
+        python = bare_python(Path(folder) / "bare")
+        environment["PATH"] = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", TOKEN)
         command = [
-            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2", f"--port={port}",
-            "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={folder}", "--node-ip-address=127.0.0.1",
+            python, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2", f"--port={port}",
+            "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={folder}/ray",
             f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}", "--disable-usage-stats",
+            "--node-ip-address=127.0.0.1",
         ]  # fmt: skip
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
