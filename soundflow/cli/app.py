@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the app and exit; a usage error, a wrong input or a full disk is reported in one line on stderr."""
     try:
         with signals_handled_by(interrupt):
-            sys.exit(get_command(app).main(arguments, prog_name="soundflow", standalone_mode=False))
+            sys.exit(get_command(app).main(arguments, prog_name="soundflow", standalone_mode=False) or 0)
     except typer.TyperException as error:
         typer.echo(f"error: {usage_error(error)}", err=True)
         sys.exit(error.exit_code)

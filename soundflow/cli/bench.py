@@ -1,4 +1,4 @@
-"""`soundflow bench …`: benchmarks of models, scored honestly."""
+"""`soundflow bench …`: benchmarks of models."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ if TYPE_CHECKING:
     from soundflow.bench.harness.driving import Driven
     from soundflow.bench.suites.item import Benchmark, Figures, Item
 
-bench_app = sub_app("Benchmarks of models.")
+bench_app = sub_app("Run and score the public benchmarks and ProactiveSound-Bench.")
 bench_app.add_typer(proactive_app, name="proactive")
 NAMES = "mmau|alpaca-eval|sd-qa|llama-questions|web-questions|librispeech|covost2"
-Name = Annotated[str, typer.Argument(metavar=NAMES, show_default=False)]
-Data = Annotated[Path, typer.Option(help="The published file or folder.", show_default=False)]
-Recordings = Annotated[Path | None, typer.Option(help="Where recordings are that the rows only name.")]
-Judge = Annotated[str | None, typer.Option(help="A chat model that judges (alpaca-eval, sd-qa); published: gpt-4o-mini.")]
-JudgeServer = Annotated[str | None, typer.Option(help="The judge's address; default: OpenAI's.")]
+Name = Annotated[str, typer.Argument(metavar=NAMES, help="Name of the benchmark.", show_default=False)]
+Data = Annotated[Path, typer.Option(help="File or folder of the benchmark as published.", show_default=False)]
+Recordings = Annotated[Path | None, typer.Option(help="Folder of the recordings, if the rows hold only their names.")]
+Judge = Annotated[
+    str | None,
+    typer.Option(help="Name of the chat model that judges alpaca-eval and sd-qa; the published results use gpt-4o-mini."),
+]
+JudgeServer = Annotated[str | None, typer.Option(help="Address of the OpenAI-compatible server of the judge (default: OpenAI).")]
 
 
 @bench_app.command(
     "run",
     help="Run one of the seven public benchmarks on a checkpoint (--model) or a chat model behind an OpenAI-compatible server "
-    "(--chat), and score it. The same command resumes; exit code 3 when a server left rows unanswered.",
+    "(--chat), and score it. Run the same command again to resume. Exit code 3: rows are unanswered.",
     epilog="Example: soundflow bench run librispeech --data LibriSpeech/ --model runs/stage4/model -o runs/librispeech",
 )
 def run(
@@ -40,9 +43,9 @@ def run(
     chat: Chat = None,
     server: Server = None,
     audio: Recordings = None,
-    mode: Annotated[str | None, typer.Option(help="How it is told what to do: text or audio; default: as in the paper.")] = None,
-    segments: Annotated[int, typer.Option(min=1, max=100, help="N: so many items share one stream.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many items.")] = None,
+    mode: Annotated[str | None, typer.Option(help="Form of the instruction: text or audio (default: as in the paper).")] = None,
+    segments: Annotated[int, typer.Option(min=1, max=100, help="Number of items that share one stream (N).")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of items to run (default: all).")] = None,
     judge: Judge = None,
     judge_server: JudgeServer = None,
     threshold: Threshold = 0.5,
@@ -52,7 +55,7 @@ def run(
     label: Label = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow bench run`."""
+    """Run `soundflow bench run`."""
     from soundflow.bench.harness.chat_player import config_of
     from soundflow.bench.proactive.results import Result, write_result
     from soundflow.bench.suites.item import Mode, check_recordings
@@ -63,20 +66,20 @@ def run(
     one_of(model, chat)
     kind = benchmark(name)
     if mode is not None and mode not in [known.value for known in Mode]:
-        raise InputError("no such mode", field="--mode", value=mode, remedy="There are: text, audio")
-    asked = kind.mode if mode is None else Mode(mode)
+        raise InputError("unknown mode", field="--mode", value=mode, remedy="Modes: text, audio")
+    presented = kind.mode if mode is None else Mode(mode)
     items = kind.read(data, audio)[:limit]
     check_recordings(items)
     if model is not None:
-        driven = run_stream(kind, items, out, model, asked, segments=segments, threshold=threshold)
+        driven = run_stream(kind, items, out, model, presented, segments=segments, threshold=threshold)
     else:
         config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
-        driven = run_chat(kind, items, out, config, asked, segments=segments)
+        driven = run_chat(kind, items, out, config, presented, segments=segments)
     answers = answers_of(out)
     figures, judged = _scored(kind, items, answers, out, judge, judge_server, timeout, retries)
     result = Result(
         benchmark=kind.name,
-        mode=asked.value,
+        mode=presented.value,
         segments=segments,
         model=label or chat or str(model),
         tester="chat" if chat else "runtime",
@@ -88,7 +91,7 @@ def run(
         notes=figures.notes,
     )
     write_result(out, result)
-    _tell(figures, as_json)
+    _print(figures, as_json)
     for part in (driven, judged):
         if part is not None and not part.whole:
             finish(part, out)
@@ -96,23 +99,26 @@ def run(
 
 @bench_app.command(
     "score",
-    help="Score anyone's answers to one of the seven, one JSON object {id, answer} a line (ids as `bench run` writes "
-    "them); missing ones are wrong. Recordings are not needed.",
+    help="Score given answers to one of the seven public benchmarks: one JSON object {id, answer} per line, with the ids of "
+    "`bench run`. Missing answers count as wrong. Recordings are not needed.",
     epilog="Example: soundflow bench score mmau predictions.jsonl --data mmau-test-mini.json --json",
 )
 def score(
     name: Name,
-    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", show_default=False)],
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Answers to score (.jsonl).", show_default=False)],
     data: Data,
     audio: Recordings = None,
     judge: Judge = None,
     judge_server: JudgeServer = None,
-    votes: Annotated[Path | None, typer.Option("-o", "--out", help="Directory that keeps a judge's votes.")] = None,
+    votes: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Directory for the votes of the judge (default: the folder of PREDICTIONS)."),
+    ] = None,
     timeout: Timeout = None,
     retries: Retries = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow bench score`."""
+    """Run `soundflow bench score`."""
     from soundflow.bench.harness.rows import some_rows
     from soundflow.bench.suites.registry import benchmark
     from soundflow.bench.suites.run import read_answers
@@ -122,23 +128,25 @@ def score(
     some_rows(predictions, "{id, answer}")
     answers = read_answers(predictions, {item.id for item in items})
     figures, judged = _scored(kind, items, answers, votes or predictions.parent, judge, judge_server, timeout, retries)
-    _tell(figures, as_json)
+    _print(figures, as_json)
     if judged is not None and not judged.whole:
         finish(judged, votes or predictions.parent)
 
 
 @bench_app.command(
     "report",
-    help="One HTML page of runs and analyses beside the paper's tables; what was not run says so.",
+    help="Write one HTML page that compares runs and analyses with the paper's tables.",
     epilog="Example: soundflow bench report runs/librispeech runs/proactive -o bench.html",
 )
 def report(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="Directories of runs, or above them.")] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The page.")] = Path("bench.html"),
-    analysis: Annotated[list[Path] | None, typer.Option(help="What `soundflow bench analyse` wrote.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Directories of runs, or folders that contain them.")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="HTML file to write.")] = Path("bench.html"),
+    analysis: Annotated[list[Path] | None, typer.Option(help="File written by `soundflow bench analyse`.")] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow bench report`."""
+    """Run `soundflow bench report`."""
     from soundflow.bench.proactive.results import read_results
     from soundflow.bench.report.analyses import Analysis
     from soundflow.bench.report.page import write_report
@@ -156,23 +164,25 @@ def report(
     if as_json:
         say_json({"page": str(out), "runs": [str(place) for place, _ in results]})
     else:
-        say(f"{out}: {len(results)} runs beside the paper's tables")
+        say(f"{out}: {len(results)} runs compared with the paper's tables")
 
 
 @bench_app.command(
     "analyse",
-    help="Where a checkpoint bridges chunks and which attention head decides: continuity by layer, single-head ablation.",
+    help="Analyse a checkpoint: continuity across chunks by layer, and the attention heads whose ablation changes decisions.",
     epilog="Example: soundflow bench analyse runs/stage4/model heldout/ -o analysis.json",
 )
 def analyse(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint.", show_default=False)],
-    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Builds.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="What `bench report --analysis` reads.")] = Path("analysis.json"),
-    streams: Annotated[int, typer.Option(min=1, help="So many streams, their first window each.")] = 16,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Directory of a checkpoint.", show_default=False)],
+    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Directories of builds.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="JSON file to write, the input of `bench report --analysis`.")] = Path(
+        "analysis.json"
+    ),
+    streams: Annotated[int, typer.Option(min=1, help="Number of streams to analyse, the first window of each.")] = 16,
     label: Label = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow bench analyse`."""
+    """Run `soundflow bench analyse`."""
     from soundflow.bench.experiments.analyses.analyse import analyse as both
     from soundflow.schemas.atomic_file import write_atomic
 
@@ -196,7 +206,7 @@ def _scored(
     timeout: float | None,
     retries: int | None,
 ) -> tuple[Figures, Driven | None]:
-    """Figures, and how far the judge got where there is one."""
+    """Return the figures, and the progress of the judge if there is one."""
     if not kind.rubric or judge is None:
         return kind.score(items, answers, {}), None
     from soundflow.bench.suites.judging import judge as ask_judge
@@ -207,7 +217,7 @@ def _scored(
     return kind.score(items, answers, verdicts), driven
 
 
-def _tell(figures: Figures, as_json: bool) -> None:
+def _print(figures: Figures, as_json: bool) -> None:
     if as_json:
         say_json(figures.to_json())
     else:

@@ -1,4 +1,4 @@
-"""Options and endings that the commands of `soundflow bench` share."""
+"""Options and exit codes that the commands of `soundflow bench` share."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ if TYPE_CHECKING:
     from soundflow.bench.harness.driving import Driven
 
 RunDirectory = Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)]
-Checkpoint = Annotated[Path | None, typer.Option(help="A checkpoint made by `soundflow train`.")]
-Chat = Annotated[str | None, typer.Option(help="Name of a chat model that hears.")]
-Server = Annotated[str | None, typer.Option(help="Its address, such as http://127.0.0.1:8000/v1.")]
-Threshold = Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")]
-Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Calls to the server in flight.")]
-Label = Annotated[str | None, typer.Option(help="How the report calls this model.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="Directory of a checkpoint made by `soundflow train`.")]
+Chat = Annotated[str | None, typer.Option(help="Name of a chat model with audio input.")]
+Server = Annotated[
+    str | None, typer.Option(help="Address of the OpenAI-compatible server of the chat model, such as http://127.0.0.1:8000/v1.")
+]
+Threshold = Annotated[float, typer.Option(min=0.001, max=0.999, help="Minimum probability at which the model responds.")]
+Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Maximum number of concurrent calls to the server.")]
+Label = Annotated[str | None, typer.Option(help="Name of the model in the report (default: its path or name).")]
 
 
 def one_of(model: Path | None, chat: str | None) -> None:
-    """InputError unless one of the two is tested."""
+    """Raise InputError unless exactly one of the two is given."""
     from soundflow.schemas.base import InputError
 
     if (model is None) == (chat is None):
-        raise InputError("one of --model and --chat says who is tested", remedy="Give a checkpoint, or a chat model's name")
+        raise InputError("give either --model or --chat", remedy="Name one checkpoint or one chat model")
 
 
 def finish(driven: Driven, out: Path) -> None:
-    """Say what is missing and leave with the exit code for it."""
+    """Report the missing rows on stderr and exit with code 3."""
     for fault in driven.faults[:5]:
         typer.echo(f"no answer: {fault}", err=True)
-    left = driven.asked - driven.answered
-    typer.echo(f"{left} of {driven.asked} rows are missing; the same command goes on in {out}", err=True)
+    missing = driven.asked - driven.answered
+    typer.echo(f"{missing} of {driven.asked} rows are missing; run the same command again to resume in {out}", err=True)
     raise typer.Exit(INCOMPLETE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from soundflow.cli.bench_common import Chat, Checkpoint, Concurrency, Label, RunDirectory, Server, Threshold, finish, one_of
-from soundflow.cli.common import Json, RecipeFile, Retries, Timeout, say, say_json
+from soundflow.cli.common import Json, RecipeFile, Retries, Seed, Timeout, say, say_json
 from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     from soundflow.bench.proactive.run import Asked
     from soundflow.bench.proactive.score import Score
 
-proactive_app = sub_app("ProactiveSound-Bench: should the assistant speak up at this sound?")
-Meta = Annotated[Path, typer.Option(help="The benchmark's metadata (.jsonl).", show_default=False)]
-Answers = Annotated[Path | None, typer.Option(help="The response file, with standard answers (.jsonl).")]
-AudioRoot = Annotated[Path | None, typer.Option(help="The folder that holds `proactive-sound-effect`.")]
-SoundTree = Annotated[Path, typer.Option(help="The folder that holds `proactive-sound-effect`.", show_default=False)]
-Embedder = Annotated[str, typer.Option(help="Compares replies: minilm, ngrams, auto, or none.")]
-Partial = Annotated[bool, typer.Option(help="Go on without missing recordings; they count as wrong.")]
+proactive_app = sub_app("Run ProactiveSound-Bench, which tests whether a model responds to the right sounds.")
+Meta = Annotated[Path, typer.Option(help="Metadata of the benchmark (.jsonl).", show_default=False)]
+Answers = Annotated[Path | None, typer.Option(help="Standard answers of the benchmark (.jsonl).")]
+AudioRoot = Annotated[Path | None, typer.Option(help="Folder that contains `proactive-sound-effect`.")]
+SoundTree = Annotated[Path, typer.Option(help="Folder that contains `proactive-sound-effect`.", show_default=False)]
+Embedder = Annotated[
+    str, typer.Option(help="Embedder that compares replies with the standard answers: minilm, ngrams, auto or none.")
+]
+Partial = Annotated[bool, typer.Option(help="Run even if recordings are missing; they count as wrong.")]
 
 
 class Tier(StrEnum):
-    """How sounds are put into streams."""
+    """How sounds are grouped into streams."""
 
     SINGLE = "single"
     MULTIPLE = "multiple"
@@ -39,32 +41,36 @@ class Tier(StrEnum):
 
 @proactive_app.command(
     "score",
-    help="Score anyone's predictions, one JSON object {id, decision, reply} a line; missing and unreadable ones are wrong.",
+    help="Score given predictions: one JSON object {id, decision, reply} per line. Missing and unreadable ones count as wrong.",
     epilog="Example: soundflow bench proactive score predictions.jsonl --meta proactive_reply_benchmark.jsonl",
 )
 def proactive_score(
-    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", show_default=False)],
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="Predictions to score (.jsonl).", show_default=False)
+    ],
     meta: Meta,
     answers: Answers = None,
     audio: AudioRoot = None,
     embedder: Embedder = "auto",
-    threshold: Annotated[float | None, typer.Option(min=-1, max=1, help="Cosine from which a reply matches.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Minimum cosine similarity at which a reply matches.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow bench proactive score`."""
+    """Run `soundflow bench proactive score`."""
     from soundflow.bench.harness.rows import some_rows
     from soundflow.bench.proactive.metadata import read_predictions, read_sounds
 
     sounds = read_sounds(meta, answers)
     some_rows(predictions, "{id, decision, reply}")
     found = read_predictions(predictions, {sound.id for sound in sounds})
-    _tell(_scored(sounds, found, audio, embedder, threshold), as_json, {})
+    _print(_scored(sounds, found, audio, embedder, threshold), as_json, {})
 
 
 @proactive_app.command(
     "run",
-    help="Test a checkpoint as a stream (--model), or a chat model behind an OpenAI-compatible server by the public prompt "
-    "(--chat). The same command resumes; exit code 3 when a server left rows unanswered.",
+    help="Test a checkpoint on streams (--model), or a chat model behind an OpenAI-compatible server with the public prompt "
+    "(--chat). Run the same command again to resume. Exit code 3: rows are unanswered.",
     epilog="Example: soundflow bench proactive run --meta META.jsonl --audio DATA/ --model runs/stage4/model -o runs/proactive",
 )
 def proactive_run(
@@ -74,13 +80,13 @@ def proactive_run(
     model: Checkpoint = None,
     chat: Chat = None,
     server: Server = None,
-    tier: Annotated[Tier, typer.Option(help="One sound a stream, or 2 to 5 of a sub-category.")] = Tier.SINGLE,
-    seed: Annotated[int, typer.Option(min=0, help="Of the Multiple tier.")] = 0,
-    manifest: Annotated[Path | None, typer.Option(help="A tier.jsonl to hear instead.")] = None,
+    tier: Annotated[Tier, typer.Option(help="Sounds per stream: one, or 2 to 5 of one sub-category.")] = Tier.SINGLE,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the groups of the tier multiple.")] = 0,
+    manifest: Annotated[Path | None, typer.Option(help="File of groups (tier.jsonl) that replaces --tier.")] = None,
     answers: Answers = None,
     embedder: Embedder = "auto",
     threshold: Threshold = 0.5,
-    as_recorded: Annotated[bool, typer.Option(help="Do not bring recordings to the level corpora have.")] = False,
+    as_recorded: Annotated[bool, typer.Option(help="Keep the level of the recordings instead of the level of corpora.")] = False,
     concurrency: Concurrency = 4,
     timeout: Timeout = None,
     retries: Retries = None,
@@ -88,7 +94,7 @@ def proactive_run(
     label: Label = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow bench proactive run`."""
+    """Run `soundflow bench proactive run`."""
     from soundflow.bench.harness.chat_player import config_of
     from soundflow.bench.harness.predictions import PREDICTIONS
     from soundflow.bench.proactive.metadata import read_predictions, read_sounds
@@ -107,23 +113,25 @@ def proactive_run(
     found = read_predictions(out / PREDICTIONS, {sound.id for sound in sounds})
     result = _scored(sounds, found, None, embedder, None)
     write_result(out, proactive_result(result, tier.value, label or chat or str(model), driven.whole, bool(chat)))
-    _tell(result, as_json, {"run": str(out), "tier": tier.value})
+    _print(result, as_json, {"run": str(out), "tier": tier.value})
     _finish([] if driven.whole else [driven], out)
 
 
 @proactive_app.command(
     "build",
-    help="Make a proactive test set of your own clips: the taxonomy's criteria as a recipe, disjoint from training by content.",
+    help="Make a proactive test set from your own clips and a recipe of sub-categories, without clips of training builds.",
     epilog="Example: soundflow bench proactive build examples/proactive_bench.yaml --clips clips/ -o mybench/ --not-in corpus/",
 )
 def proactive_build(
     recipe: RecipeFile,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the set.", show_default=False)],
-    clips: Annotated[Path | None, typer.Option(help="The clip index, instead of the recipe's.")] = None,
-    not_in: Annotated[list[Path] | None, typer.Option(help="Builds whose clips must not be in the set.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the test set.", show_default=False)],
+    clips: Annotated[Path | None, typer.Option(help="Directory of the clip index (default: the index of the recipe).")] = None,
+    not_in: Annotated[
+        list[Path] | None, typer.Option(help="Directory of a build whose clips must not be in the test set.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow bench proactive build`."""
+    """Run `soundflow bench proactive build`."""
     from soundflow.bench.proactive.build import META, RESPONSES, build
 
     record = build(recipe, out, not_in or [], clips)
@@ -133,14 +141,14 @@ def proactive_build(
     left = ", ".join(f"{count} {name}" for name, count in record["left_out"].items()) or "none"
     say(f"{out}: {record['sounds']} sounds, {record['respond']} RESPOND, {record['categories']} sub-categories; left out: {left}")
     if not record["not_in"]:
-        say("Without --not-in nobody knows whether a model was trained on these clips")
+        say("note: without --not-in, a model may have been trained on these clips")
     files = f"--meta {out / META} --answers {out / RESPONSES} --audio {out}"
     say(f"Next: soundflow bench proactive run {files} --model CHECKPOINT -o RUN")
 
 
 @proactive_app.command(
     "stability",
-    help="The same sounds, N = 1 ... 5 of them in one stream: what is kept of the balanced accuracy at N = 1.",
+    help="Measure how much of the balanced accuracy at N = 1 is retained with N = 2 to 5 sounds per stream.",
     epilog="Example: soundflow bench proactive stability --meta META.jsonl --audio DATA/ --model CHECKPOINT -o runs/stable",
 )
 def proactive_stability(
@@ -150,17 +158,17 @@ def proactive_stability(
     model: Checkpoint = None,
     chat: Chat = None,
     server: Server = None,
-    longest: Annotated[int, typer.Option(min=1, max=20, help="The largest N.")] = 5,
+    longest: Annotated[int, typer.Option(min=1, max=20, help="Maximum number of sounds per stream (N).")] = 5,
     concurrency: Concurrency = 4,
     timeout: Timeout = None,
     retries: Retries = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Seed = 0,
     threshold: Threshold = 0.5,
     partial: Partial = False,
     label: Label = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow bench proactive stability`."""
+    """Run `soundflow bench proactive stability`."""
     from soundflow.bench.harness.chat_player import config_of
     from soundflow.bench.proactive.metadata import read_sounds
     from soundflow.bench.proactive.results import write_result
@@ -188,19 +196,19 @@ def proactive_stability(
 
 @proactive_app.command(
     "recordings",
-    help="Play long recordings as they are to a checkpoint (no cleaning, no levelling): false alarms an hour. A take.txt beside "
-    "take.wav has its labels as Audacity exports them: start, end, RESPOND or IGNORE.",
+    help="Play long recordings to a checkpoint, without cleaning or levelling, and count false alarms per hour. A file take.txt "
+    "next to take.wav holds its labels as Audacity exports them: start, end, RESPOND or IGNORE.",
     epilog="Example: soundflow bench proactive recordings takes/ --model runs/stage4/model -o runs/takes",
 )
 def proactive_recordings(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", show_default=False)],
-    model: Annotated[Path, typer.Option(help="A checkpoint made by `soundflow train`.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of recordings.", show_default=False)],
+    model: Annotated[Path, typer.Option(help="Directory of a checkpoint made by `soundflow train`.", show_default=False)],
     out: RunDirectory,
     threshold: Threshold = 0.5,
     label: Label = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow bench proactive recordings`."""
+    """Run `soundflow bench proactive recordings`."""
     from soundflow.bench.harness.predictions import PREDICTIONS
     from soundflow.bench.harness.rows import read_rows
     from soundflow.bench.proactive.recordings import read_takes, run_recordings, takes_result, tally
@@ -219,13 +227,13 @@ def proactive_recordings(
 
 
 def _grid(result: Result) -> None:
-    """A result's table."""
+    """Print the table of a result."""
     for line in result.grid.lines() if result.grid else ():
         say(line)
 
 
 def _finish(driven: Sequence[Driven], out: Path) -> None:
-    """Leave with the exit code for what is missing."""
+    """Exit with code 3 if rows are missing."""
     if driven:
         finish(driven[0], out)
 
@@ -245,7 +253,7 @@ def _scored(
     return score(sounds, found, replies=replies)
 
 
-def _tell(result: Score, as_json: bool, more: dict[str, Any]) -> None:
+def _print(result: Score, as_json: bool, more: dict[str, Any]) -> None:
     if as_json:
         say_json(result.to_json() | more)
     else:
@@ -259,5 +267,5 @@ def _embedder(name: str) -> Any:
     from soundflow.schemas.retrieval import RetrievalConfig
 
     if name not in ("auto", "minilm", "ngrams"):
-        raise InputError("no such embedder", field="--embedder", value=name, remedy="There are: auto, minilm, ngrams, none")
+        raise InputError("unknown embedder", field="--embedder", value=name, remedy="Embedders: auto, minilm, ngrams, none")
     return open_embedder(resolved(RetrievalConfig.model_validate({"embedder": name})))

@@ -1,4 +1,4 @@
-"""`soundflow serve` and `soundflow listen`: a model that is always on, and someone who talks to it."""
+"""`soundflow serve` and `soundflow listen`: the server of a streaming model and a client for recordings."""
 
 from __future__ import annotations
 
@@ -20,21 +20,30 @@ TOKEN = "SOUNDFLOW_TOKEN"
 
 
 @top.command(
-    help="Serve a checkpoint: many streams at once over WebSockets, and a page to try it. $SOUNDFLOW_TOKEN is asked of clients.",
+    help="Serve a checkpoint to many concurrent streams over WebSockets, with a web page to try it. "
+    "Clients must send the token in $SOUNDFLOW_TOKEN if it is set.",
     epilog="Example: soundflow serve --model runs/learn/model --port 8765",
 )
 def serve(
-    model: Annotated[Path, typer.Option(help="A checkpoint made by `soundflow train`.", show_default=False)],
-    host: Annotated[str, typer.Option(help="An address others can reach needs a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
-    sessions: Annotated[int, typer.Option(min=1, max=256, help="Streams at once; more are refused.")] = 8,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each of the two processes.")] = 1,
-    threshold: Annotated[float, typer.Option(min=0.001, max=0.999, help="Respond from this probability on.")] = 0.5,
-    instruction: Annotated[str | None, typer.Option(help="Of clients that give none: one the model was trained with.")] = None,
-    speak: Annotated[str | None, typer.Option(metavar="VOICE", help="Say responses aloud to clients that ask for it.")] = None,
-    speech: Annotated[Path | None, typer.Option(metavar="FILE", help="Speakers other than hibari and kokoro (YAML).")] = None,
+    model: Annotated[Path, typer.Option(help="Directory of a checkpoint made by `soundflow train`.", show_default=False)],
+    host: Annotated[str, typer.Option(help="Address to listen on. Any but a local address requires a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port to listen on.")] = 8765,
+    sessions: Annotated[int, typer.Option(min=1, max=256, help="Maximum number of concurrent sessions; more are refused.")] = 8,
+    threads: Annotated[int, typer.Option(min=1, help="Number of CPU threads of each of the two processes.")] = 1,
+    threshold: Annotated[
+        float, typer.Option(min=0.001, max=0.999, help="Minimum probability at which the model responds.")
+    ] = 0.5,
+    instruction: Annotated[
+        str | None, typer.Option(help="Instruction for clients that send none (default: one that the model was trained with).")
+    ] = None,
+    speak: Annotated[
+        str | None, typer.Option(metavar="VOICE", help="Voice that speaks responses to clients that request audio, BACKEND:ID.")
+    ] = None,
+    speech: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Speech configuration (YAML) for speakers other than hibari and kokoro.")
+    ] = None,
 ) -> None:
-    """`soundflow serve`."""
+    """Run `soundflow serve`."""
     from pydantic import SecretStr
 
     from soundflow import prompts
@@ -44,7 +53,7 @@ def serve(
     from soundflow.streaming.speaking import Voices
 
     if speech is not None and speak is None:
-        raise InputError("nobody is told to speak", field="--speech", value=speech, remedy="Name a voice with --speak")
+        raise InputError("no voice is given", field="--speech", value=speech, remedy="Name a voice with --speak")
     voices = None if speak is None else Voices(speak, None if speech is None else SpeechConfig.from_yaml(speech))
 
     token = os.environ.get(TOKEN)
@@ -63,38 +72,54 @@ def serve(
             voices=voices,
         )
     except Interrupted:
-        typer.echo("stopped: every session was closed, both processes have ended", err=True)
+        typer.echo("stopped: all sessions are closed and both processes have ended", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
 @top.command(
-    help="Play a recording to a server in real time and print what it decides. `-` is PCM16 at 16 kHz on stdin, as it comes.",
+    help="Play a recording to a server in real time and print its decisions.",
     epilog="Example: soundflow listen kitchen.wav --instruction 'Tell me what you hear.'",
 )
 def listen(
-    source: Annotated[str, typer.Argument(metavar="FILE", show_default=False)],
-    url: Annotated[str, typer.Option(help="Where `soundflow serve` listens.")] = "http://127.0.0.1:8765",
-    instruction: Annotated[str | None, typer.Option(help="What the model is told first.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Instead of the server's.")] = None,
-    drain: Annotated[int | None, typer.Option(min=1, help="Chunks read at once at most; 1: timing changes nothing.")] = None,
-    remember: Annotated[int | None, typer.Option(min=0, help="Text tokens of what it said long ago that it still reads.")] = None,
-    pace: Annotated[float, typer.Option(min=0, help="Times real time; 0 is as fast as it goes.")] = 1.0,
-    aloud: Annotated[Path | None, typer.Option(metavar="WAV", help="Let it speak, and keep what is heard.")] = None,
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="Audio file, or - for live PCM16 at 16 kHz on stdin.", show_default=False)
+    ],
+    url: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8765",
+    instruction: Annotated[
+        str | None, typer.Option(help="Instruction for the model (default: the instruction of the server).")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Minimum probability at which the model responds (default: the threshold of the server).")
+    ] = None,
+    drain: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of chunks read at once; 1 makes the result independent of timing.")
+    ] = None,
+    remember: Annotated[
+        int | None, typer.Option(min=0, help="Number of text tokens of earlier responses that the model keeps beyond its window.")
+    ] = None,
+    pace: Annotated[
+        float, typer.Option(min=0, help="Playback speed as a multiple of real time; 0 plays as fast as possible.")
+    ] = 1.0,
+    aloud: Annotated[
+        Path | None, typer.Option(metavar="WAV", help="Request spoken responses and write them to this WAV file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow listen`."""
+    """Run `soundflow listen`."""
     from soundflow.schemas.base import InputError, Interrupted
 
     audio = _audio(source)
     if aloud is not None and (aloud.is_dir() or not aloud.parent.is_dir()):
-        raise InputError("is no place for a WAV file", file=aloud, field="--aloud")
+        raise InputError(
+            "the WAV file cannot be created here", file=aloud, field="--aloud", remedy="Name a file in an existing folder"
+        )
     spoken: list[tuple[float, Any]] = []
-    heard: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     options: dict[str, Any] = {"instruction": instruction, "threshold": threshold, "drain": drain}
     options |= {"remember": remember, "speak": aloud is not None}
     try:
-        asyncio.run(_listen(audio, url, options, pace, as_json, spoken, heard))
-    except InputError:  # nobody listened: what is in the file stays
+        asyncio.run(_listen(audio, url, options, pace, as_json, spoken, counts))
+    except InputError:  # no session was opened: keep the contents of the file
         aloud = None
         raise
     except ConnectionError as lost:
@@ -106,20 +131,19 @@ def listen(
     finally:
         if aloud is not None:
             _keep(aloud, spoken)
-        if heard and not as_json:
-            say(_summary(heard))
+        if counts and not as_json:
+            say(_summary(counts))
 
 
-def _summary(heard: Counter[str]) -> str:
-    """One line about all that was decided."""
-    silent, responses = heard["chunk.silent"], heard["response.created"]
+def _summary(counts: Counter[str]) -> str:
+    """Return one line that sums up all decisions."""
+    silent, responses = counts["chunk.silent"], counts["response.created"]
     chunks = silent + responses
-    said = f"{responses} responses" if responses else "nothing to respond to"
-    return f"heard {chunks} chunks ({chunks * 0.4:.1f} s): {said}"
+    return f"{chunks} chunks ({chunks * 0.4:.1f} s), {responses} responses"
 
 
 def _keep(path: Path, spoken: list[tuple[float, Any]]) -> None:
-    """Write what was said on the session's line of time."""
+    """Write the spoken responses at their times in the session."""
     import numpy as np
     import soundfile
 
@@ -138,7 +162,7 @@ def _keep(path: Path, spoken: list[tuple[float, Any]]) -> None:
 
 
 def _audio(source: str) -> Any:
-    """Samples of a recording; what comes on stdin, as it comes."""
+    """Return the samples of a recording, or an iterator over stdin."""
     if source == "-":
         return _stdin()
     from soundflow.operators.clean.ingress import read_audio
@@ -148,7 +172,7 @@ def _audio(source: str) -> Any:
 
     found = read_audio(Path(source))
     if not isinstance(found, Ok):
-        raise InputError(f"cannot be used: {getattr(found, 'reason', found)}", file=source, remedy="Name a recording")
+        raise InputError(f"cannot be used: {getattr(found, 'reason', found)}", file=source, remedy="Name an audio file")
     return to_pcm16(found.value.samples)
 
 
@@ -164,7 +188,7 @@ async def _listen(
     pace: float,
     as_json: bool,
     spoken: list[tuple[float, Any]],
-    heard: Counter[str],
+    counts: Counter[str],
 ) -> None:
     from soundflow.streaming.client import Client, play
     from soundflow.streaming.speaking import pcm_of
@@ -172,7 +196,7 @@ async def _listen(
     token = os.environ.get(TOKEN)
     async with Client.connect(url, token=token, **options) as client:
         async for event in play(client, audio, pace=pace):
-            heard[event["type"]] += 1
+            counts[event["type"]] += 1
             if event["type"] == "response.output_audio.delta":
                 spoken.append((event["time"], pcm_of(event)))
             if as_json:
@@ -182,7 +206,7 @@ async def _listen(
 
 
 def _line(event: dict[str, Any]) -> str:
-    """An event for people; empty for those that say nothing new."""
+    """Return an event as text; empty for events that are not shown."""
     match event["type"]:
         case "session.created":
             return f"session {event['session']['id']}: {event['session']['instruction']}"
@@ -196,7 +220,7 @@ def _line(event: dict[str, Any]) -> str:
         case "input_audio.dropped":
             return f"           {event['chunks']} chunks dropped"
         case "session.restarted":
-            return f"           restarted: {', '.join(event['died'])} died; the memory is empty, {event['lost']} chunks are lost"
+            return f"           restarted: {', '.join(event['died'])} died; the context is empty, {event['lost']} chunks are lost"
         case "error":
             return f"error: {event['error']['message']}"
     return ""

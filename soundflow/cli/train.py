@@ -1,4 +1,4 @@
-"""`model`, `train`, `evaluate`: a corpus becomes a model that decides when to speak."""
+"""`soundflow model …`, `train` and `evaluate`: a corpus becomes a model that decides when to respond."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from soundflow.cli.common import Json, say, say_json
+from soundflow.cli.common import Json, Seed, say, say_json
 from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from soundflow.training.trainer import TrainResult
 
 REPORT_SECONDS: Final = 60.0
-"""The page of a run is written so often, and at its end."""
+"""Period of rewriting the report of a run, in seconds; it is also written at the end."""
 top = typer.Typer()
-model_app = sub_app("Models: made from scratch or from Qwen2.5-Omni, and what training them costs.")
+model_app = sub_app("Make a streaming model and estimate the memory that training it takes.")
 
 
 def _need_torch() -> None:
@@ -30,26 +30,31 @@ def _need_torch() -> None:
     from soundflow.schemas.base import InputError
 
     if missing := [name for name in ("torch", "transformers", "tensorboard") if find_spec(name) is None]:
-        raise InputError(f"{', '.join(missing)} not installed", remedy="pip install -c constraints.txt -e '.[train]'")
+        raise InputError(f"{', '.join(missing)} not installed", remedy="Install the extra: pip install 'soundflow-audio[train]'")
 
 
 @model_app.command(
     "init",
-    help="Make a streaming model: nano or tiny from scratch, or a Qwen2.5-Omni checkpoint (directory or hub id) adapted.",
+    help="Make a streaming model: nano or tiny with random weights, or a Qwen2.5-Omni checkpoint adapted to streaming.",
     epilog="Example: soundflow model init nano --corpus corpus/ -o models/nano",
 )
 def model_init(
-    base: Annotated[str, typer.Argument(metavar="nano|tiny|CHECKPOINT", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Checkpoint directory to write.", show_default=False)],
+    base: Annotated[
+        str,
+        typer.Argument(
+            metavar="nano|tiny|CHECKPOINT", help="Preset, or directory or hub id of a checkpoint.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the new checkpoint.", show_default=False)],
     corpus: Annotated[
-        list[Path] | None, typer.Option(help="Builds whose words a small model is to know; a checkpoint knows them all.")
+        list[Path] | None, typer.Option(help="Directory of a build whose text defines the vocabulary of a nano or tiny model.")
     ] = None,
-    layout: Annotated[str, typer.Option(help="Token layout of a model without --corpus.")] = "soundflow/1",
-    chunk_ms: Annotated[int, typer.Option(min=200, help="Decision period, a multiple of 200.")] = 400,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    layout: Annotated[str, typer.Option(help="Token layout of a model that is made without --corpus.")] = "soundflow/1",
+    chunk_ms: Annotated[int, typer.Option(min=200, help="Decision period in milliseconds, a multiple of 200.")] = 400,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """`soundflow model init`."""
+    """Run `soundflow model init`."""
     _need_torch()
     from soundflow.model.presets import PRESETS
     from soundflow.training.start import make_model
@@ -59,22 +64,24 @@ def model_init(
         say_json(made.to_json())
     else:
         say(f"{out}: {made.parameters / 1e6:.2f} M parameters, {made.words} words, layout {made.layout}")
-        first = "cpu/0" if base in PRESETS else "1"  # from scratch it has to learn to hear first
+        first = "cpu/0" if base in PRESETS else "1"  # random weights: stage 0 trains the audio encoder first
         say(f"Next: soundflow train CORPUS --stage {first} --model {out} -o RUN")
 
 
 @model_app.command(
     "estimate",
-    help="Parameters by group and memory per GPU of each stage, computed from shapes alone.",
+    help="Estimate the parameters by group and the memory per GPU of each training stage from shapes alone.",
     epilog="Example: soundflow model estimate 3b --processes 32",
 )
 def model_estimate(
-    name: Annotated[str, typer.Argument(metavar="nano|tiny|3b", show_default=False)] = "3b",
-    processes: Annotated[int, typer.Option(min=1, help="GPUs.")] = 32,
-    stages: Annotated[list[str] | None, typer.Option("--stage", help="A preset or a YAML file; default: 1 to 4.")] = None,
+    name: Annotated[str, typer.Argument(metavar="nano|tiny|3b", help="Preset of the model.")] = "3b",
+    processes: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 32,
+    stages: Annotated[
+        list[str] | None, typer.Option("--stage", help="Stage preset or YAML file (default: the presets 1 to 4).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow model estimate`."""
+    """Run `soundflow model estimate`."""
     _need_torch()
     from soundflow.training.config import load_stage
     from soundflow.training.estimate import estimate, meta_model
@@ -90,23 +97,27 @@ def model_estimate(
 
 
 @top.command(
-    help="Train one stage on builds, or resume it: run the same command again. Under torchrun it shares the work by FSDP2.",
+    help="Train one stage on builds. Run the same command again to resume. Under torchrun, processes share the work by FSDP2.",
     epilog="Example: soundflow train corpus/ --stage cpu/1 --model models/nano -o runs/stage1",
 )
 def train(
-    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Builds.", show_default=False)],
+    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Directories of builds.", show_default=False)],
     stage: Annotated[
-        str, typer.Option("--stage", "--preset", help="1 to 4, cpu/0 to cpu/4, or a YAML file.", show_default=False)
+        str,
+        typer.Option("--stage", "--preset", help="Stage: a preset (1 to 4, cpu/0 to cpu/4) or a YAML file.", show_default=False),
     ],
     model: Annotated[
-        Path, typer.Option(help="A checkpoint: of `model init`, or RUN/model of an earlier stage.", show_default=False)
+        Path,
+        typer.Option(
+            help="Checkpoint to start from, made by `model init` or by an earlier stage (RUN/model).", show_default=False
+        ),
     ],
     run: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read and make batches ahead; 0: a thread.")] = 0,
+    seed: Seed = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Number of processes that prepare batches; 0 uses a thread.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """`soundflow train`."""
+    """Run `soundflow train`."""
     _need_torch()
     from soundflow.pipeline.build.virtual import Renderer
     from soundflow.pipeline.mechanics.console import Console
@@ -136,7 +147,7 @@ def train(
             return trainer.train()
         finally:
             if processes.first:
-                with contextlib.suppress(OSError):  # of a full disk the cause is told, not this
+                with contextlib.suppress(OSError):  # after a full disk, report the cause and not this
                     write_report(run)
 
     with joined() as processes, noted_signals() as signalled, Console(config.name, "steps") as console:
@@ -145,7 +156,7 @@ def train(
     if first and as_json:
         say_json({"run": str(run), "model": str(result.model), "steps": result.steps, "log": _last(run)})
     elif first:
-        say(f"{run}: {result.steps} steps; model in {result.model}, report in {run / 'report.html'}")
+        say(f"{run}: {result.steps} steps; model: {result.model}; report: {run / 'report.html'}")
 
 
 def _last(run: Path) -> object:
@@ -156,18 +167,18 @@ def _last(run: Path) -> object:
 
 
 @top.command(
-    help="Play streams to a model as they would come and count what it opens and says.",
+    help="Play the streams of builds to a model chunk by chunk and score when it responds and what it answers.",
     epilog="Example: soundflow evaluate runs/stage4/model heldout/ --within 2 --json",
 )
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint.", show_default=False)],
-    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Builds.", show_default=False)],
-    within: Annotated[int, typer.Option(min=0, help="k: chunks a trigger may be early or late.")] = 2,
-    threshold: Annotated[float, typer.Option(help="By how much <response> must beat <silent>, in logits.")] = 0.0,
-    streams: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Directory of a checkpoint.", show_default=False)],
+    corpora: Annotated[list[Path], typer.Argument(metavar="CORPUS...", help="Directories of builds.", show_default=False)],
+    within: Annotated[int, typer.Option(min=0, help="Number of chunks by which a response may be early or late (k).")] = 2,
+    threshold: Annotated[float, typer.Option(help="Margin in logits by which <response> must exceed <silent>.")] = 0.0,
+    streams: Annotated[int | None, typer.Option(min=1, help="Maximum number of streams to play (default: all).")] = None,
     as_json: Json = False,
 ) -> None:
-    """`soundflow evaluate`."""
+    """Run `soundflow evaluate`."""
     _need_torch()
     from itertools import islice
 
@@ -180,12 +191,12 @@ def evaluate(
     source = StoredCorpus(*corpora, renderer=Renderer())
     evaluator = Evaluator(StreamingThinker.load(model), source, threshold)
     places = list(islice(evaluator.streams(), streams))
-    heard = []
+    played = []
     with Console("evaluate", "streams") as console:
         for place in places:
-            heard.append(evaluator.hear(*place))
-            console.show(len(heard), len(places))
-    figures = score(heard, within).to_json() | {"within": within, "streams": len(heard)}
+            played.append(evaluator.hear(*place))
+            console.show(len(played), len(places))
+    figures = score(played, within).to_json() | {"within": within, "streams": len(played)}
     if as_json:
         say_json(figures)
     else:

@@ -308,10 +308,10 @@ def test_a_stopped_server_says_so_in_its_own_words(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("soundflow.streaming.server.serve", stopped)
     told = CliRunner().invoke(app, ["serve", "--model", "m"])
-    assert told.exit_code == 130 and "every session was closed" in told.output and "resumes" not in told.output
+    assert told.exit_code == 130 and "all sessions are closed" in told.output and "resumes" not in told.output
 
 
-@pytest.mark.parametrize(("threshold", "said"), [(0.999, "nothing to respond to"), (0.001, "responses")])
+@pytest.mark.parametrize(("threshold", "said"), [(0.999, "0 responses"), (0.001, "responses")])
 def test_a_listener_ends_with_a_line_about_all_it_heard(engine: Engine, tmp_path: Path, threshold: float, said: str) -> None:
     file = tmp_path / "heard.wav"
     soundfile.write(file, noise(1.2), 16_000)
@@ -320,7 +320,7 @@ def test_a_listener_ends_with_a_line_about_all_it_heard(engine: Engine, tmp_path
         async with serving(engine) as url:
             command = ["listen", str(file), "--url", url, "--pace", "0", "--threshold", str(threshold)]
             told = await asyncio.to_thread(CliRunner().invoke, app, command)
-            assert told.exit_code == 0 and told.stdout.splitlines()[-1].startswith("heard 3 chunks (1.2 s): "), told.output
+            assert told.exit_code == 0 and told.stdout.splitlines()[-1].startswith("3 chunks (1.2 s), "), told.output
             assert said in told.stdout.splitlines()[-1]
 
     run(test)

@@ -189,7 +189,7 @@ def test_the_commands_run_and_score(world: ProactiveSet, checkpoint: Path, tmp_p
     table = CliRunner().invoke(app, ["bench", "proactive", "score", str(tmp_path / "p.jsonl"), "--meta", meta, "--audio", data])
     assert "energy threshold" in table.output and "not run" not in table.output
     nobody = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "none")])
-    assert isinstance(nobody.exception, InputError) and "--model and --chat" in str(nobody.exception)
+    assert isinstance(nobody.exception, InputError) and "--model or --chat" in str(nobody.exception)
 
 
 def test_between_sounds_a_quiet_room_is_heard_and_the_sound_itself_is_untouched() -> None:

@@ -84,7 +84,7 @@ def test_a_recipe_says_which_model_and_where(server: HostileLlm, ask: Asker, tmp
         ("event_refiner", {"task": "voice_chat", "scenario": {"title": 1}}, ("--model", "m"), "scenario.title"),
         ("scenario_planner", {"task": "singing", "bag": []}, ("--model", "m"), "singing"),
         ("history_question", {"turns": "a b"}, ("--model", "m"), "turns: must be a list"),
-        ("spoken_rewriter", {"text": "x"}, (), "which model"),
+        ("spoken_rewriter", {"text": "x"}, (), "no model is given"),
         ("spoken_rewriter", "- a\n- b", ("--model", "m"), "must hold a mapping"),
         ("spoken_rewriter", "a: [", ("--model", "m"), "is not valid YAML"),
     ],
