@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from soundflow.backends.tts.speakers import open_studio
+from soundflow.backends.tts.speakers import open_voice_pool
 from soundflow.operators.protocols.faults import BackendError
-from soundflow.operators.speech.rewriting import by_rules
+from soundflow.operators.speech.rewriting import rewrite_by_rules
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.outcome import Ok
@@ -37,17 +37,17 @@ class Voices:
         """Raises InputError when there is no such voice here."""
         embedded = EMBEDDED.get(name.partition(":")[0])
         speakers = (config or SpeechConfig()).speakers if config or embedded is None else (embedded,)
-        studio = open_studio(speakers, ())
-        if name not in studio.voices:
-            remedy = f"There are: {', '.join(studio.voices)}"
+        voice_pool = open_voice_pool(speakers, ())
+        if name not in voice_pool.voices:
+            remedy = f"There are: {', '.join(voice_pool.voices)}"
             raise InputError("no such voice here", field="--speak", value=name, remedy=remedy)
-        self._voice = studio.voices[name]
-        self._speaker = studio.speaker(self._voice)
+        self._voice = voice_pool.voices[name]
+        self._speaker = voice_pool.speaker(self._voice)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="voice")
 
     def speak(self, text: str) -> bytes:
         """One sentence as little-endian PCM16 at 16 kHz; empty when nothing in it can be said. BackendError when it failed."""
-        said = by_rules(text, self._voice.language)
+        said = rewrite_by_rules(text, self._voice.language)
         words = said.value if isinstance(said, Ok) else text.strip()
         if not words:
             return b""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from soundflow.operators.protocols.tts import Speaker
-from soundflow.operators.speech.studio import Studio
+from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.schemas.speech import CosyVoiceConfig, HibariConfig, KokoroConfig, OpenAiSpeechConfig, SpeakerConfig
 
 MORE_VOICES: Final = (
@@ -35,6 +35,6 @@ def open_speaker(config: SpeakerConfig) -> Speaker:
     return CosyVoiceServer(config) if config.base_url else CosyVoiceModel(config)
 
 
-def open_studio(configs: Sequence[SpeakerConfig], chosen: Sequence[str] = ()) -> Studio:
-    """A studio with every speaker in this process. `chosen` names the pool of voices; empty is every voice."""
-    return Studio({config.backend: open_speaker(config) for config in configs}, chosen)
+def open_voice_pool(configs: Sequence[SpeakerConfig], chosen: Sequence[str] = ()) -> VoicePool:
+    """Open every speaker in this process. `chosen` names the pool of voices; empty for all voices."""
+    return VoicePool({config.backend: open_speaker(config) for config in configs}, chosen)

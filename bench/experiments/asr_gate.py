@@ -31,12 +31,12 @@ from soundflow.bench.harness import measure as bench
 from soundflow.operators.clean.activity import active_hops
 from soundflow.operators.protocols.asr import Recogniser, Transcription
 from soundflow.operators.protocols.tts import Knob, Rendering, Speaker, at_16k
-from soundflow.operators.speech.chain import Booth, say_turn
-from soundflow.operators.speech.gate import examine
-from soundflow.operators.speech.normalise import spoken
-from soundflow.operators.speech.pace import measure
-from soundflow.operators.speech.rewriting import by_rules
-from soundflow.operators.speech.studio import Studio
+from soundflow.operators.speech.chain import SpeechTools, render_turn
+from soundflow.operators.speech.gate import check_rendering
+from soundflow.operators.speech.normalise import to_spoken_form
+from soundflow.operators.speech.pace import measure_pace
+from soundflow.operators.speech.rewriting import rewrite_by_rules
+from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.identity import rng_for
@@ -83,12 +83,12 @@ class Remembering:
 
 def passes(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, Any]:
     """All sentences by one voice: share that passed at the first take and within R retries, word error rates, reasons."""
-    studio = Studio({voice.backend: speaker})
-    booth = Booth(studio, recogniser, by_rules, lambda voice: pace, GATE, 0)
+    voice_pool = VoicePool({voice.backend: speaker})
+    tools = SpeechTools(voice_pool, recogniser, rewrite_by_rules, lambda voice: pace, GATE, 0)
     first = passed = 0
     wers, reasons, refused = [], Counter[str](), []
     for number, sentence in enumerate(SENTENCES):
-        turn = say_turn(spoken(whole(sentence)), voice, "en", "bench", number, booth)
+        turn = render_turn(to_spoken_form(whole(sentence)), voice, "en", "bench", number, tools)
         first += not turn.takes[0].refused
         passed += turn.samples is not None
         reasons.update(take.refused for take in turn.takes[:1] if take.refused)
@@ -108,7 +108,7 @@ def passes(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -
 
 def altered(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, float]:
     """Share of texts of about 20 words that are refused after 0, 1, 2 and 3 of their words were replaced, dropped or added."""
-    texts = [text for text in (spoken(whole(sentence)) for sentence in SENTENCES) if 16 <= len(text.split()) <= 24]
+    texts = [text for text in (to_spoken_form(whole(sentence)) for sentence in SENTENCES) if 16 <= len(text.split()) <= 24]
     others = sorted({word for text in texts for word in text.lower().replace(",", "").replace(".", "").split()})
     refused = Counter[int]()
     for number, text in enumerate(texts):
@@ -116,7 +116,7 @@ def altered(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) 
         for errors in range(4):
             rng = rng_for(text, 0, number, "altered", errors)
             reference = _alter(text, round(errors * len(text.split()) / WORDS), others, rng)
-            outcome = examine(samples, reference, "en", recogniser, pace, config=GATE)
+            outcome = check_rendering(samples, reference, "en", recogniser, pace, config=GATE)
             refused[errors] += not isinstance(outcome, Ok)
     return {f"{errors} in {WORDS}": refused[errors] / len(texts) for errors in range(4)} | {"texts": len(texts)}
 
@@ -139,15 +139,15 @@ def spoiled(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) 
         parts, rng = clauses(sentence), rng_for("bench/asr_gate", 0, number, "spoiled")
         other = clauses(chosen[(number + 1 + int(rng.integers(len(chosen) - 1))) % len(chosen)])
         place = int(rng.integers(len(parts)))
-        text = spoken(whole(sentence))
+        text = to_spoken_form(whole(sentence))
         versions = {
             "wrong": " ".join([*parts[:place], other[min(place, len(other) - 1)], *parts[place + 1 :]]),
             "missing": " ".join([*parts[:place], *parts[place + 1 :]]),
         }
-        speech = {kind: speaker.say(spoken(said), voice, seed=number).samples for kind, said in versions.items()}
+        speech = {kind: speaker.say(to_spoken_form(said), voice, seed=number).samples for kind, said in versions.items()}
         speech["cut off"] = _cut(speaker.say(text, voice, seed=number).samples, parts, float(rng.uniform(*CUT)), rng)
         for kind, samples in speech.items():
-            outcome = examine(samples, text, "en", recogniser, pace, config=GATE)
+            outcome = check_rendering(samples, text, "en", recogniser, pace, config=GATE)
             counts[kind]["accepted" if isinstance(outcome, Ok) else outcome.reason] += 1
             if isinstance(outcome, Ok):
                 accepted.append({"kind": kind, "ref": text, **outcome.value})
@@ -177,10 +177,10 @@ def damaged(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) 
     refused = Counter[str]()
     chosen = SENTENCES[::3]
     for number, sentence in enumerate(chosen):
-        text = spoken(whole(sentence))
+        text = to_spoken_form(whole(sentence))
         samples = speaker.say(text, voice, seed=number).samples
         for name, damage in damages.items():
-            refused[name] += not isinstance(examine(damage(samples), text, "en", recogniser, pace, config=GATE), Ok)
+            refused[name] += not isinstance(check_rendering(damage(samples), text, "en", recogniser, pace, config=GATE), Ok)
     return {name: refused[name] / len(chosen) for name in damages}
 
 
@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     notes: dict[str, Any] = {"gate": GATE.model_dump(), "recogniser": WhisperConfig().model_for("en")}
     shares = {}
     for voice, speaker in found:
-        pace = measure(voice, speaker, recogniser)
+        pace = measure_pace(voice, speaker, recogniser)
         told = passes(voice, speaker, recogniser, pace)
         notes[voice.name] = told | {"pace": pace.model_dump()}
         shares[voice.name] = told["first take"]
@@ -233,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ratios.append(
             bench.Ratio("espeak below the embedded voice by", shares[voice.name] - shares["espeak:en-us"], at_least=0.1)
         )
-    pace = measure(voice, speaker, recogniser)
+    pace = measure_pace(voice, speaker, recogniser)
     caught = altered(voice, speaker, recogniser, pace)
     notes["altered texts refused"] = caught
     ratios.append(bench.Ratio("texts altered by 3 words in 20: refused", caught[f"3 in {WORDS}"], at_least=0.95))

@@ -1,1 +1,1 @@
-"""Text becomes verified speech: rewrite, render, gate (paper, appendix B.4)."""
+"""From text to verified speech: rewrite, render, gate (paper, appendix B.4)."""

@@ -1,7 +1,7 @@
-"""The chain of appendix B.4 for one dialogue: rewrite, render with one voice, gate, try again, discard the whole dialogue.
+"""The speech chain of appendix B.4 for one dialogue: rewrite, render with one voice, check with the gate, retry or discard.
 
-Only the user's turns are rendered; what the assistant answers stays text. The draws are functions of the config's seed and the
-dialogue's id, so neither time nor order has a say. What is told of every take is what it was made with and what the gate said.
+Only the user's turns are rendered; the assistant's stay text. All draws are functions of the configuration's seed and the
+dialogue's id, so neither time nor order changes them. Every take is recorded with its settings and the gate's verdict.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundflow.operators.protocols.asr import Recogniser
-from soundflow.operators.speech.gate import examine
-from soundflow.operators.speech.studio import Studio
+from soundflow.operators.speech.gate import check_rendering
+from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 from soundflow.schemas.speech import Dialogue, GateConfig, Pace, Voice
@@ -23,17 +23,17 @@ from soundflow.schemas.spoken import Take
 
 CHAIN_VERSION: Final = "2"
 SPEEDS: Final = (1.0, 0.92, 1.06, 0.86, 1.12)
-"""Of the takes of a turn, where a backend takes a speed: slower is mostly clearer."""
+"""Speeds of the takes of a turn, for backends that accept a speed. Slower speech is usually clearer."""
 
 Rewrite = Callable[[str, str, int], Outcome[str]]
-"""(text, language, seed) → the text as it is spoken. Rejected: `unspoken_language`, `llm_…`; raises BackendError."""
+"""(text, language, seed) → the spoken form. Rejected: `unspoken_language`, `llm_…`; raises BackendError."""
 
 
 @dataclass(frozen=True, slots=True)
-class Booth:
-    """What a dialogue is spoken with."""
+class SpeechTools:
+    """What the speech chain works with."""
 
-    studio: Studio
+    voice_pool: VoicePool
     recogniser: Recogniser
     rewrite: Rewrite
     pace: Callable[[Voice], Pace]
@@ -42,8 +42,8 @@ class Booth:
 
 
 @dataclass(frozen=True, slots=True)
-class PerformedTurn:
-    """One user turn: what is said, every take, and the samples (16 kHz) of the one that passed."""
+class RenderedTurn:
+    """One user turn: its spoken form, all takes, and the samples (16 kHz) of the take that passed; None when none did."""
 
     text: str
     takes: tuple[Take, ...]
@@ -51,66 +51,68 @@ class PerformedTurn:
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
-    """A dialogue, spoken or discarded (`refused` says why); `turns` go up to the one that was refused."""
+class RenderedDialogue:
+    """A dialogue, rendered or discarded."""
 
     voice: Voice | None
-    turns: tuple[PerformedTurn, ...]
+    turns: tuple[RenderedTurn, ...]
+    """All turns, or those up to the one that was refused."""
     refused: str = ""
+    """Why the dialogue was discarded; empty when it was not."""
 
 
-def perform(dialogue: Dialogue, booth: Booth) -> Performance:
-    """Speak a dialogue. Raises BackendError when a backend breaks, InputError when no dialogue will fare better."""
-    pool = booth.studio.pool(dialogue.language)
-    if not pool:
-        return Performance(None, (), "no_voice")
-    voice = pool[int(_rng(booth.seed, dialogue.id, 0, "voice").integers(len(pool)))]
-    turns: list[PerformedTurn] = []
+def render_dialogue(dialogue: Dialogue, tools: SpeechTools) -> RenderedDialogue:
+    """Render a dialogue. Raises BackendError when a backend fails, InputError when every other dialogue would fail too."""
+    voices = tools.voice_pool.voices_for(dialogue.language)
+    if not voices:
+        return RenderedDialogue(None, (), "no_voice")
+    voice = voices[int(_rng(tools.seed, dialogue.id, 0, "voice").integers(len(voices)))]
+    turns: list[RenderedTurn] = []
     for number, turn in enumerate(dialogue.turns):
-        said = booth.rewrite(turn.user, dialogue.language, int(_rng(booth.seed, dialogue.id, number, "rewriter").integers(2**31)))
-        if not isinstance(said, Ok):
-            turns.append(PerformedTurn(turn.user, (), None))
-            return Performance(voice, tuple(turns), said.reason if isinstance(said, Rejected) else "failed")
-        turns.append(say_turn(said.value, voice, dialogue.language, dialogue.id, number, booth))
+        seed = int(_rng(tools.seed, dialogue.id, number, "rewriter").integers(2**31))
+        rewritten = tools.rewrite(turn.user, dialogue.language, seed)
+        if not isinstance(rewritten, Ok):
+            turns.append(RenderedTurn(turn.user, (), None))
+            return RenderedDialogue(voice, tuple(turns), rewritten.reason if isinstance(rewritten, Rejected) else "failed")
+        turns.append(render_turn(rewritten.value, voice, dialogue.language, dialogue.id, number, tools))
         if turns[-1].samples is None:
-            return Performance(voice, tuple(turns), turns[-1].takes[-1].refused)
-    return Performance(voice, tuple(turns))
+            return RenderedDialogue(voice, tuple(turns), turns[-1].takes[-1].refused)
+    return RenderedDialogue(voice, tuple(turns))
 
 
-def say_turn(text: str, voice: Voice, language: str, dialogue: str, turn: int, booth: Booth) -> PerformedTurn:
-    """Render one turn until the gate lets it pass, at most 1 + R times. Each new take changes all that can change."""
+def render_turn(text: str, voice: Voice, language: str, dialogue_id: str, turn: int, tools: SpeechTools) -> RenderedTurn:
+    """Render a turn until a take passes the gate, at most 1 + `retries` times. Each retry changes all settings it can."""
     takes: list[Take] = []
-    for take, speaker_voice in _takes(voice, dialogue, turn, booth):
-        rendering = booth.studio.speaker(speaker_voice).say(text, speaker_voice, seed=take.seed, speed=take.speed)
-        outcome = examine(
-            rendering.samples, text, language, booth.recogniser, booth.pace(speaker_voice), speed=take.speed, config=booth.gate
-        )
-        told = outcome.value if isinstance(outcome, Ok) else outcome.metrics
+    for take, take_voice in _takes(voice, dialogue_id, turn, tools):
+        rendering = tools.voice_pool.speaker(take_voice).say(text, take_voice, seed=take.seed, speed=take.speed)
+        pace = tools.pace(take_voice)
+        outcome = check_rendering(rendering.samples, text, language, tools.recogniser, pace, speed=take.speed, config=tools.gate)
+        metrics = outcome.value if isinstance(outcome, Ok) else outcome.metrics
         refused = "" if isinstance(outcome, Ok) else outcome.reason
-        takes.append(take.model_copy(update={"refused": refused, "metrics": told, "made_by": rendering.made_by}))
+        takes.append(take.model_copy(update={"refused": refused, "metrics": metrics, "made_by": rendering.made_by}))
         if isinstance(outcome, Ok):
-            return PerformedTurn(text, tuple(takes), rendering.samples)
-    return PerformedTurn(text, tuple(takes), None)
+            return RenderedTurn(text, tuple(takes), rendering.samples)
+    return RenderedTurn(text, tuple(takes), None)
 
 
-def _takes(voice: Voice, dialogue: str, turn: int, booth: Booth) -> Iterator[tuple[Take, Voice]]:
-    """What each take is made with; ends early where nothing would change."""
-    variants = booth.studio.variants(voice)
-    knobs = booth.studio.speaker(voice).knobs
+def _takes(voice: Voice, dialogue_id: str, turn: int, tools: SpeechTools) -> Iterator[tuple[Take, Voice]]:
+    """Yield the settings of each take; stop when a retry would change nothing."""
+    variants = tools.voice_pool.variants(voice)
+    knobs = tools.voice_pool.speaker(voice).knobs
     last: Take | None = None
-    for number in range(1 + booth.gate.retries):
-        chosen = variants[number % len(variants)]
-        seed = int(_rng(booth.seed, dialogue, turn, "take", number).integers(2**31)) if "seed" in knobs else 0
+    for number in range(1 + tools.gate.retries):
+        variant = variants[number % len(variants)]
+        seed = int(_rng(tools.seed, dialogue_id, turn, "take", number).integers(2**31)) if "seed" in knobs else 0
         speed = SPEEDS[number % len(SPEEDS)] if "speed" in knobs else 1.0
         changed: tuple[str, ...] = ()
         if last is not None:
-            now = {"voice": chosen.name != last.voice, "seed": seed != last.seed, "speed": speed != last.speed}
-            changed = tuple(name for name, differs in {**now, "draw": "draw" in knobs}.items() if differs)
+            differs = {"voice": variant.name != last.voice, "seed": seed != last.seed, "speed": speed != last.speed}
+            changed = tuple(name for name, is_changed in {**differs, "draw": "draw" in knobs}.items() if is_changed)
             if not changed:
                 return
-        last = Take(voice=chosen.name, seed=seed, speed=speed, changed=changed)
-        yield last, chosen
+        last = Take(voice=variant.name, seed=seed, speed=speed, changed=changed)
+        yield last, variant
 
 
-def _rng(seed: int, dialogue: str, turn: int, purpose: str, take: int = 0) -> np.random.Generator:
-    return rng_for(f"speech/{seed}/{dialogue}", 0, turn, purpose, take)
+def _rng(seed: int, dialogue_id: str, turn: int, purpose: str, take: int = 0) -> np.random.Generator:
+    return rng_for(f"speech/{seed}/{dialogue_id}", 0, turn, purpose, take)

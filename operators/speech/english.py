@@ -1,4 +1,4 @@
-"""English as it is spoken: numbers by num2words; dates, times, money, units, abbreviations and symbols by rules."""
+"""Verbalisation of English: numbers by num2words; dates, times, money, units, abbreviations and symbols by rules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from num2words import num2words
 
 LONGEST: Final = 15
-"""Digits of the largest number read as one; longer ones are read digit by digit."""
+"""Maximum digits of a number that is read as a whole. Longer ones are read digit by digit."""
 
 _UNITS: Final = dict(
     entry.split("=")
@@ -22,7 +22,7 @@ _UNITS: Final = dict(
         "°=degree*,m²=square meter*,km²=square kilometer*,m³=cubic meter*,%=percent,kcal=kilocalorie*"
     ).split(",")
 )
-"""Symbol → how it is spoken; `*` is the s of the plural, `|` stands before an irregular one."""
+"""Symbol → spoken form. `*` is the plural s; an irregular plural follows `|`."""
 _MONEY: Final = {
     "$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", ""), "USD": ("dollar", "cent"),
     "EUR": ("euro", "cent"), "GBP": ("pound", "penny"), "JPY": ("yen", ""), "CNY": ("yuan", ""),
@@ -56,7 +56,7 @@ _DOMAINS: Final = "com|org|net|edu|gov|info|io|ai|dev|app|co|uk|de|fr|cn|eu|us|t
 
 
 def cardinal(text: str) -> str:
-    """A number without sign, thousands separators allowed: `1,234.5` → one thousand two hundred and thirty-four point five."""
+    """Return a number without sign in words: `1,234.5` → one thousand two hundred and thirty-four point five."""
     whole, _, decimals = text.replace(",", "").partition(".")
     if len(whole) > LONGEST or (len(whole) > 1 and whole[0] == "0"):
         spoken = _each(whole)
@@ -70,12 +70,12 @@ def _each(digits: str) -> str:
 
 
 def ordinal(number: int) -> str:
-    """1 → first."""
+    """Return an ordinal number in words: 1 → first."""
     return str(num2words(number, to="ordinal")).replace(",", "")
 
 
 def year(number: int) -> str:
-    """1969 → nineteen sixty-nine."""
+    """Return a year in words: 1969 → nineteen sixty-nine."""
     return str(num2words(number, to="year")).replace(",", "")
 
 
@@ -120,12 +120,12 @@ def _unit(match: re.Match[str]) -> str:
 def _time(match: re.Match[str]) -> str:
     hour, minute, half = int(match[1]), int(match[2] or 0), (match[3] or "").replace(".", "").upper()
     stop = "." if half and match[3].endswith(".") and _ends_sentence(match) else ""
-    said = str(num2words(hour)) if hour or half else "zero"
+    spoken = str(num2words(hour)) if hour or half else "zero"
     if minute:
-        said += f" {'oh ' if minute < 10 else ''}{num2words(minute)}"
+        spoken += f" {'oh ' if minute < 10 else ''}{num2words(minute)}"
     elif not half:
-        said += " o'clock" if 0 < hour <= 12 else " hundred"
-    return f"{said} {half}".rstrip() + stop
+        spoken += " o'clock" if 0 < hour <= 12 else " hundred"
+    return f"{spoken} {half}".rstrip() + stop
 
 
 def _date(month: int, day: int, number: str = "") -> str:
@@ -141,8 +141,8 @@ def _month_first(match: re.Match[str]) -> str:
 
 
 def _day_first(match: re.Match[str]) -> str:
-    said = f"the {ordinal(int(match[1]))} of {_MONTHS[_month(match[2]) - 1]}"
-    return f"{said} {year(int(match[3]))}" if match[3] else said
+    date = f"the {ordinal(int(match[1]))} of {_MONTHS[_month(match[2]) - 1]}"
+    return f"{date} {year(int(match[3]))}" if match[3] else date
 
 
 def _slashed(match: re.Match[str]) -> str:
@@ -195,7 +195,7 @@ _SHORT_MONTH: Final = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
 _RANGES: Final = (
     r"(?:(?<=\d:\d\d)|(?<=\d[AaPp][Mm])|(?<=\d%)|(?<=\d(?:st|nd|rd|th)))[-–—](?=\d)|(?<=\d)(?:-|\s*[–—]\s*)(?=[$£€¥]\d)"
 )
-"""Dashes that mean `to` between what is no bare number: 10%-20%, $5-$10, 10:30-11:45, 3rd-5th."""
+"""Dashes that mean `to` after other things than bare numbers: 10%-20%, $5-$10, 10:30-11:45, 3rd-5th."""
 _Rule = tuple[str, Callable[[re.Match[str]], str]]
 _RULES: Final[tuple[_Rule, ...]] = (
     (rf"\d{{{LONGEST + 1},}}", lambda match: f" {_each(match[0])} "),
@@ -254,11 +254,11 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (r"\b(and|or) or or\b", lambda match: f"{match[1]} or"),
     (rf"[{re.escape(''.join(_SYMBOLS))}]", lambda match: f" {_SYMBOLS[match[0]]} "),
 )  # fmt: skip
-_COMPILED: Final = tuple((re.compile(pattern), how) for pattern, how in _RULES)
+_COMPILED: Final = tuple((re.compile(pattern), replace) for pattern, replace in _RULES)
 
 
-def speak(text: str) -> str:
-    """`text` with what is not spoken as it is written spoken out."""
-    for pattern, how in _COMPILED:
-        text = pattern.sub(how, text)
+def verbalise(text: str) -> str:
+    """Replace numbers, symbols and abbreviations in `text` by the words in which they are spoken."""
+    for pattern, replace in _COMPILED:
+        text = pattern.sub(replace, text)
     return text

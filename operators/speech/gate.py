@@ -1,10 +1,8 @@
-"""The gate (paper, B.4): a rendering passes when it can be understood, is as long as it should be, ends where its text ends, and
-is as high as its voice.
+"""The gate (paper, B.4): reject a rendering that is unintelligible, of the wrong length or pitch, or cut off.
 
-Reasons, stable: silent, too_short, too_long, cut_ending, other_pitch, wer. The cheap ones come first: what is cut off is not
-transcribed.
-Word errors alone miss endings: a recogniser completes half a word, and one word in ten may be lost below τ. It also
-understands speech that is played half as fast again: its pitch tells that a server's rate is not what it was said to be.
+Rejection reasons: silent, too_short, too_long, cut_ending, other_pitch, wer. Cheap checks come first; what they reject is not
+transcribed. The word error rate alone misses two faults. Recognisers complete half a word, and one word in ten may be missing
+below the limit, so the ending is checked. They also understand speech at 1.5 times its rate, so length and pitch are checked.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from soundflow.operators.clean.activity import active_power
 from soundflow.operators.protocols.asr import Recogniser
-from soundflow.operators.speech.pace import extent, letters
+from soundflow.operators.speech.pace import count_letters, measure_extent
 from soundflow.operators.speech.pitch import median_pitch
 from soundflow.operators.speech.scoring import score
 from soundflow.schemas import constants as c
@@ -26,14 +24,14 @@ from soundflow.schemas.speech import GateConfig, Pace
 
 GATE_VERSION: Final = "2"
 END_SAMPLES: Final = 320
-"""20 ms: the end whose level tells whether speech goes on there."""
-UNMEASURED: Final = 2.0
-"""A guessed pace may be off by so much more."""
+"""Samples at the end (20 ms) whose level shows whether speech continues there."""
+GUESS_FACTOR: Final = 2.0
+"""Factor by which the limits of length are wider for a guessed pace."""
 CERTAIN_TAIL: Final = 0.1
-"""Seconds; a voice that always leaves more silence than this at its end is expected to leave half of it."""
+"""Seconds of silence. A voice that always leaves more than this at its end must leave at least half of it."""
 
 
-def examine(
+def check_rendering(
     samples: NDArray[np.float32],
     text: str,
     language: str,
@@ -43,50 +41,50 @@ def examine(
     speed: float = 1.0,
     config: GateConfig = GateConfig(),  # noqa: B008 (frozen)
 ) -> Ok[dict[str, Any]] | Rejected:
-    """Whether `samples` (mono, 16 kHz) say `text`.
+    """Check that `samples` (mono, 16 kHz) are a rendering of `text`.
 
-    Metrics either way: wer, ref, hyp, heard_by, seconds, expected_seconds, tail_seconds, end_db, pitch_hz, expected_pitch_hz.
-    A rendering that was not transcribed has no wer. Raises BackendError when the recogniser breaks.
+    Both outcomes have the metrics wer, ref, hyp, heard_by, seconds, expected_seconds, tail_seconds, end_db, pitch_hz and
+    expected_pitch_hz, as far as they were computed. Raises BackendError when the recogniser fails.
     """
-    rejected, metrics = measured(samples, text, language, pace, speed=speed, config=config)
-    if rejected:
-        return Rejected(rejected, metrics)
-    heard = recogniser.hear(samples, language)
-    scored = score(text, heard.text, language)
-    metrics |= {"wer": round(scored.wer, 4), "ref": scored.reference, "hyp": scored.hypothesis, "heard_by": heard.model}
-    if scored.wer > config.wer_limit:
+    reason, metrics = check_samples(samples, text, language, pace, speed=speed, config=config)
+    if reason:
+        return Rejected(reason, metrics)
+    transcript = recogniser.hear(samples, language)
+    errors = score(text, transcript.text, language)
+    metrics |= {"wer": round(errors.wer, 4), "ref": errors.reference, "hyp": errors.hypothesis, "heard_by": transcript.model}
+    if errors.wer > config.wer_limit:
         return Rejected("wer", metrics)
-    if scored.unheard_end:
-        return Rejected("cut_ending", metrics | {"unheard_end": scored.unheard_end})
+    if errors.missing_end:
+        return Rejected("cut_ending", metrics | {"unheard_end": errors.missing_end})
     return Ok(metrics)
 
 
-def measured(
+def check_samples(
     samples: NDArray[np.float32], text: str, language: str, pace: Pace, *, speed: float, config: GateConfig
 ) -> tuple[str, dict[str, Any]]:
-    """What the samples alone tell: (reason, "" when nothing is wrong; metrics)."""
-    found, expected = extent(samples), pace.seconds(letters(text, language), speed)
+    """Run the checks that need no transcript. Returns (rejection reason, empty when all pass; metrics)."""
+    extent, expected = measure_extent(samples), pace.seconds(count_letters(text, language), speed)
     power = active_power(samples)
     if not power:
         return "silent", {"seconds": round(samples.size / c.SAMPLE_RATE, 3)}
     ending = 10.0 * math.log10(max(float(np.mean(np.square(samples[-END_SAMPLES:], dtype=np.float64))), 1e-12) / power)
     metrics = {
-        "seconds": round(found.active, 3),
+        "seconds": round(extent.active, 3),
         "expected_seconds": round(expected, 3),
-        "tail_seconds": round(found.tail, 3),
+        "tail_seconds": round(extent.tail, 3),
         "end_db": round(max(ending, -99.0), 1),
     }
-    leeway = 1.0 if pace.measured else UNMEASURED
-    if found.active < config.shortest * expected / leeway - config.slack_seconds:
+    factor = 1.0 if pace.measured else GUESS_FACTOR
+    if extent.active < config.shortest * expected / factor - config.slack_seconds:
         return "too_short", metrics
-    if found.active > config.longest * expected * leeway + config.slack_seconds:
+    if extent.active > config.longest * expected * factor + config.slack_seconds:
         return "too_long", metrics
     expects_tail = pace.tail_seconds > CERTAIN_TAIL
-    if ending > config.ending_db or (expects_tail and found.tail < pace.tail_seconds / (2.0 * max(speed, 1.0))):
+    if ending > config.ending_db or (expects_tail and extent.tail < pace.tail_seconds / (2.0 * max(speed, 1.0))):
         return "cut_ending", metrics
-    pitch, wanted = median_pitch(samples), pace.pitch(letters(text, language))
-    if pitch is not None and wanted is not None:
-        metrics |= {"pitch_hz": round(pitch, 1), "expected_pitch_hz": round(wanted, 1)}
-        if abs(math.log(pitch / wanted)) > math.log(config.pitch_factor):
+    pitch, expected_pitch = median_pitch(samples), pace.pitch(count_letters(text, language))
+    if pitch is not None and expected_pitch is not None:
+        metrics |= {"pitch_hz": round(pitch, 1), "expected_pitch_hz": round(expected_pitch, 1)}
+        if abs(math.log(pitch / expected_pitch)) > math.log(config.pitch_factor):
             return "other_pitch", metrics
     return "", metrics

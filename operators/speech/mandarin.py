@@ -1,4 +1,4 @@
-"""Mandarin as it is spoken: digits, dates, times, money, units, percentages, phone numbers."""
+"""Verbalisation of Mandarin by rules: digits, dates, times, money, units, percentages, phone numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DIGITS: Final = "零一二三四五六七八九"
 _POWERS: Final = ("", "十", "百", "千")
 _GROUPS: Final = ("", "万", "亿", "万亿")
 LONGEST: Final = 16
-"""Digits of the largest number read as one; longer ones are read digit by digit."""
+"""Maximum digits of a number that is read as a whole. Longer ones are read digit by digit."""
 
 _UNITS: Final = dict(
     entry.split("=")
@@ -33,12 +33,12 @@ _SYMBOLS: Final = dict(
 
 
 def digits(text: str) -> str:
-    """Each digit by its name: `2024` → 二零二四."""
+    """Return the name of each digit: `2024` → 二零二四."""
     return "".join(_DIGITS[int(digit)] for digit in text)
 
 
 def cardinal(text: str) -> str:
-    """A whole number without sign: `10203` → 一万零二百零三."""
+    """Return a whole number without sign in words: `10203` → 一万零二百零三."""
     text = text.lstrip("0") or "0"
     if text == "0":
         return "零"
@@ -48,14 +48,14 @@ def cardinal(text: str) -> str:
     groups = [text[max(end - 4, 0) : end] for end in range(len(text), 0, -4)]
     for place in range(len(groups) - 1, -1, -1):
         group = groups[place].zfill(4) if spoken else groups[place]
-        said = _group(group)
-        if said:
-            spoken += ("零" if spoken and group.startswith("0") else "") + said + _GROUPS[place]
+        words = _group(group)
+        if words:
+            spoken += ("零" if spoken and group.startswith("0") else "") + words + _GROUPS[place]
     return spoken.removeprefix("一") if spoken.startswith("一十") else spoken
 
 
 def _group(text: str) -> str:
-    """Up to four digits; empty for 0."""
+    """Return up to four digits in words; empty for 0."""
     spoken, gap = "", False
     for place, digit in enumerate(text):
         if digit == "0":
@@ -67,7 +67,7 @@ def _group(text: str) -> str:
 
 
 def number(text: str) -> str:
-    """A number with or without sign, thousands separators and decimals: `-3.14` → 负三点一四."""
+    """Return a number with optional sign, separators and decimals in words: `-3.14` → 负三点一四."""
     sign = "负" if text[0] in "-−" else ""
     whole, _, decimals = text.lstrip("-−+").replace(",", "").partition(".")
     return sign + cardinal(whole) + (f"点{digits(decimals)}" if decimals else "")
@@ -88,8 +88,8 @@ def _time(match: re.Match[str]) -> str:
 
 _UNIT: Final = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]] = tuple(
-    (re.compile(pattern), speak)
-    for pattern, speak in (
+    (re.compile(pattern), replace)
+    for pattern, replace in (
         (rf"\d{{{LONGEST + 1},}}", lambda match: digits(match[0])),
         (r"https?://(?:www\.)?", lambda match: ""),
         (r"(?<=[A-Za-z])\.(?=[A-Za-z])", lambda match: "点"),
@@ -112,8 +112,8 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
 )
 
 
-def speak(text: str) -> str:
-    """`text` with what is not spoken as it is written spoken out."""
-    for pattern, how in _RULES:
-        text = pattern.sub(how, text)
+def verbalise(text: str) -> str:
+    """Replace numbers, symbols and abbreviations in `text` by the words in which they are spoken."""
+    for pattern, replace in _RULES:
+        text = pattern.sub(replace, text)
     return text

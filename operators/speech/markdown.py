@@ -1,4 +1,4 @@
-"""What a text says once its markdown is gone: blocks become sentences, code and pictures' addresses fall away."""
+"""Remove markdown from a text: blocks become sentences; code and the addresses of images are dropped."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
-def plain(text: str, full_stop: str = ".") -> str:
-    """`text` on one line without markdown. Blocks are joined as sentences; fenced code is left out unless it is all there is."""
+def strip_markdown(text: str, full_stop: str = ".") -> str:
+    """Return `text` on one line without markdown. Blocks become sentences; fenced code is dropped if there is other text."""
     tokens = _parser().parse(text)
     blocks = list(_blocks(tokens, with_code=False)) or list(_blocks(tokens, with_code=True))
     joined = ""
@@ -33,14 +33,14 @@ def plain(text: str, full_stop: str = ".") -> str:
 def _blocks(tokens: list[Token], with_code: bool) -> Iterator[str]:
     for token in tokens:
         if token.type == "inline":
-            said = " ".join("".join(_inline(token.children or [])).split())
+            block = " ".join("".join(_inline(token.children or [])).split())
         elif token.type in ("code_block", "html_block") or (token.type == "fence" and with_code):
-            said = " ".join(token.content.split())  # an indented line of prose is "code" too; a tag is dropped as symbols are
-            said = "" if token.type == "html_block" and _is_tag(said) else said
+            block = " ".join(token.content.split())  # indented prose is a code block, too
+            block = "" if token.type == "html_block" and _is_tag(block) else block
         else:
             continue
-        if said:
-            yield said
+        if block:
+            yield block
 
 
 def _inline(tokens: list[Token]) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""The offline rewriter `rules`: text as it is spoken, by rules alone.
+"""Text normalisation for speech: the offline rewriter `rules`.
 
-What comes out holds letters, spaces and the punctuation of speech, on one line. Rewriting it again changes nothing, and a
-text with anything to see in it never becomes empty.
+The spoken form is one line of letters, spaces and the punctuation of speech. Normalisation is idempotent, and a text that is not
+blank never becomes empty.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import unicodedata
 from typing import Final
 
 from soundflow.operators.speech import english, mandarin
-from soundflow.operators.speech.markdown import plain
+from soundflow.operators.speech.markdown import strip_markdown
 
 NORMALISE_VERSION: Final = "2"
 LANGUAGES: Final = ("en", "zh")
-"""What the rules speak."""
+"""Languages of the rules."""
 _PASSES: Final = 6
 _ENGLISH: Final = str.maketrans(
     dict.fromkeys("’‘`", "'") | dict.fromkeys("()[]—–，、", ", ") | dict.fromkeys("‐‑", "-") | dict.fromkeys("_/", " ")
@@ -30,31 +30,31 @@ _CJK: Final = r"[㐀-䶿一-鿿豈-﫿]"
 
 
 def base_language(language: str) -> str:
-    """`zh-CN` → `zh`."""
+    """Return a language code without its region: `zh-CN` → `zh`."""
     return language.partition("-")[0].lower()
 
 
-def spoken(text: str, language: str = "en") -> str:
-    """`text` as it is spoken in `language` (one of LANGUAGES, regions allowed); idempotent. Empty only for blank text."""
+def to_spoken_form(text: str, language: str = "en") -> str:
+    """Return `text` as it is spoken in `language` (one of LANGUAGES, with or without region); empty only for blank text."""
     language = base_language(language)
     if not text.strip():
         return ""
     for _ in range(_PASSES):
-        said = _once(text, language) or _named(text, language)
-        if said == text:
+        spoken = _normalise_once(text, language) or _name_characters(text, language)
+        if spoken == text:
             break
-        text = said
+        text = spoken
     return text
 
 
-def _once(text: str, language: str) -> str:
-    text = plain(_compatible(text), "。" if language == "zh" else ".")
-    text = mandarin.speak(text) if language == "zh" else english.speak(text)
-    return _tidy(_spoken_only(text, language), language)
+def _normalise_once(text: str, language: str) -> str:
+    text = strip_markdown(_to_plain_characters(text), "。" if language == "zh" else ".")
+    text = mandarin.verbalise(text) if language == "zh" else english.verbalise(text)
+    return _tidy(_keep_spoken(text, language), language)
 
 
-def _compatible(text: str) -> str:
-    """Full-width forms, ligatures and other digits as the plain characters; fractions stay apart from the number before them."""
+def _to_plain_characters(text: str) -> str:
+    """Replace full-width forms, ligatures and other digits; separate fractions from the number before them."""
     pieces = []
     for char in text:
         if unicodedata.decomposition(char).startswith("<fraction>"):
@@ -70,8 +70,8 @@ def _compatible(text: str) -> str:
     return "".join(pieces)
 
 
-def _spoken_only(text: str, language: str) -> str:
-    """Letters with their marks, apostrophes and hyphens within words, spaces and the punctuation of speech."""
+def _keep_spoken(text: str, language: str) -> str:
+    """Keep letters with their marks, apostrophes and hyphens within words, spaces and the punctuation of speech."""
     table, marks = (_MANDARIN, _MARKS["zh"]) if language == "zh" else (_ENGLISH, _MARKS["en"])
     text = unicodedata.normalize("NFKC", text.translate(table)).translate(table)
     kept: list[str] = []
@@ -90,7 +90,7 @@ def _spoken_only(text: str, language: str) -> str:
 
 
 def _tidy(text: str, language: str) -> str:
-    """One space between words, one mark after a word, none at the start."""
+    """Leave one space between words, one mark after a word, and none at the start."""
     text = " ".join(text.split())
     if language == "zh":
         text = re.sub(rf"(?<={_CJK}) (?={_CJK})|\s*([。，、？！；：])\s*", lambda match: match[1] or "", text)
@@ -104,8 +104,8 @@ def _tidy(text: str, language: str) -> str:
     return text.lstrip(".,?!;: ").rstrip(",;:")
 
 
-def _named(text: str, language: str) -> str:
-    """Names of characters, for a text that has nothing else: `😀` → grinning face."""
+def _name_characters(text: str, language: str) -> str:
+    """Return the names of the characters, for a text without any words: `😀` → grinning face."""
     names = [unicodedata.name(char, "symbol").lower() for char in text if not char.isspace()][:8]
-    said = "符号" if language == "zh" else " ".join(re.sub(r"[^a-z]+", " ", name).strip() or "symbol" for name in names)
-    return said or "symbol"
+    spoken = "符号" if language == "zh" else " ".join(re.sub(r"[^a-z]+", " ", name).strip() or "symbol" for name in names)
+    return spoken or "symbol"

@@ -1,6 +1,6 @@
-"""How long a text takes a voice and how high it is: measured once per voice on sentences the recogniser confirms.
+"""The pace and pitch of a voice, measured once on sentences that the recogniser understands.
 
-Over 100 sentences the length of an embedded voice stays within 76 to 128 % of a line through (letters, seconds).
+Over 100 sentences, the duration of an embedded voice stays within 76 to 128 % of a line through (letters, seconds).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from soundflow.schemas.speech import Pace, Voice
 
 PACE_VERSION: Final = "2"
 ENOUGH: Final = 4
-"""Understood renderings a measurement needs; with fewer the pace is a guess."""
-ODD: Final = 1.35
-"""Times higher or lower than the median of all: such a rendering has no say in how high a voice is."""
+"""Minimum number of understood renderings. With fewer, the pace is guessed."""
+OUTLIER: Final = 1.35
+"""A rendering whose pitch differs from the median by more than this factor is ignored."""
 SENTENCES: Final = {
     "en": (
         "Please come in.",
@@ -50,11 +50,11 @@ SENTENCES: Final = {
     ),
 }
 _GUESSES: Final = {"en": 0.068, "zh": 0.22}
-"""Seconds per letter where nothing could be measured."""
+"""Seconds per letter of a voice that could not be measured."""
 
 
-def letters(text: str, language: str) -> int:
-    """What a text's length goes by: its letters; in Mandarin its characters, three Latin letters counting as one."""
+def count_letters(text: str, language: str) -> int:
+    """Return the number of letters of a text; in Mandarin of characters, where three Latin letters count as one."""
     latin = len(re.findall(r"[^\W\d_]", text))
     if base_language(language) != "zh":
         return latin
@@ -64,16 +64,16 @@ def letters(text: str, language: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where the sound of a clip lies. Seconds."""
+    """The active span of a rendering, in seconds."""
 
     active: float
-    """From the first active moment to the last."""
+    """From the first active moment to the last one."""
     tail: float
-    """After it."""
+    """From the last active moment to the end."""
 
 
-def extent(samples: NDArray[np.float32]) -> Extent:
-    """Of samples at 16 kHz; nothing active is an active span of 0."""
+def measure_extent(samples: NDArray[np.float32]) -> Extent:
+    """Return the active span of samples at 16 kHz; an active span of 0 when nothing is active."""
     active = np.flatnonzero(active_hops(samples))
     if not active.size:
         return Extent(0.0, samples.size / c.SAMPLE_RATE)
@@ -81,30 +81,30 @@ def extent(samples: NDArray[np.float32]) -> Extent:
     return Extent((end - int(active[0]) * c.STFT_HOP) / c.SAMPLE_RATE, (samples.size - end) / c.SAMPLE_RATE)
 
 
-def guess(voice: Voice) -> Pace:
-    """The pace of somebody nobody measured."""
+def guess_pace(voice: Voice) -> Pace:
+    """Return the typical pace of a voice's language."""
     rate = _GUESSES.get(base_language(voice.language), _GUESSES["en"])
     return Pace(
         voice=voice.name, language=voice.language, base_seconds=0.0, seconds_per_letter=rate, tail_seconds=0.0, measured=0
     )
 
 
-def measure(voice: Voice, speaker: Speaker, recogniser: Recogniser, wer_limit: float = c.WER_LIMIT) -> Pace:
-    """Let `voice` say the SENTENCES of its language; only what was understood counts. Raises BackendError."""
-    sizes, lengths, tails, pitches = [], [], [], []
+def measure_pace(voice: Voice, speaker: Speaker, recogniser: Recogniser, wer_limit: float = c.WER_LIMIT) -> Pace:
+    """Measure a voice on the SENTENCES of its language that are understood. Raises BackendError when a backend fails."""
+    sizes, durations, tails, pitches = [], [], [], []
     for number, sentence in enumerate(SENTENCES.get(base_language(voice.language), ())):
         samples = speaker.say(sentence, voice, seed=number).samples
         if score(sentence, recogniser.hear(samples, voice.language).text, voice.language).wer <= wer_limit:
-            found = extent(samples)
-            sizes.append(letters(sentence, voice.language))
-            lengths.append(found.active)
-            tails.append(found.tail)
+            extent = measure_extent(samples)
+            sizes.append(count_letters(sentence, voice.language))
+            durations.append(extent.active)
+            tails.append(extent.tail)
             pitches.append(median_pitch(samples))
     if len(sizes) < ENOUGH:
-        return guess(voice)
-    slope, base = np.polyfit(sizes, lengths, 1)
-    if slope <= 0:  # every sentence takes as long as any other: nothing a length could be judged by
-        return guess(voice)
+        return guess_pace(voice)
+    slope, base = np.polyfit(sizes, durations, 1)
+    if slope <= 0:  # the duration does not depend on the text, so it cannot be checked
+        return guess_pace(voice)
     return Pace(
         voice=voice.name,
         language=voice.language,
@@ -117,10 +117,10 @@ def measure(voice: Voice, speaker: Speaker, recogniser: Recogniser, wer_limit: f
 
 
 def _pitch_line(sizes: Sequence[int], pitches: Sequence[float | None]) -> dict[str, Any]:
-    """The line through (log letters, log pitch), by its two ends; without what lies far off the median (a wrong rate, say)."""
+    """Return the two ends of the line through (log letters, log pitch), fitted without outliers such as a wrong sample rate."""
     found = [(size, pitch) for size, pitch in zip(sizes, pitches, strict=True) if pitch]
-    middle = float(np.median([pitch for _, pitch in found])) if found else 0.0
-    found = [(size, pitch) for size, pitch in found if middle / ODD < pitch < middle * ODD]
+    median = float(np.median([pitch for _, pitch in found])) if found else 0.0
+    found = [(size, pitch) for size, pitch in found if median / OUTLIER < pitch < median * OUTLIER]
     low, high = min((size for size, _ in found), default=0), max((size for size, _ in found), default=0)
     if len(found) < ENOUGH or low == high:
         return {}

@@ -1,4 +1,4 @@
-"""The first step of the chain: a turn as it is spoken, by rules or by the language model's role `spoken_rewriter`."""
+"""Rewrite a turn into its spoken form, by rules or with the LLM role `spoken_rewriter`: the first step of the speech chain."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Final
 from soundflow.operators.protocols.asking import ask
 from soundflow.operators.protocols.chat import ChatModel
 from soundflow.operators.protocols.faults import BackendError
-from soundflow.operators.speech.normalise import LANGUAGES, base_language, spoken
+from soundflow.operators.speech.normalise import LANGUAGES, base_language, to_spoken_form
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 from soundflow.schemas.scenario import SpokenText
 
 ROLE: Final = "spoken_rewriter"
 
 
-def by_rules(text: str, language: str, seed: int = 0) -> Outcome[str]:
-    """The rewriter `rules`. Rejected: `unspoken_language`."""
+def rewrite_by_rules(text: str, language: str, seed: int = 0) -> Outcome[str]:
+    """Rewrite by rules. Rejected: `unspoken_language`."""
     if base_language(language) not in LANGUAGES:
         return Rejected("unspoken_language", {"language": language})
-    return Ok(spoken(text, language))
+    return Ok(to_spoken_form(text, language))
 
 
-async def by_model(chat: ChatModel, text: str, language: str, seed: int) -> Outcome[str]:
-    """The rewriter `llm`; the rules have the last word, so no markdown or digit gets past it where they speak the language.
+async def rewrite_with_model(chat: ChatModel, text: str, language: str, seed: int) -> Outcome[str]:
+    """Rewrite with an LLM. In the languages of the rules, these then remove any markdown or digits that are left.
 
-    Rejected: `llm_…`. Raises BackendError when there is no answer to be had, and what `ask` raises.
+    Rejected: `llm_…`. Raises BackendError when the model does not answer, and whatever `ask` raises.
     """
-    answered = await ask(chat, ROLE, {"text": text}, SpokenText, seed=seed)
-    if isinstance(answered, Failed):
-        raise BackendError(answered.error)
-    if isinstance(answered, Rejected):
-        return answered
-    said = answered.value.value.spoken
-    return by_rules(said, language) if base_language(language) in LANGUAGES else Ok(said)
+    outcome = await ask(chat, ROLE, {"text": text}, SpokenText, seed=seed)
+    if isinstance(outcome, Failed):
+        raise BackendError(outcome.error)
+    if isinstance(outcome, Rejected):
+        return outcome
+    rewritten = outcome.value.value.spoken
+    return rewrite_by_rules(rewritten, language) if base_language(language) in LANGUAGES else Ok(rewritten)

@@ -1,6 +1,6 @@
-"""How far a transcript is from the text that was to be said: word error rate, in Mandarin character error rate.
+"""Word error rate of a transcript against its reference text; character error rate in Mandarin.
 
-Both sides go through one normaliser: numbers, case, punctuation, contractions and spellings do not count.
+One normaliser is applied to both: numbers, case, punctuation, contractions and spelling variants do not count as errors.
 """
 
 from __future__ import annotations
@@ -14,81 +14,81 @@ from typing import Any, Final
 
 import jiwer
 
-from soundflow.operators.speech.normalise import base_language, spoken
+from soundflow.operators.speech.normalise import base_language, to_spoken_form
 from soundflow.schemas.base import missing_library
 
 SCORING_VERSION: Final = "2"
-_SAME: Final = tuple(
-    (re.compile(pattern, re.IGNORECASE), same)
-    for pattern, same in (
+_EQUIVALENTS: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
         (r"\bo'clock\b", "oclock"),
         (r"\bcannot\b", "can not"),
         (r"\bokay\b", "ok"),
         (r"\ba (hundred|thousand|million)\b", r"one \1"),
     )
 )
-"""What the English normaliser leaves apart though it sounds the same."""
+"""Spellings of one pronunciation that the English normaliser does not unify."""
 
 _CLOCK: Final = re.compile(r"\b(1?\d|2[0-4])[.:]([0-5]\d)\b")
-"""Half past nine is written 930 by the normaliser and 9.30 or 9:30 by recognisers."""
+"""Times of day: the normaliser writes 930, recognisers write 9.30 or 9:30."""
 
 
 @dataclass(frozen=True, slots=True)
 class WordErrorScore:
-    """One comparison. Texts are as they were compared."""
+    """The comparison of a transcript with its reference. Both texts are normalised."""
 
     wer: float
     """Edits per reference token: 0 is perfect, above 1 is possible."""
     reference: str
     hypothesis: str
-    unheard_end: int
-    """Tokens of the reference after the last one that was heard at all."""
+    missing_end: int
+    """Tokens at the end of the reference that the transcript lacks."""
 
     @property
     def tokens(self) -> int:
-        """Of the reference."""
+        """Number of tokens of the reference."""
         return len(self.reference.split())
 
 
 def score(reference: str, hypothesis: str, language: str) -> WordErrorScore:
-    """Compare what was heard with what was to be said."""
-    wanted, heard = comparable(reference, language), comparable(hypothesis, language)
-    if not wanted:
-        return WordErrorScore(float(bool(heard)), wanted, heard, 0)
-    words, said = wanted.split(), heard.split()
-    wrong = _wrong(jiwer.process_words(wanted, heard).alignments[0], words, said)
-    edits = sum(max(c.ref_end_idx - c.ref_start_idx, c.hyp_end_idx - c.hyp_start_idx) for c in wrong)
-    lost = wrong and wrong[-1].type == "delete" and wrong[-1].ref_end_idx == len(words)
-    unheard = wrong[-1].ref_end_idx - wrong[-1].ref_start_idx if lost else 0
-    return WordErrorScore(edits / len(words), wanted, heard, unheard)
+    """Compare a transcript (`hypothesis`) with the text that was rendered (`reference`)."""
+    expected, found = normalise_for_scoring(reference, language), normalise_for_scoring(hypothesis, language)
+    if not expected:
+        return WordErrorScore(float(bool(found)), expected, found, 0)
+    words = expected.split()
+    errors = _find_errors(jiwer.process_words(expected, found).alignments[0], words, found.split())
+    edits = sum(max(c.ref_end_idx - c.ref_start_idx, c.hyp_end_idx - c.hyp_start_idx) for c in errors)
+    is_cut = errors and errors[-1].type == "delete" and errors[-1].ref_end_idx == len(words)
+    missing = errors[-1].ref_end_idx - errors[-1].ref_start_idx if is_cut else 0
+    return WordErrorScore(edits / len(words), expected, found, missing)
 
 
-def _wrong(chunks: Sequence[jiwer.AlignmentChunk], wanted: list[str], heard: list[str]) -> list[jiwer.AlignmentChunk]:
-    """What differs, but for words that were only joined or split (`every one`, `everyone`)."""
-    wrong: list[jiwer.AlignmentChunk] = []
+def _find_errors(chunks: Sequence[jiwer.AlignmentChunk], expected: list[str], found: list[str]) -> list[jiwer.AlignmentChunk]:
+    """Return the chunks that differ, without words that are only joined or split (`every one`, `everyone`)."""
+    errors: list[jiwer.AlignmentChunk] = []
     for differs, group in groupby(chunks, key=lambda chunk: chunk.type != "equal"):
         run = list(group)
         first, last = run[0], run[-1]
-        here, there = wanted[first.ref_start_idx : last.ref_end_idx], heard[first.hyp_start_idx : last.hyp_end_idx]
-        if differs and "".join(here) != "".join(there):
-            wrong += run
-    return wrong
+        reference, hypothesis = expected[first.ref_start_idx : last.ref_end_idx], found[first.hyp_start_idx : last.hyp_end_idx]
+        if differs and "".join(reference) != "".join(hypothesis):
+            errors += run
+    return errors
 
 
-def comparable(text: str, language: str) -> str:
-    """Tokens with single spaces between them: words, in Mandarin characters."""
+def normalise_for_scoring(text: str, language: str) -> str:
+    """Return the tokens of a text, separated by single spaces: words, or characters in Mandarin."""
     if base_language(language) == "zh":
-        said = spoken(text, "zh").lower().replace("两", "二").replace("〇", "零")
-        return " ".join(re.findall(r"[a-z]+|[^\W_]", said))
-    said = spoken(text, "en")
-    for pattern, same in _SAME:
-        said = pattern.sub(same, said)
-    compared = _CLOCK.sub(r"\1\2", " ".join(str(_english()(said)).split()))
-    return compared or " ".join(re.findall(r"[^\W_]+", said.lower()))
+        spoken = to_spoken_form(text, "zh").lower().replace("两", "二").replace("〇", "零")
+        return " ".join(re.findall(r"[a-z]+|[^\W_]", spoken))
+    spoken = to_spoken_form(text, "en")
+    for pattern, replacement in _EQUIVALENTS:
+        spoken = pattern.sub(replacement, spoken)
+    normalised = _CLOCK.sub(r"\1\2", " ".join(str(_english_normaliser()(spoken)).split()))
+    return normalised or " ".join(re.findall(r"[^\W_]+", spoken.lower()))
 
 
 @functools.cache
-def _english() -> Any:
+def _english_normaliser() -> Any:
     try:
         from whisper_normalizer.english import EnglishTextNormalizer
     except ImportError:

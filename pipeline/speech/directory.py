@@ -25,7 +25,7 @@ import numpy as np
 
 from soundflow.backends.tts.speakers import MORE_VOICES
 from soundflow.operators.clean.clip_cache import to_wav
-from soundflow.operators.speech.chain import Performance
+from soundflow.operators.speech.chain import RenderedDialogue
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import put, put_first
 from soundflow.pipeline.speech.dialogue_lines import Line
@@ -77,12 +77,12 @@ class SpeechDir:
             return None
         return found if all(sizes) and (found.fingerprint, found.dialogue) == (fingerprint, dialogue) else None
 
-    def commit(self, fingerprint: str, dialogue: Dialogue, performance: Performance) -> SpokenDialogue:
+    def commit(self, fingerprint: str, dialogue: Dialogue, rendered: RenderedDialogue) -> SpokenDialogue:
         """Keep a dialogue; of one that was discarded no audio. Another run's, when that was first."""
         turns = []
-        for turn in performance.turns:
+        for turn in rendered.turns:
             heard: dict[str, Any] = {"audio": None, "samples": 0}
-            if turn.samples is not None and not performance.refused:
+            if turn.samples is not None and not rendered.refused:
                 wav = to_wav(turn.samples)
                 content = hashlib.sha256(wav).hexdigest()
                 put(self.build, self.audio_path(content), wav)
@@ -91,9 +91,9 @@ class SpeechDir:
         made = SpokenDialogue(
             fingerprint=fingerprint,
             dialogue=dialogue,
-            voice=performance.voice.name if performance.voice else None,
+            voice=rendered.voice.name if rendered.voice else None,
             turns=tuple(turns),
-            refused=performance.refused,
+            refused=rendered.refused,
         )
         path = self.path_of(fingerprint, dialogue)
         if not put_first(self.build, path, made.canonical_json()):

@@ -21,7 +21,7 @@ from soundflow.backends.tts.speakers import open_speaker
 from soundflow.operators.protocols.asr import Transcription
 from soundflow.operators.protocols.faults import BackendError
 from soundflow.operators.protocols.tts import Knob, Rendering, Speaker
-from soundflow.operators.speech.studio import Studio
+from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.schemas.base import InputError
 from soundflow.schemas.speech import AudioServer, RecogniserConfig, SpeakerConfig, SpeechConfig, Voice
 
@@ -162,7 +162,7 @@ def specs(config: SpeechConfig) -> tuple[dict[str, ModelSpec], ModelSpec]:
 
 
 class Models:
-    """All models of a config in pools: a studio and a recogniser. A context manager."""
+    """All models of a config in pools: a voice pool and a recogniser. A context manager."""
 
     def __init__(self, config: SpeechConfig, open_pool: OpenPool = InlinePool):
         speakers, recogniser = specs(config)
@@ -174,7 +174,7 @@ class Models:
             backend: PooledSpeaker(self._pools[backend], tuple(one.voices), tuple(one.knobs)) for backend, one in known.items()
         }
         self._pools["recogniser"] = hearing
-        self.studio = Studio(pooled, config.voices)
+        self.voice_pool = VoicePool(pooled, config.voices)
 
     @property
     def pools(self) -> Mapping[str, Pool]:

@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from soundflow.backends.tts.speakers import open_studio
+from soundflow.backends.tts.speakers import open_voice_pool
 from soundflow.operators.protocols.chat import ChatModel
 from soundflow.operators.protocols.faults import BackendError
 from soundflow.operators.speech import rewriting
-from soundflow.operators.speech.chain import CHAIN_VERSION, Booth, Rewrite, perform
+from soundflow.operators.speech.chain import CHAIN_VERSION, Rewrite, SpeechTools, render_dialogue
 from soundflow.operators.speech.gate import GATE_VERSION
 from soundflow.operators.speech.normalise import NORMALISE_VERSION
-from soundflow.operators.speech.pace import PACE_VERSION, measure
+from soundflow.operators.speech.pace import PACE_VERSION, measure_pace
 from soundflow.operators.speech.scoring import SCORING_VERSION
-from soundflow.operators.speech.studio import Studio
+from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.pipeline.corpus.commit import sweep
 from soundflow.pipeline.corpus.output_dir import claim, differing
 from soundflow.pipeline.mechanics.crew import Crew
@@ -90,7 +90,7 @@ def speak(
     that is made with another config; OSError when the disk is full; BackendError when a backend is gone; BudgetSpent.
     Dialogues that broke are counted in the summary and tried again by the next call.
     """
-    record = record_of(config, open_studio(config.speakers, config.voices))
+    record = record_of(config, open_voice_pool(config.speakers, config.voices))
     next(read_dialogues(dialogues), None)  # a file that cannot be read leaves no directory behind
     directory = _open(out, record, fresh)
     sweep(directory.build)
@@ -120,7 +120,7 @@ def _models(
     return ray_models(config, workers, address)
 
 
-def record_of(config: SpeechConfig, studio: Studio) -> SpeechRecord:
+def record_of(config: SpeechConfig, voice_pool: VoicePool) -> SpeechRecord:
     """What dialogues are spoken with, and its fingerprint."""
     versions = {
         "chain": CHAIN_VERSION,
@@ -133,9 +133,9 @@ def record_of(config: SpeechConfig, studio: Studio) -> SpeechRecord:
         versions["hibari-tts"] = importlib.metadata.version("hibari-tts")
     if config.rewriter == "llm":
         versions["prompt"] = role_hash(rewriting.ROLE)
-    shaping = {"config": config.shaping(), "voices": studio.names(), "versions": versions}
+    shaping = {"config": config.shaping(), "voices": voice_pool.names(), "versions": versions}
     fingerprint = hashlib.sha256(canonical_json(shaping)).hexdigest()
-    voices = tuple(studio.voices[name] for name in studio.names())
+    voices = tuple(voice_pool.voices[name] for name in voice_pool.names())
     return SpeechRecord(fingerprint=fingerprint, config=config, voices=voices, versions=versions)
 
 
@@ -177,7 +177,7 @@ def _pending(dialogues: Path, directory: SpeechDir, fingerprint: str) -> tuple[s
 def _rewriter(config: SpeechConfig, directory: SpeechDir) -> Iterator[Rewrite]:
     """The rewriter of a config. A model is asked in one event loop for all threads; its cost is counted over all runs."""
     if config.rewriter == "rules" or config.llm is None:
-        yield rewriting.by_rules
+        yield rewriting.rewrite_by_rules
         return
     from soundflow.pipeline.services.answer_cache import AnswerCache
     from soundflow.pipeline.services.chat import open_chat
@@ -191,7 +191,7 @@ def _rewriter(config: SpeechConfig, directory: SpeechDir) -> Iterator[Rewrite]:
         chat: ChatModel = asyncio.run_coroutine_threadsafe(opened, loop).result()
 
         def rewrite(text: str, language: str, seed: int) -> Outcome[str]:
-            return asyncio.run_coroutine_threadsafe(rewriting.by_model(chat, text, language, seed), loop).result()
+            return asyncio.run_coroutine_threadsafe(rewriting.rewrite_with_model(chat, text, language, seed), loop).result()
 
         yield rewrite
     finally:
@@ -214,8 +214,8 @@ class Paces:
             if voice.name not in self._known:
                 pace = self._directory.pace(voice.name)
                 if pace is None:
-                    speaker = self._models.studio.speaker(voice)
-                    pace = self._directory.keep_pace(measure(voice, speaker, self._models.recogniser, self._wer_limit))
+                    speaker = self._models.voice_pool.speaker(voice)
+                    pace = self._directory.keep_pace(measure_pace(voice, speaker, self._models.recogniser, self._wer_limit))
                 self._known[voice.name] = pace
             return self._known[voice.name]
 
@@ -237,7 +237,7 @@ class _SpeakRun:
         self.at_once, self.on_event, self.should_stop = at_once, on_event, should_stop
         gate = record.config.gate
         pace = Paces(directory, models, gate.wer_limit)
-        self.booth = Booth(models.studio, models.recogniser, rewrite, pace, gate, record.config.seed)
+        self.tools = SpeechTools(models.voice_pool, models.recogniser, rewrite, pace, gate, record.config.seed)
         self.done = self.rejected = self.failed = self.broken_in_a_row = 0
         self.seconds, self.told = 0.0, 0.0
         self.why_failed = ""
@@ -264,7 +264,7 @@ class _SpeakRun:
             crew.dismiss()
 
     def _one(self, dialogue: Dialogue) -> SpokenDialogue:
-        return self.directory.commit(self.record.fingerprint, dialogue, perform(dialogue, self.booth))
+        return self.directory.commit(self.record.fingerprint, dialogue, render_dialogue(dialogue, self.tools))
 
     def _settle(self, dialogue: Dialogue, future: Future[SpokenDialogue]) -> None:
         self.done += 1

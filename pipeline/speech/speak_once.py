@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from soundflow.backends.align.aligners import aligner_name, open_aligner
 from soundflow.backends.asr.recognisers import open_recogniser
-from soundflow.backends.tts.speakers import MORE_VOICES, open_studio
+from soundflow.backends.tts.speakers import MORE_VOICES, open_voice_pool
 from soundflow.operators.clean.clip_cache import detail_of, to_wav
 from soundflow.operators.clean.ingress import read_audio
 from soundflow.operators.protocols.faults import BackendError
-from soundflow.operators.speech.gate import examine
-from soundflow.operators.speech.pace import measure
-from soundflow.operators.speech.rewriting import by_rules
-from soundflow.operators.speech.studio import Studio
+from soundflow.operators.speech.gate import check_rendering
+from soundflow.operators.speech.pace import measure_pace
+from soundflow.operators.speech.rewriting import rewrite_by_rules
+from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError
@@ -77,10 +77,10 @@ def say_once(
     backend = (voice or "").partition(":")[0]
     if config is None and backend in EMBEDDED:
         settings = SpeechConfig(speakers=(EMBEDDED[backend],))
-    studio = open_studio(settings.speakers, settings.voices)
-    chosen = _voice(studio, voice, language)
+    voice_pool = open_voice_pool(settings.speakers, settings.voices)
+    chosen = _voice(voice_pool, voice, language)
     language = language or chosen.language
-    said = by_rules(text, language) if rewrite else Ok(text.strip())
+    said = rewrite_by_rules(text, language) if rewrite else Ok(text.strip())
     if isinstance(said, Rejected):
         raise InputError("no rules speak this language", field="--language", value=language, remedy="Add --raw")
     assert isinstance(said, Ok)
@@ -88,7 +88,7 @@ def say_once(
         raise InputError("there is nothing to say", field="text", value=text)
     if out.is_dir() or not out.parent.is_dir():
         raise InputError("is no place for a WAV file", file=out, field="--out")
-    speaker = studio.speaker(chosen)
+    speaker = voice_pool.speaker(chosen)
     try:
         rendering = speaker.say(said.value, chosen, seed=seed, speed=speed)
         if not rendering.samples.any():
@@ -96,8 +96,10 @@ def say_once(
         made = SpokenFile(out, said.value, chosen, rendering.samples.size / c.SAMPLE_RATE)
         if check:
             recogniser = open_recogniser(settings.recogniser)
-            pace = measure(chosen, speaker, recogniser, settings.gate.wer_limit)
-            outcome = examine(rendering.samples, said.value, language, recogniser, pace, speed=speed, config=settings.gate)
+            pace = measure_pace(chosen, speaker, recogniser, settings.gate.wer_limit)
+            outcome = check_rendering(
+                rendering.samples, said.value, language, recogniser, pace, speed=speed, config=settings.gate
+            )
             told = outcome.value if isinstance(outcome, Ok) else outcome.metrics
             made = SpokenFile(out, said.value, chosen, made.seconds, "" if isinstance(outcome, Ok) else outcome.reason, told)
     except BackendError as error:
@@ -109,15 +111,15 @@ def say_once(
     return made
 
 
-def _voice(studio: Studio, name: str | None, language: str | None) -> Voice:
+def _voice(voice_pool: VoicePool, name: str | None, language: str | None) -> Voice:
     if name is None:
-        pool = [studio.voices[one] for one in studio.names()] if language is None else studio.pool(language)
+        pool = [voice_pool.voices[one] for one in voice_pool.names()] if language is None else voice_pool.voices_for(language)
         if not pool:
             raise InputError("no voice speaks this language here", field="--language", value=language, remedy=MORE_VOICES)
         return pool[0]
-    found = studio.voices.get(name) or next((voice for voice in studio.voices.values() if voice.id == name), None)
+    found = voice_pool.voices.get(name) or next((voice for voice in voice_pool.voices.values() if voice.id == name), None)
     if found is None:
-        raise InputError("no such voice here", field="--voice", value=name, remedy=f"There are: {', '.join(studio.voices)}")
+        raise InputError("no such voice here", field="--voice", value=name, remedy=f"There are: {', '.join(voice_pool.voices)}")
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from soundflow.backends.tts.speakers import open_studio
+from soundflow.backends.tts.speakers import open_voice_pool
 from soundflow.pipeline.corpus.commit import put_first
 from soundflow.pipeline.speech.directory import SpeechDir
 from soundflow.pipeline.speech.speak import record_of
@@ -47,7 +47,7 @@ HEART = Pace(
 
 def begin(out: Path, config: SpeechConfig) -> Path:
     """An output directory in which only the voices' paces are known: measuring them takes a while."""
-    record = record_of(config, open_studio(config.speakers, config.voices))
+    record = record_of(config, open_voice_pool(config.speakers, config.voices))
     directory = SpeechDir(out)
     put_first(directory.build, directory.record_path, record.canonical_json())
     for voice in record.voices:

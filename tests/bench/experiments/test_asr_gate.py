@@ -9,7 +9,7 @@ import pytest
 from soundflow.bench.experiments.asr_gate import _alter, _cut, _mistaken, _shortened
 from soundflow.bench.experiments.sentences import SENTENCES, clauses, whole
 from soundflow.operators.clean.activity import active_hops
-from soundflow.operators.speech.normalise import spoken
+from soundflow.operators.speech.normalise import to_spoken_form
 from soundflow.operators.speech.pace import SENTENCES as MEASURED
 from soundflow.schemas.identity import rng_for
 from tests.conftest import SENTENCES as RECORDED
@@ -25,7 +25,7 @@ def test_there_are_a_hundred_sentences_that_no_pace_was_measured_on() -> None:
 @pytest.mark.parametrize("errors", [0, 1, 2, 3])
 def test_so_many_words_are_altered(errors: int) -> None:
     counts = []
-    for number, text in enumerate(spoken(whole(sentence)) for sentence in SENTENCES[:60]):
+    for number, text in enumerate(to_spoken_form(whole(sentence)) for sentence in SENTENCES[:60]):
         other = _alter(text, errors, ["one", "other", "word", "again"], rng_for("test", 0, number, "altered"))
         found = jiwer.process_words(text, other)
         counts.append(found.substitutions + found.deletions + found.insertions)

@@ -7,14 +7,14 @@ import pytest
 import soxr
 
 from soundflow.backends.asr.recognisers import open_recogniser
-from soundflow.backends.tts.speakers import open_studio
+from soundflow.backends.tts.speakers import open_voice_pool
 from soundflow.operators.protocols.tts import Rendering
-from soundflow.operators.speech.chain import Booth, say_turn
-from soundflow.operators.speech.gate import examine, measured
-from soundflow.operators.speech.pace import guess
+from soundflow.operators.speech.chain import SpeechTools, render_turn
+from soundflow.operators.speech.gate import check_rendering, check_samples
+from soundflow.operators.speech.pace import guess_pace
 from soundflow.operators.speech.pitch import median_pitch
-from soundflow.operators.speech.rewriting import by_rules
-from soundflow.operators.speech.studio import Studio
+from soundflow.operators.speech.rewriting import rewrite_by_rules
+from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.schemas.outcome import Ok, Rejected
 from soundflow.schemas.speech import GateConfig, HibariConfig, Pace, Voice, WhisperConfig
 from tests.conftest import SENTENCES
@@ -25,7 +25,7 @@ TEXT = SENTENCES["long"]
 
 def reason(samples: np.ndarray, text: str = TEXT, pace: Pace = HEART, speed: float = 1.0) -> str:
     """What the samples alone are refused for."""
-    return measured(samples.astype(np.float32), text, "en", pace, speed=speed, config=GateConfig())[0]
+    return check_samples(samples.astype(np.float32), text, "en", pace, speed=speed, config=GateConfig())[0]
 
 
 def test_whole_renderings_pass(real_audio: dict[str, np.ndarray]) -> None:
@@ -63,7 +63,7 @@ def test_another_speaker_is_refused(real_audio: dict[str, np.ndarray]) -> None:
 
 
 def test_a_pace_nobody_measured_is_forgiving(real_audio: dict[str, np.ndarray]) -> None:
-    unknown = guess(Voice(name="x:y", language="en"))
+    unknown = guess_pace(Voice(name="x:y", language="en"))
     assert unknown.pitch(20) is None and {reason(real_audio[name], text, unknown) for name, text in SENTENCES.items()} == {""}
     assert reason(real_audio["short"], pace=unknown) == "too_short"
 
@@ -84,10 +84,10 @@ def test_what_is_not_voiced_has_no_pitch() -> None:
 @pytest.mark.skipif(not WHISPER_IS_HERE, reason=NO_WHISPER)
 def test_words_are_judged_by_the_recogniser(real_audio: dict[str, np.ndarray]) -> None:
     recogniser = open_recogniser(WhisperConfig())
-    passed = examine(real_audio["request"], SENTENCES["request"], "en", recogniser, HEART)
+    passed = check_rendering(real_audio["request"], SENTENCES["request"], "en", recogniser, HEART)
     assert isinstance(passed, Ok) and passed.value["wer"] == 0 and passed.value["heard_by"] == "whisper-tiny-en"
     other = "Please turn the heater on before you leave for the office."
-    refused = examine(real_audio["request"], other, "en", recogniser, HEART)
+    refused = check_rendering(real_audio["request"], other, "en", recogniser, HEART)
     assert isinstance(refused, Rejected) and refused.reason == "wer" and refused.metrics["wer"] > 0.1
     assert refused.metrics["ref"] != refused.metrics["hyp"]
 
@@ -109,9 +109,9 @@ class Stubborn:
 def tried(speaker: Stubborn, voices: int = 1) -> list[tuple[str, ...]]:
     """What each take of a turn changed."""
     speaker.voices = speaker.voices[:voices]
-    studio = Studio({"x": speaker})  # type: ignore[dict-item]
-    booth = Booth(studio, open_recogniser(WhisperConfig()), by_rules, guess, GateConfig(), 7)
-    turn = say_turn("Hello.", speaker.voices[0], "en", "d", 0, booth)
+    voice_pool = VoicePool({"x": speaker})  # type: ignore[dict-item]
+    tools = SpeechTools(voice_pool, open_recogniser(WhisperConfig()), rewrite_by_rules, guess_pace, GateConfig(), 7)
+    turn = render_turn("Hello.", speaker.voices[0], "en", "d", 0, tools)
     assert turn.samples is None and {take.refused for take in turn.takes} == {"silent"}
     return [take.changed for take in turn.takes]
 
@@ -129,4 +129,4 @@ def test_where_nothing_can_change_nothing_is_tried_again() -> None:
 
 
 def test_the_embedded_voice_is_the_one_the_tests_know() -> None:
-    assert open_studio([HibariConfig()]).names() == ("hibari:heart",)
+    assert open_voice_pool([HibariConfig()]).names() == ("hibari:heart",)

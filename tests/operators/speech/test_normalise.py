@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soundflow.operators.speech.mandarin import cardinal
-from soundflow.operators.speech.normalise import spoken
+from soundflow.operators.speech.normalise import to_spoken_form
 
 ENGLISH = {
     "The meeting is on 2024-03-05 at 14:05.": "The meeting is on March fifth, twenty twenty-four at fourteen oh five.",
@@ -67,12 +67,12 @@ MANDARIN = {
 
 @pytest.mark.parametrize("text", ENGLISH)
 def test_english_is_written_as_it_is_spoken(text: str) -> None:
-    assert spoken(text, "en") == ENGLISH[text]
+    assert to_spoken_form(text, "en") == ENGLISH[text]
 
 
 @pytest.mark.parametrize("text", MANDARIN)
 def test_mandarin_is_written_as_it_is_spoken(text: str) -> None:
-    assert spoken(text, "zh-CN") == MANDARIN[text]
+    assert to_spoken_form(text, "zh-CN") == MANDARIN[text]
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,12 @@ WRITTEN = re.compile(r"[*_#`\[\]()|~<>\\\d\n$%&@+=/^{}]")
 
 @given(TEXTS, st.sampled_from(["en", "zh"]))
 def test_rewriting_is_idempotent_leaves_nothing_written_and_empties_no_text(text: str, language: str) -> None:
-    said = spoken(text, language)
-    assert spoken(said, language) == said
+    said = to_spoken_form(text, language)
+    assert to_spoken_form(said, language) == said
     assert not WRITTEN.search(said)
     assert bool(said) == bool(text.strip())
 
 
 def test_long_runs_of_one_character_cost_no_more_than_prose() -> None:
     for piece in ("1", "[", "-a", "1/2", "w.w"):
-        assert spoken(piece * 3000, "en")
+        assert to_spoken_form(piece * 3000, "en")

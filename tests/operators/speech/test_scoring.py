@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundflow.operators.speech.scoring import comparable, score
+from soundflow.operators.speech.scoring import normalise_for_scoring, score
 
 SAME = [
     ("The train leaves at 7:30 p.m. on March 3, 2021.", "the train leaves at seven thirty PM on March 3rd, 2021"),
@@ -33,12 +33,12 @@ def test_numbers_case_punctuation_contractions_and_spellings_do_not_count(said: 
 
 def test_words_count() -> None:
     found = score("please turn the heating down before you leave the house", "please turn the heating on before you leave", "en")
-    assert found.wer == pytest.approx(3 / 10) and found.unheard_end == 2
+    assert found.wer == pytest.approx(3 / 10) and found.missing_end == 2
 
 
 def test_silence_in_place_of_words_is_an_error_rate_of_one() -> None:
     found = score("hello there", "", "en")
-    assert (found.wer, found.unheard_end) == (1.0, 2)
+    assert (found.wer, found.missing_end) == (1.0, 2)
 
 
 def test_an_utterance_of_a_filler_is_still_compared() -> None:
@@ -53,4 +53,4 @@ def test_mandarin_is_compared_by_character() -> None:
 @given(st.text(max_size=60), st.sampled_from(["en", "zh"]))
 def test_every_text_equals_itself_and_its_normal_form(text: str, language: str) -> None:
     assert score(text, text, language).wer == 0.0
-    assert comparable(text, language) == " ".join(comparable(text, language).split())
+    assert normalise_for_scoring(text, language) == " ".join(normalise_for_scoring(text, language).split())
