@@ -65,7 +65,8 @@ class Rates(Schema):
 
 
 class BuildBudget(Schema):
-    """Upper limits on the estimate of a build; None means no limit.
+    """Limits on the estimate of a build; null is no limit. `soundflow build` refuses a recipe that exceeds them, unless
+    `--over-budget` is given.
 
     `soundflow build` refuses a recipe whose estimate exceeds a limit, unless --over-budget is given. Not part of the fingerprint.
     """
@@ -73,9 +74,13 @@ class BuildBudget(Schema):
     hours: Amount | None = None
     """Hours of audio."""
     gigabytes: Amount | None = None
+    """Size of the corpus on disk."""
     core_hours: Amount | None = None
+    """CPU core hours."""
     gpu_hours: Amount | None = None
+    """GPU hours."""
     money: Amount | None = None
+    """Cost of model calls, in the currency of the prices."""
 
 
 class Estimate(Schema):

@@ -31,45 +31,51 @@ ELEVENLABS_MODEL: Final = "eleven_text_to_sound_v2"
 
 
 class GenerationServer(Schema):
-    """How a service that makes sounds is reached; shapes nothing."""
+    """How a service that generates sounds is reached. These settings do not shape sounds."""
 
     base_url: Annotated[str, AfterValidator(http_url)] | None = None
-    """http: required, the address that is posted to. elevenlabs: only for a gateway of your own."""
+    """Backend `http`: the address that is posted to (required). Backend `elevenlabs`: only for a gateway of your own."""
     api_key_env: Annotated[str, AfterValidator(environment_name)] | None = None
-    """The environment variable that holds the key; default ELEVENLABS_API_KEY, for http none."""
+    """Name of the environment variable that holds the key (default: ELEVENLABS_API_KEY; none for `http`)."""
     concurrency: int = Field(4, ge=1, le=256)
-    """Calls in flight, of one process."""
+    """Maximum number of concurrent calls of one process."""
     requests_per_minute: float | None = Field(None, gt=0)
+    """Maximum number of calls per minute; null is no limit."""
     timeout_seconds: float = Field(240.0, gt=0, le=3600)
-    """Of one call from beginning to end."""
+    """Timeout of one call in seconds."""
     retries: int = Field(4, ge=0, le=100)
-    """After faults of the server or the line."""
+    """Retries after faults of the server or the connection."""
     backoff_seconds: float = Field(1.0, gt=0, le=60)
-    """Pause before the first retry; doubles each time, up to a minute. The server's own Retry-After goes first."""
+    """Pause before the first retry, in seconds. It doubles with each retry, up to a minute; the server's Retry-After takes
+    precedence."""
 
 
 class GenerationBudget(Schema):
-    """What the sounds of a build may cost in all; None is no limit. Nothing is asked that could pass it."""
+    """Limits on the sounds of a build; null is no limit. No call is made that could exceed them."""
 
     calls: int | None = Field(None, ge=0)
+    """Number of calls."""
     money: float | None = Field(None, ge=0)
+    """Cost, in the currency of `price_per_second`."""
 
 
 class GenerationConfig(Schema):
-    """The recipe's `generation:` section: who makes what no recording grounds."""
+    """How sounds are generated that no recording grounds."""
 
     backend: Backend = "none"
-    """`procedural` sounds are formulas, offline, and only what it can make; the others are models."""
+    """`none`: no sound is generated. `procedural`: formulas, offline, a fixed set of sounds. `elevenlabs` and `http`: models."""
     model: str = Field("", max_length=200)
-    """What the service is asked for; elevenlabs: default eleven_text_to_sound_v2."""
+    """Name of the model (`elevenlabs`: default eleven_text_to_sound_v2)."""
     prompt_influence: float | None = Field(None, ge=0, le=1)
-    """elevenlabs: how closely the caption is followed."""
+    """Backend `elevenlabs`: how closely the caption is followed."""
     licence: str = Field("unknown", min_length=1, max_length=200)
-    """Of what a service makes: your contract decides. Procedural sounds are CC0-1.0."""
+    """Licence of what a service generates; your contract decides. Procedural sounds are CC0-1.0."""
     server: GenerationServer = GenerationServer()
+    """How the service is reached."""
     price_per_second: float = Field(0.0, ge=0)
-    """Money per second of sound that is asked for."""
+    """Price per requested second of sound."""
     budget: GenerationBudget = GenerationBudget()
+    """Limits on the sounds of a build."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -129,30 +135,37 @@ class MadeClip(Schema):
 
 
 class VerifierConfig(Schema):
-    """The recipe's `verifier:` section: who judges clips, and where the lines are.
+    """Who judges clips, and by which limits. A limit is [value that fails, value that is met fully]. The defaults were measured
+    on real clips and on damaged copies of them (`python -m soundflow.bench.experiments.verifier`).
 
     The lines were drawn on real clips and the same ones spoilt (`python -m soundflow.bench.experiments.verifier`).
     """
 
     verifier: Literal["rules", "llm"] = "rules"
-    """`rules` compare the evidence with the lines below; `llm` asks the recipe's model, with the clip itself where it listens."""
+    """`rules` compares the measurements with the limits below. `llm` asks the recipe's model, with the clip itself if the model
+    accepts audio."""
     listen_for_speech: bool = False
-    """Whether clips are searched for speech where none is wanted, and for its absence (extra `speech`)."""
+    """Whether a clip is searched for speech where none is planned, and for its absence where some is (extra `speech`)."""
     accept: Score = 0.5
-    """A clip is accepted when each criterion reaches this."""
+    """A clip is accepted if each criterion reaches this score."""
     similarity: Line | None = None
-    """None: the line of the embedder, where one was drawn."""
+    """Cosine between the planned sound and the clip; null takes the limit that was measured for the embedder."""
     snr_db: Line = (4.0, 10.0)
-    """Of sounds that are no noise themselves."""
+    """Signal-to-noise ratio in dB of sounds that are not noise themselves."""
     clipped_ratio: Line = (0.01, 0.0)
+    """Share of samples at full scale."""
     active_level_db: Line = (-60.0, -45.0)
+    """Level of the active frames in dBFS."""
     active_ratio: Line = (0.02, 0.2)
+    """Share of frames above the gate of TFJP."""
     level_gap_db: Line = (40.0, 20.0)
+    """Difference in dB from the mean level of the neighbouring events."""
     spectral_distance_db: Line = (32.0, 16.0)
+    """RMS difference in dB between the shape of the spectrum and that of the nearest neighbour."""
     speech_ratio: Line = (0.5, 0.1)
-    """Where no speech is wanted; the other way round where it is."""
+    """Share of speech where none is planned; reversed where some is."""
     length_factor: Line = (2.0, 1.0)
-    """By which a clip is longer or shorter than wanted."""
+    """Factor by which a clip is longer or shorter than planned."""
 
     def shaping(self) -> dict[str, object]:
         """The part that shapes verdicts: all of it."""

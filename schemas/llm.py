@@ -30,25 +30,26 @@ class Answering(Schema):
     """What shapes an answer, besides what is asked."""
 
     model: ModelName
+    """Name of the model, as the server knows it."""
     temperature: Temperature = 0.7
-    """The paper's (B.1)."""
+    """Sampling temperature (the paper's, B.1)."""
     top_p: TopP = 1.0
+    """Nucleus sampling: probability mass of the tokens that are sampled."""
     max_tokens: MaxTokens = 2048
-    """Of one answer."""
+    """Maximum number of tokens of one answer."""
     json_mode: JsonMode = "json_schema"
-    """What the server is asked to enforce: the answer's schema, any JSON object, or nothing. Every answer is checked by us.
-    `json_lengths`: the schema with the lengths of texts. OpenAI refuses those; servers that turn a schema into a grammar
-    (llama.cpp) take them, and a small model then neither says nothing nor repeats itself without end. `json_narrow`: for models
-    that are too small to keep to rules. Scenes are written of what is in the bag and nothing else, as the sub-task answers it,
-    in short texts; a large model writes better ones without it."""
+    """What the server is asked to enforce. `json_schema`: the schema of the answer. `json_lengths`: the schema with the lengths
+    of texts, which OpenAI refuses and servers with grammars (llama.cpp) accept. `json_narrow`: a schema that allows only scenes
+    of the bag in short texts, for models too small to follow rules. `json_object`: any JSON object. `none`: nothing. Every answer
+    is checked in any case."""
     send_seed: bool = False
-    """Send the sampling seed along; not every server knows the field."""
+    """Whether the sampling seed is sent; not every server accepts the field."""
     audio: bool = False
-    """The model listens: clips go along with the evidence about them."""
+    """Whether the model accepts audio. Clips are then sent with the measurements about them."""
 
 
 class RoleAnswering(Schema):
-    """What one role does differently."""
+    """Settings of one role that differ from the section's; null keeps the section's value."""
 
     model: ModelName | None = None
     temperature: Temperature | None = None
@@ -79,29 +80,34 @@ def environment_name(text: str) -> str:
 
 
 class LlmServer(Schema):
-    """How the model is reached; shapes nothing."""
+    """How the server is reached. These settings do not shape answers."""
 
     base_url: Annotated[str, AfterValidator(http_url)] | None = None
-    """An OpenAI-compatible server; default: $OPENAI_BASE_URL, else OpenAI."""
+    """Address of an OpenAI-compatible server (default: $OPENAI_BASE_URL, else OpenAI)."""
     api_key_env: Annotated[str, AfterValidator(environment_name)] = "OPENAI_API_KEY"
-    """The environment variable that holds the key. Servers of your own may do without one."""
+    """Name of the environment variable that holds the key. A server of your own may need none."""
     concurrency: int = Field(8, ge=1, le=1024)
-    """Calls in flight, of one process."""
+    """Maximum number of concurrent calls of one process."""
     requests_per_minute: float | None = Field(None, gt=0)
+    """Maximum number of calls per minute; null is no limit."""
     tokens_per_minute: float | None = Field(None, gt=0)
+    """Maximum number of tokens per minute; null is no limit."""
     timeout_seconds: float = Field(120.0, gt=0, le=3600)
-    """Of one call from beginning to end."""
+    """Timeout of one call in seconds."""
     retries: int = Field(8, ge=0, le=100)
-    """After faults of the server or the line: busy, 5xx, silence, broken answers."""
+    """Retries after faults of the server or the connection."""
     backoff_seconds: float = Field(1.0, gt=0, le=60)
-    """Pause before the first retry; doubles each time, up to a minute. The server's own Retry-After goes first."""
+    """Pause before the first retry, in seconds. It doubles with each retry, up to a minute; the server's Retry-After takes
+    precedence."""
 
 
 class Price(Schema):
-    """Money per million tokens, in whatever currency the whole table and the budget are in."""
+    """Price of a model per million tokens, in the currency of all prices and budgets."""
 
     input: float = Field(ge=0)
+    """Price of input tokens."""
     output: float = Field(ge=0)
+    """Price of output tokens."""
 
 
 class Usage(Schema):
@@ -131,11 +137,14 @@ class Usage(Schema):
 
 
 class LlmBudget(Schema):
-    """What the calls of a build may cost in all; None is no limit. Nothing is asked that could pass it."""
+    """Limits on all calls of a build; null is no limit. No call is made that could exceed them."""
 
     money: float | None = Field(None, ge=0)
+    """Cost, in the currency of the prices."""
     calls: int | None = Field(None, ge=0)
+    """Number of calls."""
     tokens: int | None = Field(None, ge=0)
+    """Number of input and output tokens."""
 
     def passed_by(self, usage: Usage) -> str:
         """The first limit that `usage` is above, in words; empty when it is above none."""
@@ -171,14 +180,16 @@ class RoleCost(Schema):
 
 
 class LlmConfig(Answering):
-    """The recipe's `llm:` section."""
+    """The language model of a recipe."""
 
     roles: dict[RoleName, RoleAnswering] = Field(default_factory=dict)
-    """What single roles do differently, such as another model."""
+    """Settings of single roles, such as another model."""
     server: LlmServer = LlmServer()
+    """How the server is reached."""
     prices: dict[ModelName, Price] = Field(default_factory=dict)
-    """By model."""
+    """Model → price."""
     budget: LlmBudget = LlmBudget()
+    """Limits on all calls of a build."""
 
     @model_validator(mode="after")
     def _priced(self) -> Self:

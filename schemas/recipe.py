@@ -52,89 +52,113 @@ Teaches = Annotated[Task | Capability, BeforeValidator(_teaches)]
 
 
 class SceneConfig(Schema):
-    """How many of what happen in a stream, and who plans it."""
+    """What happens in a stream, and who plans it. Ranges are [low, high]."""
 
     planner: Literal["template", "random", "llm"] = "template"
-    """`template` fills hand-written scene shapes, `random` draws clips independently; `llm` has the recipe's language model plan
-    scenes, ground each event in a verified clip, and word the answers."""
+    """`template` fills hand-written scene shapes. `random` draws clips independently. `llm` asks the recipe's language model for
+    a scenario, grounds each event in a verified clip and words the responses."""
     events: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]], AfterValidator(_ordered)] = (
         c.EVENTS_RANGE
     )
-    """Foreground turns [low, high]; of planner `llm` events of all roles, at least 3 and at most 15."""
+    """Number of foreground events. With the planner `llm`: events of all roles, at least 3 and at most 15."""
     bag: tuple[Annotated[int, Field(ge=1, le=64)], Count, Count] = (16, 5, 3)
-    """Planner `llm`: how many annotations it is shown, for the foreground, the background, the ambience."""
+    """Planner `llm`: number of annotations in the prompt for the foreground, the background and the ambience."""
     gap_seconds: Annotated[tuple[Seconds, Seconds], AfterValidator(_ordered)] = (0.0, 0.8)
-    """Pause before each foreground event, seconds [low, high]."""
+    """Pause before each foreground event, in seconds."""
     background: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = (0, 2)
+    """Number of background events."""
     ambient: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = (0, 1)
+    """Number of ambient events."""
     max_seconds: float = Field(120.0, ge=2, le=1800)
-    """Events that would pass this are left out (a stream never has fewer than one)."""
+    """Maximum length of a stream in seconds. Events that would exceed it are left out; at least one stays."""
     benign_share: float = Field(0.5, ge=0, le=1)
-    """In proactive streams: the share of events that call for no response."""
+    """Proactive sub-tasks: share of foreground events that call for no response."""
     distractor_share: float = Field(0.25, ge=0, le=0.9)
-    """In voice chat and ASR: the share of foreground events that are sounds, to stay silent at."""
+    """Voice chat and ASR: share of foreground events that are sounds, at which the model stays silent."""
     history_review_share: Share = c.HISTORY_REVIEW_SHARE
-    """Of the chat sub-tasks' streams: how many end with a question about an earlier turn, where the index has such."""
+    """Chat sub-tasks: share of streams that end with a question about an earlier turn, if the index has such questions (paper:
+    p_hr)."""
     silent_share: Share = c.SILENT_SHARE
-    """Of the same: how many have a benign sound among the turns, to stay silent at."""
+    """Chat sub-tasks: share of streams with a benign sound among the turns, at which the model stays silent (paper: p_sil)."""
     proactive_share: Share = c.PROACTIVE_SHARE
-    """Of the same: how many have a sound of danger among the turns, which the assistant is told to warn of."""
+    """Chat sub-tasks: share of streams with a sound of danger among the turns, of which the model warns (paper: p_pro)."""
     proactive_evidence_seconds: float = Field(1.6, gt=0, le=30)
-    """A hazard is recognised after this much of it, or at its end when it is shorter."""
+    """A hazard counts as recognised after this many seconds, or at its end if it is shorter."""
 
 
 class MixingConfig(Schema):
-    """Parameters of Algorithm 3; the defaults are the paper's."""
+    """Parameters of composition (paper, Algorithm 3). The defaults are the paper's."""
 
     reference_level_dbfs: float = Field(c.REFERENCE_LEVEL_DBFS, ge=-60, le=-6)
+    """Active level in dBFS to which every clip is brought before its role gain."""
     foreground_gain_db: float = Field(c.ROLE_GAIN_DB["foreground"], ge=-40, le=12)
+    """Gain of foreground events in dB."""
     background_gain_db: float = Field(c.ROLE_GAIN_DB["background"], ge=-40, le=12)
+    """Gain of background events in dB."""
     ambient_gain_db: float = Field(c.ROLE_GAIN_DB["ambient"], ge=-40, le=12)
+    """Gain of ambient events in dB."""
     snr_db: Annotated[tuple[Decibels, Decibels], AfterValidator(_ordered)] = c.SNR_RANGE_DB
+    """Signal-to-noise ratio of the noise tracks against the active power of the events, in dB, [low, high]."""
     ambient_snr_offset_db: float = Field(c.AMBIENT_SNR_OFFSET_DB, ge=-20, le=40)
+    """Amount in dB by which the ambient noise track is quieter than the drawn ratio."""
     event_noise: bool = True
+    """Whether streams have a track of event-like noise."""
     ambient_noise: bool = True
+    """Whether streams have a track of ambient noise."""
     peak_limit: float = Field(c.PEAK_LIMIT, gt=0.05, le=0.999)
+    """Peak amplitude above which the whole stream is scaled down."""
 
 
 class OutputConfig(Schema):
-    """What is written."""
+    """Format of the stored streams."""
 
     audio: Literal["flac", "wav"] = "flac"
+    """Audio format in the shards, 16-bit."""
     token_layout: Literal["soundflow", "authors"] = "soundflow"
+    """Ids of the control tokens: `soundflow` uses free rows of Qwen's vocabulary, `authors` the ids of the paper's release."""
 
 
 class Recipe(Schema):
-    """A corpus, as its user asks for it."""
+    """Everything a user decides about a corpus."""
 
     version: Literal[1] = 1
+    """Version of the recipe format."""
     name: str = Field("untitled", max_length=200)
+    """Name of the corpus, for reports."""
     description: str = ""
+    """Description of the corpus, for reports."""
     clips: str
-    """Directory of a clip index (`soundflow clips index`); relative to the recipe file."""
+    """Directory of a clip index (`soundflow clips index`), relative to the recipe file."""
     split: str | None = None
-    """Use only events of this split; noise is shared by all."""
+    """Use only clips of this split for events. Noise is shared by all splits."""
     splits: dict[SplitName, Annotated[float, Field(ge=0, le=1e6)]] = Field(default_factory=dict)
-    """Relative sizes of train, validation and test. Every clip, noise too, is then heard in one of them only; what
-    `soundflow export hf` needs to tell them apart. Empty: all streams are `train`."""
+    """Relative sizes of train, validation and test. Every clip, noise included, is then used in one of them only. Empty: all
+    streams are `train`."""
     seed: int = Field(0, ge=0, lt=2**63)
+    """Seed of all random draws."""
     streams: int = Field(gt=0, le=100_000_000)
+    """Number of streams."""
     shards: int = Field(gt=0, le=1_000_000)
+    """Number of shards. One shard is one task and one tar file; a few hundred streams each is a good size."""
     tasks: dict[Teaches, Annotated[float, Field(ge=0, le=1e6)]] = Field(min_length=1)
-    """Relative weights of sub-tasks; a capability stands for those of its own the clips can serve, which share its weight."""
+    """Relative weights of sub-tasks. A capability stands for those of its sub-tasks that the clips can serve, which share its
+    weight."""
     scene: SceneConfig = SceneConfig()
+    """What happens in a stream, and who plans it."""
     mixing: MixingConfig = MixingConfig()
+    """Levels and noise."""
     output: OutputConfig = OutputConfig()
+    """Format of the stored streams."""
     budget: BuildBudget = BuildBudget()
-    """Upper limits on the estimate (`soundflow estimate`) of a build."""
+    """Limits on the estimate of a build (`soundflow estimate`)."""
     llm: LlmConfig | None = None
-    """The language model; planner `llm` and verifier `llm` need it."""
+    """Language model. The planner `llm` and the verifier `llm` require it."""
     retrieval: RetrievalConfig = RetrievalConfig()
-    """How planner `llm` finds clips."""
+    """How the planner `llm` finds clips."""
     generation: GenerationConfig = GenerationConfig()
-    """Who makes the sounds it does not find."""
+    """How sounds are generated that no recording grounds."""
     verifier: VerifierConfig = VerifierConfig()
-    """Who judges whether a clip may play an event, and where the lines are."""
+    """Who judges whether a clip may play an event, and by which limits."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -15,42 +15,44 @@ from soundflow.schemas.llm import LlmBudget, ModelName, environment_name, http_u
 
 
 class EmbeddingServer(Schema):
-    """How an embedding model behind HTTP is reached; shapes nothing."""
+    """How the embedding server is reached. These settings do not shape results."""
 
     base_url: Annotated[str, AfterValidator(http_url)] | None = None
-    """A server with OpenAI's `/embeddings`; default: $OPENAI_BASE_URL, else OpenAI."""
+    """Address of a server with OpenAI's `/embeddings` (default: $OPENAI_BASE_URL, else OpenAI)."""
     api_key_env: Annotated[str, AfterValidator(environment_name)] = "OPENAI_API_KEY"
-    """The environment variable that holds the key. Servers of your own may do without one."""
+    """Name of the environment variable that holds the key. A server of your own may need none."""
     batch: int = Field(64, ge=1, le=2048)
-    """Inputs of one call."""
+    """Maximum number of inputs of one call."""
     timeout_seconds: float = Field(60.0, gt=0, le=3600)
-    """Of one call."""
+    """Timeout of one call in seconds."""
     retries: int = Field(6, ge=0, le=100)
-    """After faults of the server or the line."""
+    """Retries after faults of the server or the connection."""
     backoff_seconds: float = Field(1.0, gt=0, le=60)
-    """Pause before the first retry; doubles each time, up to a minute. The server's own Retry-After goes first."""
+    """Pause before the first retry, in seconds. It doubles with each retry, up to a minute; the server's Retry-After takes
+    precedence."""
 
 
 class RetrievalConfig(Schema):
-    """The recipe's `retrieval:` section."""
+    """How clips are found for planned events."""
 
     embedder: Literal["auto", "minilm", "ngrams", "server"] = "auto"
-    """`minilm`: all-MiniLM-L6-v2 (English), an asset; `ngrams`: hashed words and parts of words, any language, no model;
-    `auto`: `minilm` where it has been fetched, else `ngrams`; `server`: a model behind HTTP."""
+    """`minilm`: all-MiniLM-L6-v2 (English), an asset. `ngrams`: hashed words and parts of words, any language, no model. `auto`:
+    `minilm` if it has been fetched, else `ngrams`. `server`: a model behind HTTP."""
     model: ModelName | None = None
-    """The server's model."""
+    """Embedder `server`: name of the model."""
     hears_hz: int | None = Field(None, ge=8_000, le=192_000)
-    """Sampling rate at which the server's model takes sounds into one space with texts (CLAP: 48000): clips are then found by
-    how they sound, not by their words. None: texts only."""
+    """Embedder `server`: sampling rate at which the model embeds sounds into the space of texts (CLAP: 48000). Clips are then
+    found by their sound instead of their words. Null: texts only."""
     top_k: int = Field(c.RETRIEVED, ge=1, le=100)
-    """Candidates per event, best first."""
+    """Number of candidates per event, best first."""
     oversampling: int = Field(8, ge=1, le=256)
-    """Candidates looked at for each one wanted before filters; more are looked at where needed, the result is the same."""
+    """Candidates examined per requested one before filters. More are examined if needed, and the result is the same."""
     server: EmbeddingServer = EmbeddingServer()
+    """How the server is reached."""
     price: float = Field(0.0, ge=0)
-    """Of the server's model: money per million tokens."""
+    """Embedder `server`: price per million tokens."""
     budget: LlmBudget = LlmBudget()
-    """What the server's calls for one clip index may cost in all, whoever makes them: its vectors, and every query."""
+    """Embedder `server`: limits on all calls for one clip index, its vectors and all queries together."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -74,34 +74,40 @@ class Voice(Schema):
 
 
 class AudioServer(Schema):
-    """How patient we are with a speech server; shapes nothing."""
+    """Timeouts and retries of a speech server. These settings do not shape the speech."""
 
     timeout_seconds: float = Field(120.0, gt=0, le=3600)
-    """Of one request from beginning to end."""
+    """Timeout of one request in seconds."""
     retries: int = Field(4, ge=0, le=100)
-    """After faults of the server or the line: busy, 5xx, silence, broken answers."""
+    """Retries after faults of the server or the connection."""
     backoff_seconds: float = Field(1.0, gt=0, le=60)
-    """Pause before the first retry; doubles each time, up to a minute."""
+    """Pause before the first retry, in seconds. It doubles with each retry, up to a minute."""
     concurrency: int = Field(4, ge=1, le=256)
-    """Requests at once, of one process of ours."""
+    """Maximum number of concurrent requests of one process."""
 
 
 class ServerVoice(Schema):
-    """A voice of a server or model of yours, and what is known of it."""
+    """A voice of a server or model of yours."""
 
     id: str = Field(pattern=r"^[^\s:]{1,120}$")
-    """Names the voice in the pool; to a server it is the speaker's name, unless `speaker` is given."""
+    """Name of the voice in the pool, and on the server unless `speaker` is given."""
     speaker: str = ""
+    """Name of the speaker on the server (default: the id)."""
     language: Language
+    """Language code, such as `en` or `zh-CN`."""
     gender: Literal["female", "male", "unknown"] = "unknown"
+    """Gender of the voice, for reports."""
     licence: str = "unknown"
+    """Licence of speech in this voice."""
     attribution: str = ""
+    """Attribution that the licence requires."""
     variant_of: str = ""
-    """The id of the voice this is another prompt or style of."""
+    """Id of the voice of which this is another prompt or style. A variant is not drawn for a dialogue; it is tried when a
+    rendering was rejected."""
     prompt_wav: str = ""
-    """A recording of the speaker, for modes that clone."""
+    """Recording of the speaker, for modes that clone a voice."""
     prompt_text: str = ""
-    """What is said in it."""
+    """Transcript of `prompt_wav`."""
     instruct: str = ""
     """How to speak, for instruct modes."""
 
@@ -118,16 +124,19 @@ class ServerVoice(Schema):
 
 
 class HibariConfig(Schema):
-    """The embedded English voice: nothing to download."""
+    """The embedded English voice. It needs no download."""
 
     backend: Literal["hibari"] = "hibari"
+    """Name of this backend."""
 
 
 class KokoroConfig(Schema):
-    """Kokoro-82M on this machine: assets kokoro-82m and kokoro-voices; Mandarin needs the package misaki[zh]."""
+    """Kokoro-82M on this machine. It needs the assets kokoro-82m and kokoro-voices; Mandarin needs the package misaki[zh]."""
 
     backend: Literal["kokoro"] = "kokoro"
+    """Name of this backend."""
     threads: int = Field(1, ge=1, le=64)
+    """CPU threads of the model."""
 
 
 CosyVoiceMode = Literal["sft", "zero_shot", "cross_lingual", "instruct", "instruct2"]
@@ -145,15 +154,20 @@ class CosyVoiceConfig(Schema):
     """CosyVoice: its official FastAPI server, or the official package in this process."""
 
     backend: Literal["cosyvoice"] = "cosyvoice"
+    """Name of this backend."""
     base_url: HttpUrl | None = None
-    """Of the server (`runtime/python/fastapi/server.py`, port 50000)."""
+    """Address of the server (`runtime/python/fastapi/server.py`, port 50000)."""
     model_dir: str | None = None
     """Instead of a server: the model for `cosyvoice.cli.cosyvoice.AutoModel` in this process."""
     mode: CosyVoiceMode = "sft"
+    """Inference mode. `zero_shot` needs `prompt_wav` and `prompt_text` of each voice, `cross_lingual` needs `prompt_wav`,
+    `instruct` needs `instruct`, `instruct2` needs `instruct` and `prompt_wav`."""
     sample_rate: int = Field(24_000, ge=8_000, le=48_000)
-    """Of the server's raw stream, which does not say it: 22,050 for CosyVoice 1, 24,000 for 2 and 3."""
+    """Sampling rate of the server's raw stream, which does not state it: 22,050 for CosyVoice 1, 24,000 for 2 and 3."""
     voices: tuple[ServerVoice, ...] = Field(min_length=1)
+    """Voices of the server or model."""
     server: AudioServer = AudioServer()
+    """Timeouts and retries."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -170,30 +184,41 @@ class OpenAiSpeechConfig(Schema):
     """Any server with OpenAI's `/v1/audio/speech`."""
 
     backend: Literal["openai"] = "openai"
+    """Name of this backend."""
     base_url: HttpUrl = "https://api.openai.com/v1"
+    """Address of the server."""
     api_key_env: KeyVariable = "OPENAI_API_KEY"
-    """The environment variable that holds the key. Servers of your own may do without one."""
+    """Name of the environment variable that holds the key. A server of your own may need none."""
     model: str = Field("gpt-4o-mini-tts", min_length=1, max_length=200)
+    """Name of the model."""
     format: Literal["wav", "pcm", "flac"] = "wav"
+    """Audio format that is requested."""
     sample_rate: int = Field(24_000, ge=8_000, le=48_000)
-    """Of `pcm`, which does not say it."""
+    """Sampling rate of `pcm`, which does not state it."""
     voices: tuple[ServerVoice, ...] = Field(min_length=1)
+    """Voices of the server."""
     server: AudioServer = AudioServer()
+    """Timeouts and retries."""
 
 
 SpeakerConfig = Annotated[HibariConfig | KokoroConfig | CosyVoiceConfig | OpenAiSpeechConfig, Field(discriminator="backend")]
 
 
 class WhisperConfig(Schema):
-    """Whisper on this machine, by faster-whisper."""
+    """Whisper on this machine, through faster-whisper."""
 
     backend: Literal["whisper"] = "whisper"
+    """Name of this backend."""
     models: dict[str, str] = Field({"en": "whisper-tiny-en", "*": "whisper-base"})
-    """Language → asset, or folder of a CTranslate2 conversion; `*` is every other language."""
+    """Language → asset or folder of a CTranslate2 conversion. `*` is every other language."""
     beam: int = Field(5, ge=1, le=20)
+    """Beam size."""
     compute: str = "int8"
+    """Compute type of CTranslate2."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Device of the model."""
     threads: int = Field(1, ge=1, le=64)
+    """CPU threads of the model."""
 
     @model_validator(mode="after")
     def _default(self) -> Self:
@@ -207,19 +232,25 @@ class WhisperConfig(Schema):
 
 
 class PocketsphinxConfig(Schema):
-    """pocketsphinx on this machine: hears every sixth word wrong, so it passes little as a gate."""
+    """pocketsphinx on this machine. It mishears about every sixth word, so little passes the gate."""
 
     backend: Literal["pocketsphinx"] = "pocketsphinx"
+    """Name of this backend."""
 
 
 class OpenAiTranscriptionConfig(Schema):
     """Any server with OpenAI's `/v1/audio/transcriptions`."""
 
     backend: Literal["openai"] = "openai"
+    """Name of this backend."""
     base_url: HttpUrl = "https://api.openai.com/v1"
+    """Address of the server."""
     api_key_env: KeyVariable = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key. A server of your own may need none."""
     model: str = Field("whisper-1", min_length=1, max_length=200)
+    """Name of the model."""
     server: AudioServer = AudioServer()
+    """Timeouts and retries."""
 
 
 RecogniserConfig = Annotated[WhisperConfig | PocketsphinxConfig | OpenAiTranscriptionConfig, Field(discriminator="backend")]
@@ -257,38 +288,43 @@ class Pace(Schema):
 
 
 class GateConfig(Schema):
-    """What a rendering must pass. The first two are the paper's."""
+    """What a rendering must pass. The defaults of `wer_limit` and `retries` are the paper's."""
 
     wer_limit: float = Field(c.WER_LIMIT, ge=0, le=1)
-    """τ_wer: word error rate (character error rate in Mandarin) above which a rendering is rejected."""
+    """Word error rate (character error rate in Mandarin) above which a rendering is rejected (paper: τ_wer)."""
     retries: int = Field(c.SPEECH_RETRIES, ge=0, le=10)
-    """R."""
+    """Number of renderings of a turn after the first, before its dialogue is discarded (paper: R)."""
     shortest: float = Field(0.70, ge=0, lt=1)
     """Share of the expected length below which a rendering is `too_short`."""
     longest: float = Field(1.50, gt=1, le=10)
-    """Multiple of the expected length above which it is `too_long`."""
+    """Multiple of the expected length above which a rendering is `too_long`."""
     slack_seconds: float = Field(0.25, ge=0, le=5)
-    """Leeway on both, for very short texts."""
+    """Tolerance in seconds on both, for very short texts."""
     ending_db: float = Field(-25.0, ge=-80, le=0)
-    """Level of the last 20 ms against the active level, above which speech goes on at the end: `cut_ending`."""
+    """Level of the last 20 ms relative to the active level, in dB, above which a rendering has a `cut_ending`."""
     pitch_factor: float = Field(1.25, gt=1, le=10)
-    """How many times higher or lower than its voice a rendering may be, above which it is `other_pitch`."""
+    """Factor by which a rendering may be higher or lower than its voice; beyond it, it has an `other_pitch`."""
 
 
 class SpeechConfig(Schema):
-    """How dialogues are spoken: the document behind `soundflow speak --config`."""
+    """How dialogues are spoken: speakers, voices, recogniser and gate."""
 
     seed: int = Field(0, ge=0, lt=2**63)
+    """Seed of all random draws."""
     rewriter: Literal["rules", "llm"] = "rules"
+    """What turns written text into spoken text: a set of rules, or a language model."""
     llm: LlmConfig | None = None
-    """The model of the rewriter `llm`."""
+    """Language model of the rewriter `llm`."""
     speakers: tuple[SpeakerConfig, ...] = Field((HibariConfig(),), min_length=1)
+    """Backends that render speech."""
     voices: tuple[VoiceName, ...] = ()
-    """The pool V; empty is every voice the speakers offer."""
+    """Pool of voices, such as `hibari:heart`. Empty: every voice of the speakers."""
     recogniser: RecogniserConfig = WhisperConfig()
+    """Backend that transcribes renderings for the gate."""
     gate: GateConfig = GateConfig()
+    """What a rendering must pass."""
     patience_seconds: float = Field(300.0, gt=0, le=86_400)
-    """A model's process that takes longer over one request is replaced; shapes nothing."""
+    """Seconds after which the process of a model that has not answered is replaced. Does not shape the speech."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

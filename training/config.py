@@ -17,44 +17,60 @@ PRESETS: Final = Path(__file__).parent / "presets"
 
 
 class DrainConfig(Schema):
-    """The drain-aware variant of a sample (settled): after a response the decoder finds several chunks waiting."""
+    """Drain-aware samples: after a response, several chunks are waiting for the decoder."""
 
     probability: float = Field(0.7, ge=0, le=1)
+    """Probability that a run of chunks is grouped after a response."""
     longest: int = Field(4, ge=1, le=c.WINDOW_CHUNKS)
-    """Chunks in a run, drawn from 1 to this."""
+    """Maximum number of chunks in a run; the length is drawn from 1 to this."""
 
 
 class StageConfig(Schema):
-    """One stage: what moves, how fast, for how long, on how much at a time."""
+    """One training stage: what is trained, how fast, for how long and on how much at a time."""
 
     name: str
+    """Name of the stage, for logs and reports."""
     about: str = ""
+    """Description of the stage, for logs and reports."""
     trainable: Annotated[tuple[Group, ...], Field(min_length=1)]
-    """Parts that move; everything else stays bit for bit what it was."""
+    """Parts of the model that are trained. Everything else stays bit for bit what it was."""
     learning_rate: float = Field(gt=0, le=1)
+    """Peak learning rate, after warm-up; a cosine follows."""
     steps: int = Field(gt=0)
+    """Number of optimizer steps."""
     effective_batch: int = Field(gt=0)
-    """Windows per optimizer step, over all processes and accumulation."""
+    """Windows per optimizer step, over all processes and accumulated passes."""
     micro_batch: int = Field(gt=0)
     """Windows per forward pass and process."""
     loss_weight: float = Field(1.0, ge=0)
-    """λ of the dual loss."""
+    """λ of the dual loss L_LM + λ L_stream."""
     warmup_ratio: float = Field(0.03, ge=0, lt=1)
+    """Share of the steps during which the learning rate rises."""
     betas: tuple[Beta, Beta] = (0.9, 0.95)
+    """AdamW's β1 and β2."""
     epsilon: float = Field(1e-8, gt=0)
+    """AdamW's ε."""
     weight_decay: float = Field(0.01, ge=0)
+    """AdamW's weight decay."""
     max_grad_norm: float = Field(1.0, gt=0)
+    """Norm to which gradients are clipped."""
     window_chunks: int = Field(c.WINDOW_CHUNKS, ge=1)
-    """L_max: longer streams are cut at turn boundaries."""
+    """Maximum number of chunks of a training window (paper: L_max). Longer streams are cut at turn boundaries."""
     drain: DrainConfig | None = None
+    """Drain-aware samples; null is none."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """Floating-point format of the forward and backward pass."""
     checkpointing: bool = False
-    """Recompute activations in the backward pass instead of keeping them."""
+    """Whether activations are recomputed in the backward pass instead of being kept."""
     packing: bool = False
-    """Windows of a micro-batch one after the other in one sequence (needs varlen attention to pay off), instead of padded."""
+    """Whether the windows of a micro-batch are packed into one sequence, which needs variable-length attention, instead of being
+    padded."""
     save_every: int = Field(500, gt=0)
+    """Steps between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
+    """Number of checkpoints that are kept."""
     log_every: int = Field(10, gt=0)
+    """Steps between lines of the log."""
 
     def accumulation(self, processes: int) -> int:
         """Forward passes per step and process; InputError when the effective batch does not divide."""
