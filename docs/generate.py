@@ -183,17 +183,25 @@ def value_of(value: Any) -> str:
 # Commands
 
 
-def commands() -> Iterator[tuple[str, Any]]:
-    """Every group and every command that is not hidden, with the words that call it."""
+def commands() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """Headings of the main help, each with its groups and commands that are not hidden, and the words that call them."""
     from soundflow.cli.app import app
+    from soundflow.cli.help import GROUPS
 
-    def below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    root: Any = get_command(app)
+    for heading, names in GROUPS.items():
+        yield (
+            heading,
+            [entry for name in names if name in root.commands for entry in below(f"soundflow {name}", root.commands[name])],
+        )
+
+
+def below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """A command and all that are not hidden below it."""
+    if not command.hidden:
         yield path, command
         for name, inner in getattr(command, "commands", {}).items():
-            if not inner.hidden:
-                yield from below(f"{path} {name}", inner)
-
-    return below("soundflow", get_command(app))
+            yield from below(f"{path} {name}", inner)
 
 
 COMMANDS: Final = """
@@ -201,20 +209,29 @@ Every command prints this information with `--help`. Commands with `--json` prin
 
 Exit codes: 0 success; 1 a check found problems; 2 wrong usage or input; 3 the work is incomplete and the same command resumes it;
 130 interrupted.
+
+`soundflow --version` prints the version, `soundflow --install-completion` installs tab completion for your shell.
 """
 
 
 def command_page() -> str:
     """Return the page that describes every command with its arguments and options."""
     parts = [f"# Command reference\n\n{GENERATED}{COMMANDS.lstrip()}"]
-    for path, command in commands():
-        is_group = hasattr(command, "commands")
-        parts.append(f"\n{'##' if is_group or path.count(' ') < 2 else '###'} {path}\n\n{prose(command.help)}\n")
-        visible = [one for one in command.params if not getattr(one, "hidden", False) and one.name not in AUTOMATIC]
-        if visible:
-            parts.append("\n| argument or option | default | meaning |\n|---|---|---|\n" + "".join(map(parameter_row, visible)))
-        if example := (command.epilog or "").removeprefix("Example:").strip():
-            parts.append(f"\n```bash\n{example}\n```\n")
+    for heading, found in commands():
+        parts.append(f"\n## {heading}\n")
+        parts += [command_entry(path, command) for path, command in found]
+    return "".join(parts)
+
+
+def command_entry(path: str, command: Any) -> str:
+    """Return the entry of one command or group."""
+    parts = [f"\n### {path}\n\n{prose(command.help)}\n"]
+    visible = [one for one in command.params if not getattr(one, "hidden", False) and one.name not in AUTOMATIC]
+    if visible:
+        parts.append("\n| argument or option | default | meaning |\n|---|---|---|\n" + "".join(map(parameter_row, visible)))
+    kind, _, example = (command.epilog or "").partition(": ")
+    if kind == "Example":
+        parts.append(f"\n```bash\n{example.strip()}\n```\n")
     return "".join(parts)
 
 
