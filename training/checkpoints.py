@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from soundflow.schemas.atomic_file import sync
 from soundflow.schemas.base import InputError, Schema
 from soundflow.training.distributed import Processes
 from soundflow.training.loader import Position
@@ -79,10 +79,10 @@ class Checkpoints:
             files = {path.name: path.stat().st_size for path in aside.iterdir()}
             (aside / STATE).write_bytes(state.model_copy(update={"files": files}).canonical_json())
             for path in aside.iterdir():
-                _sync(path)
+                sync(path)
             shutil.rmtree(place, ignore_errors=True)
             aside.replace(place)
-            _sync(self.folder)
+            sync(self.folder)
             for step in self.steps()[: -self.keep]:
                 shutil.rmtree(self.folder / f"step-{step:06d}")
         self.processes.wait()
@@ -124,7 +124,7 @@ def export(objective: DualLoss, directory: Path, processes: Processes) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         objective.model.save(aside, state)
         for path in aside.iterdir():
-            _sync(path)
+            sync(path)
         shutil.rmtree(directory, ignore_errors=True)
         aside.replace(directory)
     processes.wait()
@@ -156,11 +156,3 @@ def _alone() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError
 from soundflow.training.metrics import StepLog
 
@@ -22,9 +23,7 @@ class RunLog:
 
         self.path = run / "log.jsonl"
         kept = [line for line in read_log(run) if line.step <= step]
-        aside = run / "_tmp-log.jsonl"
-        aside.write_bytes(b"".join(line.canonical_json() + b"\n" for line in kept))
-        aside.replace(self.path)
+        write_atomic(self.path, (line.canonical_json() + b"\n" for line in kept))
         self._stream = self.path.open("ab", buffering=0)
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
 

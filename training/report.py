@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import jinja2
 
+from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError
 from soundflow.training.logs import read_log
 from soundflow.training.metrics import StepLog
@@ -78,9 +79,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 
 def put_page(path: Path, page: str) -> Path:
     """Write a page whole or not at all."""
-    aside = path.with_name(f"_tmp-{path.name}")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
+    write_atomic(path, page.encode())
     return path
 
 

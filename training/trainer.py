@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor
 from soundflow.model.frontend import MELS
 from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import AUDIO_ROW
+from soundflow.schemas.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
 from soundflow.schemas.base import InputError, Interrupted, Schema
 from soundflow.training.batches import Batch
 from soundflow.training.checkpoints import Checkpoints, TrainState, export
@@ -225,7 +226,7 @@ def learning_rate(stage: StageConfig, step: int) -> float:
 
 def _claim(run: Path, record: RunRecord) -> IO[bytes]:
     """Make RUN or find it as it was; returns an open file whose lock keeps other processes out and ends with this one."""
-    path, aside = run / "run.json", run / "_tmp-run.json"
+    path = run / "run.json"
     if path.is_file():
         old = RunRecord.from_json(path.read_bytes(), file=path)
         if old != record:
@@ -233,12 +234,12 @@ def _claim(run: Path, record: RunRecord) -> IO[bytes]:
             changed = [f"{name}: {before[name]} -> {now[name]}" for name in before if before[name] != now[name]]
             raise InputError(f"holds another run; {'; '.join(changed)}", file=run, remedy="Choose another directory with -o")
         return _locked(run)
-    if run.is_dir() and set(run.iterdir()) - {aside, run / LOCK}:
+    if run.is_dir() and any(entry.name != LOCK and not entry.name.startswith(TEMPORARY) for entry in run.iterdir()):
         raise InputError("is not empty and not a run", file=run, remedy="Choose another directory with -o")
     run.mkdir(parents=True, exist_ok=True)
     lock = _locked(run)
-    aside.write_bytes(record.canonical_json())
-    aside.replace(path)
+    sweep_abandoned(run.glob(f"{TEMPORARY}*"))
+    write_atomic(path, record.canonical_json())
     return lock
 
 

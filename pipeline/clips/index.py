@@ -32,7 +32,7 @@ from soundflow.pipeline.clips.ledger import IndexLedger, source_names
 from soundflow.pipeline.clips.table import CACHE, TABLE, ClipIndex, Footer, write_table
 from soundflow.pipeline.clips.workers import Cleaned, FileStamp, Work, clean_all
 from soundflow.schemas import constants as c
-from soundflow.schemas.atomic_file import write_atomic
+from soundflow.schemas.atomic_file import TEMPORARY, write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import ClipRejection, IngressConfig, TfjpConfig
 from soundflow.schemas.outcome import Failed, Ok
@@ -103,7 +103,7 @@ def index_clips(
     places = [Path(os.path.abspath(source)) for source in sources]  # noqa: PTH100 (symlinks stay as the user wrote them)
     directory = _prepare(out, places)
     with IndexLedger(directory) as ledger:
-        for abandoned in directory.glob(".*.tmp"):  # of a killed run: the ledger's lock excludes a running one
+        for abandoned in directory.glob(f"{TEMPORARY}*"):  # of a killed run: the ledger's lock excludes a running one
             abandoned.unlink(missing_ok=True)
         run = _IndexRun(ledger, ClipCache(directory / CACHE, CleanConfig(tfjp=tfjp, ingress=ingress)), on_progress)
         run.cache.sweep()

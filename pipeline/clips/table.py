@@ -6,7 +6,6 @@ Replacing that one file is the commit of an index: whoever can open it has a who
 from __future__ import annotations
 
 import hashlib
-import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydantic import ValidationError
 from soundflow.operators.clean.clip_cache import CleanConfig, ClipCache
 from soundflow.operators.compose.clips import COPIED, ClipBrief
 from soundflow.pipeline.clips.audio import ClipAudio
+from soundflow.schemas.atomic_file import atomic_file
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import Clip, ClipRole, Sha256
 
@@ -86,25 +86,16 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]], config: CleanConfig)
 
     Streams: memory is bounded by one batch. Raises OSError (disk full …) and leaves the older index as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     digest, count, samples = hashlib.sha256(), 0, 0
-    try:
-        with temporary.open("wb") as file:
-            with parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-                for batch in _batched(rows):
-                    for row in batch:
-                        digest.update(shaping_bytes(row))
-                        samples += row["samples"]
-                    count += len(batch)
-                    writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
-                footer = Footer(content_hash=digest.hexdigest(), clips=count, seconds=samples / 16_000, config=config)
-                writer.add_key_value_metadata({FOOTER_KEY: footer.canonical_json()})
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic_file(path, durable=True) as file, parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for batch in _batched(rows):
+            for row in batch:
+                digest.update(shaping_bytes(row))
+                samples += row["samples"]
+            count += len(batch)
+            writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
+        footer = Footer(content_hash=digest.hexdigest(), clips=count, seconds=samples / 16_000, config=config)
+        writer.add_key_value_metadata({FOOTER_KEY: footer.canonical_json()})
     return footer
 
 

@@ -8,7 +8,6 @@ without hard links use exclusive creation instead.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -16,16 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.schemas.atomic_file import link_first, new_file, sync
 from soundflow.schemas.shard import ShardManifest
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and links in `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def unfinished_name(build: BuildDir, what: str) -> Path:
@@ -38,14 +29,8 @@ def unfinished_name(build: BuildDir, what: str) -> Path:
 def unfinished_file(build: BuildDir, what: str) -> Iterator[tuple[IO[bytes], Path]]:
     """An open file below `_tmp`, synced at the end of the block, and removed if it is still there."""
     path = unfinished_name(build, what)
-    try:
-        with path.open("xb", buffering=2**20) as stream:
-            yield stream, path
-            stream.flush()
-            os.fsync(stream.fileno())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    with new_file(path, durable=True) as stream:
+        yield stream, path
 
 
 def put(build: BuildDir, path: Path, data: bytes) -> None:
@@ -54,7 +39,7 @@ def put(build: BuildDir, path: Path, data: bytes) -> None:
     with unfinished_file(build, path.name) as (stream, unfinished):
         stream.write(data)
     unfinished.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def put_first(build: BuildDir, path: Path, data: bytes) -> bool:
@@ -62,30 +47,14 @@ def put_first(build: BuildDir, path: Path, data: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished_file(build, path.name) as (stream, unfinished):
         stream.write(data)
-    try:
-        os.link(unfinished, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
-            raise
-        try:  # no hard links here: exclusive creation of a small file, which readers check by parsing
-            with path.open("xb") as stream:
-                stream.write(data)
-                os.fsync(stream.fileno())
-        except FileExistsError:
-            return False
-    finally:
-        unfinished.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    return True
+    return link_first(unfinished, path, data, durable=True)
 
 
 def commit(build: BuildDir, unfinished: Path, manifest: ShardManifest) -> bool:
     """Put a synced tar and then its manifest in place; True when ours is the commit, False when another was first."""
     build.data.mkdir(parents=True, exist_ok=True)
     unfinished.replace(build.data / manifest.tar)
-    sync_folder(build.data)
+    sync(build.data)
     path = build.manifest_path(manifest.shard)
     data = manifest.canonical_json()
     if put_first(build, path, data):

@@ -14,21 +14,19 @@ import fcntl
 import functools
 import hashlib
 import os
-import tempfile
 import warnings
 import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from soundflow.schemas.atomic_file import NO_SPACE, TEMPORARY, sweep_abandoned, write_atomic
+from soundflow.schemas.atomic_file import NO_SPACE, TEMPORARY, link_first, new_file, sweep_abandoned, temporary_name, write_atomic
 from soundflow.schemas.base import InputError
 
 UNFINISHED: Final = "unfinished"
 """Where files are written before they are put in place."""
 HEAD: Final = 65
 """Bytes before the answer: 64 hex digits and a line break."""
-NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 FIRST_LOOK, LAST_LOOK = 0.01, 0.5
 """Seconds between two looks at what another process is asking: at first, and after a while."""
@@ -116,22 +114,10 @@ class AnswerCache:
         """Write a whole file at `path` unless there is one; True when ours is the one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         (self.directory / UNFINISHED).mkdir(exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=self.directory / UNFINISHED)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fchmod(stream.fileno(), 0o644)
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            return _create(path, data)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        return True
+        temporary = temporary_name(self.directory / UNFINISHED)
+        with new_file(temporary) as stream:
+            stream.write(data)
+        return link_first(temporary, path, data)
 
     def _locked(self, place: int) -> bool:
         try:
@@ -152,18 +138,8 @@ class AnswerCache:
 def _lock_file(directory: Path) -> int:
     """Open once for the whole life of a process: closing it anywhere would let go of every claim the process holds."""
     directory.mkdir(parents=True, exist_ok=True)
-    return os.open(directory / "asking.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return os.open(directory / "asking.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def _head(answer: bytes) -> bytes:
     return hashlib.sha256(answer).hexdigest().encode() + b"\n"
-
-
-def _create(path: Path, data: bytes) -> bool:
-    """Where there are no hard links: exclusive creation. Whoever reads it half-written takes it for damaged."""
-    try:
-        with path.open("xb") as stream:
-            stream.write(data)
-    except FileExistsError:
-        return False
-    return True

@@ -20,6 +20,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from soundflow.schemas.atomic_file import TEMPORARY
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.training.config import StageConfig, load_stage
 from soundflow.training.corpus import text_ids
@@ -234,7 +235,7 @@ def test_two_trainings_in_one_directory_are_told(source: MadeCorpus, start: Path
 def test_a_run_that_was_killed_before_it_said_what_it_is_begins_again(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "_tmp-run.json").write_bytes(b'{"corp')
+    (run / f"{TEMPORARY}0").write_bytes(b'{"corp')
     assert Trainer(stage(steps=1), source, start, run, CPU).train().steps == 1
 
 

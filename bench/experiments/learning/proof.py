@@ -16,6 +16,7 @@ import torch
 
 from soundflow.bench.experiments.learning.corpora import replies
 from soundflow.model.thinker import StreamingThinker
+from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.training.config import StageConfig, load_stage
 from soundflow.training.corpus import StoredCorpus
@@ -100,9 +101,7 @@ def learn(task: ProofTask) -> dict[str, Any]:
     if task.untrained:
         result["untrained"] = figures(play(start, heldout, UNTRAINED_STREAMS, UNTRAINED_TOKENS), heldout)
     result["cpu_seconds"] = time.process_time() - begin
-    aside = task.run / "_tmp-result.json"
-    aside.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    aside.replace(done)
+    write_atomic(done, json.dumps(result, indent=2).encode() + b"\n")
     return result
 
 

@@ -188,7 +188,7 @@ def test_a_stopped_run_keeps_the_older_index_and_the_next_one_goes_on(many: Path
     assert ClipIndex.open(clips).content_hash == older
     summary = align_clips(clips, workers=1)
     assert 0 < summary.new < 16 and summary.aligned == 16
-    assert not list(clips.glob(".*.tmp"))
+    assert not list(clips.glob(".tmp-*"))
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_the_older_index(clips: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_killed_run_loses_nothing_it_cleaned_and_leaves_no_process(
     assert summary.content_hash == expected
     assert summary.reused >= count and summary.cleaned == MANY - summary.reused
     assert {path: time for path, time in entries(out).items() if path in before} == before
-    assert not list(out.glob(".*.tmp")) and ClipIndex.open(out).check() == []
+    assert not list(out.glob(".tmp-*")) and ClipIndex.open(out).check() == []
 
 
 def test_ctrl_c_ends_the_run_at_once_and_keeps_the_older_index(many: Path, expected: str, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_older_index(tmp_path: Path) -
         tmp_path / "src/m.csv", out, "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))"
     ).communicate()
     assert output.startswith("OSError") and len(output.splitlines()) == 1, output
-    assert ClipIndex.open(out).content_hash == older.content_hash and not list(out.glob(".*.tmp"))
+    assert ClipIndex.open(out).content_hash == older.content_hash and not list(out.glob(".tmp-*"))
     assert index_clips([tmp_path / "src/m.csv"], out).clips == 999
 
 
