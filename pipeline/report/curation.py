@@ -1,4 +1,4 @@
-"""What a report tells of curation: the funnel from events to clips, reasons, cost per role; the stories of the shown streams."""
+"""The curation section of a report: events and candidates by outcome, cost per role, and the scenarios of the shown streams."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from soundflow.schemas.shard import ShardManifest
 from soundflow.schemas.stream import StreamPlan
 
 KINDS: Final = {"retrieved": "foreground", "generated": "response", "left_out": "background"}
-"""Outcome of an event → colour on the page."""
+"""Outcome of an event → CSS class, which sets its colour."""
 
 
 def curation_data(build: BuildDir, manifests: list[ShardManifest]) -> dict[str, Any] | None:
-    """Funnel, reasons and costs over all shards; None for scenes that no language model planned."""
+    """Return outcomes, reasons and costs over all shards; None when no language model planned the scenes."""
     if not any(manifest.scenes_sha256 for manifest in manifests):
         return None
     counts: Counter[str] = Counter()
@@ -35,7 +35,7 @@ def curation_data(build: BuildDir, manifests: list[ShardManifest]) -> dict[str, 
 
 
 def funnel(counts: Counter[str]) -> list[dict[str, Any]]:
-    """Rows of the funnel: name, count, colour, and reasons by count."""
+    """Return the rows of the bar chart: name, count, CSS class, and the count of each reason."""
 
     def row(name: str, count: int, kind: str, reasons: str = "") -> dict[str, Any]:
         why = {key.partition(":")[2]: value for key, value in sorted(counts.items()) if reasons and key.startswith(reasons)}
@@ -46,15 +46,15 @@ def funnel(counts: Counter[str]) -> list[dict[str, Any]]:
     own_words = sum(value for key, value in counts.items() if key.startswith("own_words:"))
     retrieved = sorted((key for key in counts if key.startswith("retrieved@")), key=lambda key: int(key.partition("@")[2]))
     return [
-        row("scenes planned", counts["scenes"] + refused_scenes, "foreground"),
-        row("scenes refused", refused_scenes, "background", "refused_scene:"),
-        row("events in them", counts["events"], "foreground"),
-        *(row(key, counts[key], "ambient") for key in retrieved),
+        row("planned scenarios", counts["scenes"] + refused_scenes, "foreground"),
+        row("rejected scenarios", refused_scenes, "background", "refused_scene:"),
+        row("planned events", counts["events"], "foreground"),
+        *(row(f"retrieved at rank {key.partition('@')[2]}", counts[key], "ambient") for key in retrieved),
         row("generated", counts["generated"], "ambient"),
-        row("of both, cleaned once more", counts["reprocessed"], "ambient"),
+        row("cleaned a second time", counts["reprocessed"], "ambient"),
         row("left out", counts["left_out"], "background"),
-        row("candidates refused", refused, "response", "refused:"),
-        row("answers not said as worded", own_words, "response", "own_words:"),
+        row("rejected candidates", refused, "response", "refused:"),
+        row("rejected wordings of responses", own_words, "response", "own_words:"),
     ]
 
 
@@ -71,7 +71,7 @@ def _cost_row(role: str, cost: RoleCost) -> dict[str, Any]:
 
 
 def _spent(build: BuildDir) -> str:
-    """All the build's calls, also those of runs that were killed before they could tell; empty when none was made."""
+    """Return the usage of all runs of the build, killed ones included; empty when there was no call."""
     try:
         state = MeterState.from_json(build.spent_path.read_bytes(), file=build.spent_path)
     except (OSError, InputError):
@@ -80,7 +80,7 @@ def _spent(build: BuildDir) -> str:
 
 
 def story(build: BuildDir, plan: StreamPlan) -> dict[str, Any] | None:
-    """The curated scene of a stream, for the page; None when it was drawn."""
+    """Return the curated scene of a stream, or None when a planner without a language model drew it."""
     sheet = build.sheet(plan.shard, plan.fingerprint) if plan.planner.startswith("llm:") else None
     if sheet is None:
         return None

@@ -1,6 +1,6 @@
-"""What a report tells: totals, tables and histograms over every plan of a build, and a few streams to hear and see.
+"""The data of a report: totals, tables and histograms over all plans of a build, and a few streams to play.
 
-Plans are read one by one; what is kept is counts, so that a hundred thousand streams take no more memory than ten.
+Plans are read one by one and only counts are kept, so that memory does not grow with the number of streams.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ EDGES: Final[dict[str, tuple[str, list[float]]]] = {
     "rounds": ("Foreground events per stream", [*range(1, 17), 24, 32, 64]),
     "seconds": ("Duration of a stream (s)", [0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 90, 120, 240, 480, 1800]),
     "silence": ("Share of silent chunks (%)", list(range(0, 101, 5))),
-    "tokens": ("Tokens of a response", [1, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 64, 128]),
-    "snr_event": ("SNR, event-like noise (dB)", list(np.arange(-5, 41, 2.5))),
-    "snr_ambient": ("SNR, ambient noise (dB)", list(np.arange(-5, 41, 2.5))),
-    "lag": ("Evidence to response chunk's end (ms)", [0, 50, 100, 150, 200, 250, 300, 350, 400, 800, 1200, 2400]),
-    "reuse": ("Uses of a clip", [1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50, 100, 1000]),
+    "tokens": ("Tokens per response", [1, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 64, 128]),
+    "snr_event": ("SNR of the event noise (dB)", list(np.arange(-5, 41, 2.5))),
+    "snr_ambient": ("SNR of the ambient noise (dB)", list(np.arange(-5, 41, 2.5))),
+    "lag": ("Response delay after the evidence (ms)", [0, 50, 100, 150, 200, 250, 300, 350, 400, 800, 1200, 2400]),
+    "reuse": ("Uses per clip", [1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50, 100, 1000]),
 }
-"""Histograms: title and bin edges; values past the last edge fall into the last bin."""
+"""Histograms: title and bin edges. Values above the last edge are counted in the last bin."""
 SHARE_ALIKE: Final = "SA"
 WAVE_POINTS: Final = 900
 SPECTRUM_ROWS: Final = 96
@@ -58,7 +58,7 @@ class TaskCount:
     responses: int = 0
     rounds: int = 0
     tokens: int = 0
-    """Of all responses."""
+    """Tokens of all responses."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Statistics:
         self.answers: Counter[str] = Counter()
         self.reuse: Counter[str] = Counter()
         self.spoken: set[str] = set()
-        """Clips of speech that are heard."""
+        """Ids of the speech clips in use."""
         self._tokenizer = QwenTokenizer.load()
 
     def add(self, plan: StreamPlan) -> None:
@@ -125,7 +125,7 @@ class Statistics:
         row.attributions |= {attribution} - {""}
 
     def to_json(self) -> dict[str, Any]:
-        """Tables and histograms for the page."""
+        """Return the tables and histograms of the page."""
         for uses in self.reuse.values():
             self._count("reuse", uses)
         self.reuse.clear()
@@ -167,20 +167,20 @@ class Statistics:
 
 
 def _order(task: Task) -> tuple[int, int]:
-    """Its place in the taxonomy: the capability's, and its own within it."""
+    """Return the sort key of a sub-task: its capability's position in the taxonomy, then its own."""
     return list(Capability).index(task.capability), list(Task).index(task)
 
 
 def _note(source: str, licence: str) -> str:
     if source == "procedural":
-        return "made by a formula, no recording"
+        return "synthesized, not a recording"
     if licence == "unknown":
         return "licence unknown: do not redistribute"
-    return "share alike: derived streams carry this licence" if SHARE_ALIKE in licence.split("-") else ""
+    return "share-alike: derived streams must carry this licence" if SHARE_ALIKE in licence.split("-") else ""
 
 
 def collect(build: BuildDir, samples: int) -> dict[str, Any]:
-    """Everything the page shows; InputError when nothing is committed yet."""
+    """Return all data of the page. Raises InputError when no stream is committed yet."""
     record, status = build.record(), build.status()
     manifests = [manifest for _, manifest in sorted(build.committed(record.fingerprint).items())]
     if not any(manifest.keys for manifest in manifests):
@@ -222,7 +222,10 @@ def _plans(build: BuildDir, manifests: list[ShardManifest]) -> Iterator[StreamPl
 
 
 def _chosen(by_task: dict[Task, list[tuple[int, str]]], samples: int) -> list[tuple[int, str]]:
-    """A stream of every sub-task before a second of any, of every capability before two of one; in the order of the taxonomy."""
+    """Choose (shard, id) of `samples` streams, in the order of the taxonomy.
+
+    Every sub-task gets one stream before any gets a second one, and every capability before one gets two.
+    """
     seen: Counter[Capability] = Counter()
     ranked = []
     for task in sorted(by_task, key=_order):
@@ -242,7 +245,7 @@ def _streams(samples: Samples, manifests: list[ShardManifest], chosen: list[tupl
 
 
 def _stream(build: BuildDir, members: dict[str, bytes]) -> dict[str, Any]:
-    """One stream for the player: its plan, its audio, a waveform outline and a picture of its spectrum."""
+    """Return one stream for the player: plan, audio, outline of the waveform, image of the spectrogram."""
     plan = StreamPlan.from_json(members["json"])
     kind = "flac" if "flac" in members else "wav"
     audio, _ = soundfile.read(io.BytesIO(members[kind]), dtype="float32")
@@ -263,7 +266,7 @@ def _stream(build: BuildDir, members: dict[str, bytes]) -> dict[str, Any]:
 
 
 def spectrum_png(audio: NDArray[np.float32]) -> bytes:
-    """Log-frequency spectrum of a stream as a picture without axes: 96 bands, 60 Hz to 8 kHz, 25 ms columns or wider."""
+    """Return a PNG of the log-frequency spectrogram, without axes: 96 bands from 60 Hz to 8 kHz, columns of 25 ms or more."""
     hop = max(400, -(-audio.size // 1400))
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio, (0, 512)), 512)[::hop]
     power = np.abs(scipy.fft.rfft(frames * np.hanning(512).astype(np.float32), axis=1, workers=1)) ** 2

@@ -30,7 +30,8 @@ function table(target, columns, rows) {
 function overview() {
   const { status } = data, shards = status.shards;
   at("name").textContent = data.name;
-  const unfinished = shards.committed < shards.planned ? ` Unfinished: ${shards.planned - shards.committed} shards are missing${status.stopped ? `, since the build stopped: ${status.stopped}` : ""}.` : "";
+  const missing = shards.planned - shards.committed, why = status.stopped ? ` The last run stopped early: ${status.stopped}.` : "";
+  const unfinished = missing ? ` This build is incomplete: ${missing} of ${shards.planned} shards ${missing === 1 ? "is" : "are"} missing.${why}` : "";
   at("about").textContent = `${data.description} Fingerprint ${data.fingerprint.slice(0, 12)}, SoundFlow ${data.version}.${unfinished}`.trim();
   const totals = {
     streams: fixed(status.streams, 0), hours: fixed(status.hours, 2), "chunks of 400 ms": fixed(data.chunks, 0), responses: fixed(data.responses, 0),
@@ -45,18 +46,19 @@ function overview() {
   ], data.tasks);
   table(at("sources"), [
     ["source", (row) => row.source], ["licence", (row) => row.licence], ["clips", (row) => fixed(row.clips, 0), 1], ["uses", (row) => fixed(row.uses, 0), 1],
-    ["hours heard", (row) => fixed(row.hours, 3), 1], ["attribution", (row) => row.attribution], ["note", (row) => node("span", { class: "warn" }, row.note)],
+    ["hours used", (row) => fixed(row.hours, 3), 1], ["attribution", (row) => row.attribution], ["note", (row) => node("span", { class: "warn" }, row.note)],
   ], data.sources);
   const listed = (counts) => Object.entries(counts).map(([name, count]) => `${name} (${fixed(count, 0)})`).join(", ");
-  at("provenance").textContent = `Scenes were planned by: ${listed(data.planners)}; the planners named template and random are programs, not language models. ` +
-    `Responses come from: ${listed(data.answers)}.`;
+  at("provenance").textContent = `Planners of the scenes: ${listed(data.planners)}. The planners template and random use no language model. ` +
+    `Sources of the responses: ${listed(data.answers)}.`;
 }
 
 function funnel() {
   const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
   const redrawn = sum(data.redraws), planned = data.planned_streams, { status } = data;
-  const rows = [["planned", planned, "foreground"], ["draws refused and drawn anew", redrawn, "background", data.redraws],
-    ["rejected for good", status.rejected, "response", data.rejected], ["quarantined", status.quarantined, "response"], ["committed", status.streams, "ambient"]];
+  const rows = [["planned streams", planned, "foreground"], ["rejected draws, drawn again", redrawn, "background", data.redraws],
+    ["rejected streams", status.rejected, "response", data.rejected], ["quarantined streams", status.quarantined, "response"],
+    ["committed streams", status.streams, "ambient"]];
   bars(at("funnel"), rows);
 }
 
@@ -70,26 +72,26 @@ function bars(box, rows) {
 }
 
 function curation() {
-  const told = data.curation;
-  if (!told) return;
+  const { curation: curated } = data;
+  if (!curated) return;
   at("curation").hidden = false;
-  bars(at("grounding"), told.funnel.map((row) => [row.name, row.count, row.kind, row.reasons]));
+  bars(at("grounding"), curated.funnel.map((row) => [row.name, row.count, row.kind, row.reasons]));
   table(at("costs"), [
     ["role", (row) => words(row.role)], ["calls", (row) => fixed(row.calls, 0), 1], ["tokens", (row) => fixed(row.tokens, 0), 1],
-    ["money", (row) => fixed(row.money, 4), 1], ["from the cache", (row) => fixed(row.replayed_calls, 0), 1],
-    ["its money then", (row) => fixed(row.replayed_money, 4), 1], ["faults", (row) => fixed(row.faults, 0), 1],
-  ], told.costs);
-  at("spent").textContent = told.spent ? `Spent in all on this directory: ${told.spent}.` : "";
+    ["cost", (row) => fixed(row.money, 4), 1], ["calls answered from the cache", (row) => fixed(row.replayed_calls, 0), 1],
+    ["original cost of these", (row) => fixed(row.replayed_money, 4), 1], ["failed calls", (row) => fixed(row.faults, 0), 1],
+  ], curated.costs);
+  at("spent").textContent = curated.spent ? `Total of all runs of this build, interrupted ones included: ${curated.spent}.` : "";
 }
 
-function tell(story) {
+function describeScene(story) {
   at("story").hidden = !story;
   if (!story) return;
   at("story-title").textContent = `${story.title}: ${story.setting}`;
   at("story-text").textContent = story.narrative;
   table(at("story-events"), [
-    ["role", (row) => row.role], ["planned", (row) => row.sound], ["clip", (row) => row.clip], ["found", (row) => row.how],
-    ["verdicts", (row) => row.verdicts.join("; ")], ["says", (row) => row.says.join(" ")],
+    ["role", (row) => row.role], ["planned sound", (row) => row.sound], ["clip", (row) => row.clip], ["origin", (row) => row.how],
+    ["verdicts", (row) => row.verdicts.join("; ")], ["responses", (row) => row.says.join(" ")],
   ], story.events);
 }
 
@@ -98,8 +100,8 @@ function voices() {
   at("speech").hidden = false;
   const percent = (name) => (row) => `${fixed(100 * row[name], 1)} %`;
   table(at("voices"), [
-    ["voice", (row) => row.voice], ["clips heard", (row) => fixed(row.clips, 0), 1], ["without an error", percent("perfect"), 1],
-    ["mean", percent("mean"), 1], ["median", percent("p50"), 1], ["95 % within", percent("p95"), 1], ["worst", percent("max"), 1],
+    ["voice", (row) => row.voice], ["clips", (row) => fixed(row.clips, 0), 1], ["clips without errors", percent("perfect"), 1],
+    ["mean", percent("mean"), 1], ["median", percent("p50"), 1], ["95th percentile", percent("p95"), 1], ["maximum", percent("max"), 1],
   ], data.voices);
   const distributions = data.voices.map((row) => ({ title: `${row.voice}: word error rate (%)`, edges: row.edges, counts: row.counts }));
   histograms(at("wer"), distributions);
@@ -115,12 +117,12 @@ function histograms(target, distributions) {
       const height = (78 * count) / most, low = edges[first + place], high = edges[first + place + 1];
       const bar = draw(svg, "rect", { class: "bar", x: 5 + place * width, y: 92 - height, width: Math.max(width - 1.5, 1), height });
       draw(bar, "title", {}, `${low} to ${high}: ${fixed(count, 0)}`);
-      const every = Math.ceil(shown.length / 9);  // a label less is better than one written over the last edge's
+      const every = Math.ceil(shown.length / 9);  // drop labels that would overlap the last one
       if (place % every === 0 && (!place || (shown.length - place) * width > 24)) draw(svg, "text", { class: "soft", x: 5 + place * width, y: 106, "text-anchor": place ? "middle" : "start" }, low);
     });
     draw(svg, "text", { class: "soft", x: 5 + shown.length * width, y: 106, "text-anchor": "end" }, edges[last + 1]);
     draw(svg, "line", { class: "rule", x1: 5, x2: 295, y1: 92.5, y2: 92.5 });
-    draw(svg, "text", { class: "soft", x: 295, y: 9, "text-anchor": "end" }, `most: ${fixed(most, 0)}`);
+    draw(svg, "text", { class: "soft", x: 295, y: 9, "text-anchor": "end" }, `max ${fixed(most, 0)}`);
     target.append(node("figure", {}, node("figcaption", {}, title), svg));
   }
 }
@@ -134,14 +136,14 @@ function show(index) {
   audio.src = stream.audio;
   [...at("picker").children].forEach((tab, place) => tab.setAttribute("aria-selected", String(place === index)));
   at("instruction").textContent = `“${stream.instruction}”`;
-  at("detail").textContent = `${stream.sample_id}: ${stream.title}, planned by ${stream.planner}; ${fixed(stream.seconds, 1)} s, scaled by ${fixed(stream.scale, 3)}.`;
+  at("detail").textContent = `${stream.sample_id}: ${stream.title}; planner ${stream.planner}, ${fixed(stream.seconds, 1)} s, gain ${fixed(stream.scale, 3)}.`;
   stage = paint();
   const rows = table(at("timeline"), [
-    ["chunk", (row) => String(row.chunk), 1], ["due", (row) => String(row.due_chunk), 1], ["time", (row) => `${fixed(row.chunk * CHUNK, 1)} s`, 1],
-    ["to", (row) => named(stream.clips[row.event])], ["response", (row) => row.text], ["written by", (row) => row.source],
+    ["chunk", (row) => String(row.chunk), 1], ["due chunk", (row) => String(row.due_chunk), 1], ["time", (row) => `${fixed(row.chunk * CHUNK, 1)} s`, 1],
+    ["event", (row) => named(stream.clips[row.event])], ["response", (row) => row.text], ["source of the text", (row) => row.source],
   ], stream.responses);
   stage.rows = rows;
-  tell(stream.story);
+  describeScene(stream.story);
   follow();
   document.body.dataset.drawn = stream.sample_id;
 }
@@ -176,7 +178,7 @@ function paint() {
     .concat(stream.wave.map(([low], place) => `${LEFT + place * step},${y + 32 - low * height}`).reverse());
   draw(svg, "polygon", { class: "wave", points: outline.join(" ") });
   y += 72;
-  label("spectrum", y + 42);
+  label("spectrogram", y + 42);
   label("60 Hz–8 kHz", y + 58);
   draw(svg, "image", { href: stream.spectrum, x: LEFT, y, width: width - LEFT - RIGHT, height: 104, preserveAspectRatio: "none" });
   y += 116;
@@ -192,7 +194,7 @@ function paint() {
   for (const noise of stream.noises) {
     label(`${noise.track} noise`, y + 8);
     const name = `${noise.clip_id || noise.procedural} at ${fixed(noise.snr_db, 1)} dB SNR`;
-    event(svg, "noise", LEFT, y, width - RIGHT, name, `${noise.track} noise: ${name}, from ${noise.source} (${noise.licence}), tiled from sample ${noise.start}.`, 16);
+    event(svg, "noise", LEFT, y, width - RIGHT, name, `${noise.track} noise: ${name}, from ${noise.source} (${noise.licence}), repeated from sample ${noise.start}.`, 16);
     y += 22;
   }
   y += 12;
@@ -205,7 +207,7 @@ function paint() {
     draw(cell, "title", {}, `chunk ${chunk}: ${answer ? answer.text : "silent"}`);
     cells.push(cell);
   }
-  const ends = [], said = new Map(), decisions = y;
+  const ends = [], replies = new Map(), decisions = y;
   for (const response of stream.responses) {
     const clip = stream.clips[response.event], from = x((response.chunk - 0.5) * CHUNK), due = x(response.evidence / RATE), top = events.get(clip) || 0;
     draw(grid, "path", { class: "link", d: `M${due},${top + 22} V${decisions - 6} L${from},${decisions}` });
@@ -215,7 +217,7 @@ function paint() {
     if (row < 0) row = ends.push(0) - 1;
     ends[row] = start + length;
     draw(grid, "path", { class: "link", d: `M${from},${decisions + 18} V${decisions + 27 + row * 18}` });
-    said.set(response.chunk, draw(svg, "text", { class: "said", x: start, y: decisions + 38 + row * 18 }, text));
+    replies.set(response.chunk, draw(svg, "text", { class: "reply", x: start, y: decisions + 38 + row * 18 }, text));
   }
   y += 26 + Math.max(ends.length, 1) * 18 + 8;
   draw(svg, "line", { class: "rule", x1: LEFT, x2: width - RIGHT, y1: y + 0.5, y2: y + 0.5 });
@@ -231,15 +233,15 @@ function paint() {
     const seconds = ((click.clientX - svg.getBoundingClientRect().left - LEFT) / (width - LEFT - RIGHT)) * stream.seconds;
     if (seconds >= 0) seek(seconds);
   });
-  return { x, head, cells, said, rows: [] };
+  return { x, head, cells, replies, rows: [] };
 }
 
-function event(svg, kind, from, y, to, name, told, height = 20) {
-  const group = draw(svg, "g", { class: "event", tabindex: 0, role: "button", "aria-label": told });
-  draw(group, "title", {}, told);
+function event(svg, kind, from, y, to, name, detail, height = 20) {
+  const group = draw(svg, "g", { class: "event", tabindex: 0, role: "button", "aria-label": detail });
+  draw(group, "title", {}, detail);
   draw(group, "rect", { class: kind, x: from, y, width: Math.max(to - from, 2), height, rx: 2 });
   draw(group, "text", { x: from + 6, y: y + height / 2 + 4 }, fit(name, to - from - 10));
-  for (const how of ["mouseenter", "focus"]) group.addEventListener(how, () => { at("detail").textContent = told; });
+  for (const how of ["mouseenter", "focus"]) group.addEventListener(how, () => { at("detail").textContent = detail; });
   return y;
 }
 
@@ -258,7 +260,7 @@ function follow() {
   stage.head.setAttribute("x2", place);
   stage.cells.forEach((cell, number) => cell.classList.toggle("now", number + 1 === chunk));
   const reached = stream.responses.filter((response) => response.chunk * CHUNK <= seconds).pop();
-  for (const [when, text] of stage.said) text.classList.toggle("heard", reached !== undefined && when === reached.chunk);
+  for (const [when, text] of stage.replies) text.classList.toggle("current", reached !== undefined && when === reached.chunk);
   stream.responses.forEach((response, number) => stage.rows[number]?.classList.toggle("now", response === reached));
   const decision = stream.responses.some((response) => response.chunk === chunk) ? node("b", {}, "respond") : "stay silent";
   at("now").replaceChildren(`${fixed(seconds, 1)} / ${fixed(stream.seconds, 1)} s, chunk ${chunk} of ${stream.chunks}: `, decision);

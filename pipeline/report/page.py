@@ -1,4 +1,4 @@
-"""`soundflow report`: one self-contained page about a build. No file beside it, no network, no date."""
+"""`soundflow report`: write one self-contained HTML page about a build. It loads nothing from the network and has no date."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from soundflow.schemas.atomic_file import write_atomic
 def write_report(build_dir: Path, out: Path | None = None, samples: int = 8) -> Path:
     """Write the page for the build in `build_dir` to `out` (default: `build_dir`/report.html) and return its path.
 
-    `samples` streams can be heard and seen. Raises InputError when there is no build or nothing is committed.
+    `samples`: maximum number of streams that can be played. Raises InputError when there is no build or no committed stream.
     """
     build = BuildDir(build_dir)
     page = render_page(build, samples)
@@ -26,9 +26,9 @@ def write_report(build_dir: Path, out: Path | None = None, samples: int = 8) -> 
 
 
 def render_page(build: BuildDir, samples: int) -> str:
-    """The page as text: template, style, script and data in one."""
+    """Return the page: template, style, script and data in one document."""
     parts = resources.files("soundflow.pipeline.report")
-    # In a script element only `<` can end the data early; labels and captions are anybody's text.
+    # Labels and captions are untrusted. Inside a script element only `<` can end the data early.
     data = json.dumps(collect(build, samples), ensure_ascii=False, sort_keys=True).replace("<", "\\u003c")
     template = jinja2.Environment(autoescape=True).from_string((parts / "page.html").read_text(encoding="utf-8"))
     return template.render(

@@ -1,4 +1,4 @@
-"""What a report tells of the voices: how well what they say was understood when a recogniser listened (paper, B.4)."""
+"""The voices section of a report: word error rates of the speech clips in use, by voice (paper, B.4)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from soundflow.pipeline.clips.table import ClipIndex
 from soundflow.schemas.base import InputError
 
 EDGES: Final = (0.0, 0.001, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
-"""Of the histogram of word error rates; the first bin is those without an error."""
+"""Bin edges of the histogram of word error rates; the first bin holds the clips without an error."""
 
 
 def speech_data(clips: Path, used: Iterable[str]) -> list[dict[str, Any]] | None:
-    """Word error rates per voice of the clips in `used`; None when the index is not there or nobody listened to any of them."""
+    """Return the word error rates of the clips in `used` by voice; None without a clip index or without any rate."""
     try:
         index = ClipIndex.open(clips)
     except InputError:
@@ -35,12 +35,12 @@ def speech_data(clips: Path, used: Iterable[str]) -> list[dict[str, Any]] | None
 
 def _row(voice: str, wers: Any) -> dict[str, Any]:
     counts, _ = np.histogram(np.minimum(wers, EDGES[-1]), EDGES)
-    told = {"mean": wers.mean(), "p50": np.quantile(wers, 0.5), "p95": np.quantile(wers, 0.95), "max": wers.max()}
+    summary = {"mean": wers.mean(), "p50": np.quantile(wers, 0.5), "p95": np.quantile(wers, 0.95), "max": wers.max()}
     return {
         "voice": voice,
         "clips": int(wers.size),
         "perfect": float(np.mean(wers == 0.0)),
-        **{name: float(value) for name, value in told.items()},
+        **{name: float(value) for name, value in summary.items()},
         "edges": [round(100 * edge, 1) for edge in EDGES],
         "counts": counts.tolist(),
     }

@@ -47,7 +47,7 @@ def test_the_totals_are_those_of_the_manifests(built: Path, page: Path) -> None:
     }
     counts = {title: sum(entry["counts"]) for (title, _), entry in zip(EDGES.values(), data["histograms"], strict=True)}
     assert counts["Foreground events per stream"] == counts["Duration of a stream (s)"] == 12
-    assert counts["Tokens of a response"] == counts["Evidence to response chunk's end (ms)"] == data["responses"]
+    assert counts["Tokens per response"] == counts["Response delay after the evidence (ms)"] == data["responses"]
 
 
 def test_every_sample_stream_carries_its_own_sound_and_picture(page: Path) -> None:
@@ -91,7 +91,7 @@ def test_share_alike_and_unknown_licences_are_flagged(built: Path, tmp_path: Pat
 
     rewrite(copy, 0, relicense)
     notes = {row["licence"]: row["note"] for row in data_of(write_report(copy))["sources"]}
-    assert "share alike" in notes["CC-BY-SA-3.0"] and "do not redistribute" in notes["unknown"]
+    assert "share-alike" in notes["CC-BY-SA-3.0"] and "do not redistribute" in notes["unknown"]
 
 
 def test_a_spectrum_shows_a_tone_where_it_is() -> None:
@@ -161,10 +161,10 @@ def test_a_curated_build_tells_its_funnel_its_cost_and_its_stories(curated: Path
     data = data_of(write_report(curated, tmp_path / "report.html", samples=4))
     manifests = BuildDir(curated).manifests()
     counts = {row["name"]: row["count"] for row in data["curation"]["funnel"]}
-    assert counts["events in them"] == sum(manifest.verdicts["events"] for manifest in manifests)
-    played = sum(counts[name] for name in counts if name.startswith("retrieved@")) + counts["generated"]
-    assert counts["events in them"] == played + counts["left out"] > 0
-    refused = next(row for row in data["curation"]["funnel"] if row["name"] == "candidates refused")
+    assert counts["planned events"] == sum(manifest.verdicts["events"] for manifest in manifests)
+    played = sum(counts[name] for name in counts if name.startswith("retrieved at rank ")) + counts["generated"]
+    assert counts["planned events"] == played + counts["left out"] > 0
+    refused = next(row for row in data["curation"]["funnel"] if row["name"] == "rejected candidates")
     assert sum(refused["reasons"].values()) == refused["count"] > 0
     costs = {row["role"]: row for row in data["curation"]["costs"]}
     assert set(costs) == {"scenario_planner", "event_refiner"} and costs["event_refiner"]["calls"] >= 16
@@ -183,4 +183,6 @@ def test_a_real_browser_draws_the_curated_page(curated: Path, tmp_path: Path) ->
     page = write_report(curated, tmp_path / "report.html", samples=2)
     shown = browse(page, "--dump-dom", fragment="#2")
     assert "CONSOLE" not in shown.stderr, shown.stderr[-2000:]
-    assert "retrieved@1" in shown.stdout and '<section id="curation">' in shown.stdout and '<div id="story">' in shown.stdout
+    assert (
+        "retrieved at rank 1" in shown.stdout and '<section id="curation">' in shown.stdout and '<div id="story">' in shown.stdout
+    )
