@@ -1,6 +1,6 @@
-"""`soundflow export moshi|authors|scaper`: a build as the files other systems read, one or a few per stream.
+"""`soundflow export moshi|authors|scaper`: write a build as the files that other systems read, one or a few per stream.
 
-Text that nobody has spoken stays text: where a format wants the assistant's voice there is silence, and README.txt says so.
+Responses are text. Where a format has a channel for the assistant's voice it is silent, which README.txt in the export states.
 """
 
 from __future__ import annotations
@@ -33,24 +33,26 @@ from soundflow.schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 
 Pcm = NDArray[np.int16]
 SILENT_TURN: Final = "<no need to response>"
-"""The authors' answer where nothing is said (their release; the spelling is theirs)."""
+"""The assistant's text for a turn without a response, as spelled in the authors' release."""
 WORDS_PER_SECOND: Final = 2.5
-"""Of a response that was not spoken: the pace its words are given in a moshi transcript."""
+"""Rate of the word times that a moshi transcript gives to a response, which is text only."""
 READMES: Final = {
     "moshi": f"""\
-Stereo for moshi-finetune: data.jsonl names WAVs of 16 kHz with a .json each. Right: what is heard. Left: the assistant, SILENT,
-since these responses are text that was not spoken. Their words begin when the response opens and run at
-{WORDS_PER_SECOND:g} a second, which is not a measured time.
+Stereo recordings for moshi-finetune. data.jsonl lists the WAV files (16 kHz); each has a .json file with the assistant's words.
+The right channel is the audio of the stream. The left channel belongs to the assistant and is SILENT, because the responses are
+text that was not spoken. Their word times are not measured: the words start when the response opens, and there are
+{WORDS_PER_SECOND:g} of them per second.
 """,
     "authors": f"""\
-conversations.jsonl: {{conversation: [{{audio_path, assistant}}]}}, a turn for each foreground sound and each response; one
-that wants none is {SILENT_TURN!r}. corpus.jsonl: {{id, stream_scene_type, num_turns, turns}}. Emotions stand where known.
+conversations.jsonl: {{conversation: [{{audio_path, assistant}}]}}, with a turn for each foreground sound and each response. The
+assistant's text of a turn without a response is {SILENT_TURN!r}. corpus.jsonl: {{id, stream_scene_type, num_turns, turns}}.
+Turns have an emotion where it is known.
 """,
     "scaper": """\
-JAMS with the namespace `scaper`; clips/ holds the cleaned clips they name, audio/ the streams as SoundFlow mixed them. In this
-folder scaper.generate_from_jams("X.jams", "X.wav") mixes one again (elsewhere: fg_path and bg_path are this folder), with events
-at the same times; it levels by loudness (LUFS) where SoundFlow goes by power, repeats noise without crossfades, and the second
-noise track is events.
+JAMS files with the namespace `scaper`. clips/ has the cleaned clips they refer to, audio/ the streams as SoundFlow mixed them. In
+this folder, scaper.generate_from_jams("X.jams", "X.wav") mixes a stream again with events at the same times; from elsewhere, set
+fg_path and bg_path to this folder. The mix is not identical: scaper sets levels by loudness (LUFS) and SoundFlow by power, scaper
+repeats noise without crossfades, and the second noise track is a sequence of events.
 """,
 }
 
@@ -62,9 +64,10 @@ def export_files(
     on_event: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] | None = None,
 ) -> int:
-    """Write every committed stream of a build into the new folder `to`; how many. `kind`: a key of `WRITERS`.
+    """Write every committed stream of a build into the new folder `to`. Return their number. `kind`: a key of `WRITERS`.
 
-    Raises InputError when nothing is committed or `to` is there, OSError, Interrupted; a broken-off folder is removed.
+    Raises InputError when nothing is committed or `to` exists; OSError when it cannot be written; Interrupted. An incomplete
+    folder is removed.
     """
     build = BuildDir(directory)
     record = build.record()
@@ -73,7 +76,7 @@ def export_files(
     if not total:
         raise InputError("has no committed stream yet", file=directory, remedy="Run `soundflow build` first")
     if to.exists():
-        raise InputError("is there already", file=to, remedy="Choose another place, or remove it")
+        raise InputError("already exists", file=to, remedy="Choose another folder, or remove this one")
     aside = to.with_name(f"_tmp-{to.name}")
     shutil.rmtree(aside, ignore_errors=True)
     samples = Samples(build, record)
@@ -98,15 +101,15 @@ def export_files(
     return done
 
 
-class Moshi:
-    """moshi-finetune: `data.jsonl` of {path, duration}; beside each stereo WAV a .json with `alignments`."""
+class MoshiWriter:
+    """Writes for moshi-finetune: `data.jsonl` of {path, duration}, and for each stereo WAV a .json with `alignments`."""
 
     def __init__(self, folder: Path, build: BuildDir, record: BuildRecord):
         self.folder = folder
         (folder / "data_stereo").mkdir()
 
     def add(self, plan: StreamPlan, pcm: Pcm) -> None:
-        """Left the assistant, right what is heard."""
+        """Write one stream: the assistant on the left (silent), the stream on the right."""
         path = self.folder / "data_stereo" / f"{plan.sample_id}.wav"
         _write(path, np.stack([np.zeros_like(pcm), pcm], axis=1))
         path.with_suffix(".json").write_text(json.dumps({"alignments": list(_words(plan))}, ensure_ascii=False), encoding="utf-8")
@@ -114,7 +117,7 @@ class Moshi:
 
 
 def _words(plan: StreamPlan) -> Iterator[list[Any]]:
-    """[word, [start, end] in seconds, speaker], in order; a response ends where the next begins."""
+    """Yield [word, [start, end] in seconds, speaker] in order; a response ends before the next one starts."""
     opens = [response.chunk * c.CHUNK_SECONDS for response in plan.responses]
     for response, (start, limit) in zip(plan.responses, pairwise([*opens, float("inf")]), strict=True):
         words = response.text.split()
@@ -123,14 +126,14 @@ def _words(plan: StreamPlan) -> Iterator[list[Any]]:
             yield [word, [round(start + number * step, 3), round(start + (number + 1) * step, 3)], "SPEAKER_MAIN"]
 
 
-class Authors:
-    """The conversation JSONL of the paper's own release, and its corpus rows."""
+class AuthorsWriter:
+    """Writes the conversation JSONL of the paper's own release, and its corpus rows."""
 
     def __init__(self, folder: Path, build: BuildDir, record: BuildRecord):
         self.folder = folder
 
     def add(self, plan: StreamPlan, pcm: Pcm) -> None:
-        """Cut at the end of every foreground sound and at every response."""
+        """Write one stream, cut at the end of every foreground sound and at every response."""
         (self.folder / "audio" / plan.sample_id).mkdir(parents=True)
         turns, begin, emotions = [], 0, plan.emotions()
         for number, (end, text, clip) in enumerate(_turns(plan)):
@@ -162,19 +165,19 @@ class Authors:
 
 
 def _turns(plan: StreamPlan) -> Iterator[tuple[int, str, PlannedClip | None]]:
-    """(last chunk, response, the foreground sound that ended last or is answered), up to the end of the stream."""
+    """Yield (last chunk, response, foreground clip that it responds to or that ended last) up to the end of the stream."""
     answers = {response.chunk: response for response in plan.responses}
     ends: dict[int, PlannedClip] = {}
     for clip in plan.clips:
         if clip.role is ClipRole.FOREGROUND:
             ends[-(-(clip.offset + clip.length) // c.CHUNK_SAMPLES)] = clip
     for chunk in sorted({*ends, *answers, plan.chunks}):
-        said = answers.get(chunk)
-        yield chunk, said.text if said else "", plan.clips[said.event] if said else ends.get(chunk)
+        response = answers.get(chunk)
+        yield chunk, response.text if response else "", plan.clips[response.event] if response else ends.get(chunk)
 
 
-class Scaper:
-    """A JAMS file per stream, as scaper writes them, with clips and stream beside it: `scaper.generate_from_jams` mixes them."""
+class ScaperWriter:
+    """Writes a JAMS file per stream in scaper's format, with its clips and audio; `scaper.generate_from_jams` can mix it."""
 
     def __init__(self, folder: Path, build: BuildDir, record: BuildRecord):
         self.folder = folder
@@ -183,7 +186,7 @@ class Scaper:
             (folder / name).mkdir()
 
     def add(self, plan: StreamPlan, pcm: Pcm) -> None:
-        """Times in seconds; SNRs against the first noise track, which is scaper's background."""
+        """Write one stream. Times are in seconds; SNRs are against the first noise track, which is scaper's background."""
         _write(self.folder / "audio" / f"{plan.sample_id}.wav", pcm)
         first = plan.noises[0].snr_db if plan.noises else 0.0
         rows = []
@@ -192,7 +195,7 @@ class Scaper:
             rows.append(_event(path, "foreground", clip.label, (clip.start, clip.offset, clip.length), first + clip.gain_db))
         for number, noise in enumerate(plan.noises):
             path, size = self._clip(noise)
-            if not number:  # scaper repeats its background itself
+            if not number:  # scaper repeats the background itself
                 rows.append(_event(path, "background", noise.label, (0, 0, plan.samples), 0.0))
                 continue
             start, offset = noise.start % size, 0
@@ -204,7 +207,7 @@ class Scaper:
         (self.folder / f"{plan.sample_id}.jams").write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
 
     def _clip(self, item: PlannedClip | PlannedNoise) -> tuple[str, int]:
-        """Where its cleaned samples lie, written once; and how many they are."""
+        """Write the cleaned samples unless they are written already. Return their path and number."""
         name = item.clean_sha256 or hashlib.sha256(str(item.label).encode()).hexdigest()
         path = self.folder / "clips" / f"{name}.wav"
         if not path.exists():
@@ -215,7 +218,7 @@ class Scaper:
 
 
 def _event(path: str, role: str, label: str, place: tuple[int, int, int], snr: float) -> dict[str, Any]:
-    """`place`: start in the clip, offset in the stream, length."""
+    """Return a JAMS observation. `place`: start in the clip, offset in the stream, length; all in samples."""
     start, offset, length = place
     value = {
         "label": label,
@@ -232,10 +235,9 @@ def _event(path: str, role: str, label: str, place: tuple[int, int, int], snr: f
 
 
 def _jams(plan: StreamPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    responses = [{"chunk": said.chunk, "time": said.chunk * c.CHUNK_SECONDS, "text": said.text} for said in plan.responses]
-    nobody = {"name": "", "email": ""}
+    responses = [{"chunk": one.chunk, "time": one.chunk * c.CHUNK_SECONDS, "text": one.text} for one in plan.responses]
     about = {
-        "curator": nobody,
+        "curator": {"name": "", "email": ""},
         "version": "1",
         "corpus": f"soundflow {plan.fingerprint[:12]}",
         "annotator": {},
@@ -278,14 +280,14 @@ def _jams(plan: StreamPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"annotations": [annotation], "file_metadata": metadata, "sandbox": {}}
 
 
-WRITERS: Final[dict[str, Any]] = {"moshi": Moshi, "authors": Authors, "scaper": Scaper}
+WRITERS: Final[dict[str, Any]] = {"moshi": MoshiWriter, "authors": AuthorsWriter, "scaper": ScaperWriter}
 
 
 def _write(path: Path, pcm: Pcm) -> None:
     try:
         soundfile.write(path, pcm, c.SAMPLE_RATE, subtype="PCM_16")
-    except soundfile.LibsndfileError as error:  # libsndfile does not tell a full disk from other troubles
-        raise OSError(f"{path} cannot be written ({error}): is the disk full?") from error
+    except soundfile.LibsndfileError as error:  # libsndfile does not distinguish a full disk from other errors
+        raise OSError(f"{path} cannot be written ({error}). Is the disk full?") from error
 
 
 def _line(path: Path, document: dict[str, Any]) -> None:

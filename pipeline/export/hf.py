@@ -1,7 +1,8 @@
-"""`soundflow export hf`: a build as a dataset folder that stock `datasets` streams, with a card; then, if asked, onto the hub.
+"""`soundflow export hf`: write a build as a Hugging Face dataset with a card, and upload it if `--to` names a repository.
 
-`PATH/<capability>/<split>-NNNNN-of-NNNNN.parquet`, few and big; audio bytes lie in the rows. A folder is made beside its place
-and moved there whole. Splits are the recipe's (`splits`); that no clip, noise included, is heard in two is checked here.
+Files are `<capability>/<split>-NNNNN-of-NNNNN.parquet`, few and large, with the audio bytes in the rows. The folder is written
+under a temporary name and renamed when it is complete. Splits are those of the recipe (`splits`); the export checks that no clip,
+noise included, is used in two of them.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ from soundflow.schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 HUB: Final = "hf://"
 FILE_BYTES: Final = 1 << 30
 ROWS: Final = 32
-"""Rows of a row group: what a streaming reader fetches at once, some 20 MB."""
+"""Rows per row group, which a streaming reader fetches at once (about 20 MB)."""
 MARK: Final = "soundflow.json"
-"""What an exported folder is an export of."""
+"""File that records which build and shards an exported folder has."""
 
 
 @dataclass(slots=True)
-class Exported:
-    """What was, or would be, exported."""
+class ExportResult:
+    """What an export wrote, or would write with `dry_run`."""
 
     to: str
     streams: int = 0
     hours: float = 0.0
     bytes: int = 0
-    """Written; before that what the build holds, and what the audio of a virtual one will be, more or less."""
+    """Bytes written; with `dry_run` an estimate from the build's shards."""
     splits: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     """Sub-task → split → streams."""
     objections: dict[str, int] = field(default_factory=dict)
-    """Why streams may not be published → how many."""
+    """Reason against publication → number of streams."""
     uploaded: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -59,7 +60,7 @@ class Exported:
 
 
 class _Writer:
-    """The parquet files of one capability and split; `finish` gives them their names."""
+    """Writes the parquet files of one capability and split; `finish` gives them their final names."""
 
     def __init__(self, folder: Path, split: str, limit: int):
         self.folder, self.split, self.limit = folder, split, limit
@@ -82,7 +83,7 @@ class _Writer:
         if self._writer is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.files.append(self.folder / f"{self.split}-{len(self.files):05d}.unfinished")
-            # Plans repeat themselves and audio is compressed already: one codec a column.
+            # Plans compress well, audio is compressed already: choose the codec per column.
             codec = {name: "zstd" for name in SCHEMA.names if name != "audio"} | {
                 "audio.bytes": "NONE",
                 "audio.path": "NONE",
@@ -115,12 +116,14 @@ def export_hf(
     file_bytes: int = FILE_BYTES,
     on_event: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] | None = None,
-) -> Exported:
-    """Export the committed streams of a build to the folder `to`, or, when that is `hf://OWNER/NAME`, onto the hub.
+) -> ExportResult:
+    """Export the committed streams of a build to the folder `to`, or upload them when `to` is `hf://OWNER/NAME`.
 
-    The hub's upload starts from `DIR/export`, goes on where it was broken off, and the folder stays until it is through.
-    `dry_run` reads the plans and writes nothing. Raises InputError when nothing is committed, `to` is taken by something else, a
-    clip is heard in two splits, or (unless `any_licence`) licences do not allow streams to be published; OSError; Interrupted.
+    An upload is prepared in `DIR/export`, which is kept, and resumes when the same call is made again. `dry_run` reads the plans
+    and writes nothing.
+
+    Raises InputError when nothing is committed, `to` has other content, a clip is used in two splits, or (unless `any_licence`)
+    licences forbid publication; OSError when `to` cannot be written; Interrupted.
     """
     build = BuildDir(directory)
     record = build.record()
@@ -135,14 +138,14 @@ def export_hf(
         exported, objected = export.survey(to)
         if objected and not any_licence and not dry_run:
             why = "; ".join(f"{reason} ({count} streams)" for reason, count in exported.objections.items())
-            remedy = "Give licences in the clips' manifest, leave such clips out, or --any-licence when you know better"
+            remedy = "Add licences to the clip manifest, leave these clips out, or use --any-licence if you have the rights"
             raise InputError(f"may not be published: {why}", file=directory, value=objected, remedy=remedy)
         if dry_run:
             return exported
         if (folder / MARK).is_file() and (folder / MARK).read_bytes() == mark:
             on_event(exported.streams, exported.streams)
         elif folder.exists():
-            raise InputError("is there already", file=folder, remedy="Choose another place, or remove it")
+            raise InputError("already exists", file=folder, remedy="Choose another folder, or remove this one")
         else:
             export.write(folder, mark, file_bytes, exported.splits)
     exported.bytes = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
@@ -165,9 +168,9 @@ class _Export:
         self.should_stop, self.on_event = should_stop, on_event
         self.statistics = Statistics()
 
-    def survey(self, to: str) -> tuple[Exported, list[str]]:
-        """Totals, and the licences of streams that may not be published. InputError when a clip is heard in two splits."""
-        exported, heard = Exported(to), dict[str, str]()
+    def survey(self, to: str) -> tuple[ExportResult, list[str]]:
+        """Return totals, and the licences of streams that may not be published. InputError when a clip is in two splits."""
+        exported, split_by_source = ExportResult(to), dict[str, str]()
         objected: set[str] = set()
         for manifest in self.manifests:
             exported.bytes += manifest.bytes
@@ -185,16 +188,16 @@ class _Export:
                 if why:
                     exported.objections[why] = exported.objections.get(why, 0) + 1
                     objected |= set(plan.licences())
-                heard_here: tuple[PlannedClip | PlannedNoise, ...] = (*plan.clips, *plan.noises)
-                for item in heard_here:
+                items: tuple[PlannedClip | PlannedNoise, ...] = (*plan.clips, *plan.noises)
+                for item in items:
                     source = item.content_sha256
-                    if source is not None and heard.setdefault(source, split) != split:
-                        why = f"the clip {item.clip_id} is heard in {heard[source]} and in {split}"
-                        raise InputError(why, file=self.build.root, remedy="`soundflow verify` tells more")
+                    if source is not None and split_by_source.setdefault(source, split) != split:
+                        why = f"clip {item.clip_id} is used in the splits {split_by_source[source]} and {split}"
+                        raise InputError(why, file=self.build.root, remedy="Run `soundflow verify` for details")
         return exported, sorted(objected)
 
     def write(self, folder: Path, mark: bytes, file_bytes: int, counts: dict[str, dict[str, int]]) -> None:
-        """The folder, made beside its place; a started one is begun anew."""
+        """Write the folder under a temporary name and rename it; the remains of an earlier attempt are removed."""
         aside = folder.with_name(f"_tmp-{folder.name}")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -232,7 +235,7 @@ class _Export:
 
 
 def upload(folder: Path, repository: str) -> None:
-    """Put an exported folder onto the hub; called again it goes on. InputError when the hub refuses."""
+    """Upload an exported folder to the hub; a second call resumes. Raises InputError when the hub rejects it."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -241,5 +244,7 @@ def upload(folder: Path, repository: str) -> None:
         api.create_repo(repository, repo_type="dataset", exist_ok=True)
         api.upload_large_folder(repo_id=repository, folder_path=folder, repo_type="dataset")
     except (HfHubHTTPError, ValueError) as error:
-        remedy = "Log in with `hf auth login`, check the name; the same command goes on"
-        raise InputError(f"the hub refuses: {error}", field="--to", value=f"{HUB}{repository}", remedy=remedy) from None
+        remedy = "Log in with `hf auth login` and check the name; run the same command again to resume"
+        raise InputError(
+            f"the hub rejected the upload: {error}", field="--to", value=f"{HUB}{repository}", remedy=remedy
+        ) from None

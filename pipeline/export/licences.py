@@ -1,4 +1,4 @@
-"""What may be passed on: the licences of everything audible in a stream, and which of them do not allow a mix to be published."""
+"""Which streams may be published, by the licences of everything that can be heard in them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SHARE_ALIKE: Final = "SA"
 
 
 def objection(licences: Collection[str]) -> str:
-    """Why a mix of recordings under these licences may not be published, in words; empty when nothing is against it.
+    """Return why a mix of recordings under these licences may not be published; empty if nothing forbids it.
 
-    A mix is a derived work. Two different share-alike licences contradict each other (versions of one do not), as do share-alike
-    and GPL. This reads names, it is no lawyer.
+    A mix is a derived work. Two different share-alike licences exclude each other (versions of the same one do not), and so do
+    share-alike and GPL. Only the names of licences are compared; this is not legal advice.
     """
     unknown = sorted(name for name in licences if name.strip().lower() in UNKNOWN)
     if unknown:
@@ -25,17 +25,17 @@ def objection(licences: Collection[str]) -> str:
     alike = sorted(
         {_family(name) for name in licences if SHARE_ALIKE in name.upper().split("-") or name.upper().startswith("GPL")}
     )
-    return f"{' and '.join(alike)} each want the whole mix for themselves" if len(alike) > 1 else ""
+    return f"{' and '.join(alike)} exclude each other: each must apply to the whole mix" if len(alike) > 1 else ""
 
 
 def _family(name: str) -> str:
-    """A licence without its version: `CC-BY-SA-3.0` → `CC-BY-SA`."""
+    """Return a licence without its version: `CC-BY-SA-3.0` → `CC-BY-SA`."""
     parts = name.upper().replace("+", "").split("-")
     return "-".join(part for part in parts if not part[:1].isdigit() and part not in ("ONLY", "OR", "LATER"))
 
 
 def hub_licence(licences: Collection[str]) -> str:
-    """The `license` of a dataset card: the strictest of simple cases, else `other` with the table beside it."""
+    """Return the `license` field of a dataset card: the strictest licence in simple cases, otherwise `other`."""
     families = {_family(name) for name in licences}
     if families <= {"CC0"}:
         return "cc0-1.0"

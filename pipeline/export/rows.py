@@ -1,4 +1,4 @@
-"""A stream as one row of a table: what a user of a dataset asks for first, and the whole plan behind it."""
+"""A stream as one row of a dataset: the most used fields as columns, and the complete plan."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _type(name: str) -> Any:
 
 
 def _features() -> dict[str, Any]:
-    """The columns as `datasets` writes them into parquet files, so that it knows what is audio."""
+    """Return the features as `datasets` stores them in parquet files, so that it decodes the audio column."""
     features: dict[str, Any] = {name: {"dtype": kind, "_type": "Value"} for name, kind in _SCALARS.items()}
     features["audio"] = {"sampling_rate": c.SAMPLE_RATE, "_type": "Audio"}
     for name, fields in _LISTS.items():
@@ -60,7 +60,7 @@ SCHEMA: Final = pa.schema(
 
 
 def row(plan: StreamPlan, audio: bytes, suffix: str) -> dict[str, Any]:
-    """The row of a stream. Times are seconds of the stream; `time` is when a response opens: at its chunk's end."""
+    """Return the row of a stream. Times are in seconds; a response opens at the end of its chunk."""
     return {
         "id": plan.sample_id,
         "audio": {"bytes": audio, "path": f"{plan.sample_id}.{suffix}"},
@@ -99,6 +99,11 @@ def row(plan: StreamPlan, audio: bytes, suffix: str) -> dict[str, Any]:
 
 
 def _event(clip: PlannedClip) -> dict[str, Any]:
-    told = {name: getattr(clip, name) for name in ("kind", "label", "caption", "transcript", "source", "licence", "attribution")}
+    names = ("kind", "label", "caption", "transcript", "source", "licence", "attribution")
     begin, end = (place / c.SAMPLE_RATE for place in (clip.offset, clip.offset + clip.length))
-    return told | {"role": clip.role.value, "start": begin, "end": end, "clip": clip.clip_id}
+    return {name: getattr(clip, name) for name in names} | {
+        "role": clip.role.value,
+        "start": begin,
+        "end": end,
+        "clip": clip.clip_id,
+    }

@@ -120,7 +120,7 @@ def test_a_broken_off_export_leaves_nothing_and_a_taken_place_is_refused(built: 
         export_files(kind, built, tmp_path / "out", should_stop=lambda: asked.append(1) or len(asked) > 3)
     assert not list(tmp_path.iterdir())
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         export_files(kind, built, tmp_path / "out")
 
 

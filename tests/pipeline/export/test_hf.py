@@ -19,6 +19,7 @@ from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.curate.scenes import split_of
+from soundflow.pipeline.export.card import generated_by_rules
 from soundflow.pipeline.export.hf import MARK, export_hf
 from soundflow.pipeline.export.licences import hub_licence, objection
 from soundflow.schemas.base import InputError, Interrupted
@@ -107,12 +108,18 @@ def test_files_are_few_and_the_card_names_every_one(split_build: Path, exported:
         assert files and all(path.name.endswith(f"-of-{len(files):05d}.parquet") for path in files)
     assert len(list(exported.rglob("*.parquet"))) < 10
     record = BuildDir(split_build).record()
-    assert record.fingerprint in card and "No recording, background and noise included, is heard in two splits" in card
+    assert record.fingerprint in card and "No recording is used in two splits" in card
     assert "planned by `template`" in card and "| event_description |" in card
     assert json.loads((exported / "recipe.json").read_bytes())["splits"] == record.recipe.splits
     assert (exported / "statistics.png").read_bytes().startswith(b"\x89PNG")
     with (exported / "attribution.csv").open() as stream:
         assert {row["licence"] for row in csv.DictReader(stream)} >= {"unknown"}
+
+
+def test_the_card_claims_of_no_model_s_work_that_rules_generated_it() -> None:
+    planners, sources = {"llm:m": 3, "template": 2}, {"llm:m": 5, "label": 1, "template": 4}
+    assert generated_by_rules(planners, sources) == "2 streams planned by `template`; 4 responses from `template`"
+    assert generated_by_rules({"llm:m": 3}, {"llm:m": 5}) == ""
 
 
 def test_unknown_licences_are_refused_by_name_unless_told(split_build: Path, tmp_path: Path) -> None:
@@ -127,8 +134,8 @@ def test_unknown_licences_are_refused_by_name_unless_told(split_build: Path, tmp
     [
         (["CC0-1.0", "CC-BY-4.0", "CC-BY-3.0"], ""),
         (["CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC0-1.0"], ""),
-        (["CC-BY-SA-3.0", "GPL-2.0-or-later"], "CC-BY-SA and GPL each want the whole mix"),
-        (["CC-BY-SA-4.0", "CC-BY-NC-SA-4.0"], "each want the whole mix"),
+        (["CC-BY-SA-3.0", "GPL-2.0-or-later"], "CC-BY-SA and GPL exclude each other"),
+        (["CC-BY-SA-4.0", "CC-BY-NC-SA-4.0"], "exclude each other"),
         (["CC-BY-ND-4.0"], "allows no derived works"),
         (["CC0-1.0", "unknown"], "unknown"),
     ],
@@ -153,7 +160,7 @@ def test_an_interrupted_export_leaves_nothing_and_a_finished_one_is_not_made_twi
     export_hf(split_build, str(folder), any_licence=True)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     (folder / MARK).write_text("something else")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         export_hf(split_build, str(folder), any_licence=True)
 
 
@@ -167,7 +174,7 @@ def test_a_clip_in_two_splits_is_found_whatever_the_build_claims(split_build: Pa
 
     for shard in (0, 1):
         rewrite(out, shard, lie)
-    with pytest.raises(InputError, match="is heard in"):
+    with pytest.raises(InputError, match="is used in the splits"):
         export_hf(out, str(tmp_path / "dataset"), any_licence=True)
 
 
