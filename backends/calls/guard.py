@@ -1,7 +1,7 @@
-"""Tells a service that is broken from one request that is hard: the first ends the work, the second costs one sample.
+"""Tell a broken service from a single request that fails: the first ends the work, the second costs one sample.
 
-After `SUSPICIOUS` tries in a row that brought no answer the service gets a plain request that anything that works can answer. If
-that fails too, the service is broken: whoever waits for it, or asks from then on, gets `ServiceBroken`.
+After `SUSPICIOUS` failed tries in a row the guard sends a probe: a small request that any working service can answer. If it fails
+as well, the service is broken, and every caller gets `ServiceBroken`, those that are still waiting included.
 """
 
 from __future__ import annotations
@@ -10,64 +10,66 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn, TypeVar
 
-from soundflow.backends.calls.faults import PATIENCE
+from soundflow.backends.calls.metered_call import LONGEST_RETRY_AFTER
 from soundflow.operators.protocols.faults import BackendError, ServerFault
 from soundflow.schemas.llm import ServiceBroken
 
 SUSPICIOUS: Final = 6
-"""Tries in a row, of whatever requests."""
-PROOF_RETRIES: Final = 2
-"""Of the plain request."""
+"""Failed tries in a row, of any requests."""
+PROBE_RETRIES: Final = 2
 
 T = TypeVar("T")
 
 
 class Guard:
-    """Watches what becomes of the requests to one service. Used in one event loop."""
+    """Watches the outcomes of all requests to one service. Used in one event loop."""
 
     def __init__(self, service: str, retries: int):
-        """`service`: who it is and where, for people; `retries`: of a request, before it is given up."""
+        """`service`: name and address for messages; `retries`: of one request."""
         self._service, self._tries = service, 1 + retries
-        self._in_a_row = 0
-        self._proving, self._broke, self._why = asyncio.Lock(), asyncio.Event(), ""
+        self._failures = 0
+        self._probing, self._is_broken, self._why = asyncio.Lock(), asyncio.Event(), ""
 
-    async def ask(self, role: str, request: Callable[[], Awaitable[T]], plain: Callable[[], Awaitable[object]]) -> T:
-        """What `request` gives. Raises what it raises, and ServiceBroken as soon as the service turns out to be, without waiting
-        for the tries of `request`. `plain` puts the plain request."""
-        work, broke = asyncio.ensure_future(request()), asyncio.ensure_future(self._broke.wait())
+    async def run(self, role: str, request: Callable[[], Awaitable[T]], probe: Callable[[], Awaitable[object]]) -> T:
+        """Return the result of `request`.
+
+        Raises what `request` raises. Raises ServiceBroken as soon as the service is known to be broken, without waiting for the
+        retries of `request`. `probe` sends the probe.
+        """
+        work, broken = asyncio.ensure_future(request()), asyncio.ensure_future(self._is_broken.wait())
         try:
-            await asyncio.wait({work, broke}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, broken}, return_when=asyncio.FIRST_COMPLETED)
             if self._why:
                 raise ServiceBroken(self._why)
-            got = work.result()
+            result = work.result()
         except BackendError as fault:
-            await self._look_into(role, fault, plain)
+            await self._examine(role, fault, probe)
             raise
         finally:
             work.cancel()
-            broke.cancel()
-            await asyncio.gather(work, broke, return_exceptions=True)
-        self._in_a_row = 0
-        return got
+            broken.cancel()
+            await asyncio.gather(work, broken, return_exceptions=True)
+        self._failures = 0
+        return result
 
-    async def _look_into(self, role: str, fault: BackendError, plain: Callable[[], Awaitable[object]]) -> None:
-        """Raises ServiceBroken when it is not the request that is at fault."""
-        self._in_a_row += self._tries if isinstance(fault, ServerFault) else 1
-        async with self._proving:
+    async def _examine(self, role: str, fault: BackendError, probe: Callable[[], Awaitable[object]]) -> None:
+        """Raise ServiceBroken if the service, not the request, is at fault."""
+        self._failures += self._tries if isinstance(fault, ServerFault) else 1
+        async with self._probing:
             if self._why:
                 raise ServiceBroken(self._why)
-            if isinstance(fault, ServerFault) and (fault.retry_after or 0.0) > PATIENCE:
-                self._give_up(f"it wants to be left alone for {fault.retry_after:.0f} s ({role}: {fault})")
-            if self._in_a_row < SUSPICIOUS:
+            if isinstance(fault, ServerFault) and (fault.retry_after or 0.0) > LONGEST_RETRY_AFTER:
+                self._give_up(f"it requests a pause of {fault.retry_after:.0f} s (Retry-After). {role}: {fault}")
+            if self._failures < SUSPICIOUS:
                 return
             try:
-                await plain()
-            except BackendError as still:
-                told = f"{self._in_a_row} tries in a row brought no answer (the last for {role}: {fault})"
-                self._give_up(f"{told}, nor did a plain request ({still})")
-            self._in_a_row = 0
+                await probe()
+            except BackendError as error:
+                last = f"{self._failures} tries in a row failed, the last for {role}: {fault}"
+                self._give_up(f"{last}. A minimal test request failed as well: {error}")
+            self._failures = 0
 
     def _give_up(self, why: str) -> NoReturn:
         self._why = f"{self._service} does not work: {why}"
-        self._broke.set()
+        self._is_broken.set()
         raise ServiceBroken(self._why) from None

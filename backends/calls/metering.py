@@ -1,11 +1,13 @@
-"""What calls may cost and how often they may be made: budget, requests and tokens per minute, as one pure state.
+"""Budgets and rate limits of calls, as one immutable state.
 
-A call is admitted with the most it can use and settled with what it did use. What is open counts in full, so that no number
-of calls at once can pass the budget. A bill that never came (the line broke after the question was out) counts in full too.
+A call is admitted with the most it can cost and settled with what it did cost. Open calls count in full, so no number of
+concurrent calls can exceed the budget. A call without a bill (the connection was lost after the request was sent) counts in full
+too.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Final, Protocol, Self
@@ -16,27 +18,27 @@ from soundflow.schemas.base import Schema
 from soundflow.schemas.llm import BudgetSpent, LlmBudget, LlmServer, RoleCost, Usage
 
 BURST_SECONDS: Final = 6.0
-"""Of its rate may be used at once after a pause: a minute never sees more than 1.1 minutes' worth."""
+"""A pause saves up this much of the rate: no minute sees more than 1.1 minutes' worth of calls."""
 POLL_SECONDS: Final = 0.05
-"""While open calls hold the rest of the budget: until one is settled."""
+"""Wait while open calls hold the rest of the budget, until one of them is settled."""
 GRACE_SECONDS: Final = 60.0
-"""A call that is open so much longer than calls last belongs to a process that was killed: its bill never comes."""
+"""A call that is open for this much longer than `call_seconds` belongs to a process that was killed and will send no bill."""
 
 
 class Limits(Schema):
-    """What holds for all calls together."""
+    """Limits of all calls that share a meter."""
 
     budget: LlmBudget = LlmBudget()
     section: str = "llm"
-    """Of the recipe, that the budget stands in."""
+    """Section of the recipe that holds the budget."""
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     call_seconds: float = Field(120.0, gt=0)
-    """A call lasts no longer."""
+    """Deadline of a call."""
 
     @classmethod
     def of(cls, budget: LlmBudget, server: LlmServer) -> Self:
-        """The limits of a configuration."""
+        """Return the limits of a configuration."""
         return cls(
             budget=budget,
             requests_per_minute=server.requests_per_minute,
@@ -46,22 +48,22 @@ class Limits(Schema):
 
 
 class Bucket(Schema):
-    """A token bucket that may go into debt: one large call passes, and those after it wait."""
+    """A token bucket that may go into debt: a large call passes, and the calls after it wait."""
 
     used: float = 0.0
-    """Units used beyond what time has given back; below zero never."""
+    """Units used and not yet refilled at time `at`; never negative."""
     at: float = 0.0
-    """When that was so, seconds."""
+    """Seconds."""
 
     def wait(self, per_minute: float | None, now: float) -> float:
-        """Seconds until another call may begin."""
+        """Return the seconds until another call may begin."""
         if per_minute is None:
             return 0.0
-        over = self._left(per_minute, now) - per_minute * BURST_SECONDS / 60
-        return max(0.0, over * 60 / per_minute)
+        excess = self._left(per_minute, now) - per_minute * BURST_SECONDS / 60
+        return max(0.0, excess * 60 / per_minute)
 
     def take(self, units: float, per_minute: float | None, now: float) -> Bucket:
-        """After `units` more; a negative number gives back."""
+        """Return the bucket after `units` more; a negative number gives units back."""
         if per_minute is None:
             return self
         return Bucket(used=max(0.0, self._left(per_minute, now) + units), at=max(now, self.at))
@@ -71,39 +73,38 @@ class Bucket(Schema):
 
 
 class OpenCall(Schema):
-    """A call that was admitted."""
+    """An admitted call that is not settled yet."""
 
     worst: Usage
-    """The most it can use."""
+    """The most it can cost."""
     since: float
 
 
 class MeterState(Schema):
-    """All a meter knows."""
+    """The state of a meter."""
 
     spent: Usage = Usage()
     """Billed."""
     unbilled: Usage = Usage()
-    """The most that calls cost whose bill never came."""
+    """The most that calls without a bill may have cost."""
     open: dict[str, OpenCall] = Field(default_factory=dict)
     """By ticket."""
     requests: Bucket = Bucket()
     tokens: Bucket = Bucket()
     not_before: float = 0.0
-    """The server asked for silence until then."""
+    """End of a pause that the server requested."""
 
     def admit(self, ticket: str, worst: Usage, limits: Limits, now: float) -> tuple[MeterState, float]:
-        """(next state, seconds to wait); admitted when those are 0. Raises BudgetSpent when waiting would not help."""
+        """Return (next state, seconds to wait); 0 seconds mean admitted. Raises BudgetSpent if waiting cannot help."""
         state = self
         for lost, call in self.open.items():
             if now - call.since > limits.call_seconds + GRACE_SECONDS:
                 state = state.settle(lost, None, limits, now)
-        sure = state.spent + state.unbilled
-        if why := limits.budget.passed_by(sure + worst):
-            raise BudgetSpent(
-                f"{limits.section}.budget: the next call could pass the budget of {why}; spent so far: {sure.describe()}"
-            )
-        if limits.budget.passed_by(sum((call.worst for call in state.open.values()), sure + worst)):
+        certain = state.spent + state.unbilled
+        if exceeded := limits.budget.passed_by(certain + worst):
+            why = f"{limits.section}.budget: the next call could exceed the budget of {exceeded}"
+            raise BudgetSpent(f"{why}; spent so far: {certain.describe()}")
+        if limits.budget.passed_by(sum((call.worst for call in state.open.values()), certain + worst)):
             return state, POLL_SECONDS
         wait = max(
             state.not_before - now,
@@ -120,9 +121,9 @@ class MeterState(Schema):
         return state.model_copy(update=update), 0.0
 
     def settle(self, ticket: str, used: Usage | None, limits: Limits, now: float) -> MeterState:
-        """After the bill of an admitted call; `used` None: it may have been billed, nobody knows."""
+        """Return the state after the bill of an admitted call; `used` None: the call may have been billed, or not."""
         call = self.open.get(ticket)
-        if call is None:  # it was given up for lost, and counted in full
+        if call is None:  # it was taken for lost and counted in full
             return self
         paid = call.worst if used is None else used
         field = "unbilled" if used is None else "spent"
@@ -134,66 +135,70 @@ class MeterState(Schema):
         return self.model_copy(update=update)
 
     def pause(self, seconds: float, now: float) -> MeterState:
-        """After the server asked for silence."""
+        """Return the state in which no call is admitted for `seconds`."""
         return self.model_copy(update={"not_before": max(self.not_before, now + seconds)})
 
 
 class Meter(Protocol):
-    """Admits calls. Shared by all who spend from one budget."""
+    """Admits calls. All who spend from one budget share one meter. Safe for threads."""
 
     def admit(self, ticket: str, worst: Usage) -> float:
-        """Seconds to wait before trying again; 0 when the call is admitted. Raises BudgetSpent."""
+        """Return the seconds to wait before the next attempt; 0 if the call is admitted. Raises BudgetSpent."""
 
     def settle(self, ticket: str, used: Usage | None) -> None:
-        """The bill of an admitted call; None when it may have been billed and nobody knows."""
+        """Book the bill of an admitted call; None if it may have been billed, or not."""
 
     def pause(self, seconds: float) -> None:
-        """Nothing is admitted for so long."""
+        """Admit no call for `seconds`."""
 
     def state(self) -> MeterState:
-        """What was spent so far."""
+        """Return what was spent so far."""
 
 
 class ProcessMeter:
-    """A meter for one process."""
+    """A `Meter` for one process."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
         self.limits, self._clock, self._state = limits, clock, MeterState()
+        self._lock = threading.Lock()
 
     def admit(self, ticket: str, worst: Usage) -> float:
-        """Seconds to wait before trying again; 0 when the call is admitted. Raises BudgetSpent."""
-        self._state, wait = self._state.admit(ticket, worst, self.limits, self._clock())
+        """See `Meter.admit`."""
+        with self._lock:
+            self._state, wait = self._state.admit(ticket, worst, self.limits, self._clock())
         return wait
 
     def settle(self, ticket: str, used: Usage | None) -> None:
-        """The bill of an admitted call; None when it may have been billed and nobody knows."""
-        self._state = self._state.settle(ticket, used, self.limits, self._clock())
+        """See `Meter.settle`."""
+        with self._lock:
+            self._state = self._state.settle(ticket, used, self.limits, self._clock())
 
     def pause(self, seconds: float) -> None:
-        """Nothing is admitted for so long."""
-        self._state = self._state.pause(seconds, self._clock())
+        """See `Meter.pause`."""
+        with self._lock:
+            self._state = self._state.pause(seconds, self._clock())
 
     def state(self) -> MeterState:
-        """What was spent so far."""
+        """See `Meter.state`."""
         return self._state
 
 
 class CostLedger:
-    """What each role asked, in one process."""
+    """What the calls of each role cost, in one process."""
 
     def __init__(self) -> None:
         self.roles: dict[str, RoleCost] = {}
 
     def asked(self, role: str, usage: Usage) -> None:
-        """The server answered."""
+        """Add an answer of the service."""
         self._add(role, RoleCost(asked=usage))
 
     def replayed(self, role: str, usage: Usage) -> None:
-        """The cache answered."""
+        """Add an answer of the cache."""
         self._add(role, RoleCost(replayed=usage))
 
     def fault(self, role: str, unbilled: Usage) -> None:
-        """A call brought no answer; `unbilled` is the most it may have cost."""
+        """Add a call without an answer; `unbilled` is the most it may have cost."""
         self._add(role, RoleCost(faults=1, unbilled=unbilled))
 
     def _add(self, role: str, cost: RoleCost) -> None:

@@ -1,16 +1,16 @@
-"""A chat model whose server is given up when it is broken."""
+"""A chat model that gives its server up when the server is broken."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from soundflow.backends.calls.guard import PROOF_RETRIES, Guard
+from soundflow.backends.calls.guard import PROBE_RETRIES, Guard
 from soundflow.backends.llm.openai_chat import OpenAiChat
 from soundflow.operators.protocols.chat import ChatRequest, Completion, Message
 from soundflow.schemas.llm import LlmConfig
 
-PLAIN: Final = 'Answer with this JSON object and nothing else: {"ok": true}'
-PLAIN_SCHEMA: Final = {
+PROBE: Final = 'Answer with this JSON object and nothing else: {"ok": true}'
+PROBE_SCHEMA: Final = {
     "type": "object",
     "properties": {"ok": {"type": "boolean"}},
     "required": ["ok"],
@@ -19,13 +19,12 @@ PLAIN_SCHEMA: Final = {
 
 
 class GuardedChat:
-    """A chat model whose server is given up when it is broken."""
+    """A chat model that raises ServiceBroken once its server no longer works."""
 
     def __init__(self, inner: OpenAiChat):
         self.inner = inner
-        server = inner.config.server
-        self._guard = Guard(f"the language model at {inner.address}", server.retries)
-        self._proofs = 0
+        self._guard = Guard(inner.calls.service.label(), inner.config.server.retries)
+        self._probes = 0
 
     @property
     def config(self) -> LlmConfig:
@@ -33,13 +32,13 @@ class GuardedChat:
         return self.inner.config
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """The answer; raises what `OpenAiChat.complete` raises, and ServiceBroken."""
-        return await self._guard.ask(request.role, lambda: self.inner.complete(request), lambda: self._plain(request))
+        """Return the completion; raises what `OpenAiChat.complete` raises, and ServiceBroken."""
+        return await self._guard.run(request.role, lambda: self.inner.complete(request), lambda: self._probe(request))
 
-    async def _plain(self, request: ChatRequest) -> Completion:
-        """A small question that is put as `request` is."""
-        self._proofs += 1
-        question = ChatRequest(
-            request.role, request.answering, (Message("user", PLAIN),), "Ready", PLAIN_SCHEMA, "", seed=self._proofs
+    async def _probe(self, request: ChatRequest) -> Completion:
+        """A small request in the same configuration as `request`."""
+        self._probes += 1
+        probe = ChatRequest(
+            request.role, request.answering, (Message("user", PROBE),), "Ready", PROBE_SCHEMA, "", seed=self._probes
         )
-        return await self.inner.complete(question, retries=PROOF_RETRIES)
+        return await self.inner.complete(probe, retries=PROBE_RETRIES)

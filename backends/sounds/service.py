@@ -1,158 +1,135 @@
-"""A sound service behind HTTP as a Generator: asked once per request, within limits, and believed only what is audio.
+"""A `Generator` behind an HTTP service. Every request is sent once, and only whole audio files are accepted.
 
-`elevenlabs_sounds` and `http_sounds` are the services. Their answers are kept as they came (`backends.calls.answers`): a
-service that has no seed, or does not honour it, is asked once all the same.
+`backends.sounds.elevenlabs` and `backends.sounds.http` are the services. Their answers are stored as they came
+(`backends.calls.answers`), so a request has one answer even if the service takes no seed or ignores it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
-import uuid
-from collections.abc import AsyncIterator
-from typing import Final, Protocol
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
 
-import httpx
 import numpy as np
 
 from soundflow.backends.calls.answers import AnswerStore, answered_once
-from soundflow.backends.calls.faults import PATIENCE, may_pass, retry_after, tries
-from soundflow.backends.calls.guard import PROOF_RETRIES, Guard
+from soundflow.backends.calls.guard import PROBE_RETRIES, Guard
+from soundflow.backends.calls.http_errors import Answer
+from soundflow.backends.calls.metered_call import AsyncCalls, Post
 from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
+from soundflow.backends.calls.service import Service
 from soundflow.operators.clean.ingress import read_bytes
-from soundflow.operators.protocols.faults import BackendError, RequestRefused, ServerFault, Unreachable
+from soundflow.operators.protocols.faults import BackendError, RequestRefused, ServerFault
 from soundflow.operators.protocols.generation import GeneratedSound
-from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.base import canonical_json
 from soundflow.schemas.clip import IngressConfig
 from soundflow.schemas.generation import GenerationConfig, Maker
 from soundflow.schemas.llm import LlmBudget, Usage
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 
 REQUEST_VERSION: Final = "1"
-"""Raise it when the same request would be put to a service differently."""
+"""Raise it when the same request would be sent to a service differently."""
 LARGEST_SOUND: Final = 32 << 20
-"""Bytes of a response; more is refused before it is read to the end. 60 s of 48 kHz stereo float are 23 MB."""
+"""Bytes of a response. 60 s of 48 kHz stereo float are 23 MB."""
 INGRESS: Final = IngressConfig(max_seconds=120.0)
 NO_AUDIO: Final = frozenset({"empty", "truncated", "damaged", "unreadable", "bad_rate"})
-"""Reasons of ingress that are the line's or the server's fault: the same request may get a whole answer."""
+"""Reasons of ingress that the connection or the service causes: a retry may get a whole file."""
 LEDGER_ROLE: Final = "sound_generation"
-PLAIN: Final = "a bell rings once"
+PROBE: Final = "a bell rings once"
 
 
 class SoundService(Protocol):
-    """One way to put a request to a service."""
+    """How a request for a sound is sent to one service."""
 
     @property
     def maker(self) -> Maker:
-        """Who it is, with all that shapes a sound besides the request."""
+        """The service and its model, with all that shapes a sound besides the request."""
 
     @property
     def seconds(self) -> tuple[float, float]:
         """Shortest and longest sound it makes."""
 
     @property
-    def address(self) -> str:
-        """Where it is, for people."""
+    def service(self) -> Service:
+        """Address and key."""
 
-    async def sound(self, caption: str, seconds: float, seed: int) -> bytes:
-        """A whole audio file. Raises BackendError, or InputError when no other request will fare better."""
+    @property
+    def path(self) -> str:
+        """Appended to the address."""
+
+    def content(self, caption: str, seconds: float, seed: int) -> dict[str, Any]:
+        """Return the arguments of httpx for one request; the response is an audio file."""
 
 
 class RemoteGenerator:
-    """A `Generator` that asks `service`. Used in one event loop."""
+    """A `Generator` behind a `SoundService`. Used inside `async with`, in one event loop."""
 
     def __init__(
         self,
-        service: SoundService,
+        sounds: SoundService,
         config: GenerationConfig,
         answers: AnswerStore,
         *,
         meter: Meter | None = None,
         ledger: CostLedger | None = None,
     ):
-        self.service, self.config, self.answers = service, config, answers
-        self.meter, self.ledger = meter or ProcessMeter(limits_of(config)), ledger or CostLedger()
-        self._slots = asyncio.Semaphore(config.server.concurrency)
-        self._guard = Guard(f"the sound service {service.maker.backend} at {service.address}", config.server.retries)
+        self.sounds, self.config, self.answers = sounds, config, answers
+        server = config.server
+        self.calls = AsyncCalls(sounds.service, server, server.concurrency, meter or ProcessMeter(limits_of(config)), ledger)
+        self._guard = Guard(sounds.service.label(), server.retries)
 
     @property
     def maker(self) -> Maker:
-        """The service."""
-        return self.service.maker
+        """The service and its model."""
+        return self.sounds.maker
+
+    async def __aenter__(self) -> Self:
+        await self.calls.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.calls.__aexit__(kind, error, trace)
 
     async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[GeneratedSound]:
-        """See `Generator`. The same request gives the same samples: the answer is kept, and found again by any process."""
-        length = _length(seconds, self.service.seconds, seed)
+        """See `Generator`. Equal requests give equal samples: the answer is stored, and any process finds it."""
+        length = _draw_length(seconds, self.sounds.seconds, seed)
         if length is None:
-            return Rejected("cannot_last", {"seconds": list(self.service.seconds), "wanted": list(seconds)})
-        usage = Usage(calls=1, money=self.config.price_per_second * length)
+            return Rejected("cannot_last", {"seconds": list(self.sounds.seconds), "wanted": list(seconds)})
+        post = self._post(caption, length, seed)
 
-        async def ask() -> bytes:
-            return await self._guard.ask(LEDGER_ROLE, lambda: self._tried(caption, length, seed, usage), self._plain)
+        async def request() -> bytes:
+            return await self._guard.run(LEDGER_ROLE, lambda: self.calls.send(post), self._probe)
 
         try:
-            data, kept = await answered_once(self.answers, self._key(caption, length, seed), ask)
+            data, is_stored = await answered_once(self.answers, self._key(caption, length, seed), request)
         except RequestRefused as error:
             return Rejected("refused", {"detail": str(error)})
         except BackendError as error:
             payload = {"caption": caption, "seconds": length, "seed": seed, "maker": self.maker.model_dump(mode="json")}
             payload["kind"] = type(error).__name__
             return Failed(f"{self.maker.backend}: {error}", "generation", payload, of_service=True)
-        if kept:
-            self.ledger.replayed(LEDGER_ROLE, usage)
-        found = read_bytes(data, INGRESS)
-        return Ok(GeneratedSound(found.value.samples, caption, {"asked_seconds": length})) if isinstance(found, Ok) else found
+        if is_stored:
+            self.calls.ledger.replayed(LEDGER_ROLE, post.worst)
+        clip = read_bytes(data, INGRESS)
+        return Ok(GeneratedSound(clip.value.samples, caption, {"asked_seconds": length})) if isinstance(clip, Ok) else clip
 
-    async def _tried(self, caption: str, seconds: float, seed: int, usage: Usage, retries: int = 100) -> bytes:
-        server = self.config.server
-        sound: bytes = await tries(min(retries, server.retries), server.backoff_seconds)(
-            self._once, caption, seconds, seed, usage
-        )
-        return sound
+    async def _probe(self) -> bytes:
+        """The probe of `Guard`: a short sound that any service makes."""
+        low, high = self.sounds.seconds
+        return await self.calls.send(self._post(PROBE, min(max(low, 1.0), high), 0), PROBE_RETRIES)
 
-    async def _plain(self) -> bytes:
-        """The plain request of `Guard`: a short sound that any service makes."""
-        low, high = self.service.seconds
-        seconds = min(max(low, 1.0), high)
+    def _post(self, caption: str, seconds: float, seed: int) -> Post[bytes]:
         usage = Usage(calls=1, money=self.config.price_per_second * seconds)
-        return await self._tried(PLAIN, seconds, 0, usage, PROOF_RETRIES)
-
-    async def _once(self, caption: str, seconds: float, seed: int, usage: Usage) -> bytes:
-        async with self._slots:
-            ticket = uuid.uuid4().hex
-            while wait := self.meter.admit(ticket, usage):
-                await asyncio.sleep(wait)
-            used: Usage | None = None  # if we are broken off: it may have been billed
-            try:
-                got = await self._call(caption, seconds, seed)
-                if isinstance(got, bytes):
-                    used = usage
-                elif not (isinstance(got, ServerFault) and got.billed):
-                    used = Usage()
-            finally:
-                self.meter.settle(ticket, used)
-        if isinstance(got, bytes):
-            self.ledger.asked(LEDGER_ROLE, usage)
-            return got
-        self.ledger.fault(LEDGER_ROLE, usage if used is None else Usage())
-        if isinstance(got, ServerFault) and 0 < (got.retry_after or 0.0) <= PATIENCE:
-            self.meter.pause(got.retry_after or 0.0)
-        raise got  # here, not where it was found: no chain of causes holds the call with its headers
-
-    async def _call(self, caption: str, seconds: float, seed: int) -> bytes | Exception:
-        timeout = self.config.server.timeout_seconds
-        try:
-            async with asyncio.timeout(timeout):
-                data = await self.service.sound(caption, seconds, seed)
-        except TimeoutError:
-            return ServerFault(f"no answer within {timeout:g} s", billed=True)
-        except (BackendError, InputError) as error:
-            return error
-        found = read_bytes(data, INGRESS)
-        if isinstance(found, Rejected) and found.reason in NO_AUDIO:
-            return ServerFault(f"the answer is no whole audio file ({found.reason}, {len(data):,} bytes)", billed=True)
-        return data
+        return Post(
+            role=LEDGER_ROLE,
+            content=self.sounds.content(caption, seconds, seed),
+            read=lambda answer: (_audio_file(answer), usage),
+            worst=usage,
+            largest=LARGEST_SOUND,
+            path=self.sounds.path,
+            detail=f"model {self.maker.model}",
+        )
 
     def _key(self, caption: str, seconds: float, seed: int) -> str:
         document = [REQUEST_VERSION, self.maker.model_dump(mode="json", exclude={"licence"}), caption, seconds, seed]
@@ -160,83 +137,28 @@ class RemoteGenerator:
 
 
 def limits_of(config: GenerationConfig) -> Limits:
-    """What holds for all sounds of a build together."""
+    """Return the limits that all sounds of a build share."""
     budget = LlmBudget(calls=config.budget.calls, money=config.budget.money)
-    return Limits(budget=budget, section="generation", requests_per_minute=config.server.requests_per_minute)
+    return Limits(
+        budget=budget,
+        section="generation",
+        requests_per_minute=config.server.requests_per_minute,
+        call_seconds=config.server.timeout_seconds,
+    )
 
 
-def _length(wanted: tuple[float, float], possible: tuple[float, float], seed: int) -> float | None:
-    """A length in both ranges, drawn by the seed, in whole 10 ms; None when there is none."""
+def _draw_length(wanted: tuple[float, float], possible: tuple[float, float], seed: int) -> float | None:
+    """A length within both ranges, drawn by the seed, in whole 10 ms; None if the ranges do not overlap."""
     low, high = math.ceil(max(wanted[0], possible[0]) * 100), math.floor(min(wanted[1], possible[1]) * 100)
     return float(np.random.Generator(np.random.PCG64(seed)).integers(low, high + 1)) / 100 if low <= high else None
 
 
-class _Bounded(httpx.AsyncByteStream):
-    """A response's bytes, as long as they are not too many."""
-
-    def __init__(self, stream: httpx.AsyncByteStream):
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for block in self._stream:
-            size += len(block)
-            if size > LARGEST_SOUND:
-                raise ServerFault(f"the answer is larger than {LARGEST_SOUND:,} bytes", billed=True)
-            yield block
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-async def _bound(response: httpx.Response) -> None:
-    """An event hook: no response, nor an error, is read further than a sound is long."""
-    announced = response.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > LARGEST_SOUND:
-        raise ServerFault(f"the answer announces {int(announced):,} bytes", billed=True)
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise ServerFault("the answer is encoded, its size unknown", billed=True)
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    response.stream = _Bounded(response.stream)
-
-
-def client(timeout_seconds: float) -> httpx.AsyncClient:
-    """An HTTP client for sounds. It follows no redirect: a key would go along to wherever it leads."""
-    return httpx.AsyncClient(
-        timeout=timeout_seconds,
-        follow_redirects=False,
-        headers={"Accept-Encoding": "identity"},
-        event_hooks={"response": [_bound]},
-    )
-
-
-def is_audio(content_type: str) -> bool:
-    """Whether a response says it is a sound, or does not say what it is."""
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind.startswith("audio/") or kind in ("", "application/octet-stream")
-
-
-def refusal(status: int, told: str, asked_pause: str | None, key_from: str, address: str) -> Exception:
-    """What a status other than 2xx means; `told` is the server's own text without secrets."""
-    said = f"{address}: {status}: {' '.join(told.split())[:300]}"
-    if status == 401:
-        remedy = f"Set {key_from} in the environment, and check the account" if key_from else "Set generation.server.api_key_env"
-        return InputError(f"the service refuses the key ({said})", field="generation", remedy=remedy)
-    if status in (402, 403):
-        return InputError(f"the service does not serve this key ({said})", field="generation", remedy="Check the account")
-    if status == 404 or 300 <= status < 400:
-        return InputError(
-            f"the service is not at this address ({said})",
-            field="generation",
-            remedy="Check generation.server.base_url and model",
-        )
-    if may_pass(status):
-        return ServerFault(said, retry_after=retry_after(asked_pause))
-    return RequestRefused(said)
-
-
-def broken_line(error: httpx.HTTPError) -> ServerFault:
-    """A line that broke, and whether the request may have reached the service."""
-    never_out = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-    told = f"the line broke: {type(error).__name__}: {error}"
-    return Unreachable(told) if never_out else ServerFault(told, billed=True)
+def _audio_file(answer: Answer) -> bytes:
+    """The body; raises ServerFault if it is not a whole audio file."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not kind.startswith("audio/") and kind not in ("", "application/octet-stream"):
+        raise ServerFault(f"the response is {kind[:100]}, not audio")
+    clip = read_bytes(answer.body, INGRESS)
+    if isinstance(clip, Rejected) and clip.reason in NO_AUDIO:
+        raise ServerFault(f"the response is not a whole audio file ({clip.reason}, {len(answer.body):,} bytes)")
+    return answer.body

@@ -1,7 +1,7 @@
-"""CosyVoice: over the protocol of its official FastAPI server, or the official package in this process.
+"""CosyVoice: the protocol of its official FastAPI server, or the official package in this process.
 
-The server streams raw little-endian int16 without a header; its pieces may end in the middle of a sample, and it says neither
-rate nor length. A stream that broke off is a fault where the connection shows it, and the gate's business where it does not.
+The server streams raw little-endian int16 without a header. Its blocks may end within a sample, and it states neither rate nor
+length. A stream that is cut off is a fault if the connection shows it; otherwise the gate rejects the utterance.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from soundflow.backends.calls.audio_http import AudioHttp, int16_stream
+from soundflow.backends.calls.service import Service
+from soundflow.backends.calls.speech_server import SpeechServer
+from soundflow.backends.tts.pcm import samples_of_int16
 from soundflow.operators.protocols.faults import BackendError
 from soundflow.operators.protocols.tts import Knob, Rendering, at_16k
 from soundflow.schemas.base import InputError
 from soundflow.schemas.speech import NEEDS, CosyVoiceConfig, ServerVoice, Voice
 
-MOST_SECONDS: Final = 600
-"""Of one answer."""
+LONGEST_SECONDS: Final = 600
+"""Of one rendering."""
 
 
-class _Voices:
+class _CosyVoice:
     """The voices of a config."""
 
     def __init__(self, config: CosyVoiceConfig):
@@ -31,46 +33,51 @@ class _Voices:
         self.voices: tuple[Voice, ...] = tuple(entry.voice("cosyvoice") for entry in config.voices)
         for entry in config.voices:
             if "prompt_wav" in NEEDS[config.mode] and not Path(entry.prompt_wav).expanduser().is_file():
-                raise InputError(
-                    "no such recording", field="prompt_wav", value=entry.prompt_wav, remedy=f"Voice {entry.id} needs it"
-                )
+                remedy = f"Voice {entry.id!r} needs a recording in mode {config.mode}"
+                raise InputError("no such file", field="prompt_wav", value=entry.prompt_wav, remedy=remedy)
 
     def fields(self, text: str, voice: Voice) -> tuple[dict[str, str], str]:
-        """What the mode is told of `voice`, and the path of its recording ("" where the mode wants none)."""
+        """Return the fields of the mode for `voice`, and the path of its recording ("" if the mode takes none)."""
         entry: ServerVoice = self._entries[voice.name]
-        mode, told = self.config.mode, {"tts_text": text}
+        mode, fields = self.config.mode, {"tts_text": text}
         if mode in ("sft", "instruct"):
-            told["spk_id"] = entry.speaker or entry.id
+            fields["spk_id"] = entry.speaker or entry.id
         if mode == "zero_shot":
-            told["prompt_text"] = entry.prompt_text
+            fields["prompt_text"] = entry.prompt_text
         if mode in ("instruct", "instruct2"):
-            told["instruct_text"] = entry.instruct
-        return told, str(Path(entry.prompt_wav).expanduser()) if "prompt_wav" in NEEDS[mode] else ""
+            fields["instruct_text"] = entry.instruct
+        return fields, str(Path(entry.prompt_wav).expanduser()) if "prompt_wav" in NEEDS[mode] else ""
 
 
-class CosyVoiceServer(_Voices):
-    """The official FastAPI server. It draws anew for each request, and takes neither seed nor speed."""
+class CosyVoiceServer(_CosyVoice):
+    """The official FastAPI server. Every request is a new draw; the server takes neither seed nor speed."""
 
     knobs: tuple[Knob, ...] = ("draw",)
 
     def __init__(self, config: CosyVoiceConfig):
         super().__init__(config)
         assert config.base_url is not None
-        self._http = AudioHttp(config.base_url, config.server)
+        self.server = SpeechServer(Service("the CosyVoice server", config.base_url, "speakers"), config.server)
 
     def say(self, text: str, voice: Voice, *, seed: int = 0, speed: float = 1.0) -> Rendering:
         """See `Speaker.say`."""
-        told, recording = self.fields(text, voice)
+        fields, recording = self.fields(text, voice)
         rate, mode = self.config.sample_rate, self.config.mode
-        content: dict[str, Any] = {"data": told}
+        content: dict[str, Any] = {"data": fields}
         if recording:
             content["files"] = {"prompt_wav": ("prompt.wav", Path(recording).read_bytes(), "application/octet-stream")}
-        samples = self._http.post(f"/inference_{mode}", int16_stream, most_bytes=2 * rate * MOST_SECONDS, **content)
+        samples = self.server.post(
+            f"/inference_{mode}",
+            samples_of_int16,
+            largest=2 * rate * LONGEST_SECONDS,
+            detail=f"mode {mode}, voice {voice.id}",
+            **content,
+        )
         return Rendering(at_16k(samples, rate), {"backend": "cosyvoice", "mode": mode, "rate": rate})
 
 
-class CosyVoiceModel(_Voices):
-    """The official package in this process, which must be on PYTHONPATH (it is on no package index)."""
+class CosyVoiceModel(_CosyVoice):
+    """The official package in this process. It must be on PYTHONPATH, since no package index has it."""
 
     knobs: tuple[Knob, ...] = ("seed", "speed")
 
@@ -81,17 +88,17 @@ class CosyVoiceModel(_Voices):
     def say(self, text: str, voice: Voice, *, seed: int = 0, speed: float = 1.0) -> Rendering:
         """See `Speaker.say`."""
         model = self._loaded()
-        told, recording = self.fields(text, voice)
+        fields, recording = self.fields(text, voice)
         if recording:
-            told["prompt_wav"] = recording
+            fields["prompt_wav"] = recording
         with contextlib.suppress(ImportError):
             from cosyvoice.utils.common import set_all_random_seed
 
             set_all_random_seed(seed)
         try:
-            pieces = [piece["tts_speech"] for piece in getattr(model, f"inference_{self.config.mode}")(**told, speed=speed)]
+            pieces = [piece["tts_speech"] for piece in getattr(model, f"inference_{self.config.mode}")(**fields, speed=speed)]
         except (RuntimeError, ValueError, AssertionError) as error:
-            raise BackendError(f"cosyvoice: {type(error).__name__}: {error}") from error
+            raise BackendError(f"CosyVoice failed on voice {voice.id}: {type(error).__name__}: {error}") from error
         rate = int(model.sample_rate)
         samples = np.concatenate(
             [np.asarray(piece, dtype=np.float32).reshape(-1) for piece in pieces] or [np.zeros(0, np.float32)]
@@ -107,8 +114,8 @@ class CosyVoiceModel(_Voices):
                 raise InputError(
                     f"the official package cosyvoice cannot be imported ({error})",
                     field="model_dir",
-                    remedy="Clone FunAudioLLM/CosyVoice, install its requirements and put it on PYTHONPATH, or use base_url;"
-                    " PyPI's `cosyvoice` is another thing",
+                    remedy="Clone FunAudioLLM/CosyVoice, install its requirements and add it to PYTHONPATH, or set base_url."
+                    " PyPI's `cosyvoice` is an unrelated package",
                 ) from None
             self._model = AutoModel(model_dir=self.config.model_dir)
         return self._model

@@ -1,4 +1,4 @@
-"""Any server with OpenAI's `/v1/audio/speech`."""
+"""A speaker behind any server with OpenAI's `/v1/audio/speech`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from soundflow.backends.calls.audio_http import AudioHttp, int16_stream
+from soundflow.backends.calls.service import Service
+from soundflow.backends.calls.speech_server import SpeechServer
+from soundflow.backends.tts.pcm import samples_of_int16
 from soundflow.operators.protocols.faults import ServerFault
 from soundflow.operators.protocols.tts import Knob, Rendering, at_16k
 from soundflow.schemas.speech import OpenAiSpeechConfig, Voice
 
-MOST_BYTES: Final = 600 * 48_000 * 4
-"""Ten minutes of the fattest format."""
+LARGEST_ANSWER: Final = 600 * 48_000 * 4
+"""Bytes of a response: ten minutes of the largest format."""
 
 
 class OpenAiSpeaker:
-    """Takes a speed and no seed: each request draws anew."""
+    """Takes a speed but no seed: every request is a new draw."""
 
     knobs: tuple[Knob, ...] = ("draw", "speed")
 
@@ -27,28 +29,30 @@ class OpenAiSpeaker:
         self.config = config
         self.voices = tuple(entry.voice("openai") for entry in config.voices)
         self._entries = {f"openai:{entry.id}": entry for entry in config.voices}
-        self._http = AudioHttp(config.base_url, config.server, config.api_key_env)
+        self.server = SpeechServer(Service("the speech server", config.base_url, "speakers", config.api_key_env), config.server)
 
     def say(self, text: str, voice: Voice, *, seed: int = 0, speed: float = 1.0) -> Rendering:
         """See `Speaker.say`."""
-        entry = self._entries[voice.name]
-        asked: dict[str, Any] = {
-            "model": self.config.model,
+        entry, model = self._entries[voice.name], self.config.model
+        request: dict[str, Any] = {
+            "model": model,
             "input": text,
             "voice": entry.speaker or entry.id,
             "response_format": self.config.format,
             "speed": speed,
         }
         if entry.instruct:
-            asked["instructions"] = entry.instruct
-        samples, rate = self._http.post("/audio/speech", self._decoded, most_bytes=MOST_BYTES, json=asked)
-        return Rendering(at_16k(samples, rate), {"backend": "openai", "model": self.config.model, "rate": rate, "speed": speed})
+            request["instructions"] = entry.instruct
+        samples, rate = self.server.post(
+            "/audio/speech", self._decoded, largest=LARGEST_ANSWER, detail=f"model {model}, voice {voice.id}", json=request
+        )
+        return Rendering(at_16k(samples, rate), {"backend": "openai", "model": model, "rate": rate, "speed": speed})
 
     def _decoded(self, body: bytes) -> tuple[NDArray[np.float32], int]:
         if self.config.format == "pcm":
-            return int16_stream(body), self.config.sample_rate
+            return samples_of_int16(body), self.config.sample_rate
         try:
             frames, rate = soundfile.read(io.BytesIO(body), dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-            raise ServerFault(f"the answer is no {self.config.format} file: {error}") from error
+            raise ServerFault(f"the response is not a {self.config.format} file: {error}") from error
         return np.asarray(frames.mean(axis=1), dtype=np.float32), int(rate)

@@ -5,6 +5,7 @@ first makes it (pipeline.clips.search_build); others wait for it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -91,8 +92,11 @@ class SearchIndex:
 
 
 def _opened(directory: Path, config: RetrievalConfig, store: AnswerStore, ledger: CostLedger | None) -> Embedder:
-    """The embedder; what a server's calls for this index cost is counted beside its vectors."""
-    if config.budget == LlmBudget():
+    """The embedder. Processes that search this index share the budget and the pauses of an embedding server in a file.
+
+    If there is no budget, the directory may be read-only.
+    """
+    if config.embedder != "server" or (config.budget == LlmBudget() and not os.access(directory, os.W_OK)):
         return open_embedder(config, store, ledger=ledger)
     from soundflow.backends.embed.server import limits_of
 

@@ -32,5 +32,6 @@ async def open_generator(
     else:
         limits = limits_of(config)
         meter: Meter = SharedMeter(spent, limits) if spent else ProcessMeter(limits)
-        async with ElevenLabsSounds(config) if config.backend == "elevenlabs" else HttpSounds(config) as service:
-            yield RemoteGenerator(service, config, answers, meter=meter, ledger=ledger)
+        sounds = ElevenLabsSounds(config) if config.backend == "elevenlabs" else HttpSounds(config)
+        async with RemoteGenerator(sounds, config, answers, meter=meter, ledger=ledger) as generator:
+            yield generator

@@ -166,7 +166,7 @@ def test_a_server_that_fails_is_asked_again_and_then_given_up_on(kind: str, monk
     [
         (status(401), "OPENAI_API_KEY"),
         (status(404), r"retrieval\.model"),
-        (status(400), "smaller batch"),
+        (status(400), r"smaller retrieval\.server\.batch"),
         (sent(lambda good: [one | {"embedding": [1.0, 2.0]} for one in good]), "of 2 numbers, and of 512 before"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.sounds.elevenlabs import ElevenLabsSounds
 from soundflow.backends.sounds.http import HttpSounds
-from soundflow.backends.sounds.service import LEDGER_ROLE, RemoteGenerator
+from soundflow.backends.sounds.service import LEDGER_ROLE
 from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.generators import open_generator
@@ -196,26 +195,9 @@ def test_lengths_the_service_does_not_make_are_rejected_unasked(tmp_path: Path) 
 
 
 def test_no_more_calls_are_in_flight_than_allowed(tmp_path: Path) -> None:
-    open_calls, most = 0, 0
-
-    class Slow(HttpSounds):
-        async def sound(self, *asked: Any) -> bytes:
-            nonlocal open_calls, most
-            open_calls += 1
-            most = max(most, open_calls)
-            try:
-                return await super().sound(*asked)
-            finally:
-                open_calls -= 1
-
-    async def run(config: GenerationConfig) -> None:
-        async with Slow(config) as service:
-            generator = RemoteGenerator(service, config, AnswerCache(tmp_path))
-            await asyncio.gather(*(generator.generate(CAPTION, (1.0, 1.0), seed) for seed in range(12)))
-
-    with HostileSounds() as server:
-        asyncio.run(run(server.config("http", server={"concurrency": 2})))
-    assert most == 2
+    with HostileSounds(latency_seconds=0.05) as server:
+        generate(server.config("http", server={"concurrency": 2}), tmp_path, *range(12), seconds=(1.0, 1.0))
+    assert len(server.requests) == 12 and server.most_open == 2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -83,7 +83,7 @@ def test_a_recogniser_that_fails_for_a_moment_is_asked_again(fault: Fault, real_
 
 
 def test_what_never_gets_better_is_a_fault_in_the_end(real_audio: dict[str, np.ndarray]) -> None:
-    with OpenAiAudio([Fault.NO_TEXT] * 9) as server, pytest.raises(ServerFault, match="no transcription"):
+    with OpenAiAudio([Fault.NO_TEXT] * 9) as server, pytest.raises(ServerFault, match="not a transcription"):
         open_recogniser(server.transcription()).hear(real_audio["short"], "en")
     assert len(server.asked) == 4
 

@@ -10,6 +10,7 @@ import io
 import json
 import socket
 import struct
+import threading
 import time
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler
@@ -90,8 +91,11 @@ def encoded(samples: np.ndarray, rate: int = 16_000, kind: str = "WAV", subtype:
 class HostileSounds(LocalServer):
     """The server, in a thread of its own while the `with` block lasts."""
 
-    def __init__(self, *faults: Fault, always: Fault | None = None):
-        self.faults, self.always = list(faults), always
+    def __init__(self, *faults: Fault, always: Fault | None = None, latency_seconds: float = 0.0):
+        self.faults, self.always, self.latency = list(faults), always, latency_seconds
+        self.open = self.most_open = 0
+        """Requests being answered at once."""
+        self._lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
         """path, query, headers, body of each."""
         super().__init__()
@@ -110,6 +114,12 @@ class HostileSounds(LocalServer):
         )
 
     def post(self, request: BaseHTTPRequestHandler) -> None:
+        with self._lock:
+            self.open += 1
+            self.most_open = max(self.most_open, self.open)
+        self.closing.wait(self.latency)
+        with self._lock:
+            self.open -= 1
         path, _, query = request.path.partition("?")
         body = json.loads(request.rfile.read(int(request.headers["content-length"])))
         seen = {"path": path, "query": query, "headers": {k.lower(): v for k, v in request.headers.items()}, "body": body}

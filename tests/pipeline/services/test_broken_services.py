@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from soundflow.backends.llm.openai_chat import OpenAiChat
+from soundflow.backends.calls.http_errors import Answer
+from soundflow.backends.calls.metered_call import AsyncCalls, Post
 from soundflow.cli.app import main
-from soundflow.operators.protocols.chat import ChatRequest, Completion
-from soundflow.operators.protocols.faults import Unreachable
+from soundflow.operators.protocols.faults import ServerFault, Unreachable
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.report.page import write_report
 from soundflow.schemas.base import InputError
-from soundflow.schemas.llm import ServiceBroken, Usage
+from soundflow.schemas.llm import ServiceBroken
 from tests.pipeline.curated import write_curated
 from tests.support.corpus import corpus
 from tests.support.hostile_llm import TRANSIENT, Fault, HostileLlm, always, faulty
@@ -83,7 +84,8 @@ def test_a_model_that_breaks_in_any_way_ends_the_build_and_the_same_command_goes
     with pytest.raises(SystemExit) as ended:
         main(["build", str(recipe), "-o", str(out), "--executor", "inline"])
     told = capsys.readouterr()
-    assert ended.value.code == 3 and "nor did a plain request" in told.err and "run the same command again" in told.err
+    assert ended.value.code == 3 and "run the same command again" in told.err
+    assert "A minimal test request failed as well" in told.err
     if BuildDir(out).committed(BuildDir(out).record().fingerprint):
         assert "since the build stopped" in write_report(out).read_text()
     main_status(out, capsys, "stopped: the language model")
@@ -117,7 +119,7 @@ def test_a_refusal_that_lasts_ends_the_build_at_once_and_says_where_and_for_whom
     write: Write, server: HostileLlm, tmp_path: Path, fault: Fault
 ) -> None:
     server.script = always(fault)
-    with pytest.raises(InputError, match=f"{server.url}, asked as scenario_planner") as told:
+    with pytest.raises(InputError, match=rf"{server.url} \(model \S+, role scenario_planner\)") as told:
         build(write(), tmp_path / "out", executor="inline")
     assert told.value.remedy and corpus(tmp_path / "out") == {}
 
@@ -125,14 +127,14 @@ def test_a_refusal_that_lasts_ends_the_build_at_once_and_says_where_and_for_whom
 def test_a_model_that_goes_away_costs_no_sample(
     write: Write, server: HostileLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, call = write({"concurrency": 1}, streams=8, shards=1), OpenAiChat._call
+    recipe, exchange = write({"concurrency": 1}, streams=8, shards=1), AsyncCalls._exchange
 
-    async def lost(self: OpenAiChat, request: ChatRequest, worst: Usage) -> Completion | Exception:
-        return Unreachable("nobody is there") if server.calls >= 13 else await call(self, request, worst)
+    async def lost(self: AsyncCalls, client: httpx.AsyncClient, post: Post[Any]) -> Answer | ServerFault:
+        return Unreachable("the server is gone") if server.calls >= 13 else await exchange(self, client, post)
 
     with monkeypatch.context() as gone:
-        gone.setattr(OpenAiChat, "_call", lost)
-        with pytest.raises(ServiceBroken, match="nobody is there"):
+        gone.setattr(AsyncCalls, "_exchange", lost)
+        with pytest.raises(ServiceBroken, match="the server is gone"):
             build(recipe, tmp_path / "out", executor="inline")
     assert build(recipe, tmp_path / "out", executor="inline").shards.committed == 1
     nothing_is_missing(tmp_path / "out")

@@ -154,7 +154,7 @@ def test_a_wrong_address_is_the_users_mistake(tmp_path: Path) -> None:
     with HostileCosyVoice() as server:
         config = server.config()
         wrong = config.model_copy(update={"base_url": f"{config.base_url}/elsewhere"})
-        with pytest.raises(InputError, match="not at this address"):
+        with pytest.raises(InputError, match="does not know this address"):
             speak(lines, tmp_path / "out", lenient(speakers=(wrong,)))
 
 

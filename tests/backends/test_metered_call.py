@@ -1,0 +1,302 @@
+"""The path of a metered call, the same for every backend: pauses, redirects, statuses, keys. Time is a number here."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from pydantic import SecretStr
+
+from soundflow.backends.asr.openai import OpenAiRecogniser
+from soundflow.backends.calls import metered_call
+from soundflow.backends.calls.http_errors import Answer, status_error
+from soundflow.backends.calls.metering import Limits, Meter, ProcessMeter
+from soundflow.backends.calls.service import Service, openai_service, scrubbed
+from soundflow.backends.embed.server import ServerEmbedder
+from soundflow.backends.llm.openai_chat import OpenAiChat
+from soundflow.backends.sounds.elevenlabs import ElevenLabsSounds
+from soundflow.backends.sounds.http import HttpSounds
+from soundflow.backends.sounds.service import RemoteGenerator
+from soundflow.backends.tts.cosyvoice import CosyVoiceServer
+from soundflow.backends.tts.openai import OpenAiSpeaker
+from soundflow.operators.protocols.chat import ChatRequest, Message
+from soundflow.operators.protocols.faults import BackendError, RequestRefused, ServerFault
+from soundflow.pipeline.services.answer_cache import AnswerCache
+from soundflow.pipeline.services.shared_meter import SharedMeter
+from soundflow.schemas.base import InputError
+from soundflow.schemas.generation import GenerationConfig
+from soundflow.schemas.llm import LlmConfig
+from soundflow.schemas.outcome import Failed
+from soundflow.schemas.retrieval import RetrievalConfig
+from soundflow.schemas.speech import CosyVoiceConfig, OpenAiSpeechConfig, OpenAiTranscriptionConfig
+from tests.support.local_server import LocalServer
+
+KEY = "sk-very-secret-0123456789"
+SERVER = {"retries": 0, "timeout_seconds": 20.0}
+VOICES = [{"id": "anna", "language": "en"}]
+Reply = tuple[int, dict[str, str], bytes]
+Ask = Callable[[str, Meter, Path], None]
+"""(origin of the server, meter, folder of the test) → one request; raises if it fails."""
+
+
+def wav() -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, 0.3 * np.sin(np.arange(16_000) / 5), 16_000, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+CHAT = json.dumps({"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}).encode()
+SOUND = {"content-type": "audio/wav"}
+
+
+def embeddings(request: bytes) -> bytes:
+    """One for each input."""
+    inputs = json.loads(request)["input"]
+    return json.dumps({"data": [{"index": place, "embedding": [0.6, 0.8]} for place in range(len(inputs))]}).encode()
+
+
+class ScriptedServer(LocalServer):
+    """Sends `replies` one after the other, then `good`, and records every request. An empty body stands for embeddings."""
+
+    def __init__(self, good: Reply, *replies: Reply):
+        self.good, self.replies = good, list(replies)
+        self.requests: list[dict[str, str]] = []
+        """Headers, with lower-case names."""
+        super().__init__()
+
+    def post(self, request: BaseHTTPRequestHandler) -> None:
+        asked = request.rfile.read(int(request.headers["content-length"]))
+        self.requests.append({name.lower(): value for name, value in request.headers.items()})
+        status, headers, body = self.replies.pop(0) if self.replies else self.good
+        body = body or embeddings(asked)
+        request.send_response(status)
+        for name, value in ({"content-length": str(len(body))} | headers).items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(body)
+
+
+def ask_chat(origin: str, meter: Meter, folder: Path) -> None:
+    config = LlmConfig.model_validate({"model": "m", "server": SERVER | {"base_url": f"{origin}/v1"}})
+
+    async def run() -> None:
+        async with OpenAiChat(config, meter=meter) as chat:
+            answering = config.answering("spoken_rewriter")
+            await chat.complete(ChatRequest("spoken_rewriter", answering, (Message("user", "hi"),), "Answer", {}, "", 0))
+
+    asyncio.run(run())
+
+
+def ask_embedder(origin: str, meter: Meter, folder: Path) -> None:
+    server = SERVER | {"base_url": f"{origin}/v1"}
+    ServerEmbedder(RetrievalConfig.model_validate({"embedder": "server", "model": "m", "server": server}), meter=meter)
+
+
+def ask_sounds(backend: str) -> Ask:
+    def ask(origin: str, meter: Meter, folder: Path) -> None:
+        server = SERVER | {"base_url": origin, "api_key_env": "OPENAI_API_KEY"}
+        model = {"model": "audiox"} if backend == "http" else {}
+        config = GenerationConfig.model_validate({"backend": backend, "server": server, **model})
+
+        async def run() -> None:
+            sounds = HttpSounds(config) if backend == "http" else ElevenLabsSounds(config)
+            async with RemoteGenerator(sounds, config, AnswerCache(folder), meter=meter) as generator:
+                outcome = await generator.generate("a bell", (1.0, 1.0), time.monotonic_ns())
+            if isinstance(outcome, Failed):
+                raise ServerFault(outcome.error)
+
+        asyncio.run(run())
+
+    return ask
+
+
+def ask_speaker(origin: str, meter: Meter, folder: Path) -> None:
+    config = OpenAiSpeechConfig.model_validate({"base_url": f"{origin}/v1", "voices": VOICES, "server": SERVER})
+    speaker = OpenAiSpeaker(config)
+    speaker.server.meter = meter
+    speaker.say("Hello.", speaker.voices[0])
+
+
+def ask_cosyvoice(origin: str, meter: Meter, folder: Path) -> None:
+    speaker = CosyVoiceServer(CosyVoiceConfig.model_validate({"base_url": origin, "voices": VOICES, "server": SERVER}))
+    speaker.server.meter = meter
+    speaker.say("Hello.", speaker.voices[0])
+
+
+def ask_recogniser(origin: str, meter: Meter, folder: Path) -> None:
+    recogniser = OpenAiRecogniser(OpenAiTranscriptionConfig.model_validate({"base_url": f"{origin}/v1", "server": SERVER}))
+    recogniser.server.meter = meter
+    recogniser.hear(np.zeros(1600, np.float32), "en")
+
+
+BACKENDS: dict[str, tuple[Ask, Reply]] = {
+    "chat": (ask_chat, (200, {}, CHAT)),
+    "embedder": (ask_embedder, (200, {}, b"")),
+    "http sounds": (ask_sounds("http"), (200, SOUND, wav())),
+    "elevenlabs": (ask_sounds("elevenlabs"), (200, SOUND, wav())),
+    "openai speech": (ask_speaker, (200, SOUND, wav())),
+    "cosyvoice": (ask_cosyvoice, (200, {}, bytes(3200))),
+    "openai transcription": (ask_recogniser, (200, {}, b'{"text": "hello"}')),
+}
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now, self.slept = 100.0, list[float]()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    async def async_sleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that calls sleep by."""
+    clock = Clock()
+    timers = SimpleNamespace(sleep=clock.sleep, monotonic=time.monotonic)
+    loop = SimpleNamespace(sleep=clock.async_sleep, timeout=asyncio.timeout, Semaphore=asyncio.Semaphore)
+    monkeypatch.setattr(metered_call, "time", timers)
+    monkeypatch.setattr(metered_call, "asyncio", loop)
+    return clock
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+@every_backend
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_holds_back_every_caller(backend: str, status: int, clock: Clock, tmp_path: Path) -> None:
+    ask, good = BACKENDS[backend]
+    meter = ProcessMeter(Limits(), clock)
+    with ScriptedServer(good, (status, {"Retry-After": "7"}, b"busy"), good) as server:
+        with pytest.raises((BackendError, OSError), match=f"HTTP {status}: busy"):
+            ask(server.origin, meter, tmp_path)
+        assert meter.state().not_before == 107.0
+        ask(server.origin, meter, tmp_path)  # another caller: 7 s from 100 to 107, once
+    assert clock.slept == [7.0] and clock.now == 107.0
+
+
+@every_backend
+def test_a_caller_in_another_process_is_held_back_as_well(backend: str, clock: Clock, tmp_path: Path) -> None:
+    ask, good = BACKENDS[backend]
+    here, there = (SharedMeter(tmp_path / "spent.json", Limits(), clock) for _ in range(2))
+    here.pause(7.0)
+    with ScriptedServer(good) as server:
+        ask(server.origin, there, tmp_path)
+    assert clock.slept == [7.0] and len(server.requests) == 1
+
+
+@every_backend
+def test_without_retry_after_nobody_else_waits(backend: str, clock: Clock, tmp_path: Path) -> None:
+    ask, good = BACKENDS[backend]
+    meter = ProcessMeter(Limits(), clock)
+    with ScriptedServer(good, (503, {}, b"busy"), good) as server:
+        with pytest.raises((BackendError, OSError), match="HTTP 503: busy"):
+            ask(server.origin, meter, tmp_path)
+        ask(server.origin, meter, tmp_path)
+    assert clock.slept == []
+
+
+@every_backend
+def test_a_redirect_is_not_followed_and_the_key_stays_here(backend: str, tmp_path: Path) -> None:
+    ask, good = BACKENDS[backend]
+    with ScriptedServer(good) as elsewhere:
+        away = (307, {"Location": f"{elsewhere.origin}/v1"}, b"moved")
+        with ScriptedServer(good, *[away] * 9) as server, pytest.raises(InputError, match="redirects are not followed") as raised:
+            ask(server.origin, ProcessMeter(Limits()), tmp_path)
+    assert elsewhere.requests == [] and len(server.requests) == 1
+    assert f"redirects to {elsewhere.origin}" in str(raised.value) and "base_url to the final address" in raised.value.remedy
+    sent = [name for name, value in server.requests[0].items() if KEY in value]
+    assert sent == {"cosyvoice": [], "elevenlabs": ["xi-api-key"]}.get(backend, ["authorization"])
+
+
+@every_backend
+@pytest.mark.parametrize(("status", "why"), [(401, "rejects the API key"), (404, "does not know this address or model")])
+def test_an_error_names_service_address_status_and_remedy(backend: str, status: int, why: str, tmp_path: Path) -> None:
+    ask, good = BACKENDS[backend]
+    with ScriptedServer(good, *[(status, {}, f"bad {KEY}".encode())] * 9) as server, pytest.raises(InputError) as raised:
+        ask(server.origin, ProcessMeter(Limits()), tmp_path)
+    text = str(raised.value)
+    assert f" at {server.origin}" in text and f"{why}: HTTP {status}: bad " in text and raised.value.remedy
+    assert len(server.requests) == 1 and (KEY not in text or backend == "cosyvoice")  # CosyVoice has no key to know
+
+
+SERVICE = Service("the sound service", "http://host/v1", "generation.server", "SOUND_API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "text"),
+    [
+        (302, InputError, "redirects to http://other/ (HTTP 302)"),
+        (400, RequestRefused, "refuses the request: HTTP 400: no"),
+        (401, InputError, "rejects the API key: HTTP 401: no. Check SOUND_API_KEY"),
+        (402, InputError, "does not serve this account: HTTP 402: no. Check SOUND_API_KEY"),
+        (403, InputError, "does not serve this account: HTTP 403"),
+        (404, InputError, "Check generation.server.base_url"),
+        (405, InputError, "generation.model"),
+        (408, ServerFault, "the sound service at http://host/v1: HTTP 408: no"),
+        (409, ServerFault, "HTTP 409"),
+        (413, RequestRefused, "HTTP 413"),
+        (422, RequestRefused, "HTTP 422"),
+        (425, ServerFault, "HTTP 425"),
+        (429, ServerFault, "HTTP 429"),
+        (500, ServerFault, "HTTP 500"),
+        (503, ServerFault, "HTTP 503"),
+    ],
+)
+def test_each_status_is_one_kind_of_error(status: int, kind: type[Exception], text: str) -> None:
+    headers = {"location": "http://other/", "retry-after": "3"}
+    error = status_error(SERVICE, SERVICE.label(), Answer(status, headers, b" no\n"))
+    assert type(error) is kind and text in str(error) and str(error).count("the sound service at http://host/v1") == 1
+    if isinstance(error, ServerFault):
+        assert error.retry_after == 3.0 and not error.billed
+
+
+def test_an_exhausted_quota_is_no_matter_of_patience() -> None:
+    body = json.dumps({"error": {"code": "insufficient_quota", "message": "You exceeded your quota"}}).encode()
+    assert isinstance(status_error(SERVICE, "it", Answer(429, {}, body)), InputError)
+    for other in (b'{"error": "insufficient_quota"}', b'{"error": {"code": 7}}', b"[]", b"\xff"):
+        assert isinstance(status_error(SERVICE, "it", Answer(429, {}, other)), ServerFault)
+
+
+def test_a_pause_beyond_patience_is_neither_waited_for_nor_imposed_on_others(clock: Clock, tmp_path: Path) -> None:
+    ask, good = BACKENDS["openai speech"]
+    meter = ProcessMeter(Limits(), clock)
+    with ScriptedServer(good, (503, {"Retry-After": "601"}, b"down")) as server, pytest.raises(ServerFault) as raised:
+        ask(server.origin, meter, tmp_path)
+    assert raised.value.retry_after == 601.0 and meter.state().not_before == 0.0 and clock.slept == []
+
+
+def test_placeholder_keys_are_no_secrets() -> None:
+    assert scrubbed("none of the keys", SecretStr("none")) == "none of the keys"
+    assert scrubbed(f"key {KEY}.", SecretStr(KEY)) == "key [api key]."
+    assert scrubbed(f"key {KEY}.".encode(), SecretStr(KEY)) == b"key [api key]."
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://host/v1", "http://user:word@host/v1"])
+def test_an_address_from_the_environment_that_is_none_is_an_input_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(InputError, match=r"the address of the model must .*OPENAI_BASE_URL") as raised:
+        openai_service("the model", "llm.server", None, "OPENAI_API_KEY").credentials()
+    assert "user:word" not in str(raised.value)

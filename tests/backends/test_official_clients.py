@@ -1,0 +1,77 @@
+"""Our requests against those of the official clients: the same path, query, key and body reach the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soundflow.backends.embed.server import ServerEmbedder
+from soundflow.backends.sounds.elevenlabs import URL
+from soundflow.pipeline.services.answer_cache import AnswerCache
+from soundflow.pipeline.services.generators import open_generator
+from soundflow.schemas.generation import GenerationConfig
+from tests.operators.curate.chats import KEY, complete, config, key, request_for
+from tests.support.embedding_server import EmbeddingServer
+from tests.support.hostile_llm import HostileLlm
+from tests.support.hostile_sounds import HostileSounds
+
+__all__ = ["key"]
+
+
+def test_chat_completions_are_requested_as_the_openai_client_does() -> None:
+    openai = pytest.importorskip("openai")
+    from soundflow.backends.llm.openai_chat import OpenAiChat
+
+    with HostileLlm() as server:
+        settings = config(server)
+        complete(OpenAiChat(settings), request_for(settings))
+        with openai.OpenAI(base_url=server.url, api_key=KEY) as client:
+            client.chat.completions.create(**request_for(settings).wire())
+    assert len(server.seen) == 1 and server.calls == 2  # one and the same body, twice
+    ours, theirs = server.headers
+    for name in ("authorization", "content-type"):
+        assert ours[name] == theirs[name]
+
+
+def test_embeddings_are_requested_as_the_openai_client_does() -> None:
+    openai = pytest.importorskip("openai")
+    with EmbeddingServer() as server:
+        embedder = ServerEmbedder(server.config())
+        embedder.embed(["rain", "ein Hund bellt, größer"])
+        with openai.OpenAI(base_url=f"{server.origin}/v1", api_key=KEY) as client:
+            client.embeddings.create(model="m", input=["rain", "ein Hund bellt, größer"], encoding_format="float")
+    assert server.calls[-1] == server.calls[-2] and server.keys == {f"Bearer {KEY}"}
+
+
+def test_sounds_are_requested_as_the_elevenlabs_client_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = pytest.importorskip("elevenlabs.client")
+    monkeypatch.setenv("SOUND_API_KEY", KEY)
+
+    async def ours(settings: GenerationConfig) -> None:
+        async with open_generator(settings, AnswerCache(tmp_path)) as generator:
+            assert generator is not None
+            await generator.generate("A dog barks twice", (2.5, 2.5), 1)
+
+    with HostileSounds() as server:
+        asyncio.run(ours(server.config("elevenlabs", prompt_influence=0.7)))
+        official = client.ElevenLabs(api_key=KEY, base_url=server.url).text_to_sound_effects
+        sound = official.convert(
+            text="A dog barks twice",
+            duration_seconds=2.5,
+            model_id="eleven_text_to_sound_v2",
+            output_format="wav_16000",
+            prompt_influence=0.7,
+        )
+        assert b"".join(sound)[:4] == b"RIFF"
+    first, second = map(essence, server.requests)
+    assert first == second and client.ElevenLabs(api_key=KEY)._client_wrapper.get_base_url() == URL
+
+
+def essence(request: dict[str, Any]) -> list[Any]:
+    """What a server acts on."""
+    headers = {name: request["headers"][name] for name in ("xi-api-key", "content-type")}
+    return [request["path"], request["query"], headers, json.dumps(request["body"], sort_keys=True)]
