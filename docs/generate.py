@@ -10,12 +10,10 @@ reference from the typer app, the Python reference from `soundflow.__all__`. A p
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import re
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -24,6 +22,8 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, TypeAdapter
 from typer.main import get_command
+
+from soundflow.schemas.json_schema import json_schema, nested_models
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -83,8 +83,8 @@ def with_examples(text: str) -> str:
 
 def schema_page(model: type[BaseModel], title: str, introduction: str) -> str:
     """Return a page with one section per model that `model` reaches, each with a table of its fields."""
-    document = model.model_json_schema()
-    models = {found.__name__: found for found in reached(model)}
+    document = json_schema(model)
+    models = {found.__name__: found for found in nested_models(model)}
     parts = [f"# {title}\n\n{GENERATED}{introduction}\n"]
     for name, found in models.items():
         schema = document if found is model else document["$defs"][name]
@@ -92,48 +92,15 @@ def schema_page(model: type[BaseModel], title: str, introduction: str) -> str:
     return "".join(parts)
 
 
-def reached(model: type[BaseModel]) -> list[type[BaseModel]]:
-    """The model and all models in its fields, each once, in the order of the fields."""
-    found: dict[type[BaseModel], None] = {}
-
-    def visit(annotation: Any) -> None:
-        if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-            if annotation not in found:
-                found[annotation] = None
-                for field in annotation.model_fields.values():
-                    visit(field.annotation)
-            return
-        for inner in (*getattr(annotation, "__args__", ()), getattr(annotation, "__value__", None)):
-            if inner is not None:
-                visit(inner)
-
-    visit(model)
-    return list(found)
-
-
 def field_table(model: type[BaseModel], schema: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> str:
     """Return the fields of one model as a Markdown table: name, type, default, meaning."""
-    meanings, lines = field_docstrings(model), ["| field | type | default | meaning |\n|---|---|---|---|\n"]
+    lines = ["| field | type | default | meaning |\n|---|---|---|---|\n"]
     for name, field in model.model_fields.items():
-        kind = type_of(schema["properties"][name], models)
+        own = schema["properties"][name]
+        kind = type_of(own, models)
         default = "required" if field.is_required() else value_of(field.get_default(call_default_factory=True))
-        lines.append(f"| `{name}` | {cell(kind)} | {cell(default)} | {cell(prose(meanings.get(name, '')))} |\n")
+        lines.append(f"| `{name}` | {cell(kind)} | {cell(default)} | {cell(prose(own.get('description')))} |\n")
     return "".join(lines)
-
-
-def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Field → the string that follows it in the source of the class or of a base class."""
-    found: dict[str, str] = {}
-    for base in reversed(model.__mro__):
-        if not issubclass(base, BaseModel) or base is BaseModel:
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for node, after in zip(body.body, body.body[1:], strict=False):
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(after, ast.Expr):
-                text = ast.literal_eval(after.value) if isinstance(after.value, ast.Constant) else ""
-                found[node.target.id] = inspect.cleandoc(text) if isinstance(text, str) else ""
-    return found
 
 
 def type_of(schema: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> str:
@@ -154,8 +121,9 @@ def type_of(schema: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) ->
         case "array":
             return f"list of {type_of(schema.get('items', {}), models)}"
         case "object":
-            values = type_of(schema.get("additionalProperties") or {}, models)
-            return f"mapping of {type_of({'type': 'string'} | schema.get('propertyNames', {}), models)} to {values}"
+            values, keys = type_of(schema.get("additionalProperties") or {}, models), schema.get("propertyNames", {})
+            names = "name" if len(keys.get("enum", ())) > 10 else type_of({"type": "string"} | keys, models)
+            return f"mapping of {names} to {values}"
         case "string":
             return "text" + (f" matching `{schema['pattern']}`" if "pattern" in schema else "")
         case kind:

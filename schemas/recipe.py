@@ -140,7 +140,9 @@ class Recipe(Schema):
     """Number of streams."""
     shards: int = Field(gt=0, le=1_000_000)
     """Number of shards. One shard is one task and one tar file; a few hundred streams each is a good size."""
-    tasks: dict[Teaches, Annotated[float, Field(ge=0, le=1e6)]] = Field(min_length=1)
+    tasks: dict[Teaches, Annotated[float, Field(ge=0, le=1e6)]] = Field(
+        min_length=1, json_schema_extra={"propertyNames": {"enum": [*Capability, *Task]}}
+    )
     """Relative weights of sub-tasks. A capability stands for those of its sub-tasks that the clips can serve, which share its
     weight."""
     scene: SceneConfig = SceneConfig()

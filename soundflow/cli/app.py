@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from soundflow.cli import assets, bench, clips, corpus, curation, estimate, export, jobs, serve, sources, speech, train
+from soundflow.cli import assets, bench, clips, corpus, curation, estimate, export, jobs, reference, serve, sources, speech, train
 from soundflow.cli.common import FAILED, INCOMPLETE, INTERRUPTED, USAGE
 from soundflow.cli.help import SETTINGS, CommandGroup, usage_error
 from soundflow.pipeline.mechanics.stopping import SIGNALS, interrupt, signals_handled_by
@@ -33,6 +33,7 @@ app.add_typer(clips.clips_app, name="clips")
 app.add_typer(clips.top)
 app.add_typer(sources.sources_app, name="sources")
 app.add_typer(corpus.top)
+app.add_typer(reference.top)
 app.add_typer(estimate.top)
 app.add_typer(jobs.top)
 app.add_typer(jobs.jobs_app, name="jobs")
