@@ -17,7 +17,7 @@ from soundflow.bench.harness.chat_player import ROLE, Answered, Conversation, co
 from soundflow.bench.harness.predictions import Predictions
 from soundflow.operators.protocols.faults import ServerFault
 from soundflow.pipeline.mechanics.console import Console
-from soundflow.pipeline.mechanics.stopping import noted_signals
+from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.llm import BudgetSpent, LlmConfig, Usage
 
@@ -68,7 +68,7 @@ class Driven:
 def drive_stream(predictions: Predictions, groups: Sequence[G], answer: Callable[[G], list[Row]]) -> Driven:
     """Ask a model in this process, one group after the other. Raises Interrupted once the group under way is written."""
     pending = _pending(predictions, groups)
-    with noted_signals() as asked_to_stop, Console("bench", "streams") as console:
+    with deferred_signals() as asked_to_stop, Console("bench", "streams") as console:
         for number, group in enumerate(pending):
             console.show(len(groups) - len(pending) + number, len(groups))
             predictions.put(answer(group))
@@ -90,7 +90,7 @@ def drive_chat(
     Raises Interrupted at a signal (what is under way is given up), InputError when no question will fare better.
     """
     pending = _pending(predictions, groups)
-    with noted_signals() as asked_to_stop, Console("bench", "conversations") as console:
+    with deferred_signals() as asked_to_stop, Console("bench", "conversations") as console:
         try:
             return asyncio.run(_converse(predictions, groups, pending, config, make, rows, asked_to_stop, console))
         except InputError as error:

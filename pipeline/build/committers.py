@@ -14,7 +14,7 @@ from typing import Protocol
 from soundflow.operators.clean.clip_cache import to_pcm
 from soundflow.pipeline.build.object_store import ObjectStore, clip_name, sheet_name
 from soundflow.pipeline.build.store_download import download_made_clips
-from soundflow.pipeline.build.virtual import clips_of, keep_clips
+from soundflow.pipeline.build.virtual import clips_of, store_clips
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import commit
 from soundflow.pipeline.curate.made_clips import PoolWithMade, is_made
@@ -68,7 +68,7 @@ class VirtualCommitter(DirectoryCommitter):
 
     def finish(self, build: BuildDir, record: BuildRecord, pool: PoolWithMade, on_clips: Callable[[int], None]) -> None:
         """See `Committer.finish`."""
-        keep_clips(build, record, pool, on_clips)
+        store_clips(build, record, pool, on_clips)
 
 
 @dataclass(frozen=True, slots=True)

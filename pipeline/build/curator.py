@@ -30,7 +30,7 @@ from soundflow.operators.tasks import POLICIES
 from soundflow.pipeline.build.worker import MAX_FAILED_FRACTION, Job, ShardFailedError, ShardResult
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.clips.search_index import SearchIndex
-from soundflow.pipeline.corpus.commit import put, put_first
+from soundflow.pipeline.corpus.commit import write_file, write_if_absent
 from soundflow.pipeline.curate.scenes import ATTEMPTS, EMBEDDER, pool_of
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.chat import open_chat
@@ -92,8 +92,8 @@ class Curator:
             raise ShardFailedError(f"{len(broken)} of {len(samples)} scenes broke, the first: {broken[0]}")
         sheet = SceneSheet(fingerprint=self.job.fingerprint, shard=shard, samples=tuple(samples), work=ledger.roles)
         path = build.sheet_path(shard)
-        if not put_first(build, path, sheet.canonical_json()) and build.sheet(shard, self.job.fingerprint) is None:
-            put(build, path, sheet.canonical_json())  # what was there counted for nothing
+        if not write_if_absent(build, path, sheet.canonical_json()) and build.sheet(shard, self.job.fingerprint) is None:
+            write_file(build, path, sheet.canonical_json())  # what was there counted for nothing
         committed = build.sheet(shard, self.job.fingerprint)
         assert committed is not None
         return committed

@@ -11,7 +11,7 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import commit, sweep, unfinished_file
 from soundflow.pipeline.corpus.open_build import open_build
 from soundflow.pipeline.corpus.shards import ShardWriter
-from soundflow.pipeline.mechanics.stopping import noted_signals
+from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.shard import BuildStatus, ShardManifest
 
@@ -46,7 +46,7 @@ def materialize(
     there = made.committed(record.fingerprint)
     total, done = sum(len(manifest.keys) for manifest in manifests.values()), 0
     samples = Samples(build, record)
-    with noted_signals() as signalled:
+    with deferred_signals() as signalled:
         stop = should_stop or signalled
         for shard, manifest in manifests.items():
             if shard not in there:

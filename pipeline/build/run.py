@@ -18,11 +18,11 @@ from soundflow.pipeline.build.worker import Job, ShardResult
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.clips.splits import split_pools
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.commit import put, sweep
+from soundflow.pipeline.corpus.commit import sweep, write_file
 from soundflow.pipeline.corpus.open_build import open_build
 from soundflow.pipeline.corpus.versions import OPERATOR_VERSIONS
 from soundflow.pipeline.curate.scenes import pool_of
-from soundflow.pipeline.mechanics.stopping import noted_signals
+from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.prompts import prompt_hash
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted
@@ -125,7 +125,7 @@ def build(
         virtual=virtual,
         committer=committer,
     )
-    with noted_signals() as signalled:
+    with deferred_signals() as signalled:
         tracker = _Tracker(build_dir, record, committed, on_event, should_stop or signalled)
         if pending:
             _executor(executor, workers, address).run(job, pending, tracker)
@@ -133,7 +133,7 @@ def build(
             raise OSError(f"{tracker.fatal} ({tracker.done.shards} of {record.recipe.shards} shards are committed)")
         committer.finish(build_dir, record, pool_of(build_dir, index), tracker.clips_stored)
     if tracker.why_halted:
-        put(build_dir, build_dir.stopped_path, Stopped(why=tracker.why_halted.message()).canonical_json())
+        write_file(build_dir, build_dir.stopped_path, Stopped(why=tracker.why_halted.message()).canonical_json())
         raise tracker.why_halted
     return committer.status(build_dir)
 
@@ -261,7 +261,7 @@ class _Tracker:
                 traceback=result.traceback,
                 attempts=result.attempts,
             )
-            put(self.build_dir, self.build_dir.failure_path(result.shard), failure.canonical_json())
+            write_file(self.build_dir, self.build_dir.failure_path(result.shard), failure.canonical_json())
         self.pulse(report=True)
 
     def curated(self, samples: int) -> None:

@@ -9,7 +9,7 @@ from soundflow.pipeline.build.object_store import ObjectStore, clip_name, sheet_
 from soundflow.pipeline.build.virtual import clips_of
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.clip_store import add_clips
-from soundflow.pipeline.corpus.commit import put, put_first, unfinished_name
+from soundflow.pipeline.corpus.commit import unfinished_name, write_file, write_if_absent
 from soundflow.pipeline.corpus.open_build import open_build
 from soundflow.pipeline.curate.made_clips import FOLDER
 from soundflow.schemas.base import InputError
@@ -40,8 +40,8 @@ def download_corpus(store: ObjectStore, directory: Path) -> int:
         finally:
             unfinished.unlink(missing_ok=True)
         if manifest.scenes_sha256 is not None:
-            put(build, build.sheet_path(shard), store.read(sheet_name(manifest)))
-        put_first(build, build.manifest_path(shard), data)
+            write_file(build, build.sheet_path(shard), store.read(sheet_name(manifest)))
+        write_if_absent(build, build.manifest_path(shard), data)
         downloaded += 1
     if record.virtual:
         _download_clips(store, build, record)
@@ -53,7 +53,7 @@ def download_made_clips(store: ObjectStore, build: BuildDir) -> None:
     for folder in (FOLDER, build.quarantined.name):
         for name in store.names(folder):  # sorted: a clip's audio comes before its row, which commits it
             if not (build.root / name).exists():
-                put(build, build.root / name, store.read(name))
+                write_file(build, build.root / name, store.read(name))
 
 
 def _download_clips(store: ObjectStore, build: BuildDir, record: BuildRecord) -> None:

@@ -67,7 +67,7 @@ class Renderer:
         return from_pcm16(stream_pcm16(render(plan, self._stores[directory].load, range(start, stop))))
 
 
-def keep_clips(build: BuildDir, record: BuildRecord, pool: ClipPool, told: Callable[[int], None] = lambda clips: None) -> int:
+def store_clips(build: BuildDir, record: BuildRecord, pool: ClipPool, told: Callable[[int], None] = lambda clips: None) -> int:
     """Put what the committed streams of a virtual build are made of into its clip store; how many clips were new.
 
     `told(clips)` is called after each and may raise to stop: closed packs stay, and the next call goes on.

@@ -16,7 +16,7 @@ from soundflow.pipeline.build.committers import Committer, DirectoryCommitter
 from soundflow.pipeline.build.produce import Producer, Sample
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.commit import put, sweep, unfinished_file
+from soundflow.pipeline.corpus.commit import sweep, unfinished_file, write_file
 from soundflow.pipeline.corpus.shards import ShardWriter
 from soundflow.pipeline.curate.scenes import pool_of, scenes_of, verdicts
 from soundflow.pipeline.mechanics.memory import keep_freed_memory
@@ -190,4 +190,4 @@ class Worker:
             traceback=str(payload.pop("traceback", "")),
             payload=payload,
         )
-        put(self.build, self.build.quarantined / f"{name}.json", entry.canonical_json())
+        write_file(self.build, self.build.quarantined / f"{name}.json", entry.canonical_json())

@@ -19,7 +19,7 @@ from soundflow.pipeline.clips.audio import ClipAudio
 from soundflow.pipeline.clips.findings import FindingPass, Row, WordTimes, times_key, without_interpretation
 from soundflow.pipeline.clips.ledger import IndexLedger
 from soundflow.pipeline.clips.table import CACHE, REMEDY, ClipIndex
-from soundflow.pipeline.mechanics.processes import each
+from soundflow.pipeline.mechanics.processes import map_in_processes
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.clip import Clip, Word
@@ -103,7 +103,7 @@ class _AlignPass(FindingPass[WordTimes]):
     def run(self, workers: int) -> AlignSummary:
         self.total = sum(brief.kind == "speech" for brief in self.index.briefs())
         align = partial(align_one, ClipCache(self.index.directory / CACHE, self.index.footer.config))
-        for done in each(align, self._pending(), workers, _died):
+        for done in map_in_processes(align, self._pending(), workers, _died):
             self.settle(done.task.clip, done.times, self.ids[done.task.aligner] if done.is_final else "")
             self._report(done.task.clip)
         no_aligner = [times.detail for times in self.unsettled.values() if times.reason == NO_ALIGNER]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from soundflow.operators.clean.clip_cache import CacheEntry, ClipCache, Treatment, file_sha256, unavailable
-from soundflow.pipeline.mechanics.processes import each
+from soundflow.pipeline.mechanics.processes import map_in_processes
 from soundflow.schemas.outcome import Failed, Ok, Outcome
 
 
@@ -50,7 +50,7 @@ class Cleaned(NamedTuple):
 
 def clean_all(tasks: Iterable[Task], cache: ClipCache, workers: int) -> Iterator[Cleaned]:
     """Clean every task and yield the results as they finish. Raises OSError when the cache cannot be written."""
-    return each(partial(clean_one, cache), tasks, workers, _died)
+    return map_in_processes(partial(clean_one, cache), tasks, workers, _died)
 
 
 def _died(task: Task) -> Cleaned:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.commit import put_first, unfinished_file
+from soundflow.pipeline.corpus.commit import unfinished_file, write_if_absent
 from soundflow.schemas.base import InputError
 from soundflow.schemas.stream import PlannedClip, PlannedNoise
 
@@ -177,7 +177,7 @@ def _write_pack(
             told(at, len(missing))
     path = build.clips / f"pack-{digest.hexdigest()[:12]}.pcm"
     unfinished.replace(path)
-    put_first(build, path.with_suffix(".npy"), _npy(rows))
+    write_if_absent(build, path.with_suffix(".npy"), _npy(rows))
     return at
 
 

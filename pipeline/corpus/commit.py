@@ -33,7 +33,7 @@ def unfinished_file(build: BuildDir, what: str) -> Iterator[tuple[IO[bytes], Pat
         yield stream, path
 
 
-def put(build: BuildDir, path: Path, data: bytes) -> None:
+def write_file(build: BuildDir, path: Path, data: bytes) -> None:
     """Write a whole document at `path`, replacing what is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished_file(build, path.name) as (stream, unfinished):
@@ -42,7 +42,7 @@ def put(build: BuildDir, path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
-def put_first(build: BuildDir, path: Path, data: bytes) -> bool:
+def write_if_absent(build: BuildDir, path: Path, data: bytes) -> bool:
     """Write a whole document at `path` unless there is one; True when ours is the one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished_file(build, path.name) as (stream, unfinished):
@@ -57,11 +57,11 @@ def commit(build: BuildDir, unfinished: Path, manifest: ShardManifest) -> bool:
     sync(build.data)
     path = build.manifest_path(manifest.shard)
     data = manifest.canonical_json()
-    if put_first(build, path, data):
+    if write_if_absent(build, path, data):
         return True
     if build.commit_of(manifest.shard, manifest.fingerprint) is not None:
         return False
-    put(build, path, data)  # what was there counted for nothing: no such tar, or damaged
+    write_file(build, path, data)  # what was there counted for nothing: no such tar, or damaged
     return True
 
 

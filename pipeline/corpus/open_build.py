@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.commit import being_written, put, sweep
-from soundflow.pipeline.corpus.output_dir import claim, differing
+from soundflow.pipeline.corpus.commit import being_written, sweep, write_file
+from soundflow.pipeline.corpus.output_dir import changed_fields, claim_directory
 from soundflow.schemas.base import InputError
 from soundflow.schemas.shard import BuildRecord
 
@@ -21,7 +21,7 @@ def open_build(out: Path, record: BuildRecord, fresh: bool = False) -> BuildDir:
         if busy := being_written(build_dir):  # it would go on writing, into the new build
             remedy = "Wait until that build has ended, or stop it; if its machine is gone, remove this file from _tmp"
             raise InputError("is being built by another process", file=out, value=busy, remedy=remedy)
-    claim(build_dir, build_dir.record_path, record.canonical_json(), fresh, "not a build", elsewhere)
+    claim_directory(build_dir, build_dir.record_path, record.canonical_json(), fresh, "not a build", elsewhere)
     old = build_dir.record()
     if old.fingerprint != record.fingerprint:
         lines = "".join(f"\n  {line}" for line in differences(old, record))
@@ -35,13 +35,13 @@ def open_build(out: Path, record: BuildRecord, fresh: bool = False) -> BuildDir:
         remedy = "Add --virtual, or `soundflow materialize` it" if old.virtual else elsewhere
         raise InputError(f"holds a {there} build, a {asked} one is asked for", file=out, remedy=remedy)
     if old.clips != record.clips:  # the same clips in another place
-        put(build_dir, build_dir.record_path, record.canonical_json())
+        write_file(build_dir, build_dir.record_path, record.canonical_json())
     return build_dir
 
 
 def differences(old: BuildRecord, new: BuildRecord) -> list[str]:
     """What makes two fingerprints differ, one line each: `field: old -> new`."""
-    return differing(_shaping(old), _shaping(new))
+    return changed_fields(_shaping(old), _shaping(new))
 
 
 def _shaping(record: BuildRecord) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.commit import put_first
+from soundflow.pipeline.corpus.commit import write_if_absent
 from soundflow.schemas.atomic_file import NO_SPACE
 from soundflow.schemas.base import InputError
 
 
-def claim(directory: BuildDir, record_path: Path, record: bytes, fresh: bool, strange: str, elsewhere: str) -> None:
+def claim_directory(directory: BuildDir, record_path: Path, record: bytes, fresh: bool, strange: str, elsewhere: str) -> None:
     """Make an output directory with its record, where there is none; `fresh` moves one that is there aside first.
 
     InputError, with the remedy `elsewhere`, when it cannot be written or holds something else (it is "not empty and" `strange`);
@@ -28,7 +28,7 @@ def claim(directory: BuildDir, record_path: Path, record: bytes, fresh: bool, st
             strangers = sorted(path.name for path in out.iterdir() if path.name != "_tmp")
             if strangers:
                 raise InputError(f"is not empty and {strange}", file=out, value=strangers[:5], remedy=elsewhere)
-            put_first(directory, record_path, record)
+            write_if_absent(directory, record_path, record)
         if not os.access(out, os.W_OK | os.X_OK):
             raise InputError("cannot be written", file=out, remedy=elsewhere)
     except OSError as error:
@@ -46,7 +46,7 @@ def move_aside(out: Path) -> None:
     place.rename(aside)
 
 
-def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What differs between two documents, one line each: `field: old -> new`."""
     flat_old, flat_new = _flat(old), _flat(new)
     names = sorted(flat_old.keys() | flat_new.keys())

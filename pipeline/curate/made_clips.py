@@ -22,7 +22,7 @@ from soundflow.operators.compose.clips import ClipBrief, ClipPool
 from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.pipeline.clips.audio import ClipAudio
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.commit import put, put_first
+from soundflow.pipeline.corpus.commit import write_file, write_if_absent
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.clip import Clip, ClipRole
 from soundflow.schemas.generation import MadeClip, MadeRequest, Maker
@@ -128,7 +128,7 @@ class MadeClips:
         wav = to_wav(samples)
         content = hashlib.sha256(wav).hexdigest()
         path = self._audio_path(content)
-        put(self.build, path, wav)
+        write_file(self.build, path, wav)
         cleaned = self._cache.clean(path, Treatment.of(request.role), content)
         if not isinstance(cleaned, Ok):
             return cleaned
@@ -143,8 +143,8 @@ class MadeClips:
             | told
         )
         row = MadeClip(request=request, details=dict(details), clip=clip).canonical_json()
-        if not put_first(self.build, self._row_path(clip_id), row) and self.find(request) is None:
-            put(self.build, self._row_path(clip_id), row)  # what was there is lost
+        if not write_if_absent(self.build, self._row_path(clip_id), row) and self.find(request) is None:
+            write_file(self.build, self._row_path(clip_id), row)  # what was there is lost
         return Ok(self.row(clip_id).clip)
 
     def _row_path(self, clip_id: str) -> Path:

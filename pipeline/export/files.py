@@ -23,7 +23,7 @@ from soundflow.pipeline.build.virtual import Samples
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.curate.scenes import pool_of
-from soundflow.pipeline.mechanics.stopping import noted_signals
+from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.clip import ClipRole
@@ -80,7 +80,7 @@ def export_files(
     aside = to.with_name(f"_tmp-{to.name}")
     shutil.rmtree(aside, ignore_errors=True)
     samples = Samples(build, record)
-    with noted_signals() as signalled:
+    with deferred_signals() as signalled:
         stop = should_stop or signalled
         try:
             aside.mkdir(parents=True)

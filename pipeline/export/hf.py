@@ -24,7 +24,7 @@ from soundflow.pipeline.curate.scenes import split_of
 from soundflow.pipeline.export.card import write_card
 from soundflow.pipeline.export.licences import objection
 from soundflow.pipeline.export.rows import SCHEMA, row
-from soundflow.pipeline.mechanics.stopping import noted_signals
+from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.pipeline.report.data import Statistics
 from soundflow.schemas.base import InputError, Interrupted, canonical_json
 from soundflow.schemas.estimate import Rates
@@ -133,7 +133,7 @@ def export_hf(
     repository = to.removeprefix(HUB) if to.startswith(HUB) else ""
     folder = build.root / "export" / repository.replace("/", "--") if repository else Path(to)
     mark = canonical_json({"build": record.fingerprint, "shards": [manifest.sha256 for manifest in manifests]})
-    with noted_signals() as signalled:
+    with deferred_signals() as signalled:
         export = _Export(build, record, manifests, should_stop or signalled, on_event)
         exported, objected = export.survey(to)
         if objected and not any_licence and not dry_run:

@@ -1,1 +1,1 @@
-"""Processes, threads, signals, progress and the Ray connection: no knowledge of corpora."""
+"""Processes, threads, signals, progress display and the Ray connection: nothing here depends on corpora."""

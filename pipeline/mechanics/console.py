@@ -1,4 +1,4 @@
-"""Progress for people: a live bar on a terminal, one line per interval elsewhere (logs, CI)."""
+"""Progress on stderr: a live bar on a terminal, a line every few seconds elsewhere (logs, CI)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ import rich.console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 
 INTERVAL_SECONDS = 5.0
+"""Between two lines of a log."""
 
 
 class Console:
-    """Shows `done of total` with a free text behind it, on stderr. Use as a context manager."""
+    """A progress display, `NAME DONE/TOTAL UNIT` and a text. A context manager."""
 
-    def __init__(self, what: str, unit: str):
-        self.what, self.unit = what, unit
+    def __init__(self, name: str, unit: str):
+        self.name, self.unit = name, unit
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._started = self._last = time.monotonic()
+        self._first_done: int | None = None
         self._line = ""
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             columns: list[ProgressColumn] = [
-                TextColumn(self.what),
+                TextColumn(self.name),
                 BarColumn(),
                 TextColumn("{task.completed:.0f}/{task.total:.0f} " + self.unit),
                 TextColumn("{task.fields[text]}"),
@@ -43,18 +45,29 @@ class Console:
             sys.stderr.write(self._line + "\n")
 
     def show(self, done: int, total: int, text: str = "") -> None:
-        """Tell the newest state; cheap enough to be called for every item."""
+        """Show the current state. Cheap enough to be called for every item."""
+        if self._first_done is None:
+            self._first_done = done  # the rest was done by earlier runs and says nothing about the speed of this one
         if self._bar is not None:
             if self._task is None:
-                self._task = self._bar.add_task(self.what, total=total, text=text)
+                self._task = self._bar.add_task(self.name, total=total, completed=done, text=text)
             self._bar.update(self._task, completed=done, total=total, text=text)
             return
         now = time.monotonic()
-        parts = [f"{self.what} {done}/{total} {self.unit}", text]
-        if 0 < done < total:
-            parts.append(f"{(now - self._started) * (total - done) / done:.0f} s left")
+        parts = [f"{self.name}: {done}/{total} {self.unit}", text]
+        if self._first_done < done < total:
+            seconds = (now - self._started) * (total - done) / (done - self._first_done)
+            parts.append(f"about {format_duration(seconds)} left")
         self._line = ", ".join(part for part in parts if part)
         if now - self._last >= INTERVAL_SECONDS:
             sys.stderr.write(self._line + "\n")
             sys.stderr.flush()
             self._last, self._line = now, ""
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration rounded for people: `45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

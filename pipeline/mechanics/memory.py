@@ -1,4 +1,4 @@
-"""How a worker holds its memory."""
+"""Memory settings of a worker process."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Final
 
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
-"""Of glibc's `mallopt`."""
-KEPT_BYTES: Final = 256 << 20
-HEAP_BYTES: Final = 32 << 20
-"""Larger arrays are mapped on their own; glibc takes no larger threshold."""
+"""Parameters of glibc's `mallopt`."""
+TRIM_BYTES: Final = 256 << 20
+MMAP_BYTES: Final = 32 << 20
+"""Larger arrays are mapped separately; glibc accepts no larger threshold."""
 
 
 def keep_freed_memory() -> None:
-    """Have freed memory stay with this process, up to 256 MiB; does nothing where there is no glibc.
+    """Keep up to 256 MiB of freed memory in this process. Does nothing without glibc.
 
-    Arrays of minutes of audio come and go with every stream. A fresh process gives their pages back each time and has them
-    faulted in again: tens of thousands of faults a second, a sixth of a shard's time.
+    Every stream allocates and frees arrays of minutes of audio. By default glibc returns their pages to the kernel each time, and
+    faulting them in again costs a sixth of the time of a shard.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, HEAP_BYTES)
-        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        libc.mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)

@@ -1,7 +1,7 @@
-"""Do the same to many things: in this process, or in a bounded pool that survives the death of a worker.
+"""Apply a function to many items in this process or in a bounded process pool that survives the crash of a worker.
 
-Processes are spawned, not forked (Ray and Arrow hold threads), leave Ctrl-C to their parent from their first moment and end
-when it is killed.
+Processes are spawned, not forked (Ray and Arrow hold threads). They leave Ctrl-C to their parent from the start and end when it
+is killed.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from itertools import chain, islice
 from multiprocessing.connection import wait as wait_for
 from typing import Final, TypeVar
 
-FEW: Final = 12
-"""So many things are done faster than a pool starts."""
+MIN_POOLED: Final = 12
+"""Fewer items are processed faster than a pool starts."""
 IN_FLIGHT: Final = 4
-"""Things handed out per process; bounds the memory of a run."""
+"""Submitted items per process; bounds the memory of a run."""
 
-Thing = TypeVar("Thing")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def each(
-    function: Callable[[Thing], Made], things: Iterable[Thing], workers: int, died: Callable[[Thing], Made]
-) -> Iterator[Made]:
-    """`function` of every thing, in whatever order they finish; `died` is what becomes of one whose process died over it.
+def map_in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, on_crash: Callable[[Item], Result]
+) -> Iterator[Result]:
+    """Yield `function(item)` of every item in the order of completion, or `on_crash(item)` if it kills its process.
 
-    Function and things must pickle. What `function` raises ends the run.
+    Function and items must be picklable. An exception of `function` ends the iteration.
     """
-    stream = iter(things)
-    head = list(islice(stream, FEW))
-    if workers == 1 or len(head) < FEW:
+    stream = iter(items)
+    head = list(islice(stream, MIN_POOLED))
+    if workers == 1 or len(head) < MIN_POOLED:
         yield from map(function, chain(head, stream))
     else:
-        yield from _pooled(function, chain(head, stream), workers, died)
+        yield from _map_pooled(function, chain(head, stream), workers, on_crash)
 
 
-def _pooled(
-    function: Callable[[Thing], Made], things: Iterator[Thing], workers: int, died: Callable[[Thing], Made]
-) -> Iterator[Made]:
+def _map_pooled(
+    function: Callable[[Item], Result], items: Iterator[Item], workers: int, on_crash: Callable[[Item], Result]
+) -> Iterator[Result]:
     pool = _pool(workers)
-    pending: dict[Future[Made], Thing] = {}
+    pending: dict[Future[Result], Item] = {}
     try:
         while True:
-            for thing in islice(things, IN_FLIGHT * workers - len(pending)):
-                pending[_submit(pool, function, thing)] = thing
+            for item in islice(items, IN_FLIGHT * workers - len(pending)):
+                pending[_submit(pool, function, item)] = item
             if not pending:
                 return
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
                 pool.shutdown(wait=False)
-                yield from _one_by_one(function, list(pending.values()), died)
+                yield from _map_isolated(function, list(pending.values()), on_crash)
                 pending, pool = {}, _pool(workers)
                 continue
             for future in done:
@@ -66,29 +66,33 @@ def _pooled(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _one_by_one(function: Callable[[Thing], Made], suspects: list[Thing], died: Callable[[Thing], Made]) -> Iterator[Made]:
-    """A worker died over one of `suspects`: find out which, without dying."""
-    for thing in suspects:
+def _map_isolated(
+    function: Callable[[Item], Result], suspects: list[Item], on_crash: Callable[[Item], Result]
+) -> Iterator[Result]:
+    """Process each of `suspects`, one of which has crashed a worker, in a process of its own."""
+    for item in suspects:
         with _pool(1) as pool:
             try:
-                yield _submit(pool, function, thing).result()
+                yield _submit(pool, function, item).result()
             except BrokenProcessPool:
-                yield died(thing)
+                yield on_crash(item)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
 
-def _submit(pool: ProcessPoolExecutor, function: Callable[[Thing], Made], thing: Thing) -> Future[Made]:
-    """Hand out one thing. A process started for it inherits a mask without SIGINT: a child that is still importing when
-    Ctrl-C comes would print a traceback."""
-    with _sigint_held():
-        return pool.submit(function, thing)
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """Submit one item with SIGINT blocked.
+
+    A process that the pool starts for it inherits the mask: otherwise Ctrl-C during its imports would print a traceback.
+    """
+    with _sigint_blocked():
+        return pool.submit(function, item)
 
 
 @contextlib.contextmanager
-def _sigint_held() -> Iterator[None]:
+def _sigint_blocked() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -99,9 +103,9 @@ def _sigint_held() -> Iterator[None]:
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
 
 
-def _end_with(sentinel: int) -> None:
+def _exit_after(sentinel: int) -> None:
     wait_for([sentinel])
     os._exit(1)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import ray
 from ray.exceptions import RayError
 
-from soundflow.pipeline.mechanics.stopping import interrupt, signals_handled_by
+from soundflow.pipeline.mechanics.stopping import raise_interrupted, signal_handler
 from soundflow.schemas.base import InputError, Interrupted
 
 PACKAGE: Final = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def _connect(address: str | None, cores: int | None) -> None:
         elif JOB_VARIABLE not in os.environ:  # the code of a submitted job has been shipped with it
             options["runtime_env"] = {"env_vars": threads, **stack.enter_context(shipped_code())}
         try:
-            with signals_handled_by(interrupt):  # connecting takes seconds and leaves nothing behind when it is interrupted
+            with signal_handler(raise_interrupted):  # connecting takes seconds and leaves nothing behind when it is interrupted
                 ray.init(address=address or "local", **options)
         except SystemExit:  # raised by Ray's own signal handler
             raise Interrupted from None

@@ -1,6 +1,6 @@
-"""Stopping politely: SIGINT and SIGTERM are noted while work goes on that must not be broken off just anywhere.
+"""Graceful shutdown: SIGINT and SIGTERM are deferred during work that must not be interrupted at an arbitrary point.
 
-A handler that raises is not enough: inside an encoder's callback the exception is swallowed and half a file kept.
+A handler that raises is not enough: inside an encoder's callback the exception is swallowed and half a file is kept.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def signals_handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Within the block `handler` gets SIGINT and SIGTERM; afterwards whoever had them. Does nothing outside the main thread."""
+def signal_handler(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM by `handler` within the block, then restore the previous handlers.
+
+    Does nothing outside the main thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -27,28 +30,28 @@ def signals_handled_by(handler: Callable[[int, FrameType | None], None]) -> Iter
     try:
         yield
     finally:
-        for number, had in before.items():
-            signal.signal(number, signal.SIG_DFL if had is None else had)
+        for number, previous in before.items():
+            signal.signal(number, signal.SIG_DFL if previous is None else previous)
 
 
 @contextlib.contextmanager
-def noted_signals() -> Iterator[Callable[[], bool]]:
-    """Within the block the first SIGINT or SIGTERM only makes the yielded function true; a second one raises Interrupted."""
-    asked: list[int] = []
+def deferred_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns True after the first SIGINT or SIGTERM. A second signal raises Interrupted."""
+    received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if asked:
+        if received:
             raise Interrupted
-        asked.append(number)
+        received.append(number)
 
-    with signals_handled_by(note):
-        yield lambda: bool(asked)
+    with signal_handler(note):
+        yield lambda: bool(received)
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """A handler that raises Interrupted at once: where nothing half-written can be left.
+def raise_interrupted(number: int, frame: FrameType | None) -> None:
+    """Signal handler that raises Interrupted at once, for code that cannot leave anything half-written.
 
-    Only the first signal: a second would break off the clean-up of the first, and a pool not told to end is waited for.
+    It ignores further signals: a second one would interrupt the cleanup, which then waits forever for its process pool.
     """
     for signal_number in SIGNALS:
         signal.signal(signal_number, signal.SIG_IGN)

@@ -1,1 +1,1 @@
-"""Backends as a build uses them: behind the answer cache, with one budget for all processes; and assets."""
+"""Services of a run: chat models and sound generators behind the answer cache with a shared budget, and assets."""

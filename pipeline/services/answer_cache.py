@@ -1,8 +1,8 @@
-"""Answers of backends on disk, by content address: what a model, a voice or a generator once said is never asked again.
+"""A content-addressed cache on disk for the answers of backends, so that no request is made and paid for twice.
 
-One file per answer: the SHA-256 of the rest, a line break, the answer. A file is written under a temporary name and linked into
-place, which fails when there is one: the first wins. A damaged file is told by its hash, counts as absent and is replaced.
-`$SOUNDFLOW_ANSWERS` names the directory all builds share; the default is `~/.cache/soundflow/answers`.
+Each answer is a file: the SHA-256 of the answer, a line break, the answer. It is written under a temporary name and linked into
+place, which fails if the file exists: the first answer wins. A damaged file is detected by its hash and replaced.
+`$SOUNDFLOW_ANSWERS` names the directory, which all builds share (default `~/.cache/soundflow/answers`).
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from soundflow.schemas.atomic_file import NO_SPACE, TEMPORARY, link_first, new_f
 from soundflow.schemas.base import InputError
 
 UNFINISHED: Final = "unfinished"
-"""Where files are written before they are put in place."""
-HEAD: Final = 65
-"""Bytes before the answer: 64 hex digits and a line break."""
+"""Folder of temporary files."""
+HEADER_BYTES: Final = 65
+"""Length of a file's header in bytes: 64 hex digits and a line break."""
 NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-FIRST_LOOK, LAST_LOOK = 0.01, 0.5
-"""Seconds between two looks at what another process is asking: at first, and after a while."""
+MIN_POLL, MAX_POLL = 0.01, 0.5
+"""Shortest and longest interval, in seconds, between two attempts to lock a key."""
 
 
 def answers_dir() -> Path:
-    """Where answers are kept unless a directory is given. It need not exist."""
+    """Return the default cache directory, which need not exist."""
     return Path(os.environ.get("SOUNDFLOW_ANSWERS") or Path.home() / ".cache" / "soundflow" / "answers")
 
 
 class AnswerCache:
-    """Answers below one directory. Cheap to make, picklable, safe for many tasks, processes and runs at once."""
+    """The answers below one directory. Picklable; safe for concurrent tasks, processes and runs."""
 
     def __init__(self, directory: Path | None = None):
         self.directory = directory or answers_dir()
@@ -48,22 +48,23 @@ class AnswerCache:
         return (AnswerCache, (self.directory,))
 
     def get(self, key: str) -> bytes | None:
-        """The whole answer, or None when there is none, or it is damaged or cannot be read: the last is warned of."""
+        """Return an answer, or None if it is absent, damaged or (with a warning) unreadable."""
         try:
             data = self._path(key).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            warnings.warn(f"{self._path(key)}: {error.strerror}; what it holds is asked again", stacklevel=2)
+            warnings.warn(f"{self._path(key)}: {error.strerror}; the request is repeated", stacklevel=2)
             return None
-        answer = data[HEAD:]
-        return answer if data[:HEAD] == _head(answer) else None
+        answer = data[HEADER_BYTES:]
+        return answer if data[:HEADER_BYTES] == _header(answer) else None
 
     def put(self, key: str, answer: bytes) -> bytes:
-        """Keep `answer` unless there is one; returns the one that is kept.
+        """Store `answer` unless the key has one; return the stored answer.
 
-        Not synced: what a power cut damages is told by its hash and asked again. Raises OSError when the disk is full, InputError
-        when it cannot be written otherwise: what cannot be kept would be paid for again.
+        The file is not synced: if a power failure damages it, its hash shows it and the request is repeated.
+
+        Raises OSError if the disk is full, and InputError if the cache cannot be written for another reason.
         """
         try:
             return self._put(self._path(key), key, answer)
@@ -73,45 +74,47 @@ class AnswerCache:
             raise self._unusable(error) from None
 
     def _unusable(self, error: OSError) -> InputError:
-        remedy = "Mend or remove it, or name another directory in $SOUNDFLOW_ANSWERS"
-        return InputError(f"answers cannot be kept: {error.strerror}", file=error.filename or self.directory, remedy=remedy)
+        remedy = "Repair or delete it, or set $SOUNDFLOW_ANSWERS to another directory"
+        return InputError(
+            f"the answer cache cannot be written: {error.strerror}", file=error.filename or self.directory, remedy=remedy
+        )
 
     def _put(self, path: Path, key: str, answer: bytes) -> bytes:
-        data = _head(answer) + answer
+        data = _header(answer) + answer
         if self._link(path, data):
             return answer
         kept = self.get(key)
         if kept is not None:
             return kept
-        write_atomic(path, data)  # what was there was damaged
+        write_atomic(path, data)  # the file is damaged
         return answer
 
     @contextlib.asynccontextmanager
     async def claimed(self, key: str) -> AsyncIterator[None]:
-        """Within the block no other task of this process, nor another process of this machine, is asking for `key`.
+        """Hold a lock on `key` against other tasks of this process and other processes of this machine.
 
-        One byte of one file is locked for each key: nothing is left behind, and a killed process lets go of it. Where files
-        cannot be locked (some network file systems) two processes may ask the same; the first answer still wins.
+        A key locks one byte of one file, so no lock files are left behind and a killed process releases its locks. Without file
+        locks (on some network file systems) two processes may make the same request; the first answer still wins.
         """
         lock = self._asking.setdefault(key, asyncio.Lock())
         async with lock:
-            place = int(key[:15], 16)
-            look = FIRST_LOOK
-            while not self._locked(place):
-                await asyncio.sleep(look)
-                look = min(2 * look, LAST_LOOK)
+            offset = int(key[:15], 16)
+            pause = MIN_POLL
+            while not self._try_lock(offset):
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, MAX_POLL)
             try:
                 yield
             finally:
                 with contextlib.suppress(OSError):
-                    fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_UN, 1, place)
+                    fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_UN, 1, offset)
 
     def sweep(self) -> None:
-        """Remove what killed writers left half-written; the young is left alone, its writer may live."""
+        """Remove temporary files of killed writers. Recent ones are kept, since their writers may be alive."""
         sweep_abandoned((self.directory / UNFINISHED).glob(f"{TEMPORARY}*"))
 
     def _link(self, path: Path, data: bytes) -> bool:
-        """Write a whole file at `path` unless there is one; True when ours is the one."""
+        """Create the file `path`; False if it exists."""
         path.parent.mkdir(parents=True, exist_ok=True)
         (self.directory / UNFINISHED).mkdir(exist_ok=True)
         temporary = temporary_name(self.directory / UNFINISHED)
@@ -119,13 +122,17 @@ class AnswerCache:
             stream.write(data)
         return link_first(temporary, path, data)
 
-    def _locked(self, place: int) -> bool:
+    def _try_lock(self, offset: int) -> bool:
         try:
-            fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
         except OSError as error:
             if error.errno in NO_SPACE:
                 raise
-            if error.filename is not None or error.errno not in (errno.EACCES, errno.EAGAIN, *NO_LOCKS):  # no lock file either
+            if error.filename is not None or error.errno not in (
+                errno.EACCES,
+                errno.EAGAIN,
+                *NO_LOCKS,
+            ):  # the lock file cannot be opened
                 raise self._unusable(error) from None
             return error.errno in NO_LOCKS
         return True
@@ -136,10 +143,10 @@ class AnswerCache:
 
 @functools.cache
 def _lock_file(directory: Path) -> int:
-    """Open once for the whole life of a process: closing it anywhere would let go of every claim the process holds."""
+    """Open the lock file once per process: closing any descriptor of it would release all locks of the process."""
     directory.mkdir(parents=True, exist_ok=True)
     return os.open(directory / "asking.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
-def _head(answer: bytes) -> bytes:
+def _header(answer: bytes) -> bytes:
     return hashlib.sha256(answer).hexdigest().encode() + b"\n"

@@ -12,7 +12,7 @@ from typing import Any
 from soundflow.operators.curate.auditing import audit
 from soundflow.operators.protocols.chat import ChatModel
 from soundflow.pipeline.services.answer_cache import AnswerCache
-from soundflow.pipeline.services.ask_many import ask_many
+from soundflow.pipeline.services.chat_batch import run_chat_batch
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.llm import LlmConfig
@@ -68,7 +68,7 @@ def audit_manifest(
     async def one(kind: tuple[str, str], chat: ChatModel) -> Outcome[Urgency]:
         return await audit(*kind, chat)
 
-    told = dict(zip(kinds, ask_many(kinds, one, config, answers or AnswerCache(), on_done), strict=True))
+    told = dict(zip(kinds, run_chat_batch(kinds, one, config, answers or AnswerCache(), on_done), strict=True))
     failed = sum(isinstance(outcome, Failed) for outcome in told.values())
     kept, left, reasons = list[bytes](), list[bytes](), Counter[str]()
     for row in rows:

@@ -27,7 +27,7 @@ from soundflow.backends.tts.speakers import MORE_VOICES
 from soundflow.operators.clean.clip_cache import to_wav
 from soundflow.operators.speech.chain import RenderedDialogue
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.commit import put, put_first
+from soundflow.pipeline.corpus.commit import write_file, write_if_absent
 from soundflow.pipeline.speech.dialogue_lines import Line
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import write_atomic
@@ -85,7 +85,7 @@ class SpeechDir:
             if turn.samples is not None and not rendered.refused:
                 wav = to_wav(turn.samples)
                 content = hashlib.sha256(wav).hexdigest()
-                put(self.build, self.audio_path(content), wav)
+                write_file(self.build, self.audio_path(content), wav)
                 heard = {"audio": content, "samples": turn.samples.size}
             turns.append(SpokenTurn.model_validate({"text": turn.text, "takes": turn.takes, **heard}))
         made = SpokenDialogue(
@@ -96,11 +96,11 @@ class SpeechDir:
             refused=rendered.refused,
         )
         path = self.path_of(fingerprint, dialogue)
-        if not put_first(self.build, path, made.canonical_json()):
+        if not write_if_absent(self.build, path, made.canonical_json()):
             found = self.kept(fingerprint, dialogue)
             if found is not None:
                 return found
-            put(self.build, path, made.canonical_json())  # what was there is damaged, or its audio is lost
+            write_file(self.build, path, made.canonical_json())  # what was there is damaged, or its audio is lost
         return made
 
     def pace(self, voice: str) -> Pace | None:
@@ -114,11 +114,11 @@ class SpeechDir:
     def keep_pace(self, pace: Pace) -> Pace:
         """Keep a measurement; the one that was first, when there is one."""
         path = self._pace_path(pace.voice)
-        if not put_first(self.build, path, pace.canonical_json()):
+        if not write_if_absent(self.build, path, pace.canonical_json()):
             found = self.pace(pace.voice)
             if found is not None:
                 return found
-            put(self.build, path, pace.canonical_json())
+            write_file(self.build, path, pace.canonical_json())
         return pace
 
     def _pace_path(self, voice: str) -> Path:

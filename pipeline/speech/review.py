@@ -13,7 +13,7 @@ import numpy as np
 
 from soundflow.operators.curate.reviewing import REVIEWING_VERSION, review, reviewable, stand_in
 from soundflow.pipeline.services.answer_cache import AnswerCache
-from soundflow.pipeline.services.ask_many import ask_many
+from soundflow.pipeline.services.chat_batch import run_chat_batch
 from soundflow.pipeline.speech.dialogue_lines import read_dialogues
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import write_atomic
@@ -76,7 +76,7 @@ def review_dialogues(
     made: list[Outcome[Dialogue]] = [Ok(stand_in(kept[place], rngs[place])) for place in drawn]
     if config is not None:
         asked = [(kept[place], int(rngs[place].integers(2**31))) for place in drawn]
-        made = ask_many(asked, lambda one, chat: review(one[0], chat, one[1]), config, answers or AnswerCache(), on_done)
+        made = run_chat_batch(asked, lambda one, chat: review(one[0], chat, one[1]), config, answers or AnswerCache(), on_done)
     failed = 0
     for place, outcome in zip(drawn, made, strict=True):
         if isinstance(outcome, Ok):

@@ -29,9 +29,9 @@ from soundflow.operators.speech.pace import PACE_VERSION, measure_pace
 from soundflow.operators.speech.scoring import SCORING_VERSION
 from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.pipeline.corpus.commit import sweep
-from soundflow.pipeline.corpus.output_dir import claim, differing
-from soundflow.pipeline.mechanics.crew import Crew
-from soundflow.pipeline.mechanics.stopping import noted_signals
+from soundflow.pipeline.corpus.output_dir import changed_fields, claim_directory
+from soundflow.pipeline.mechanics.daemon_threads import DaemonThreadPool
+from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.pipeline.speech.dialogue_lines import read_dialogues
 from soundflow.pipeline.speech.directory import SpeechDir, write_outputs
 from soundflow.pipeline.speech.models import Models, inline_models
@@ -100,7 +100,7 @@ def speak(
         with (
             _models(config, executor, workers, address) as (models, at_once),
             _rewriter(config, directory) as rewrite,
-            noted_signals() as signalled,
+            deferred_signals() as signalled,
         ):
             run = _SpeakRun(directory, record, models, rewrite, at_once, on_event, should_stop or signalled)
             run.all((line for number, line in read_dialogues(dialogues) if number in pending), len(pending), kept)
@@ -142,10 +142,12 @@ def record_of(config: SpeechConfig, voice_pool: VoicePool) -> SpeechRecord:
 def _open(out: Path, record: SpeechRecord, fresh: bool) -> SpeechDir:
     directory = SpeechDir(out)
     elsewhere = "Choose another directory with --out"
-    claim(directory.build, directory.record_path, record.canonical_json(), fresh, "holds no spoken dialogues", elsewhere)
+    claim_directory(
+        directory.build, directory.record_path, record.canonical_json(), fresh, "holds no spoken dialogues", elsewhere
+    )
     old = directory.record()
     if old.fingerprint != record.fingerprint:
-        lines = "".join(f"\n  {line}" for line in differing(_shaping(old), _shaping(record)))
+        lines = "".join(f"\n  {line}" for line in changed_fields(_shaping(old), _shaping(record)))
         raise InputError(
             f"holds dialogues that were spoken with another config. What differs (there -> now):{lines}\n",
             file=out,
@@ -246,11 +248,11 @@ class _SpeakRun:
         """Speak them, whatever order they finish in; see `speak` for what it raises."""
         todo = (line for line in dialogues if isinstance(line, Dialogue))
         working: dict[Future[SpokenDialogue], Dialogue] = {}
-        crew = Crew(self._one, self.at_once)
+        threads = DaemonThreadPool(self._one, self.at_once)
         try:
             while True:
                 while len(working) < 2 * self.at_once and (dialogue := next(todo, None)) is not None:
-                    working[crew.submit(dialogue)] = dialogue
+                    working[threads.submit(dialogue)] = dialogue
                 if not working:
                     return
                 finished, _ = wait(working, timeout=PULSE_SECONDS, return_when=FIRST_COMPLETED)
@@ -261,7 +263,7 @@ class _SpeakRun:
                 self._tell(pending, kept, last=not working)
         finally:
             self.models.close()
-            crew.dismiss()
+            threads.shutdown()
 
     def _one(self, dialogue: Dialogue) -> SpokenDialogue:
         return self.directory.commit(self.record.fingerprint, dialogue, render_dialogue(dialogue, self.tools))

@@ -16,7 +16,7 @@ from typer.main import get_command
 from soundflow.cli import assets, bench, clips, corpus, curation, estimate, export, jobs, reference, serve, sources, speech, train
 from soundflow.cli.common import FAILED, INCOMPLETE, INTERRUPTED, USAGE
 from soundflow.cli.help import SETTINGS, CommandGroup, usage_error
-from soundflow.pipeline.mechanics.stopping import SIGNALS, interrupt, signals_handled_by
+from soundflow.pipeline.mechanics.stopping import SIGNALS, raise_interrupted, signal_handler
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.llm import Halted
 
@@ -67,7 +67,7 @@ def root(
 def main(arguments: list[str] | None = None) -> None:
     """Run the app and exit; a usage error, a wrong input or a full disk is reported in one line on stderr."""
     try:
-        with signals_handled_by(interrupt):
+        with signal_handler(raise_interrupted):
             sys.exit(get_command(app).main(arguments, prog_name="soundflow", standalone_mode=False) or 0)
     except typer.TyperException as error:
         typer.echo(f"error: {usage_error(error)}", err=True)

@@ -121,7 +121,7 @@ def train(
     _need_torch()
     from soundflow.pipeline.build.virtual import Renderer
     from soundflow.pipeline.mechanics.console import Console
-    from soundflow.pipeline.mechanics.stopping import noted_signals
+    from soundflow.pipeline.mechanics.stopping import deferred_signals
     from soundflow.training.config import load_stage
     from soundflow.training.corpus import StoredCorpus
     from soundflow.training.distributed import joined
@@ -150,7 +150,7 @@ def train(
                 with contextlib.suppress(OSError):  # after a full disk, report the cause and not this
                     write_report(run)
 
-    with joined() as processes, noted_signals() as signalled, Console(config.name, "steps") as console:
+    with joined() as processes, deferred_signals() as signalled, Console(config.name, "steps") as console:
         result = work(processes, lambda line: console.show(line.step, config.steps, line.describe()), signalled)
         first = processes.first
     if first and as_json:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soundflow.backends.tts.speakers import open_voice_pool
-from soundflow.pipeline.corpus.commit import put_first
+from soundflow.pipeline.corpus.commit import write_if_absent
 from soundflow.pipeline.speech.directory import SpeechDir
 from soundflow.pipeline.speech.speak import record_of
 from soundflow.schemas.asset_dir import asset_dir
@@ -49,7 +49,7 @@ def begin(out: Path, config: SpeechConfig) -> Path:
     """An output directory in which only the voices' paces are known: measuring them takes a while."""
     record = record_of(config, open_voice_pool(config.speakers, config.voices))
     directory = SpeechDir(out)
-    put_first(directory.build, directory.record_path, record.canonical_json())
+    write_if_absent(directory.build, directory.record_path, record.canonical_json())
     for voice in record.voices:
         directory.keep_pace(HEART.model_copy(update={"voice": voice.name}))
     return out

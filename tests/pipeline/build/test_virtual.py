@@ -185,14 +185,14 @@ def test_clips_lie_once_in_few_packs_and_an_interrupted_store_is_completed(virtu
 
 
 def test_a_curated_build_can_be_rendered_from_its_clips_too(curated: Path, tmp_path: Path) -> None:
-    from soundflow.pipeline.build.virtual import keep_clips
+    from soundflow.pipeline.build.virtual import store_clips
     from soundflow.pipeline.clips.index import ClipIndex
     from soundflow.pipeline.curate.scenes import pool_of
 
     out = copied(curated, tmp_path)
     there = BuildDir(out)
     record = there.record()
-    keep_clips(there, record, pool_of(there, ClipIndex.open(Path(record.clips))))
+    store_clips(there, record, pool_of(there, ClipIndex.open(Path(record.clips))))
     samples = Samples(there, record)
     for manifest in there.manifests():
         for key, members in samples.read(manifest):

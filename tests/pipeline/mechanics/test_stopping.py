@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from soundflow.pipeline.mechanics.stopping import SIGNALS, interrupt, signals_handled_by
+from soundflow.pipeline.mechanics.stopping import SIGNALS, raise_interrupted, signal_handler
 from soundflow.schemas.base import Interrupted
 
 
@@ -15,7 +15,7 @@ from soundflow.schemas.base import Interrupted
 def test_a_second_signal_leaves_the_clean_up_of_the_first_alone(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     finished = False
-    with pytest.raises(Interrupted), signals_handled_by(interrupt):
+    with pytest.raises(Interrupted), signal_handler(raise_interrupted):
         try:
             os.kill(os.getpid(), number)
         finally:

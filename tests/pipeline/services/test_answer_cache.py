@@ -80,10 +80,13 @@ def test_an_entry_that_cannot_be_read_is_asked_again_with_a_warning(tmp_path: Pa
 def test_a_place_that_keeps_no_answer_ends_the_work_with_a_sentence(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path)
     cache._path(key("a")).mkdir(parents=True)
-    with pytest.warns(UserWarning, match="asked again"), pytest.raises(InputError, match=r"cannot be kept.*SOUNDFLOW_ANSWERS"):
+    with (
+        pytest.warns(UserWarning, match="the request is repeated"),
+        pytest.raises(InputError, match=r"cannot be written.*SOUNDFLOW_ANSWERS"),
+    ):
         cache.put(key("a"), b"paid")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be kept: Not a directory"):
+    with pytest.raises(InputError, match="cannot be written: Not a directory"):
         AnswerCache(tmp_path / "file").put(key("a"), b"paid")
 
     async def claim() -> None:

@@ -139,7 +139,7 @@ def test_a_backend_that_is_gone_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_a_user_who_stops_does_not_wait_for_a_server_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("soundflow.pipeline.mechanics.crew.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("soundflow.pipeline.mechanics.daemon_threads.GRACE_SECONDS", 0.2)
     lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(0, 1), dialogue(1, 1)])
     with HostileCosyVoice([Fault.HANG]) as server:
         config = lenient(speakers=(server.config(timeout=3000.0),))
