@@ -1,1 +1,1 @@
-"""Is a build what its manifests say? Verify and replay."""
+"""Verify a build against its manifests, and replay single streams."""

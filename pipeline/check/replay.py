@@ -1,4 +1,4 @@
-"""`soundflow replay`: make one sample again and explain it, also one that broke."""
+"""`soundflow replay`: make one sample of a build again, quarantined ones included, and explain it."""
 
 from __future__ import annotations
 
@@ -24,53 +24,55 @@ from soundflow.schemas.stream import StreamPlan
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A sample made again."""
+    """Result of making a sample again."""
 
     sample_id: str
     state: str
-    """`same bytes as committed`, `differs from what is committed: …`, `not committed`, or what went wrong."""
+    """How the sample compares with the committed one, or what failed."""
     ok: bool
     files: tuple[str, ...]
     trace: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document that --json prints."""
         return {"sample_id": self.sample_id, "state": self.state, "ok": self.ok, "files": self.files, "trace": self.trace}
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines that are printed on the terminal."""
         return [*self.trace, *(f"wrote {file}" for file in self.files), f"{self.sample_id}: {self.state}"]
 
 
 def replay(directory: Path, key: str, out: Path) -> Replay:
-    """Make sample `key` of the build in `directory` again, write its files below `out`, compare with what is committed.
+    """Make sample `key` of the build in `directory` again, write its files to `out` and compare them with the committed ones.
 
-    Raises InputError when the build, the sample or the clip index is not there.
+    Raises InputError when there is no such build or sample, or when the clip index is missing.
     """
     build = BuildDir(directory)
     record = build.record()
     mark, shard, index = parse_sample_id(key)
     sizes = record.recipe.shard_sizes()
     if mark != record.fingerprint[:12] or shard >= len(sizes) or index >= sizes[shard]:
-        raise InputError("is no sample of this build", file=directory, value=key, remedy="Ids are in manifest/ and quarantine/")
+        raise InputError(
+            "has no such sample", file=directory, value=key, remedy="Sample ids are listed in manifest/ and quarantine/"
+        )
     trace = [f"quarantined in stage {entry.stage}: {entry.error}" for entry in build.quarantine() if entry.sample_id == key]
     trace += _changed(record)
     clips = ClipIndex.open(Path(record.clips))
     if clips.content_hash != record.clip_index_hash:
-        trace.append("the clip index has changed since this was built")
+        trace.append("the clip index has changed since the build")
     pool = pool_of(build, clips)
     producer = Producer(record.recipe, record.fingerprint, pool, scenes_of(record.recipe, record.fingerprint, pool, build))
-    outcome: Outcome[Sample] = Failed("never drawn", "planning")
+    outcome: Outcome[Sample] = Failed("no attempt was made", "planning")
     for attempt in range(producer.scenes.attempts(shard, index)):
         outcome = producer.draw(shard, index, attempt)
         if isinstance(outcome, (Ok, Failed)):
             break
-        trace.append(f"draw {attempt}: rejected, {outcome.reason} {outcome.metrics or ''}")
+        trace.append(f"attempt {attempt}: rejected: {outcome.reason} {outcome.metrics or ''}".rstrip())
     if isinstance(outcome, Failed):
         trace += [*str(outcome.payload.get("traceback", "")).rstrip().splitlines()]
-        return Replay(key, f"breaks in stage {outcome.stage}: {outcome.error}", False, (), tuple(trace))
+        return Replay(key, f"failed in stage {outcome.stage}: {outcome.error}", False, (), tuple(trace))
     if not isinstance(outcome, Ok):
-        return Replay(key, "every draw is rejected", True, (), tuple(trace))
+        return Replay(key, "every attempt is rejected", True, (), tuple(trace))
     trace += explain(outcome.value.plan)
     out.mkdir(parents=True, exist_ok=True)
     files = []
@@ -83,11 +85,11 @@ def replay(directory: Path, key: str, out: Path) -> Replay:
 
 
 def _changed(record: BuildRecord) -> list[str]:
-    """What is not as it was when the build was made: then the bytes cannot be expected to agree."""
+    """Return what has changed since the build; the bytes may then differ."""
     then, now = record.operator_versions, OPERATOR_VERSIONS
     names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
-    changed = [f"{name} was version {then.get(name)} when this was built, is {now.get(name)} now" for name in names]
-    return [*changed, "the prompts have changed since this was built"] if record.prompt_hash != prompt_hash() else changed
+    changed = [f"{name}: the build has version {then.get(name)}, this installation has version {now.get(name)}" for name in names]
+    return [*changed, "the prompts have changed since the build"] if record.prompt_hash != prompt_hash() else changed
 
 
 def _compare(build: BuildDir, record: BuildRecord, shard: int, key: str, sample: Sample) -> tuple[str, bool]:
@@ -98,19 +100,21 @@ def _compare(build: BuildDir, record: BuildRecord, shard: int, key: str, sample:
         stored = Samples(build, record).find(manifest, key)
     except (ShardError, OSError, InputError) as error:
         return f"the committed shard is damaged: {error}", False
-    differs = [suffix for suffix in sample.members if stored.get(suffix) != sample.members[suffix]]
-    return (f"differs from what is committed: {', '.join(differs)}", False) if differs else ("same bytes as committed", True)
+    differing = [suffix for suffix in sample.members if stored.get(suffix) != sample.members[suffix]]
+    return (
+        (f"differs from the committed files: {', '.join(differing)}", False) if differing else ("same bytes as committed", True)
+    )
 
 
 def explain(plan: StreamPlan) -> list[str]:
-    """The plan of a stream as sentences, in order of time."""
-    lines = [f"{plan.task.value} by planner {plan.planner!r}: {plan.title}"]
-    lines.append(f"  {plan.seconds:.1f} s, {plan.chunks} chunks, draw {plan.attempt}, scaled by {plan.scale:.3f}")
+    """Return lines that describe the plan of a stream in order of time."""
+    lines = [f"{plan.task.value}, planner {plan.planner}: {plan.title}"]
+    lines.append(f"  {plan.seconds:.1f} s, {plan.chunks} chunks, attempt {plan.attempt}, gain {plan.scale:.3f}")
     lines += [f"  drawn: {draw.what} = {draw.value}" for draw in plan.draws]
     for number, clip in sorted(enumerate(plan.clips), key=lambda item: item[1].offset):
         begin, end = (place / c.SAMPLE_RATE for place in (clip.offset, clip.offset + clip.length))
-        what = f"{clip.clip_id} ({clip.label}), {clip.gain_db:+.0f} dB, {clip.licence}"
-        lines.append(f"  {begin:7.2f}-{end:7.2f} s {clip.role.value}: {what}")
+        description = f"{clip.clip_id} ({clip.label}), {clip.gain_db:+.0f} dB, {clip.licence}"
+        lines.append(f"  {begin:7.2f}-{end:7.2f} s {clip.role.value}: {description}")
         for response in plan.responses:
             if response.event == number:
                 late = f", due {response.due_chunk}" if response.chunk != response.due_chunk else ""

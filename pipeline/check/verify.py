@@ -1,6 +1,6 @@
-"""`soundflow verify`: hold every committed shard against its manifest, its samples, and what the samples follow from.
+"""`soundflow verify`: check every committed shard against its manifest, and its samples against what they are derived from.
 
-Nothing is trusted because a hash agrees (`pipeline.check.sample` has the checks of a sample). Findings are listed, never raised.
+A matching hash is not enough: `pipeline.check.sample` derives the contents of each sample again. Findings are listed, not raised.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from soundflow.schemas.stream import StreamPlan
 
 
 def verify(directory: Path, sample: int = 0, seed: int = 0) -> VerifyReport:
-    """Check every committed shard of a build; `sample` > 0 also makes that many samples again and compares bytes.
+    """Check every committed shard of a build.
 
-    Raises InputError only when `directory` is no build.
+    `sample`: number of samples, drawn with `seed`, to make again and compare byte for byte. Raises InputError when `directory`
+    is not a build.
     """
     build = BuildDir(directory)
     record = build.record()
@@ -59,7 +60,11 @@ def verify(directory: Path, sample: int = 0, seed: int = 0) -> VerifyReport:
         producer = Producer(record.recipe, record.fingerprint, pool, scenes)
         problems += _make_again(whole, record, producer, manifests, sample, seed)
     elif sample:
-        problems.append(Problem(shard=-1, key="", check="render", detail="no sample can be made again without the clip index"))
+        problems.append(
+            Problem(
+                shard=-1, key="", check="render", detail="no sample can be made again: the clip index is missing or has changed"
+            )
+        )
     streams = sum(len(manifest.keys) for manifest in manifests)
     return VerifyReport(ok=not problems, shards=len(paths), streams=streams, problems=tuple(problems))
 
@@ -83,8 +88,7 @@ def _index(record: BuildRecord, problems: list[Problem]) -> ClipIndex | None:
         problems.append(Problem(shard=-1, key="", check="clips", detail=str(error)))
         return None
     if index.content_hash != record.clip_index_hash:
-        changed = "is not the one this was built from: it has changed since"
-        detail = f"the clip index at {record.clips} {changed}. Put that one back; a build is not continued with another"
+        detail = f"the clip index at {record.clips} has changed since the build. Restore the one that the build was made from"
         problems.append(Problem(shard=-1, key="", check="clips", detail=detail))
         return None
     return index
@@ -93,7 +97,7 @@ def _index(record: BuildRecord, problems: list[Problem]) -> ClipIndex | None:
 def _record_problems(record: BuildRecord) -> Iterator[Problem]:
     derived = fingerprint(record.recipe, record.clip_index_hash, record.prompt_hash, record.operator_versions, record.curators)
     if derived != record.fingerprint:
-        detail = f"build.json says {record.fingerprint[:12]}, its recipe and versions give {derived[:12]}"
+        detail = f"the fingerprint in build.json is {record.fingerprint[:12]}, its recipe and versions give {derived[:12]}"
         yield Problem(shard=-1, key="", check="fingerprint", detail=detail)
 
 
@@ -103,22 +107,22 @@ class _ShardChecker:
         self.sizes = record.recipe.shard_sizes()
 
     def check(self, path: Path, manifest: ShardManifest) -> Iterator[Problem]:
-        """Findings about one shard."""
+        """Yield the problems of one shard."""
 
         def problem(check: str, detail: str, key: str = "") -> Problem:
             return Problem(shard=_number(path), key=key, check=check, detail=detail)
 
         if manifest.fingerprint != self.record.fingerprint:
-            of, build_of = manifest.fingerprint[:12], self.record.fingerprint[:12]
-            yield problem("fingerprint", f"the manifest is of {of}, the build of {build_of}")
+            found, expected = manifest.fingerprint[:12], self.record.fingerprint[:12]
+            yield problem("fingerprint", f"the manifest has fingerprint {found}, the build {expected}")
         if manifest.virtual != self.record.virtual:
-            yield problem("manifest", f"says virtual: {manifest.virtual}, the build {self.record.virtual}")
+            yield problem("manifest", f"virtual is {manifest.virtual}, expected {self.record.virtual} from build.json")
         if path.name != f"{manifest.shard:06d}.json" or manifest.shard >= len(self.sizes):
-            yield problem("manifest", f"{path.name} says it is shard {manifest.shard} of {len(self.sizes)}")
+            yield problem("manifest", f"{path.name} has shard number {manifest.shard}; the build has {len(self.sizes)} shards")
             return
         name = f"shard-{manifest.shard:06d}-{manifest.sha256[:12]}.tar"
         if manifest.tar != name:
-            yield problem("manifest", f"names {manifest.tar!r}, its shard and sha256 make {name!r}")
+            yield problem("manifest", f"tar is {manifest.tar!r}, expected {name!r} from shard and sha256")
         tar = self.build.data / manifest.tar
         try:
             with tar.open("rb") as stream:
@@ -128,9 +132,9 @@ class _ShardChecker:
             yield problem("truncated", f"{tar.name} cannot be read: {error.strerror}")
             return
         if size != manifest.bytes:
-            yield problem("truncated", f"{tar.name} has {size} bytes, the manifest says {manifest.bytes}")
+            yield problem("truncated", f"{tar.name} has {size} bytes, expected {manifest.bytes} from the manifest")
         if digest != manifest.sha256:
-            yield problem("sha256", f"{tar.name} is {digest[:12]}, the manifest says {manifest.sha256[:12]}")
+            yield problem("sha256", f"{tar.name} has hash {digest[:12]}, expected {manifest.sha256[:12]} from the manifest")
         plans: list[StreamPlan] = []
         keys: list[str] = []
         try:
@@ -151,11 +155,11 @@ class _ShardChecker:
     def _counts(self, manifest: ShardManifest, keys: list[str], plans: list[StreamPlan]) -> Iterator[str]:
         if tuple(keys) != manifest.keys:
             missing, extra = sorted(set(manifest.keys) - set(keys)), sorted(set(keys) - set(manifest.keys))
-            yield f"keys differ: missing from the tar {missing[:3]}, unknown to the manifest {extra[:3]}"
-        told = [*manifest.keys, *(entry.sample_id for entry in manifest.rejected), *manifest.quarantined]
+            yield f"keys differ: missing in the tar: {missing[:3]}, missing in the manifest: {extra[:3]}"
+        listed = [*manifest.keys, *(entry.sample_id for entry in manifest.rejected), *manifest.quarantined]
         planned = [sample_id(manifest.fingerprint, manifest.shard, number) for number in range(self.sizes[manifest.shard])]
-        if sorted(told) != planned or manifest.planned != len(planned):
-            yield f"accounts for {len(set(told) & set(planned))} of {len(planned)} planned samples"
+        if sorted(listed) != planned or manifest.planned != len(planned):
+            yield f"lists {len(set(listed) & set(planned))} of {len(planned)} planned samples"
         if len(plans) == len(manifest.keys):
             counted = {
                 "chunks": sum(plan.chunks for plan in plans),
@@ -165,13 +169,13 @@ class _ShardChecker:
             }
             for name, value in counted.items():
                 if getattr(manifest, name) != value:
-                    yield f"{name}: {getattr(manifest, name)} in the manifest, {value} in the tar"
+                    yield f"{name} is {getattr(manifest, name)} in the manifest, {value} in the tar"
 
 
 def _make_again(
     whole: Samples, record: BuildRecord, producer: Producer, manifests: list[ShardManifest], sample: int, seed: int
 ) -> Iterator[Problem]:
-    """Draw `sample` committed samples, plan and render them again, compare all three members."""
+    """Draw `sample` committed samples, plan and render them again, and compare all members."""
     sizes = record.recipe.shard_sizes()
     places: list[tuple[ShardManifest, int, str]] = []
     for manifest in manifests:
@@ -185,11 +189,12 @@ def _make_again(
         try:
             stored = whole.find(manifest, key)
         except (ShardError, OSError, InputError):
-            continue  # told already
+            continue  # reported by the checks of the shard
         made = producer.produce(manifest.shard, number).outcome
         if not isinstance(made, Ok):
-            yield Problem(shard=manifest.shard, key=key, check="render", detail=f"made again it is {made}")
+            yield Problem(shard=manifest.shard, key=key, check="render", detail=f"making it again gives {made}")
             continue
-        differs = [name for name, content in made.value.members.items() if stored.get(name) != content]
-        if differs:
-            yield Problem(shard=manifest.shard, key=key, check="render", detail=f"made again, {differs} have other bytes")
+        differing = [name for name, content in made.value.members.items() if stored.get(name) != content]
+        if differing:
+            detail = f"making it again gives other bytes for {', '.join(differing)}"
+            yield Problem(shard=manifest.shard, key=key, check="render", detail=detail)

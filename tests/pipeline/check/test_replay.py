@@ -39,7 +39,7 @@ def test_a_sample_that_is_not_as_committed_is_told(built: Path, tmp_path: Path) 
     copy = Path(shutil.copytree(built, tmp_path / "copy"))
     rewrite(copy, 0, lambda number, key, members: members | {"json": members["json"] + b" "})
     result = replay(copy, BuildDir(copy).manifests()[0].keys[0], tmp_path / "replayed")
-    assert not result.ok and result.state == "differs from what is committed: json"
+    assert not result.ok and result.state == "differs from the committed files: json"
 
 
 def test_a_damaged_shard_is_told(built: Path, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_sample_not_yet_committed_is_made_all_the_same(built: Path, tmp_path: 
 def test_refused_draws_are_in_the_trace(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(produce, "compose", lambda *_: Rejected("planted", {"level": -90}))
     result = replay(built, BuildDir(built).manifests()[0].keys[0], tmp_path)
-    assert result.state == "every draw is rejected" and result.files == ()
+    assert result.state == "every attempt is rejected" and result.files == ()
     assert [line for line in result.trace if "planted" in line and "-90" in line] == list(result.trace[:ATTEMPTS])
 
 
@@ -72,7 +72,7 @@ def test_what_has_changed_since_the_build_is_told(built: Path, tmp_path: Path) -
     record["operator_versions"]["mixing"] = "0"
     (copy / "build.json").write_bytes(canonical_json(record | {"prompt_hash": "0" * 64, "clip_index_hash": "1" * 64}))
     told = "\n".join(replay(copy, BuildDir(copy).manifests()[0].keys[0], tmp_path / "replayed").trace)
-    assert "mixing was version 0" in told and "prompts have changed" in told and "clip index has changed" in told
+    assert "mixing: the build has version 0" in told and "prompts have changed" in told and "clip index has changed" in told
 
 
 @pytest.mark.parametrize("key", ["sf-000000000000-000000-00000", "nonsense", ""])
@@ -84,7 +84,7 @@ def test_a_stranger_is_refused(built: Path, tmp_path: Path, key: str) -> None:
 def test_a_sample_past_the_end_of_its_shard_is_refused(built: Path, tmp_path: Path) -> None:
     key = BuildDir(built).manifests()[0].keys[0]
     for stranger in (key[:-5] + "00003", key.replace("-000000-", "-000004-")):
-        with pytest.raises(InputError, match="no sample of this build"):
+        with pytest.raises(InputError, match="has no such sample"):
             replay(built, stranger, tmp_path)
 
 
