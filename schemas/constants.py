@@ -1,7 +1,7 @@
 """Every number of the paper, once, with its source.
 
 "Tab. hyper" is the paper's table of hyperparameters, "B.1" its appendix on data construction. Numbers marked
-"settled" are ours where the paper is silent or contradicts itself; AGENTS.md says why.
+"settled" are ours where the paper is silent or contradicts itself; docs/design says why.
 """
 
 from typing import Final

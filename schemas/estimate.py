@@ -65,10 +65,9 @@ class Rates(Schema):
 
 
 class BuildBudget(Schema):
-    """Limits on the estimate of a build; null is no limit. `soundflow build` refuses a recipe that exceeds them, unless
-    `--over-budget` is given.
+    """Limits on the estimate of a build; null is no limit. Not part of the fingerprint.
 
-    `soundflow build` refuses a recipe whose estimate exceeds a limit, unless --over-budget is given. Not part of the fingerprint.
+    `soundflow build` refuses a recipe whose estimate exceeds a limit, unless `--over-budget` is given.
     """
 
     hours: Amount | None = None

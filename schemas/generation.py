@@ -135,10 +135,9 @@ class MadeClip(Schema):
 
 
 class VerifierConfig(Schema):
-    """Who judges clips, and by which limits. A limit is [value that fails, value that is met fully]. The defaults were measured
-    on real clips and on damaged copies of them (`python -m soundflow.bench.experiments.verifier`).
+    """Who judges clips, and by which limits. A limit is [value that fails, value that is met fully].
 
-    The lines were drawn on real clips and the same ones spoilt (`python -m soundflow.bench.experiments.verifier`).
+    The defaults were measured on real clips and on damaged copies of them (`python -m soundflow.bench.experiments.verifier`).
     """
 
     verifier: Literal["rules", "llm"] = "rules"
