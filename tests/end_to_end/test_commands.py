@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,7 @@ import soundfile
 import yaml
 
 from soundflow.pipeline.services import assets
-from tests.support.commandline import ROOT, soundflow, soundflow_process
+from tests.support.commandline import soundflow, soundflow_process
 
 
 @pytest.fixture(scope="module")
@@ -174,11 +171,3 @@ def test_real_recordings_become_a_verified_corpus(tmp_path: Path) -> None:
     soundflow("init", "r.yaml", "--clips", "clips", "--streams", 12, "--shards", 2, folder=tmp_path)
     assert soundflow("build", "r.yaml", "-o", "out", "--executor", "inline", folder=tmp_path).returncode == 0
     assert soundflow("verify", "out", "--sample", 2, folder=tmp_path).returncode == 0
-
-
-def test_the_readmes_example_reads_shards_with_stock_webdataset(corpus_dir: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    example = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.S) if "WebDataset" in block)
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", example], capture_output=True, text=True, cwd=corpus_dir)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 8
