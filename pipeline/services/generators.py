@@ -1,4 +1,4 @@
-"""The sound generator of a build: procedural, or a service behind the answer cache with one meter for all workers."""
+"""The sound generator of a build: procedural, or a service behind the answer cache with one budget for all workers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from soundflow.schemas.generation import GenerationConfig
 async def open_generator(
     config: GenerationConfig, answers: AnswerStore, *, spent: Path | None = None, ledger: CostLedger | None = None
 ) -> AsyncIterator[Generator | None]:
-    """The generator of a recipe; None when it has none. `spent`: the file all workers of a build count in.
+    """Open the sound generator of a recipe, or yield None if it has none. Cached requests need neither a key nor a service.
 
-    Needs no key and no service for what was asked before.
+    `spent`: the file in which all workers of a build meter their calls (None: meter only this process). `ledger`: receives the
+    cost of every call.
     """
     if config.backend == "none":
         yield None

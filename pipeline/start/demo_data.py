@@ -14,7 +14,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -51,7 +51,7 @@ class DemoData:
     """One per asset that could not be had."""
 
 
-def prepare_demo(dest: Path, on_progress: assets.Say = lambda line: None, choice: str = "demo_data.yaml") -> DemoData:
+def prepare_demo(dest: Path, on_progress: Callable[[str], None] = lambda line: None, choice: str = "demo_data.yaml") -> DemoData:
     """Write the recordings of a choice and their manifest below `dest`: the same bytes whenever the same assets are here."""
     chosen: dict[str, Any] = yaml.safe_load((resources.files("soundflow.pipeline.start") / choice).read_text(encoding="utf-8"))
     known = assets.manifest()
@@ -86,7 +86,7 @@ def prepare_demo(dest: Path, on_progress: assets.Say = lambda line: None, choice
     return DemoData(dest / "manifest.csv", rows, warnings)
 
 
-def _fill_empty_lists(say: assets.Say) -> None:
+def _fill_empty_lists(say: Callable[[str], None]) -> None:
     """On a fresh machine apt knows no package; whoever is root need not be told to type the one line that mends it."""
     here = {state.name for state in assets.listing() if state.state == "here"}
     if here.issuperset(RECORDED) or os.geteuid() != 0 or shutil.which("apt-get") is None or assets.apt_knows("scratch"):

@@ -1,4 +1,4 @@
-"""`soundflow ask`: what was said, what came of it, what it cost; and the ways to ask it wrongly."""
+"""`soundflow ask`: the exchange, its outcome and cost; invalid input."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ask(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Asker:
     return run
 
 
-def test_everything_that_was_said_is_shown_and_the_second_time_costs_nothing(server: HostileLlm, ask: Asker) -> None:
+def test_the_whole_exchange_is_shown_and_the_second_time_costs_nothing(server: HostileLlm, ask: Asker) -> None:
     values = {"task": "voice_chat", "bag": [HOSTILE, "a dog", "a bell"]}
     code, out, _ = ask("scenario_planner", values, "--model", "m", "--seed", 3)
     assert code == 0 and "--- system ---" in out and "--- assistant ---" in out and "accepted as Scenario" in out
@@ -58,7 +58,7 @@ def test_everything_that_was_said_is_shown_and_the_second_time_costs_nothing(ser
     assert server.calls == 2
 
 
-def test_a_bad_answer_shows_the_whole_conversation_and_exits_1(server: HostileLlm, ask: Asker) -> None:
+def test_a_rejected_answer_shows_the_whole_exchange_and_exits_1(server: HostileLlm, ask: Asker) -> None:
     server.script = lambda body, before: Fault.WRONG_SCHEMA
     code, out, _ = ask("silence_auditor", {"sound": "a bang"}, "--model", "m")
     assert code == 1 and out.count("--- assistant ---") == 2 and "llm_wrong_schema: reason: Field required" in out
@@ -67,7 +67,7 @@ def test_a_bad_answer_shows_the_whole_conversation_and_exits_1(server: HostileLl
     assert code == 1 and "too many tokens" in json.loads(out)["why"] and json.loads(out)["answer"] is None
 
 
-def test_a_recipe_says_which_model_and_where(server: HostileLlm, ask: Asker, tmp_path: Path) -> None:
+def test_the_model_and_its_server_come_from_the_recipe(server: HostileLlm, ask: Asker, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"streams: 3\nllm: {{model: big, temperature: 0.2, server: {{base_url: '{server.url}'}}}}\n")
     code, _, _ = ask("spoken_rewriter", {"text": "3 kg"}, "--recipe", recipe, "--json")
@@ -80,16 +80,16 @@ def test_a_recipe_says_which_model_and_where(server: HostileLlm, ask: Asker, tmp
     ("role", "values", "options", "why"),
     [
         ("scenario_planer", {}, ("--model", "m"), "unknown role"),
-        ("event_refiner", {"task": "voice_chat"}, ("--model", "m"), "also needs scenario"),
+        ("event_refiner", {"task": "voice_chat"}, ("--model", "m"), "has no value for scenario"),
         ("event_refiner", {"task": "voice_chat", "scenario": {"title": 1}}, ("--model", "m"), "scenario.title"),
         ("scenario_planner", {"task": "singing", "bag": []}, ("--model", "m"), "singing"),
         ("history_question", {"turns": "a b"}, ("--model", "m"), "turns: must be a list"),
         ("spoken_rewriter", {"text": "x"}, (), "no model is given"),
-        ("spoken_rewriter", "- a\n- b", ("--model", "m"), "must hold a mapping"),
+        ("spoken_rewriter", "- a\n- b", ("--model", "m"), "is not a mapping"),
         ("spoken_rewriter", "a: [", ("--model", "m"), "is not valid YAML"),
     ],
 )
-def test_a_wrong_question_is_told_before_anything_is_asked(
+def test_invalid_input_is_reported_before_any_request(
     role: str, values: Any, options: tuple[str, ...], why: str, server: HostileLlm, ask: Asker
 ) -> None:
     code, _, err = ask(role, values, *options)
@@ -99,7 +99,7 @@ def test_a_wrong_question_is_told_before_anything_is_asked(
 @pytest.mark.parametrize(
     ("text", "why"), [("streams: 1", "no llm section"), ("llm: {modell: x}", 'Did you mean "model"'), ("- 1", "no llm section")]
 )
-def test_a_recipe_without_a_sound_llm_section_is_told(text: str, why: str, tmp_path: Path) -> None:
+def test_a_missing_or_invalid_llm_section_is_reported(text: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(InputError, match=why):
         read_llm(tmp_path / "r.yaml")
@@ -107,7 +107,7 @@ def test_a_recipe_without_a_sound_llm_section_is_told(text: str, why: str, tmp_p
         read_llm(tmp_path / "none.yaml")
 
 
-def test_a_spent_budget_is_told_once(server: HostileLlm, ask: Asker, tmp_path: Path) -> None:
+def test_a_spent_budget_is_reported_once(server: HostileLlm, ask: Asker, tmp_path: Path) -> None:
     recipe = tmp_path / "llm.yaml"
     recipe.write_text("llm: {model: m, budget: {calls: 0}}")
     code, _, err = ask("silence_auditor", {"sound": {"label": "rain"}}, "--recipe", recipe)

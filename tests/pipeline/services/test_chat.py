@@ -145,5 +145,5 @@ def test_what_was_spent_is_not_forgotten_when_its_file_is_damaged(tmp_path: Path
     assert meter.state() == MeterState(unbilled=WORST, not_before=12.0)
     assert json.loads(meter.path.read_bytes())["not_before"] == 12
     meter.path.write_text('{"spent": ')
-    with pytest.raises(InputError, match="what was spent is not known"):
+    with pytest.raises(InputError, match="the amount spent is unknown"):
         meter.admit("b", WORST)
