@@ -67,10 +67,10 @@ class Schema(BaseModel):
             raise explain(error, cls, file) from None
 
     @classmethod
-    def from_yaml(cls, path: Path) -> Self:
+    def from_yaml(cls, path: str | Path) -> Self:
         """Read one YAML document; raises InputError naming `path`, field, value and remedy."""
         try:
-            return cls.from_text(path.read_text(encoding="utf-8"), file=path)
+            return cls.from_text(Path(path).read_text(encoding="utf-8"), file=path)
         except FileNotFoundError:
             raise InputError("no such file", file=path, remedy="Check the path") from None
         except UnicodeDecodeError as error:

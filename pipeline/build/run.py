@@ -67,8 +67,8 @@ class Progress:
 
 
 def build(
-    recipe_path: Path,
-    out: Path,
+    recipe_path: str | Path,
+    out: str | Path,
     *,
     workers: int | None = None,
     executor: Literal["inline", "ray"] | str = "ray",
@@ -103,6 +103,7 @@ def build(
         Halted: a budget is spent or a service is broken. Everything curated so far has been rendered; the same call resumes.
         Interrupted: see `should_stop`.
     """
+    recipe_path, out = Path(recipe_path), Path(out)
     record, index = plan_build(recipe_path)
     record = record.model_copy(update={"virtual": virtual})
     _check_split(record.recipe.split, index, recipe_path)

@@ -29,13 +29,13 @@ from soundflow.schemas.shard import BuildRecord, Problem, ShardManifest, VerifyR
 from soundflow.schemas.stream import StreamPlan
 
 
-def verify(directory: Path, sample: int = 0, seed: int = 0) -> VerifyReport:
+def verify(directory: str | Path, sample: int = 0, seed: int = 0) -> VerifyReport:
     """Check every committed shard of a build.
 
     `sample`: number of samples, drawn with `seed`, to make again and compare byte for byte. Raises InputError when `directory`
     is not a build.
     """
-    build = BuildDir(directory)
+    build = BuildDir(Path(directory))
     record = build.record()
     problems = list(_record_problems(record))
     index = _index(record, problems)

@@ -81,8 +81,8 @@ class IndexSummary(Schema):
 
 
 def index_clips(
-    sources: Sequence[Path],
-    out: Path,
+    sources: Sequence[str | Path],
+    out: str | Path,
     *,
     roots: Sequence[Path] = (),
     tfjp: TfjpConfig = TfjpConfig(),  # noqa: B008 (frozen)
@@ -101,7 +101,7 @@ def index_clips(
     if not sources:
         raise InputError("no source given", remedy="Give at least one folder, manifest or recording")
     places = [Path(os.path.abspath(source)) for source in sources]  # noqa: PTH100 (symlinks stay as the user wrote them)
-    directory = _prepare(out, places)
+    directory = _prepare(Path(out), places)
     with IndexLedger(directory) as ledger:
         for abandoned in directory.glob(f"{TEMPORARY}*"):  # of a killed run: the ledger's lock excludes a running one
             abandoned.unlink(missing_ok=True)

@@ -170,7 +170,7 @@ class ClipIndex:
         self._roles: dict[ClipRole, list[str]] = {}
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: str | Path) -> Self:
         """Open the index in `directory`; InputError when there is none, or it is another program's or version's."""
         table, footer = _opened(Path(directory), parquet.read_table)
         return cls(Path(directory).absolute(), table.combine_chunks(), footer)
