@@ -1,1 +1,1 @@
-"""The clip index: make it, read it, align it, search it."""
+"""The clip index: build, read, align, interpret and search it."""

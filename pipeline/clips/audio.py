@@ -1,4 +1,4 @@
-"""The cleaned audio of clips from one clip cache: checked, kept decoded for a while, made again from its source when lost."""
+"""Reads cleaned clips from a clip cache, verifies their hashes and restores lost entries from the source files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from soundflow.schemas.clip import Clip
 from soundflow.schemas.outcome import Ok
 
 DECODED_BYTES: Final = 64 << 20
-"""Decoded clips that are kept at hand."""
+"""Size of the cache of decoded clips."""
 
 
 class ClipAudio:
-    """Audio by row. `remedy` is what a user can do when a clip is lost for good."""
+    """Reader for cleaned audio. `remedy`: what the user can do about a clip that cannot be restored."""
 
     def __init__(self, cache: ClipCache, remedy: str):
         self.cache, self.remedy = cache, remedy
@@ -28,10 +28,10 @@ class ClipAudio:
         self._intact: set[str] = set()
 
     def of(self, clip: Clip) -> NDArray[np.float32]:
-        """Cleaned samples, float32 of PCM16, shape (clip.samples,), read-only.
+        """Return the cleaned samples: float32 from PCM16, shape (clip.samples,), read-only.
 
-        The first read of a clip checks its hash. A lost or damaged cache entry is made again from the source file, which
-        must give the same samples; OSError naming the clip and the remedy when it cannot.
+        The first read of a clip verifies its hash. A missing or damaged cache entry is restored from the source file. Raises
+        OSError with the clip and the remedy when the source does not give the same samples.
         """
         key = clip.cache_key
         if key in self._decoded:
@@ -40,7 +40,7 @@ class ClipAudio:
         data = self.cache.pcm(key)
         whole = data is not None and len(data) == 2 * clip.samples
         if not whole or (key not in self._intact and hashlib.sha256(data or b"").hexdigest() != clip.clean_sha256):
-            data = self._heal(clip)
+            data = self._restore(clip)
         self._intact.add(key)
         samples = from_pcm(data or b"")
         self._decoded[key] = samples
@@ -49,21 +49,21 @@ class ClipAudio:
             self._decoded_bytes -= self._decoded.popitem(last=False)[1].nbytes
         return samples
 
-    def _heal(self, clip: Clip) -> bytes:
-        """Make a cache entry again from the source file."""
+    def _restore(self, clip: Clip) -> bytes:
+        """Clean the source file again and return the PCM of the new cache entry."""
         treatment = Treatment.of(clip.role)
         source = Path(clip.path)
-        trouble = f"clip {clip.id}: its cleaned audio is lost from {self.cache.directory} and "
+        problem = f"clip {clip.id}: the cleaned audio in {self.cache.directory} is missing or damaged, and "
         if self.cache.config.key(clip.content_sha256, treatment) != clip.cache_key:
-            raise OSError(f"{trouble}another version of SoundFlow cleaned it; {self.remedy}")
+            raise OSError(f"{problem}another version of SoundFlow made it; {self.remedy}")
         try:
             content = file_sha256(source)
         except OSError as error:
-            raise OSError(f"{trouble}its source {source} cannot be read ({error.strerror or error}); {self.remedy}") from None
+            raise OSError(f"{problem}the source {source} cannot be read ({error.strerror or error}); {self.remedy}") from None
         if content != clip.content_sha256:
-            raise OSError(f"{trouble}its source {source} has changed; {self.remedy}")
+            raise OSError(f"{problem}the source {source} has changed; {self.remedy}")
         made = self.cache.clean(source, treatment, content)
         data = self.cache.pcm(clip.cache_key)
         if not isinstance(made, Ok) or data is None or hashlib.sha256(data).hexdigest() != clip.clean_sha256:
-            raise OSError(f"{trouble}cleaning {source} again gives something else; {self.remedy}")
+            raise OSError(f"{problem}cleaning {source} again gives other samples; {self.remedy}")
         return data

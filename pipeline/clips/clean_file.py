@@ -1,4 +1,4 @@
-"""`soundflow tfjp`: clean one recording, write it, say what each operator did."""
+"""`soundflow tfjp`: clean one recording, write it, and report what each operator changed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from soundflow.schemas.pcm16 import to_pcm16
 
 @dataclass(frozen=True, slots=True)
 class CleanedFile:
-    """A recording before and after."""
+    """Result of cleaning one recording."""
 
     source: Path
     out: Path
     result: TfjpResult
 
     def to_json(self) -> dict[str, Any]:
-        """The facts scripts rely on; times in seconds unless the name says otherwise."""
+        """Return the document that --json prints. Times are in seconds unless the name has another unit."""
         cleaning = self.result.cleaning
         return {
             "in_seconds": cleaning.in_samples / c.SAMPLE_RATE,
@@ -40,44 +40,45 @@ class CleanedFile:
         }
 
     def trace_json(self) -> list[dict[str, Any]]:
-        """Every step of every operator."""
+        """Return the steps of all operators."""
         return [{"operator": step.operator, "pass": step.number, **step.facts} for step in self.result.trace]
 
     def describe(self) -> str:
-        """One sentence for people."""
+        """Return the line that is printed on the terminal."""
         cleaning = self.result.cleaning
         before, after = cleaning.in_samples / c.SAMPLE_RATE, cleaning.out_samples / c.SAMPLE_RATE
         noise = "noise not measurable" if cleaning.noise_floor_db is None else f"noise at {cleaning.noise_floor_db:.1f} dBFS"
-        told = [
+        parts = [
             f"{before:.2f} s -> {after:.2f} s",
             f"{cleaning.cut_ms:.0f} ms of silence cut",
             f"{noise}{' subtracted' if cleaning.denoised else ', not denoised'}",
             f"kept {cleaning.span[0]:.2f}-{cleaning.span[1]:.2f} s",
             f"{cleaning.passes} pass{'' if cleaning.passes == 1 else 'es'}{'' if cleaning.converged else ', did not converge'}",
         ]
-        return f"{self.source} -> {self.out}: {', '.join(told)}"
+        return f"{self.source} -> {self.out}: {', '.join(parts)}"
 
     def trace_lines(self) -> list[str]:
-        """One line per step."""
-        return [f"  pass {step.number}: {step.operator:<14} {_told(step.facts)}" for step in self.result.trace]
+        """Return a line for each step."""
+        return [f"  pass {step.number}: {step.operator:<14} {_formatted(step.facts)}" for step in self.result.trace]
 
 
-def _told(facts: Mapping[str, float | int | bool]) -> str:
+def _formatted(facts: Mapping[str, float | int | bool]) -> str:
     return ", ".join(f"{name} {value:.4g}" if type(value) is float else f"{name} {value}" for name, value in facts.items())
 
 
 def clean_file(source: Path, out: Path, *, denoise: bool = True, plot: Path | None = None) -> CleanedFile:
-    """Clean the recording `source` with TFJP into `out` (16 kHz mono; the format follows the suffix).
+    """Clean the recording `source` with TFJP and write it to `out` (16 kHz mono, in the format of its suffix).
 
-    Raises InputError naming the file and the reason when it cannot be read, cleaned or written.
+    `plot`: also write a figure of the steps. Raises InputError with the file and the reason when a file cannot be read, cleaned
+    or written.
     """
     if out.exists() and source.exists() and out.samefile(source):
-        raise InputError("is the recording itself", file=out, remedy="Sources are never written to: choose another OUT")
+        raise InputError("is the recording itself", file=out, remedy="Choose another OUT; recordings are never overwritten")
     for path in (out, *([] if plot is None else [plot])):
         if not path.absolute().parent.is_dir():
-            raise InputError("cannot be written: there is no such folder", file=path, remedy="Make the folder first")
+            raise InputError("cannot be written: the folder does not exist", file=path, remedy="Create the folder first")
     if plot is not None and plot.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError("has no suffix of a picture", file=plot, remedy="Use .png, .pdf or .svg")
+        raise InputError("has no suffix of an image format", file=plot, remedy="Use .png, .pdf or .svg")
     outcome = read_audio(source, IngressConfig())
     if isinstance(outcome, Rejected):
         detail = ", ".join(f"{name} {value}" for name, value in outcome.metrics.items())
@@ -91,7 +92,7 @@ def clean_file(source: Path, out: Path, *, denoise: bool = True, plot: Path | No
     kind = out.suffix.lstrip(".").upper()
     if kind not in soundfile.available_formats():
         known = ", ".join(sorted(name.lower() for name in soundfile.available_formats()))
-        raise InputError("has no suffix of an audio format", file=out, remedy=f"Use one of {known}")
+        raise InputError("has no suffix of an audio format", file=out, remedy=f"Use one of: {known}")
     try:
         soundfile.write(out, to_pcm16(result.samples), c.SAMPLE_RATE, format=kind)
         if plot is not None:

@@ -1,7 +1,7 @@
-"""Making the vectors of a clip index: each distinct text once, in blocks, resumable, one process at a time.
+"""Computes the vectors of a clip index: each distinct text once, in blocks, by one process at a time.
 
-Memory is some 0.5 kB a clip and a few blocks of vectors. An interrupted run goes on where it was; what an older file of the same
-embedder knows is not embedded again.
+Memory is about 0.5 kB per clip and a few blocks of vectors. An interrupted run resumes. Vectors in an older file of the same
+embedder are reused.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from soundflow.operators.curate.vector_search import Shelf
 from soundflow.operators.protocols.embedding import Embedder, HearingEmbedder, Vectors, identity
 from soundflow.pipeline.clips.search_file import (
     DIGEST,
-    Contents,
+    ClipColumns,
     DamagedError,
-    digests_of,
+    count_vectors,
     finish,
+    map_vectors,
     open_shelf,
-    read_facts,
-    vectors_of,
-    whole_vectors,
+    read_digests,
+    read_info,
 )
 from soundflow.pipeline.clips.table import BATCH, TABLE, ClipIndex
 from soundflow.schemas.base import InputError
@@ -45,17 +45,18 @@ FOLDER: Final = "search"
 SUFFIX: Final = ".vectors"
 PARTIAL: Final = ".partial"
 BLOCK: Final = 512
-"""Texts embedded at a time, by one thread."""
+"""Number of texts that a thread embeds in one call."""
 COLUMNS: Final = ("id", "role", "label", "caption", "transcript", "licence", "split", "samples", "clean_sha256")
 
 OnProgress = Callable[[int, int], None]
-"""(texts embedded, texts in all)."""
+"""(texts embedded, total texts)."""
 
 
 def shelf_of(directory: Path, content_hash: str, embedder: Embedder, on_progress: OnProgress) -> Shelf:
-    """The mapped vectors of the index in `directory`, made first where they are missing or damaged.
+    """Return the mapped vectors of the index in `directory`; compute them first if they are missing or damaged.
 
-    Raises InputError when they cannot be kept there, OSError (a full disk), Halted (a server that fails): what was done is kept.
+    Raises InputError when they cannot be stored there, OSError (such as a full disk), Halted (a failing server). Computed vectors
+    are kept.
     """
     name = vectors_identity(embedder)
     key = hashlib.sha256(f"{content_hash}/{name}".encode()).hexdigest()[:32]
@@ -66,68 +67,71 @@ def shelf_of(directory: Path, content_hash: str, embedder: Embedder, on_progress
         path.parent.mkdir(exist_ok=True)
         lock = (path.parent / "lock").open("w")
     except OSError as error:
-        remedy = "Vectors are kept beside the clips: make the directory writable, or search a copy"
+        remedy = "Search vectors are stored in the clip index: make the directory writable, or search a copy"
         raise InputError(f"cannot be written: {error.strerror}", file=path.parent, remedy=remedy) from None
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError, DamagedError):  # another process may just have made it
+        with contextlib.suppress(FileNotFoundError, DamagedError):  # another process may have computed it meanwhile
             return open_shelf(path, content_hash, name)
-        _make(directory, path, content_hash, embedder, on_progress)
+        _compute(directory, path, content_hash, embedder, on_progress)
         return open_shelf(path, content_hash, name)
 
 
 def vectors_identity(embedder: Embedder) -> str:
-    """What shapes the vectors of clips: the embedder, and how a clip is put to it."""
-    put = "sounds" if isinstance(embedder, HearingEmbedder) else f"texts {TEXT_VERSION}"
-    return f"{identity(embedder)} of {put}"
+    """Return the identity of the vectors of clips: the embedder, and what of a clip it embeds."""
+    inputs = "sounds" if isinstance(embedder, HearingEmbedder) else f"texts {TEXT_VERSION}"
+    return f"{identity(embedder)} of {inputs}"
 
 
-def _make(directory: Path, path: Path, content_hash: str, embedder: Embedder, on_progress: OnProgress) -> None:
+def _compute(directory: Path, path: Path, content_hash: str, embedder: Embedder, on_progress: OnProgress) -> None:
     """Write the file of vectors at `path`."""
     name, dimension = vectors_identity(embedder), embedder.dimension
-    things, contents = _collect(directory, isinstance(embedder, HearingEmbedder))
+    items, columns = _collect(directory, isinstance(embedder, HearingEmbedder))
     partial = path.with_suffix(PARTIAL)
-    source = _Source(_reader(directory, embedder), things, contents.digests, dimension, _Known.beside(path, name))
+    source = _VectorSource(
+        _embed_function(directory, embedder), items, columns.digests, dimension, _OldVectors.beside(path, name)
+    )
     with partial.open("r+b" if partial.exists() else "w+b") as file:
-        begin = whole_vectors(file, dimension, len(things))
+        begin = count_vectors(file, dimension, len(items))
         file.seek(begin * dimension * 4)
         file.truncate()
-        on_progress(begin, len(things))
+        on_progress(begin, len(items))
         for done, vectors in source.blocks(begin):
             file.write(vectors.astype("<f4").tobytes())
-            on_progress(done, len(things))
-        finish(file, contents, content_hash, name, dimension)
+            on_progress(done, len(items))
+        finish(file, columns, content_hash, name, dimension)
     partial.replace(path)
     _sweep(path.parent, content_hash)
 
 
 def _sweep(folder: Path, content_hash: str) -> None:
-    """Remove what belongs to former contents of the index; processes that still use it keep it."""
+    """Remove files of former contents of the index. Processes that have mapped one keep it."""
     for other in folder.glob(f"*{PARTIAL}"):
         other.unlink(missing_ok=True)
     for other in folder.glob(f"*{SUFFIX}"):
         with contextlib.suppress(FileNotFoundError, DamagedError):
-            if read_facts(other).content_hash != content_hash:
+            if read_info(other).content_hash != content_hash:
                 other.unlink(missing_ok=True)
 
 
-def _collect(directory: Path, hearing: bool) -> tuple[list[str], Contents]:
-    """What is embedded, and all that is known of the clips it stands for.
+def _collect(directory: Path, by_sound: bool) -> tuple[list[str], ClipColumns]:
+    """Return the items to embed, and the columns of their clips.
 
-    The distinct texts of each role in order of first appearance; when `hearing` the distinct sounds, each by a clip's id.
+    Items are the distinct texts of each role in order of first appearance. If `by_sound`, they are the distinct sounds, each as
+    the id of a clip.
     """
     table = parquet.read_table(directory / TABLE, columns=list(COLUMNS)).combine_chunks()
     numbers: dict[ClipRole, dict[str, int]] = {role: {} for role in ClipRole}
-    things: dict[ClipRole, list[str]] = {role: [] for role in ClipRole}
+    items: dict[ClipRole, list[str]] = {role: [] for role in ClipRole}
     within, roles, speech = [], [], []
     for batch in table.to_batches(max_chunksize=BATCH):
         columns = [batch.column(name).to_pylist() for name in ("id", "role", "label", "caption", "transcript", "clean_sha256")]
         for clip_id, role_name, label, caption, transcript, sha256 in zip(*columns, strict=True):
             role = ClipRole(role_name)
-            key = sha256 if hearing else clip_text(label, caption, transcript)
+            key = sha256 if by_sound else clip_text(label, caption, transcript)
             number = numbers[role].setdefault(key, len(numbers[role]))
-            if number == len(things[role]):
-                things[role].append(clip_id if hearing else key)
+            if number == len(items[role]):
+                items[role].append(clip_id if by_sound else key)
             within.append(number)
             roles.append(role)
             speech.append(int(bool(transcript)))
@@ -141,7 +145,7 @@ def _collect(directory: Path, hearing: bool) -> tuple[list[str], Contents]:
     kept = kept.append_column("clips", pa.array(np.argsort(number_of, kind="stable").astype(np.int32)))
     first = np.concatenate([[0], np.cumsum(np.bincount(number_of, minlength=begin))]).astype(np.int64)
     keys = [key for known in numbers.values() for key in known]
-    return [thing for role in ClipRole for thing in things[role]], Contents(_digests(keys), first, spans, kept)
+    return [item for role in ClipRole for item in items[role]], ClipColumns(_digests(keys), first, spans, kept)
 
 
 def _digests(keys: Sequence[str]) -> NDArray[np.uint8]:
@@ -149,58 +153,58 @@ def _digests(keys: Sequence[str]) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(len(keys), DIGEST)
 
 
-def _reader(directory: Path, embedder: Embedder) -> Callable[[Sequence[str]], Vectors]:
-    """What makes vectors of what was collected."""
+def _embed_function(directory: Path, embedder: Embedder) -> Callable[[Sequence[str]], Vectors]:
+    """Return the function that embeds collected items."""
     if not isinstance(embedder, HearingEmbedder):
         return embedder.embed
-    index, alone, hears = ClipIndex.open(directory), threading.Lock(), embedder.embed_sounds
+    index, lock, embed_sounds = ClipIndex.open(directory), threading.Lock(), embedder.embed_sounds
 
-    def hear(clip_ids: Sequence[str]) -> Vectors:
-        with alone:
+    def embed_clips(clip_ids: Sequence[str]) -> Vectors:
+        with lock:
             sounds = [index.audio(index.get(clip_id)) for clip_id in clip_ids]
-        return hears(sounds)
+        return embed_sounds(sounds)
 
-    return hear
+    return embed_clips
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Vectors that an older file holds."""
+class _OldVectors:
+    """Vectors of an older file, by text digest."""
 
     rows: dict[bytes, int]
     vectors: Vectors
 
     @classmethod
-    def beside(cls, path: Path, name: str) -> _Known | None:
-        """From the newest whole file of the same embedder beside `path`."""
+    def beside(cls, path: Path, name: str) -> _OldVectors | None:
+        """Return those of the newest intact file of the same embedder in the folder of `path`, or None."""
         others = sorted(path.parent.glob(f"*{SUFFIX}"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
         for other in others:
             with contextlib.suppress(FileNotFoundError, DamagedError):
-                facts = read_facts(other)
-                if facts.identity == name:
-                    open_shelf(other, facts.content_hash, name)  # it is whole
-                    return cls(digests_of(other, facts), vectors_of(other, facts))
+                info = read_info(other)
+                if info.identity == name:
+                    open_shelf(other, info.content_hash, name)  # raises if it is damaged
+                    return cls(read_digests(other, info), map_vectors(other, info))
         return None
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Where vectors come from, block by block."""
+class _VectorSource:
+    """Yields vectors block by block: from the older file if they are there, else from the embedder."""
 
-    read: Callable[[Sequence[str]], Vectors]
-    things: Sequence[str]
+    embed: Callable[[Sequence[str]], Vectors]
+    items: Sequence[str]
     digests: NDArray[np.uint8]
     dimension: int
-    known: _Known | None
+    old: _OldVectors | None
 
     def blocks(self, begin: int) -> Iterator[tuple[int, Vectors]]:
-        """(things done, vectors of the newest block), in order, from thing `begin` on; as many threads as processors."""
+        """Yield (items done, vectors of the last block) in order from item `begin`. Uses one thread per processor."""
         workers = len(os.sched_getaffinity(0))
         pending: deque[tuple[int, Future[Vectors]]] = deque()
         with ThreadPoolExecutor(workers) as pool:
             try:
-                for start in range(begin, len(self.things), BLOCK):
-                    end = min(start + BLOCK, len(self.things))
+                for start in range(begin, len(self.items), BLOCK):
+                    end = min(start + BLOCK, len(self.items))
                     pending.append((end, pool.submit(self._block, start, end)))
                     if len(pending) > 2 * workers:
                         done, future = pending.popleft()
@@ -213,13 +217,13 @@ class _Source:
 
     def _block(self, start: int, end: int) -> Vectors:
         vectors = np.zeros((end - start, self.dimension), np.float32)
-        fresh = []
+        new = []
         for place in range(end - start):
-            row = self.known.rows.get(self.digests[start + place].tobytes()) if self.known else None
-            if self.known and row is not None:
-                vectors[place] = self.known.vectors[row]
+            row = self.old.rows.get(self.digests[start + place].tobytes()) if self.old else None
+            if self.old and row is not None:
+                vectors[place] = self.old.vectors[row]
             else:
-                fresh.append(place)
-        if fresh:
-            vectors[fresh] = self.read([self.things[start + place] for place in fresh])
+                new.append(place)
+        if new:
+            vectors[new] = self.embed([self.items[start + place] for place in new])
         return vectors

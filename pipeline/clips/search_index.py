@@ -1,7 +1,8 @@
-"""Searching a clip index: its vectors are made once, kept beside it, and shared by all processes of a machine.
+"""Search in a clip index. Its vectors are computed once, stored in the index, and shared by all processes of a machine.
 
-`DIR/search/<key>.vectors` (pipeline.clips.search_file) belongs to one content of the index and one embedder. Whoever needs it
-first makes it (pipeline.clips.search_build); others wait for it."""
+`DIR/search/<key>.vectors` (`pipeline.clips.search_file`) belongs to one content of the index and one embedder. The first process
+that needs it computes it (`pipeline.clips.search_build`); other processes wait.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +26,9 @@ from soundflow.schemas.retrieval import RetrievalConfig
 
 
 class SearchIndex:
-    """A clip index opened for searching: a `Retriever`. Pickles as its path and what it must find there.
+    """A clip index opened for searching: a `Retriever`.
 
-    Its vectors are a memory map; the rows of the index are not read.
+    Its vectors are a memory map; the rows of the index are not read. It pickles as its path, configuration and content hash.
     """
 
     def __init__(
@@ -53,17 +54,18 @@ class SearchIndex:
         ledger: CostLedger | None = None,
         on_progress: OnProgress = lambda done, total: None,
     ) -> Self:
-        """Open the index in `directory` for searching; its vectors are made when they are not there, damaged or out of date.
+        """Open the index in `directory` for searching. Vectors that are missing, damaged or out of date are computed first.
 
-        `content_hash`: the index must have this one; `store` keeps what an embedding server answers, by default where all
-        answers are; `ledger` is told what that costs. Raises InputError when there is no index, the embedder cannot be had or
-        the directory cannot be written, OSError for another index than the wanted one or a full disk, Halted (a server that
-        fails, a spent budget).
+        `content_hash`: the content hash that the index must have. `store`: cache for the answers of an embedding server, by
+        default the answer cache. `ledger`: records what they cost.
+
+        Raises InputError when there is no index, the embedder is not available or the directory cannot be written; OSError when
+        the content hash differs or the disk is full; Halted when a server fails or the budget is used up.
         """
         directory = Path(directory).absolute()
         found = read_footer(directory).content_hash
         if content_hash is not None and found != content_hash:
-            raise OSError(f"{directory}: the clip index was made anew while it was in use; start again with the new one")
+            raise OSError(f"{directory}: the clip index was replaced while it was in use. Start again with the new one")
         config = resolved(config)
         store = store or AnswerCache()
         embedder = _opened(directory, config, store, ledger)
@@ -77,22 +79,22 @@ class SearchIndex:
 
     @property
     def identity(self) -> str:
-        """Embedder, its version, and those of what surrounds it."""
+        """Identity of the results: embedder, versions of texts and search."""
         return f"{vectors_identity(self.embedder)}, search {SEARCH_VERSION}"
 
     def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        """For each query its k best clips, best first; fewer only where fewer may be used."""
+        """Return the k best clips of each query, best first; fewer if fewer clips match its filters."""
         if not queries:
             return []
         return self.shelf.search(self.embed([query.text for query in queries]), queries, self.config.oversampling)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of texts, float32 (n, d)."""
+        """Return the vectors of texts, float32, shape (n, d)."""
         return self.embedder.embed(texts)
 
 
 def _opened(directory: Path, config: RetrievalConfig, store: AnswerStore, ledger: CostLedger | None) -> Embedder:
-    """The embedder. Processes that search this index share the budget and the pauses of an embedding server in a file.
+    """Open the embedder. Processes that search this index share the budget and the pauses of an embedding server in a file.
 
     If there is no budget, the directory may be read-only.
     """

@@ -1,6 +1,6 @@
-"""Train, validation and test by source recording: a clip belongs to one split, a stream hears clips of its own split only.
+"""Train, validation and test splits by source recording: each clip is in one split, a stream uses clips of its own split only.
 
-Which split a clip is of follows from its content, that of a stream from its identity. Noise and background are split, too.
+The split of a clip is derived from its content, that of a stream from its identity. Noise and background clips are split too.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from soundflow.schemas.recipe import Recipe, SplitName
 
 
 def split_of_clip(clip: ClipBrief, shares: Mapping[SplitName, float], seed: int) -> str:
-    """The split of a clip: of a dialogue's turns all the same, else by the content of the source file."""
+    """Return the split of a clip, derived from its dialogue if it has one, else from the content of its source file."""
     name = f"{seed}/{clip.dialogue or clip.content_sha256 or clip.id}"
     return _picked(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") / 2**64, shares)
 
 
 def split_of_stream(fingerprint: str, shard: int, index: int, shares: Mapping[SplitName, float]) -> str:
-    """The split of a stream."""
+    """Return the split of a stream."""
     return _picked(float(rng_for(fingerprint, shard, index, "split").random()), shares)
 
 
 def _picked(at: float, shares: Mapping[SplitName, float]) -> str:
-    """The split in whose part of [0, 1) a number lies."""
+    """Return the split whose part of [0, 1) contains `at`."""
     ordered = sorted(shares.items())
     total, passed = sum(shares.values()), 0.0
     for name, share in ordered:
@@ -40,7 +40,7 @@ def _picked(at: float, shares: Mapping[SplitName, float]) -> str:
 
 
 class SplitPool:
-    """The clips of one split, as a ClipPool; by id every clip can be had."""
+    """A ClipPool of one split. `get` and `audio` also accept clips of other splits."""
 
     def __init__(self, base: ClipPool, kept: frozenset[str]):
         self.base, self.kept = base, kept
@@ -66,7 +66,7 @@ class SplitPool:
 
 
 def split_pools(recipe: Recipe, pool: ClipPool) -> dict[str, ClipPool]:
-    """A pool for every split of a recipe; of a recipe without splits the whole pool, under the name of none."""
+    """Return a pool for each split of a recipe; without splits the whole pool under the name ''."""
     if not recipe.splits:
         return {"": pool}
     kept: dict[str, set[str]] = {name: set() for name, share in recipe.splits.items() if share > 0}

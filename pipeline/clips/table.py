@@ -1,6 +1,6 @@
-"""The clip index on disk: `DIR/clips.parquet`, one row per clip in id order, its provenance in the file's own footer.
+"""The clip index on disk: `DIR/clips.parquet`, one row per clip in id order, with its provenance in the footer of the file.
 
-Replacing that one file is the commit of an index: whoever can open it has a whole one. `ClipIndex` reads it.
+Replacing that file is the commit of an index, so a file that can be opened is complete. `ClipIndex` reads it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from soundflow.schemas.clip import Clip, ClipRole, Sha256
 TABLE: Final = "clips.parquet"
 CACHE: Final = "cache"
 FOOTER_KEY: Final = b"soundflow.clips"
-REMEDY: Final = "Make one with: soundflow clips index SRC... -o {}"
+REMEDY: Final = "Create it with: soundflow clips index SRC... -o {}"
 BATCH: Final = 4096
 ROWS_KEPT: Final = 4096
-"""Rows kept as objects (about 3 kB each): clips are used some 30 times each, and making one costs 70 µs."""
+"""Clip objects kept in memory (about 3 kB each). A clip is used about 30 times, and parsing one takes 70 µs."""
 
 _few = pa.dictionary(pa.int32(), pa.string())
 _WORDS: Final = pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("start", pa.int32()), pa.field("end", pa.int32())]))
@@ -72,7 +72,7 @@ SCHEMA: Final = pa.schema(
 
 
 class Footer(Schema):
-    """What an index says of itself."""
+    """Provenance of an index."""
 
     version: int = 1
     content_hash: Sha256
@@ -82,9 +82,9 @@ class Footer(Schema):
 
 
 def write_table(path: Path, rows: Iterable[dict[str, Any]], config: CleanConfig) -> Footer:
-    """Write `rows` (Clip fields, already in id order) as a new index at `path`, replacing an older one in one step.
+    """Write `rows` (fields of Clip, in id order) as a new index at `path` and replace an older one atomically.
 
-    Streams: memory is bounded by one batch. Raises OSError (disk full …) and leaves the older index as it was.
+    Memory is bounded by one batch. Raises OSError (such as a full disk); an older index is then unchanged.
     """
     digest, count, samples = hashlib.sha256(), 0, 0
     with atomic_file(path, durable=True) as file, parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
@@ -100,7 +100,7 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]], config: CleanConfig)
 
 
 def shaping_bytes(row: dict[str, Any]) -> bytes:
-    """What of a row shapes a corpus: every field but where the file lies."""
+    """Return the part of a row that shapes a corpus: every field except the path."""
     return canonical_json({name: value for name, value in row.items() if name != "path"}) + b"\n"
 
 
@@ -116,12 +116,12 @@ def _batched(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def read_footer(directory: Path) -> Footer:
-    """What the index in `directory` says of itself, without its rows; raises like `ClipIndex.open`."""
+    """Return the footer of the index in `directory` without reading its rows. Raises like `ClipIndex.open`."""
     return _opened(directory, parquet.read_schema)[1]
 
 
 def _opened(directory: Path, read: Callable[[Path], Any]) -> tuple[Any, Footer]:
-    """What `read` makes of the table in `directory`, and its footer; InputError when there is none of this version."""
+    """Return `read(path of the table)` and the footer. Raises InputError when there is no index of this version."""
     path = directory / TABLE
     remedy = REMEDY.format(directory)
     try:
@@ -133,15 +133,15 @@ def _opened(directory: Path, read: Callable[[Path], Any]) -> tuple[Any, Footer]:
         raise InputError(f"cannot be read as a clip index: {error}", file=path, remedy=remedy) from None
     names = found.names if isinstance(found, pa.Schema) else found.schema.names
     if stored is None or names != SCHEMA.names:
-        raise InputError("is a table, but not a clip index of this version", file=path, remedy=remedy)
+        raise InputError("is not a clip index of this version", file=path, remedy=remedy)
     try:
         return found, Footer.from_json(stored)
     except InputError:
-        raise InputError("was made by another version", file=path, remedy=remedy) from None
+        raise InputError("was created by another version of SoundFlow", file=path, remedy=remedy) from None
 
 
-class Ids(Sequence[str]):
-    """An Arrow string column as a sequence, without a Python object per row."""
+class IdColumn(Sequence[str]):
+    """An Arrow string column as a sequence; it holds no Python objects."""
 
     def __init__(self, column: Any):
         self.column = column
@@ -154,24 +154,25 @@ class Ids(Sequence[str]):
 
 
 class ClipIndex:
-    """An index opened for reading: clips by id, their cleaned audio. Pickles as its path (and what it must find there).
+    """An index opened for reading: clips by id, and their cleaned audio.
 
-    Holds Arrow columns (about 0.5 kB a clip); Clip objects are made on demand, decoded audio is kept up to 64 MB.
+    It holds Arrow columns (about 0.5 kB per clip). Clip objects are parsed on demand; up to 64 MB of decoded audio are cached. It
+    pickles as its path and content hash.
     """
 
     def __init__(self, directory: Path, table: Any, footer: Footer):
         self.directory, self.footer = directory, footer
         self._table = table
-        self._ids = Ids(table.column("id"))
+        self._ids = IdColumn(table.column("id"))
         self._cache = ClipCache(directory / CACHE, footer.config)
-        remedy = f"run `soundflow clips index` on its sources again (-o {directory})"
+        remedy = f"run `soundflow clips index` on the sources again (-o {directory})"
         self._audio = ClipAudio(self._cache, remedy)
         self._rows_read: dict[str, Clip] = {}
         self._roles: dict[ClipRole, list[str]] = {}
 
     @classmethod
     def open(cls, directory: str | Path) -> Self:
-        """Open the index in `directory`; InputError when there is none, or it is another program's or version's."""
+        """Open the index in `directory`. Raises InputError when there is none, or it has another format or version."""
         table, footer = _opened(Path(directory), parquet.read_table)
         return cls(Path(directory).absolute(), table.combine_chunks(), footer)
 
@@ -187,7 +188,7 @@ class ClipIndex:
         return int(self._table.num_rows)
 
     def briefs(self) -> Sequence[ClipBrief]:
-        """All clips, sorted by id. Made anew by each call: keep what you need of it."""
+        """Return all clips in id order. Each call builds a new list."""
         roles = {role.value: role for role in ClipRole}
         texts = ("transcript", "reply", "translation")
         made = []
@@ -201,7 +202,7 @@ class ClipIndex:
         return made
 
     def ids(self, role: ClipRole) -> Sequence[str]:
-        """Ids of one role, sorted; found once."""
+        """Return the ids of one role, sorted."""
         if not self._roles:
             self._roles = {known: [] for known in ClipRole}
             for brief in self.briefs():
@@ -209,7 +210,7 @@ class ClipIndex:
         return self._roles[role]
 
     def get(self, clip_id: str) -> Clip:
-        """The whole row; KeyError when there is none."""
+        """Return the row with this id. Raises KeyError."""
         if clip_id not in self._rows_read:
             place = bisect_left(self._ids, clip_id)
             if place == len(self._ids) or self._ids[place] != clip_id:
@@ -220,17 +221,18 @@ class ClipIndex:
         return self._rows_read[clip_id]
 
     def clips(self) -> Iterator[Clip]:
-        """All rows in id order, one at a time."""
+        """Yield all rows in id order."""
         return (self._clip(place) for place in range(len(self)))
 
     def audio(self, clip: Clip) -> NDArray[np.float32]:
-        """Cleaned samples, float32 of PCM16, shape (clip.samples,), read-only; OSError naming the clip and the remedy."""
+        """Return the cleaned samples (see `ClipAudio.of`): float32, shape (clip.samples,), read-only. Raises OSError."""
         return self._audio.of(clip)
 
     def check(self, *, audio: bool = True) -> list[str]:
-        """What is wrong with the index, one sentence each; nothing is repaired.
+        """Return what is wrong with the index, one sentence per problem. Nothing is repaired.
 
-        The rows are hashed again; with `audio` every cache entry too (some 500 MB/s), else only their lengths.
+        The rows are hashed again. With `audio` the cache entries are hashed too (about 500 MB/s); without it only their lengths
+        are compared.
         """
         problems, digest, seen = [], hashlib.sha256(), set()
         for row in self.rows():
@@ -243,13 +245,13 @@ class ClipIndex:
             if entry is None or entry.clip is None or entry.clip.clean_sha256 != row["clean_sha256"]:
                 problems.append(f"{row['id']}: cache entry {key[:12]} is missing or damaged")
             elif audio and hashlib.sha256(self._cache.pcm(key) or b"").hexdigest() != row["clean_sha256"]:
-                problems.append(f"{row['id']}: cache entry {key[:12]} does not hold what was indexed")
+                problems.append(f"{row['id']}: cache entry {key[:12]} differs from what was indexed")
         if digest.hexdigest() != self.content_hash:
-            problems.append(f"{TABLE}: rows do not add up to the content hash in its footer")
+            problems.append(f"{TABLE}: the rows do not match the content hash in the footer")
         return problems
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """All rows in id order as they are stored: the fields of `Clip`."""
+        """Yield all rows in id order as stored: the fields of `Clip`."""
         for batch in self._table.to_batches(max_chunksize=BATCH):
             yield from batch.to_pylist()
 
@@ -264,5 +266,5 @@ class ClipIndex:
 def _reopen(directory: Path, content_hash: str) -> ClipIndex:
     index = ClipIndex.open(directory)
     if index.content_hash != content_hash:
-        raise OSError(f"{directory}: the clip index was made anew while it was in use; start again with the new one")
+        raise OSError(f"{directory}: the clip index was replaced while it was in use. Start again with the new one")
     return index

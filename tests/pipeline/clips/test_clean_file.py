@@ -22,7 +22,7 @@ def test_a_recording_is_never_written_over_itself(tmp_path: Path) -> None:
 
 def test_where_nothing_can_be_written_is_told_before_any_work(tmp_path: Path) -> None:
     source = tmp_path / "a.wav"
-    with pytest.raises(InputError, match=r"nowhere/b.wav: cannot be written: there is no such folder"):
+    with pytest.raises(InputError, match=r"nowhere/b.wav: cannot be written: the folder does not exist"):
         clean_file(source, tmp_path / "nowhere" / "b.wav")
-    with pytest.raises(InputError, match=r"p.xyz: has no suffix of a picture. Use .png"):
+    with pytest.raises(InputError, match=r"p.xyz: has no suffix of an image format. Use .png"):
         clean_file(source, tmp_path / "b.wav", plot=tmp_path / "p.xyz")

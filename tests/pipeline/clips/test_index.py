@@ -218,7 +218,7 @@ def test_a_pickled_index_opens_the_same_rows_and_refuses_others(sounds: Path, tm
     assert pickle.loads(data).briefs() == index.briefs()
     (source / "0.wav").unlink()
     index_clips([source], tmp_path / "out")
-    with pytest.raises(OSError, match="made anew while it was in use"):
+    with pytest.raises(OSError, match="replaced while it was in use"):
         pickle.loads(data)
 
 

@@ -209,7 +209,7 @@ def test_lost_audio_is_made_again_from_the_source(index: ClipIndex, damage: str)
     [
         ("source gone", "cannot be read"),
         ("source changed", "has changed"),
-        ("other version", "another version of SoundFlow cleaned it"),
+        ("other version", "another version of SoundFlow made it"),
     ],
 )
 def test_audio_that_cannot_be_had_intact_is_an_error_naming_clip_and_remedy(index: ClipIndex, trouble: str, why: str) -> None:
@@ -242,7 +242,7 @@ def test_check_sees_a_changed_row_and_a_changed_sample(index: ClipIndex) -> None
     with parquet.ParquetWriter(index.directory / TABLE, swapped.schema) as writer:
         writer.write_table(swapped)
         writer.add_key_value_metadata({FOOTER_KEY: index.footer.canonical_json()})
-    assert ClipIndex.open(index.directory).check() == [f"{TABLE}: rows do not add up to the content hash in its footer"]
+    assert ClipIndex.open(index.directory).check() == [f"{TABLE}: the rows do not match the content hash in the footer"]
 
 
 @pytest.fixture

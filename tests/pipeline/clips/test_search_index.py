@@ -115,7 +115,7 @@ def test_an_index_made_anew_is_refused_by_whoever_uses_the_old_one(tmp_path: Pat
     frozen, before = pickle.dumps(search), search.search([Query("dog")])
     write_index(tmp_path, synthetic_rows(50, 50))
     for reopen in (lambda: pickle.loads(frozen), lambda: SearchIndex.open(tmp_path, NGRAMS, content_hash=old)):
-        with pytest.raises(OSError, match="made anew while it was in use"):
+        with pytest.raises(OSError, match="replaced while it was in use"):
             reopen()
     assert len(SearchIndex.open(tmp_path, NGRAMS)) == 50
     assert search.search([Query("dog")]) == before  # what is mapped stays
