@@ -23,8 +23,8 @@ class ChatOfKind(VoiceChat):
 
     has_fixed_order = True
 
-    def __init__(self, task: Task, speech_description: str) -> None:
-        self.task, self.speech_description = task, speech_description
+    def __init__(self, task: Task, summary: str, speech_description: str) -> None:
+        self.task, self.summary, self.speech_description = task, summary, speech_description
 
     def speech_clips(self, palette: Palette) -> Candidates:
         """Return the turns of this kind."""
@@ -103,7 +103,11 @@ class ChatHistory(ChatOfKind):
     """
 
     def __init__(self) -> None:
-        super().__init__(Task.CHAT_HISTORY, "turns of dialogues of three turns or more, with replies")
+        super().__init__(
+            Task.CHAT_HISTORY,
+            "Answer a question that depends on an earlier turn.",
+            "turns of dialogues of three turns or more, with replies",
+        )
 
     def required_clips(self, palette: Palette) -> dict[str, Candidates]:
         """Return turns of dialogues that are long enough, and questions about them."""
@@ -147,8 +151,18 @@ def _quote_turn(kind: str, turns: Sequence[tuple[str, str]]) -> list[ResponseOpt
 
 
 CHAT_POLICIES = (
-    ChatOfKind(Task.CHAT_MULTI_TURN, "turns of dialogues of three turns or more, with replies"),
-    ChatOfKind(Task.CHAT_FACTUAL, "speech clips with a reply and a word such as `question` or `fact` in the label"),
-    ChatOfKind(Task.CHAT_DISCUSSION, "speech clips with a reply and a word such as `discussion` or `opinion` in the label"),
+    ChatOfKind(
+        Task.CHAT_MULTI_TURN, "Answer the turns of a dialogue.", "turns of dialogues of three turns or more, with replies"
+    ),
+    ChatOfKind(
+        Task.CHAT_FACTUAL,
+        "Answer factual questions.",
+        "speech clips with a reply and a word such as `question` or `fact` in the label",
+    ),
+    ChatOfKind(
+        Task.CHAT_DISCUSSION,
+        "Discuss an opinion.",
+        "speech clips with a reply and a word such as `discussion` or `opinion` in the label",
+    ),
     ChatHistory(),
 )

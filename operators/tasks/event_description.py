@@ -32,6 +32,7 @@ class EventDescription(SoundPolicy):
     """Streaming audio understanding: event description."""
 
     task = Task.EVENT_DESCRIPTION
+    summary = "Name every foreground sound when it ends."
     task_rule = (
         "the assistant names every foreground sound once it has been heard, so every foreground event is answered. Speech is no "
         "event of this task."

@@ -31,6 +31,7 @@ class MixedTask(Policy):
     """Voice chat, proactive response and a standing instruction, with benign sounds in between."""
 
     task = Task.MIXED_TASK
+    summary = "Chat, warn of hazards and watch for a sound in one stream."
     has_fixed_order = True
     task_rule = "the assistant answers speech, warns of dangers and reports one kind of benign sound; others are not answered."
     chat, alerts = VoiceChat(), ProactiveRespond()

@@ -14,8 +14,8 @@ class FollowingMusic(SoundPolicy):
 
     task_rule = "the assistant speaks about every piece of music once it has been heard. Other sounds are not answered."
 
-    def __init__(self, task: Task, response_rule: str) -> None:
-        self.task, self.response_rule = task, response_rule
+    def __init__(self, task: Task, summary: str, response_rule: str) -> None:
+        self.task, self.summary, self.response_rule = task, summary, response_rule
 
     def required_clips(self, palette: Palette) -> dict[str, Candidates]:
         """Return the pieces of music."""
@@ -46,6 +46,14 @@ class FollowingMusic(SoundPolicy):
 
 
 MUSIC_POLICIES = (
-    FollowingMusic(Task.MUSIC_OPEN_QA, "One sentence that says which instrument or kind of music was heard, and how."),
-    FollowingMusic(Task.MUSIC_OPINION, "One or two sentences with an opinion of the music that names it and gives a reason."),
+    FollowingMusic(
+        Task.MUSIC_OPEN_QA,
+        "Name the music that plays.",
+        "One sentence that says which instrument or kind of music was heard, and how.",
+    ),
+    FollowingMusic(
+        Task.MUSIC_OPINION,
+        "Give an opinion about the music that plays.",
+        "One or two sentences with an opinion of the music that names it and gives a reason.",
+    ),
 )

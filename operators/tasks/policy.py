@@ -10,9 +10,12 @@ To add a sub-task, edit two places:
    recipes, plans and fingerprints contain its values.
 2. `operators/tasks/__init__.py`: add an instance of the policy to `_ALL`.
 
-A policy defines `task`, `task_rule`, `required_clips`, `choose_foreground`, and `respond_to_clip` or `respond_to_stream`; all
-other methods have defaults. `SoundPolicy` and `SpokenPolicy` already choose clips for sub-tasks about sounds and about speech.
-`examples/python/own_subtask.py` is a complete sub-task, and plans streams with it before either place is edited.
+   If recipes name the capability, they now draw the new sub-task too: raise `SUPERVISION_VERSION` to keep old builds separate.
+
+A policy defines `task`, `summary`, `task_rule`, `required_clips`, `choose_foreground`, and `respond_to_clip` or
+`respond_to_stream`; all other methods have defaults. `SoundPolicy` and `SpokenPolicy` already choose clips for sub-tasks about
+sounds and about speech. `examples/python/own_subtask.py` is a complete sub-task, and plans streams with it before either place
+is edited.
 """
 
 from __future__ import annotations
@@ -102,6 +105,8 @@ class Policy(ABC):
     """
 
     task: Task
+    summary: str
+    """One sentence for `soundflow tasks`."""
     task_rule: str
     """Text for the LLM role `scenario_planner`: which foreground events get a response. Part of the fingerprint."""
     response_rule: str = ""

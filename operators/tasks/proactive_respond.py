@@ -11,6 +11,7 @@ class ProactiveRespond(Policy):
     """Proactive response to hazards of all kinds, with benign sounds as negatives."""
 
     task = Task.PROACTIVE_RESPOND
+    summary = "Respond to hazards and needs of every kind."
     task_rule = (
         "the assistant speaks up unasked, and only at sudden illness or distress of a person, severe weather, damage to "
         "equipment, a hazard, or somebody at the door or on the telephone. Ordinary sounds of people, animals, work, music and "
@@ -55,8 +56,8 @@ class ProactiveRespond(Policy):
 class ProactiveToHazard(ProactiveRespond):
     """Proactive response to one kind of hazard (`schemas.taxonomy.danger`). Hazards of other kinds do not occur."""
 
-    def __init__(self, task: Task, hazard: str) -> None:
-        self.task, self.hazard = task, hazard
+    def __init__(self, task: Task, summary: str, hazard: str) -> None:
+        self.task, self.summary, self.hazard = task, summary, hazard
         self.task_rule = (
             f"the assistant speaks up unasked, and only at {hazard}. Ordinary sounds of people, animals, work, music and "
             "machines are not answered, and dangers of other kinds do not happen. Plan both what is answered and what is not."
@@ -81,8 +82,18 @@ def warn_of(clip: ClipLike) -> list[ResponseOption]:
 
 
 PROACTIVE_POLICIES = (
-    ProactiveToHazard(Task.HUMAN_DISTRESS, "a person who is ill, hurt or in distress"),
-    ProactiveToHazard(Task.EQUIPMENT_FAULT, "equipment that fails or may be damaged"),
-    ProactiveToHazard(Task.ENVIRONMENTAL_HAZARD, "fire, explosions, breaking glass, severe weather or things that fall"),
-    ProactiveToHazard(Task.TRAFFIC_DANGER, "danger in traffic: horns, sirens, screeching tires, crashes, a level crossing"),
+    ProactiveToHazard(
+        Task.HUMAN_DISTRESS, "Respond to a person who is ill, hurt or in distress.", "a person who is ill, hurt or in distress"
+    ),
+    ProactiveToHazard(Task.EQUIPMENT_FAULT, "Respond to equipment that fails.", "equipment that fails or may be damaged"),
+    ProactiveToHazard(
+        Task.ENVIRONMENTAL_HAZARD,
+        "Respond to fire, explosions, breaking glass and severe weather.",
+        "fire, explosions, breaking glass, severe weather or things that fall",
+    ),
+    ProactiveToHazard(
+        Task.TRAFFIC_DANGER,
+        "Respond to danger in traffic.",
+        "danger in traffic: horns, sirens, screeching tires, crashes, a level crossing",
+    ),
 )

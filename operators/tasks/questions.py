@@ -37,6 +37,7 @@ class AudioOpenQa(SoundPolicy):
     """A question about the whole stream in the instruction, or spoken questions between sounds if the index has any."""
 
     task = Task.AUDIO_OPEN_QA
+    summary = "Answer a question about the sounds."
     task_rule = (
         "the assistant listens to all foreground sounds and answers a question about them at the last one: only that responds."
     )
@@ -100,8 +101,8 @@ class ChoiceQa(SoundPolicy):
         "are heard; all others are not."
     )
 
-    def __init__(self, task: Task, *, music: bool) -> None:
-        self.task, self.music = task, music
+    def __init__(self, task: Task, summary: str, *, music: bool) -> None:
+        self.task, self.summary, self.music = task, summary, music
 
     def required_clips(self, palette: Palette) -> dict[str, Candidates]:
         """Return sounds, or music."""
@@ -161,6 +162,7 @@ class SceneDescription(SoundPolicy):
     """Describe the whole scene once, at its last sound."""
 
     task = Task.SCENE_DESCRIPTION
+    summary = "Describe the scene after its last sound."
     task_rule = "the assistant listens to all foreground sounds and describes the scene at the last one: only that responds."
 
     def draw_brief(self, clips: Sequence[Clip], palette: Palette, rng: np.random.Generator) -> Brief | None:
@@ -178,7 +180,7 @@ class SceneDescription(SoundPolicy):
 
 QUESTION_POLICIES = (
     AudioOpenQa(),
-    ChoiceQa(Task.AUDIO_CHOICE_QA, music=False),
-    ChoiceQa(Task.MUSIC_CHOICE_QA, music=True),
+    ChoiceQa(Task.AUDIO_CHOICE_QA, "Answer a multiple-choice question about the sounds.", music=False),
+    ChoiceQa(Task.MUSIC_CHOICE_QA, "Answer a multiple-choice question about music.", music=True),
     SceneDescription(),
 )

@@ -28,6 +28,7 @@ class SimultaneousInterpretation(SpokenPolicy):
     """The translation in segments, each due at the end of the clauses it translates. A stream has one pair of languages."""
 
     task = Task.SIMULTANEOUS_INTERPRETATION
+    summary = "Interpret between any two languages."
     speech_description = "aligned speech clips with language, translation and translation_language"
     task_rule = (
         "the assistant interprets what is said into another language, clause by clause. Speech in the foreground is answered, "
@@ -82,8 +83,9 @@ class SimultaneousInterpretation(SpokenPolicy):
 class DirectedInterpretation(SimultaneousInterpretation):
     """Simultaneous interpretation in one direction."""
 
-    def __init__(self, task: Task, languages: str, source: str, target: str) -> None:
-        self.task, self.speech_description = task, f"aligned speech clips with a translation from {languages}"
+    def __init__(self, task: Task, summary: str, languages: str, source: str, target: str) -> None:
+        self.task, self.summary = task, summary
+        self.speech_description = f"aligned speech clips with a translation from {languages}"
         self.direction = direction(source, target)
 
     def speech_clips(self, palette: Palette) -> Candidates:
@@ -104,8 +106,8 @@ class SentenceTranslation(DirectedInterpretation):
         "not. Of speech, sound is the words that are said, as the bag has them."
     )
 
-    def __init__(self, task: Task, languages: str, source: str, target: str) -> None:
-        super().__init__(task, languages, source, target)
+    def __init__(self, task: Task, summary: str, languages: str, source: str, target: str) -> None:
+        super().__init__(task, summary, languages, source, target)
         self.speech_description = f"speech clips with a translation from {languages}"
 
     def respond_to_clip(self, clip: ClipLike) -> list[ResponseOption]:
@@ -123,8 +125,16 @@ class SentenceTranslation(DirectedInterpretation):
 
 
 TRANSLATION_POLICIES = (
-    SentenceTranslation(Task.TRANSLATION_EN_ZH, "English to Chinese", "en", "zh"),
-    SentenceTranslation(Task.TRANSLATION_ZH_EN, "Chinese to English", "zh", "en"),
-    DirectedInterpretation(Task.INTERPRETATION_EN_ZH, "English to Chinese", "en", "zh"),
-    DirectedInterpretation(Task.INTERPRETATION_ZH_EN, "Chinese to English", "zh", "en"),
+    SentenceTranslation(
+        Task.TRANSLATION_EN_ZH, "Translate each English utterance into Chinese when it ends.", "English to Chinese", "en", "zh"
+    ),
+    SentenceTranslation(
+        Task.TRANSLATION_ZH_EN, "Translate each Chinese utterance into English when it ends.", "Chinese to English", "zh", "en"
+    ),
+    DirectedInterpretation(
+        Task.INTERPRETATION_EN_ZH, "Interpret English into Chinese clause by clause.", "English to Chinese", "en", "zh"
+    ),
+    DirectedInterpretation(
+        Task.INTERPRETATION_ZH_EN, "Interpret Chinese into English clause by clause.", "Chinese to English", "zh", "en"
+    ),
 )

@@ -14,6 +14,7 @@ class SpeechEmotion(SoundPolicy):
     """Streaming audio understanding: the emotion of speech with an emotion label, and of laughs, cries and screams."""
 
     task = Task.SPEECH_EMOTION
+    summary = "Name the emotion of a voice."
     task_rule = "the assistant says how a person feels once the voice has been heard. Sounds that are no voices are not answered."
 
     def required_clips(self, palette: Palette) -> dict[str, Candidates]:

@@ -20,6 +20,7 @@ class StreamingAsr(SpokenPolicy):
     """Real-time ASR: each chunk is answered with the words that end in it. Without word times, each utterance at its end."""
 
     task = Task.STREAMING_ASR
+    summary = "Transcribe any speech."
     task_rule = (
         "the assistant writes down what is said. Speech in the foreground is answered with its words, every other sound is not. "
         "Of speech, sound is the words that are said, as the bag has them."
@@ -56,8 +57,9 @@ class StreamingAsr(SpokenPolicy):
 class AsrOfStyle(StreamingAsr):
     """Real-time ASR of one style of speech: see `schemas.taxonomy.speech_style`."""
 
-    def __init__(self, task: Task, style: str) -> None:
-        self.task, self.speech_description = task, f"speech clips with transcript and language: {style}"
+    def __init__(self, task: Task, summary: str, style: str) -> None:
+        self.task, self.summary = task, summary
+        self.speech_description = f"speech clips with transcript and language: {style}"
 
     def speech_clips(self, palette: Palette) -> Candidates:
         """Return the speech of this style."""
@@ -70,8 +72,16 @@ class AsrOfStyle(StreamingAsr):
 
 
 ASR_POLICIES = (
-    AsrOfStyle(Task.ASR_ENGLISH, "English"),
-    AsrOfStyle(Task.ASR_ACCENTED, "accented, or neither English nor Chinese"),
-    AsrOfStyle(Task.ASR_IN_THE_WILD, "with a word such as `telephone` or `spontaneous` in the label"),
-    AsrOfStyle(Task.ASR_MANDARIN, "Chinese"),
+    AsrOfStyle(Task.ASR_ENGLISH, "Transcribe English speech.", "English"),
+    AsrOfStyle(
+        Task.ASR_ACCENTED,
+        "Transcribe accented English and languages other than English and Chinese.",
+        "accented, or neither English nor Chinese",
+    ),
+    AsrOfStyle(
+        Task.ASR_IN_THE_WILD,
+        "Transcribe spontaneous, telephone or noisy speech.",
+        "with a word such as `telephone` or `spontaneous` in the label",
+    ),
+    AsrOfStyle(Task.ASR_MANDARIN, "Transcribe Mandarin speech.", "Chinese"),
 )

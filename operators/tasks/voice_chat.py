@@ -16,6 +16,7 @@ class VoiceChat(SpokenPolicy):
     """Voice chat: dialogues from their first turn, or single turns. A single turn without a paired reply gets a template."""
 
     task = Task.VOICE_CHAT
+    summary = "Answer dialogues or single turns."
     task_rule = (
         "the assistant answers what people say to it. Speech in the foreground is answered, every other sound is not. Of speech, "
         "sound is the words that are said, as the bag has them."

@@ -83,6 +83,7 @@ class EventCounting(WatchedSoundPolicy):
     """Count one sound."""
 
     task = Task.EVENT_COUNTING
+    summary = "Count the occurrences of one sound."
 
     def respond_to_stream(self, brief: Brief, clips: Sequence[ClipLike]) -> StreamOptions:
         """Say the count at each occurrence."""
@@ -94,6 +95,7 @@ class StandingInstruction(WatchedSoundPolicy):
     """Report one sound whenever it occurs."""
 
     task = Task.STANDING_INSTRUCTION
+    summary = "Report every occurrence of a sound named in the instruction."
 
     def respond_to_stream(self, brief: Brief, clips: Sequence[ClipLike]) -> StreamOptions:
         """Report each occurrence."""
@@ -105,6 +107,7 @@ class ConditionalTrigger(WatchedSoundPolicy):
     """Say a phrase when one sound has occurred a number of times, or occurs after another sound."""
 
     task = Task.CONDITIONAL_TRIGGER
+    summary = "Respond with a given phrase once a condition is met."
     task_rule = (
         "one kind of sound comes at least twice in the foreground, among others of quite another kind. Set responds to true for "
         "the second event of that kind and to false for all others."

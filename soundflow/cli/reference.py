@@ -21,40 +21,6 @@ CAPABILITIES: Final = {
     Capability.PROACTIVE: "Respond to hazards without being asked.",
     Capability.AGENT: "Carry out standing instructions.",
 }
-TASKS: Final = {
-    Task.ASR_ENGLISH: "Transcribe English speech.",
-    Task.ASR_ACCENTED: "Transcribe accented English and languages other than English and Chinese.",
-    Task.ASR_IN_THE_WILD: "Transcribe spontaneous, telephone or noisy speech.",
-    Task.ASR_MANDARIN: "Transcribe Mandarin speech.",
-    Task.TRANSLATION_EN_ZH: "Translate each English utterance into Chinese when it ends.",
-    Task.TRANSLATION_ZH_EN: "Translate each Chinese utterance into English when it ends.",
-    Task.INTERPRETATION_EN_ZH: "Interpret English into Chinese clause by clause.",
-    Task.INTERPRETATION_ZH_EN: "Interpret Chinese into English clause by clause.",
-    Task.CHAT_MULTI_TURN: "Answer the turns of a dialogue.",
-    Task.CHAT_FACTUAL: "Answer factual questions.",
-    Task.CHAT_DISCUSSION: "Discuss an opinion.",
-    Task.CHAT_HISTORY: "Answer a question that depends on an earlier turn.",
-    Task.EVENT_DESCRIPTION: "Name every foreground sound when it ends.",
-    Task.AUDIO_OPEN_QA: "Answer a question about the sounds.",
-    Task.AUDIO_CHOICE_QA: "Answer a multiple-choice question about the sounds.",
-    Task.EVENT_COUNTING: "Count the occurrences of one sound.",
-    Task.SCENE_DESCRIPTION: "Describe the scene after its last sound.",
-    Task.SPEECH_EMOTION: "Name the emotion of a voice.",
-    Task.MUSIC_OPEN_QA: "Name the music that plays.",
-    Task.MUSIC_CHOICE_QA: "Answer a multiple-choice question about music.",
-    Task.MUSIC_OPINION: "Give an opinion about the music that plays.",
-    Task.HUMAN_DISTRESS: "Respond to a person who is ill, hurt or in distress.",
-    Task.EQUIPMENT_FAULT: "Respond to equipment that fails.",
-    Task.ENVIRONMENTAL_HAZARD: "Respond to fire, explosions, breaking glass and severe weather.",
-    Task.TRAFFIC_DANGER: "Respond to danger in traffic.",
-    Task.STANDING_INSTRUCTION: "Report every occurrence of a sound named in the instruction.",
-    Task.CONDITIONAL_TRIGGER: "Respond with a given phrase once a condition is met.",
-    Task.MIXED_TASK: "Chat, warn of hazards and watch for a sound in one stream.",
-    Task.STREAMING_ASR: "Transcribe any speech.",
-    Task.SIMULTANEOUS_INTERPRETATION: "Interpret between any two languages.",
-    Task.VOICE_CHAT: "Answer dialogues or single turns.",
-    Task.PROACTIVE_RESPOND: "Respond to hazards and needs of every kind.",
-}
 
 
 class SchemaName(StrEnum):
@@ -97,8 +63,9 @@ def _describe(task: Task) -> dict[str, Any]:
     from soundflow.operators.compose.clips import Palette
     from soundflow.operators.tasks import POLICIES
 
-    needs = list(POLICIES[task].required_clips(Palette()))
-    return {"name": task.value, "capability": task.capability.value, "summary": TASKS[task], "needs": needs}
+    policy = POLICIES[task]
+    needs = list(policy.required_clips(Palette()))
+    return {"name": task.value, "capability": task.capability.value, "summary": policy.summary, "needs": needs}
 
 
 def _say_task(task: dict[str, Any]) -> None:
