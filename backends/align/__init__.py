@@ -1,1 +1,1 @@
-"""Forced aligners: samples and a transcript in, word times out."""
+"""Forced aligners: samples and a transcript to word times."""

@@ -1,11 +1,11 @@
-"""Forced alignment of English by pocketsphinx: offline, about 80 times faster than real time, the model is in the wheel.
+"""Forced alignment of English by pocketsphinx: offline, about 80 times faster than real time, with the model in the wheel.
 
-Words of CMU's dictionary have its pronunciations, everything else (names, numbers, amounts) those of hibari's G2P; of several
-ways to say a word the decoder takes the one that is heard.
+Words of CMU's dictionary have its pronunciations, all others (names, numbers, amounts) those of hibari's G2P. If there are several,
+the decoder takes the one that fits the audio.
 
-Measured by `python -m soundflow.bench.experiments.alignment` (1,120 words whose times are known, 60 clips of a rendered voice and
-60 of a person over the telephone): word ends 17 and 20 ms off in the median, 95 % within 92 and 116 ms, and no word early by more
-than a chunk."""
+Measured by `python -m soundflow.bench.experiments.alignment` (1,120 words with known times, 60 clips of a synthetic voice and 60
+of a person over the telephone): the median error of word ends is 17 and 20 ms, 95 % are within 92 and 116 ms, and no word is
+early by more than a chunk."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ VERSION: Final = "1"
 FRAME: Final = 160
 """Samples per frame of the acoustic model."""
 CORRECTION: Final = 80
-"""Samples added to its times: they came 8 ms (starts) and 6 ms (ends) early in the median of both kinds of speech; the two
-kinds differ by more than that (-19 and +9 ms, -10 and -2 ms)."""
+"""Samples added to its times. The median of both kinds of speech was 8 ms (starts) and 6 ms (ends) early; the two kinds differ by
+more than that (-19 and +9 ms, -10 and -2 ms)."""
 SHORTEST_PHONE: Final = 3
-"""Frames: its models have three states."""
+"""Frames. The models of phones have three states."""
 WORST_FIT: Final = -3.0
-"""Log likelihood per frame of the words, against the best competing state. 27 right transcripts scored -0.7 to -1.3 (at 5 dB
-SNR -1.6 to -3.1), wrong ones of similar length below -3.4 or found no way through at all."""
+"""Log likelihood per frame of the words, relative to the best competing state. 27 correct transcripts scored -0.7 to -1.3 (at 5
+dB SNR -1.6 to -3.1), wrong ones of similar length below -3.4 or could not be aligned at all."""
 SMALLEST: Final = 5e-324
-"""Likelihood of a word so long and so wrong that none is left."""
+"""Replaces a likelihood that underflowed to zero."""
 ADDED_WORDS: Final = 20_000
-"""Pronunciations added before the decoder is made anew: bounds its memory."""
+"""Number of added pronunciations after which the decoder is recreated, which bounds its memory."""
 
 
 class PocketsphinxAligner:
-    """One decoder; make one per process. Raises InputError when pocketsphinx is not installed."""
+    """One decoder; create one per process. Raises InputError if pocketsphinx is not installed."""
 
     def __init__(self) -> None:
         try:
@@ -54,12 +54,12 @@ class PocketsphinxAligner:
             self._pronouncer: Pronouncer | None = Pronouncer()
         except ImportError:
             self._pronouncer = None
-        reader = self._pronouncer.id if self._pronouncer else "dictionary-only"
-        self.id = f"pocketsphinx-{version('pocketsphinx')}/{reader}/{VERSION}"
+        source = self._pronouncer.id if self._pronouncer else "dictionary-only"
+        self.id = f"pocketsphinx-{version('pocketsphinx')}/{source}/{VERSION}"
         self._renew()
 
     def speaks(self, language: str) -> bool:
-        """English."""
+        """Whether the language is English."""
         return language.partition("-")[0] == "en"
 
     def align(self, samples: Samples, transcript: str, language: str) -> Outcome[tuple[Word, ...]]:
@@ -68,13 +68,13 @@ class PocketsphinxAligner:
             return Rejected("other_language", {"language": language, "detail": "pocketsphinx aligns English only"})
         words = words_of(transcript)
         if not any(char.isalnum() for char in transcript):
-            return Rejected("no_words", {"detail": "nothing in the transcript can be said"})
+            return Rejected("no_words", {"detail": "the transcript has no letter or digit"})
         if len(self._added) > ADDED_WORDS:
             self._renew()
         keys = [self._key(word) for word in words]
         unknown = [word for word, key in zip(words, keys, strict=True) if not key]
         if unknown:
-            hint = "no way to say them is known" if self._pronouncer else "hibari-tts would know how to say them: install it"
+            hint = "no pronunciation is known" if self._pronouncer else "install hibari-tts, which pronounces unknown words"
             return Rejected("unknown_words", {"words": ", ".join(unknown[:5]), "count": len(unknown), "detail": hint})
         shortest = SHORTEST_PHONE * sum(len(self._decoder.lookup_word(key).split()) for key in keys)
         frames = samples.size // FRAME
@@ -88,7 +88,7 @@ class PocketsphinxAligner:
         self._added: dict[str, str] = {}
 
     def _key(self, word: str) -> str:
-        """The dictionary's entry for a written word, added when there is none; empty when nobody knows how to say it."""
+        """The dictionary's entry for a written word, added if there is none; empty if no pronunciation is known."""
         listed = plain(word)
         if listed and self._decoder.lookup_word(listed) is not None:
             return listed
@@ -102,7 +102,7 @@ class PocketsphinxAligner:
 
     def _spans(self, samples: Samples, keys: list[str]) -> list[Span] | Rejected:
         decoder = self._decoder
-        decoder.reinit_feat()  # else means carry over from clip to clip
+        decoder.reinit_feat()  # otherwise cepstral means carry over from clip to clip
         decoder.set_align_text(" ".join(keys))
         decoder.start_utt()
         decoder.process_raw(decoder_input(samples), full_utt=True)

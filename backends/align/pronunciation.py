@@ -1,6 +1,6 @@
-"""How English words sound, in the phones of CMU's dictionary: for words and numbers a dictionary does not know.
+"""Pronunciations of English words and numbers that the dictionary lacks, in the phones of CMU's dictionary.
 
-hibari's grapheme-to-phoneme reads whatever is written (`$9.99`, `3rd`, names); its alphabet (misaki's) is mapped to ARPABET.
+hibari's grapheme-to-phoneme conversion reads any text (`$9.99`, `3rd`, names); its alphabet (misaki's) is mapped to ARPABET.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _TABLE: Final = (
     "θ TH ᵊ AH ᵻ IH"
 ).split()
 _PHONES: Final = dict(zip(_TABLE[::2], _TABLE[1::2], strict=True))
-"""misaki's phonemes, two-letter diphthongs of English written as capitals, in ARPABET without stress."""
+"""misaki's phonemes (capitals are diphthongs) → ARPABET without stress."""
 _RHOTIC: Final = (("ɜɹ", "ɚ"), ("əɹ", "ɚ"))
-"""Pairs that CMU's dictionary writes as one vowel."""
+"""Pairs of phonemes that CMU's dictionary writes as one vowel."""
 
 
 class Pronouncer:
-    """Reads written English aloud, in phones. Raises ImportError when hibari is not installed."""
+    """Converts written English to phones. Raises ImportError if hibari is not installed."""
 
     def __init__(self) -> None:
         from importlib.metadata import version
@@ -31,11 +31,11 @@ class Pronouncer:
         self._g2p: Any = G2P()
 
     def phones(self, text: str) -> tuple[str, ...]:
-        """The phones of `text` read as one word; empty when nothing in it can be read."""
+        """Return the phones of `text`, read as one word; empty if nothing in it can be read."""
         return arpabet(self._g2p(text))
 
     def readings(self, word: str) -> list[tuple[str, ...]]:
-        """Ways to say a written word, likeliest first: numbers also as a count and digit by digit, capitals also as letters."""
+        """Return pronunciations of a written word, likeliest first: numbers also digit by digit, capitals also as letters."""
         texts, bare = [word], word.strip(".,;:!?()\"'")
         if bare.isascii() and bare.isdigit():
             texts += [f"{int(bare):,}", " ".join(bare), " ".join(bare).replace("0", "oh")]
@@ -46,12 +46,12 @@ class Pronouncer:
 
 
 def arpabet(phonemes: str) -> tuple[str, ...]:
-    """misaki's phonemes as phones of CMU's dictionary; stress, spaces and punctuation fall out."""
+    """Convert misaki's phonemes to phones of CMU's dictionary; drops stress, spaces and punctuation."""
     for pair, one in _RHOTIC:
         phonemes = phonemes.replace(pair, one)
     return tuple(_PHONES[char] for char in phonemes if char in _PHONES)
 
 
 def plain(word: str) -> str:
-    """A written word as dictionaries list it: small letters, straight apostrophes, no punctuation around it."""
+    """Return a word as dictionaries list it: lower case, straight apostrophes, no punctuation around it."""
     return re.sub(r"^[^\w$£€#@]+|[^\w%]+$", "", word.replace("’", "'")).lower()

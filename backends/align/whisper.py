@@ -1,8 +1,7 @@
-"""Forced alignment in Whisper's 99 languages, from the attention of its decoder to the audio; by faster-whisper.
+"""Forced alignment in Whisper's 99 languages by faster-whisper, from the attention of its decoder to the audio.
 
-Attention says when the decoder moves on to the next word, too early or too late by a constant that depends on the model
-(MODELS); where speech really ends within that time, the level says. Measured by `python -m
-soundflow.bench.experiments.alignment` (see there)."""
+Attention shows when the decoder moves on to the next word, early or late by a constant that depends on the model (MODELS). Within
+that time, the level of the audio shows where speech ends. Measured by `python -m soundflow.bench.experiments.alignment`."""
 
 from __future__ import annotations
 
@@ -25,34 +24,34 @@ VERSION: Final = "1"
 LONGEST_SECONDS: Final = 30.0
 """Whisper's window."""
 LONGEST_TOKENS: Final = 440
-"""Of its decoder's 448, less what comes before the text."""
+"""Of the 448 of its decoder, less those before the text."""
 STEP: Final = 320
 """Samples per step of its attention."""
 SHORTEST_WORD: Final = 960
-"""Samples: nobody says more than 17 words a second, but Whisper finds many repetitions of one likely enough."""
+"""Samples. Speech has at most 17 words a second; without this limit, Whisper accepts many repetitions of one word."""
 NEAR_HOPS: Final = 6
-"""Hops of 12.5 ms within which the quietest moment is taken for the end of a word."""
+"""Hops of 12.5 ms around an estimated word end within which the quietest one is taken as the end."""
 UNSPACED: Final = frozenset("zh ja yue".split())
 
 
 class AlignmentModel(NamedTuple):
-    """A conversion and how its attention is to be read."""
+    """A converted model, and the constants of its attention."""
 
     asset: str
     late: int
-    """Samples by which its attention moves on after the end of a word (before it, when negative), in running speech."""
+    """Samples from the end of a word to the moment its attention moves on, in running speech; negative if it moves on early."""
     worst_fit: float
-    """Mean log probability of a token (of letters or digits) below which something else is said."""
+    """Mean log probability of the tokens with letters or digits, below which the transcript does not match."""
 
 
 MODELS: Final = {"en": AlignmentModel("whisper-tiny-en", 1_000, -2.5), "*": AlignmentModel("whisper-base", -1_600, -3.8)}
-"""Language → model; `*` is every other one. Words joined one by one (`bench.experiments.alignment`) and running speech (against
-pocketsphinx) differ: the attention of tiny.en moves on 62 and 50 ms after a word's end, that of base 185 and 60 ms before it;
-between the two. What was said fits with -0.2 to -1.1 and -1.6 to -3.6, what was not with less than -3.7 and -4.0."""
+"""Language → model; `*` stands for all others. Joined single words (`bench.experiments.alignment`) and running speech (against
+pocketsphinx) differ: the attention of tiny.en moves on 62 and 50 ms after a word's end, that of base 185 and 60 ms before it; the
+constants lie between. Correct transcripts score -0.2 to -1.1 and -1.6 to -3.6, wrong ones less than -3.7 and -4.0."""
 
 
 class WhisperAligner:
-    """The model of the language, loaded at first use. Raises InputError when a library or a model is missing."""
+    """Loads the model of a language at first use. Raises InputError if the library or a model is missing."""
 
     def __init__(self) -> None:
         try:
@@ -67,17 +66,17 @@ class WhisperAligner:
         self._loaded: dict[str, Any] = {}
 
     def speaks(self, language: str) -> bool:
-        """Every language its models know."""
+        """Whether a model supports the language."""
         code = language.partition("-")[0]
         return code in self._model(code).supported_languages
 
     def align(self, samples: Samples, transcript: str, language: str) -> Outcome[tuple[Word, ...]]:
         """See `Aligner.align`."""
         if not self.speaks(language):
-            return Rejected("other_language", {"language": language, "detail": "Whisper does not know it"})
+            return Rejected("other_language", {"language": language, "detail": "Whisper does not support it"})
         words = words_of(transcript)
         if not any(char.isalnum() for char in transcript):
-            return Rejected("no_words", {"detail": "nothing in the transcript can be said"})
+            return Rejected("no_words", {"detail": "the transcript has no letter or digit"})
         if samples.size > LONGEST_SECONDS * c.SAMPLE_RATE:
             return Rejected("too_long", {"seconds": samples.size / c.SAMPLE_RATE, "longest": LONGEST_SECONDS})
         code = language.partition("-")[0]
@@ -98,8 +97,8 @@ class WhisperAligner:
         if name not in self._loaded:
             folder = asset_dir() / name
             if not (folder / "model.bin").is_file():
-                remedy = f"soundflow assets fetch {name}"
-                raise InputError("the aligner's model is not here", field="aligner", value=name, remedy=remedy)
+                remedy = f"Run: soundflow assets fetch {name}"
+                raise InputError("the aligner's model is not installed", field="aligner", value=name, remedy=remedy)
             self._loaded[name] = self._make(str(folder), device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True)
         return self._loaded[name]
 
@@ -115,7 +114,7 @@ class WhisperAligner:
         return [list(tokenizer.encode(before + word)) for word in words]
 
     def _attention(self, code: str, samples: Samples, tokens: Sequence[list[int]]) -> tuple[float, NDArray[np.float64]]:
-        """(mean log probability of a token, the sample at which attention leaves each word)."""
+        """(mean log probability of the tokens, the sample at which attention leaves each word)."""
         model, tokenizer = self._model(code), self._tokenizer(code)
         features = model.feature_extractor(samples)
         whole = np.zeros((features.shape[0], model.feature_extractor.nb_max_frames), np.float32)
@@ -124,15 +123,15 @@ class WhisperAligner:
         frames = min(features.shape[-1], whole.shape[-1])
         found = model.model.align(model.encode(whole), tokenizer.sot_sequence, [text], frames)[0]
         path = np.array(found.alignments)
-        moved = np.flatnonzero(np.diff(path[:, 0], prepend=-1))  # the first step of each token; the end of text is one too
-        said = [place for place, token in enumerate(text) if any(char.isalnum() for char in tokenizer.decode([token]))]
-        chances = np.array(found.text_token_probs)[said or slice(len(text))]
+        moved = np.flatnonzero(np.diff(path[:, 0], prepend=-1))  # the first step of each token, the end of text included
+        spoken = [place for place, token in enumerate(text) if any(char.isalnum() for char in tokenizer.decode([token]))]
+        chances = np.array(found.text_token_probs)[spoken or slice(len(text))]
         fit = float(np.log(np.maximum(chances, 1e-9)).mean())
         return fit, path[moved[np.cumsum([len(word) for word in tokens])], 1] * float(STEP)
 
 
 def spans_between(samples: Samples, ends: NDArray[np.float64]) -> list[Span]:
-    """Spans of words that end around `ends`: each boundary at the quietest moment near it, silence at both its sides left out."""
+    """Return the spans of words that end near `ends`: boundaries move to the quietest moment nearby, without silence around."""
     active, power = active_hops(samples), smooth3(hop_power(samples))
     spans: list[Span] = []
     begin = 0
@@ -141,8 +140,8 @@ def spans_between(samples: Samples, ends: NDArray[np.float64]) -> list[Span]:
         if number + 1 < len(ends):
             near = slice(max(last - NEAR_HOPS, begin + 1), last + NEAR_HOPS + 1)
             last = near.start + int(power[near].argmin()) if power[near].size else last
-        heard = np.flatnonzero(active[begin:last])
-        first, final = (begin + heard[0], begin + heard[-1] + 1) if heard.size else (begin, last)
+        speech = np.flatnonzero(active[begin:last])
+        first, final = (begin + speech[0], begin + speech[-1] + 1) if speech.size else (begin, last)
         spans.append((float(first * c.STFT_HOP), float(final * c.STFT_HOP)))
         begin = last
     return spans

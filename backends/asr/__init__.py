@@ -1,1 +1,1 @@
-"""Recognisers (samples in, text out) and the voice-activity detector."""
+"""Recognisers (samples to text) and the voice activity detector."""

@@ -1,4 +1,4 @@
-"""pocketsphinx on this machine: small, English only, wrong in about every sixth word. Good enough to align, rarely to gate."""
+"""pocketsphinx on this machine: small, English only, one word in six is wrong. Good enough to align, rarely to gate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from soundflow.schemas.pcm16 import to_pcm16
 
 
 class PocketsphinxRecogniser:
-    """The model that comes with the package."""
+    """The model of the package."""
 
     def __init__(self) -> None:
         self._decoder: Any = None
@@ -22,14 +22,16 @@ class PocketsphinxRecogniser:
     def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """See `Recogniser.hear`."""
         if language.partition("-")[0] != "en":
-            raise InputError("pocketsphinx knows English only", field="recogniser.backend", value=language, remedy="Use whisper")
+            raise InputError(
+                "pocketsphinx transcribes English only", field="recogniser.backend", value=language, remedy="Use backend whisper"
+            )
         if self._decoder is None:
             try:
                 from pocketsphinx import Decoder
             except ImportError:
                 raise missing_library("pocketsphinx", "speech") from None
             self._decoder = Decoder(samprate=c.SAMPLE_RATE, loglevel="FATAL")
-        self._decoder.reinit_feat()  # else means carry over from clip to clip, and what is heard depends on what was heard before
+        self._decoder.reinit_feat()  # otherwise cepstral means carry over from clip to clip
         self._decoder.start_utt()
         self._decoder.process_raw(decoder_input(samples), full_utt=True)
         self._decoder.end_utt()

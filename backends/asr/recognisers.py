@@ -1,4 +1,4 @@
-"""Which recogniser a config means."""
+"""Open the recogniser of a config."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from soundflow.schemas.speech import OpenAiTranscriptionConfig, PocketsphinxConf
 
 
 def open_recogniser(config: RecogniserConfig) -> Recogniser:
-    """The recogniser of a config. Models are loaded when they are first needed. InputError when a library is missing."""
+    """Return the recogniser of a config; InputError if its library is missing. Models are loaded at first use."""
     if isinstance(config, WhisperConfig):
         from soundflow.backends.asr.whisper import WhisperRecogniser
 

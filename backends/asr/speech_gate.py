@@ -1,7 +1,7 @@
-"""How much of a clip is speech, by silero-vad as faster-whisper carries it: some 400 times real time on one core.
+"""The share of speech in a clip, by the silero-vad of faster-whisper: about 400 times faster than real time on one core.
 
-Measured on the demo's clips: every one of 48 spoken ones has 0.40 or more; of 75 sounds only voices (laughter, a party, a cough)
-pass 0.3, a door reaches 0.18, a printer 0.06, all else 0.
+Measured on the clips of the demo: each of 48 spoken clips has a share of at least 0.40; of 75 sounds, only voices (laughter, a
+party, a cough) exceed 0.3, a door reaches 0.18, a printer 0.06, all others 0.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ INSTALL: Final = "pip install 'soundflow-audio[speech]'"
 
 
 class SpeechGate:
-    """`operators.curate.clip_evidence.HearSpeech`. Cheap to make; the model is loaded once per process, when it is first
-    asked."""
+    """`operators.curate.clip_evidence.HearSpeech`. The model is loaded once per process, with the first clip."""
 
     def __init__(self) -> None:
-        """InputError when the package is not installed."""
+        """Raises InputError if faster-whisper is not installed."""
         try:
             from faster_whisper.vad import VadOptions, get_speech_timestamps
         except ImportError:
-            raise InputError("listening for speech needs faster-whisper", field="verifier", remedy=INSTALL) from None
+            raise InputError("detecting speech needs the package faster-whisper", field="verifier", remedy=INSTALL) from None
         self._find = get_speech_timestamps
         self._options = VadOptions(min_speech_duration_ms=100, min_silence_duration_ms=100, speech_pad_ms=0)
 
     def __call__(self, samples: NDArray[np.float32]) -> float:
-        """Share of (n,) samples that is speech, 0 to 1."""
+        """Return the share of speech in (n,) samples at 16 kHz, 0 to 1."""
         spans = self._find(samples, self._options)
         return float(sum(span["end"] - span["start"] for span in spans) / samples.size)

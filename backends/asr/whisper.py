@@ -1,4 +1,4 @@
-"""Whisper on this machine, by faster-whisper. Greedy and beam decoding at temperature 0: the same audio gives the same text."""
+"""Whisper on this machine, by faster-whisper. Beam search at temperature 0: equal audio gives equal text."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from soundflow.schemas.base import InputError, missing_library
 from soundflow.schemas.speech import WhisperConfig
 
 PROMPTS: Final = {"zh": "以下是普通话的句子，使用简体中文。"}
-"""Whisper writes Mandarin in either script; this asks for the simplified one."""
+"""Whisper writes Mandarin in either script; this prompt selects the simplified one."""
 
 
 class WhisperRecogniser:
-    """One model per language, as the config says; loaded at first use."""
+    """One model per language of the config, loaded at first use."""
 
     def __init__(self, config: WhisperConfig):
         self.config = config
@@ -33,7 +33,9 @@ class WhisperRecogniser:
         if model is None:
             model = self._models[name] = load_whisper(name, self.config)
         if not model.model.is_multilingual and code != "en":
-            raise InputError("knows English only", field="recogniser.models", value=name, remedy=f"Give {code} another model")
+            raise InputError(
+                "transcribes English only", field="recogniser.models", value=name, remedy=f"Set another model for {code}"
+            )
         try:
             segments, _ = model.transcribe(
                 samples,
@@ -46,19 +48,19 @@ class WhisperRecogniser:
             )
             return Transcription(" ".join(segment.text.strip() for segment in segments), Path(name).name)
         except (RuntimeError, ValueError) as error:
-            raise BackendError(f"whisper: {error}") from error
+            raise BackendError(f"Whisper ({name}) failed: {error}") from error
 
 
 def load_whisper(name: str, config: WhisperConfig) -> Any:
-    """A `faster_whisper.WhisperModel`: `name` is an asset, or the folder of a CTranslate2 conversion. Nothing is downloaded."""
+    """Load a `faster_whisper.WhisperModel`; `name` is an asset or the folder of a CTranslate2 model. Downloads nothing."""
     try:
         from faster_whisper import WhisperModel
     except ImportError:
         raise missing_library("faster-whisper", "speech") from None
     folder = Path(name).expanduser() if "/" in name else asset_dir() / name
     if not (folder / "model.bin").is_file():
-        fetch = f"soundflow assets fetch {name}" if "/" not in name else "Name the folder that holds model.bin"
-        raise InputError("this recogniser's model is not here", field="recogniser.models", value=name, remedy=fetch)
+        remedy = f"Run: soundflow assets fetch {name}" if "/" not in name else "Name the folder that contains model.bin"
+        raise InputError("the recogniser's model is not installed", field="recogniser.models", value=name, remedy=remedy)
     return WhisperModel(
         str(folder), device=config.device, compute_type=config.compute, cpu_threads=config.threads, local_files_only=True
     )

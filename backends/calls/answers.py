@@ -1,7 +1,7 @@
-"""Answers that are kept: nothing is asked twice for the same content, by any task, process or run.
+"""Stored answers: no task, process or run sends the same request twice.
 
-An `AnswerStore` keeps bytes under a content address (pipeline.services.answer_cache is the one on disk). `answered_once` is the
-whole protocol around it, for any backend; `CachedChat` applies it to a chat model."""
+An `AnswerStore` maps content addresses to bytes (`pipeline.services.answer_cache` is the one on disk). `answered_once` is the
+protocol around it for any backend; `CachedChat` applies it to a chat model."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from soundflow.schemas.llm import LlmConfig, Usage
 
 
 class AnswerStore(Protocol):
-    """Answers by content address. Safe for many tasks and processes at once."""
+    """Answers by content address. Safe for concurrent tasks and processes."""
 
     def get(self, key: str) -> bytes | None:
-        """The whole answer, or None when there is none or it is damaged."""
+        """Return the answer; None if there is none or it is damaged."""
 
     def put(self, key: str, answer: bytes) -> bytes:
-        """Keep `answer` unless there is one; returns the one that is kept: the first wins."""
+        """Store `answer` unless there is one already; return the stored one. The first wins."""
 
     def claimed(self, key: str) -> AbstractAsyncContextManager[None]:
-        """Within the block nobody else is asking for `key`. The claim goes with its process, however that ends."""
+        """Hold the only claim to request `key` within the block. A claim ends with its process, however the process ends."""
 
 
-async def answered_once(store: AnswerStore, key: str, ask: Callable[[], Awaitable[bytes]]) -> tuple[bytes, bool]:
-    """(answer, whether it was kept already). Only successes are kept: what `ask` raises passes through, and is asked anew."""
-    kept = store.get(key)
-    if kept is not None:
-        return kept, True
+async def answered_once(store: AnswerStore, key: str, request: Callable[[], Awaitable[bytes]]) -> tuple[bytes, bool]:
+    """Return (answer, whether it was stored already). Only successes are stored: what `request` raises passes through."""
+    stored = store.get(key)
+    if stored is not None:
+        return stored, True
     async with store.claimed(key):
-        kept = store.get(key)
-        if kept is not None:
-            return kept, True
-        return store.put(key, await ask()), False
+        stored = store.get(key)
+        if stored is not None:
+            return stored, True
+        return store.put(key, await request()), False
 
 
-class KeptCompletion(Schema):
-    """A completion as it is kept: whole, with what it cost."""
+class StoredCompletion(Schema):
+    """A completion as it is stored, with its cost."""
 
     text: str
     finish: Literal["stop", "length", "refused"]
@@ -50,7 +50,7 @@ class KeptCompletion(Schema):
 
 
 class CachedChat:
-    """A chat model that answers from `store` what was answered before."""
+    """A chat model that takes answers from `store` if they are there."""
 
     def __init__(self, inner: ChatModel, store: AnswerStore, ledger: CostLedger):
         self.inner, self.store, self.ledger = inner, store, ledger
@@ -61,19 +61,20 @@ class CachedChat:
         return self.inner.config
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """The answer; raises what the inner model raises."""
+        """Return the completion; raises what the inner model raises."""
 
-        async def ask() -> bytes:
+        async def send() -> bytes:
             answer = await self.inner.complete(request)
-            kept = KeptCompletion(text=answer.text, finish=answer.finish, model=answer.model, usage=answer.usage)
-            return kept.canonical_json()
+            stored = StoredCompletion(text=answer.text, finish=answer.finish, model=answer.model, usage=answer.usage)
+            return stored.canonical_json()
 
         key = request.key()
-        data, cached = await answered_once(self.store, key, ask)
+        data, is_cached = await answered_once(self.store, key, send)
         try:
-            kept = KeptCompletion.from_json(data)
+            stored = StoredCompletion.from_json(data)
         except InputError as error:
-            raise InputError("holds an answer of another kind", field=key, remedy="Use another cache directory") from error
-        if cached:
-            self.ledger.replayed(request.role, kept.usage)
-        return Completion(kept.text, kept.finish, kept.model, kept.usage, cached)
+            why = f"the answer stored under {key} is not a chat completion"
+            raise InputError(why, field="answer cache", remedy="Use another cache directory ($SOUNDFLOW_ANSWERS)") from error
+        if is_cached:
+            self.ledger.replayed(request.role, stored.usage)
+        return Completion(stored.text, stored.finish, stored.model, stored.usage, is_cached)

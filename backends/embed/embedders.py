@@ -1,4 +1,4 @@
-"""Which embedder a recipe means."""
+"""Open the embedder of a recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from soundflow.schemas.retrieval import RetrievalConfig
 
 
 def resolved(config: RetrievalConfig) -> RetrievalConfig:
-    """`config` with what `auto` stands for on this machine."""
+    """Return `config` with `auto` resolved for this machine."""
     if config.embedder != "auto":
         return config
     return config.model_copy(update={"embedder": "minilm" if minilm.fetched() else "ngrams"})
@@ -20,12 +20,12 @@ def resolved(config: RetrievalConfig) -> RetrievalConfig:
 def open_embedder(
     config: RetrievalConfig, store: AnswerStore | None = None, *, meter: Meter | None = None, ledger: CostLedger | None = None
 ) -> Embedder:
-    """The embedder of a resolved `config`; InputError when it cannot be had, with what to fetch or install.
+    """Return the embedder of a resolved `config`; InputError names what to fetch or install.
 
-    `store` keeps what a server answers; `meter` and `ledger` count what that costs.
+    `store` keeps the answers of a server; `meter` and `ledger` count their cost.
     """
     if config.embedder == "server":
-        from soundflow.backends.embed.server import HearingServerEmbedder, ServerEmbedder  # its client takes a second to import
+        from soundflow.backends.embed.server import HearingServerEmbedder, ServerEmbedder
 
         return (ServerEmbedder if config.hears_hz is None else HearingServerEmbedder)(config, store, meter, ledger)
     return minilm.MiniLm.open() if config.embedder == "minilm" else HashedNgrams()

@@ -1,8 +1,8 @@
-"""The embedder that needs no model: words and their parts, hashed into a vector. It knows spelling, not meaning.
+"""An embedder without a model: words and their parts, hashed into a vector. It compares spelling, not meaning.
 
-A word counts whole and by its runs of 3 to 5 letters (`barking` meets `bark`); Chinese, Japanese and Korean by runs of 1 to 3
-characters. Words that say nothing of a sound (`a`, `of`, `recording`) weigh a tenth. These weights are fixed: measured, weights
-learnt from the corpus found less (32 of 40 queries against 36), and a text's vector would depend on the other texts.
+A word counts as a whole and by its runs of 3 to 5 letters (`barking` matches `bark`); Chinese, Japanese and Korean count by runs
+of 1 to 3 characters. Words that describe no sound (`a`, `of`, `recording`) weigh a tenth. The weights are fixed: weights learnt
+from the corpus found less (32 of 40 queries instead of 36), and would make a vector depend on the other texts.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FAINT: Final = frozenset(
 LONGEST_WORD: Final = 40
 """Characters of a word that count."""
 WORDS_KEPT: Final = 1 << 16
-"""Words whose parts are remembered."""
+"""Number of words whose parts are cached."""
 BLOCK: Final = 1024
-"""Texts made into vectors at a time."""
+"""Texts of one batch."""
 
 _SPACELESS: Final = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD: Final = re.compile(rf"[{_SPACELESS}]+|[^\W_{_SPACELESS}]+")
@@ -45,7 +45,7 @@ _Parts = tuple[NDArray[np.intp], NDArray[np.float64]]
 
 
 class HashedNgrams:
-    """`Embedder` without a model."""
+    """An `Embedder` without a model."""
 
     name = "hashed-ngrams"
     version = VERSION
@@ -55,7 +55,7 @@ class HashedNgrams:
         self._parts: dict[str, _Parts] = {}
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See `Embedder`; never raises."""
+        """See `Embedder`. Never raises."""
         blocks = [self._block(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK)]
         return np.concatenate(blocks) if blocks else np.zeros((0, DIMENSION), np.float32)
 
@@ -85,7 +85,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _hashed(word: str) -> _Parts:
-    """Buckets of a word's parts, and what each adds to them."""
+    """Buckets of a word's parts, and the value each part adds."""
     sums: dict[int, float] = {}
     for part, weight in _weighted(word):
         digest = zlib.crc32(part.encode("utf-8", "surrogatepass"))

@@ -1,7 +1,7 @@
 """The default embedder: all-MiniLM-L6-v2 (English), int8 weights, on one CPU thread with onnxruntime.
 
-The weights are int8, the arithmetic is float32, so nothing of a text depends on its batch mates but rounding; texts of one length
-are batched together, without padding. Measured: the same bits alone or in any batch.
+The weights are int8 and the arithmetic is float32, so the other texts of a batch can affect a vector by rounding only; batches
+contain texts of one length, without padding. Measured: the same bits alone and in any batch.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from soundflow.schemas.asset_dir import asset_dir
 from soundflow.schemas.base import InputError
 
 VERSION: Final = "1"
-"""Raise it when any text gets another vector. The files are fixed by their hashes."""
+"""Raise it when any text gets another vector. Hashes pin the files."""
 DIMENSION: Final = 384
 LONGEST: Final = 256
-"""Tokens of a text that count, as the model's authors have it."""
+"""Tokens of a text that count, as set by the authors of the model."""
 BATCH_TOKENS: Final = 384
-"""Tokens of one batch: more gains nothing on a CPU."""
+"""Tokens of a batch; larger batches are not faster on a CPU."""
 FILES: Final = {
     "minilm/model.onnx": "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
     "minilm-tokenizer/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
@@ -36,7 +36,7 @@ INSTALL: Final = "pip install 'soundflow-audio[models]'"
 
 
 def fetched() -> bool:
-    """Whether both files are here and their runtimes are installed."""
+    """Return whether both files and their runtimes are installed."""
     try:
         _runtimes()
     except InputError:
@@ -45,7 +45,7 @@ def fetched() -> bool:
 
 
 class MiniLm:
-    """`Embedder` all-MiniLM-L6-v2. Opened once per process and directory."""
+    """The `Embedder` all-MiniLM-L6-v2, opened once per process and directory."""
 
     name = "all-MiniLM-L6-v2-int8"
     version = VERSION
@@ -56,11 +56,11 @@ class MiniLm:
 
     @classmethod
     def open(cls) -> MiniLm:
-        """From the fetched assets; InputError when a file is missing or another one, or a runtime is not installed."""
+        """Open the fetched assets; InputError if a file is missing or has the wrong hash, or if a runtime is not installed."""
         return _opened(asset_dir())
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See `Embedder`; some 2 ms a text on one core."""
+        """See `Embedder`; about 2 ms per text on one core."""
         return of_words(texts, self._embed, DIMENSION)
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
@@ -88,7 +88,9 @@ def _runtimes() -> tuple[Any, Any]:
         import onnxruntime
         import tokenizers
     except ImportError as error:
-        raise InputError(f"the embedder minilm needs {error.name}", field="retrieval.embedder", remedy=INSTALL) from None
+        raise InputError(
+            f"the embedder minilm needs the package {error.name}", field="retrieval.embedder", remedy=INSTALL
+        ) from None
     return onnxruntime, tokenizers
 
 
@@ -110,5 +112,5 @@ def _read(path: Path, sha256: str) -> bytes:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=path, remedy=FETCH) from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise InputError("is not the file the embedder minilm was measured with", file=path, remedy=FETCH)
+        raise InputError("is not the file that the embedder minilm expects (wrong SHA-256)", file=path, remedy=FETCH)
     return data

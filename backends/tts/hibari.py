@@ -1,4 +1,4 @@
-"""hibari: English voices of 8 MB each that run 40 to 60 times faster than real time. The first is inside the package."""
+"""hibari: English voices of 8 MB each, 40 to 60 times faster than real time. The package contains the first one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from soundflow.schemas.speech import Voice
 
 
 class HibariSpeaker:
-    """The voices that are on this machine; those of hibari's that would have to be downloaded are not offered."""
+    """The voices on this machine; voices of hibari that would have to be downloaded are not offered."""
 
     knobs: tuple[Knob, ...] = ("seed", "speed")
 
@@ -31,7 +31,7 @@ class HibariSpeaker:
                 attribution=f"hibari-tts, voice {name}",
             )
             for name, about in VOICES.items()
-            if _is_here(voice_path, name)
+            if _is_installed(voice_path, name)
         )
 
     def say(self, text: str, voice: Voice, *, seed: int = 0, speed: float = 1.0) -> Rendering:
@@ -40,7 +40,9 @@ class HibariSpeaker:
 
         if voice not in self.voices:
             raise InputError(
-                "no such voice here", value=voice.name, remedy=f"There are: {', '.join(v.name for v in self.voices)}"
+                "this voice is not installed",
+                value=voice.name,
+                remedy=f"Available voices: {', '.join(v.name for v in self.voices)}",
             )
         model = self._models.get(voice.id)
         if model is None:
@@ -49,7 +51,7 @@ class HibariSpeaker:
         return Rendering(at_16k(audio, SAMPLE_RATE), {"backend": "hibari", "rate": SAMPLE_RATE, "seed": seed, "speed": speed})
 
 
-def _is_here(voice_path: Any, name: str) -> bool:
+def _is_installed(voice_path: Any, name: str) -> bool:
     try:
         voice_path(name, download_missing=False)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """Kokoro-82M (int8 ONNX) on this machine, about real time on one core.
 
-English phonemes come from hibari's G2P, Mandarin ones from misaki.
+hibari's G2P provides the English phonemes, misaki the Mandarin ones.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from soundflow.schemas.speech import KokoroConfig, Voice
 
 RATE: Final = 24_000
 LONGEST: Final = 400
-"""Phonemes rendered in one go; the model's own limit is 510."""
+"""Phonemes of one rendering; the limit of the model is 510."""
 _LANGUAGES: Final = {"a": "en-US", "b": "en-GB", "z": "zh-CN"}
-"""First letter of a voice's file → language. Others are not offered: there is no phonemizer for them here."""
+"""First letter of a voice's file → language. Other languages are not offered, since they have no phonemizer here."""
 _GENDERS: Final = {"f": "female", "m": "male"}
 
 
 class KokoroSpeaker:
-    """The voices that were fetched and can be read to. A rendering is a function of text, voice and speed."""
+    """The fetched voices whose language has a phonemizer. A rendering is a function of text, voice and speed."""
 
     knobs: tuple[Knob, ...] = ("speed",)
 
@@ -35,18 +35,20 @@ class KokoroSpeaker:
         self.config = config
         files = sorted((asset_dir() / "kokoro-voices").glob("*.bin"))
         if not files or not (asset_dir() / "kokoro-82m").is_dir():
-            remedy = "soundflow assets fetch kokoro-82m kokoro-voices"
-            raise InputError("Kokoro's model or voices are not here", field="speakers", value="kokoro", remedy=remedy)
+            remedy = "Run: soundflow assets fetch kokoro-82m kokoro-voices"
+            raise InputError("Kokoro's model or voices are not installed", field="speakers", value="kokoro", remedy=remedy)
         if importlib.util.find_spec("hibari") is None:
             raise missing_library("hibari-tts[fast]", "models")
-        speaks = set("abz" if importlib.util.find_spec("misaki") else "ab")
-        self.voices = tuple(_voice(file.stem) for file in files if file.stem[0] in speaks)
+        languages = set("abz" if importlib.util.find_spec("misaki") else "ab")
+        self.voices = tuple(_voice(file.stem) for file in files if file.stem[0] in languages)
 
     def say(self, text: str, voice: Voice, *, seed: int = 0, speed: float = 1.0) -> Rendering:
         """See `Speaker.say`."""
         if voice not in self.voices:
             raise InputError(
-                "no such voice here", value=voice.name, remedy=f"There are: {', '.join(v.name for v in self.voices)}"
+                "this voice is not installed",
+                value=voice.name,
+                remedy=f"Available voices: {', '.join(v.name for v in self.voices)}",
             )
         style, parts = self._style(voice.id), []
         for phonemes in _phonemes(text, voice.id[0]):
@@ -104,7 +106,7 @@ def _mandarin() -> Any:
 
 
 def _phonemes(text: str, language: str) -> list[str]:
-    """Pieces of at most LONGEST phonemes."""
+    """The phonemes of a text in pieces of at most LONGEST."""
     if language != "z":
         return [str(piece) for piece in _english(language == "b").phonemize(text)]
     pieces: list[str] = []
@@ -115,6 +117,6 @@ def _phonemes(text: str, language: str) -> list[str]:
 
 
 def _ids(phonemes: str) -> list[int]:
-    """Model ids with a pad at each end; what the model does not know is left out. hibari's alphabet is Kokoro's."""
+    """Ids of the model with a pad at each end, without unknown phonemes. hibari and Kokoro use the same alphabet."""
     ids: list[int] = _english(False).ids(phonemes)
     return ids

@@ -1,4 +1,4 @@
-"""The speakers that a config names."""
+"""Open the speakers of a config."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.schemas.speech import CosyVoiceConfig, HibariConfig, KokoroConfig, OpenAiSpeechConfig, SpeakerConfig
 
 MORE_VOICES: Final = (
-    "More voices are named in --config, see examples/speech.yaml: Kokoro's (English, Mandarin;"
-    " soundflow assets fetch kokoro-82m kokoro-voices) and those of speech servers"
+    "Configure more voices with --config (see examples/speech.yaml): Kokoro (English, Mandarin; run"
+    " soundflow assets fetch kokoro-82m kokoro-voices) and speech servers"
 )
 
 
 def open_speaker(config: SpeakerConfig) -> Speaker:
-    """The speaker of a config. Models are loaded when they are first needed. InputError when something is missing."""
+    """Return the speaker of a config; InputError if a package or model is missing. Models are loaded at first use."""
     if isinstance(config, HibariConfig):
         from soundflow.backends.tts.hibari import HibariSpeaker
 

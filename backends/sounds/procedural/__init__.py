@@ -1,7 +1,7 @@
-"""The offline synthesiser: sounds made by formula, from parameters and a seed, with honest coverage.
+"""The offline synthesiser: sounds from formulas, parameters and a seed.
 
-A caption is understood whole or refused (`captions`); the parameters are drawn within its words; a clip is a pure function of
-its plan. The name `procedural` stands in the provenance: these are likenesses, not recordings.
+A caption is rejected unless every word of it is understood (`captions`). Parameters are drawn within what the caption states, and
+a clip is a pure function of its plan. The provenance says `procedural`: these are imitations, not recordings.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from soundflow.schemas.generation import Maker
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 
 PROCEDURAL_VERSION: Final = "2"
-"""Raise it when any plan would sound differently."""
+"""Raise it when any plan renders to other samples."""
 LICENCE: Final = "CC0-1.0"
 RING_OUT: Final = 1.0
-"""Seconds a clip may go on after the last event that was counted."""
+"""Seconds that a clip may continue after the last counted event."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundPlan:
-    """Everything a procedural clip is made of; `render` needs no more."""
+    """Everything that `render` needs for a clip."""
 
     sound: str
     samples: int
     seed: int
     parameters: Mapping[str, float | str]
     count: int | None = None
-    """How many events, when the caption said so."""
+    """Number of events, if the caption states one."""
 
 
 class Procedural:
-    """The synthesiser as a Generator."""
+    """The synthesiser as a `Generator`."""
 
     maker = Maker(backend="procedural", model=PROCEDURAL_VERSION, licence=LICENCE)
 
     async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[GeneratedSound]:
-        """The same request gives the same samples. Rejected: `cannot_make`, `cannot_last`."""
+        """Synthesise a sound; equal requests give equal samples. Rejected: `cannot_make`, `cannot_last`."""
         planned = plan_sound(caption, seconds, seed)
         if not isinstance(planned, Ok):
             return planned
@@ -55,9 +55,9 @@ class Procedural:
 
 
 def plan_sound(caption: str, seconds: tuple[float, float], seed: int) -> Outcome[SoundPlan]:
-    """Draw length and parameters of what `caption` asks for, within its words and `seconds` (shortest, longest).
+    """Draw length and parameters of the sound that `caption` describes; `seconds` is (shortest, longest).
 
-    Rejected: `cannot_make` (not understood whole), `cannot_last` when the sound does not come in such lengths.
+    Rejected: `cannot_make` if a word of the caption is not understood, `cannot_last` if the sound does not have such a length.
     """
     understood = understand(caption)
     if not isinstance(understood, Ok):
@@ -78,7 +78,7 @@ def plan_sound(caption: str, seconds: tuple[float, float], seed: int) -> Outcome
 
 
 def _rate_for(sound: ProceduralSound, count: int, drawn: float, seconds: tuple[float, float]) -> float:
-    """The rate nearest to `drawn` that the sound knows and at which `count` events last `seconds`, if there is one."""
+    """The rate nearest to `drawn`, within the range of the sound, at which `count` events fit into `seconds` if possible."""
     spec = sound.parameters[sound.counted]
     assert isinstance(spec, Range)
     gaps = count - 1
@@ -89,7 +89,7 @@ def _rate_for(sound: ProceduralSound, count: int, drawn: float, seconds: tuple[f
 
 
 def render(plan: SoundPlan) -> NDArray[np.float32]:
-    """The clip of a plan: float32 (plan.samples,), 16 kHz, -26 dBFS active, tapered. The same plan gives the same samples."""
+    """Render a plan: float32 (plan.samples,), 16 kHz, -26 dBFS active, tapered. Equal plans give equal samples."""
     sound = SOUNDS[plan.sound]
     rng = np.random.Generator(np.random.PCG64(plan.seed))
     raw = sound.make(plan.samples, {**plan.parameters, "count": plan.count or 0}, rng)
@@ -97,7 +97,7 @@ def render(plan: SoundPlan) -> NDArray[np.float32]:
 
 
 def _draw(spec: Range | Choice, wish: str | None, rng: np.random.Generator) -> float | str:
-    """A value; a wish keeps it well inside the lower or upper third. Five digits: what is told is what is used."""
+    """Draw a value; a wish restricts it to the lower or upper third. Rounded to the five digits that the provenance shows."""
     if isinstance(spec, Choice):
         options = list(spec.options)
         drawn = options[int(rng.integers(len(options)))]

@@ -1,7 +1,7 @@
-"""What a caption asks for, if a procedural sound can be it, and what a procedural sound is, in words.
+"""From captions to procedural sounds, and back.
 
-Every word of a caption must be a word of ONE sound, of its parameters, or neutral. Anything else is refused, with the words
-that were not understood: a clip that is only nearly what was asked for would teach the wrong thing.
+Every word of a caption must belong to ONE sound or its parameters, or be neutral. Any other caption is rejected, with the words
+that were not understood: a clip that only resembles its caption would be a wrong label.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ sounding ringing ring
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A caption understood."""
+    """The meaning of a caption."""
 
     sound: ProceduralSound
     wishes: Mapping[str, str]
-    """Parameter → `less`, `more` or a choice's option."""
+    """Parameter → `less`, `more` or the option of a choice."""
     count: int | None
-    """How many events the caption states."""
+    """Number of events that the caption states."""
 
 
 def understand(caption: str) -> Outcome[Match]:
-    """The one sound whose words explain the whole caption; Rejected("cannot_make") with the words nothing explains."""
+    """Find the sound whose words cover the whole caption; Rejected("cannot_make") lists the words that no sound covers."""
     if len(caption) > LONGEST_CAPTION:
         return Rejected("cannot_make", {"detail": f"a caption of {len(caption)} characters"})
     tokens = [_stem(word) for word in re.findall(r"[^\W\d_]+|\d+", caption.lower())]
@@ -64,7 +64,7 @@ def understand(caption: str) -> Outcome[Match]:
 
 
 def describe(sound: ProceduralSound, parameters: Mapping[str, float | str], count: int | None) -> str:
-    """What a clip is, from its parameters; `understand` understands it."""
+    """Return a caption for a clip from its parameters; `understand` accepts it."""
     words = []
     for name, spec in parameters_of(sound).items():
         if isinstance(spec, Range):
@@ -77,11 +77,11 @@ def describe(sound: ProceduralSound, parameters: Mapping[str, float | str], coun
 
 
 def _read(sound: ProceduralSound, tokens: list[str]) -> Match | list[str]:
-    """The caption as a wish to `sound`, or the words it does not explain."""
+    """The meaning of the caption for `sound`, or the words that it does not cover."""
     meanings: dict[str, tuple[str, str]] = {}
     for name, spec in parameters_of(sound).items():
-        said = spec.options if isinstance(spec, Choice) else {"less": spec.less, "more": spec.more}
-        for value, words in said.items():
+        options = spec.options if isinstance(spec, Choice) else {"less": spec.less, "more": spec.more}
+        for value, words in options.items():
             own = f"{value} {words}" if isinstance(spec, Choice) else words
             meanings |= {_stem(word): (name, value) for word in re.findall(r"[^\W\d_]+|\d+", own.lower())}
     known = {_stem(word) for word in sound.also.split()} | {word for head in _heads(sound) for word in head} | _STEMMED_NEUTRAL

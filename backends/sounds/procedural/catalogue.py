@@ -1,4 +1,4 @@
-"""Every procedural sound by name."""
+"""All procedural sounds by name."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SOUNDS: Final[Mapping[str, ProceduralSound]] = MappingProxyType(
     {sound.name: sound for module in (signals, impacts, nature, machines) for sound in module.SOUNDS}
 )
 DISTANCE: Final = Range(0.0, 1.0, "0 near … 1 far", less="close nearby near", more="distant far faint muffled")
-"""A parameter of every sound: what air and room do to it."""
+"""A parameter of every sound: the effect of air and room."""
 
 
 def parameters_of(sound: ProceduralSound) -> dict[str, Range | Choice]:
-    """All that can be said of `sound`, by name."""
+    """Return all parameters of `sound` by name."""
     return {**sound.parameters, "distance": DISTANCE}

@@ -1,6 +1,6 @@
-"""What the procedural sounds are made of: coloured noise, wandering curves, struck modes, harmonic tones, rooms.
+"""Building blocks of the procedural sounds: coloured noise, random curves, struck modes, harmonic tones, rooms.
 
-All signals are float64 of shape (n,) at 16 kHz; `finish` makes the float32 that leaves. Randomness is passed in.
+All signals are float64 of shape (n,) at 16 kHz; `finish` converts to float32. The random generator is passed in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from soundflow.schemas.pcm16 import round_to_pcm16
 
 RATE: Final = c.SAMPLE_RATE
 HIGHEST: Final = 7_600.0
-"""Hz; partials above are left out, so that nothing folds."""
+"""Hz. Partials above are left out to avoid aliasing."""
 PEAK: Final = 0.97
 
 Signal = NDArray[np.float64]
@@ -30,7 +30,7 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A number the sound takes, drawn uniformly. `less` and `more` are the words for its lower and upper third, best first."""
+    """A numeric parameter, drawn uniformly. `less` and `more` are words for its lower and upper third, best first."""
 
     low: float
     high: float
@@ -41,36 +41,36 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A word the sound takes: option → the words that ask for it, separated by spaces."""
+    """A parameter with named options: option → words that select it, separated by spaces."""
 
     options: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class ProceduralSound:
-    """One procedural sound: how it is made, what it is called, what it can be told."""
+    """One procedural sound: its synthesis, its names, its parameters."""
 
     name: str
     make: Callable[[int, Values, np.random.Generator], Signal]
     """(samples, parameters, rng) → (samples,) at any level."""
     heads: str
-    """Phrases that name it, separated by |; all words of one of them must stand in a caption."""
+    """Phrases that name it, separated by |; a caption must contain all words of one of them."""
     caption: str
-    """With `{adjectives}` and parameter names in braces."""
+    """Template with `{adjectives}` and names of parameters."""
     parameters: Mapping[str, Range | Choice]
     also: str = ""
-    """Words that say no more than the sound does."""
+    """Words that add nothing to the name of the sound."""
     seconds: tuple[float, float] = (1.0, 30.0)
     counted: str = ""
-    """The parameter (events per second) by which a stated number of events takes its time; "" when events cannot be counted."""
+    """The parameter (events per second) that spaces a stated number of events; empty if events cannot be counted."""
     tail: float = 0.0
-    """Seconds the last counted event rings."""
+    """Seconds that the last counted event rings."""
     wet: float = 0.25
-    """Share of room in the result at medium distance; 0 for what is outdoors everywhere."""
+    """Share of room in the result at medium distance; 0 for sounds that are always outdoors."""
 
 
 def noise(n: int, rng: np.random.Generator, gain: Callable[[Signal], Signal]) -> Signal:
-    """Gaussian noise with the amplitude response `gain(frequencies in Hz)`, at unit RMS."""
+    """Return Gaussian noise with the amplitude response `gain(frequencies in Hz)`, at unit RMS."""
     spectrum = scipy.fft.rfft(rng.standard_normal(n), workers=1)
     response = np.asarray(gain(np.arange(spectrum.size) * (RATE / n)), dtype=np.float64)
     response[0] = 0.0
@@ -78,7 +78,7 @@ def noise(n: int, rng: np.random.Generator, gain: Callable[[Signal], Signal]) ->
 
 
 def band(low: float, high: float, slope: float = 2.0, tilt: float = 0.0) -> Callable[[Signal], Signal]:
-    """A response that passes `low`…`high` Hz with skirts of 6·`slope` dB per octave and falls by 6·`tilt` inside."""
+    """Return a response that passes `low`…`high` Hz, with skirts of 6·`slope` dB per octave and a fall of 6·`tilt` inside."""
 
     def gain(frequency: Signal) -> Signal:
         f = np.maximum(frequency, 1.0)
@@ -89,14 +89,14 @@ def band(low: float, high: float, slope: float = 2.0, tilt: float = 0.0) -> Call
 
 
 def shaped(x: Signal, gain: Callable[[Signal], Signal]) -> Signal:
-    """`x` filtered (zero phase, zero-padded) by an amplitude response."""
+    """Filter `x` (zero phase, zero-padded) by an amplitude response."""
     size = scipy.fft.next_fast_len(x.size + RATE // 4, real=True)
     spectrum = scipy.fft.rfft(x, n=size, workers=1)
     return np.asarray(scipy.fft.irfft(spectrum * gain(np.arange(spectrum.size) * (RATE / size)), n=size, workers=1)[: x.size])
 
 
 def resonance(*formants: tuple[float, float, float]) -> Callable[[Signal], Signal]:
-    """A response with a peak per (Hz, bandwidth in Hz, gain) over a flat floor of 0.05."""
+    """Return a response with a peak per (Hz, bandwidth in Hz, gain) over a flat floor of 0.05."""
 
     def gain(frequency: Signal) -> Signal:
         out = np.full(frequency.shape, 0.05)
@@ -108,12 +108,12 @@ def resonance(*formants: tuple[float, float, float]) -> Callable[[Signal], Signa
 
 
 def unit(x: Signal) -> Signal:
-    """At RMS 1; silence stays silence."""
+    """Scale `x` to an RMS of 1; silence stays silence."""
     return np.asarray(x / max(float(np.sqrt(np.mean(x * x))), 1e-12))
 
 
 def wander(n: int, rng: np.random.Generator, hz: float) -> Signal:
-    """A smooth random curve of unit variance that turns about `hz` times a second."""
+    """Return a smooth random curve of unit variance that turns about `hz` times a second."""
     step = 64  # control rate 250 Hz
     count = n // step + 3
     spectrum = scipy.fft.rfft(rng.standard_normal(count), workers=1)
@@ -125,7 +125,7 @@ def wander(n: int, rng: np.random.Generator, hz: float) -> Signal:
 
 
 def tone(frequency: Signal | float, n: int, amplitudes: Numbers, rng: np.random.Generator) -> Signal:
-    """Partials 1, 2, 3 … with random phases on a frequency curve in Hz."""
+    """Return partials 1, 2, 3 … with random phases on a frequency curve in Hz."""
     curve = np.broadcast_to(np.asarray(frequency, dtype=np.float64), (n,))
     phase = 2 * np.pi / RATE * np.cumsum(curve)
     out = np.zeros(n)
@@ -140,7 +140,7 @@ def tone(frequency: Signal | float, n: int, amplitudes: Numbers, rng: np.random.
 
 
 def struck(n: int, frequencies: Numbers, t60: Numbers, amplitudes: Numbers, rng: np.random.Generator) -> Signal:
-    """Damped modes: each falls by 60 dB in its `t60` seconds; random phases, 1 ms of attack."""
+    """Return damped modes: each falls by 60 dB in its `t60` seconds; random phases, 1 ms of attack."""
     time = np.arange(n) / RATE
     out = np.zeros(n)
     for frequency, decay, amplitude in zip(frequencies, t60, amplitudes, strict=True):
@@ -152,13 +152,13 @@ def struck(n: int, frequencies: Numbers, t60: Numbers, amplitudes: Numbers, rng:
 
 
 def burst(n: int, rng: np.random.Generator, gain: Callable[[Signal], Signal], t60: float, attack: float = 0.001) -> Signal:
-    """A noise burst: `attack` seconds up, then 60 dB down in `t60` seconds."""
+    """Return a noise burst: `attack` seconds up, then 60 dB down in `t60` seconds."""
     time = np.arange(n) / RATE
     return noise(n, rng, gain) * np.minimum(time / attack, 1.0) * np.exp(-6.91 / t60 * np.maximum(time - attack, 0.0))
 
 
 def add(out: Signal, at: float, sound: Signal, gain: float = 1.0) -> None:
-    """Mix `sound` into `out` from second `at` on; what passes either end is dropped."""
+    """Mix `sound` into `out` from second `at` on; samples beyond either end are dropped."""
     start = round(at * RATE)
     if start < 0:
         sound, start = sound[-start:], 0
@@ -168,9 +168,9 @@ def add(out: Signal, at: float, sound: Signal, gain: float = 1.0) -> None:
 
 
 def beats(n: int, rate: float, jitter: float, rng: np.random.Generator, first: float = 0.03, count: int = 0) -> list[float]:
-    """Times in seconds of events at `rate` per second; each interval varies by `jitter` (a share, one sigma, at most 2.4).
+    """Return the times (seconds) of events at `rate` per second; intervals vary by `jitter` (a share; one sigma, at most 2.4).
 
-    `count` events over exactly (count - 1) / rate seconds, or, when it is 0, as many as n samples hold.
+    `count` events span exactly (count - 1) / rate seconds; 0 fills n samples.
     """
     many = count or int(2 * n / RATE * rate) + 2
     intervals = (1.0 + jitter * np.clip(rng.standard_normal(many), -2.4, 2.4)) / rate
@@ -181,7 +181,7 @@ def beats(n: int, rate: float, jitter: float, rng: np.random.Generator, first: f
 
 
 def scatter(n: int, density: Signal | float, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Positions in samples of a Poisson process with `density` events per second (a number or a curve (n,))."""
+    """Return positions (samples) of a Poisson process with `density` events per second (a number or a curve (n,))."""
     rate = np.broadcast_to(np.asarray(density, dtype=np.float64), (n,))
     total = np.cumsum(rate) / RATE
     count = int(rng.poisson(total[-1]))
@@ -189,7 +189,7 @@ def scatter(n: int, density: Signal | float, rng: np.random.Generator) -> NDArra
 
 
 def grains(n: int, places: NDArray[np.intp], kinds: Sequence[Signal], gains: Signal, rng: np.random.Generator) -> Signal:
-    """Many small sounds: each place gets one of `kinds` with its gain. Costs one convolution per kind, not one per grain."""
+    """Place one of `kinds` at each place, with its gain. Costs one convolution per kind, not one per grain."""
     size = scipy.fft.next_fast_len(n + max(kind.size for kind in kinds), real=True)
     which = rng.integers(len(kinds), size=places.size)
     total = np.zeros(size // 2 + 1, dtype=np.complex128)
@@ -202,7 +202,7 @@ def grains(n: int, places: NDArray[np.intp], kinds: Sequence[Signal], gains: Sig
 
 
 def gate(n: int, spans: Sequence[tuple[float, float]], rise: float = 0.004) -> Signal:
-    """1 inside the spans (seconds), 0 outside, with ramps of `rise` seconds."""
+    """Return a curve of 1 inside the spans (seconds) and 0 outside, with ramps of `rise` seconds."""
     out = np.zeros(n)
     width = max(1, round(rise * RATE))
     for begin, end in spans:
@@ -216,7 +216,7 @@ def gate(n: int, spans: Sequence[tuple[float, float]], rise: float = 0.004) -> S
 
 
 def room(x: Signal, rng: np.random.Generator, distance: float, wet: float) -> Signal:
-    """`x` heard from `distance` (0 near … 1 far): the air takes the highs, the room (early echoes, diffuse tail) adds its own."""
+    """Move `x` to `distance` (0 near … 1 far): air absorbs high frequencies, the room adds early echoes and a diffuse tail."""
     if wet > 0.0:
         t60 = 0.15 + 0.9 * distance * rng.uniform(0.5, 1.0)
         size = round(t60 * RATE)
@@ -234,9 +234,9 @@ def room(x: Signal, rng: np.random.Generator, distance: float, wet: float) -> Si
 
 
 def finish(x: Signal) -> NDArray[np.float32]:
-    """No DC, tapered over ω, -26 dBFS active, on a 16-bit grid; quieter where the peak would pass 0.97.
+    """Remove DC, taper over ω, scale to -26 dBFS active (less if the peak would pass 0.97) and round to the 16-bit grid.
 
-    The grid hides the last bits, in which transforms differ from machine to machine.
+    The grid hides the last bits, in which Fourier transforms differ between machines.
     """
     x = shaped(x, lambda f: np.where(f < 20.0, 0.0, 1.0))
     ramp = 0.5 - 0.5 * np.cos(np.pi * np.arange(c.FADE_SAMPLES) / c.FADE_SAMPLES)

@@ -26,7 +26,7 @@ from soundflow.backends.sounds.procedural.dsp import (
 
 
 def knocks(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Knuckles on a wooden door: short dense panel modes, the bone's click, groups of `group` with a pause between them."""
+    """Synthesise knocks on a wooden door: short dense modes of the panel, the click of the knuckles, groups with pauses."""
     modes = np.sort(p["pitch"] * np.array([1.0, 1.62, 2.35, 3.4, 4.9, 6.8]) * (1 + 0.06 * rng.standard_normal(6)))
     decays = np.array([0.16, 0.13, 0.1, 0.07, 0.05, 0.04])
     out, at = np.zeros(n), 0.03
@@ -50,7 +50,7 @@ def knocks(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def footsteps(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Heel, then ball of the foot; the surface decides between thud, click and crunch; left and right differ."""
+    """Synthesise footsteps: heel, then ball of the foot; the surface decides between thud, click and crunch."""
     heel_band, ball_band, crunch = {
         "wood": (band(70, 500, 1.5, 0.3), band(200, 1500, 1), 0.0),
         "concrete": (band(200, 2500, 1, 0.3), band(800, 5000, 1), 0.0),
@@ -78,7 +78,7 @@ def footsteps(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def clock_tick(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """An escapement: tick and tock differ, each is two or three clicks of pallet and wheel, the case resonates."""
+    """Synthesise an escapement: tick and tock differ, each is three clicks of pallet and wheel in a resonating case."""
     case = p["case"] * np.array([1.0, 1.9, 3.1])
     kinds = []
     for pitch in (1.0, rng.uniform(0.8, 0.93)):
@@ -96,7 +96,7 @@ def clock_tick(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def glass_break(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """The crack, the pane's modes, then shards that fall: hundreds of high damped tones, fewer and smaller with time."""
+    """Synthesise breaking glass: the crack, the modes of the pane, then falling shards, fewer and smaller with time."""
     out = np.zeros(n)
     add(out, 0.03, burst(1600, rng, band(300, 7500, 1), 0.09, 0.0005), 2.2)
     add(out, 0.03, struck(4000, rng.uniform(300, 1800, 8), rng.uniform(0.04, 0.15, 8), rng.uniform(0.3, 0.9, 8), rng))
@@ -114,7 +114,7 @@ def glass_break(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def typing(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Keys go down and up: a click, the bottom's thock and the plastic's ring; runs of keys, pauses, the space bar."""
+    """Synthesise typing: click, bottom impact and ring of each key, its release; runs of keys, pauses, the space bar."""
     kinds = []
     for _ in range(12):
         key = np.zeros(2400)
@@ -145,7 +145,7 @@ def typing(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def applause(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """A crowd of clappers: each hand pair has its own cup resonance, each person a rhythm; the room's size follows the crowd."""
+    """Synthesise applause: every person has a rhythm, every clap one of 24 hand resonances, over a murmur of the crowd."""
     people = round(p["people"])
     kinds = [
         burst(900, rng, band(centre * 0.6, centre * 1.7, 2.5), rng.uniform(0.012, 0.03), 0.001)

@@ -26,7 +26,7 @@ from soundflow.backends.sounds.procedural.dsp import (
 
 
 def hum(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """A transformer or appliance: even partials of the mains, each breathing on its own, over a little broadband noise."""
+    """Synthesise a transformer or appliance: even partials of the mains, each with its own drift, over faint broadband noise."""
     mains = {"50 Hz": 50.0, "60 Hz": 60.0}[p["mains"]] * (1 + 0.0005 * wander(n, rng, 0.3))
     out = np.zeros(n)
     for number in range(1, 25):
@@ -36,7 +36,7 @@ def hum(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def fan(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Air and motor: broadband noise in the duct's resonances, blade passing tones and a whine that drift with the speed."""
+    """Synthesise a fan: broadband noise in the resonances of a duct, blade tones and a whine that drift with the speed."""
     drift = 1.0 + 0.004 * wander(n, rng, 0.6)
     blades = tone(p["blade"] * drift, n, [1, 0.6, 0.35, 0.25, 0.15, 0.1], rng)
     whine = tone(p["blade"] * rng.uniform(6.5, 9.5) * drift, n, [1, 0.3, 0.15], rng)
@@ -47,7 +47,7 @@ def fan(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def _firing(n: int, rate: Signal, cylinders: int, rng: np.random.Generator) -> Signal:
-    """Combustion pulses at `rate` per second: cylinders differ, every cycle a little."""
+    """Combustion pulses at `rate` per second: cylinders differ, and every cycle slightly."""
     turns = np.cumsum(rate) / RATE
     places = np.searchsorted(turns, np.arange(1, int(turns[-1]) + 1))
     places = np.clip(places + np.rint(rng.normal(0, 0.00025 * RATE, places.size)).astype(np.intp), 0, n - 1)
@@ -61,7 +61,7 @@ def _firing(n: int, rate: Signal, cylinders: int, rng: np.random.Generator) -> S
 
 
 def engine_idle(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """A four-stroke engine idling: rpm that hunts a little, uneven cylinders, an exhaust's resonances, valve clatter."""
+    """Synthesise an idling four-stroke engine: slightly varying rpm, uneven cylinders, exhaust resonances, valve clatter."""
     cylinders = round(p["cylinders"])
     rpm = p["rpm"] * (1 + 0.012 * wander(n, rng, 1.2))
     engine = _firing(n, rpm / 120.0 * cylinders, cylinders, rng)
@@ -69,7 +69,7 @@ def engine_idle(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def pass_by(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """A car drives by: 1/r, the Doppler shift of engine and tyres, and the highs that come only when it is near."""
+    """Synthesise a passing car: 1/r, the Doppler shift of engine and tyres, high frequencies only when it is near."""
     time = np.arange(n) / RATE - rng.uniform(0.42, 0.58) * n / RATE
     speed = p["speed"] / 3.6
     distance = np.sqrt(p["metres"] ** 2 + (speed * time) ** 2)

@@ -30,7 +30,7 @@ from soundflow.backends.sounds.procedural.dsp import (
 
 
 def _bubble(rng: np.random.Generator, low: float, high: float, rise: float) -> Signal:
-    """A bubble (Minnaert): a damped tone whose pitch rises as it nears the surface."""
+    """A bubble (Minnaert): a damped tone whose pitch rises as the bubble nears the surface."""
     pitch = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     decay = 90.0 / pitch * rng.uniform(0.8, 1.6)
     n = round(min(decay, 0.25) * RATE)
@@ -41,7 +41,7 @@ def _bubble(rng: np.random.Generator, low: float, high: float, rise: float) -> S
 
 
 def rain(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Thousands of drops: a hiss of the far ones, single taps of the near ones on the chosen surface, slow drifts of strength."""
+    """Synthesise rain: the hiss of far drops, single taps of near drops on the chosen surface, slow drifts of strength."""
     high, modes = {
         "ground": (6500.0, (1800, 4200)),
         "roof": (4500.0, (350, 1500)),
@@ -60,7 +60,7 @@ def rain(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def wind(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Gusts: low turbulence, and edges that whistle higher the harder it blows."""
+    """Synthesise gusts: low turbulence, and edges whose whistle rises with the strength of the wind."""
     strength = np.exp(0.55 * p["gusts"] * wander(n, rng, 0.35) + 0.12 * wander(n, rng, 2.0))
     low = noise(n, rng, band(60, 350, 1, 0.6)) * strength
     howl = np.zeros(n)
@@ -74,7 +74,7 @@ def wind(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def thunder(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """A near crack, then the roll: claps from along the channel, each later one lower and longer."""
+    """Synthesise thunder: a near crack, then claps from along the channel, each lower and longer than the one before."""
     out = np.zeros(n)
     seconds = n / RATE
     if p["crack"] > 0.05:
@@ -93,7 +93,7 @@ def thunder(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def water_drops(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """A leaking tap: the drop's plip, its bubble, sometimes a second one, irregular in strength, in a basin that rings."""
+    """Synthesise a leaking tap: impact and bubble of each drop, sometimes a second bubble, in a basin that resonates."""
     out = np.zeros(n)
     basin = resonance(*((rng.uniform(400, 3000), 120, 0.8) for _ in range(4)))
     for at in beats(n, p["rate"], p["irregular"], rng, count=p["count"]):
@@ -106,7 +106,7 @@ def water_drops(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def stream(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Running water: hundreds of bubbles a second over the hiss of small ones."""
+    """Synthesise running water: hundreds of bubbles a second over the hiss of small ones."""
     kinds = [_bubble(rng, p["pitch"] * 0.6, p["pitch"] * 5, rng.uniform(0, 0.6)) for _ in range(48)]
     flow = np.exp(0.25 * wander(n, rng, 3.0))
     places = scatter(n, p["bubbles"] * flow, rng)
@@ -115,7 +115,7 @@ def stream(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def waves(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Surf: each wave swells dark, breaks bright and runs out hissing."""
+    """Synthesise surf: each wave swells at low frequencies, breaks and runs out at high ones."""
     out = 0.12 * noise(n, rng, band(100, 1500, 1, 0.5))
     for at in beats(n, 1 / p["period"], 0.15, rng, first=-rng.uniform(0.2, 0.6) * p["period"]):
         length = round(1.5 * p["period"] * RATE)
@@ -130,7 +130,7 @@ def waves(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def fire(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Burning wood: the flame's flutter, many small crackles, rare loud pops, in bunches."""
+    """Synthesise burning wood: the flutter of the flame, many small crackles, rare loud pops, in bunches."""
     flame = noise(n, rng, band(50, 500, 1, 0.7)) * np.exp(0.4 * wander(n, rng, 5.0))
     hiss = noise(n, rng, band(1500, 6000, 1)) * np.exp(0.7 * wander(n, rng, 1.0))
     kinds = [burst(300, rng, band(low, low * 4, 1), rng.uniform(0.002, 0.012), 0.0002) for low in rng.uniform(500, 2600, 24)]
@@ -140,7 +140,7 @@ def fire(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def birds(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Bird-like chirps: a few birds, each with its own motif of quick sweeps and trills, repeated with small changes."""
+    """Synthesise birds: each has a motif of quick sweeps and trills, repeated with small changes."""
     out = np.zeros(n)
     for _ in range(round(p["birds"])):
         pitch, gain = p["pitch"] * rng.uniform(0.75, 1.3), rng.uniform(0.4, 1.0)
@@ -162,7 +162,7 @@ def birds(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def crickets(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Stridulation: chirps of a few wing strokes at 4-5 kHz, a near insect and a choir of far ones."""
+    """Synthesise crickets: chirps of a few wing strokes at 4 to 5 kHz, one near insect and several far ones."""
     out = np.zeros(n)
     for number in range(round(p["insects"])):
         pitch, near = p["pitch"] * rng.uniform(0.93, 1.07), 1.0 if number == 0 else rng.uniform(0.08, 0.35)

@@ -30,11 +30,11 @@ from soundflow.backends.sounds.procedural.dsp import (
 CHURCH_BELL: Final = (0.5, 1.0, 1.2, 1.5, 2.0, 2.5, 2.66, 3.01, 4.17, 5.43)
 """Partials of a tuned bell: hum, prime, minor tierce, quint, nominal, …"""
 FREE_BAR: Final = (1.0, 2.756, 5.404, 8.933)
-"""Modes of a free bar, the chime of a doorbell."""
+"""Modes of a free bar, such as the chime of a doorbell."""
 
 
 def _piezo(n: int, pitch: float, rng: np.random.Generator) -> Signal:
-    """A sounder driven by a square wave: odd partials through the disc's own resonances, not quite stable."""
+    """A piezo sounder driven by a square wave: odd partials in the resonances of the disc, slightly unstable."""
     curve = pitch * (1.0 + 0.0015 * wander(n, rng, 3.0))
     wave = tone(curve, n, [1.0, 0.06, 0.33, 0.04, 0.2, 0.02, 0.14], rng)
     disc = resonance((pitch, 400, 1.0), (rng.uniform(4000, 6000), 900, 0.5))
@@ -42,7 +42,7 @@ def _piezo(n: int, pitch: float, rng: np.random.Generator) -> Signal:
 
 
 def alarm(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Groups of electronic beeps; the pause after a group is as long as `pause` beeps."""
+    """Synthesise groups of electronic beeps; the pause after a group is as long as `pause` beeps."""
     period = 1.0 / p["rate"]
     group = p["count"] or round(p["group"])
     spans, at = [], 0.02
@@ -53,7 +53,7 @@ def alarm(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def smoke_alarm(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """The temporal-three pattern (ISO 8201): three half-second beeps half a second apart, then 1.5 s of pause."""
+    """Synthesise the temporal-three pattern (ISO 8201): three half-second beeps half a second apart, then 1.5 s of pause."""
     unit_time = 0.5 / p["tempo"]
     spans = [
         (begin + k * 2 * unit_time, begin + (k * 2 + 1) * unit_time)
@@ -64,14 +64,14 @@ def smoke_alarm(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def siren(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """An electronic siren through a horn loudspeaker: wail (slow sweeps), yelp (fast sweeps) or two tones."""
+    """Synthesise an electronic siren in a horn loudspeaker: wail (slow sweeps), yelp (fast sweeps) or two tones."""
     time = np.arange(n) / RATE + rng.uniform(0, p["period"])
     period = p["period"] if p["style"] != "yelp" else p["period"] / 12.0
     turn = (time / period) % 1.0
     if p["style"] == "two-tone":
         sweep = np.convolve((turn < 0.5).astype(np.float64), np.ones(160) / 160, mode="same")
     else:
-        rise = 0.45  # a capacitor's charge: up faster than down
+        rise = 0.45  # as a capacitor charges: faster up than down
         sweep = np.where(turn < rise, 1 - np.exp(-3 * turn / rise), np.exp(-2.2 * (turn - rise) / (1 - rise)))
     curve = p["low"] * (p["high"] / p["low"]) ** np.clip(sweep, 0, 1) * (1.0 + 0.002 * wander(n, rng, 2.0))
     wave = tone(curve, n, [1.0, 0.35, 0.45, 0.2, 0.22, 0.12, 0.1, 0.07], rng)
@@ -80,7 +80,7 @@ def siren(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def phone_ring(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """A bell telephone (two gongs under a 20 Hz hammer) or an electronic warble of two notes, `on` and `off`."""
+    """Synthesise a bell telephone (two gongs and a hammer) or an electronic warble of two notes, `on` and `off` in turn."""
     out = np.zeros(n)
     gongs = []
     for pitch in (p["pitch"], p["pitch"] * rng.uniform(1.15, 1.3)):
@@ -101,12 +101,12 @@ def phone_ring(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def doorbell(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Ding-dong: a plunger strikes two chime bars, the second `interval` semitones lower, again after `period` seconds."""
+    """Synthesise a doorbell: two chime bars, the second `interval` semitones lower, again after `period` seconds."""
     out = np.zeros(n)
     for begin in np.arange(0.03, max(0.04, n / RATE - 0.8), p["period"]):
         for at, pitch in ((0.0, p["pitch"]), (p["gap"], p["pitch"] * 2 ** (-p["interval"] / 12))):
             ratios = np.array(FREE_BAR) * (1 + 0.004 * rng.standard_normal(4))
-            for detune in (1.0, rng.uniform(1.0008, 1.003)):  # a bar has two near modes: they beat
+            for detune in (1.0, rng.uniform(1.0008, 1.003)):  # a bar has two close modes that beat
                 bar = struck(
                     4 * RATE, ratios * pitch * detune, p["decay"] * np.array([1, 0.6, 0.3, 0.15]), [1, 0.4, 0.18, 0.08], rng
                 )
@@ -116,7 +116,7 @@ def doorbell(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def bell(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """A tuned bell struck at `rate` per second: beating pairs of inharmonic partials, high ones dying first, the blow."""
+    """Synthesise a tuned bell: beating pairs of inharmonic partials, of which the high ones decay first, and the blow."""
     out = np.zeros(n)
     ratios = np.array(CHURCH_BELL) * (1 + 0.003 * rng.standard_normal(len(CHURCH_BELL)))
     decays = p["decay"] * np.maximum(ratios, 0.5) ** -0.8
@@ -130,7 +130,7 @@ def bell(n: int, p: Values, rng: np.random.Generator) -> Signal:
 
 
 def car_horn(n: int, p: Values, rng: np.random.Generator) -> Signal:
-    """Two disc horns a third apart: many partials, a pressing onset, honks of `length` seconds."""
+    """Synthesise two disc horns a third apart: many partials, an onset that rises in pitch, honks of `length` seconds."""
     spans = [(at, at + p["length"]) for at in beats(n, p["rate"], 0.1, rng, count=p["count"])]
     out = np.zeros(n)
     for begin, end in spans:

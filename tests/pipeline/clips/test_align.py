@@ -132,7 +132,7 @@ def test_speech_that_is_not_what_its_transcript_says_is_listed_and_the_rest_goes
     summary = align_clips(tmp_path / "clips", workers=1)
     assert unaligned(tmp_path / "clips") == {"question": "does_not_fit", "short": "too_short", "request": "no_words"}
     told = (tmp_path / "clips" / "unaligned.jsonl").read_text()
-    assert '"detail":"nothing in the transcript can be said"' in told and '"detail":"frames ' in told
+    assert '"detail":"the transcript has no letter or digit"' in told and '"detail":"frames ' in told
     assert summary.aligned == 1 and "without word times: 3" in summary.describe()
     assert align_clips(tmp_path / "clips", workers=1).new == 0  # what was refused is known too
 

@@ -90,7 +90,7 @@ def test_the_cache_holds_no_key_and_says_when_an_entry_is_no_completion(tmp_path
     for entry in entries:
         foreign.put(entry.name, b"RIFF: a sound") if entry.name != "asking.lock" else None
     outcomes, _ = plan(config(server), foreign, 3)
-    assert all(isinstance(outcome, InputError) and "of another kind" in str(outcome) for outcome in outcomes)
+    assert all(isinstance(outcome, InputError) and "is not a chat completion" in str(outcome) for outcome in outcomes)
 
 
 def test_a_spent_budget_ends_the_work_and_a_raised_one_lets_it_go_on(tmp_path: Path) -> None:
