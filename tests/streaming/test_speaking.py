@@ -144,7 +144,7 @@ def test_a_voice_that_fails_is_told_and_the_rest_is_spoken_a_client_that_takes_n
 
 
 def test_a_voice_that_is_not_here_is_named_and_a_server_without_one_says_so(engine: Engine) -> None:
-    with pytest.raises(InputError, match="this voice is not installed"):
+    with pytest.raises(InputError, match="no such voice here"):
         Voices("hibari:nobody")
 
     async def test() -> None:
