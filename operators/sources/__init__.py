@@ -1,1 +1,1 @@
-"""Readers that turn somebody's folders and manifests into rows: `read_source` is the door, nothing here opens audio."""
+"""Read folders and manifests of recordings as rows, without opening audio. The entry point is `manifest.read_source`."""

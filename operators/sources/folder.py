@@ -1,7 +1,7 @@
-"""Walk a folder of recordings: sorted, each real directory once, whatever symlinks do.
+"""List the recordings of a folder in sorted order. Each real directory is entered once, so symlink loops end.
 
-Files are chosen by suffix and opened by content later. A text file next to a recording is its transcript: `x.txt`,
-`x.lab` or `x.normalized.txt` (LibriTTS), or a line of `*.trans.txt` in the same folder (LibriSpeech).
+Files are chosen by suffix. A text file next to a recording is its transcript: `x.txt`, `x.lab` or `x.normalized.txt` (LibriTTS),
+or a line of `*.trans.txt` in the same folder (LibriSpeech).
 """
 
 from __future__ import annotations
@@ -14,99 +14,102 @@ from typing import Final
 
 import soundfile
 
-from soundflow.operators.sources.rows import Found, SourceRow, guess, printable, safe_id, storable, tidy
+from soundflow.operators.sources.rows import RowOrRejection, SourceRow, guess_from_path, is_storable, printable, safe_id, tidy
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection
 
 READABLE: Final = frozenset(name.lower() for name in soundfile.available_formats()) - {"raw"} | frozenset(
     "aif aifc oga opus wave snd sph".split()
 )
-"""Suffixes that are tried; what the file really is, its content decides."""
+"""Suffixes of recordings. The format of a file is detected later, from its content."""
 UNREADABLE: Final = frozenset("m4a aac wma webm amr ape mp4 mka".split())
-"""Recordings soundfile cannot open: listed, not passed over in silence."""
+"""Suffixes of recordings that soundfile cannot open. They are reported as rejections."""
 TRANSCRIPT_SUFFIXES: Final = (".normalized.txt", ".txt", ".lab")
 TRANSCRIPT_BYTES: Final = 65_536
 
 
-def walk(root: Path, skip: Path | None = None) -> Iterator[Found]:
-    """Rows for every recording under `root` (hidden names and the directory `skip` are passed over).
+def walk(root: Path, skip: Path | None = None) -> Iterator[RowOrRejection]:
+    """Yield a row for each recording under `root`, without hidden names and the directory `skip`.
 
-    Real directories come before symlinked ones, so that a file behind a link keeps the name of the place it lives in; no
-    directory is entered twice, so loops end. Raises InputError when `root` itself cannot be listed.
+    Real directories come before symlinked ones, so that a linked file keeps the id of its real path. Raises InputError when
+    `root` cannot be listed.
     """
     seen: set[tuple[int, int]] = set()
     stack: list[tuple[str, ...]] = [()]
     links: deque[tuple[str, ...]] = deque()
     while stack or links:
         folders = stack.pop() if stack else links.popleft()
-        place = root.joinpath(*folders)
-        if skip is not None and place == skip:
+        directory = root.joinpath(*folders)
+        if skip is not None and directory == skip:
             continue
         try:
-            status = place.stat()
+            status = directory.stat()
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            with os.scandir(place) as listing:
+            with os.scandir(directory) as listing:
                 entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda entry: entry.name)
         except OSError as error:
             if not folders:
-                raise InputError(f"cannot be listed: {error.strerror}", file=root) from None
+                remedy = "Check the permissions of the folder"
+                raise InputError(f"cannot be listed: {error.strerror}", file=root, remedy=remedy) from None
             reason = "permission_denied" if isinstance(error, PermissionError) else "unreadable"
-            yield ClipRejection(path=str(place), reason=reason, detail=f"folder: {error.strerror}")
+            yield ClipRejection(path=str(directory), reason=reason, detail=f"the folder cannot be listed: {error.strerror}")
             continue
-        files = []
+        subfolders = []
         for entry in entries:
-            if not storable(entry.name):
-                detail = "rename it: the name is not UTF-8"
+            if not is_storable(entry.name):
+                detail = "the name is not UTF-8: rename the file"
                 yield ClipRejection(path=printable(entry.path), reason="name_not_utf8", detail=detail)
             elif entry.is_dir(follow_symlinks=False):
-                files.append((*folders, entry.name))
+                subfolders.append((*folders, entry.name))
             elif entry.is_symlink() and _links_to_folder(entry):
                 links.append((*folders, entry.name))
-        stack.extend(reversed(files))
+        stack.extend(reversed(subfolders))
         names = {entry.name for entry in entries}
-        spoken = _libri_transcripts(place, names)
+        transcripts = _libri_transcripts(directory, names)
         for entry in entries:
-            if storable(entry.name) and not entry.is_dir(follow_symlinks=False) and not _links_to_folder(entry):
-                yield from _file(root, folders, entry.name, names, spoken)
+            if is_storable(entry.name) and not entry.is_dir(follow_symlinks=False) and not _links_to_folder(entry):
+                yield from _file(root, folders, entry.name, names, transcripts)
 
 
 def row_of(root: Path, folders: tuple[str, ...], name: str, transcript: str | None = None) -> SourceRow:
-    """What is known of one recording from where it lies."""
-    found = guess(folders, name.rpartition(".")[0] or name, root.name)
+    """Return the row of a recording with what its path says."""
+    guess = guess_from_path(folders, name.rpartition(".")[0] or name, root.name)
     source = "/".join((root.name or "unknown", *_speaker(folders, name))) if transcript else root.name
     return SourceRow(
         id=safe_id("/".join((*folders, name))),
         path="/".join((str(root).rstrip("/"), *folders, name)),
-        role=found.role,
-        label="speech" if transcript else found.label,
-        caption="" if transcript else found.caption,
+        role=guess.role,
+        label="speech" if transcript else guess.label,
+        caption="" if transcript else guess.caption,
         transcript=transcript,
         source=tidy(source) or "unknown",
-        split=found.split,
+        split=guess.split,
         listed=False,
     )
 
 
 def _speaker(folders: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """The folder a voice is told by: one that the file's name begins with (84/121123/84-121123-0001), else the nearest."""
+    """Return the folder of the speaker: one that the file name begins with (84/121123/84-121123-0001), else the nearest."""
     return next(((folder,) for folder in folders if name.startswith(folder)), folders[-1:])
 
 
-def _file(root: Path, folders: tuple[str, ...], name: str, names: set[str], spoken: Mapping[str, str]) -> Iterator[Found]:
+def _file(
+    root: Path, folders: tuple[str, ...], name: str, names: set[str], transcripts: Mapping[str, str]
+) -> Iterator[RowOrRejection]:
     stem, _, suffix = name.rpartition(".")
     if suffix.lower() in UNREADABLE and stem:
         detail = f".{suffix.lower()} is not a format of libsndfile: convert it to wav or flac"
         yield ClipRejection(path=str(root.joinpath(*folders, name)), reason="unsupported_format", detail=detail)
     if suffix.lower() not in READABLE or not stem:
         return
-    transcript = spoken.get(stem)
-    beside = next((stem + ending for ending in TRANSCRIPT_SUFFIXES if stem + ending in names), None)
-    if beside is not None:
-        text = _text(root.joinpath(*folders, beside))
+    transcript = transcripts.get(stem)
+    text_file = next((stem + ending for ending in TRANSCRIPT_SUFFIXES if stem + ending in names), None)
+    if text_file is not None:
+        text = _read_text(root.joinpath(*folders, text_file))
         if text is None:
-            detail = f"{beside} is not a short UTF-8 text"
+            detail = f"{text_file}: the transcript is not UTF-8 text of at most {TRANSCRIPT_BYTES >> 10} KiB"
             yield ClipRejection(path=str(root.joinpath(*folders, name)), reason="bad_transcript", detail=detail)
             return
         transcript = text or transcript
@@ -116,12 +119,12 @@ def _file(root: Path, folders: tuple[str, ...], name: str, names: set[str], spok
 def _links_to_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: reported as a file
+    except OSError:  # a link to itself, which is then reported as a file
         return False
 
 
-def _text(path: Path) -> str | None:
-    """The one-line text of a small file; None when it is not one."""
+def _read_text(path: Path) -> str | None:
+    """Return the text of a small file as one line; None when it is no such file."""
     try:
         if not path.is_file() or path.stat().st_size > TRANSCRIPT_BYTES:
             return None
@@ -130,16 +133,16 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _libri_transcripts(place: Path, names: set[str]) -> dict[str, str]:
-    """`ID WORDS…` lines of every `*.trans.txt` in one folder."""
-    spoken: dict[str, str] = {}
+def _libri_transcripts(directory: Path, names: set[str]) -> dict[str, str]:
+    """Return the transcripts by id, from the `ID WORDS…` lines of every `*.trans.txt` in one folder."""
+    transcripts: dict[str, str] = {}
     for name in sorted(name for name in names if name.endswith(".trans.txt")):
         try:
-            with (place / name).open(encoding="utf-8", errors="replace") as lines:
+            with (directory / name).open(encoding="utf-8", errors="replace") as lines:
                 for line in lines:
                     key, _, words = line.strip().partition(" ")
                     if key and words and "\ufffd" not in words:
-                        spoken[key] = tidy(words)
+                        transcripts[key] = tidy(words)
         except OSError:
             continue
-    return spoken
+    return transcripts

@@ -1,8 +1,8 @@
-"""Read a manifest: CSV, JSON lines or parquet with one recording per row. Only `path` is required.
+"""Read a clip manifest: CSV, JSON lines or parquet with one recording per row. Only `path` is required.
 
-A manifest that is wrong as a whole raises InputError; a row that is wrong becomes a rejection naming the row, and the
-other million go on. Rows are streamed: memory does not grow with their number. What a row leaves empty is inferred from
-its path as for a folder. Paths are relative to the manifest and must stay below its folder (or one of `roots`).
+A manifest that cannot be read raises InputError. An invalid row becomes a rejection that names it, and reading continues. Rows
+are streamed, so memory does not grow with their number. Empty cells are inferred from the path, as for a folder. Paths are
+relative to the manifest and must stay below its folder or one of `roots`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any, Final
 from soundflow.operators.sources.folder import READABLE, row_of, walk
 from soundflow.operators.sources.rows import (
     ID_LENGTH,
-    Found,
+    RowOrRejection,
     SourceRow,
+    is_storable,
+    is_valid_id,
     parse_language,
     parse_role,
     printable,
-    storable,
     tidy,
-    valid_id,
 )
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection, ClipRole
@@ -39,7 +39,7 @@ _PATH_WORDS: Final = ("file", "filename", "file_name", "filepath", "file_path", 
 SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
 BATCH: Final = 4096
 LINE_LIMIT: Final = 1 << 20
-"""Longest line of a JSONL manifest in bytes."""
+"""Maximum length of a line of a JSONL manifest, in bytes."""
 
 Warn = Callable[[str], None]
 Values = Mapping[str, Any]
@@ -47,17 +47,17 @@ Values = Mapping[str, Any]
 
 def read_source(
     source: Path, *, skip: Path | None = None, roots: Sequence[Path] = (), warn: Warn = lambda text: None
-) -> Iterator[Found]:
-    """Rows of one SRC: a manifest, a folder with a `manifest.csv|jsonl|parquet` at its top, any folder, or one recording.
+) -> Iterator[RowOrRejection]:
+    """Yield the rows of a manifest, of a folder (from its `manifest.csv|jsonl|parquet`, if it has one) or of one recording.
 
-    `skip`: a directory not to enter; `roots`: further folders manifests may point into; `warn` is told of ignored columns.
-    Raises InputError when there is no such thing or the manifest is wrong as a whole.
+    `skip`: a directory to leave out; `roots`: further folders that manifests may refer to; `warn`: called with a message for
+    each ignored column. Raises InputError when the source does not exist or its manifest cannot be read.
     """
     if os.path.isdir(source):  # noqa: PTH112 (pathlib raises where rights are missing)
         inside = [path for suffix in SUFFIXES if os.path.isfile(path := source / f"manifest{suffix}")]  # noqa: PTH113
         if len(inside) > 1:
             names = " and ".join(path.name for path in inside)
-            raise InputError(f"holds {names}", file=source, remedy="Give the one that counts as SRC, or remove the other")
+            raise InputError(f"contains several manifests: {names}", file=source, remedy="Pass one of them as SRC")
         return read_manifest(inside[0], roots, warn) if inside else walk(source, skip)
     if not os.path.exists(source):  # noqa: PTH110
         raise InputError("no such file or folder", file=source, remedy="Check the path")
@@ -66,14 +66,14 @@ def read_source(
         return read_manifest(source, roots, warn)
     if suffix.removeprefix(".") in READABLE:
         return iter([row_of(source.parent, (), source.name)])
-    wanted = f"a folder, a manifest ({', '.join(SUFFIXES)}) or a recording (wav, flac, ogg, mp3, …)"
-    raise InputError(f"is not {wanted}", file=source)
+    remedy = f"Pass a folder, a manifest ({', '.join(SUFFIXES)}) or a recording (wav, flac, ogg, mp3, …)"
+    raise InputError("is neither a manifest nor a recording", file=source, remedy=remedy)
 
 
-def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda text: None) -> Iterator[Found]:
-    """Rows and rejections of one manifest, in its order. See the module's text for what raises and what rejects."""
-    base = Path(os.path.abspath(path)).parent  # noqa: PTH100 (lexical: links in the user's path stay as they are)
-    allowed = tuple(os.path.abspath(place).rstrip("/") + "/" for place in (base, *roots))  # noqa: PTH100
+def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda text: None) -> Iterator[RowOrRejection]:
+    """Yield the rows and rejections of a manifest, in its order. Raises InputError when the manifest cannot be read."""
+    base = Path(os.path.abspath(path)).parent  # noqa: PTH100 (lexical: keeps links in the user's path)
+    allowed = tuple(os.path.abspath(folder).rstrip("/") + "/" for folder in (base, *roots))  # noqa: PTH100
     reader = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}[path.suffix.lower()]
     complete = seen = 0
     try:
@@ -89,14 +89,14 @@ def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda te
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
     if not seen:
         raise InputError(
-            "holds no row", file=path, remedy="Leave it out; was every dialogue of `speak` rejected? See its rejected.jsonl"
+            "has no rows", file=path, remedy="Leave it out. For a manifest of `soundflow speak`, see its rejected.jsonl"
         )
     if not complete:
-        raise InputError("no row has a path", file=path, field="path", remedy="Give each recording a row with its path")
+        raise InputError("no row has a path", file=path, field="path", remedy="Write the path of the recording into each row")
 
 
-def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple[str, ...]) -> Found:
-    """One row, or why it is none."""
+def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple[str, ...]) -> RowOrRejection:
+    """Return a row, or the rejection of an invalid one."""
 
     def reject(reason: str, detail: str) -> ClipRejection:
         return ClipRejection(path=printable(f"{manifest}: row {number}"), reason=reason, detail=printable(detail))
@@ -106,48 +106,48 @@ def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple
         if value is None or value != value:  # pandas writes NaN where text is missing
             continue
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            return reject("bad_value", f"column {name}: {type(value).__name__} where text belongs")
+            return reject("bad_value", f"column {name}: expected text, found {type(value).__name__}")
         text = str(value)
-        if not storable(text):
+        if not is_storable(text):
             return reject("not_utf8", f"column {name}: {text!r} is not UTF-8; save the manifest as UTF-8")
         cells[name] = text.strip() if name in ("id", "path") else tidy(text)
-    given = cells.get("path", "")
-    if not given:
-        return reject("missing_path", "column path is empty")
-    if "\0" in given:
-        return reject("bad_value", "column path: holds a NUL")
-    if "\n" in given or "\r" in given:
-        return reject("bad_row", "column path: holds a line break; is a quotation mark left open?")
-    place = os.path.normpath(given if given.startswith("/") else allowed[0] + given)  # lexical: links are the user's own
-    if not place.startswith(allowed):
-        remedy = "move the manifest to a folder above its recordings, or allow the place with --root"
-        return reject("path_escapes", f"column path: {given!r} leaves the manifest's folder; {remedy}")
+    path = cells.get("path", "")
+    if not path:
+        return reject("missing_path", "column path: empty; it is required")
+    if "\0" in path:
+        return reject("bad_value", "column path: contains a NUL character")
+    if "\n" in path or "\r" in path:
+        return reject("bad_row", "column path: contains a line break; close the quotation mark")
+    audio = os.path.normpath(path if path.startswith("/") else allowed[0] + path)  # lexical: keeps the user's links
+    if not audio.startswith(allowed):
+        remedy = "move the manifest to a folder above its recordings, or allow their folder with --root"
+        return reject("path_escapes", f"column path: {path!r} leaves the manifest's folder; {remedy}")
     role = parse_role(cells["role"]) if cells.get("role") else None
     if isinstance(role, str) and not isinstance(role, ClipRole):
         return reject("bad_role", f"column role: {role}")
-    if cells.get("id") and not valid_id(cells["id"]):
+    if cells.get("id") and not is_valid_id(cells["id"]):
         rule = f"an id has 1 to {ID_LENGTH} characters, no line breaks, and does not start with a slash"
-        return reject("bad_id", f"column id: {cells['id']!r}; {rule}")
-    wrong = _misspoken(cells)
-    if wrong:
-        return reject(*wrong)
-    inside = place.startswith(allowed[0])
-    return _filled(cells, role, base, place, place.removeprefix(allowed[0]) if inside else "/".join(place.split("/")[-2:]))
+        return reject("bad_id", f"column id: {cells['id']!r} is no id; {rule}")
+    problem = _check_speech(cells)
+    if problem:
+        return reject(*problem)
+    relative = audio.removeprefix(allowed[0]) if audio.startswith(allowed[0]) else "/".join(audio.split("/")[-2:])
+    return _fill_in(cells, role, base, audio, relative)
 
 
-def _misspoken(cells: dict[str, str]) -> tuple[str, str] | None:
-    """What is wrong with the columns about speech, as (reason, detail); puts languages into their usual form."""
+def _check_speech(cells: dict[str, str]) -> tuple[str, str] | None:
+    """Return what is wrong with the columns about speech, as (reason, detail). Normalises language codes in place."""
     for name in ("language", "translation_language"):
         if cells.get(name):
             code = parse_language(cells[name])
             if code is None:
                 return "bad_language", f"column {name}: {cells[name]!r} is not a language code such as en or zh-CN"
             cells[name] = code
-    turn = cells.get("turn", "").removesuffix(".0")  # pandas makes floats of numbers where one is missing
+    turn = cells.get("turn", "").removesuffix(".0")  # pandas writes integers as floats if one is missing
     if turn and not (turn.isascii() and turn.isdigit() and len(turn) < 10):
-        return "bad_turn", f"column turn: {turn!r} is not a whole number from 0 on"
+        return "bad_turn", f"column turn: {turn!r} is not an integer of 0 or more"
     if bool(cells.get("dialogue")) != bool(turn):
-        return "bad_turn", "columns dialogue and turn: one is empty, but a turn has a place in a dialogue"
+        return "bad_turn", "columns dialogue and turn: one of them is empty; set both or neither"
     if cells.get("wer") and not _is_rate(cells["wer"]):
         return "bad_wer", f"column wer: {cells['wer']!r} is not a word error rate such as 0.05"
     return None
@@ -160,40 +160,42 @@ def _is_rate(text: str) -> bool:
         return False
 
 
-def _filled(cells: Mapping[str, str], role: ClipRole | None, base: Path, place: str, below: str) -> SourceRow:
-    """The row, its empty cells inferred from its path."""
-    *folders, name = below.split("/")
-    found = row_of(base, tuple(folders), name, cells.get("transcript") or None)
+def _fill_in(cells: Mapping[str, str], role: ClipRole | None, base: Path, audio: str, relative: str) -> SourceRow:
+    """Return the row with empty cells inferred from the path."""
+    *folders, name = relative.split("/")
+    inferred = row_of(base, tuple(folders), name, cells.get("transcript") or None)
     extra = {
         name: text
         for name in COLUMNS
         if name not in ("path", "role", "transcript", "reply", "turn", "wer") and (text := cells.get(name))
     }
-    if "label" in extra and "caption" not in cells and not found.transcript:
-        extra["caption"] = ""  # a file's name adds nothing to a label somebody chose
+    if "label" in extra and "caption" not in cells and not inferred.transcript:
+        extra["caption"] = ""  # the file name adds nothing to a label that was chosen by hand
     turn = int(float(cells["turn"])) if cells.get("turn") else None
     wer = float(cells["wer"]) if cells.get("wer") else None
     reply = cells.get("reply") or None
-    given = {"path": place, "role": role or found.role, "reply": reply, "listed": True, "turn": turn, "wer": wer}
-    return found.model_copy(update=given | extra)
+    stated = {"path": audio, "role": role or inferred.role, "reply": reply, "listed": True, "turn": turn, "wer": wer}
+    return inferred.model_copy(update=stated | extra)
 
 
 def _columns(path: Path, names: Sequence[str], warn: Warn) -> dict[str, str]:
-    """Header name → our column; raises InputError when `path` is not among them or one comes twice."""
+    """Return header name → column. Raises InputError when `path` is missing or a column is given twice."""
     known: dict[str, str] = {}
     for name in names:
-        ours = name.strip().lower()
-        ours = ALIASES.get(ours, ours)
-        if ours in known.values():
-            raise InputError("the column comes twice", file=path, field=ours, remedy="Keep one of them")
-        if ours in COLUMNS:
-            known[name] = ours
-        elif warning := _unknown(path, name):
+        column = name.strip().lower()
+        column = ALIASES.get(column, column)
+        if column in known.values():
+            raise InputError("column is given twice", file=path, field=column, remedy="Keep one of them")
+        if column in COLUMNS:
+            known[name] = column
+        elif warning := _unknown_column(path, name):
             warn(warning)
     if "path" not in known.values():
         close = [name for name in names if name.strip().lower() in _PATH_WORDS]
         hint = (
-            f"Rename the column {close[0]!r} to 'path'" if close else f"It has: {', '.join(map(printable, names)) or 'nothing'}"
+            f"Rename the column {close[0]!r} to 'path'"
+            if close
+            else f"Columns of the file: {', '.join(map(printable, names)) or 'none'}"
         )
         if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
             hint = "Separate the columns by commas"
@@ -201,14 +203,14 @@ def _columns(path: Path, names: Sequence[str], warn: Warn) -> dict[str, str]:
     return known
 
 
-def _unknown(path: Path, name: str) -> str:
+def _unknown_column(path: Path, name: str) -> str:
     close = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{path}: column {printable(name)!r} is not known and ignored{hint}" if name else ""
+    return f"{path}: unknown column {printable(name)!r} is ignored{hint}" if name else ""
 
 
 def _csv_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
-    """(row number from 1, cells or `reason: detail`)."""
+    """Yield (row number from 1, cells or `reason: detail`)."""
     with path.open("rb") as raw:
         if raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise InputError("is not UTF-8 text (it looks like UTF-16)", file=path, remedy="Save it as CSV UTF-8")
@@ -217,38 +219,43 @@ def _csv_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
         try:
             header = next(lines, [])
             if not header:
-                raise InputError("is empty", file=path, remedy="The first line names the columns; only path is required")
+                raise InputError(
+                    "is empty", file=path, remedy="Write the column names into the first line; only path is required"
+                )
             columns = _columns(path, header, warn)
-            wanted = [(index, columns[name]) for index, name in enumerate(header) if name in columns]
+            indexed = [(index, columns[name]) for index, name in enumerate(header) if name in columns]
             for number, cells in enumerate(lines, start=1):
                 if len(cells) > len(header):
-                    yield number, f"bad_row: {len(cells)} cells under {len(header)} columns: quote cells that hold commas"
+                    yield (
+                        number,
+                        f"bad_row: {len(cells)} cells in a table of {len(header)} columns; quote cells that contain commas",
+                    )
                 elif cells:
-                    yield number, {name: cells[index] for index, name in wanted if index < len(cells)}
+                    yield number, {name: cells[index] for index, name in indexed if index < len(cells)}
         except csv.Error as error:
-            remedy = "Is a quotation mark left open?"
+            remedy = "Close every quotation mark"
             raise InputError(f"is not CSV: {error}", file=path, field=f"line {lines.line_num}", remedy=remedy) from None
 
 
 def _jsonl_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
-    told: set[str] = set()
+    reported: set[str] = set()
     with path.open("rb") as lines:
         for number, line in enumerate(_bounded(lines), start=1):
             if line is None:
-                yield number, f"bad_row: longer than {LINE_LIMIT} bytes"
+                yield number, f"bad_row: the line is longer than {LINE_LIMIT} bytes"
             elif line.strip():
                 values = _json_row(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
                 if not isinstance(values, str):
                     cells: dict[str, Any] = {ALIASES.get(name, name): value for name, value in values.items()}
-                    for name in sorted(cells.keys() - set(COLUMNS) - told) if len(told) < 20 else ():
-                        told.add(name)
-                        warn(_unknown(path, name))
+                    for name in sorted(cells.keys() - set(COLUMNS) - reported) if len(reported) < 20 else ():
+                        reported.add(name)
+                        warn(_unknown_column(path, name))
                     values = {name: value for name, value in cells.items() if name in COLUMNS}
                 yield number, values
 
 
 def _bounded(lines: Any) -> Iterator[bytes | None]:
-    """Lines of a binary file, None for one that is too long to be a row."""
+    """Yield the lines of a binary file, or None for a line above LINE_LIMIT."""
     while line := lines.readline(LINE_LIMIT):
         if line.endswith(b"\n") or len(line) < LINE_LIMIT:
             yield line
@@ -262,7 +269,7 @@ def _json_row(line: bytes) -> Values | str:
     try:
         values = json.loads(line.decode())
     except UnicodeDecodeError:
-        return "not_utf8: save the manifest as UTF-8"
+        return "not_utf8: the line is not UTF-8; save the manifest as UTF-8"
     except (ValueError, RecursionError) as error:
         return f"bad_row: not JSON: {error}"
     return values if isinstance(values, dict) else "bad_row: not a JSON object"
@@ -282,4 +289,4 @@ def _parquet_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
                 number += 1
                 yield number, values
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"is not a readable parquet file: {error}", file=path) from None
+        raise InputError(f"is not a readable parquet file: {error}", file=path, remedy="Write it again") from None

@@ -1,4 +1,4 @@
-"""One row per recording somebody offers, and what can be known of it from its path alone."""
+"""The row of a recording in a source, and what its path says about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from soundflow.schemas.clip import ClipFacts, ClipRejection, ClipRole
 from soundflow.schemas.taxonomy import label_words
 
 ID_LENGTH: Final = 200
-"""Longest clip id (schemas.clip.Clip)."""
+"""Maximum length of a clip id (`schemas.clip.Clip`)."""
 
 _ROLE_NAMES: Final = {role.value: role for role in ClipRole} | {
     "noise": ClipRole.NOISE_EVENT,
@@ -26,7 +26,7 @@ _FOLDER_WORDS = (
     "noise noises event events ambient ambience background foreground fg bg amb speech clean other unbalanced balanced"
 )
 _UNINFORMATIVE: Final = _SPLITS | frozenset(_FOLDER_WORDS.split())
-"""Folder names that say nothing about what is heard."""
+"""Words of folder names that say nothing about the sound."""
 
 
 class SourceRow(ClipFacts):
@@ -42,10 +42,10 @@ class SourceRow(ClipFacts):
     wer: float | None = None
 
 
-Found = SourceRow | ClipRejection
+RowOrRejection = SourceRow | ClipRejection
 
 
-class Guess(NamedTuple):
+class PathGuess(NamedTuple):
     """What a path says about a recording."""
 
     role: ClipRole
@@ -55,12 +55,12 @@ class Guess(NamedTuple):
 
 
 def tidy(text: str) -> str:
-    """One line, no surrounding or repeated white space, no control characters."""
+    """Return `text` as one line, without surrounding or repeated white space and control characters."""
     return " ".join((text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)).split())
 
 
-def storable(text: str) -> bool:
-    """Whether `text` is valid Unicode (an undecodable file name or a lone surrogate is not)."""
+def is_storable(text: str) -> bool:
+    """Return whether `text` is valid Unicode. An undecodable file name or a lone surrogate is not."""
     if text.isascii():
         return True
     try:
@@ -71,12 +71,12 @@ def storable(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """`text` with what is not valid Unicode as escapes, for messages and lists."""
+    """Return `text` with invalid Unicode as escapes, for messages and lists."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def safe_id(text: str) -> str:
-    """`text` as a clip id; when anything had to change, ten hex digits of its hash keep it unique."""
+    """Return `text` as a clip id. If it has to be changed, ten hex digits of its hash keep it unique."""
     if text.isprintable() and len(text) <= ID_LENGTH and text[:1] not in " /\\":
         return text
     safe = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", "_", text)
@@ -86,49 +86,49 @@ def safe_id(text: str) -> str:
     return f"{safe[: ID_LENGTH - 11]}~{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def valid_id(text: str) -> bool:
-    """Whether a manifest's own id can be a clip id as it stands."""
+def is_valid_id(text: str) -> bool:
+    """Return whether `text` is a clip id without changes."""
     return bool(text) and safe_id(text) == text
 
 
 def parse_role(text: str) -> ClipRole | str:
-    """The role `text` names (`noise`, fg, bg and amb are understood), or a sentence saying why it names none."""
+    """Return the role that `text` names (`noise`, `fg`, `bg` and `amb` are aliases), or why it names none, as a sentence."""
     name = text.strip().lower().replace("-", "_").replace(" ", "_")
     if name in _ROLE_NAMES:
         return _ROLE_NAMES[name]
     close = difflib.get_close_matches(name, _ROLE_NAMES, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(role.value for role in ClipRole)}"
-    return f"{printable(text)!r} is not a role; {hint}"
+    hint = f"did you mean {close[0]!r}?" if close else f"roles: {', '.join(role.value for role in ClipRole)}"
+    return f"{printable(text)!r} is no role; {hint}"
 
 
 def parse_language(text: str) -> str | None:
-    """`text` as a language code (`en`, `zh-CN`; `EN_us` is understood), or None when it is none."""
+    """Return `text` as a language code (`en`, `zh-CN`; accepts `EN_us`), or None when it is none."""
     first, *rest = re.split("[-_]", text)
     code = "-".join((first.lower(), *rest))
     return code if re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", code) else None
 
 
-def guess(folders: tuple[str, ...], stem: str, source: str) -> Guess:
+def guess_from_path(folders: tuple[str, ...], stem: str, source: str) -> PathGuess:
     """Infer role, label, caption and split from a path.
 
-    `folders`: names from below the source down to the file; `stem`: the file's name without suffix; `source`: the name of
-    the source folder itself, which counts for the role (`clips index speech/ noise/`) and as the last choice of a label.
+    `folders`: names of the folders between source and file; `stem`: file name without suffix; `source`: name of the source
+    folder, which also determines the role (`clips index speech/ noise/`) and is the last choice for the label.
     """
-    role, label, split = _of_folders(folders, source)
+    role, label, split = _guess_from_folders(folders, source)
     words = label_words(stem)
     caption = " ".join(words) if any(len(word) > 2 for word in words) else ""
-    return Guess(role, label or tidy(caption or (source if _informative(source) else "") or stem), caption, split)
+    return PathGuess(role, label or tidy(caption or (source if _is_informative(source) else "") or stem), caption, split)
 
 
 @lru_cache(maxsize=4096)
-def _of_folders(folders: tuple[str, ...], source: str) -> tuple[ClipRole, str, str]:
-    """Role, label (may be empty) and split: what all files of one folder share."""
-    label = next((name for name in reversed(folders) if _informative(name)), "")
+def _guess_from_folders(folders: tuple[str, ...], source: str) -> tuple[ClipRole, str, str]:
+    """Return role, label (may be empty) and split, which all files of one folder share."""
+    label = next((name for name in reversed(folders) if _is_informative(name)), "")
     split = next((words[0] for name in reversed(folders) if (words := label_words(name)) and words[0] in _SPLITS), "train")
-    return _role((source, *folders)), tidy(label), split
+    return _guess_role((source, *folders)), tidy(label), split
 
 
-def _role(names: tuple[str, ...]) -> ClipRole:
+def _guess_role(names: tuple[str, ...]) -> ClipRole:
     words = {word for name in names for word in label_words(name)}
     nearest = next((set(label_words(name)) for name in reversed(names) if _ROLE_NAMES.keys() & set(label_words(name))), set())
     ambient = any(word == "amb" or word.startswith("ambien") for word in words)
@@ -141,6 +141,6 @@ def _role(names: tuple[str, ...]) -> ClipRole:
     return ClipRole.BACKGROUND if words & {"background", "backgrounds", "bg"} else ClipRole.FOREGROUND
 
 
-def _informative(name: str) -> bool:
+def _is_informative(name: str) -> bool:
     words = label_words(name)
     return any(len(word) > 1 for word in words) and not set(words) <= _UNINFORMATIVE

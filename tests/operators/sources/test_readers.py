@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from soundflow.operators.sources.folder import walk
 from soundflow.operators.sources.manifest import COLUMNS, read_manifest, read_source
-from soundflow.operators.sources.rows import SourceRow, guess, parse_role, safe_id, storable
+from soundflow.operators.sources.rows import SourceRow, guess_from_path, is_storable, parse_role, safe_id
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import Clip, ClipRejection, ClipRole
 
@@ -56,11 +56,11 @@ def rejections(found: Any) -> list[ClipRejection]:
 def test_a_path_tells_role_label_caption_and_split(
     folders: tuple[str, ...], stem: str, role: ClipRole, label: str, caption: str, split: str
 ) -> None:
-    assert guess(folders, stem, "kitchen") == (role, label, caption, split)
+    assert guess_from_path(folders, stem, "kitchen") == (role, label, caption, split)
 
 
 def test_the_name_of_the_source_itself_tells_the_role() -> None:
-    assert guess((), "fan", "noise").role is ClipRole.NOISE_EVENT
+    assert guess_from_path((), "fan", "noise").role is ClipRole.NOISE_EVENT
 
 
 @pytest.mark.parametrize(
@@ -214,14 +214,14 @@ def test_a_broken_line_is_named_and_its_neighbours_go_on(tmp_path: Path, name: s
     ("name", "data", "why"),
     [
         ("m.csv", b"file,label\nx.wav,dog\n", "m.csv: path: required column is missing. Rename the column 'file' to 'path'"),
-        ("m.csv", b"label\ndog\n", "required column is missing. It has: label"),
+        ("m.csv", b"label\ndog\n", "required column is missing. Columns of the file: label"),
         ("m.csv", b"path;label\nx.wav;dog\n", "Separate the columns by commas"),
-        ("m.csv", b"path,PATH\nx.wav,y.wav\n", "path: the column comes twice"),
+        ("m.csv", b"path,PATH\nx.wav,y.wav\n", "path: column is given twice"),
         ("m.csv", b"", "is empty"),
-        ("m.csv", b"path\n", "holds no row"),
-        ("m.jsonl", b"", "holds no row"),
+        ("m.csv", b"path\n", "has no rows"),
+        ("m.jsonl", b"", "has no rows"),
         ("m.csv", "path\nx.wav\n".encode("utf-16"), "UTF-16"),
-        ("m.csv", b'path\n"x.wav\n' + b"y.wav\n" * 40_000, "Is a quotation mark left open?"),
+        ("m.csv", b'path\n"x.wav\n' + b"y.wav\n" * 40_000, "Close every quotation mark"),
         ("m.jsonl", b'{"file": "x.wav"}\n', "no row has a path"),
         ("m.parquet", b"PAR1 no", "is not a readable parquet file"),
     ],
@@ -247,7 +247,7 @@ def test_whatever_stands_in_a_row_it_is_a_row_a_clip_can_be_made_of_or_a_rejecti
             assert Path(second.path).is_relative_to(place)
             texts = {field: value for field in SourceRow.model_fields if isinstance(value := getattr(second, field), str)}
             assert all(field in ("id", "path") or value == " ".join(value.split()) for field, value in texts.items())
-            assert all(storable(value) for value in texts.values()) and second.label and second.source
+            assert all(is_storable(value) for value in texts.values()) and second.label and second.source
             Clip.__pydantic_validator__.validate_assignment(Clip.model_construct(), "id", second.id)
 
 
@@ -255,7 +255,7 @@ def test_unknown_columns_are_ignored_and_told(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,lable,license\nx.wav,dog,CC0-1.0\n")
     told: list[str] = []
     [row] = rows(read_manifest(tmp_path / "m.csv", warn=told.append))
-    assert told == [f"{tmp_path / 'm.csv'}: column 'lable' is not known and ignored (did you mean 'label'?)"]
+    assert told == [f"{tmp_path / 'm.csv'}: unknown column 'lable' is ignored (did you mean 'label'?)"]
     assert row.licence == "CC0-1.0"
 
 
@@ -273,12 +273,16 @@ def test_a_source_may_be_a_folder_a_folder_with_a_manifest_a_manifest_or_a_recor
     for source, expected in {"plain": "x.wav", "listed": "y.wav", "listed/manifest.csv": "y.wav", "plain/x.wav": "x.wav"}.items():
         assert [row.id for row in rows(read_source(tmp_path / source))] == [expected], source
     (tmp_path / "listed/manifest.jsonl").write_text("{}")
-    for source, why in {"listed": "holds manifest.csv and manifest.jsonl", "none": "no such file", "listed/../plain": ""}.items():
+    for source, why in {
+        "listed": "contains several manifests: manifest.csv and manifest.jsonl",
+        "none": "no such file",
+        "listed/../plain": "",
+    }.items():
         if why:
             with pytest.raises(InputError, match=why):
                 read_source(tmp_path / source)
     touch(tmp_path, "notes.md")
-    with pytest.raises(InputError, match="is not a folder, a manifest"):
+    with pytest.raises(InputError, match=r"is neither a manifest nor a recording\. Pass a folder, a manifest"):
         read_source(tmp_path / "notes.md")
 
 
