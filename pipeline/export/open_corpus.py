@@ -87,6 +87,7 @@ class Corpus:
     Attributes:
         recipe: the recipe that the corpus was built from.
         fingerprint: SHA-256 (hex) of everything that determines the bytes of the corpus.
+        clips: directory of the clip index that it was built from.
         virtual: whether audio is rendered from the clips instead of stored.
     """
 
@@ -96,6 +97,7 @@ class Corpus:
         record = self._build.record()
         self.recipe: Recipe = record.recipe
         self.fingerprint: str = record.fingerprint
+        self.clips = Path(record.clips)
         self.virtual: bool = record.virtual
         self._shards = {entry.shard: entry for entry in self._build.ledger(record.fingerprint)}
         self._renderer = Renderer()
