@@ -68,7 +68,7 @@ class ObjectStore:
             return
         existing = self.record()
         if (existing.fingerprint, existing.virtual) != (record.fingerprint, record.virtual):
-            why = f"holds another build ({_describe(existing)}; this one is {_describe(record)})"
+            why = f"contains another build ({_describe(existing)}; this one is {_describe(record)})"
             raise InputError(why, field="--store", value=self.url, remedy="Choose another URL")
 
     def record(self) -> BuildRecord:
@@ -76,7 +76,7 @@ class ObjectStore:
         try:
             return BuildRecord.from_json(self._fs.cat_file(self._at("build.json")), file=self.url)
         except FileNotFoundError:
-            raise InputError("holds no build", field="--store", value=self.url, remedy="Check the URL") from None
+            raise InputError("contains no build", field="--store", value=self.url, remedy="Check the URL") from None
         except (OSError, InputError):
             raise
         except Exception as error:  # drivers raise types of their own, such as botocore's for an unreachable endpoint

@@ -1,1 +1,1 @@
-"""The on-disk format of a corpus: build directory, commit, shards, clip store."""
+"""The format of a corpus on disk: build directory, commit protocol, shards and clip store."""

@@ -1,4 +1,4 @@
-"""The output directory of a build: its paths and what is committed in it. Readers list manifests, never tars."""
+"""The output directory of a build: its paths and what is committed there. Readers list manifests, never tar files."""
 
 from __future__ import annotations
 
@@ -27,37 +27,38 @@ Document = TypeVar("Document", bound=Schema)
 
 
 class BuildDir:
-    """Paths and contents of a build directory (layout: `schemas.shard`)."""
+    """The paths and contents of a build directory (layout: `schemas.shard`)."""
 
     def __init__(self, root: Path):
         self.root = root
         self.data, self.manifest, self.failed = root / "data", root / "manifest", root / "failed"
         self.quarantined, self.unfinished, self.scenes = root / "quarantine", root / "_tmp", root / "scenes"
         self.clips = root / "clips"
-        """Of a virtual build: the cleaned clips its streams are rendered from (`pipeline.corpus.clip_store`)."""
+        """The clip store of a virtual build (`pipeline.corpus.clip_store`)."""
         self.spent_path = root / "spent.json"
-        """What the build's calls of a language model cost so far (`pipeline.services.shared_meter`)."""
+        """The meter of the language model (`pipeline.services.shared_meter`)."""
         self.spent_on_sounds_path = root / "spent_on_sounds.json"
+        """The meter of the sound generator."""
         self.record_path, self.stopped_path = root / "build.json", root / "stopped.json"
 
     def record(self) -> BuildRecord:
-        """What is being built; InputError when `root` is no build directory."""
+        """Return what is being built; raises InputError if `root` is not a build directory."""
         try:
             return BuildRecord.from_json(self.record_path.read_bytes(), file=self.record_path)
         except (FileNotFoundError, NotADirectoryError):
-            remedy = "Name the directory given to `soundflow build -o`"
-            raise InputError("is not a build directory (no build.json)", file=self.root, remedy=remedy) from None
+            remedy = "Pass the output directory of `soundflow build`"
+            raise InputError("is not a build directory (it has no build.json)", file=self.root, remedy=remedy) from None
 
     def manifest_path(self, shard: int) -> Path:
-        """Where the commit of a shard is."""
+        """Return the path of the commit of a shard."""
         return self.manifest / f"{shard:06d}.json"
 
     def sheet_path(self, shard: int) -> Path:
-        """Where the curated scenes of a shard are."""
+        """Return the path of the scene sheet of a shard."""
         return self.scenes / f"{shard:06d}.json"
 
     def sheet(self, shard: int, fingerprint: str) -> SceneSheet | None:
-        """The scenes of a shard, when they are there, whole and of this fingerprint."""
+        """Return the scene sheet of a shard, or None if it is missing, damaged or of another fingerprint."""
         path = self.sheet_path(shard)
         try:
             sheet = SceneSheet.from_json(path.read_bytes(), file=path)
@@ -66,34 +67,40 @@ class BuildDir:
         return sheet if (sheet.fingerprint, sheet.shard) == (fingerprint, shard) else None
 
     def failure_path(self, shard: int) -> Path:
-        """Where the last failure of a shard is told."""
+        """Return the path of the record of a shard's last failure."""
         return self.failed / f"{shard:06d}.json"
 
     def manifest_paths(self) -> list[Path]:
-        """Commits, in shard order."""
+        """Return the paths of all commits in shard order."""
         return _documents(self.manifest)
 
     def manifests(self) -> list[ShardManifest]:
-        """Commits in shard order; InputError naming the file when one cannot be read."""
+        """Read all commits in shard order; raises InputError with the name of a file that is invalid."""
         return list(_read(self.manifest_paths(), ShardManifest))
 
     def committed(self, fingerprint: str) -> dict[int, ShardManifest]:
-        """Shards that count, in order."""
+        """Return shard → manifest of all committed shards, in order."""
         found = (self.commit_of(int(path.stem), fingerprint) for path in self.manifest_paths() if path.stem.isdecimal())
         return {manifest.shard: manifest for manifest in found if manifest is not None}
 
     def commit_of(self, shard: int, fingerprint: str) -> ShardManifest | None:
-        """The manifest of a shard that counts: it is whole, of this fingerprint, and its tar is there in full size."""
+        """Return the manifest of a committed shard, else None.
+
+        A shard is committed if its manifest is intact and of this fingerprint and its tar has the size that the manifest states.
+        """
         path = self.manifest_path(shard)
         try:
             manifest = ShardManifest.from_json(path.read_bytes(), file=path)
-            there = (self.data / manifest.tar).stat().st_size == manifest.bytes
+            is_complete = (self.data / manifest.tar).stat().st_size == manifest.bytes
         except (InputError, OSError):
             return None
-        return manifest if there and (manifest.fingerprint, manifest.shard) == (fingerprint, shard) else None
+        return manifest if is_complete and (manifest.fingerprint, manifest.shard) == (fingerprint, shard) else None
 
     def ledger(self, fingerprint: str) -> Iterator[ShardEntry]:
-        """What counts, in order, as `committed`; 45,000 shards in about a second, since folders are listed once."""
+        """Yield the entries of all committed shards in order, like `committed` but faster: about 1 s for 45,000 shards.
+
+        It lists each folder once and parses only part of each manifest.
+        """
         sizes = _sizes(self.data)
         names = sorted(entry.name for entry in os.scandir(self.manifest)) if self.manifest.is_dir() else []
         for name in names:
@@ -104,26 +111,25 @@ class BuildDir:
                 entry = ShardEntry.model_validate_json((self.manifest / name).read_bytes())
             except (ValidationError, OSError):
                 continue
-            there = sizes.get(entry.tar) == entry.bytes
-            if there and (entry.fingerprint, entry.shard) == (fingerprint, int(number)):
+            if sizes.get(entry.tar) == entry.bytes and (entry.fingerprint, entry.shard) == (fingerprint, int(number)):
                 yield entry
 
     def pending(self, record: BuildRecord) -> tuple[list[int], list[ShardEntry]]:
-        """Shards that are still to be made, in order, and those that count."""
-        counted = list(self.ledger(record.fingerprint))
-        there = {entry.shard for entry in counted}
-        return [shard for shard in range(record.recipe.shards) if shard not in there], counted
+        """Return the numbers of the shards that are not committed, in order, and the entries of those that are."""
+        entries = list(self.ledger(record.fingerprint))
+        committed = {entry.shard for entry in entries}
+        return [shard for shard in range(record.recipe.shards) if shard not in committed], entries
 
     def failures(self) -> list[ShardFailure]:
-        """Shards whose last attempt failed, in order."""
+        """Return the records of shards whose last attempt failed, in order."""
         return list(_read(_documents(self.failed), ShardFailure))
 
     def quarantine(self) -> list[QuarantineEntry]:
-        """Samples that broke, by id."""
+        """Return the samples that failed, sorted by id."""
         return list(_read(_documents(self.quarantined), QuarantineEntry))
 
     def status(self) -> BuildStatus:
-        """What is on disk."""
+        """Return the state of the build on disk."""
         record = self.record()
         committed, streams, seconds, rejected, quarantined = set[int](), 0, 0.0, 0, 0
         for entry in self.ledger(record.fingerprint):
@@ -151,7 +157,7 @@ class BuildDir:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """File name → bytes; what goes away while it is looked at has none."""
+    """Return file name → size in bytes; files that are removed meanwhile are left out."""
     sizes: dict[str, int] = {}
     for entry in os.scandir(folder) if folder.is_dir() else ():
         with contextlib.suppress(OSError):

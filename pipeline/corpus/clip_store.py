@@ -1,7 +1,7 @@
-"""The clips of a virtual corpus: cleaned samples by the hash of their content, many clips a file, mapped into memory.
+"""The clip store of a virtual corpus: cleaned clips addressed by the hash of their content, packed into memory-mapped files.
 
-`OUT/clips/pack-<sha12>.pcm` holds clips one after the other, little-endian PCM16; `pack-<sha12>.npy` says where each is, is
-linked into place last, and commits them. A clip's name is its SHA-256, so that whoever reads it can tell whether it is intact.
+`OUT/clips/pack-<sha12>.pcm` contains clips one after another as little-endian PCM16. The table `pack-<sha12>.npy` contains their
+positions; it is linked into place last and commits the pack. A clip is named by its SHA-256, so readers can verify it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.stream import PlannedClip, PlannedNoise
 
 PACK_BYTES: Final = 512 << 20
-"""A pack is closed once it has this many bytes."""
+"""Size at which a pack is closed."""
 PLACE: Final = np.dtype([("sha256", "V32"), ("offset", "<i8"), ("samples", "<i8")])
-"""A row of a pack's table, sorted by hash; `offset` in samples."""
-REMEDY: Final = "`soundflow build --virtual` again on this directory puts back what is missing; remove a damaged pack before"
+"""A row of a pack's table, sorted by hash; `offset` and `samples` count samples."""
+REMEDY: Final = "Delete the pack if it is damaged, then run the same `soundflow build --virtual` again to restore missing clips"
 
 Pcm = NDArray[np.int16]
 
 
 class ClipStore:
-    """The packs of one build, opened for reading. Pickles as its path."""
+    """The packs of one build, opened for reading. Pickles as the path."""
 
     def __init__(self, directory: Path):
-        """Raises InputError when a table is damaged or its pack is missing or shorter than it says."""
+        """Raises InputError if a table is damaged, or its pack is missing or too short."""
         self.directory = directory
         names = sorted(directory.glob("pack-*.npy"))
         self._names = [name.stem for name in names]
@@ -56,40 +56,40 @@ class ClipStore:
         return self._find(bytes.fromhex(sha256)) is not None
 
     def __iter__(self) -> Iterator[str]:
-        """Hashes (hex) of all clips, sorted."""
+        """Yield the hashes (hex) of all clips, sorted."""
         return (row.tobytes().hex() for row in self._rows["sha256"])
 
     @property
     def size(self) -> int:
-        """Bytes of the samples of all packs."""
+        """Total size of the samples in bytes."""
         return sum(pack.nbytes for pack in self._packs)
 
     def pcm(self, sha256: str, name: str = "") -> Pcm:
-        """The samples of a clip, read-only, in the mapped file; the first read checks their hash.
+        """Return the samples of a clip, a read-only view of the mapped file. The first read verifies their hash.
 
-        InputError naming the clip (`name`, if given) and the remedy when it is not there or not what its hash says.
+        Raises InputError, naming the clip by `name` if given, if it is missing or altered.
         """
         digest = bytes.fromhex(sha256)
         at = self._find(digest)
-        told = f"{name} ({sha256[:12]})" if name else sha256[:12]
+        shown = f"{name} ({sha256[:12]})" if name else sha256[:12]
         if at is None:
-            raise InputError("the clip is missing from the clip store", file=self.directory, value=told, remedy=REMEDY)
+            raise InputError("a clip is missing from the clip store", file=self.directory, value=shown, remedy=REMEDY)
         row = self._rows[at]
         samples: Pcm = self._packs[self._of[at]][row["offset"] : row["offset"] + row["samples"]]
         if digest not in self._intact:
             if hashlib.sha256(samples.data).digest() != digest:
                 where = self.directory / f"{self._names[self._of[at]]}.pcm"
-                raise InputError("the clip has been altered in the clip store", file=where, value=told, remedy=REMEDY)
+                raise InputError("a clip has been altered in the clip store", file=where, value=shown, remedy=REMEDY)
             self._intact.add(digest)
         return samples
 
     def load(self, item: PlannedClip | PlannedNoise) -> Pcm:
-        """What `operators.compose.mixing.render` asks for."""
+        """Return the samples of a planned clip, as `operators.compose.mixing.render` requires."""
         assert item.clean_sha256 is not None
         return self.pcm(item.clean_sha256, str(item.clip_id))
 
     def check(self) -> Iterator[str]:
-        """Reads every clip not read before; a sentence for each that is not intact."""
+        """Verify every clip that has not been read yet; yield an error message for each that is not intact."""
         for sha256 in self:
             try:
                 self.pcm(sha256)
@@ -97,9 +97,9 @@ class ClipStore:
                 yield str(error)
 
     def _find(self, digest: bytes) -> int | None:
-        wanted = _sortable(np.frombuffer(digest, dtype="V32"))[0]
-        at = int(np.searchsorted(self._hashes, wanted))
-        while at < len(self._rows) and self._hashes[at] == wanted:
+        key = _sortable(np.frombuffer(digest, dtype="V32"))[0]
+        at = int(np.searchsorted(self._hashes, key))
+        while at < len(self._rows) and self._hashes[at] == key:
             if self._rows["sha256"][at].tobytes() == digest:
                 return at
             at += 1
@@ -107,7 +107,7 @@ class ClipStore:
 
 
 def _sortable(hashes: NDArray[Any]) -> NDArray[np.uint64]:
-    """The first 64 bits of SHA-256 digests: enough to search by."""
+    """Return the first 64 bits of SHA-256 digests as search keys."""
     first: NDArray[np.uint64] = np.ascontiguousarray(hashes).view(">u8").reshape(-1, 4)[:, 0].astype(np.uint64)
     return first
 
@@ -116,9 +116,9 @@ def _table(path: Path) -> NDArray[Any]:
     try:
         table = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"is not a table of clips: {error}", file=path, remedy=REMEDY) from None
+        raise InputError(f"is not a valid clip table: {error}", file=path, remedy=REMEDY) from None
     if table.dtype != PLACE or table.ndim != 1 or (len(table) and min(table["offset"].min(), table["samples"].min()) < 0):
-        raise InputError("is not a table of clips", file=path, remedy=REMEDY)
+        raise InputError("is not a valid clip table", file=path, remedy=REMEDY)
     return np.asarray(table)
 
 
@@ -127,29 +127,29 @@ def _mapped(path: Path, table: NDArray[Any]) -> Pcm:
     try:
         pack: Pcm = np.memmap(path, dtype="<i2", mode="r") if path.stat().st_size else np.empty(0, "<i2")
     except (OSError, ValueError) as error:
-        raise InputError(f"the clips of a pack cannot be read: {error}", file=path, remedy=REMEDY) from None
+        raise InputError(f"the clip pack cannot be read: {error}", file=path, remedy=REMEDY) from None
     if pack.size < ends:
-        raise InputError(f"has {pack.size} samples, its table speaks of {ends}", file=path, remedy=REMEDY)
+        raise InputError(f"the clip pack has {pack.size} samples, but its table expects {ends}", file=path, remedy=REMEDY)
     return pack
 
 
 def add_clips(
     build: BuildDir,
-    wanted: Mapping[str, str],
+    clips: Mapping[str, str],
     read: Callable[[str, str], bytes],
-    told: Callable[[int, int], None] = lambda done, total: None,
+    on_clip: Callable[[int, int], None] = lambda done, total: None,
     pack_bytes: int = PACK_BYTES,
 ) -> int:
-    """Put into the store of `build` what it lacks of `wanted` (SHA-256 in hex → clip id); how many clips that were.
+    """Add those of `clips` (SHA-256 in hex → clip id) that the store of `build` lacks; return their number.
 
-    `read(clip id, SHA-256)` gives a clip's PCM16. `told(done, total)` is called after every clip and may raise to stop; closed
-    packs stay. Raises OSError, and what `read` raises.
+    `read(clip_id, sha256)` returns the PCM16 of a clip. `on_clip(done, total)` is called after each clip and may raise to stop;
+    closed packs are kept. Raises OSError, and what `read` raises.
     """
     store = ClipStore(build.clips)
-    missing = sorted(sha256 for sha256 in wanted if sha256 not in store)
+    missing = sorted(sha256 for sha256 in clips if sha256 not in store)
     at = 0
     while at < len(missing):
-        at = _write_pack(build, missing, at, wanted, read, told, pack_bytes)
+        at = _write_pack(build, missing, at, clips, read, on_clip, pack_bytes)
     return len(missing)
 
 
@@ -157,24 +157,24 @@ def _write_pack(
     build: BuildDir,
     missing: list[str],
     at: int,
-    wanted: Mapping[str, str],
+    clips: Mapping[str, str],
     read: Callable[[str, str], bytes],
-    told: Callable[[int, int], None],
+    on_clip: Callable[[int, int], None],
     pack_bytes: int,
 ) -> int:
-    """One pack with the clips from `missing[at]` on; the place after its last clip."""
+    """Write one pack with the clips from `missing[at]` on; return the position after its last clip."""
     rows: list[tuple[bytes, int, int]] = []
     offset, digest = 0, hashlib.sha256()
     build.clips.mkdir(parents=True, exist_ok=True)
     with unfinished_file(build, "pack") as (stream, unfinished):
         while at < len(missing) and (not rows or 2 * offset < pack_bytes):
-            pcm = read(wanted[missing[at]], missing[at])
+            pcm = read(clips[missing[at]], missing[at])
             stream.write(pcm)
             digest.update(pcm)
             rows.append((bytes.fromhex(missing[at]), offset, len(pcm) // 2))
             offset += len(pcm) // 2
             at += 1
-            told(at, len(missing))
+            on_clip(at, len(missing))
     path = build.clips / f"pack-{digest.hexdigest()[:12]}.pcm"
     unfinished.replace(path)
     write_if_absent(build, path.with_suffix(".npy"), _npy(rows))

@@ -1,8 +1,8 @@
-"""The commit protocol: a shard counts if and only if its manifest is there, and the first manifest wins.
+"""The commit protocol: a shard is part of the corpus if and only if its manifest exists, and the first manifest wins.
 
-The tar is written under `_tmp`, synced and moved to a name that holds its own hash; then the manifest is linked into place,
-which fails when there is one. Races and kills at any point leave either no commit or one whole commit. File systems
-without hard links use exclusive creation instead.
+The tar is written below `_tmp`, synced and moved to a name that contains its hash. Then the manifest is linked into place, which
+fails if it exists. A race or a kill at any point leaves either no commit or one complete commit. On file systems without hard
+links the manifest is created exclusively instead.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from soundflow.schemas.shard import ShardManifest
 
 
 def unfinished_name(build: BuildDir, what: str) -> Path:
-    """A name below `_tmp` that says who writes it, so that the files of the dead can be told and swept."""
+    """Return a new path below `_tmp` that names its host and process, so that `sweep` can remove it if that has died."""
     build.unfinished.mkdir(parents=True, exist_ok=True)
     return build.unfinished / f"{socket.gethostname()}~{os.getpid()}~{what}~{os.urandom(4).hex()}"
 
 
 @contextlib.contextmanager
 def unfinished_file(build: BuildDir, what: str) -> Iterator[tuple[IO[bytes], Path]]:
-    """An open file below `_tmp`, synced at the end of the block, and removed if it is still there."""
+    """Open a new file below `_tmp`; yield it and its path. It is synced at the end of the block, or removed on an error."""
     path = unfinished_name(build, what)
     with new_file(path, durable=True) as stream:
         yield stream, path
 
 
 def write_file(build: BuildDir, path: Path, data: bytes) -> None:
-    """Write a whole document at `path`, replacing what is there."""
+    """Write a document to `path` atomically and durably, replacing an existing one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished_file(build, path.name) as (stream, unfinished):
         stream.write(data)
@@ -43,7 +43,7 @@ def write_file(build: BuildDir, path: Path, data: bytes) -> None:
 
 
 def write_if_absent(build: BuildDir, path: Path, data: bytes) -> bool:
-    """Write a whole document at `path` unless there is one; True when ours is the one."""
+    """Write a document to `path` atomically and durably unless one exists; return whether it was written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished_file(build, path.name) as (stream, unfinished):
         stream.write(data)
@@ -51,7 +51,7 @@ def write_if_absent(build: BuildDir, path: Path, data: bytes) -> bool:
 
 
 def commit(build: BuildDir, unfinished: Path, manifest: ShardManifest) -> bool:
-    """Put a synced tar and then its manifest in place; True when ours is the commit, False when another was first."""
+    """Move a synced tar and then its manifest into place; return False if the shard was already committed."""
     build.data.mkdir(parents=True, exist_ok=True)
     unfinished.replace(build.data / manifest.tar)
     sync(build.data)
@@ -61,12 +61,12 @@ def commit(build: BuildDir, unfinished: Path, manifest: ShardManifest) -> bool:
         return True
     if build.commit_of(manifest.shard, manifest.fingerprint) is not None:
         return False
-    write_file(build, path, data)  # what was there counted for nothing: no such tar, or damaged
+    write_file(build, path, data)  # the existing manifest is not a commit: it is damaged or its tar is missing
     return True
 
 
 def sweep(build: BuildDir) -> None:
-    """Remove unfinished files of processes of this machine that are dead."""
+    """Remove the unfinished files of dead processes of this machine."""
     for path in build.unfinished.glob("*~*~*") if build.unfinished.is_dir() else ():
         host, process, *_ = path.name.split("~")
         if (
@@ -78,8 +78,8 @@ def sweep(build: BuildDir) -> None:
             path.unlink(missing_ok=True)
 
 
-def being_written(build: BuildDir) -> str:
-    """An unfinished file of another process, or nothing. Call `sweep` before: it removes those of this machine's dead."""
+def find_writer(build: BuildDir) -> str:
+    """Return the name of an unfinished file of another process, or an empty string. Call `sweep` first."""
     ours = f"{socket.gethostname()}~{os.getpid()}~"
     names = [path.name for path in build.unfinished.glob("*~*~*")] if build.unfinished.is_dir() else []
     return next((name for name in names if not name.startswith(ours)), "")
@@ -96,6 +96,9 @@ def _alive(process: int) -> bool:
 
 
 def garbage(build: BuildDir) -> list[Path]:
-    """Tars no manifest names: what losers of races and killed commits left. Only safe to delete when nothing is building."""
+    """Return the tars that no manifest names, left by lost races and killed commits.
+
+    They may only be deleted while no build is running.
+    """
     named = {manifest.tar for manifest in build.manifests()}
     return [path for path in sorted(build.data.glob("*.tar")) if path.name not in named] if build.data.is_dir() else []

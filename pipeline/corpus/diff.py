@@ -1,4 +1,4 @@
-"""`soundflow diff`: two corpora compared by their plans, stream by stream; audio and tokens follow from those."""
+"""`soundflow diff`: compare two corpora stream by stream by their plans, which determine audio and tokens."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.schemas.identity import parse_sample_id
 
 EXAMPLES: Final = 8
-OF_THE_BUILD: Final = frozenset({"sample_id", "fingerprint"})
-"""Of a plan what another recipe changes in every stream."""
+IGNORED_FIELDS: Final = frozenset({"sample_id", "fingerprint"})
+"""Fields of a plan that differ in every stream if the fingerprints differ."""
 
 
 @dataclass(slots=True)
 class Differences:
-    """What two corpora do not have in common."""
+    """The differences between two corpora, A and B."""
 
     recipes: list[str] = field(default_factory=list)
-    """What of recipe and versions differs: `field: A -> B`."""
+    """Differing fields of the recipes and versions, as `field: A -> B`."""
     same: int = 0
-    """Streams with the same plan."""
+    """Number of streams with equal plans."""
     different: int = 0
     only_in_a: int = 0
     only_in_b: int = 0
     fields: dict[str, int] = field(default_factory=dict)
-    """Fields of the plans that differ → in how many streams."""
+    """Field of the plan → number of streams in which it differs."""
     examples: list[str] = field(default_factory=list)
 
     @property
     def equal(self) -> bool:
-        """Every stream is there twice."""
+        """Whether both corpora have the same streams."""
         return not (self.different or self.only_in_a or self.only_in_b)
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document for `--json`."""
         return asdict(self) | {"equal": self.equal}
 
     def lines(self) -> list[str]:
-        """For people."""
-        told = [f"recipe: {line}" for line in self.recipes]
-        told += [f"in {count} streams: {name}" for name, count in self.fields.items()] + self.examples
+        """Return the differences as lines of text."""
+        recipes = [f"recipe: {line}" for line in self.recipes]
+        fields = [f"field {name}: different in {count} streams" for name, count in self.fields.items()]
         only = f"{self.only_in_a} only in A, {self.only_in_b} only in B"
-        return [*told, f"{self.same} streams the same, {self.different} different, {only}"]
+        return [*recipes, *fields, *self.examples, f"streams: {self.same} equal, {self.different} different, {only}"]
 
 
 def diff(a: Path, b: Path) -> Differences:
-    """Compare the committed streams of two builds by shard and number. Shards of equal hash are not opened.
+    """Compare the committed streams of two builds by shard and index. Shards with equal hashes are not opened.
 
-    Raises InputError when one is no build.
+    Raises InputError if `a` or `b` is not a build directory.
     """
     builds = [BuildDir(directory) for directory in (a, b)]
     records = [build.record() for build in builds]
@@ -87,4 +87,4 @@ def diff(a: Path, b: Path) -> Differences:
 def _plans(build: BuildDir, tar: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for key, members in read_shard(build.data / tar, only=("json",)):
         plan = json.loads(members["json"])
-        yield parse_sample_id(key)[2], {name: value for name, value in plan.items() if name not in OF_THE_BUILD}
+        yield parse_sample_id(key)[2], {name: value for name, value in plan.items() if name not in IGNORED_FIELDS}

@@ -1,4 +1,4 @@
-"""`soundflow gc`: what no manifest names is garbage: tars of those who lost a race or were killed, packs without a table."""
+"""`soundflow gc`: remove files that no manifest refers to: tars of lost races and killed commits, packs without a table."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from pathlib import Path
 from typing import Final
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.commit import being_written, garbage, sweep
+from soundflow.pipeline.corpus.commit import find_writer, garbage, sweep
 from soundflow.schemas.base import InputError
 
 YOUNG_SECONDS: Final = 3600.0
-"""Younger garbage may be a commit in the making, on another machine: a tar is moved into place before its manifest."""
+"""Younger files are kept: another machine may be committing them, since a tar is moved into place before its manifest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was found, and whether it was removed."""
+    """The garbage that was found."""
 
     files: tuple[str, ...]
     bytes: int
     young: int
-    """Files left alone because somebody may just be committing them."""
+    """Number of files that were kept because they may be about to be committed."""
     removed: bool
+    """Whether `files` have been deleted."""
 
 
 def collect_garbage(directory: Path, *, remove: bool = False, young_seconds: float = YOUNG_SECONDS) -> Collected:
-    """List, or remove, what a build holds for nothing. Raises InputError when `directory` is no build or is being built."""
+    """List or, with `remove`, delete the garbage of a build.
+
+    Raises InputError if `directory` is not a build directory, or with `remove` if another process is building there.
+    """
     build = BuildDir(directory)
     build.record()
     sweep(build)
-    if remove and (busy := being_written(build)):
+    if remove and (busy := find_writer(build)):
         remedy = "Wait until the build has ended, or stop it"
-        raise InputError("is being built by another process", file=directory, value=busy, remedy=remedy)
+        raise InputError("another process is building in this directory", file=directory, value=busy, remedy=remedy)
     packs = build.clips.glob("pack-*.pcm") if build.clips.is_dir() else ()
     found = [*garbage(build), *(path for path in sorted(packs) if not path.with_suffix(".npy").exists())]
     now = time.time()

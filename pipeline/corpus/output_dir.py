@@ -1,4 +1,4 @@
-"""What every directory that remembers what it is made with shares: being claimed, telling what changed, moving aside."""
+"""Output directories with a record of their configuration: create or reopen them, list changes, move them aside."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from soundflow.schemas.atomic_file import NO_SPACE
 from soundflow.schemas.base import InputError
 
 
-def claim_directory(directory: BuildDir, record_path: Path, record: bytes, fresh: bool, strange: str, elsewhere: str) -> None:
-    """Make an output directory with its record, where there is none; `fresh` moves one that is there aside first.
+def claim_directory(directory: BuildDir, record_path: Path, record: bytes, fresh: bool, mismatch: str, elsewhere: str) -> None:
+    """Create an output directory with its record unless it has one; `fresh` moves an existing directory aside first.
 
-    InputError, with the remedy `elsewhere`, when it cannot be written or holds something else (it is "not empty and" `strange`);
-    OSError when the disk is full.
+    Raises InputError with the remedy `elsewhere` if the directory cannot be written or contains something else (it "is not empty
+    and" `mismatch`), and OSError if the disk is full.
     """
     out = directory.root
     try:
@@ -25,29 +25,29 @@ def claim_directory(directory: BuildDir, record_path: Path, record: bytes, fresh
             move_aside(out)
         out.mkdir(parents=True, exist_ok=True)
         if not record_path.exists():
-            strangers = sorted(path.name for path in out.iterdir() if path.name != "_tmp")
-            if strangers:
-                raise InputError(f"is not empty and {strange}", file=out, value=strangers[:5], remedy=elsewhere)
+            found = sorted(path.name for path in out.iterdir() if path.name != "_tmp")
+            if found:
+                raise InputError(f"is not empty and {mismatch}", file=out, value=found[:5], remedy=elsewhere)
             write_if_absent(directory, record_path, record)
         if not os.access(out, os.W_OK | os.X_OK):
-            raise InputError("cannot be written", file=out, remedy=elsewhere)
+            raise InputError("the directory is not writable", file=out, remedy=elsewhere)
     except OSError as error:
         if error.errno in NO_SPACE - {errno.EROFS}:
             raise
-        raise InputError(f"cannot be an output directory: {error.strerror}", file=out, remedy=elsewhere) from None
+        raise InputError(f"cannot be used as an output directory: {error.strerror}", file=out, remedy=elsewhere) from None
 
 
 def move_aside(out: Path) -> None:
-    """Rename a directory to the first free OUT.old-N; nothing is deleted."""
-    place = Path(os.path.abspath(out))  # noqa: PTH100 - of a symlink the link is moved, as `mv` does
+    """Rename a directory to OUT.old-N with the first free N. Nothing is deleted."""
+    path = Path(os.path.abspath(out))  # noqa: PTH100 - a symlink is moved itself, as `mv` does
     number = 1
-    while (aside := place.with_name(f"{place.name}.old-{number}")).exists():
+    while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
         number += 1
-    place.rename(aside)
+    path.rename(aside)
 
 
 def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs between two documents, one line each: `field: old -> new`."""
+    """Return the fields in which two documents differ, as `field: old -> new`."""
     flat_old, flat_new = _flat(old), _flat(new)
     names = sorted(flat_old.keys() | flat_new.keys())
     return [f"{name}: {flat_old.get(name)} -> {flat_new.get(name)}" for name in names if flat_old.get(name) != flat_new.get(name)]

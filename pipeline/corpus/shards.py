@@ -1,7 +1,7 @@
-"""Shards: deterministic ustar files, written and read strictly. Stock webdataset reads them too.
+"""Shards: deterministic ustar files, written and read strictly. WebDataset reads them without changes.
 
-Members of one sample follow each other: KEY.flac (or .wav), KEY.json, KEY.tokens.npz. mtime, uid and gid are 0, names
-are `[A-Za-z0-9_-]+` plus suffix, so that equal samples give equal bytes.
+The members of a sample are consecutive: KEY.flac (or .wav), KEY.json, KEY.tokens.npz. mtime, uid and gid are 0 and names are
+`[A-Za-z0-9_-]+` plus a suffix, so equal samples give equal bytes.
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from typing import IO, Final
 
 BLOCK: Final = 512
 RECORD: Final = 20 * BLOCK
-HASHED_BEHIND: Final = 64 << 20
-"""Bytes that may wait for the hash: memory stays bounded."""
+MAX_UNHASHED: Final = 64 << 20
+"""Bytes that may wait for the hash thread; bounds memory."""
 _NAME: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9.]+)")
 
 
 class ShardError(ValueError):
-    """A tar that is not one of ours, or not all of it."""
+    """Raised for a tar that is damaged, truncated or not written by `ShardWriter`."""
 
 
 class ShardWriter:
-    """Writes members to an open binary stream and hashes what it writes.
+    """Writes samples to an open binary stream and hashes the written bytes.
 
-    The hash alone costs nearly as much as the disk, so a thread does it, while the next samples are written and while the file
-    is synced: ask for `sha256` after that.
+    Hashing costs nearly as much as writing, so a thread does it while the next samples are written and the file is synced. Call
+    `sha256` after that.
     """
 
     def __init__(self, stream: IO[bytes]):
         self._stream, self._digest, self.bytes = stream, hashlib.sha256(), 0
         self._hasher = ThreadPoolExecutor(1)
-        self._behind: deque[tuple[Future[None], int]] = deque()
-        self._bytes_behind = 0
+        self._unhashed: deque[tuple[Future[None], int]] = deque()
+        self._unhashed_bytes = 0
 
     def add(self, key: str, members: dict[str, bytes]) -> None:
-        """Append one sample: suffix → content, in this order."""
+        """Append one sample; `members` maps suffix → content, in order."""
         blocks: list[bytes] = []
         for suffix, content in members.items():
             blocks += [_header(f"{key}.{suffix}", len(content)), content, bytes(-len(content) % BLOCK)]
         self._write(blocks)
 
     def finish(self) -> None:
-        """Write the end of the archive."""
+        """Write the end-of-archive marker."""
         self._write([bytes(2 * BLOCK + -(self.bytes + 2 * BLOCK) % RECORD)])
 
     def sha256(self) -> str:
-        """SHA-256 (hex) of everything written; nothing more can be written then."""
+        """Return the SHA-256 (hex) of all written bytes. No more samples can be added afterwards."""
         self._hasher.shutdown()
         return self._digest.hexdigest()
 
     def _write(self, blocks: list[bytes]) -> None:
         size = sum(map(len, blocks))
-        self._behind.append((self._hasher.submit(self._hash, blocks), size))
-        self._bytes_behind += size
-        while self._bytes_behind > HASHED_BEHIND and len(self._behind) > 1:
-            hashed, done = self._behind.popleft()
+        self._unhashed.append((self._hasher.submit(self._hash, blocks), size))
+        self._unhashed_bytes += size
+        while self._unhashed_bytes > MAX_UNHASHED and len(self._unhashed) > 1:
+            hashed, done = self._unhashed.popleft()
             hashed.result()
-            self._bytes_behind -= done
+            self._unhashed_bytes -= done
         self._stream.writelines(blocks)
         self.bytes += size
 
@@ -72,7 +72,7 @@ class ShardWriter:
 
 def _header(name: str, size: int) -> bytes:
     if not _NAME.fullmatch(name) or len(name) > 100:
-        raise ShardError(f"{name!r} is no member name")
+        raise ShardError(f"{name!r} is not a valid member name")
     header = bytearray(BLOCK)
     header[0 : len(name)] = name.encode("ascii")
     fields = {100: b"0000644\0", 108: b"0000000\0", 116: b"0000000\0", 124: b"%011o\0" % size, 136: b"%011o\0" % 0}
@@ -83,22 +83,22 @@ def _header(name: str, size: int) -> bytes:
 
 
 def read_shard(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Samples of a shard: (key, suffix → content), in order; with `only`, members of other suffixes are passed over.
+    """Yield (key, suffix → content) of the samples of a shard, in order. `only`: the suffixes to read.
 
-    Raises ShardError where the bytes are not what `ShardWriter` writes (a flipped header, a truncated file), OSError when the
+    Raises ShardError where the bytes are not those of a `ShardWriter` (a damaged header, a truncated file), and OSError if the
     file cannot be read.
     """
     key, members = "", dict[str, bytes]()
     for name, content in _members(path, only):
         match = _NAME.fullmatch(name)
         if match is None:
-            raise ShardError(f"{name!r} is no member name")
+            raise ShardError(f"{name!r} is not a valid member name")
         if match[1] != key and members:
             yield key, members
             members = {}
         key = match[1]
         if match[2] in members:
-            raise ShardError(f"{name} is there twice")
+            raise ShardError(f"duplicate member {name}")
         members[match[2]] = content
     if members:
         yield key, members
@@ -111,15 +111,15 @@ def _members(path: Path, only: Collection[str] | None) -> Iterator[tuple[str, by
             header = stream.read(BLOCK)
             if header == bytes(BLOCK):
                 if stream.read().strip(b"\0"):
-                    raise ShardError(f"offset {at}: data after the end of the archive")
+                    raise ShardError(f"offset {at}: unexpected data after the end of the archive")
                 return
             if len(header) < BLOCK:
-                raise ShardError(f"offset {at}: truncated, the end of the archive is missing")
+                raise ShardError(f"offset {at}: the file is truncated, the end-of-archive marker is missing")
             try:
                 name = header[:100].rstrip(b"\0").decode("ascii")
                 size = int(header[124:135], 8)
             except ValueError:
-                raise ShardError(f"offset {at}: not a header") from None
+                raise ShardError(f"offset {at}: not a tar header") from None
             if header != _header(name, size):
                 raise ShardError(f"offset {at}: the header of {name!r} is damaged")
             if only is not None and name.partition(".")[2] not in only:
@@ -128,7 +128,7 @@ def _members(path: Path, only: Collection[str] | None) -> Iterator[tuple[str, by
             content = stream.read(size)
             padding = stream.read(-size % BLOCK)
             if len(content) < size or len(padding) < -size % BLOCK:
-                raise ShardError(f"offset {at}: truncated within {name}")
+                raise ShardError(f"offset {at}: the file is truncated within {name}")
             if padding.strip(b"\0"):
-                raise ShardError(f"offset {at}: data after the end of {name}")
+                raise ShardError(f"offset {at}: unexpected data after {name}")
             yield name, content

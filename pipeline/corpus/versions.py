@@ -1,4 +1,4 @@
-"""The versions of all operators that shape the bytes of a corpus."""
+"""The versions of all operators that determine the bytes of a corpus."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ OPERATOR_VERSIONS: Final = {
     "tokenize": TOKENIZE_VERSION,
     "shard": "1",
 }
-"""Part of every fingerprint: a changed operator makes another corpus."""
+"""Part of every fingerprint, since a changed operator produces a different corpus."""

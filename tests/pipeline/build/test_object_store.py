@@ -88,9 +88,9 @@ def test_a_store_with_another_build_is_refused(s3: str, built: Path, clips_dir: 
     url = f"{s3}/taken"
     build(built.parent / "recipe.yaml", tmp_path / "one", executor="inline", store=url)
     other = write_recipe(tmp_path / "other.yaml", clips_dir, seed=9)
-    with pytest.raises(InputError, match="holds another build"):
+    with pytest.raises(InputError, match="contains another build"):
         build(other, tmp_path / "two", executor="inline", store=url)
-    with pytest.raises(InputError, match="holds no build"):
+    with pytest.raises(InputError, match="contains no build"):
         ObjectStore(f"{s3}/nothing").record()
     with pytest.raises(InputError, match="fsspec cannot open this URL"):
         ObjectStore("nonsense://x")

@@ -81,7 +81,7 @@ def test_fresh_does_not_move_a_build_from_under_a_running_one(built: Path, clips
     (out / "_tmp").mkdir(exist_ok=True)
     (out / "_tmp" / "elsewhere~1~shard-000001~00").write_bytes(b"")
     changed = write_recipe(tmp_path / "changed.yaml", clips_dir, seed=4, streams=2, shards=1)
-    with pytest.raises(InputError, match="is being built"):
+    with pytest.raises(InputError, match="another process is building"):
         build(changed, out, executor="inline", fresh=True)
     assert corpus(out) == corpus(built) and not (tmp_path / "out.old-1").exists()
 
@@ -133,7 +133,7 @@ def test_a_directory_of_somebody_else_is_refused_untouched(recipe: Path, tmp_pat
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_an_output_path_that_cannot_be_a_directory_is_refused(recipe: Path, tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(InputError, match="cannot be an output directory"):
+    with pytest.raises(InputError, match="cannot be used as an output directory"):
         build(recipe, tmp_path / place, executor="inline")
 
 

@@ -153,9 +153,9 @@ def test_a_damaged_store_is_refused_with_the_file_s_name(virtual: Path, tmp_path
 
 
 def test_stored_and_virtual_builds_are_not_mixed_in_one_directory(built: Path, virtual: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds a virtual build, a stored one is asked for"):
+    with pytest.raises(InputError, match="contains a virtual build, but a stored build was requested"):
         build(built.parent / "recipe.yaml", virtual, executor="inline")
-    with pytest.raises(InputError, match="holds a stored build, a virtual one"):
+    with pytest.raises(InputError, match="contains a stored build, but a virtual build"):
         build(built.parent / "recipe.yaml", built, executor="inline", virtual=True)
     with pytest.raises(InputError, match="is a stored build already"):
         materialize(built, tmp_path / "out")

@@ -49,7 +49,7 @@ def test_losers_are_removed_when_old_and_told_before(built: Path, tmp_path: Path
     assert corpus(out) == before
     (out / "_tmp").mkdir(exist_ok=True)
     (out / "_tmp" / "elsewhere~1~shard-000001~00").write_bytes(b"")
-    with pytest.raises(InputError, match="is being built"):
+    with pytest.raises(InputError, match="another process is building"):
         collect_garbage(out, remove=True)
 
 

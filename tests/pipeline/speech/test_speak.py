@@ -117,7 +117,7 @@ def test_a_file_without_a_dialogue_is_refused(tmp_path: Path) -> None:
 
 def test_a_place_that_takes_no_directory_is_refused(tmp_path: Path) -> None:
     lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(0)])
-    with pytest.raises(InputError, match="cannot be an output directory: No such file or directory"):
+    with pytest.raises(InputError, match="cannot be used as an output directory: No such file or directory"):
         speak(lines, Path("/proc/none"), lenient())
 
 
