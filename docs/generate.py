@@ -305,8 +305,19 @@ def wrapped(signature: str) -> str:
 
 
 def prose(text: str | None) -> str:
-    """Return a docstring as Markdown paragraphs without the indentation of the source."""
-    return inspect.cleandoc(text or "").replace("<", "&lt;")
+    """Return a docstring as Markdown: without the indentation of the source, `Args:` and its like as lists."""
+    lines: list[str] = []
+    section = False
+    for line in inspect.cleandoc(text or "").replace("<", "&lt;").splitlines():
+        if re.fullmatch(r"(Args|Attributes|Raises|Returns|Yields):", line):
+            lines += [f"**{line[:-1]}**", ""]
+            section = True
+        elif section and (entry := re.fullmatch(r" {4}(\w+): (.*)", line)):
+            lines.append(f"- `{entry[1]}`: {entry[2]}")
+        else:
+            section = section and (not line or line.startswith(" "))
+            lines.append(f"  {line.strip()}" if section and line else line)
+    return "\n".join(lines)
 
 
 def cell(text: str) -> str:
