@@ -254,10 +254,11 @@ def python_page() -> str:
 
 
 def public_methods(cls: type) -> list[tuple[str, Any]]:
-    """The documented public methods and properties that a class of ours defines."""
-    own = [(name, value) for base in cls.__mro__ if base.__module__.startswith("soundflow") for name, value in vars(base).items()]
-    unique = dict(reversed(own))
-    return [(n, v) for n, v in unique.items() if not n.startswith("_") and getattr(v, "__doc__", None) and is_method(v)]
+    """The documented public methods and properties that a class of ours defines, in the order of the source."""
+    found: dict[str, Any] = {}
+    for base in (base for base in cls.__mro__ if base.__module__.startswith("soundflow")):
+        found |= {name: value for name, value in vars(base).items() if name not in found}
+    return [(n, v) for n, v in found.items() if not n.startswith("_") and getattr(v, "__doc__", None) and is_method(v)]
 
 
 def is_method(value: object) -> bool:
@@ -281,24 +282,31 @@ def signature_of(name: str, value: Any) -> str:
         signature = inspect.signature(value)
     except (TypeError, ValueError):
         return ""
-    parameters = [one for one in signature.parameters.values() if one.name not in ("self", "cls")]
-    whole = str(signature.replace(parameters=parameters)).replace("soundflow.", "").replace("'", "")
-    whole = re.sub(r"(?:[a-z_]+\.)+([A-Z])", r"\1", whole)
-    return f"```python\n{name}{whole if len(whole) < 110 else wrapped(whole)}\n```\n\n"
+    parameters, star = list[str](), False
+    for one in signature.parameters.values():
+        if one.name in ("self", "cls"):
+            continue
+        if one.kind is one.KEYWORD_ONLY and not star:
+            parameters.append("*")
+            star = True
+        default = "" if one.default is one.empty else f" = {default_of(one.default)}"
+        parameters.append(f"{one.name}: {annotation_of(one.annotation)}{default}")
+    returns = "" if inspect.isclass(value) else f" -> {annotation_of(signature.return_annotation)}"
+    line = f"{name}({', '.join(parameters)}){returns}"
+    if len(line) > 110:
+        line = f"{name}(\n" + "".join(f"    {one},\n" for one in parameters) + f"){returns}"
+    return f"```python\n{line}\n```\n\n"
 
 
-def wrapped(signature: str) -> str:
-    """Return a signature with one parameter per line."""
-    depth, lines, line = 0, [], ""
-    inside, _, result = signature[1:].rpartition(")")
-    for char in inside + ",":
-        depth += (char in "([{") - (char in ")]}")
-        if char == "," and depth == 0:
-            lines.append(f"    {line.strip()},\n")
-            line = ""
-        else:
-            line += char
-    return "(\n" + "".join(lines) + ")" + result
+def annotation_of(annotation: Any) -> str:
+    """Return a type as it is written in the source, without the modules of its names."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"(?:[a-z_]+\.)+([A-Z])", r"\1", text)
+
+
+def default_of(value: Any) -> str:
+    """Return a default as it is written in the source."""
+    return f"{type(value).__name__}()" if isinstance(value, BaseModel) else repr(value)
 
 
 # Text
