@@ -1,6 +1,6 @@
-"""Live streams' decoding: a KV cache that grows by whole chunks and, within a response, by single tokens.
+"""Incremental decoding of live streams: a KV cache that grows by whole chunks and, within a response, by single tokens.
 
-What several streams hear or say at a time goes through the model together (`hear_together`, `next_ids`).
+Chunks or tokens of several streams share one forward pass (`prefill_batch`, `next_ids`).
 """
 
 from __future__ import annotations
@@ -21,32 +21,37 @@ from soundflow.model.vocabulary import AUDIO_ROW
 
 @dataclass(slots=True)
 class _Chunk:
-    """A chunk that was heard and what was said at its end, as rows: <silent>, or <response> text <eos>."""
+    """A chunk of the context."""
 
     audio: Tensor
-    """(slots, hidden)"""
-    said: list[int] = field(default_factory=list)
+    """Audio embeddings (slots, hidden)."""
+    written: list[int] = field(default_factory=list)
+    """Rows that follow the chunk: <silent>, or <response> text <eos>. Empty until the chunk is decided."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """Rows a stream is about to read, and the audio embeddings (slots, hidden) that go into them."""
+class _Input:
+    """What one stream contributes to a forward pass."""
 
     stream: StreamDecoder
     rows: list[int]
     audio: list[Tensor]
+    """Audio embeddings (slots, hidden) for the AUDIO_ROW positions of `rows`, in order."""
 
 
 class StreamDecoder:
-    """Hears chunks, tells their control logits, writes what was decided, speaks token by token.
+    """The decoder state of one stream: prefill chunks, decide after the last one, generate a response token by token.
 
-    Between `open_response` and the end of the response nothing is heard. What was decided is written to the cache together with
-    the next thing that is read: a decision alone costs no forward pass. Ids are the layout's, rows stay inside.
+    Nothing can be prefilled while a response is open. A decision costs no forward pass: its row is written to the cache with
+    the next input. Arguments and results are token ids of the layout; vocabulary rows stay internal.
     """
 
     def __init__(self, model: StreamingThinker, instruction: Sequence[int], cache: SeatedCache | None = None):
-        """`instruction`: text ids, without the layout's prefix and its end, which are added. Streams that are to be read
-        together share a `cache`; raises IndexError when it has no free seat."""
+        """Open a stream.
+
+        `instruction` holds text ids without the layout's prefix, which is added. Streams that share forward passes share a
+        `cache`. Raises IndexError when the cache has no free seat.
+        """
         self.model = model
         layout = model.vocabulary.layout
         self._head = self._head_of(instruction)
@@ -54,78 +59,82 @@ class StreamDecoder:
         self._eos, self._tags = model.vocabulary.row(layout.eos), [model.vocabulary.row(tag) for tag in layout.response_tags]
         self._chunks: list[_Chunk] = []
         self._cache = SeatedCache() if cache is None else cache
-        self._seat = self._cache.take()
+        self._seat = self._cache.acquire()
         self._unwritten: list[int] = list(self._head)
-        self.speaking = False
+        self.responding = False
+        """Whether a response is open."""
 
-    def leave(self) -> None:
-        """Give the seat back; nothing follows."""
-        self._cache.leave(self._seat)
+    def close(self) -> None:
+        """Release the seat in the cache. The decoder cannot be used afterwards."""
+        self._cache.release(self._seat)
 
     @property
     def tokens(self) -> int:
-        """Positions the next token will come after: what is in the cache and what waits to be written."""
+        """Positions of the context: those in the cache and those still to be written."""
         return self._cache.lengths[self._seat] + len(self._unwritten)
 
     @property
     def chunks(self) -> int:
-        """Chunks in the context."""
+        """Chunks of the context."""
         return len(self._chunks)
 
-    def hear(self, audio: Tensor | NDArray[np.float32], *, between: bool = True) -> NDArray[np.float32]:
-        """Take n chunks (n, slots, hidden); return the logits (n, 2) of <silent> and <response> at each one's end.
+    def prefill(self, audio: Tensor | NDArray[np.float32], *, between: bool = True) -> NDArray[np.float32]:
+        """Append n chunks (n, slots, hidden); return the logits (n, 2) of <silent> and <response> at the end of each.
 
-        `between` writes <silent> after every chunk but the last (settled; one forward pass gives all logits); without it they
-        are joined as in the literal Algorithm 4, and only the last row was trained for. Decide about the last chunk next.
+        `between` writes <silent> after every chunk but the last. Without it the chunks are joined as in the literal Algorithm 4;
+        only the last row of logits was trained for that. The last chunk must be decided next.
+
+        Raises RuntimeError when a response is open or the chunk before is not decided.
         """
-        return hear_together([self], [audio], [between])[0]
+        return prefill_batch([self], [audio], [between])[0]
 
     def stay_silent(self) -> None:
-        """Decide <silent> for the last chunk heard."""
+        """Decide <silent> for the last chunk."""
         self._decide(self.model.silent_row)
 
     def open_response(self) -> None:
-        """Decide <response> for the last chunk heard; `next_id` follows until it gives None."""
+        """Decide <response> for the last chunk. Call `next_id` until it returns None."""
         self._decide(self.model.response_row)
-        self.speaking = True
+        self.responding = True
 
     def next_id(self) -> int | None:
-        """The most likely next id of the response; None when that is the end.
+        """Generate one token greedily; return its id, or None for <eos>, which ends the response.
 
-        A layout's tag is chosen among its tags and given like any other id.
+        The first token is one of the layout's response tags where it has any.
         """
         return next_ids([self])[0]
 
     def close_response(self) -> None:
-        """End the response here, whatever the model would have said (a length limit, an interruption)."""
-        if not self.speaking:
+        """End the open response with <eos> regardless of the model. Raises RuntimeError when none is open."""
+        if not self.responding:
             raise RuntimeError("no response is open")
-        self._say(self._eos)
-        self.speaking = False
+        self._write(self._eos)
+        self.responding = False
 
     def reanchor(self, keep: int, instruction: Sequence[int] | None = None) -> None:
-        """Forget all but the instruction (or take another one) and the last `keep` chunks with what was said in them.
+        """Reduce the context to the instruction and the last `keep` chunks with their responses.
 
-        Not within a response. The cache is rebuilt with the next chunks heard: positions start again, as in a trained window.
+        `instruction` replaces the current one. The cache is rebuilt with the next prefill, and positions start at 0 again, as in
+        a training window. Raises RuntimeError when a response is open.
         """
-        if self.speaking:
-            raise RuntimeError("not within a response")
+        if self.responding:
+            raise RuntimeError("a response is open")
         if instruction is not None:
             self._head = self._head_of(instruction)
         self._chunks = self._chunks[-keep:] if keep else []
         self._cache.clear(self._seat)
         rows = list(self._head)
         for chunk in self._chunks:
-            rows += [*self._begin, *[AUDIO_ROW] * len(chunk.audio), *self._end, *chunk.said]
+            rows += [*self._begin, *[AUDIO_ROW] * len(chunk.audio), *self._end, *chunk.written]
         self._unwritten = rows
 
     def tokens_of(self, last: int) -> int:
-        """Positions the last so many chunks take, with what was said in them."""
-        return sum(self.chunk_tokens + len(chunk.said) for chunk in self._chunks[-last:]) if last else 0
+        """Return the number of positions of the last `last` chunks with their responses."""
+        return sum(self.chunk_tokens + len(chunk.written) for chunk in self._chunks[-last:]) if last else 0
 
     @property
     def chunk_tokens(self) -> int:
-        """Positions a chunk takes without what is said at its end."""
+        """Positions of one chunk without what follows it."""
         return len(self._begin) + self.model.streaming.slots + len(self._end)
 
     def _head_of(self, instruction: Sequence[int]) -> list[int]:
@@ -134,56 +143,56 @@ class StreamDecoder:
         return rows
 
     def _decide(self, row: int) -> None:
-        if self.speaking or not self._chunks or self._chunks[-1].said:
-            raise RuntimeError("there is no chunk to decide about")
-        self._say(row)
+        if self.responding or not self._chunks or self._chunks[-1].written:
+            raise RuntimeError("no chunk waits for a decision")
+        self._write(row)
 
-    def _say(self, row: int) -> None:
-        self._chunks[-1].said.append(row)
+    def _write(self, row: int) -> None:
+        self._chunks[-1].written.append(row)
         self._unwritten = [*self._unwritten, row]
 
-    def _to_hear(self, heard: Tensor, between: bool) -> tuple[_Reading, list[int]]:
-        """What hearing chunks (n, slots, hidden) reads, and where in it each chunk ends."""
-        if self.speaking or (self._chunks and not self._chunks[-1].said):
-            raise RuntimeError("decide about the last chunk, and finish the response, before hearing more")
+    def _append(self, audio: Tensor, between: bool) -> tuple[_Input, list[int]]:
+        """Append chunks (n, slots, hidden); return the input of their forward pass and the position of each chunk's end."""
+        if self.responding or (self._chunks and not self._chunks[-1].written):
+            raise RuntimeError("decide about the last chunk and finish the response before the next prefill")
         rows, ends = list(self._unwritten), []
-        audio = [chunk.audio for chunk in self._chunks] if AUDIO_ROW in rows else []
+        context = [chunk.audio for chunk in self._chunks] if AUDIO_ROW in rows else []
         silent = [self.model.silent_row] if between else []
-        for number in range(len(heard)):
-            rows += [*self._begin, *[AUDIO_ROW] * heard.shape[1], *self._end]
+        for number in range(len(audio)):
+            rows += [*self._begin, *[AUDIO_ROW] * audio.shape[1], *self._end]
             ends.append(len(rows) - 1)
-            rows += silent if number < len(heard) - 1 else []
-        self._chunks += [_Chunk(chunk, list(silent)) for chunk in heard]
-        self._chunks[-1].said = []
-        return _Reading(self, rows, [*audio, *heard]), ends
+            rows += silent if number < len(audio) - 1 else []
+        self._chunks += [_Chunk(chunk, list(silent)) for chunk in audio]
+        self._chunks[-1].written = []
+        return _Input(self, rows, [*context, *audio]), ends
 
-    def _say_best(self, scores: Tensor) -> int | None:
-        """Say the most likely row of scores (rows,) that may come next; its id, None for <eos>."""
-        if self._tags and len(self._chunks[-1].said) == 1:
+    def _write_best(self, scores: Tensor) -> int | None:
+        """Write the most likely row of `scores` (rows,) that may come next; return its id, or None for <eos>."""
+        if self._tags and len(self._chunks[-1].written) == 1:
             row = self._tags[int(scores[self._tags].argmax())]
         else:
-            ends = scores[self._eos].clone()
+            eos = scores[self._eos].clone()
             scores[self.model.control_rows] = -torch.inf
             if (unknown := self.model.vocabulary.unknown_row) is not None:
                 scores[unknown] = -torch.inf
-            scores[self._eos] = ends
+            scores[self._eos] = eos
             row = int(scores.argmax())
-        self._say(row)
+        self._write(row)
         if row == self._eos:
-            self.speaking = False
+            self.responding = False
             return None
         return self.model.vocabulary.ids([row])[0]
 
 
 @torch.inference_mode()
-def hear_together(
+def prefill_batch(
     streams: Sequence[StreamDecoder], audio: Sequence[Tensor | NDArray[np.float32]], between: Sequence[bool]
 ) -> list[NDArray[np.float32]]:
-    """`StreamDecoder.hear` for several streams of one model and one cache."""
+    """Run `StreamDecoder.prefill` for several streams of one model and one cache."""
     model = streams[0].model
-    heard = [torch.as_tensor(chunks, device=model.device) for chunks in audio]
-    todo = [stream._to_hear(chunks, way) for stream, chunks, way in zip(streams, heard, between, strict=True)]
-    states = _read([reading for reading, _ in todo])
+    features = [torch.as_tensor(chunks, device=model.device) for chunks in audio]
+    todo = [stream._append(chunks, silent) for stream, chunks, silent in zip(streams, features, between, strict=True)]
+    states = _forward([inputs for inputs, _ in todo])
     chosen = torch.cat([state[ends] for state, (_, ends) in zip(states, todo, strict=True)])
     logits = np.asarray(model.control_logits(chosen).float().cpu().numpy())
     return np.split(logits, np.cumsum([len(ends) for _, ends in todo])[:-1])
@@ -191,29 +200,29 @@ def hear_together(
 
 @torch.inference_mode()
 def next_ids(streams: Sequence[StreamDecoder]) -> list[int | None]:
-    """`StreamDecoder.next_id` for several streams of one model and one cache, all of which are speaking."""
-    if not all(stream.speaking for stream in streams):
+    """Run `StreamDecoder.next_id` for several streams of one model and one cache, each with an open response."""
+    if not all(stream.responding for stream in streams):
         raise RuntimeError("no response is open")
-    states = _read([_Reading(stream, stream._unwritten, []) for stream in streams])
+    states = _forward([_Input(stream, stream._unwritten, []) for stream in streams])
     scores = streams[0].model.logits(torch.stack([state[-1] for state in states])).float()
-    return [stream._say_best(row) for stream, row in zip(streams, scores, strict=True)]
+    return [stream._write_best(row) for stream, row in zip(streams, scores, strict=True)]
 
 
-def _read(readings: Sequence[_Reading]) -> list[Tensor]:
-    """Hidden states (L, hidden) of each reading. Those of about one length share a pass: padding is less than half of it."""
+def _forward(inputs: Sequence[_Input]) -> list[Tensor]:
+    """Return hidden states (L, hidden) of each input. Inputs of similar length share a pass, so less than half is padding."""
     found: dict[int, Tensor] = {}
-    order = sorted(range(len(readings)), key=lambda place: len(readings[place].rows))
-    for _, alike in groupby(order, key=lambda place: (len(readings[place].rows) - 1).bit_length()):
+    order = sorted(range(len(inputs)), key=lambda place: len(inputs[place].rows))
+    for _, alike in groupby(order, key=lambda place: (len(inputs[place].rows) - 1).bit_length()):
         places = list(alike)
-        model, cache = readings[places[0]].stream.model, readings[places[0]].stream._cache
-        counts = [len(readings[place].rows) for place in places]
+        model, cache = inputs[places[0]].stream.model, inputs[places[0]].stream._cache
+        counts = [len(inputs[place].rows) for place in places]
         rows = torch.zeros(len(places), max(counts), dtype=torch.long)
         for line, place in enumerate(places):
-            rows[line, : counts[line]] = torch.tensor(readings[place].rows)
-        audio = [chunk for place in places for chunk in readings[place].audio]
+            rows[line, : counts[line]] = torch.tensor(inputs[place].rows)
+        audio = [chunk for place in places for chunk in inputs[place].audio]
         embeddings = model.embed(rows.to(model.device), torch.stack(audio) if audio else None)
-        states = model.hidden(embeddings, cache.extend([readings[place].stream._seat for place in places], counts, model.device))
+        states = model.hidden(embeddings, cache.extend([inputs[place].stream._seat for place in places], counts, model.device))
         for line, place in enumerate(places):
-            readings[place].stream._unwritten = []
+            inputs[place].stream._unwritten = []
             found[place] = states[line, : counts[line]]
-    return [found[place] for place in range(len(readings))]
+    return [found[place] for place in range(len(inputs))]

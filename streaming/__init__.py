@@ -1,1 +1,1 @@
-"""How does a model listen without end? The FIFO scheduler (paper, Algorithm 4), sessions, the server and its page."""
+"""The live runtime: FIFO scheduling (paper, Algorithm 4), sessions, the WebSocket server, its client and its page."""

@@ -1,4 +1,9 @@
-"""A client of the server: `async with Client.connect(url) as client: await client.send(pcm); async for event in client: …`."""
+"""A client of the server. Events are the typed ones of `streaming.events`.
+
+async with Client.connect("http://127.0.0.1:8765") as client:
+    async for event in play(client, pcm):
+        ...
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final, assert_never
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -14,16 +19,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundflow.schemas.base import InputError
+from soundflow.streaming.events import (
+    AudioDelta,
+    AudioDone,
+    AudioDropped,
+    ChunkSilent,
+    ErrorEvent,
+    Event,
+    Reanchored,
+    ResponseCreated,
+    ResponseDone,
+    Restarted,
+    SessionCreated,
+    SessionResumed,
+    TextDelta,
+    parse_event,
+)
 from soundflow.streaming.protocol import BURST_SECONDS, MAX_MESSAGE, SAMPLE_RATE
 
 PIECE_SECONDS: Final = 0.1
 AHEAD_SECONDS: Final = BURST_SECONDS - 2.0
+"""Audio sent ahead of real time at most, when the server sets the pace."""
 AHEAD: Final = 20
-"""Chunks in flight where the server sets the pace."""
+"""Maximum chunks in flight when the server sets the pace."""
 
 
 class Client:
-    """One connection."""
+    """One connection to a session. Iterate over it for the events."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse):
         self._socket = socket
@@ -43,7 +65,10 @@ class Client:
         session: str | None = None,
         token: str | None = None,
     ) -> AsyncIterator[Client]:
-        """Connect to `url` (http://HOST:PORT). InputError when the server is not there or refuses, with what it said."""
+        """Connect to `url` (http://HOST:PORT). `streaming.protocol` describes the options.
+
+        Raises InputError when no server answers or it refuses, with its message.
+        """
         options = {
             "instruction": instruction,
             "threshold": threshold,
@@ -58,113 +83,124 @@ class Client:
         address = url.rstrip("/") + "/v1/listen"
         async with aiohttp.ClientSession(headers=headers) as http:
             if urlsplit(url).scheme not in ("http", "https"):
-                raise InputError("is no address of a server", file=url, remedy="Write it as http://HOST:PORT")
+                raise InputError("is not the address of a server", file=url, remedy="Write it as http://HOST:PORT")
             try:
                 socket = await http.ws_connect(address, params=query, max_msg_size=0)
             except aiohttp.WSServerHandshakeError as refused:
-                remedy = "`token=` of the client; `soundflow listen` takes $SOUNDFLOW_TOKEN" if refused.status == 401 else ""
+                remedy = "Set SOUNDFLOW_TOKEN for `soundflow listen`, or pass `token=`" if refused.status == 401 else ""
                 raise InputError(await _reason(http, address, query, refused.status), file=url, remedy=remedy) from None
             except (aiohttp.ClientError, OSError, ValueError) as lost:
-                remedy = "Start one with: soundflow serve --model DIR"
-                raise InputError(f"no server there ({lost})", file=url, remedy=remedy) from None
+                remedy = "Start one with `soundflow serve --model DIR`"
+                raise InputError(f"no server answers ({lost})", file=url, remedy=remedy) from None
             try:
                 yield cls(socket)
             finally:
                 await socket.close()
 
     async def send(self, pcm: NDArray[np.int16] | bytes) -> None:
-        """Samples, int16 at 16 kHz, any number."""
+        """Send int16 samples (n,) at 16 kHz, or their little-endian bytes."""
         data = pcm if isinstance(pcm, bytes) else np.ascontiguousarray(pcm, dtype="<i2").tobytes()
         for start in range(0, len(data), MAX_MESSAGE):
             await self._socket.send_bytes(data[start : start + MAX_MESSAGE])
 
     async def finish(self) -> None:
-        """End the session."""
+        """Ask the server to end the session."""
         await self._socket.send_str(json.dumps({"type": "session.close"}))
 
     async def interrupt(self) -> None:
-        """What is being said ends here."""
+        """End the open response (barge-in)."""
         await self._socket.send_str(json.dumps({"type": "response.cancel"}))
 
-    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+    async def __aiter__(self) -> AsyncIterator[Event]:
         async for message in self._socket:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                yield json.loads(message.data)
+            if message.type is aiohttp.WSMsgType.TEXT and (event := parse_event(message.data)) is not None:
+                yield event
 
 
 async def _reason(http: aiohttp.ClientSession, address: str, query: dict[str, str], status: int) -> str:
-    """What the server says to the same request without an upgrade."""
+    """Return the server's message for the same request without the upgrade."""
     try:
         async with http.get(address, params=query) as answer:
             return str((await answer.json())["error"]["message"])
     except (aiohttp.ClientError, ValueError, KeyError, TypeError):
-        return f"the server refuses (HTTP {status})"
+        return f"the server refuses the connection (HTTP {status})"
 
 
 Audio = NDArray[np.int16] | AsyncIterator[bytes]
+"""Samples (n,) at 16 kHz, or pieces of little-endian PCM16."""
 
 
-async def play(client: Client, audio: Audio, *, pace: float = 1.0) -> AsyncIterator[dict[str, Any]]:
-    """Send audio and give the events until every chunk is decided and the last response has ended, aloud too where it is spoken.
+async def play(client: Client, audio: Audio, *, pace: float = 1.0) -> AsyncIterator[Event]:
+    """Send audio and yield events until every chunk is decided and the last response has ended, spoken audio included.
 
-    Samples are sent at `pace` times real time (0: as fast as they are decided), an iterator's PCM16 as it comes. The last chunk
-    is filled up with silence. Raises ConnectionError when the server goes away before that.
+    An array is sent at `pace` times real time (0: as fast as chunks are decided), an iterator of PCM16 bytes as it comes. The
+    last chunk is padded with silence. Raises ConnectionError when the connection ends earlier.
     """
     events = client.__aiter__()
     greeting = await anext(events, None)
     if greeting is not None:
         yield greeting
-    if greeting is None or "session" not in greeting:
+    if not isinstance(greeting, SessionCreated | SessionResumed):
         return
-    chunk = 2 * greeting["session"]["chunk_ms"] * SAMPLE_RATE // 1000
-    told, end = _PlaybackState(greeting["session"].get("speaks", False)), {"type": "end"}
+    chunk = 2 * greeting.session.chunk_ms * SAMPLE_RATE // 1000
+    state = _PlaybackState(greeting.session.speaks)
     paced = pace or not isinstance(audio, np.ndarray)
-    pieces = audio if isinstance(audio, AsyncIterator) else _paced(audio, pace) if paced else _as_decided(audio, told, chunk)
+    pieces = audio if isinstance(audio, AsyncIterator) else _paced(audio, pace) if paced else _as_decided(audio, state, chunk)
     sending = asyncio.create_task(_send(client, pieces, chunk))
-    news = asyncio.ensure_future(anext(events, end))
+    following = asyncio.ensure_future(anext(events, None))
     try:
-        while not (sending.done() and told.chunks >= sending.result() and not told.speaking and not told.aloud):
-            waiting = {news} if sending.done() else {news, sending}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if news.done():
-                if (event := news.result()) is end:
-                    raise ConnectionError("before everything was decided")
-                told.take(event)
+        while not (sending.done() and state.chunks >= sending.result() and not state.responding and not state.spoken):
+            await asyncio.wait({following} if sending.done() else {following, sending}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                if (event := following.result()) is None:
+                    raise ConnectionError("the connection ended before every chunk was decided")
+                state.update(event)
                 yield event
-                news = asyncio.ensure_future(anext(events, end))
+                following = asyncio.ensure_future(anext(events, None))
         await client.finish()
     finally:
-        for task in (sending, news):
+        for task in (sending, following):
             task.cancel()
-        await asyncio.gather(sending, news, return_exceptions=True)
+        await asyncio.gather(sending, following, return_exceptions=True)
 
 
 class _PlaybackState:
-    """What the events of a session say about where it is."""
+    """The progress of a session, derived from its events."""
 
     def __init__(self, speaks: bool):
-        self.chunks, self.speaking, self.aloud, self._speaks = 0, False, 0, speaks
-        self.news = asyncio.Event()
+        self.chunks = 0
+        """Chunks decided or lost."""
+        self.responding = False
+        """Whether a response is open."""
+        self.spoken = 0
+        """Chunk of the response that is being spoken; 0 when there is none."""
+        self.changed = asyncio.Event()
+        self._speaks = speaks
 
-    def take(self, event: dict[str, Any]) -> None:
-        self.news.set()
-        match event["type"]:
-            case "chunk.silent" | "response.created":
-                self.chunks += 1
-                self.speaking = event["type"] == "response.created"
-                self.aloud = event["chunk"] if self.speaking and self._speaks else self.aloud
-            case "input_audio.dropped":
-                self.chunks += event["chunks"]
-            case "session.restarted":
-                self.chunks, self.speaking = self.chunks + event["lost"], False
-            case "response.done":
-                self.speaking = False
-            case "response.output_audio.done" if event["chunk"] == self.aloud:
-                self.aloud = 0
+    def update(self, event: Event) -> None:
+        self.changed.set()
+        match event:
+            case ChunkSilent():
+                self.chunks, self.responding = self.chunks + 1, False
+            case ResponseCreated():
+                self.chunks, self.responding = self.chunks + 1, True
+                self.spoken = event.chunk if self._speaks else 0
+            case AudioDropped():
+                self.chunks += event.chunks
+            case Restarted():
+                self.chunks, self.responding = self.chunks + event.lost, False
+            case ResponseDone():
+                self.responding = False
+            case AudioDone():
+                self.spoken = 0 if event.chunk == self.spoken else self.spoken
+            case TextDelta() | AudioDelta() | Reanchored() | SessionCreated() | SessionResumed() | ErrorEvent():
+                pass
+            case _:
+                assert_never(event)
 
 
 async def _send(client: Client, pieces: AsyncIterator[bytes], chunk: int) -> int:
-    """Send all, and silence until the last chunk of so many bytes is whole; how many chunks that are."""
+    """Send all pieces, pad the last chunk of `chunk` bytes with silence, and return the number of chunks."""
     sent, odd = 0, b""
     async for piece in pieces:
         data = odd + piece
@@ -184,13 +220,13 @@ async def _paced(pcm: NDArray[np.int16], pace: float) -> AsyncIterator[bytes]:
         yield np.ascontiguousarray(pcm[start : start + piece], dtype="<i2").tobytes()
 
 
-async def _as_decided(pcm: NDArray[np.int16], told: _PlaybackState, chunk: int) -> AsyncIterator[bytes]:
-    """Chunk by chunk, so few ahead that nothing is dropped, and as far ahead of time as a server allows."""
+async def _as_decided(pcm: NDArray[np.int16], state: _PlaybackState, chunk: int) -> AsyncIterator[bytes]:
+    """Yield one chunk after another: few enough in flight that none is dropped, and as far ahead of time as the server allows."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     for number, start in enumerate(range(0, len(pcm), chunk // 2)):
-        while number - told.chunks >= AHEAD:
-            told.news.clear()
-            await told.news.wait()
+        while number - state.chunks >= AHEAD:
+            state.changed.clear()
+            await state.changed.wait()
         await asyncio.sleep(max(0.0, begun + start / SAMPLE_RATE - AHEAD_SECONDS - loop.time()))
         yield np.ascontiguousarray(pcm[start : start + chunk // 2], dtype="<i2").tobytes()

@@ -1,52 +1,61 @@
-"""What server and client say to each other over a WebSocket: binary PCM16 in, JSON events out.
+"""The WebSocket protocol: binary PCM16 in, JSON events out. The events are defined in `streaming.events`.
 
-Client → server: binary messages, little-endian PCM16 mono at 16 kHz, any even number of bytes; text messages are JSON:
-`{"type": "session.close"}`, `{"type": "response.cancel"}` (barge-in: what is being said ends here).
+Client → server: binary messages hold little-endian PCM16, mono, 16 kHz, any even number of bytes. Text messages are JSON:
+`{"type": "session.close"}` ends the session, `{"type": "response.cancel"}` ends the open response (barge-in).
 
-Session options are query parameters of the URL: `instruction`, `threshold`, `drain` (chunks read at once at most; with 1 nothing
-depends on when audio comes), `longest` (text tokens of a response), `remember` (text tokens of what was said before the window
-that the model still reads; 0), `speak=1` (audio too, where the server has a voice), `session` to resume.
+Query parameters of the URL set the options of a session:
+
+| parameter | meaning |
+|---|---|
+| `instruction` | text the model reads first |
+| `threshold` | probability of <response> from which a response opens |
+| `drain` | maximum chunks read at once; with 1 nothing depends on when audio arrives |
+| `longest` | maximum text tokens of a response |
+| `remember` | text tokens of earlier responses, from chunks that left the window, which the model still reads (default 0) |
+| `speak` | `1`: also speak the responses, if the server has a voice |
+| `session` | id of a session to resume |
 
 Server → client, `type` as in OpenAI's Realtime API where it fits:
 
 | type | fields |
 |---|---|
-| `session.created`, `session.resumed` | `session` {id, chunk_ms, sample_rate, instruction, speaks}, `missed`: events lost |
-| `chunk.silent` | chunk, probability, latency_ms (chunk's last sample received → decided), queue |
-| `response.created` | the same fields, and called_by, called_with: the chunk that called for it, its probability |
+| `session.created`, `session.resumed` | `session` {id, chunk_ms, sample_rate, instruction, speaks}; `missed`: events discarded |
+| `chunk.silent` | chunk, probability, latency_ms (arrival of the chunk's last sample → decision), queue |
+| `response.created` | the same fields; called_by, called_with: the chunk that called for the response and its probability |
 | `response.output_text.delta` | chunk, delta |
 | `response.done` | chunk, text, cut |
-| `response.output_audio.delta` | chunk, delta: base64 of PCM16 mono at 16 kHz, half a second at most |
-| `response.output_audio.done` | chunk, stopped: what was not played yet is not to be |
-| `session.reanchored` | chunk: the oldest still remembered |
-| `session.restarted` | died: which process; the memory is empty; lost: chunks that will never be decided |
+| `response.output_audio.delta` | chunk, delta: base64 of PCM16, mono, 16 kHz, at most half a second |
+| `response.output_audio.done` | chunk, stopped: discard audio that has not been played |
+| `session.reanchored` | chunk: the oldest one still in the context |
+| `session.restarted` | died: names of the processes; chunk; lost: chunks that will never be decided. The context is empty |
 | `input_audio.dropped` | chunks |
-| `error` | code, message; the server closes the connection after a fatal one |
+| `error` | error {code, message}; the server closes the connection after a fatal one |
 
-Every event has `sequence` (1, 2, 3 … in the session) and `time` (seconds since the session began).
+Every event has `sequence` (1, 2, 3 … within the session) and `time` (seconds since the session began), except a fatal error.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 SAMPLE_RATE: Final = 16_000
 MAX_MESSAGE: Final = 64 * 1024
-"""Bytes of one message: two seconds of audio."""
+"""Maximum bytes of a message: two seconds of audio."""
 BUFFERED_EVENTS: Final = 4096
-"""Events kept for a client that is slow or comes back."""
+"""Maximum events kept for a client that is slow or disconnected."""
 RESUME_SECONDS: Final = 30.0
-"""How long a session waits for its client."""
+"""Time a session waits for its client to reconnect."""
 BURST_SECONDS: Final = 30.0
-"""Audio a client may send ahead of time; after that a second of audio a second."""
+"""Audio a client may send ahead of real time."""
 MOST_WAITING: Final = 40
-"""Events a client may leave waiting and still be sent audio."""
+"""Maximum events waiting for a client to which spoken audio is still sent."""
 LONGEST_INSTRUCTION: Final = 4000
-"""Characters."""
+"""Maximum characters of an instruction."""
 LONGEST_INSTRUCTION_TOKENS: Final = 1024
-"""A quarter of the context: one that fills it has the cache rebuilt at every chunk, and the other sessions wait for that."""
+"""Maximum tokens of an instruction: a quarter of the context. One that fills the context would have the cache rebuilt at every
+chunk, which delays the other sessions."""
 LONGEST_LINE: Final = 64 * 1024
-"""Bytes of a request's first line, which has the instruction, a character of it in up to 12."""
+"""Maximum bytes of a request line. It contains the instruction, up to 12 bytes per character."""
 
 BAD_AUDIO: Final = "bad_audio"
 BAD_MESSAGE: Final = "bad_message"
@@ -55,47 +64,8 @@ FULL: Final = "server_full"
 BAD_REQUEST: Final = "bad_request"
 UNAUTHORISED: Final = "unauthorised"
 SPEECH_FAILED: Final = "speech_failed"
-"""Not fatal: the text is there."""
+"""Not fatal: the response's text is unaffected."""
 TAKEN_OVER: Final = "taken_over"
-"""The session goes on with a newer connection."""
+"""A newer connection continues the session."""
 IDLE: Final = "idle"
 UNKNOWN_SESSION: Final = "unknown_session"
-
-
-class Translator:
-    """Engine events to protocol events; remembers the text of the open response."""
-
-    def __init__(self) -> None:
-        self._text = ""
-
-    def translate(self, event: dict[str, Any], queue: int) -> dict[str, Any]:
-        """One event, without sequence and time."""
-        match event["kind"]:
-            case "silent" | "response":
-                self._text = ""
-                latency = round(1000 * (event["time"] - event["arrived"]), 1)
-                kind = "chunk.silent" if event["kind"] == "silent" else "response.created"
-                chance = round(event["probability"], 4)
-                told = {"type": kind, "chunk": event["chunk"], "probability": chance, "latency_ms": latency, "queue": queue}
-                if event["kind"] == "response":
-                    told |= {"called_by": event["called_by"], "called_with": round(event["called_with"], 4)}
-                return told
-            case "token":
-                self._text += event["text"]
-                return {"type": "response.output_text.delta", "chunk": event["chunk"], "delta": event["text"]}
-            case "eos":
-                text = self._text + event["text"]
-                return {"type": "response.done", "chunk": event["chunk"], "text": text, "cut": event["cut"]}
-            case "reanchored":
-                return {"type": "session.reanchored", "chunk": event["chunk"]}
-            case "restarted":
-                self._text = ""
-                return {"type": "session.restarted", "died": event["died"], "chunk": event["chunk"], "lost": event["lost"]}
-            case "dropped":
-                return {"type": "input_audio.dropped", "chunks": event["chunks"]}
-        raise ValueError(f"no such event: {event['kind']}")
-
-
-def error(code: str, message: str) -> dict[str, Any]:
-    """An error event."""
-    return {"type": "error", "error": {"code": code, "message": message}}

@@ -1,8 +1,8 @@
-"""A queue of records in shared memory, one writer process and one reader process, no lock and no pickling.
+"""A queue of records in shared memory: one writer process, one reader process, no lock, no pickling.
 
-Each side only ever moves its own counter, and moves it after the record is whole; neither can block the other, and a side that is
-killed leaves nothing locked. Records are rows of a numpy structured array with a field `epoch`, which never falls: a reader that
-was not told yet of a session that began leaves its records where they are.
+Each side moves only its own counter, after the record is complete. Neither can block the other, and a side that is killed leaves
+nothing locked. Records are rows of a numpy structured array with a field `epoch` that never decreases: a reader that has not
+received the command to open a new session yet leaves the records of that session in the queue.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _COUNTERS = 2 * 8
+"""Bytes of the two counters: records written, records read."""
 
 
 class Ring:
-    """`capacity` records of `dtype`. The process that `create`s it also `unlink`s it; others `attach` by name."""
+    """A ring of `capacity` records of `dtype`. The process that `create`s it also unlinks it; others `attach` by name."""
 
     def __init__(self, memory: shared_memory.SharedMemory, capacity: int, dtype: np.dtype[Any]):
         self._memory, self.capacity, self.dtype = memory, capacity, dtype
@@ -26,27 +27,27 @@ class Ring:
 
     @classmethod
     def create(cls, capacity: int, dtype: np.dtype[Any]) -> Self:
-        """A new, empty one."""
+        """Allocate an empty ring."""
         ring = cls(shared_memory.SharedMemory(create=True, size=_COUNTERS + capacity * dtype.itemsize), capacity, dtype)
         ring._counters[:] = 0
         return ring
 
     @classmethod
     def attach(cls, name: str, capacity: int, dtype: np.dtype[Any]) -> Self:
-        """One that the parent process created: both share its resource tracker, so a killed worker unlinks nothing."""
+        """Attach to a ring of the parent process. Both share a resource tracker, so a killed worker unlinks nothing."""
         return cls(shared_memory.SharedMemory(name=name), capacity, dtype)
 
     @property
     def name(self) -> str:
-        """To attach by."""
+        """Name to attach by."""
         return self._memory.name
 
     def __len__(self) -> int:
-        """Records waiting."""
+        """Return the number of records in the queue."""
         return int(self._counters[0] - self._counters[1])
 
     def push(self, **fields: Any) -> bool:
-        """Append a record; False (and nothing happens) when it is full."""
+        """Append a record; return False, and change nothing, when the ring is full."""
         written = int(self._counters[0])
         if written - int(self._counters[1]) >= self.capacity:
             return False
@@ -57,7 +58,10 @@ class Ring:
         return True
 
     def pop(self, most: int, epoch: int) -> NDArray[Any]:
-        """Take up to `most` records of an epoch, oldest first, as a copy. Those of earlier epochs go, of later ones stay."""
+        """Remove and return up to `most` records of an epoch, oldest first, as a copy (n,).
+
+        Records of earlier epochs are discarded; those of later epochs stay.
+        """
         read = int(self._counters[1])
         places = (read + np.arange(int(self._counters[0]) - read)) % self.capacity
         epochs = self._rows["epoch"][places]
@@ -68,11 +72,11 @@ class Ring:
         return np.asarray(taken)
 
     def clear(self) -> None:
-        """Forget what waits. Only while neither side is at work."""
+        """Discard all records. Only while neither side is running."""
         self._counters[1] = self._counters[0]
 
     def close(self, unlink: bool = False) -> None:
-        """Let go of the memory; `unlink` gives it back to the system."""
+        """Detach from the memory; `unlink` also frees it."""
         del self._counters, self._rows
         self._memory.close()
         if unlink:

@@ -1,4 +1,4 @@
-"""The WebSocket server: sessions in, events out, health, metrics and the page. Protocol: `streaming.protocol`."""
+"""The web server: WebSocket sessions (`streaming.protocol`), health, metrics and the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import logging
 import resource
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -26,25 +26,25 @@ from pydantic import SecretStr, ValidationError
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.schemas.base import InputError
 from soundflow.streaming import protocol
-from soundflow.streaming.engine import Engine, Full
-from soundflow.streaming.events import ListenConfig
+from soundflow.streaming.engine import Engine, EngineFull
+from soundflow.streaming.events import ErrorEvent, Event, ListenConfig, SessionCreated, SessionResumed
 from soundflow.streaming.metrics import Metrics
-from soundflow.streaming.protocol import LONGEST_LINE, MAX_MESSAGE, RESUME_SECONDS, SAMPLE_RATE, error
+from soundflow.streaming.protocol import LONGEST_LINE, MAX_MESSAGE, RESUME_SECONDS
 from soundflow.streaming.sessions import LiveSession
 from soundflow.streaming.speaking import Voices
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 SEND_SECONDS: Final = 10.0
-"""A client that takes nothing for so long is cut off; its session waits for it."""
+"""A client that receives nothing for this long is disconnected; its session waits for it."""
 SILENT_SECONDS: Final = 120.0
-"""A connection that sends nothing at all, not even a pong, for so long is dead."""
+"""A connection that sends nothing for this long, not even a pong, is closed."""
 IDLE_SECONDS: Final = 300.0
-"""A session that hears nothing for so long gives its seat to others."""
+"""A session that receives no audio for this long is ended."""
 HEADER_SECONDS: Final = 10.0
-"""A connection that has not made its first request by then is closed: one that never will must not fill the server."""
+"""A connection without a complete first request by then is closed, so that idle connections cannot fill the server."""
 DEFAULT_INSTRUCTION: Final = "Listen continuously. Respond when it is called for; otherwise stay silent."
 SWEEP_SECONDS: Final = 1.0
-"""How often abandoned sessions are looked for."""
+"""Interval between searches for abandoned sessions."""
 
 
 class Server:
@@ -58,7 +58,10 @@ class Server:
         voices: Voices | None = None,
         instruction: str = DEFAULT_INSTRUCTION,
     ):
-        """`threshold` and `instruction` are of clients that give none. InputError for an instruction no session can have."""
+        """Create the application. `threshold` and `instruction` apply to clients that set none.
+
+        Raises InputError for an instruction that is too long or not text.
+        """
         _check_instruction(instruction)
         self.engine, self.token, self.threshold, self.voices, self.instruction = engine, token, threshold, voices, instruction
         self.metrics = Metrics(engine)
@@ -66,7 +69,7 @@ class Server:
         self._closing: set[asyncio.Task[bool]] = set()
 
     def application(self) -> web.Application:
-        """Routes; sessions whose clients stay away are ended by a task of its own."""
+        """Build the aiohttp application with its routes and the task that ends abandoned sessions."""
         application = web.Application(client_max_size=MAX_MESSAGE)
         application.router.add_get("/", self.page)
         for name in ("page.js", "page.css", "worklet.js"):
@@ -78,7 +81,7 @@ class Server:
         return application
 
     async def page(self, request: web.Request) -> web.Response:
-        """The page and its files; nothing comes from elsewhere."""
+        """Serve the page and its files; nothing is loaded from other hosts."""
         name = {"/": "page.html"}.get(request.path, request.path.lstrip("/"))
         kinds = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
         body = (resources.files("soundflow.streaming") / name).read_bytes()
@@ -87,7 +90,7 @@ class Server:
         return web.Response(body=body, content_type=kinds[name.rsplit(".", 1)[1]], charset="utf-8", headers=headers)
 
     async def health(self, request: web.Request) -> web.Response:
-        """200 when both processes have the model, else 503."""
+        """Answer 200 when both processes have loaded the model, else 503."""
         engine = self.engine
         state: dict[str, Any] = {"ready": engine.ready, "sessions": len(self.sessions), "capacity": engine.capacity}
         state |= {"restarts": engine.restarts, "speaks": self.voices is not None}
@@ -95,37 +98,34 @@ class Server:
         return web.json_response(state, status=200 if engine.ready else 503)
 
     async def show_metrics(self, request: web.Request) -> web.Response:
-        """Prometheus text."""
+        """Serve the metrics in the Prometheus text format."""
         if refusal := self._unauthorised(request):
             return refusal
         self.metrics.sessions.set(len(self.sessions))
         return web.Response(body=generate_latest(self.metrics.registry), content_type="text/plain", charset="utf-8")
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
-        """One client: admitted or refused before the upgrade, then heard until it leaves."""
+        """Serve one client: admit or refuse it before the upgrade, then receive audio until it leaves."""
         if refusal := self._unauthorised(request):
             return refusal
         try:
             session, resumed = self._session(request)
-        except Full as full:
+        except EngineFull as full:
             return self._refuse(503, protocol.FULL, str(full), {"Retry-After": "5"})
         except KeyError:
-            return self._refuse(404, protocol.UNKNOWN_SESSION, "there is no such session, or it has ended")
-        except InputError as wrong:
-            return self._refuse(400, protocol.BAD_REQUEST, str(wrong))
+            return self._refuse(404, protocol.UNKNOWN_SESSION, "unknown session; it may have ended")
+        except InputError as error:
+            return self._refuse(400, protocol.BAD_REQUEST, str(error))
         socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE + 1, heartbeat=SILENT_SECONDS / 2, compress=False)
         try:
             await socket.prepare(request)
         except BaseException:
             self._end(session)
             raise
-        before, session.client = session.client, socket
-        if isinstance(before, web.WebSocketResponse):
-            self._close(before, protocol.TAKEN_OVER)
-        about: dict[str, Any] = {"chunk_ms": 1000 * session.chunk_bytes // (2 * SAMPLE_RATE), "sample_rate": SAMPLE_RATE}
-        about |= {"id": session.id, "instruction": session.instruction, "speaks": session.speaks}
-        greeting = {"type": "session.resumed" if resumed else "session.created", "missed": session.missed}
-        session.put(greeting | {"session": about})
+        previous, session.client = session.client, socket
+        if isinstance(previous, web.WebSocketResponse):
+            self._close(previous, protocol.TAKEN_OVER)
+        session.put((SessionResumed if resumed else SessionCreated)(missed=session.missed, session=session.info))
         sender = asyncio.create_task(self._send(session, socket))
         try:
             finished = await self._receive(session, socket)
@@ -140,7 +140,7 @@ class Server:
         return socket
 
     def _session(self, request: web.Request) -> tuple[LiveSession, bool]:
-        """The session the request asks for, and whether it was there before. A newer connection takes a session over."""
+        """Return the session of a request and whether it is resumed. A newer connection takes a session over."""
         query = request.query
         if "session" in query:
             return self.sessions[query["session"]], True
@@ -149,40 +149,40 @@ class Server:
         config = _config({"threshold": str(self.threshold), **query})
         speaks = query.get("speak", "0") not in ("", "0", "false")
         if speaks and self.voices is None:
-            raise InputError("this server has no voice", field="speak", remedy="Start it with --speak VOICE")
+            raise InputError("this server has no voice", field="speak", remedy="Start it with `soundflow serve --speak VOICE`")
         voices = self.voices if speaks else None
         session = LiveSession(self.engine, instruction, config, asyncio.get_running_loop(), voices)
         self.sessions[session.id] = session
         return session, False
 
     async def _receive(self, session: LiveSession, socket: web.WebSocketResponse) -> bool:
-        """Hear the client until it leaves; True when the session is over, False when it may come back."""
+        """Receive until the client leaves; return True when the session has ended, False when it may be resumed."""
         async for message in socket:
             if session.client is not socket:
                 return False  # taken over
             if message.type is WSMsgType.BINARY:
                 try:
-                    session.hear(message.data)
-                except ValueError as wrong:
-                    return await self._fatal(socket, protocol.BAD_AUDIO, str(wrong))
-                except OverflowError as wrong:
-                    return await self._fatal(socket, protocol.TOO_FAST, str(wrong))
+                    session.push(message.data)
+                except ValueError as error:
+                    return await self._fatal(socket, protocol.BAD_AUDIO, str(error))
+                except OverflowError as error:
+                    return await self._fatal(socket, protocol.TOO_FAST, str(error))
             elif message.type is WSMsgType.TEXT:
                 try:
                     kind = json.loads(message.data)["type"]
                 except (ValueError, TypeError, KeyError, RecursionError):
-                    return await self._fatal(socket, protocol.BAD_MESSAGE, "text messages are JSON objects with a type")
+                    return await self._fatal(socket, protocol.BAD_MESSAGE, "text messages must be JSON objects with `type`")
                 if kind == "session.close":
                     await socket.close()
                     return True
                 if kind == "response.cancel":
-                    session.stop()
+                    session.cancel()
                     continue
-                session.put(error(protocol.BAD_MESSAGE, f"no such message: {str(kind)[:80]}"))
+                session.put(ErrorEvent.of(protocol.BAD_MESSAGE, f"unknown message type {str(kind)[:80]!a}"))
         return False
 
     async def _send(self, session: LiveSession, socket: web.WebSocketResponse) -> None:
-        """Send events as they come. What a slow or lost client did not take waits for its next connection."""
+        """Send events as they arrive. What a slow or lost client has not received waits for its next connection."""
         while not socket.closed and session.client is socket:
             events = await session.take()
             if session.client is not socket:
@@ -191,7 +191,7 @@ class Server:
             for number, event in enumerate(events):
                 try:
                     async with asyncio.timeout(SEND_SECONDS):
-                        await socket.send_json(event)
+                        await self._send_event(socket, event)
                 except (TimeoutError, ConnectionError, asyncio.CancelledError) as lost:
                     session.put_back(events[number:])
                     if isinstance(lost, asyncio.CancelledError):
@@ -200,16 +200,21 @@ class Server:
                     return
                 self.metrics.count(event)
 
+    @staticmethod
+    async def _send_event(socket: web.WebSocketResponse, event: Event) -> None:
+        """Serialise and send one event: the only place where an event becomes JSON."""
+        await socket.send_json(event.to_wire())
+
     async def _fatal(self, socket: web.WebSocketResponse, code: str, message: str) -> bool:
-        """Tell what was wrong and close; the session is over."""
+        """Send a fatal error and close. Returns True: the session has ended."""
         with contextlib.suppress(ConnectionError):
-            await socket.send_json(error(code, message))
+            await self._send_event(socket, ErrorEvent.of(code, message))
             await socket.close(code=1008, message=code.encode())
         self.metrics.refused.labels(code).inc()
         return True
 
     def _close(self, connection: web.WebSocketResponse, code: str) -> None:
-        """Close, without waiting for the other side's goodbye."""
+        """Close a connection without waiting for the closing handshake."""
         task = asyncio.get_running_loop().create_task(connection.close(code=1008, message=code.encode()))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -219,23 +224,23 @@ class Server:
         session.end()
 
     def _unauthorised(self, request: web.Request) -> web.Response | None:
-        """A refusal, or None when the request may come in: it is no other site's page, and carries the token where one is set."""
+        """Return a refusal, or None for a request that is not from another site and carries the token if one is set."""
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
-            return self._refuse(403, protocol.UNAUTHORISED, "pages of other sites may not listen here")
+            return self._refuse(403, protocol.UNAUTHORISED, "requests from pages of other sites are refused")
         if self.token is None:
             return None
         given = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.query.get("token", "")
         if hmac.compare_digest(given.encode(), self.token.get_secret_value().encode()):
             return None
-        return self._refuse(401, protocol.UNAUTHORISED, "give the server's token as `Authorization: Bearer …` or ?token=…")
+        return self._refuse(401, protocol.UNAUTHORISED, "missing or wrong token: send Authorization: Bearer TOKEN, or ?token=")
 
     def _refuse(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
         self.metrics.refused.labels(code).inc()
-        return web.json_response(error(code, message), status=status, headers=headers)
+        return web.json_response(ErrorEvent.of(code, message).to_wire(), status=status, headers=headers)
 
-    async def _sweeping(self, application: web.Application) -> Any:
-        """While the server runs: end sessions whose client has been away too long."""
+    async def _sweeping(self, application: web.Application) -> AsyncIterator[None]:
+        """End sessions without a client or without audio for too long, while the server runs."""
 
         async def sweep() -> None:
             while True:
@@ -244,7 +249,7 @@ class Server:
                 for session in list(self.sessions.values()):
                     if session.client is None and now - session.left > RESUME_SECONDS:
                         self._end(session)
-                    elif now - session.heard_at > IDLE_SECONDS:  # a seat nobody uses
+                    elif now - session.last_audio > IDLE_SECONDS:
                         self._end(session)
                         self.metrics.refused.labels(protocol.IDLE).inc()
                         if isinstance(session.client, web.WebSocketResponse):
@@ -253,40 +258,42 @@ class Server:
         task = asyncio.create_task(sweep())
         yield
         task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
         for session in list(self.sessions.values()):
             self._end(session)
 
 
-def _of_clients(record: logging.LogRecord) -> bool:
-    """A filter: what a client sent that is no HTTP is answered with 400, and is no fault of ours to log."""
+def _is_not_client_error(record: logging.LogRecord) -> bool:
+    """Filter log records: input that is not HTTP is answered with 400 and not logged as a server error."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 async def run(application: web.Application, listening: socket.socket) -> None:
-    """Serve until cancelled."""
-    silent: set[RequestHandler] = set()
+    """Serve on a listening socket until cancelled."""
+    without_request: set[RequestHandler] = set()
 
     @web.middleware
-    async def heard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        silent.discard(request.protocol)
+    async def note_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+        without_request.discard(request.protocol)
         return await handler(request)
 
-    def too_slow(connection: RequestHandler) -> None:
-        if connection in silent:
-            silent.discard(connection)
+    def abort(connection: RequestHandler) -> None:
+        if connection in without_request:
+            without_request.discard(connection)
             if connection.transport is not None:
                 connection.transport.abort()
 
     def connected() -> RequestHandler:
         assert runner.server is not None
         connection = runner.server()
-        silent.add(connection)
-        asyncio.get_running_loop().call_later(HEADER_SECONDS, too_slow, connection)
+        without_request.add(connection)
+        asyncio.get_running_loop().call_later(HEADER_SECONDS, abort, connection)
         return connection
 
-    application.middlewares.append(heard)
+    application.middlewares.append(note_request)
     log = logging.getLogger(__name__)
-    log.addFilter(_of_clients)
+    log.addFilter(_is_not_client_error)
     runner = web.AppRunner(
         application, handle_signals=False, access_log=None, logger=log, shutdown_timeout=2.0, max_line_size=LONGEST_LINE
     )
@@ -298,8 +305,8 @@ async def run(application: web.Application, listening: socket.socket) -> None:
         await runner.cleanup()
 
 
-def _many_files() -> None:
-    """As many connections as the system allows, not as a shell begins with."""
+def _raise_file_limit() -> None:
+    """Raise the soft limit of open files to the hard limit, since every connection needs one."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -315,27 +322,28 @@ OPTIONS: Final = {
 
 
 def _config(query: Mapping[str, str]) -> ListenConfig:
-    """InputError naming the query parameter that makes no sense."""
+    """Return the configuration of a query; raises InputError naming the invalid parameter."""
     given = {field: query[name] for name, field in OPTIONS.items() if name in query}
     try:
         return ListenConfig.model_validate_strings(given)
-    except ValidationError as wrong:
-        (field, *_), message = wrong.errors()[0]["loc"], wrong.errors()[0]["msg"]
+    except ValidationError as error:
+        (field, *_), message = error.errors()[0]["loc"], error.errors()[0]["msg"]
         name = next(name for name, known in OPTIONS.items() if known == field)
-        raise InputError("makes no sense", field=name, value=query[name], remedy=message) from None
+        raise InputError("is invalid", field=name, value=query[name], remedy=message) from None
 
 
 def _check_instruction(instruction: str) -> None:
-    """InputError for one that is too long, or no text: the decoder process of all sessions would have to bear it."""
+    """Raise InputError for an instruction that is too long or not text: it would delay or end the decoder of all sessions."""
     if len(instruction) > protocol.LONGEST_INSTRUCTION:
-        raise InputError(f"is longer than {protocol.LONGEST_INSTRUCTION} characters", field="instruction")
+        why = f"has {len(instruction)} characters, more than {protocol.LONGEST_INSTRUCTION}"
+        raise InputError(why, field="instruction", remedy="Shorten it")
     try:
         tokens = len(QwenTokenizer.load().encode(instruction))
-    except ValueError as wrong:
-        raise InputError(f"is no text: {wrong}", field="instruction") from None
+    except ValueError as error:
+        raise InputError(f"is not text: {error}", field="instruction") from None
     if tokens > protocol.LONGEST_INSTRUCTION_TOKENS:
         why = f"has {tokens} tokens, more than {protocol.LONGEST_INSTRUCTION_TOKENS}"
-        raise InputError(why, field="instruction", remedy="Say it in fewer words")
+        raise InputError(why, field="instruction", remedy="Shorten it")
 
 
 def serve(
@@ -351,16 +359,20 @@ def serve(
     instruction: str = DEFAULT_INSTRUCTION,
     voices: Voices | None = None,
 ) -> None:
-    """Load the model and serve until interrupted. InputError for an address open to others without a token."""
+    """Load the model and serve until interrupted.
+
+    Raises InputError for a public address without a token, a port in use, an invalid instruction or a broken checkpoint.
+    """
     if host not in LOOPBACK and token is None:
         remedy = "Set SOUNDFLOW_TOKEN, or serve on 127.0.0.1"
-        raise InputError("an address others can reach needs a token", field="--host", value=host, remedy=remedy)
+        raise InputError("other machines can reach this address: it needs a token", field="--host", value=host, remedy=remedy)
     _check_instruction(instruction)
-    try:  # before the model is loaded, which may take minutes
+    try:  # before loading the model, which may take minutes
         listening = socket.create_server((host, port), backlog=128, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as wrong:
-        raise InputError(f"cannot listen: {wrong.strerror or wrong}", field="--port", value=f"{host}:{port}") from None
-    _many_files()
+    except OSError as error:
+        why = f"cannot listen: {error.strerror or error}"
+        raise InputError(why, field="--port", value=f"{host}:{port}", remedy="Choose another --host or --port") from None
+    _raise_file_limit()
     with listening:
         engine = Engine(model, sessions=sessions, threads=threads)
         try:

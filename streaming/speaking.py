@@ -1,15 +1,12 @@
-"""What a session says, aloud: sentences are spoken while the text is still being written, and can be stopped at any moment."""
+"""Spoken responses: sentences are synthesised while the text is still being generated, and can be stopped at any moment."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
-
-import numpy as np
+from typing import Final, assert_never
 
 from soundflow.backends.tts.speakers import open_voice_pool
 from soundflow.operators.protocols.faults import BackendError
@@ -19,108 +16,118 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.outcome import Ok
 from soundflow.schemas.pcm16 import to_pcm16
 from soundflow.schemas.speech import HibariConfig, KokoroConfig, SpeakerConfig, SpeechConfig, VoiceName
-from soundflow.streaming.protocol import SPEECH_FAILED, error
+from soundflow.streaming.events import (
+    AudioDelta,
+    AudioDone,
+    AudioDropped,
+    ChunkSilent,
+    EngineEvent,
+    ErrorEvent,
+    Event,
+    Reanchored,
+    ResponseCreated,
+    ResponseDone,
+    Restarted,
+    TextDelta,
+)
+from soundflow.streaming.protocol import SPEECH_FAILED
 
 PIECE_SAMPLES: Final = c.SAMPLE_RATE // 2
-"""Of one audio event."""
+"""Maximum samples of one audio event."""
 SENTENCE: Final = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])")
 EMBEDDED: Final[dict[str, SpeakerConfig]] = {"hibari": HibariConfig(), "kokoro": KokoroConfig()}
-"""Speakers that need no config."""
+"""Speakers that need no configuration."""
 Speak = Callable[[str], bytes]
-"""Text to PCM16; may raise BackendError."""
+"""Text to PCM16 bytes; may raise BackendError."""
 
 
 class Voices:
-    """The voice of a server. Rendering runs in threads of its own: the event loop never waits for it."""
+    """The voice of a server. Synthesis runs in its own threads, so the event loop never waits for it."""
 
     def __init__(self, name: VoiceName, config: SpeechConfig | None = None, threads: int = 1):
-        """Raises InputError when there is no such voice here."""
+        """Open the voice `name`; raises InputError when there is none of that name."""
         embedded = EMBEDDED.get(name.partition(":")[0])
         speakers = (config or SpeechConfig()).speakers if config or embedded is None else (embedded,)
-        voice_pool = open_voice_pool(speakers, ())
-        if name not in voice_pool.voices:
-            remedy = f"There are: {', '.join(voice_pool.voices)}"
-            raise InputError("no such voice here", field="--speak", value=name, remedy=remedy)
-        self._voice = voice_pool.voices[name]
-        self._speaker = voice_pool.speaker(self._voice)
+        voices = open_voice_pool(speakers, ())
+        if name not in voices.voices:
+            raise InputError("unknown voice", field="--speak", value=name, remedy=f"Available: {', '.join(voices.voices)}")
+        self._voice = voices.voices[name]
+        self._speaker = voices.speaker(self._voice)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="voice")
 
     def speak(self, text: str) -> bytes:
-        """One sentence as little-endian PCM16 at 16 kHz; empty when nothing in it can be said. BackendError when it failed."""
-        said = rewrite_by_rules(text, self._voice.language)
-        words = said.value if isinstance(said, Ok) else text.strip()
+        """Synthesise a sentence as little-endian PCM16 at 16 kHz; empty when it has no words. Raises BackendError."""
+        rewritten = rewrite_by_rules(text, self._voice.language)
+        words = rewritten.value if isinstance(rewritten, Ok) else text.strip()
         if not words:
             return b""
-        samples = self._speaker.say(words, self._voice).samples
-        return to_pcm16(samples).tobytes()
+        return to_pcm16(self._speaker.say(words, self._voice).samples).tobytes()
 
     def close(self) -> None:
-        """Let threads go; what is being rendered is not waited for."""
+        """Shut the threads down without waiting for synthesis in progress."""
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Speech:
-    """One session's voice: protocol events of its responses in, audio events out. Belongs to the server's event loop.
+    """The voice of one session: events of its responses in, audio events out. Runs in the server's event loop.
 
-    A response that opens, a restart or `stop` silences what was being said: nothing of it is sent afterwards but that it stopped.
+    A new response, a restart or `stop` silences the current one: only `AudioDone` of it is sent afterwards.
     """
 
-    def __init__(self, speak: Speak, pool: ThreadPoolExecutor, put: Callable[[dict[str, Any]], None], room: Callable[[], bool]):
-        """`room`: whether the client takes audio; without it a response is silenced rather than kept."""
-        self._speak, self._pool, self._put, self._room = speak, pool, put, room
+    def __init__(self, speak: Speak, pool: ThreadPoolExecutor, put: Callable[[Event], None], takes_audio: Callable[[], bool]):
+        """Send audio events with `put`. A response is silenced as soon as `takes_audio` returns False."""
+        self._speak, self._pool, self._put, self._takes_audio = speak, pool, put, takes_audio
         self._text, self._chunk = "", 0
         self._sentences: asyncio.Queue[str | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def speaking(self) -> bool:
-        """Something is being said."""
+        """Whether a response is being spoken."""
         return self._task is not None
 
-    def told(self, event: dict[str, Any]) -> None:
-        """An event of the session."""
-        match event["type"]:
-            case "response.created":
+    def follow(self, event: EngineEvent) -> None:
+        """Take the next event of the session."""
+        match event:
+            case ResponseCreated():
                 self.stop()
-                self._text, self._chunk, self._sentences = "", event["chunk"], asyncio.Queue()
-                self._task = asyncio.get_running_loop().create_task(self._say(self._sentences, self._chunk))
-            case "response.output_text.delta" if self._task is not None:
-                *whole, self._text = SENTENCE.split(self._text + event["delta"])
+                self._text, self._chunk, self._sentences = "", event.chunk, asyncio.Queue()
+                self._task = asyncio.get_running_loop().create_task(self._speak_all(self._sentences, self._chunk))
+            case TextDelta() if self._task is not None:
+                *whole, self._text = SENTENCE.split(self._text + event.delta)
                 for sentence in whole:
                     self._sentences.put_nowait(sentence)
-            case "response.done" if self._task is not None:
+            case ResponseDone() if self._task is not None:
                 self._sentences.put_nowait(self._text)
                 self._sentences.put_nowait(None)
-            case "session.restarted":
+            case Restarted():
                 self.stop()
+            case ChunkSilent() | TextDelta() | ResponseDone() | Reanchored() | AudioDropped():
+                pass
+            case _:
+                assert_never(event)
 
     def stop(self) -> None:
-        """Be silent, here and now."""
+        """Silence the current response immediately."""
         if self._task is not None:
             self._task.cancel()
-            self._over(stopped=True)
+            self._finish(stopped=True)
 
-    def _over(self, stopped: bool) -> None:
+    def _finish(self, stopped: bool) -> None:
         self._task = None
-        self._put({"type": "response.output_audio.done", "chunk": self._chunk, "stopped": stopped})
+        self._put(AudioDone(chunk=self._chunk, stopped=stopped))
 
-    async def _say(self, sentences: asyncio.Queue[str | None], chunk: int) -> None:
+    async def _speak_all(self, sentences: asyncio.Queue[str | None], chunk: int) -> None:
         loop = asyncio.get_running_loop()
         while (sentence := await sentences.get()) is not None:
             try:
                 audio = await loop.run_in_executor(self._pool, self._speak, sentence)
-            except (BackendError, InputError, ValueError) as wrong:
-                self._put(error(SPEECH_FAILED, f"cannot be said aloud: {wrong}"))
+            except (BackendError, InputError, ValueError) as error:
+                self._put(ErrorEvent.of(SPEECH_FAILED, f"a sentence could not be spoken: {error}"))
                 continue
             for start in range(0, len(audio), 2 * PIECE_SAMPLES):
-                if not self._room():
-                    return self._over(stopped=True)
-                piece = base64.b64encode(audio[start : start + 2 * PIECE_SAMPLES]).decode()
-                self._put({"type": "response.output_audio.delta", "chunk": chunk, "delta": piece})
-        self._over(stopped=False)
+                if not self._takes_audio():
+                    return self._finish(stopped=True)
+                self._put(AudioDelta.of(chunk, audio[start : start + 2 * PIECE_SAMPLES]))
+        self._finish(stopped=False)
         return None
-
-
-def pcm_of(event: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """Samples (n,) of a `response.output_audio.delta`."""
-    return np.frombuffer(base64.b64decode(event["delta"]), "<i2")

@@ -126,7 +126,7 @@ class Evaluator:
             for index in range(size):
                 yield shard, index
 
-    def hear(self, shard: int, index: int) -> EvaluatedStream:
+    def evaluate(self, shard: int, index: int) -> EvaluatedStream:
         """Play one stream."""
         turns = self.maker.turns(shard, index)
         mel = self.maker.mel(shard, index, Window(0, turns.chunks - 1, 0))
@@ -143,7 +143,7 @@ class Evaluator:
         for chunk in range(turns.chunks):
             if decoder.chunks >= window:
                 decoder.reanchor(window * KEPT_CHUNKS // c.WINDOW_CHUNKS)
-            silent, response = decoder.hear(features[chunk : chunk + 1])[0]
+            silent, response = decoder.prefill(features[chunk : chunk + 1])[0]
             if response - silent <= self.threshold:
                 decoder.stay_silent()
                 continue
@@ -153,7 +153,7 @@ class Evaluator:
 def _reply(decoder: StreamDecoder, longest: int) -> list[int]:
     decoder.open_response()
     ids: list[int] = []
-    while decoder.speaking:
+    while decoder.responding:
         if len(ids) == longest:
             decoder.close_response()
             break

@@ -115,15 +115,16 @@ def measure(model: Path, corpus: Path, streams: int | None) -> list[dict[str, An
 
 def _play(listener: Any, features: Any, drains: Sequence[int]) -> list[tuple[int, str]]:
     """(chunk, text) of responses."""
+    from soundflow.streaming.events import ResponseDone
+
     triggers: list[tuple[int, str]] = []
     at = 0
     for size in drains:
-        events = listener.hear(features[at : at + size])
+        events = listener.drain(features[at : at + size])
         at += size
-        while listener.speaking:
+        while listener.responding:
             events += listener.step()
-        if any(event.kind == "response" for event in events):
-            triggers.append((at, "".join(event.text for event in events)))
+        triggers += [(at, event.text) for event in events if isinstance(event, ResponseDone)]
     return triggers
 
 

@@ -19,7 +19,7 @@ from soundflow.model.frontend import CausalLogMel, chunked
 from soundflow.model.thinker import StreamingThinker
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.schemas import constants as c
-from soundflow.streaming.events import Event, ListenConfig
+from soundflow.streaming.events import ChunkSilent, ListenConfig, ResponseCreated, ResponseDone
 from soundflow.streaming.listener import Listener
 
 ENCODED_AT_A_TIME = 64
@@ -78,13 +78,12 @@ class StreamPlayer:
     def _hear(self, listener: Listener, chunks: Iterator[torch.Tensor], count: int) -> Played:
         probabilities, said = [], []
         for number in range(count):
-            heard = next(event for event in listener.hear(next(chunks)[None]) if event.kind in ("silent", "response"))
-            probabilities.append(float(heard.probability or 0.0))
-            events: list[Event] = []
-            while listener.speaking:
+            events = listener.drain(next(chunks)[None])
+            decision = next(event for event in events if isinstance(event, ChunkSilent | ResponseCreated))
+            probabilities.append(decision.probability)
+            while listener.responding:
                 events += listener.step()
-            if heard.kind == "response":
-                said.append(Said(number, "".join(event.text for event in events), probabilities[-1]))
+            said += [Said(number, event.text, decision.probability) for event in events if isinstance(event, ResponseDone)]
         return Played(tuple(probabilities), tuple(said), count * self.model.streaming.chunk_samples / c.SAMPLE_RATE)
 
     @torch.inference_mode()

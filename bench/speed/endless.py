@@ -26,7 +26,17 @@ import numpy as np
 from soundflow.bench.harness import measure as bench
 from soundflow.schemas import constants as c
 from soundflow.streaming.engine import Engine
-from soundflow.streaming.events import ListenConfig
+from soundflow.streaming.events import (
+    AudioDropped,
+    ChunkSilent,
+    EngineEvent,
+    ListenConfig,
+    Reanchored,
+    ResponseCreated,
+    ResponseDone,
+    Restarted,
+    TextDelta,
+)
 
 HOUR_CHUNKS: Final = 9000
 SETTLED_CHUNKS: Final = 900
@@ -44,26 +54,27 @@ INSTRUCTION: Final = "Name what you hear."
 
 def hour(engine: Engine) -> dict[str, Any]:
     """Push an hour through one session."""
-    told = threading.Semaphore(AHEAD)
+    decided = threading.Semaphore(AHEAD)
     counts = {"silent": 0, "response": 0, "reanchored": 0, "dropped": 0}
+    names = {ChunkSilent: "silent", ResponseCreated: "response", Reanchored: "reanchored", AudioDropped: "dropped"}
 
-    def tell(event: dict[str, Any]) -> None:
-        if event["kind"] in counts:
-            counts[event["kind"]] += 1
-        if event["kind"] in ("silent", "response"):
-            told.release()
+    def on_event(event: EngineEvent) -> None:
+        if name := names.get(type(event)):
+            counts[name] += 1
+        if isinstance(event, ChunkSilent | ResponseCreated):
+            decided.release()
 
-    session = engine.open(INSTRUCTION, CONFIG, tell)
+    session = engine.open(INSTRUCTION, CONFIG, on_event)
     rng = np.random.default_rng(1)
     memory: list[int] = []
     begun = time.monotonic()
     for number in range(1, HOUR_CHUNKS + 1):
-        told.acquire()
+        decided.acquire()
         engine.push(session, (rng.standard_normal(c.CHUNK_SAMPLES) * 1000).astype(np.int16))
         if number >= SETTLED_CHUNKS and number % EVERY_CHUNKS == 0:
             memory.append(sum(resident(process) for process in engine.processes))
     for _ in range(AHEAD):
-        told.acquire()
+        decided.acquire()
     seconds = time.monotonic() - begun
     engine.end(session)
     return {"seconds": round(seconds, 1), "memory_mb": [round(value / 2**20, 1) for value in memory], **counts}
@@ -73,11 +84,11 @@ def crowd(engine: Engine) -> dict[str, float]:
     """Feed eight sessions in real time; seconds from a chunk's arrival to its decision, over all but the first five seconds."""
     waits: list[float] = []
 
-    def tell(event: dict[str, Any]) -> None:
-        if event["kind"] == "silent" and event["chunk"] > 12:
-            waits.append(event["time"] - event["arrived"])
+    def on_event(event: EngineEvent) -> None:
+        if isinstance(event, ChunkSilent) and event.chunk > 12:
+            waits.append(event.latency_ms / 1000)
 
-    sessions = [engine.open(INSTRUCTION, CONFIG, tell) for _ in range(SESSIONS)]
+    sessions = [engine.open(INSTRUCTION, CONFIG, on_event) for _ in range(SESSIONS)]
     rng = np.random.default_rng(2)
     begun = time.monotonic()
     for number in range(1, round(SECONDS / c.CHUNK_SECONDS) + 1):
@@ -97,16 +108,16 @@ def chorus(engine: Engine) -> tuple[float, float]:
     tokens: list[list[float]] = [[] for _ in range(SESSIONS)]
     over = threading.Semaphore(0)
 
-    def tell(seat: int, event: dict[str, Any]) -> None:
-        if event["kind"] == "token":
-            tokens[seat].append(event["time"])
+    def on_event(seat: int, event: EngineEvent) -> None:
+        if isinstance(event, TextDelta):
+            tokens[seat].append(time.monotonic())
             if len(tokens[seat]) == CHORUS_TOKENS:
                 over.release()
-        elif event["kind"] == "eos" and len(tokens[seat]) < CHORUS_TOKENS:
+        elif isinstance(event, ResponseDone) and len(tokens[seat]) < CHORUS_TOKENS:
             engine.push(sessions[seat], np.zeros(c.CHUNK_SAMPLES, np.int16))  # the next reply, at once
 
     config = ListenConfig(threshold=1e-9, longest_response=CHORUS_TOKENS)
-    sessions = [engine.open(INSTRUCTION, config, partial(tell, seat)) for seat in range(SESSIONS)]
+    sessions = [engine.open(INSTRUCTION, config, partial(on_event, seat)) for seat in range(SESSIONS)]
     for session in sessions:
         engine.push(session, np.zeros(c.CHUNK_SAMPLES, np.int16))
     for _ in range(SESSIONS):
@@ -120,19 +131,19 @@ def chorus(engine: Engine) -> tuple[float, float]:
 
 def deaf(engine: Engine, victim: int) -> float:
     """Kill the encoder (0) or the decoder (1) in mid-reply: seconds until a chunk pushed afterwards is decided."""
-    speaking, again = threading.Event(), threading.Event()
+    responding, again = threading.Event(), threading.Event()
 
-    def tell(event: dict[str, Any]) -> None:
-        if event["kind"] == "token":
-            speaking.set()
-        elif event["kind"] == "restarted":
+    def on_event(event: EngineEvent) -> None:
+        if isinstance(event, TextDelta):
+            responding.set()
+        elif isinstance(event, Restarted):
             engine.push(session, np.zeros(c.CHUNK_SAMPLES, np.int16))
-        elif event["kind"] == "response" and event["chunk"] > 1:
+        elif isinstance(event, ResponseCreated) and event.chunk > 1:
             again.set()
 
-    session = engine.open(INSTRUCTION, ListenConfig(threshold=1e-9, longest_response=CHORUS_TOKENS), tell)
+    session = engine.open(INSTRUCTION, ListenConfig(threshold=1e-9, longest_response=CHORUS_TOKENS), on_event)
     engine.push(session, np.zeros(c.CHUNK_SAMPLES, np.int16))
-    speaking.wait()
+    responding.wait()
     begun = time.monotonic()
     os.kill(engine.processes[victim], signal.SIGKILL)
     again.wait()

@@ -24,7 +24,7 @@ import numpy as np
 
 from soundflow.bench.harness import measure as bench
 from soundflow.schemas import constants as c
-from soundflow.streaming.simulate import LONG, MODES, THREE_B, Costs, Run, Script, arrival, simulate
+from soundflow.streaming.simulate import LONG, MODES, THREE_B, Costs, Script, StreamTrace, arrival, simulate
 
 REPLY_TOKENS: Final = (10, 20, 50, 80)
 CHUNKS: Final = 42
@@ -39,7 +39,7 @@ class RealStage:
     def __init__(self, script: Script, costs: Costs):
         from soundflow.model.decoding import StreamDecoder
 
-        self.run, self.costs = Run(script), costs
+        self.trace, self.costs = StreamTrace(script), costs
         self.model, self.mel = _model(), _mel(script.chunks)
         self.decoder = StreamDecoder(self.model, [1, 2, 3])
         self.features: dict[int, Any] = {}
@@ -67,36 +67,36 @@ class RealStage:
 
     def encode(self, chunk: int, calls: int) -> None:
         """See `Stage`. Of a window encoded again the newest chunk's work is real, the rest its cost."""
-        self.run.encode_start.append(self.now())
-        self.run.encoder_calls += calls
+        self.trace.encode_start.append(self.now())
+        self.trace.encoder_calls += calls
         self._spend(calls * self.costs.encode, lambda: self._tower(chunk))
 
     def extend(self, first: int, last: int) -> None:
         """See `Stage`."""
-        heard = np.concatenate([self.features.pop(number) for number in range(first, last + 1)])
-        self._spend(self.costs.drain(last - first + 1), lambda: self.decoder.hear(heard))
-        if not any(self.run.script.replies.get(number) for number in range(first, last + 1)):
+        features = np.concatenate([self.features.pop(number) for number in range(first, last + 1)])
+        self._spend(self.costs.drain(last - first + 1), lambda: self.decoder.prefill(features))
+        if not any(self.trace.script.replies.get(number) for number in range(first, last + 1)):
             self.decoder.stay_silent()
 
-    def say(self, tokens: int, first_said: Callable[[], None]) -> None:
+    def generate(self, tokens: int, on_first_token: Callable[[], None]) -> None:
         """See `Stage`."""
         self.decoder.open_response()
         for number in range(tokens + 1):
             self._spend(self.costs.token, self._token)
             if number == 0:
-                first_said()
-        if self.decoder.speaking:
+                on_first_token()
+        if self.decoder.responding:
             self.decoder.close_response()
 
     def _token(self) -> None:
-        if self.decoder.speaking:
+        if self.decoder.responding:
             self.decoder.next_id()
 
     def _encode_forever(self) -> None:
-        for number in range(1, self.run.script.chunks + 1):
+        for number in range(1, self.trace.script.chunks + 1):
             self.wait(arrival(number))
-            self.run.encode_start.append(self.now())
-            self.run.encoder_calls += 1
+            self.trace.encode_start.append(self.now())
+            self.trace.encoder_calls += 1
             self._spend(self.costs.encode, lambda number=number: self._tower(number))  # type: ignore[misc]
             with self._news:
                 self._encoded = number
@@ -140,7 +140,7 @@ def play(mode: str, tokens: int) -> dict[str, Any]:
     _model()
     stage = RealStage(Script(CHUNKS, dict.fromkeys(TRIGGERS, tokens)), THREE_B)
     MODES[mode](stage)
-    return _row(mode, tokens, stage.run)
+    return _row(mode, tokens, stage.trace)
 
 
 def predict(mode: str, tokens: int) -> dict[str, Any]:
@@ -148,8 +148,8 @@ def predict(mode: str, tokens: int) -> dict[str, Any]:
     return _row(mode, tokens, simulate(mode, Script(CHUNKS, dict.fromkeys(TRIGGERS, tokens)), THREE_B))
 
 
-def _row(mode: str, tokens: int, run: Run) -> dict[str, Any]:
-    return {"mode": mode, "reply_tokens": tokens, **{name: round(value, 3) for name, value in run.summary().items()}}
+def _row(mode: str, tokens: int, trace: StreamTrace) -> dict[str, Any]:
+    return {"mode": mode, "reply_tokens": tokens, **{name: round(value, 3) for name, value in trace.summary().items()}}
 
 
 def _long_run(mode: str, tokens: int) -> dict[str, float]:

@@ -9,11 +9,14 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 import typer
 
 from soundflow.cli.common import INTERRUPTED, Json, say
+
+if TYPE_CHECKING:
+    from soundflow.streaming.events import Event
 
 top = typer.Typer()
 TOKEN = "SOUNDFLOW_TOKEN"
@@ -191,36 +194,42 @@ async def _listen(
     counts: Counter[str],
 ) -> None:
     from soundflow.streaming.client import Client, play
-    from soundflow.streaming.speaking import pcm_of
+    from soundflow.streaming.events import AudioDelta
 
     token = os.environ.get(TOKEN)
     async with Client.connect(url, token=token, **options) as client:
         async for event in play(client, audio, pace=pace):
-            counts[event["type"]] += 1
-            if event["type"] == "response.output_audio.delta":
-                spoken.append((event["time"], pcm_of(event)))
+            counts[event.type] += 1
+            if isinstance(event, AudioDelta):
+                spoken.append((event.time or 0.0, event.samples()))
             if as_json:
-                say(json.dumps(event, ensure_ascii=False))
+                say(json.dumps(event.to_wire(), ensure_ascii=False))
             elif line := _line(event):
                 say(line)
 
 
-def _line(event: dict[str, Any]) -> str:
+def _line(event: Event) -> str:
     """Return an event as text; empty for events that are not shown."""
-    match event["type"]:
-        case "session.created":
-            return f"session {event['session']['id']}: {event['session']['instruction']}"
-        case "response.created":
-            at = event["chunk"] * 0.4
-            called = f"to chunk {event['called_by']} " if event["called_by"] != event["chunk"] else ""
-            figures = f"p = {event['called_with']:.2f}, {event['latency_ms']:.0f} ms"
-            return f"{at:7.1f} s  chunk {event['chunk']}: responds {called}({figures})"
-        case "response.done":
-            return f"           {event['text']!r}{' (cut)' if event['cut'] else ''}"
-        case "input_audio.dropped":
-            return f"           {event['chunks']} chunks dropped"
-        case "session.restarted":
-            return f"           restarted: {', '.join(event['died'])} died; the context is empty, {event['lost']} chunks are lost"
-        case "error":
-            return f"error: {event['error']['message']}"
-    return ""
+    from soundflow.streaming import events
+
+    match event:
+        case events.SessionCreated():
+            return f"session {event.session.id}: {event.session.instruction}"
+        case events.ResponseCreated():
+            called = f"to chunk {event.called_by} " if event.called_by != event.chunk else ""
+            figures = f"p = {event.called_with:.2f}, {event.latency_ms:.0f} ms"
+            return f"{event.chunk * 0.4:7.1f} s  chunk {event.chunk}: responds {called}({figures})"
+        case events.ResponseDone():
+            return f"           {event.text!r}{' (cut)' if event.cut else ''}"
+        case events.AudioDropped():
+            return f"           {event.chunks} chunks dropped"
+        case events.Restarted():
+            return f"           restarted: {', '.join(event.died)} died; the context is empty, {event.lost} chunks are lost"
+        case events.ErrorEvent():
+            return f"error: {event.error.message}"
+        case events.ChunkSilent() | events.TextDelta() | events.Reanchored() | events.SessionResumed():
+            return ""
+        case events.AudioDelta() | events.AudioDone():
+            return ""
+        case _:
+            assert_never(event)

@@ -194,7 +194,7 @@ def evaluate(
     played = []
     with Console("evaluate", "streams") as console:
         for place in places:
-            played.append(evaluator.hear(*place))
+            played.append(evaluator.evaluate(*place))
             console.show(len(played), len(places))
     figures = score(played, within).to_json() | {"within": within, "streams": len(played)}
     if as_json:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from soundflow.model.decoding import StreamDecoder, hear_together, next_ids
+from soundflow.model.decoding import StreamDecoder, next_ids, prefill_batch
 from soundflow.model.seats import SeatedCache
 from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import AUDIO_ROW
@@ -39,10 +39,10 @@ def speak(decoder: StreamDecoder, tokens: int) -> list[int]:
     """Ids of a response cut after so many."""
     decoder.open_response()
     ids: list[int] = []
-    while decoder.speaking and len(ids) < tokens:
+    while decoder.responding and len(ids) < tokens:
         id_ = decoder.next_id()
         ids += [] if id_ is None else [id_]
-    if decoder.speaking:
+    if decoder.responding:
         decoder.close_response()
     return ids
 
@@ -53,7 +53,7 @@ def test_silent_chunks_in_any_drains_give_the_logits_of_the_whole(
 ) -> None:
     decoder, logits, at = StreamDecoder(thinker, INSTRUCTION), [], 0
     for drained in drains:
-        logits.append(decoder.hear(audio[at : at + drained]))
+        logits.append(decoder.prefill(audio[at : at + drained]))
         decoder.stay_silent()
         at += drained
     expected = reference(thinker, audio, [[thinker.silent_row]] * 8)
@@ -63,9 +63,9 @@ def test_silent_chunks_in_any_drains_give_the_logits_of_the_whole(
 
 def test_after_a_response_what_was_said_is_in_the_context(thinker: StreamingThinker, audio: torch.Tensor) -> None:
     decoder = StreamDecoder(thinker, INSTRUCTION)
-    first = decoder.hear(audio[:2])
+    first = decoder.prefill(audio[:2])
     ids = speak(decoder, 4)
-    second = decoder.hear(audio[2:3].numpy())
+    second = decoder.prefill(audio[2:3].numpy())
     vocabulary = thinker.vocabulary
     response = [thinker.response_row, *vocabulary.rows(ids).tolist(), vocabulary.row(vocabulary.layout.eos)]
     expected = reference(thinker, audio, [[thinker.silent_row], response, []])
@@ -75,7 +75,7 @@ def test_after_a_response_what_was_said_is_in_the_context(thinker: StreamingThin
 
 def test_the_response_is_the_most_likely_text(thinker: StreamingThinker, audio: torch.Tensor) -> None:
     decoder = StreamDecoder(thinker, INSTRUCTION)
-    decoder.hear(audio[:1])
+    decoder.prefill(audio[:1])
     ids = speak(decoder, 3)
     vocabulary = thinker.vocabulary
     rows = vocabulary.rows([*vocabulary.layout.prefix, *INSTRUCTION, *vocabulary.layout.prefix_end]).tolist()
@@ -93,12 +93,12 @@ def test_the_response_is_the_most_likely_text(thinker: StreamingThinker, audio: 
 
 def test_reanchored_it_is_a_stream_that_began_there(thinker: StreamingThinker, audio: torch.Tensor) -> None:
     decoder = StreamDecoder(thinker, INSTRUCTION)
-    decoder.hear(audio[:3])
+    decoder.prefill(audio[:3])
     ids = speak(decoder, 2)
-    decoder.hear(audio[3:5])
+    decoder.prefill(audio[3:5])
     decoder.stay_silent()
     decoder.reanchor(keep=3)
-    again = decoder.hear(audio[5:6])
+    again = decoder.prefill(audio[5:6])
     vocabulary = thinker.vocabulary
     response = [thinker.response_row, *vocabulary.rows(ids).tolist(), vocabulary.row(vocabulary.layout.eos)]
     silent = [thinker.silent_row]
@@ -109,7 +109,7 @@ def test_reanchored_it_is_a_stream_that_began_there(thinker: StreamingThinker, a
 
 def test_the_literal_drain_reads_chunks_without_tokens_between(thinker: StreamingThinker, audio: torch.Tensor) -> None:
     decoder = StreamDecoder(thinker, INSTRUCTION)
-    logits = decoder.hear(audio[:3], between=False)
+    logits = decoder.prefill(audio[:3], between=False)
     np.testing.assert_allclose(logits, reference(thinker, audio, [[], [], []]), atol=1e-4)
 
 
@@ -117,11 +117,11 @@ def test_a_decision_is_made_before_more_is_heard(thinker: StreamingThinker, audi
     decoder = StreamDecoder(thinker, INSTRUCTION)
     with pytest.raises(RuntimeError):
         decoder.stay_silent()
-    decoder.hear(audio[:1])
+    decoder.prefill(audio[:1])
     with pytest.raises(RuntimeError):
-        decoder.hear(audio[1:2])
+        decoder.prefill(audio[1:2])
     decoder.open_response()
-    for forbidden in (decoder.stay_silent, lambda: decoder.hear(audio[:1]), lambda: decoder.reanchor(1)):
+    for forbidden in (decoder.stay_silent, lambda: decoder.prefill(audio[:1]), lambda: decoder.reanchor(1)):
         with pytest.raises(RuntimeError):
             forbidden()
     decoder.close_response()
@@ -132,7 +132,7 @@ def test_a_decision_is_made_before_more_is_heard(thinker: StreamingThinker, audi
 def test_tokens_counts_what_waits_to_be_written(thinker: StreamingThinker, audio: torch.Tensor) -> None:
     decoder = StreamDecoder(thinker, INSTRUCTION)
     assert decoder.tokens == 5
-    decoder.hear(audio[:2])
+    decoder.prefill(audio[:2])
     assert decoder.tokens == 5 + 10 + 1 + 10
     decoder.stay_silent()
     assert decoder.tokens == 27
@@ -150,24 +150,24 @@ def test_streams_that_share_their_passes_hear_and_say_what_each_would_alone(thin
     alone, together = alone_and_together(thinker, 4)
     rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(2)
     for turn in range(12):
-        hearing = [seat for seat in range(4) if not alone[seat].speaking and rng.random() < 0.7]
+        hearing = [seat for seat in range(4) if not alone[seat].responding and rng.random() < 0.7]
         audio = [torch.randn(int(rng.integers(1, 5)), 10, 128, generator=generator) for _ in hearing]
         if hearing:
             ways = [bool(rng.random() < 0.8) for _ in hearing]
-            expected = [alone[seat].hear(heard, between=way) for seat, heard, way in zip(hearing, audio, ways, strict=True)]
-            found = hear_together([together[seat] for seat in hearing], audio, ways)
+            expected = [alone[seat].prefill(heard, between=way) for seat, heard, way in zip(hearing, audio, ways, strict=True)]
+            found = prefill_batch([together[seat] for seat in hearing], audio, ways)
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_allclose(one, other, atol=1e-4)
             for seat in hearing:
                 decide = "open_response" if rng.random() < 0.5 else "stay_silent"
                 getattr(alone[seat], decide)(), getattr(together[seat], decide)()
-        speaking = [seat for seat in range(4) if alone[seat].speaking]
+        speaking = [seat for seat in range(4) if alone[seat].responding]
         if speaking:
             assert next_ids([together[seat] for seat in speaking]) == [alone[seat].next_id() for seat in speaking]
         for seat in speaking:
-            if alone[seat].speaking and rng.random() < 0.3:
+            if alone[seat].responding and rng.random() < 0.3:
                 alone[seat].close_response(), together[seat].close_response()
-        if turn == 7 and not alone[0].speaking:
+        if turn == 7 and not alone[0].responding:
             alone[0].reanchor(2), together[0].reanchor(2)
     assert [stream.tokens for stream in alone] == [stream.tokens for stream in together]
 
@@ -175,15 +175,15 @@ def test_streams_that_share_their_passes_hear_and_say_what_each_would_alone(thin
 def test_a_stream_of_nothing_but_nan_harms_neither_its_neighbour_nor_who_takes_its_seat(thinker: StreamingThinker) -> None:
     (_, quiet), (broken, neighbour) = alone_and_together(thinker, 2)
     fine = torch.randn(2, 10, 128, generator=torch.Generator().manual_seed(3))
-    found = hear_together([broken, neighbour], [torch.full((4, 10, 128), torch.nan), fine], [True, True])
-    expected = quiet.hear(fine)
+    found = prefill_batch([broken, neighbour], [torch.full((4, 10, 128), torch.nan), fine], [True, True])
+    expected = quiet.prefill(fine)
     assert np.isnan(found[0]).any()
     np.testing.assert_allclose(found[1], expected, atol=1e-4)
-    broken.leave()
+    broken.close()
     heir = StreamDecoder(thinker, INSTRUCTION[:2], neighbour._cache)
     with pytest.raises(IndexError):
         StreamDecoder(thinker, INSTRUCTION, neighbour._cache)
     neighbour.stay_silent()
-    found = hear_together([heir, neighbour], [fine, fine], [True, True])
+    found = prefill_batch([heir, neighbour], [fine, fine], [True, True])
     np.testing.assert_allclose(found[0], expected, atol=1e-4)
     assert np.isfinite(found[1]).all()

@@ -168,7 +168,7 @@ def test_a_checkpoint_with_a_lost_parameter_is_told(thinker: StreamingThinker, t
 
 
 def test_an_unknown_preset_is_told() -> None:
-    with pytest.raises(InputError, match="Known: nano, tiny, 3b"):
+    with pytest.raises(InputError, match="Presets: nano, tiny, 3b"):
         preset("7b", StreamingConfig(layout="soundflow/1"))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +14,18 @@ from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import StreamingConfig
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.schemas.pcm16 import from_pcm16
-from soundflow.streaming.events import Event, ListenConfig
+from soundflow.streaming.events import (
+    ChunkSilent,
+    DecoderEvent,
+    EngineEvent,
+    Event,
+    ListenConfig,
+    ResponseCreated,
+    ResponseDone,
+    TextDelta,
+)
 from soundflow.streaming.listener import Listener
+from soundflow.streaming.sessions import LiveSession
 
 torch.set_num_threads(1)
 INSTRUCTION = "Name what you hear."
@@ -29,15 +39,20 @@ def features_of(model: StreamingThinker, pcm: np.ndarray) -> np.ndarray:
         return model.encode_chunks(torch.from_numpy(chunked(mel))).numpy()
 
 
-def play(listener: Listener, features: np.ndarray, drains: list[int]) -> list[Event]:
-    """What is told when so many chunks are heard at a time."""
+def play(listener: Listener, features: np.ndarray, drains: list[int]) -> list[DecoderEvent]:
+    """Events of a listener that drains these numbers of chunks."""
     events, at = [], 0
     for drained in drains:
-        events += listener.hear(features[at : at + drained])
+        events += listener.drain(features[at : at + drained])
         at += drained
-        while listener.speaking:
+        while listener.responding:
             events += listener.step()
     return events
+
+
+def decisions(events: Sequence[Event]) -> list[ChunkSilent | ResponseCreated]:
+    """One per chunk."""
+    return [event for event in events if isinstance(event, ChunkSilent | ResponseCreated)]
 
 
 def clear_threshold(model: StreamingThinker, features: np.ndarray, longest: int) -> float:
@@ -46,7 +61,7 @@ def clear_threshold(model: StreamingThinker, features: np.ndarray, longest: int)
     for threshold in np.linspace(0.3, 0.7, 5):
         config = ListenConfig(threshold=float(threshold), longest_response=longest)
         events = play(Listener(model, TOKENIZER, INSTRUCTION, config), features, [1] * len(features))
-        chances = np.array([event.probability for event in events if event.probability is not None])
+        chances = np.array([event.probability for event in decisions(events)])
         if 1 < (chances >= threshold).sum() < len(features) - 1:
             found[np.abs(chances - threshold).min()] = float(threshold)
     assert max(found) > 1e-3
@@ -67,12 +82,16 @@ def checkpoint(model: StreamingThinker, tmp_path_factory: pytest.TempPathFactory
     return directory
 
 
-def with_words(self: object, event: dict[str, Any], queue: int) -> dict[str, Any]:
-    """In place of `Translator.translate`: a random model says nothing that can be said aloud."""
-    match event["kind"]:
-        case "response" | "silent":
-            kind = "response.created" if event["kind"] == "response" else "chunk.silent"
-            return {"type": kind, "chunk": event["chunk"], "probability": 1.0, "latency_ms": 1.0, "queue": queue}
-        case "token":
-            return {"type": "response.output_text.delta", "chunk": event["chunk"], "delta": "A dog barks. "}
-    return {"type": "response.done", "chunk": event["chunk"], "text": "A dog barks. ", "cut": event["cut"]}
+@pytest.fixture
+def sayable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every token is a sentence: the text of a random model has no words that could be spoken."""
+    receive = LiveSession._receive
+
+    def with_words(session: LiveSession, event: EngineEvent) -> None:
+        if isinstance(event, TextDelta):
+            event = event.model_copy(update={"delta": "A dog barks. "})
+        if isinstance(event, ResponseDone):
+            event = event.model_copy(update={"text": "A dog barks. "})
+        receive(session, event)
+
+    monkeypatch.setattr(LiveSession, "_receive", with_words)

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from soundflow.streaming.client import Client, play
 from soundflow.streaming.engine import Engine
+from soundflow.streaming.events import Event
 from soundflow.streaming.server import Server
 
 SEATS = 3
@@ -38,7 +39,8 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).standard_normal(round(seconds * RATE)) * 1000).astype(np.int16)
 
 
-async def heard(url: str, seconds: float = 2.0, **more: Any) -> list[dict[str, Any]]:
+async def played(url: str, seconds: float = 2.0, **more: Any) -> list[Event]:
+    """The events of one session that plays noise."""
     async with Client.connect(url, **more) as client:
         return [event async for event in play(client, noise(seconds), pace=0)]
 

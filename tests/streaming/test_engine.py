@@ -1,4 +1,4 @@
-"""Two processes and a queue: what they tell is what one loop would, no session harms another, and a killed one is replaced."""
+"""Two processes and a queue: their events are those of one loop, no session harms another, and a killed process is replaced."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from soundflow.schemas.base import InputError
-from soundflow.streaming.engine import Engine, Full
-from soundflow.streaming.events import ListenConfig
+from soundflow.streaming.engine import Engine, EngineFull
+from soundflow.streaming.events import (
+    AudioDropped,
+    ChunkSilent,
+    EngineEvent,
+    ListenConfig,
+    ResponseCreated,
+    Restarted,
+    TextDelta,
+)
 from soundflow.streaming.ring import Ring
-from tests.streaming.conftest import INSTRUCTION
+from tests.streaming.conftest import INSTRUCTION, decisions
 
 QUIET = ListenConfig(threshold=0.999999)
 PATIENCE = 300.0
@@ -34,25 +41,25 @@ def engine(checkpoint: Path) -> Iterator[Engine]:
     started.close()
 
 
-class Told:
+class Events:
     """Events of a session, and waiting for them."""
 
     def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
+        self.events: list[EngineEvent] = []
         self._news = threading.Condition()
 
-    def __call__(self, event: dict[str, Any]) -> None:
+    def __call__(self, event: EngineEvent) -> None:
         with self._news:
             self.events.append(event)
             self._news.notify_all()
 
-    def until(self, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+    def until(self, enough: Callable[[list[EngineEvent]], bool]) -> list[EngineEvent]:
         with self._news:
             assert self._news.wait_for(lambda: enough(self.events), PATIENCE), self.events[-3:]
             return list(self.events)
 
     def decided(self) -> list[int]:
-        return [event["chunk"] for event in self.events if event["kind"] in ("silent", "response")]
+        return [event.chunk for event in decisions(self.events)]
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -72,79 +79,82 @@ def noise(chunks: int, seed: int = 0) -> np.ndarray:
 
 
 def test_every_chunk_is_decided_once_and_in_order_however_fast_it_comes(engine: Engine) -> None:
-    told = [Told() for _ in range(3)]
+    logs = [Events() for _ in range(3)]
     config = ListenConfig(threshold=0.5, longest_response=20)
-    sessions = [engine.open(INSTRUCTION, config, tell) for tell in told]
-    with pytest.raises(Full, match="3 sessions are open"):
-        engine.open(INSTRUCTION, QUIET, Told())
+    sessions = [engine.open(INSTRUCTION, config, log) for log in logs]
+    with pytest.raises(EngineFull, match="all 3 sessions are in use"):
+        engine.open(INSTRUCTION, QUIET, Events())
     for chunk in noise(30, seed=2):
         for session in sessions:
             assert engine.push(session, chunk)
-    for tell in told:
-        tell.until(lambda events, tell=tell: len(tell.decided()) == 30)
-        assert tell.decided() == list(range(1, 31))
-        decisions = [event for event in tell.events if event["kind"] in ("silent", "response")]
-        assert all(event["started"] >= event["arrived"] for event in decisions)
+    for log in logs:
+        log.until(lambda events, log=log: len(log.decided()) == 30)
+        assert log.decided() == list(range(1, 31))
+        decided = decisions(log.events)
+        assert all(event.latency_ms >= 0 for event in decided)
         at = 0
         while at < 30:  # a chunk that called for a response got it at its drain's end, and nothing else did
-            drain = decisions[at : at + decisions[at]["drained"]]
-            called = any(event["probability"] >= 0.5 for event in drain)
-            assert [event["kind"] for event in drain] == ["silent"] * (len(drain) - 1) + ["response" if called else "silent"]
+            drain = decided[at : at + decided[at].drained]
+            calls = [event for event in drain if event.probability >= 0.5]
+            last_type = ResponseCreated if calls else ChunkSilent
+            assert [type(event) for event in drain] == [ChunkSilent] * (len(drain) - 1) + [last_type]
+            if isinstance(last := drain[-1], ResponseCreated):
+                assert (last.called_by, last.called_with) == (calls[0].chunk, calls[0].probability)
             at += len(drain)
     for session in sessions:
         engine.end(session)
 
 
-def test_a_session_in_a_slot_that_was_used_hears_nothing_of_the_one_before(engine: Engine) -> None:
+def test_a_session_in_a_used_slot_receives_nothing_of_the_one_before(engine: Engine) -> None:
     before = engine.open(INSTRUCTION, QUIET, lambda event: None)
     for chunk in noise(20, seed=3):
         engine.push(before, chunk)
     engine.end(before)
     assert not engine.push(before, noise(1)[0])
-    told = Told()
-    session = engine.open(INSTRUCTION, QUIET, told)
+    log = Events()
+    session = engine.open(INSTRUCTION, QUIET, log)
     assert session.slot == before.slot
     engine.push(session, noise(1, seed=4)[0])
-    (event,) = told.until(lambda events: len(events) >= 1)
-    assert (event["kind"], event["chunk"]) == ("silent", 1)
+    (event,) = log.until(lambda events: len(events) >= 1)
+    assert isinstance(event, ChunkSilent) and event.chunk == 1
     engine.end(session)
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_process_is_told_and_the_session_hears_again(engine: Engine, victim: int) -> None:
-    told = Told()
-    session = engine.open(INSTRUCTION, ListenConfig(threshold=1e-9, longest_response=200), told)
+def test_a_killed_process_is_reported_and_the_session_continues(engine: Engine, victim: int) -> None:
+    log = Events()
+    session = engine.open(INSTRUCTION, ListenConfig(threshold=1e-9, longest_response=200), log)
     engine.push(session, noise(1)[0])
-    told.until(lambda events: any(event["kind"] == "token" for event in events))  # in mid-reply
+    log.until(lambda events: any(isinstance(event, TextDelta) for event in events))  # within a response
     before = engine.restarts
     os.kill(engine.processes[victim], signal.SIGKILL)
-    events = told.until(lambda events: any(event["kind"] == "restarted" for event in events))
-    (restarted,) = [event for event in events if event["kind"] == "restarted"]
-    assert ("encoder", "decoder")[victim] in restarted["died"] and engine.restarts == before + 1
-    assert restarted["lost"] == 0  # the only chunk was decided
+    events = log.until(lambda events: any(isinstance(event, Restarted) for event in events))
+    (restarted,) = [event for event in events if isinstance(event, Restarted)]
+    assert ("encoder", "decoder")[victim] in restarted.died and engine.restarts == before + 1
+    assert restarted.lost == 0  # the only chunk was decided
     pushed = session.number
     engine.push(session, noise(1)[0])
-    told.until(lambda events: pushed + 1 in told.decided())
+    log.until(lambda events: pushed + 1 in log.decided())
     engine.end(session)
 
 
 def test_memory_that_is_too_short_drops_the_newest_and_says_how_many(engine: Engine) -> None:
-    told = Told()
+    log = Events()
     os.kill(engine.processes[1], signal.SIGSTOP)
     try:
         wait_until(lambda: state_of(engine.processes[1]) == "T")
-        session = engine.open(INSTRUCTION, QUIET, told)
+        session = engine.open(INSTRUCTION, QUIET, log)
         for chunk in noise(70, seed=5):
             engine.push(session, chunk)
         wait_until(lambda: len(engine._features[session.slot]) == 60 and not len(engine._samples[session.slot]))
     finally:
         os.kill(engine.processes[1], signal.SIGCONT)
-    told.until(lambda events: 60 in told.decided())
+    log.until(lambda events: 60 in log.decided())
     engine.push(session, noise(1)[0])
-    events = told.until(lambda events: 71 in told.decided())
-    decided = told.decided()  # the chunk the encoder had in hand when the decoder woke may or may not have found room
+    events = log.until(lambda events: 71 in log.decided())
+    decided = log.decided()  # the chunk the encoder had in hand when the decoder woke may or may not have found room
     assert decided in ([*range(1, 61), 71], [*range(1, 61), 70, 71])
-    assert sum(event["chunks"] for event in events if event["kind"] == "dropped") == 71 - len(decided)
+    assert sum(event.chunks for event in events if isinstance(event, AudioDropped)) == 71 - len(decided)
     engine.end(session)
 
 
@@ -160,12 +170,12 @@ def test_a_checkpoint_that_is_not_whole_is_refused_with_the_reason(checkpoint: P
         Engine(tmp_path, sessions=1).start()
 
 
-def test_too_little_shared_memory_is_told_before_anything_is_written_to_it(
+def test_too_little_shared_memory_is_reported_before_anything_is_written_to_it(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("soundflow.streaming.engine.SHARED", tmp_path)
     monkeypatch.setattr("soundflow.streaming.engine.shutil.disk_usage", lambda path: SimpleNamespace(free=2_000_000))
-    with pytest.raises(InputError, match=r"too little shared memory is free .*1 of 17 MB.*Fewer --sessions"):
+    with pytest.raises(InputError, match=r"too little shared memory is free: 17 MB needed, 1 MB free.*Lower --sessions"):
         Engine(checkpoint, sessions=8)
 
 
@@ -182,7 +192,7 @@ def test_a_ring_gives_back_what_was_put_in_and_refuses_what_does_not_fit() -> No
         ring.close(unlink=True)
 
 
-def test_a_reader_that_was_not_told_yet_of_a_new_session_loses_nothing_of_it() -> None:
+def test_a_reader_that_does_not_know_a_new_session_yet_loses_nothing_of_it() -> None:
     ring = Ring.create(4, RECORD)
     try:
         for epoch, number in ((1, 10), (1, 11), (2, 20), (2, 21)):

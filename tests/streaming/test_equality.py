@@ -17,15 +17,22 @@ from hypothesis import strategies as st
 from soundflow.model.thinker import StreamingThinker
 from soundflow.streaming.client import Client, play
 from soundflow.streaming.engine import Engine
-from soundflow.streaming.events import Event, ListenConfig
+from soundflow.streaming.events import (
+    ChunkSilent,
+    Event,
+    ListenConfig,
+    ResponseCreated,
+    ResponseDone,
+)
 from soundflow.streaming.listener import Listener
 from soundflow.streaming.server import Server
 from soundflow.training.sequences import Turns, Window, spell
-from tests.streaming.conftest import INSTRUCTION, TOKENIZER, clear_threshold, features_of
+from tests.streaming.conftest import INSTRUCTION, TOKENIZER, clear_threshold, decisions, features_of
 from tests.streaming.conftest import play as play_drains
 
 CHUNKS, LONGEST = 20, 8
-Said = list[tuple[str, int, str]]
+Outcome = list[tuple[str, int, str]]
+"""(decision or `text`, chunk, text of a response)."""
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +59,16 @@ def engine(checkpoint: Path) -> Iterator[Engine]:
     started.close()
 
 
-def said(events: Sequence[dict[str, Any]]) -> Said:
-    """Decisions and texts, without when."""
-    names = {"chunk.silent": "silent", "response.created": "response", "response.done": "said"}
-    return [(names[event["type"]], event["chunk"], event.get("text", "")) for event in events if event["type"] in names]
+def outcome(events: Sequence[Event]) -> Outcome:
+    """Decisions and texts without their times."""
+    names = {ChunkSilent: "silent", ResponseCreated: "response", ResponseDone: "text"}
+    return [(names[type(event)], event.chunk, getattr(event, "text", "")) for event in events if type(event) in names]
 
 
-def expected(model: StreamingThinker, features: np.ndarray, threshold: float) -> Said:
-    """What one loop says, chunk by chunk."""
+def expected(model: StreamingThinker, features: np.ndarray, threshold: float) -> Outcome:
+    """The outcome of one loop, chunk by chunk."""
     config = ListenConfig(threshold=threshold, longest_response=LONGEST)
-    events = play_drains(Listener(model, TOKENIZER, INSTRUCTION, config), features, [1] * len(features))
-    found: Said = []
-    text = ""
-    for event in events:
-        text = "" if event.kind == "response" else text + event.text
-        if event.kind != "token":
-            found.append(("said", event.chunk, text) if event.kind == "eos" else (event.kind, event.chunk, ""))
-    return found
+    return outcome(play_drains(Listener(model, TOKENIZER, INSTRUCTION, config), features, [1] * len(features)))
 
 
 def serving(engine: Engine, visit: Callable[[str], Any]) -> Any:
@@ -83,28 +83,28 @@ def serving(engine: Engine, visit: Callable[[str], Any]) -> Any:
     return asyncio.run(asyncio.wait_for(run(), 600))
 
 
-async def in_pieces(url: str, pcm: np.ndarray, ends: Sequence[int], threshold: float) -> Said:
+async def in_pieces(url: str, pcm: np.ndarray, ends: Sequence[int], threshold: float) -> Outcome:
     async with Client.connect(url, instruction=INSTRUCTION, threshold=threshold, drain=1, longest=LONGEST) as client:
         for begin, end in zip([0, *ends], [*ends, len(pcm)], strict=True):
             await client.send(pcm[begin:end])
         events, left, open_ = [], len(pcm) // 6400, False
         async for event in client:
             events.append(event)
-            left -= event["type"] in ("chunk.silent", "response.created")
-            open_ = event["type"] == "response.created" or (open_ and event["type"] != "response.done")
+            left -= isinstance(event, ChunkSilent | ResponseCreated)
+            open_ = isinstance(event, ResponseCreated) or (open_ and not isinstance(event, ResponseDone))
             if not left and not open_:
                 await client.finish()
                 break
-    return said(events)
+    return outcome(events)
 
 
-def test_at_once_in_chunks_in_random_pieces_and_four_at_a_time_the_same_is_said(
+def test_at_once_in_chunks_in_random_pieces_and_four_at_a_time_the_outcome_is_the_same(
     engine: Engine, model: StreamingThinker, pcm: np.ndarray, features: np.ndarray, threshold: float
 ) -> None:
     rng = np.random.default_rng(1)
     cuts = [[], [*range(6400, len(pcm), 6400)], *(sorted(rng.integers(1, len(pcm), 40).tolist()) for _ in range(2))]
     once = expected(model, features, threshold)
-    assert 2 < sum(kind == "said" for kind, *_ in once) < CHUNKS and any(text for *_, text in once)
+    assert 2 < sum(kind == "text" for kind, *_ in once) < CHUNKS and any(text for *_, text in once)
 
     async def visit(url: str) -> None:
         for ends in cuts:
@@ -115,19 +115,19 @@ def test_at_once_in_chunks_in_random_pieces_and_four_at_a_time_the_same_is_said(
 
 
 @pytest.mark.parametrize(("chunks", "pace"), [(8, 1.0), (CHUNKS, 8.0)])
-def test_at_the_pace_of_time_the_same_is_said(
+def test_at_the_pace_of_time_the_outcome_is_the_same(
     engine: Engine, model: StreamingThinker, pcm: np.ndarray, features: np.ndarray, threshold: float, chunks: int, pace: float
 ) -> None:
-    async def visit(url: str) -> Said:
+    async def visit(url: str) -> Outcome:
         async with Client.connect(url, instruction=INSTRUCTION, threshold=threshold, drain=1, longest=LONGEST) as client:
-            return said([event async for event in play(client, pcm[: chunks * 6400], pace=pace)])
+            return outcome([event async for event in play(client, pcm[: chunks * 6400], pace=pace)])
 
     assert serving(engine, visit) == expected(model, features[:chunks], threshold)
 
 
 @settings(max_examples=8, phases=[Phase.generate])
 @given(data=st.data())
-def test_in_any_drains_what_is_decided_and_said_is_what_the_forward_pass_of_training_chooses(
+def test_in_any_drains_decisions_and_texts_are_those_of_the_forward_pass_of_training(
     model: StreamingThinker, features: np.ndarray, data: st.DataObject
 ) -> None:
     drains: list[int] = []
@@ -138,8 +138,8 @@ def test_in_any_drains_what_is_decided_and_said_is_what_the_forward_pass_of_trai
     events = play_drains(listener, features, drains)
 
     vocabulary, layout = model.vocabulary, model.vocabulary.layout
-    rows_said = [chunk.said for chunk in listener.decoder._chunks]
-    texts = tuple(tuple(vocabulary.ids(rows[1:-1])) if len(rows) > 1 else None for rows in rows_said)
+    rows_written = [chunk.written for chunk in listener.decoder._chunks]
+    texts = tuple(tuple(vocabulary.ids(rows[1:-1])) if len(rows) > 1 else None for rows in rows_written)
     head = (*layout.prefix, *TOKENIZER.encode(INSTRUCTION), *layout.prefix_end)
     ends = np.cumsum(drains).tolist()
     runs = [(begin, end - 1) for begin, end in zip([0, *ends[:-1]], ends, strict=True) if end - begin > 1]
@@ -150,18 +150,18 @@ def test_in_any_drains_what_is_decided_and_said_is_what_the_forward_pass_of_trai
         controls = model.control_logits(hidden[np.flatnonzero(example.y_stream != -100) - 1]).double()
         scores = model.logits(hidden)
     scores = scores.clone()
-    chances = [event.probability for event in events if event.probability is not None]
+    chances = [event.probability for event in decisions(events)]
     assert torch.softmax(controls, -1)[:, 1].tolist() == pytest.approx(chances, abs=1e-4)
-    cuts = {event.chunk for event in events if event.cut}
+    cuts = {event.chunk for event in events if isinstance(event, ResponseDone) and event.cut}
     forbidden = [row for row in [*model.control_rows.tolist(), vocabulary.unknown_row] if row != vocabulary.row(layout.eos)]
     scores[:, forbidden] = -torch.inf
     spoken = np.flatnonzero(example.y_lm != -100)
     chosen = scores[spoken - 1].max(dim=-1).values
-    told = scores[spoken - 1, example.rows[spoken]]
+    generated = scores[spoken - 1, example.rows[spoken]]
     free = example.rows[spoken] != vocabulary.row(layout.eos) if cuts else np.ones(len(spoken), dtype=bool)
-    assert told[free].tolist() == pytest.approx(chosen[free].tolist(), abs=1e-3)
+    assert generated[free].tolist() == pytest.approx(chosen[free].tolist(), abs=1e-3)
     assert _responses(events) == [chunk for chunk, text in enumerate(texts, 1) if text is not None]
 
 
 def _responses(events: Sequence[Event]) -> list[int]:
-    return [event.chunk for event in events if event.kind == "response"]
+    return [event.chunk for event in events if isinstance(event, ResponseCreated)]

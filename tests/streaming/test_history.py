@@ -1,7 +1,7 @@
-"""What was heard and said can be asked for later, across the rebuilding of the cache: by a small model that learned to answer.
+"""Earlier sounds and responses can be asked for later, across re-anchoring: with a small model that learned to answer.
 
-Sounds are vectors; the model is trained here, in seconds, to name a dog or a cat and to answer a question with the last name
-that was heard, or `nothing`.
+Sounds are vectors. The model is trained here, in seconds, to name a dog or a cat and to answer a question with the last name it
+gave, or `nothing`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from soundflow.model.thinker import StreamingThinker
-from soundflow.streaming.events import Event, ListenConfig
+from soundflow.streaming.events import Event, ListenConfig, Reanchored, ResponseDone
 from soundflow.streaming.listener import Listener
 from soundflow.training.sequences import Turns, Window, spell
 from tests.streaming.conftest import TOKENIZER, play
@@ -32,7 +32,7 @@ def sounds(kinds: np.ndarray, generator: torch.Generator) -> torch.Tensor:
 
 
 def stream(rng: np.random.Generator) -> tuple[np.ndarray, Turns]:
-    """A window of a stream and what is to be said in it; half of them remember lines from before it."""
+    """A window of a stream and its responses; half of them remember lines from before it."""
     kinds = rng.choice(4, p=[0.4, 0.15, 0.15, 0.3], size=int(rng.integers(2, 9)))
     head, last, said = ASK, 2, []
     if rng.random() < 0.5:
@@ -74,16 +74,11 @@ def model() -> StreamingThinker:
 
 
 def answers(model: StreamingThinker, kinds: list[int], config: ListenConfig) -> tuple[list[Event], list[str]]:
-    """Events, and what is said, in order."""
+    """Events, and the texts of the responses."""
     events = play(
         Listener(model, TOKENIZER, ASK, config), sounds(np.array(kinds), torch.Generator().manual_seed(7)), [1] * len(kinds)
     )
-    said: list[str] = []
-    for event in events:
-        said += [""] if event.kind == "response" else []
-        if event.kind in ("token", "eos"):
-            said[-1] += event.text
-    return events, said
+    return events, [event.text for event in events if isinstance(event, ResponseDone)]
 
 
 @pytest.mark.parametrize(("sound", "name"), [(DOG, "dog"), (CAT, "cat")])
@@ -91,10 +86,10 @@ def answers(model: StreamingThinker, kinds: list[int], config: ListenConfig) -> 
 def test_an_answer_from_inside_the_window_survives_re_anchoring(model: StreamingThinker, sound: int, name: str, at: int) -> None:
     kinds = [QUIET] * 10
     kinds[at - 1], kinds[-1] = sound, QUESTION
-    events, said = answers(model, kinds, WINDOW)
-    reanchored = [event.chunk for event in events if event.kind == "reanchored"]
+    events, texts = answers(model, kinds, WINDOW)
+    reanchored = [event.chunk for event in events if isinstance(event, Reanchored)]
     assert reanchored == [5]  # when the ninth chunk came: chunks 5 to 8 stay
-    assert said == [name, name]
+    assert texts == [name, name]
 
 
 @pytest.mark.parametrize(("sound", "name"), [(DOG, "dog"), (CAT, "cat")])

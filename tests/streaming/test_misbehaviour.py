@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from soundflow.schemas.identity import rng_for
 from soundflow.streaming.client import Client
 from soundflow.streaming.engine import Engine
+from soundflow.streaming.events import ChunkSilent, ErrorEvent, SessionCreated, parse_event
 from tests.streaming.serving import SEATS, engine_chunks, noise, run, serving
 
 
@@ -24,14 +24,17 @@ def engine(checkpoint: Path) -> Iterator[Engine]:
     started.close()
 
 
-MISDEEDS = ("half a sample", "text", "not json", "ten megabytes", "far too fast", "silence", "gone in mid-reply", "no goodbye")
+MISDEEDS = (
+    *("half a sample", "text", "not json", "surrogate", "ten megabytes", "far too fast"),
+    *("silence", "gone in mid-reply", "no goodbye"),
+)
 STILL_SENDING = ("ten megabytes", "far too fast")
 """The server may cut these off before they read why."""
 CUT_OFF = "1006"
 
 
 async def misbehave(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
-    """What the server said to it."""
+    """Return the code of the server's error, or how the connection ended."""
     options = {"threshold": "0.001"} if misdeed == "gone in mid-reply" else {}
     async with http.ws_connect(f"{url}/v1/listen", params=options, timeout=aiohttp.ClientWSTimeout(ws_close=0.05)) as socket:
         await socket.receive()
@@ -40,6 +43,8 @@ async def misbehave(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
                 await socket.send_bytes(b"\0" * 641)
             case "text":
                 await socket.send_str('{"type": "make me a sandwich"}')
+            case "surrogate":
+                await socket.send_str('{"type": "\\ud800"}')
             case "not json":
                 await socket.send_str("hello?")
             case "ten megabytes":
@@ -60,8 +65,8 @@ async def misbehave(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
             case "silence":
                 return "nothing"
         async for message in socket:
-            if message.type is aiohttp.WSMsgType.TEXT and (told := json.loads(message.data))["type"] == "error":
-                return str(told["error"]["code"])
+            if message.type is aiohttp.WSMsgType.TEXT and isinstance(event := parse_event(message.data), ErrorEvent):
+                return event.error.code
         return str(socket.close_code)
 
 
@@ -80,6 +85,7 @@ def test_two_hundred_misbehaving_clients_harm_no_other_session(engine: Engine, m
     monkeypatch.setattr("soundflow.streaming.server.SWEEP_SECONDS", 0.02)
     rng = rng_for("0" * 64, 0, 0, "misdeeds")
     expected = {"half a sample": "bad_audio", "text": "bad_message", "not json": "bad_message", "far too fast": "too_fast"}
+    expected["surrogate"] = "bad_message"
     expected |= {"ten megabytes": "1009", "silence": "nothing", "gone in mid-reply": "gone", "no goodbye": "gone"}
 
     async def test() -> None:
@@ -88,17 +94,17 @@ def test_two_hundred_misbehaving_clients_harm_no_other_session(engine: Engine, m
 
             async def listen() -> None:
                 async for event in client:
-                    assert event["type"] in ("session.created", "chunk.silent"), event
-                    good.extend([event["chunk"]] if "chunk" in event else [])
+                    assert isinstance(event, SessionCreated | ChunkSilent), event
+                    good.extend([event.chunk] if isinstance(event, ChunkSilent) else [])
 
             listening = asyncio.create_task(listen())
             for done in range(200):
                 misdeed = MISDEEDS[int(rng.integers(len(MISDEEDS)))]
                 try:
-                    told = await seated(http, url, misdeed)
+                    answer = await seated(http, url, misdeed)
                 except ConnectionError:
-                    told = CUT_OFF
-                assert told == expected[misdeed] or (told == CUT_OFF and misdeed in STILL_SENDING), (misdeed, told)
+                    answer = CUT_OFF
+                assert answer == expected[misdeed] or (answer == CUT_OFF and misdeed in STILL_SENDING), (misdeed, answer)
                 if done % 10 == 0:
                     await client.send(noise(0.4, seed=done))
             sent = engine_chunks(engine)

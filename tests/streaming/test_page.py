@@ -16,7 +16,6 @@ from soundflow.streaming.engine import Engine
 from soundflow.streaming.server import Server
 from soundflow.streaming.speaking import Voices
 from tests.streaming.browser import CHROMIUM, Page, browse
-from tests.streaming.conftest import with_words
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
 TEXT = "document.getElementById('{}').textContent"
@@ -61,7 +60,7 @@ def pictures(tmp_path: Path) -> Path:
     return kept
 
 
-def test_the_microphone_is_heard_and_each_chunk_drawn_and_decided(engine: Engine, microphone: Path, tmp_path: Path) -> None:
+def test_the_microphone_is_streamed_and_each_chunk_drawn_and_decided(engine: Engine, microphone: Path, tmp_path: Path) -> None:
     async def steps(page: Page) -> None:
         await page.value("document.getElementById('microphone').click()")
         await page.until(f"{TEXT.format('state')} === 'listening to the microphone'")
@@ -78,7 +77,7 @@ def test_the_microphone_is_heard_and_each_chunk_drawn_and_decided(engine: Engine
     visit(engine, microphone, 0.999, steps)
 
 
-def test_a_dropped_recording_is_played_and_what_is_said_appears(engine: Engine, microphone: Path, tmp_path: Path) -> None:
+def test_a_dropped_recording_is_played_and_responses_appear(engine: Engine, microphone: Path, tmp_path: Path) -> None:
     async def steps(page: Page) -> None:
         await page.value(f"""(async () => {{
             const samples = new Float32Array(32000).map((_, k) => Math.sin(k / 9) * 0.3), bytes = new DataView(new ArrayBuffer(44 + 64000));
@@ -98,10 +97,10 @@ def test_a_dropped_recording_is_played_and_what_is_said_appears(engine: Engine, 
     visit(engine, microphone, 0.01, steps)
 
 
-def test_what_is_said_is_heard_where_the_server_has_a_voice_and_can_be_interrupted(
-    engine: Engine, microphone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("sayable")
+def test_responses_are_spoken_where_the_server_has_a_voice_and_can_be_interrupted(
+    engine: Engine, microphone: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("soundflow.streaming.protocol.Translator.translate", with_words)
     voices = Voices("hibari:heart")
 
     async def steps(page: Page) -> None:

@@ -20,9 +20,18 @@ from soundflow.schemas.base import InputError, Interrupted
 from soundflow.streaming import protocol
 from soundflow.streaming.client import Client, play
 from soundflow.streaming.engine import Engine
+from soundflow.streaming.events import (
+    ChunkSilent,
+    ResponseCreated,
+    ResponseDone,
+    Restarted,
+    SessionCreated,
+    SessionResumed,
+    TextDelta,
+)
 from soundflow.streaming.server import Server, serve
 from soundflow.streaming.server import run as run_server
-from tests.streaming.serving import SEATS, engine_chunks, get, heard, noise, run, serving
+from tests.streaming.serving import SEATS, engine_chunks, get, noise, played, run, serving
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +45,14 @@ def engine(checkpoint: Path) -> Iterator[Engine]:
 def test_a_recording_is_decided_chunk_by_chunk_and_events_are_numbered(engine: Engine) -> None:
     async def test() -> None:
         async with serving(engine) as url:
-            events = await heard(url, 3.9, instruction="Name what you hear.")
-            assert events[0]["type"] == "session.created" and events[0]["session"]["chunk_ms"] == 400
-            assert events[0]["session"]["instruction"] == "Name what you hear."
-            assert [event["chunk"] for event in events[1:]] == list(range(1, 11))
-            assert {event["type"] for event in events[1:]} == {"chunk.silent"}
-            assert [event["sequence"] for event in events] == list(range(1, 12))
-            assert all(event["latency_ms"] >= 0 and 0 <= event["probability"] <= 1 for event in events[1:])
+            events = await played(url, 3.9, instruction="Name what you hear.")
+            created, *silent = events
+            assert isinstance(created, SessionCreated) and created.session.chunk_ms == 400
+            assert created.session.instruction == "Name what you hear."
+            assert {type(event) for event in silent} == {ChunkSilent}
+            assert [event.chunk for event in silent] == list(range(1, 11))
+            assert [event.sequence for event in events] == list(range(1, 12))
+            assert all(event.latency_ms >= 0 and 0 <= event.probability <= 1 for event in silent)
             status, text = await get(f"{url}/metrics")
             assert status == 200 and 'soundflow_chunks_total{decision="silent"} 10.0' in text
             status, text = await get(f"{url}/healthz")
@@ -51,14 +61,15 @@ def test_a_recording_is_decided_chunk_by_chunk_and_events_are_numbered(engine: E
     run(test)
 
 
-def test_what_is_said_comes_in_pieces_and_whole(engine: Engine) -> None:
+def test_a_response_arrives_in_pieces_and_as_a_whole(engine: Engine) -> None:
     async def test() -> None:
         async with serving(engine) as url:
-            events = await heard(url, 0.4, threshold=0.001)
-            kinds = [event["type"] for event in events]
-            assert kinds[1] == "response.created" and kinds[-1] == "response.done"
-            deltas = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
-            assert events[-1]["text"].startswith(deltas) and {event["chunk"] for event in events[1:]} == {1}
+            events = await played(url, 0.4, threshold=0.001)
+            _, created, *deltas, done = events
+            assert isinstance(created, ResponseCreated) and isinstance(done, ResponseDone)
+            assert {type(event) for event in deltas} == {TextDelta}
+            assert done.text.startswith("".join(event.delta for event in deltas))
+            assert {event.chunk for event in events[1:]} == {1}
 
     run(test)
 
@@ -71,8 +82,8 @@ def test_how_the_audio_is_cut_into_messages_does_not_matter(engine: Engine, piec
             for start in range(0, len(pcm), piece):
                 await client.send(pcm[start : start + piece])
             async for event in client:
-                if "probability" in event:
-                    found.append(event["probability"])
+                if isinstance(event, ChunkSilent | ResponseCreated):
+                    found.append(event.probability)
                 if len(found) == len(pcm) // 6400:
                     await client.finish()
                     return found
@@ -86,29 +97,29 @@ def test_how_the_audio_is_cut_into_messages_does_not_matter(engine: Engine, piec
     run(test)
 
 
-def test_a_lost_connection_is_taken_up_where_it_was(engine: Engine) -> None:
+def test_a_session_is_resumed_after_a_lost_connection(engine: Engine) -> None:
     async def test() -> None:
         async with serving(engine) as url:
             async with Client.connect(url) as client:
                 events = client.__aiter__()
-                name = (await anext(events))["session"]["id"]
+                name = (await anext(events)).session.id
                 await client.send(noise(0.8))
-                assert [(await anext(events))["chunk"] for _ in range(2)] == [1, 2]
+                assert [(await anext(events)).chunk for _ in range(2)] == [1, 2]
                 await client.send(noise(0.7))  # one chunk and a half; its events wait
             async with Client.connect(url, session=name) as client:
                 await client.send(noise(0.1))
-                told = []
+                events = []
                 async for event in client:
-                    told.append(event)
-                    if event.get("chunk") == 4:
+                    events.append(event)
+                    if isinstance(event, ChunkSilent) and event.chunk == 4:
                         break
                 await client.finish()
-            assert "session.resumed" in {event["type"] for event in told}
-            assert [event["chunk"] for event in told if "chunk" in event] == [3, 4]
-            sequence = [event["sequence"] for event in told]
-            assert sequence == list(range(sequence[0], sequence[0] + len(told)))
-            with pytest.raises(InputError, match="there is no such session"):
-                await heard(url, session="gone")
+            assert SessionResumed in {type(event) for event in events}
+            assert [event.chunk for event in events if isinstance(event, ChunkSilent)] == [3, 4]
+            sequence = [event.sequence for event in events]
+            assert sequence == list(range(sequence[0], sequence[0] + len(events)))
+            with pytest.raises(InputError, match="unknown session"):
+                await played(url, session="gone")
 
     run(test)
 
@@ -117,25 +128,25 @@ def test_a_newer_connection_takes_the_session_over_from_one_that_is_still_there(
     async def test() -> None:
         async with serving(engine) as url, Client.connect(url) as old:
             first = old.__aiter__()
-            name = (await anext(first))["session"]["id"]
+            name = (await anext(first)).session.id
             async with Client.connect(url, session=name) as new:
                 events = new.__aiter__()
-                assert (await anext(events))["type"] == "session.resumed"
+                assert isinstance(await anext(events), SessionResumed)
                 assert [event async for event in first] == []  # closed
                 await new.send(noise(0.4))
-                assert (await anext(events))["chunk"] == 1
+                assert (await anext(events)).chunk == 1
                 await new.finish()
 
     run(test)
 
 
-def test_a_seat_that_nobody_uses_is_given_to_others(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_without_audio_is_ended(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("soundflow.streaming.server.IDLE_SECONDS", 0.1)
     monkeypatch.setattr("soundflow.streaming.server.SWEEP_SECONDS", 0.02)
 
     async def test() -> None:
         async with serving(engine) as url, Client.connect(url) as client:
-            assert [event["type"] async for event in client] == ["session.created"]  # and closed
+            assert [type(event) async for event in client] == [SessionCreated]  # and closed
             assert json.loads((await get(f"{url}/healthz"))[1])["sessions"] == 0
 
     run(test)
@@ -156,7 +167,7 @@ def test_a_connection_that_never_finishes_its_request_is_closed(engine: Engine, 
             with contextlib.suppress(ConnectionError):
                 assert await slow[0].read() == b""
             await client.send(noise(0.4))
-            assert (await anext(events))["chunk"] == 1  # one that did is not
+            assert (await anext(events)).chunk == 1  # one that did is not
             await client.finish()
         server.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -166,17 +177,17 @@ def test_a_connection_that_never_finishes_its_request_is_closed(engine: Engine, 
     run(test)
 
 
-def test_one_client_too_many_is_refused_clearly_and_a_seat_given_back_is_free(engine: Engine) -> None:
+def test_one_client_too_many_is_refused_clearly_and_a_released_slot_is_free(engine: Engine) -> None:
     async def test() -> None:
         async with serving(engine) as url:
             opened = [Client.connect(url) for _ in range(SEATS)]
             clients = [await client.__aenter__() for client in opened]
-            with pytest.raises(InputError, match=f"{SEATS} sessions are open"):
-                await heard(url)
+            with pytest.raises(InputError, match=f"all {SEATS} sessions are in use"):
+                await played(url)
             await clients[0].finish()
             async for _ in clients[0]:
                 pass
-            assert len(await heard(url, 0.4)) == 2
+            assert len(await played(url, 0.4)) == 2
             for client, left in zip(clients[1:], opened[1:], strict=True):
                 await client.finish()
                 await left.__aexit__(None, None, None)
@@ -189,10 +200,10 @@ def test_no_one_listens_without_the_token_nor_from_another_site(engine: Engine) 
     async def test() -> None:
         async with serving(engine, token="open sesame") as url:
             with pytest.raises(InputError, match="token"):
-                await heard(url)
+                await played(url)
             with pytest.raises(InputError, match="SOUNDFLOW_TOKEN"):
-                await heard(url, token="open sesam")
-            assert len(await heard(url, 0.4, token="open sesame")) == 2
+                await played(url, token="open sesam")
+            assert len(await played(url, 0.4, token="open sesame")) == 2
             assert (await get(f"{url}/metrics"))[0] == 401 and (await get(f"{url}/healthz"))[0] == 200
             assert (await get(f"{url}/metrics?token=open%20sesame"))[0] == 200
             foreign = {"Origin": "https://evil.example", "Authorization": "Bearer open sesame"}
@@ -201,7 +212,7 @@ def test_no_one_listens_without_the_token_nor_from_another_site(engine: Engine) 
     run(test)
 
 
-def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_a_model_is_loaded(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InputError, match="cannot listen"):
         port = taken.getsockname()[1]
         serve(tmp_path / "no model", host="127.0.0.1", port=port, sessions=1, threads=1, token=None, threshold=0.5, say=print)
@@ -216,25 +227,25 @@ def test_nothing_half_a_chunk_and_a_stream_that_comes_as_it_comes_are_played_to_
 
     async def test() -> None:
         async with serving(engine) as url:
-            assert [event["type"] for event in await heard(url, 0.0)] == ["session.created"]
-            assert len(await heard(url, 0.3)) == 2
-            events = await heard(url, 28.0, drain=1)  # more than may wait
-            assert [event["chunk"] for event in events if event["type"] == "chunk.silent"] == list(range(1, 71))
+            assert [type(event) for event in await played(url, 0.0)] == [SessionCreated]
+            assert len(await played(url, 0.3)) == 2
+            events = await played(url, 28.0, drain=1)  # more than may wait
+            assert [event.chunk for event in events if isinstance(event, ChunkSilent)] == list(range(1, 71))
             async with Client.connect(url) as client:
                 assert len([event async for event in play(client, dripping())]) == 3
-            with pytest.raises(InputError, match="no address"):
-                await heard(url.removeprefix("http://"))
+            with pytest.raises(InputError, match="is not the address of a server"):
+                await played(url.removeprefix("http://"))
 
     run(test)
 
 
-def test_an_address_others_can_reach_needs_a_token(checkpoint: Path) -> None:
+def test_a_public_address_needs_a_token(checkpoint: Path) -> None:
     with pytest.raises(InputError, match="needs a token"):
         serve(checkpoint, host="0.0.0.0", port=1, sessions=1, threads=1, token=None, threshold=0.5, say=print)
 
 
 @pytest.mark.parametrize("query", ["threshold=2", "threshold=x", f"instruction={'x' * 4001}"])
-def test_options_that_make_no_sense_are_refused_before_the_upgrade(engine: Engine, query: str) -> None:
+def test_invalid_options_are_refused_before_the_upgrade(engine: Engine, query: str) -> None:
     async def test() -> None:
         async with serving(engine) as url:
             status, text = await get(f"{url}/v1/listen?{query}")
@@ -253,7 +264,7 @@ def test_a_server_whose_model_is_not_whole_says_so_and_nothing_else(checkpoint: 
 
 
 @pytest.mark.parametrize("instruction", ["7" * 1025, "a" * 4001, "a\udcff"])
-def test_an_instruction_no_session_can_have_is_told_before_a_model_is_loaded(tmp_path: Path, instruction: str) -> None:
+def test_an_invalid_instruction_is_reported_before_a_model_is_loaded(tmp_path: Path, instruction: str) -> None:
     with pytest.raises(InputError, match="instruction"):
         serve(
             tmp_path,
@@ -273,10 +284,10 @@ def test_an_instruction_may_be_long_in_any_script_but_not_fill_the_context(engin
         listening = socket.create_server(("127.0.0.1", 0))
         serving = asyncio.create_task(run_server(Server(engine).application(), listening))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        assert len(await heard(url, 0.4, instruction="请告诉我你听到了什么。" * 140)) == 2
+        assert len(await played(url, 0.4, instruction="请告诉我你听到了什么。" * 140)) == 2
         for many in ("7" * 1025, "\U0001f986" * 4000):
             with pytest.raises(InputError, match="tokens, more than 1024"):
-                await heard(url, 0.4, instruction=many)
+                await played(url, 0.4, instruction=many)
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
@@ -289,7 +300,7 @@ def test_every_option_of_the_client_reaches_the_server(engine: Engine, option: s
     async def test() -> None:
         async with serving(engine) as url:
             with pytest.raises(InputError, match=option):
-                await heard(url, **{option: -1})
+                await played(url, **{option: -1})
 
     run(test)
 
@@ -348,23 +359,23 @@ def test_a_refused_listener_leaves_the_file_it_would_have_written_alone(tmp_path
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     result = CliRunner().invoke(app, ["listen", str(heard), "--url", url, "--aloud", str(kept)])
-    assert isinstance(result.exception, InputError) and "no server there" in str(result.exception)
+    assert isinstance(result.exception, InputError) and "no server answers" in str(result.exception)
     assert kept.read_bytes() == b"something said before"
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_is_reported_to_the_client_which_is_heard_again(engine: Engine, victim: int) -> None:
+def test_a_killed_worker_is_reported_to_the_client_whose_session_continues(engine: Engine, victim: int) -> None:
     async def test() -> None:
         async with serving(engine) as url, Client.connect(url) as client:
             events = client.__aiter__()
             await anext(events)
             await client.send(noise(0.4))
-            assert (await anext(events))["type"] == "chunk.silent"
+            assert isinstance(await anext(events), ChunkSilent)
             os.kill(engine.processes[victim], signal.SIGKILL)
-            told = await anext(events)
-            assert told["lost"] == 0 and told["type"] == "session.restarted" and ("encoder", "decoder")[victim] in told["died"]
+            restarted = await anext(events)
+            assert isinstance(restarted, Restarted) and restarted.lost == 0 and ("encoder", "decoder")[victim] in restarted.died
             await client.send(noise(0.4))
-            assert (await anext(events))["type"] == "chunk.silent"
+            assert isinstance(await anext(events), ChunkSilent)
             await client.finish()
 
     run(test)
@@ -386,7 +397,7 @@ def test_a_recording_ends_though_chunks_of_it_were_lost_with_a_worker(engine: En
                 if len(events) == 1:
                     killing = asyncio.create_task(kill_when_all_is_sent())
             await killing
-            assert [event["type"] for event in events] == ["session.created", "session.restarted"] and events[1]["lost"] == 5
+            assert [type(event) for event in events] == [SessionCreated, Restarted] and events[1].lost == 5
             _, text = await get(f"{url}/metrics")
             assert "soundflow_dropped_chunks_total 5.0" in text
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundflow.streaming.simulate import MODES, Costs, Run, Script, simulate
+from soundflow.streaming.simulate import MODES, Costs, Script, StreamTrace, simulate
 
 THREE_B = Costs(encode=0.012, extend=0.010, extend_chunk=0.001, token=0.028)
 """A 3B model, emulated: 28 ms a token."""
@@ -77,7 +77,7 @@ def test_the_encoder_never_waits_for_the_decoder(script: Script, price: Costs) -
 
 
 def summary(mode: str, tokens: int) -> dict[str, float]:
-    run: Run = simulate(mode, periodic(tokens), THREE_B)
+    run: StreamTrace = simulate(mode, periodic(tokens), THREE_B)
     return run.summary()
 
 

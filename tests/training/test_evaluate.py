@@ -72,7 +72,7 @@ SOURCE = MadeCorpus([[(8, [3, 6]), (70, [30])]])
 @pytest.mark.parametrize("threshold", [-1e9, 1e9])
 def test_a_threshold_makes_a_listener_that_always_or_never_speaks(threshold: float) -> None:
     evaluator = Evaluator(pico(text_ids(SOURCE)), SOURCE, threshold)
-    taken = evaluator.hear(0, 0)
+    taken = evaluator.evaluate(0, 0)
     assert [chunk for chunk, _ in taken.events] == [2, 5] and taken.seconds == pytest.approx(3.2)
     assert [chunk for chunk, _ in taken.triggers] == (list(range(8)) if threshold < 0 else [])
 
@@ -88,7 +88,7 @@ def test_what_it_decides_is_what_the_whole_sequence_says() -> None:
         logits = model.control_logits(hidden[torch.from_numpy(example.y_stream != -100).nonzero()[:, 0] - 1])
     margins = (logits[:, 1] - logits[:, 0]).tolist()
     limit = sorted(margins)[-2]  # only the largest is above it
-    taken = Evaluator(model, MadeCorpus([[(8, [])]]), threshold=limit + 1e-4).hear(0, 0)
+    taken = Evaluator(model, MadeCorpus([[(8, [])]]), threshold=limit + 1e-4).evaluate(0, 0)
     assert taken.triggers and taken.triggers[0][0] == margins.index(max(margins))
 
 
@@ -101,5 +101,5 @@ def test_a_long_stream_is_reanchored_at_the_trained_window(monkeypatch: pytest.M
         original(decoder, keep)
 
     monkeypatch.setattr(StreamDecoder, "reanchor", noted)
-    assert Evaluator(pico(text_ids(SOURCE)), SOURCE, threshold=1e9).hear(0, 1).chunks == 70
+    assert Evaluator(pico(text_ids(SOURCE)), SOURCE, threshold=1e9).evaluate(0, 1).chunks == 70
     assert lengths == [(60, 30)]

@@ -128,7 +128,7 @@ def play(
     """Every stream, or the first so many, to a model."""
     options = {} if reply_tokens is None else {"reply_tokens": reply_tokens}
     evaluator = Evaluator(StreamingThinker.load(model), heldout, **options)
-    return [evaluator.hear(*place) for place in list(evaluator.streams())[:streams]]
+    return [evaluator.evaluate(*place) for place in list(evaluator.streams())[:streams]]
 
 
 def figures(

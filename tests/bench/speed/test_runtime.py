@@ -31,9 +31,9 @@ def test_on_a_real_clock_the_same_is_encoded_dropped_decided_and_said(mode: str)
     stage = fifo.RealStage(script, fifo.THREE_B)
     MODES[mode](stage)
     predicted = simulate(mode, script, fifo.THREE_B)
-    assert (stage.run.encoder_calls, stage.run.dropped) == (predicted.encoder_calls, predicted.dropped)
-    assert [reply.trigger for reply in stage.run.replies] == [2] and len(stage.run.control) == len(predicted.control) == 4
-    (reply,) = stage.run.replies
+    assert (stage.trace.encoder_calls, stage.trace.dropped) == (predicted.encoder_calls, predicted.dropped)
+    assert [reply.trigger for reply in stage.trace.replies] == [2] and len(stage.trace.control) == len(predicted.control) == 4
+    (reply,) = stage.trace.replies
     (told,) = predicted.replies
     assert reply.first_token >= told.first_token and reply.eos >= told.eos  # costs are the least it takes
 
