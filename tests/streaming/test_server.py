@@ -12,11 +12,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import soundfile
-from typer.testing import CliRunner
 
-from soundflow.cli.app import app
-from soundflow.schemas.base import InputError, Interrupted
+from soundflow.schemas.base import InputError
 from soundflow.streaming import protocol
 from soundflow.streaming.client import Client, play
 from soundflow.streaming.engine import Engine
@@ -305,38 +302,6 @@ def test_every_option_of_the_client_reaches_the_server(engine: Engine, option: s
     run(test)
 
 
-def test_the_command_serves_with_the_instruction_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[str] = []
-    monkeypatch.setattr("soundflow.streaming.server.serve", lambda model, *, instruction, **rest: given.append(instruction))
-    for arguments in ([], ["--instruction", "Name what you hear."]):
-        assert CliRunner().invoke(app, ["serve", "--model", "m", *arguments]).exit_code == 0
-    assert given[0] and given[1] == "Name what you hear."
-
-
-def test_a_stopped_server_says_so_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(model: Path, **rest: object) -> None:
-        raise Interrupted
-
-    monkeypatch.setattr("soundflow.streaming.server.serve", stopped)
-    told = CliRunner().invoke(app, ["serve", "--model", "m"])
-    assert told.exit_code == 130 and "all sessions are closed" in told.output and "resumes" not in told.output
-
-
-@pytest.mark.parametrize(("threshold", "said"), [(0.999, "0 responses"), (0.001, "responses")])
-def test_a_listener_ends_with_a_line_about_all_it_heard(engine: Engine, tmp_path: Path, threshold: float, said: str) -> None:
-    file = tmp_path / "heard.wav"
-    soundfile.write(file, noise(1.2), 16_000)
-
-    async def test() -> None:
-        async with serving(engine) as url:
-            command = ["listen", str(file), "--url", url, "--pace", "0", "--threshold", str(threshold)]
-            told = await asyncio.to_thread(CliRunner().invoke, app, command)
-            assert told.exit_code == 0 and told.stdout.splitlines()[-1].startswith("3 chunks (1.2 s), "), told.output
-            assert said in told.stdout.splitlines()[-1]
-
-    run(test)
-
-
 def test_a_request_line_without_end_is_refused_and_nothing_is_logged(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -350,17 +315,6 @@ def test_a_request_line_without_end_is_refused_and_nothing_is_logged(engine: Eng
 
     run(test)
     assert not caplog.records
-
-
-def test_a_refused_listener_leaves_the_file_it_would_have_written_alone(tmp_path: Path) -> None:
-    kept, heard = tmp_path / "said.wav", tmp_path / "heard.wav"
-    kept.write_bytes(b"something said before")
-    soundfile.write(heard, noise(0.4), 16_000)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    result = CliRunner().invoke(app, ["listen", str(heard), "--url", url, "--aloud", str(kept)])
-    assert isinstance(result.exception, InputError) and "no server answers" in str(result.exception)
-    assert kept.read_bytes() == b"something said before"
 
 
 @pytest.mark.parametrize("victim", [0, 1])
