@@ -1,1 +1,1 @@
-"""What things are: recipes, clips, scenes, streams, token layouts, shards. Imports nothing of ours."""
+"""Data types: recipes, clips, scenes, stream plans, token layouts, shard manifests. Imports no other room."""

@@ -1,4 +1,4 @@
-"""Where assets are kept: one answer for whoever fetches them (pipeline.services.assets) and whoever uses them."""
+"""The directory of downloaded assets, shared by the code that fetches them and the code that uses them."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def asset_dir() -> Path:
-    """`$SOUNDFLOW_ASSETS`, else `~/.cache/soundflow/assets`. It need not exist."""
+    """Return `$SOUNDFLOW_ASSETS`, or `~/.cache/soundflow/assets` if it is not set. The directory may not exist."""
     return Path(os.environ.get("SOUNDFLOW_ASSETS") or Path.home() / ".cache" / "soundflow" / "assets")

@@ -1,4 +1,4 @@
-"""The base of every schema: strict, frozen, canonical JSON, errors that say file, field, value and remedy."""
+"""The base class of all schemas (strict, frozen, canonical JSON) and the error for invalid input."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from soundflow.schemas.suggest import did_you_mean
 
 _SECRET = re.compile(r"api_?key|secret|password|url", re.IGNORECASE)
-"""Fields whose value is never shown: somebody may have pasted a key where its name belongs, or into an address."""
+"""Fields whose value is never shown in an error: users paste API keys into them by mistake."""
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong. Shown without a traceback; the exit code is 2.
+    """Invalid input from the user. Commands print it without a traceback and exit with code 2.
 
-    Parameters are the parts of one sentence: where (`file`, `field`), what (`value`), why and what to do (`remedy`).
+    The message is `FILE: FIELD: WHY (got VALUE). REMEDY`; parts that are not given are left out.
     """
 
     def __init__(self, why: str, *, file: object = None, field: str = "", value: object = None, remedy: str = ""):
@@ -34,7 +34,7 @@ class InputError(ValueError):
 
 
 class Interrupted(BaseException):
-    """SIGINT or SIGTERM asked the program to stop. Not an Exception: no operator's handler may swallow it."""
+    """Raised after SIGINT or SIGTERM. Not an `Exception`, so that no handler catches it by accident."""
 
 
 def _rebuild_input_error(why: str, file: object, field: str, value: object, remedy: str) -> InputError:
@@ -42,7 +42,7 @@ def _rebuild_input_error(why: str, file: object, field: str, value: object, reme
 
 
 def _shorten(value: object) -> str:
-    """A value as it may stand in a sentence; never expands a huge or self-repeating one."""
+    """Return a short representation of a value, also of a huge or self-referencing one."""
     brief = reprlib.Repr()
     brief.maxstring = brief.maxother = 80
     brief.maxlevel = 3
@@ -50,17 +50,17 @@ def _shorten(value: object) -> str:
 
 
 class Schema(BaseModel):
-    """A frozen document that accepts no unknown field and no NaN."""
+    """A frozen model that rejects unknown fields, NaN and infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def canonical_json(self) -> bytes:
-        """UTF-8 JSON with sorted keys and no spaces: equal documents give equal bytes."""
+        """Return UTF-8 JSON with sorted keys and no spaces. Equal documents give equal bytes."""
         return canonical_json(self.model_dump(mode="json"))
 
     @classmethod
     def from_json(cls, data: bytes | str, *, file: object = None) -> Self:
-        """Parse one JSON document; raises InputError naming `file`, field, value and remedy."""
+        """Parse a JSON document. Raises InputError."""
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
@@ -68,7 +68,7 @@ class Schema(BaseModel):
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:
-        """Read one YAML document; raises InputError naming `path`, field, value and remedy."""
+        """Read a YAML file. Raises InputError, also for a missing or unreadable file."""
         try:
             return cls.from_text(Path(path).read_text(encoding="utf-8"), file=path)
         except FileNotFoundError:
@@ -80,41 +80,41 @@ class Schema(BaseModel):
 
     @classmethod
     def from_text(cls, text: str, *, file: object = None) -> Self:
-        """Parse one YAML document; raises InputError naming `file`, field, value and remedy."""
+        """Parse a YAML document. Raises InputError."""
         try:
-            data = yaml.load(text, _OnceLoader)
+            data = yaml.load(text, _UniqueKeyLoader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise InputError(f"is not valid YAML: {' '.join(str(error).split())}", file=file) from None
         if not isinstance(data, dict):
-            raise InputError("must hold a YAML mapping at the top", file=file, value=data)
+            raise InputError("must be a YAML mapping at the top level", file=file, value=data)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
             raise explain(error, cls, file) from None
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a mapping with the same key twice, of which YAML would keep the last without a word."""
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A SafeLoader that rejects duplicate keys, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands there twice", key.start_mark)
+                    raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{key.value}'", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def canonical_json(data: Any) -> bytes:
-    """UTF-8 JSON with sorted keys and no spaces; refuses NaN."""
+    """Return UTF-8 JSON with sorted keys and no spaces. Raises ValueError for NaN and infinity."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def explain(error: ValidationError, model: type[BaseModel], file: object = None) -> InputError:
-    """Turn one of pydantic's findings into a sentence; the count of further findings is appended.
+    """Convert a pydantic error to an InputError about its first finding, with the number of further ones.
 
-    A misspelt field comes before a missing one: it is usually the reason.
+    An unknown field takes precedence over a missing one, since a misspelt name is usually the cause of both.
     """
     first = min(error.errors(), key=lambda finding: finding["type"] != "extra_forbidden")
     more = error.error_count() - 1
@@ -126,18 +126,18 @@ def explain(error: ValidationError, model: type[BaseModel], file: object = None)
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1])
         why = "unknown field"
-        remedy = did_you_mean(first["loc"][-1], known) or f"Known here: {', '.join(sorted(known)) or 'none'}"
+        remedy = did_you_mean(first["loc"][-1], known) or f"Known fields: {', '.join(sorted(known)) or 'none'}"
     elif first["type"] == "missing":
         why, remedy = "required field is missing", f"Add '{first['loc'][-1]}'"
     if more:
-        remedy = f"{remedy}{' ' if remedy else ''}(and {more} more)"
+        remedy = f"{remedy}{' ' if remedy else ''}(and {more} more {'error' if more == 1 else 'errors'})"
     hidden = first["type"] == "missing" or first["loc"][-1:] == ("[key]",) or _SECRET.search(place)
     value = None if hidden else first.get("input")
     return InputError(why, file=file, field=place, value=value, remedy=remedy)
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Field names of the sub-model that `loc` points into."""
+    """Return the field names of the sub-model at `loc`."""
     current: Any = model
     for part in loc:
         if isinstance(part, int):
@@ -151,7 +151,8 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
 
 
 def missing_library(package: str, extra: str) -> InputError:
-    """What to tell somebody whose environment lacks an optional library."""
+    """Return the error for an optional library that is not installed."""
     return InputError(
-        f"needs the package {package}", remedy=f"python -m pip install 'soundflow-audio[{extra}]', or {package} alone"
+        f"requires the package {package}, which is not installed",
+        remedy=f"Run `python -m pip install 'soundflow-audio[{extra}]'`, or install {package} alone",
     )

@@ -14,78 +14,84 @@ from soundflow.schemas.text import join_texts
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Language = Annotated[str, Field(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")]
-"""A code such as `en` or `zh-CN` (BCP 47); empty when it is not known."""
+"""A BCP 47 code such as `en` or `zh-CN`; empty if unknown."""
 Kind = Literal["speech", "sound"]
 
 
 class ClipRole(StrEnum):
-    """What a clip may be in a stream. The first three are roles of Algorithm 3, the last two its noise pool N."""
+    """How a clip is used in a stream: the three roles of Algorithm 3, and the two parts of its noise pool N."""
 
     FOREGROUND = "foreground"
     BACKGROUND = "background"
     AMBIENT = "ambient"
     NOISE_EVENT = "noise_event"
-    """N_evt; `noise` in a manifest means this."""
+    """N_evt. `noise` in a manifest stands for this role."""
     NOISE_AMBIENT = "noise_ambient"
     """N_amb."""
 
 
 class TfjpConfig(Schema):
-    """Parameters of Algorithm 1; the clip cache is keyed by them."""
+    """Parameters of TFJP (Algorithm 1). They are part of the keys of the clip cache."""
 
     silence_limit_ms: float = Field(1000 * c.SILENCE_LIMIT_SECONDS, ge=25, le=10_000)
+    """Maximum length of a silent run in ms; longer runs are shortened to it (paper: τ)."""
     max_passes: int = Field(c.TFJP_MAX_PASSES, ge=1, le=20)
+    """Maximum number of denoising passes (paper: K)."""
     subtraction_gain: float = Field(c.SUBTRACTION_GAIN, ge=0, le=4)
+    """Factor of the noise profile in spectral subtraction (paper: γ)."""
     subtraction_floor: float = Field(c.SUBTRACTION_FLOOR, gt=0, le=1)
+    """Minimum magnitude after subtraction, relative to the original magnitude (paper: β)."""
     noise_frame_share: float = Field(c.NOISE_FRAME_SHARE, gt=0, le=0.5)
+    """Share of the frames with the lowest energy that make up the noise profile."""
     denoise: bool = True
-    """Off for the ambient role: its noise is the sound."""
+    """Whether noise is subtracted. Always off for the ambient role, whose noise is the sound."""
 
 
 class IngressConfig(Schema):
-    """What a file must be to become a clip."""
+    """Limits that a file must meet to become a clip."""
 
     min_seconds: float = Field(0.05, ge=0.025)
+    """Minimum length in seconds; shorter files are rejected as `too_short`."""
     max_seconds: float = Field(600.0, gt=0, le=36_000)
-    """Longer files are rejected as `too_long`: cut them first, or raise the limit."""
+    """Maximum length in seconds; longer files are rejected as `too_long`."""
     silence_dbfs: float = Field(-65.0, le=0)
-    """A file whose loudest 12.5 ms stay below this is rejected as `silent`."""
+    """Level in dBFS. A file whose loudest 12.5 ms are below it is rejected as `silent`."""
 
 
 class Cleaning(Schema):
-    """What TFJP did to a clip."""
+    """Result of TFJP for one clip."""
 
     in_samples: int
     out_samples: int
     cut_ms: float
-    """Silence removed by `silence_cut`, all passes."""
+    """Silence in ms that `silence_cut` removed in all passes."""
     noise_floor_db: float | None
-    """Mean level of the noise profile in dBFS; None when there was nothing to measure."""
+    """Mean level of the noise profile in dBFS; None if there were no frames to measure it."""
     denoised: bool
     span: tuple[float, float]
-    """Start and end, in seconds of the cut signal, of what `core_locate` and `boundary_norm` kept."""
+    """Start and end of the part that `core_locate` and `boundary_norm` kept, in seconds of the cut signal."""
     passes: int
     converged: bool
 
 
 class Word(Schema):
-    """A word of a transcript as it is written there, and where it is heard: samples of the cleaned clip."""
+    """A word of a transcript with its times, in samples of the cleaned clip."""
 
     text: str = Field(min_length=1)
     start: int = Field(ge=0)
     end: int = Field(ge=0)
-    """One past its last sample."""
+    """One past the last sample."""
 
 
 class Segment(Schema):
-    """A piece of a translation, and how many words of the transcript it rests on."""
+    """A piece of a translation with the number of transcript words that precede it."""
 
     text: str = Field(min_length=1)
     words: int = Field(ge=1)
 
 
 class Interpreted(Schema):
-    """A translation in the segments an interpreter says, and who that is: fields of a clip."""
+    """A translation in segments and its author: the fields of a clip that interpretation sets."""
 
     translation: str = Field(min_length=1)
     translation_language: Language
@@ -141,7 +147,7 @@ class CleanClip(Schema):
 
 
 class Clip(ClipFacts, CleanClip):
-    """One row of the clip index. Lengths and positions are samples at 16 kHz in the CLEANED clip."""
+    """One row of the clip index. Lengths and positions are samples at 16 kHz of the cleaned clip."""
 
     id: str = Field(pattern=r"^[^\s/\\][^\n\r\t]*$", max_length=200)
     path: str
@@ -149,7 +155,7 @@ class Clip(ClipFacts, CleanClip):
     content_sha256: Sha256
     """Digest of the source file's bytes."""
     cache_key: Sha256
-    """Content + treatment + versions; names the cached PCM."""
+    """Key of the cached PCM: a hash of content, treatment and versions."""
     wer: float | None = Field(None, ge=0)
     """Word error rate of the transcript against a speech recognizer (`soundflow speak`); None when none was run."""
     split: str = "train"
@@ -165,18 +171,18 @@ class Clip(ClipFacts, CleanClip):
     def _words_fit(self) -> Self:
         if self.words:
             if join_texts(word.text for word in self.words) != self.transcript:
-                raise ValueError("the words are not exactly the transcript")
+                raise ValueError("the words do not join to the transcript")
             marks = [(word.start, word.end) for word in self.words]
             if any(start > end for start, end in marks) or any(a > c or b > d for (a, b), (c, d) in pairwise(marks)):
-                raise ValueError("word times must not go backwards")
+                raise ValueError("word times must not decrease")
             if marks[-1][1] > self.samples:
-                raise ValueError("a word ends after the clip")
+                raise ValueError("a word ends after the end of the clip")
         if self.segments:
             if join_texts(segment.text for segment in self.segments) != self.translation:
-                raise ValueError("the segments are not exactly the translation")
+                raise ValueError("the segments do not join to the translation")
             rests = [segment.words for segment in self.segments]
             if any(later <= earlier for earlier, later in pairwise(rests)) or rests[-1] > len(self.words):
-                raise ValueError("each segment rests on more words than the one before, and on no more than there are")
+                raise ValueError("the word counts of the segments must increase and must not exceed the number of words")
         return self
 
     @property
@@ -191,7 +197,7 @@ def kind_of(transcript: str | None) -> Kind:
 
 
 class ClipRejection(Schema):
-    """A file that did not become a clip, and why."""
+    """A file that was rejected, with the reason."""
 
     path: str
     reason: str

@@ -1,13 +1,13 @@
-"""Every number of the paper, once, with its source.
+"""All numbers of the paper, each defined once with its source.
 
 "Tab. hyper" is the paper's table of hyperparameters, "B.1" its appendix on data construction. Numbers marked
-"settled" are ours where the paper is silent or contradicts itself; docs/design says why.
+"settled" are our choices where the paper is silent or contradicts itself; docs/design gives the reasons.
 """
 
 from typing import Final
 
 SAMPLE_RATE: Final = 16_000
-"""Hz; all audio inside SoundFlow is mono at this rate (the Whisper front end of the base model)."""
+"""Hz. All audio inside SoundFlow is mono at this rate, that of the base model's Whisper front end."""
 
 CHUNK_SECONDS: Final = 0.4
 """Decision period c (Tab. hyper: 400 ms)."""
@@ -18,7 +18,7 @@ AUDIO_SLOTS_PER_CHUNK: Final = 10
 """Audio embeddings per chunk: 40 ms each after the encoder's stride 2 and pooling 2."""
 
 SILENCE_LIMIT_SECONDS: Final = 0.300
-"""τ, the longest silent run TFJP leaves (B.1)."""
+"""τ, the longest run of silence that TFJP leaves (B.1)."""
 FADE_SECONDS: Final = 0.020
 """ω, the fade window (Tab. hyper)."""
 FADE_SAMPLES: Final = 320
@@ -33,30 +33,30 @@ NOISE_FRAME_SHARE: Final = 0.05
 
 STFT_SIZE: Final = 400
 STFT_HOP: Final = 200
-"""12.5 ms (settled): τ, δ and c are whole numbers of hops (24, 16, 32)."""
+"""12.5 ms (settled), so that τ, δ and c are whole numbers of hops: 24, 16 and 32."""
 
 ROLE_GAIN_DB: Final = {"foreground": 0.0, "background": -6.0, "ambient": -12.0}
 """Tab. hyper: role gain fg/bg/amb."""
 SNR_RANGE_DB: Final = (5.0, 20.0)
 """P_snr = U(5, 20) dB (Tab. hyper)."""
 AMBIENT_SNR_OFFSET_DB: Final = 5.0
-"""The ambient noise track is held this much quieter (Algorithm 3)."""
+"""The ambient noise track is quieter by this amount (Algorithm 3)."""
 REFERENCE_LEVEL_DBFS: Final = -26.0
-"""Active level every clip is brought to before its role gain (settled; ITU-T P.56's usual speech level)."""
+"""Active level to which every clip is scaled before its role gain (settled; the usual speech level of ITU-T P.56)."""
 PEAK_LIMIT: Final = 0.99
-"""|y| above this scales the whole stream, never clips (settled)."""
+"""A stream whose |y| exceeds this is scaled as a whole instead of clipped (settled)."""
 
 EVENTS_RANGE: Final = (3, 15)
 """Sub-events per scene (B.1: stage 1 emits 3-15)."""
 
 HISTORY_TURNS: Final = 3
-"""A history-review question depends on a turn at least so many earlier (B.2: three rounds)."""
+"""Minimum distance in turns between a history-review question and the turn it depends on (B.2: three rounds)."""
 HISTORY_REVIEW_SHARE: Final = 0.30
 """p_hr (Tab. hyper): chance that a question about an earlier turn is mixed into a dialogue."""
 SILENT_SHARE: Final = 0.40
-"""p_sil (Tab. hyper): chance that a sound to stay silent at is mixed in."""
+"""p_sil (Tab. hyper): chance that a sound without a response is mixed in."""
 PROACTIVE_SHARE: Final = 0.30
-"""p_pro (Tab. hyper): chance that a sound to speak up at is mixed in."""
+"""p_pro (Tab. hyper): chance that a sound with a proactive response is mixed in."""
 
 RETRIEVED: Final = 3
 """Candidates retrieved for each event (section 3.2: "selects the top-3 most relevant candidates")."""
@@ -65,9 +65,9 @@ IGNORE_LABEL: Final = -100
 """MASK of Algorithm 2."""
 
 WINDOW_CHUNKS: Final = 60
-"""L_max (Tab. hyper): the trainer's window, 24 s. A stream may be longer."""
+"""L_max (Tab. hyper): window of the trainer, 24 s. A stream may be longer."""
 
 WER_LIMIT: Final = 0.10
-"""τ_wer (Tab. hyper): a rendering whose transcript differs more from the rewritten text is rejected."""
+"""τ_wer (Tab. hyper): word error rate against the rewritten text above which a rendering is rejected."""
 SPEECH_RETRIES: Final = 2
-"""R (B.1): renderings of a turn after the first, before its whole dialogue is discarded."""
+"""R (B.1): number of further renderings of a turn before its whole dialogue is discarded."""

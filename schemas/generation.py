@@ -1,6 +1,6 @@
-"""Sounds that are made because no recording grounds an event, and the verdict every clip gets, found or made.
+"""Generation of sounds for events that no recording grounds, and verification of clips.
 
-Only what shapes a clip or a verdict enters a corpus' fingerprint: another server or more retries make the same corpus.
+Only settings that shape a clip or a verdict enter the fingerprint of a corpus; the server and its retries do not.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Seconds = Annotated[float, Field(gt=0, le=60)]
 
 def _two_points(line: tuple[float, float]) -> tuple[float, float]:
     if line[0] == line[1]:
-        raise ValueError("a line is [value that fails, value that is met fully], and they differ")
+        raise ValueError("a limit is [value that fails, value that is met fully]; the two values must differ")
     return line
 
 
 Line = Annotated[tuple[float, float], AfterValidator(_two_points)]
-"""Where a criterion fails (0) and where it is met fully (1); linear between, so 0.5 is the middle."""
+"""Values at which a criterion scores 0 and 1. The score is linear in between."""
 ELEVENLABS_MODEL: Final = "eleven_text_to_sound_v2"
 
 
@@ -80,75 +80,77 @@ class GenerationConfig(Schema):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.backend == "http" and not (self.server.base_url and self.model):
-            raise ValueError("backend http needs server.base_url and model (the name of what runs there)")
+            raise ValueError("backend http requires server.base_url and model; add both")
         if self.backend != "elevenlabs" and self.prompt_influence is not None:
-            raise ValueError("only backend elevenlabs knows prompt_influence")
+            raise ValueError("prompt_influence applies to backend elevenlabs only; remove it")
         if self.backend in ("none", "procedural") and (self.model or self.licence != "unknown"):
-            raise ValueError(f"backend {self.backend} takes no model and no licence")
+            raise ValueError(f"model and licence do not apply to backend {self.backend}; remove them")
         if self.budget.money is not None and not self.price_per_second:
-            raise ValueError("budget.money cannot be kept without price_per_second")
+            raise ValueError("budget.money requires price_per_second; add it")
         return self
 
     def shaping(self) -> dict[str, object]:
-        """The part that shapes clips, for the fingerprint."""
+        """Return the settings that shape clips, for the fingerprint."""
         return self.model_dump(mode="json", exclude={"server", "price_per_second", "budget"})
 
 
 class Maker(Schema):
-    """Who makes a clip, and all that shapes it besides what is asked."""
+    """The generator of a clip: everything that shapes the clip besides the request."""
 
     backend: str = Field(min_length=1, max_length=100)
     model: str = Field(min_length=1, max_length=200)
-    """Name or version; another one makes other samples."""
+    """Name or version of the model."""
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     licence: str = "unknown"
 
 
 class MadeRequest(Schema):
-    """What was asked of a maker. Equal requests are one clip."""
+    """A request to a generator. Equal requests give the same clip."""
 
     kind: Literal["generated", "reprocessed", "spoken"]
     maker: Maker
     text: str = Field(max_length=4000)
-    """The caption of a sound, the words that are spoken, the caption of a clip that was cleaned once more."""
+    """Caption of the sound, words to be spoken, or caption of the clip to be cleaned once more."""
     label: str = Field("", max_length=300)
-    """What the clip is called. Part of the request: two labels are two clips, whoever asks first."""
+    """Label of the clip. Requests with different labels give different clips."""
     role: ClipRole
     seconds: tuple[Seconds, Seconds] | None = None
-    """Shortest, longest."""
+    """Minimum and maximum length."""
     seed: int = Field(0, ge=0)
     parent: Sha256 | None = None
-    """SHA-256 of the whole row, without its path, of the clip it was made from: equal audio may have other words and owners."""
+    """SHA-256 of the index row, without its path, of the clip it is made from: clips with equal audio may differ in
+    transcript and licence."""
 
     def key(self) -> str:
-        """SHA-256 (hex) of all of it."""
+        """Return the SHA-256 (hex) of the request."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
 
 
 class MadeClip(Schema):
-    """A clip made during a build, and how: a row of the build's `made/`."""
+    """A clip made during a build, with its request: a row of `made/`."""
 
     request: MadeRequest
     details: dict[str, JsonValue] = Field(default_factory=dict)
-    """What the maker says of it: drawn parameters, the id of the parent clip."""
+    """Details from the generator, such as drawn parameters or the id of the parent clip."""
     clip: Clip
 
 
 class VerifierConfig(Schema):
-    """Who judges clips, and by which limits. A limit is [value that fails, value that is met fully].
+    """Verification of candidate clips. A limit is [value that fails, value that is met fully].
 
-    The defaults were measured on real clips and on damaged copies of them (`python -m soundflow.bench.experiments.verifier`).
+    The default limits were measured on real clips and on damaged copies of them
+    (`python -m soundflow.bench.experiments.verifier`).
     """
 
     verifier: Literal["rules", "llm"] = "rules"
     """`rules` compares the measurements with the limits below. `llm` asks the recipe's model, with the clip itself if the model
     accepts audio."""
     listen_for_speech: bool = False
-    """Whether a clip is searched for speech where none is planned, and for its absence where some is (extra `speech`)."""
+    """Whether speech is detected in each clip, to find speech where none is planned and the reverse (extra `speech`)."""
     accept: Score = 0.5
     """A clip is accepted if each criterion reaches this score."""
     similarity: Line | None = None
-    """Cosine between the planned sound and the clip; null takes the limit that was measured for the embedder."""
+    """Cosine similarity between the planned sound and the clip; null uses the limit measured for the embedder."""
     snr_db: Line = (4.0, 10.0)
     """Signal-to-noise ratio in dB of sounds that are not noise themselves."""
     clipped_ratio: Line = (0.01, 0.0)
@@ -167,12 +169,12 @@ class VerifierConfig(Schema):
     """Factor by which a clip is longer or shorter than planned."""
 
     def shaping(self) -> dict[str, object]:
-        """The part that shapes verdicts: all of it."""
+        """Return the settings that shape verdicts: all of them."""
         return self.model_dump(mode="json")
 
 
 class Evidence(Schema):
-    """What was measured of a clip that may play an event: by us, never by a model. Levels are dBFS, differences dB."""
+    """Measurements of a candidate clip. Levels are in dBFS, differences in dB."""
 
     seconds: float
     wanted_seconds: tuple[float, float]
@@ -181,37 +183,38 @@ class Evidence(Schema):
     active_level_db: float
     peak: float
     clipped_ratio: Score
-    """Share of samples at full scale, of the source or now, whichever is more."""
+    """Share of samples at full scale: the larger of source file and cleaned clip."""
     snr_db: float
-    """Sound against the floor that is always there. What is steady and no tone counts as floor: low for all rain."""
+    """Signal-to-noise ratio. Stationary sound that is not tonal counts as noise, so that rain has a low value."""
     similarity: float = Field(ge=-1.001, le=1.001)
-    """Cosine of what is wanted and what the clip is said to be, or, to an embedder that hears, what it sounds like."""
+    """Cosine similarity between the planned sound and the metadata of the clip, or its audio if the embedder accepts audio."""
     level_gap_db: float | None
-    """Active level against the mean of its neighbours, before the mix brings all to one; None without neighbours."""
+    """Active level minus the mean level of the neighbours, before mixing equalises levels; None without neighbours."""
     spectral_distance_db: float | None
-    """RMS difference of the spectra's shapes (32 bands) from the nearest neighbour's; None without neighbours."""
+    """RMS difference of the spectral shape (32 bands) from the most similar neighbour; None without neighbours."""
     speech_ratio: Score | None
-    """Share of the clip that is speech; None when nobody listened."""
+    """Share of the clip that is speech; None if speech was not detected (`listen_for_speech`)."""
 
 
+# The docstring is part of the JSON schema that requests contain: see schemas.scenario.
 class ClipVerdict(Schema):
     """The verifier's answer: why, four criteria, 0 fails, 1 perfect, and what becomes of the clip."""
 
     reason: str = Field(min_length=1, max_length=600)
-    """First: a model that writes in this order has its reason before its verdict."""
+    """First field, so that the model gives its reason before its verdict."""
     identity: Score
-    """It is the sound that was asked for."""
+    """The clip is the planned sound."""
     cleanliness: Score
     """No other sounds, distortion or noise that would be mistaken for the event."""
     duration_fit: Score
     continuity: Score
-    """Level and colour suit the neighbours."""
+    """Level and spectrum match the neighbours."""
     verdict: Literal["accept", "reprocess", "reject"]
 
     def criteria(self) -> dict[str, float]:
-        """The four, by name."""
+        """Return the four scores by name."""
         return {name: getattr(self, name) for name in ("identity", "cleanliness", "duration_fit", "continuity")}
 
     def weakest(self) -> str:
-        """The name of the lowest criterion."""
+        """Return the name of the criterion with the lowest score."""
         return min(self.criteria().items(), key=lambda item: item[1])[0]

@@ -1,6 +1,6 @@
-"""The language model of a recipe (`llm:`): what shapes its answers, apart from what only operates it; and what it cost.
+"""The language model of a recipe (`llm:`), the usage of its calls, and the errors that halt a run.
 
-Only the shaping part enters a corpus' fingerprint: another server, more retries or a larger budget make the same corpus.
+Only settings that shape answers enter the fingerprint of a corpus; the server, its retries and the budget do not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RoleName = Literal[
     "scenario_planner", "event_refiner", "clip_verifier", "spoken_rewriter", "interpreter", "history_question",
     "history_answerer", "silence_auditor",
 ]  # fmt: skip
-"""Each has a prompt of its own: `prompts/ask_<role>.v1.j2`."""
+"""Each role has its own prompt, `prompts/ask_<role>.v1.j2`."""
 ROLES: tuple[str, ...] = get_args(RoleName)
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
@@ -27,7 +27,7 @@ JsonMode = Literal["json_schema", "json_lengths", "json_narrow", "json_object", 
 
 
 class Answering(Schema):
-    """What shapes an answer, besides what is asked."""
+    """Settings that shape an answer, besides the prompt."""
 
     model: ModelName
     """Name of the model, as the server knows it."""
@@ -38,44 +38,51 @@ class Answering(Schema):
     max_tokens: MaxTokens = 2048
     """Maximum number of tokens of one answer."""
     json_mode: JsonMode = "json_schema"
-    """What the server is asked to enforce. `json_schema`: the schema of the answer. `json_lengths`: the schema with the lengths
-    of texts, which OpenAI refuses and servers with grammars (llama.cpp) accept. `json_narrow`: a schema that allows only scenes
-    of the bag in short texts, for models too small to follow rules. `json_object`: any JSON object. `none`: nothing. Every answer
-    is checked in any case."""
+    """Constraint that the server enforces on answers. `json_schema`: the schema of the answer. `json_lengths`: the schema with
+    length limits of texts, which OpenAI rejects and servers with grammars (llama.cpp) accept. `json_narrow`: a schema that allows
+    only scenes of the bag in short texts, for models too small to follow rules. `json_object`: any JSON object. `none`: no
+    constraint. Every answer is validated in any case."""
     send_seed: bool = False
     """Whether the sampling seed is sent; not every server accepts the field."""
     audio: bool = False
-    """Whether the model accepts audio. Clips are then sent with the measurements about them."""
+    """Whether the model accepts audio. The verifier then sends the clip along with its measurements."""
 
 
 class RoleAnswering(Schema):
-    """Settings of one role that differ from the section's; null keeps the section's value."""
+    """Settings of one role that override those of the `llm` section; null keeps the value of the section."""
 
     model: ModelName | None = None
+    """Name of the model for this role."""
     temperature: Temperature | None = None
+    """Sampling temperature for this role."""
     top_p: TopP | None = None
+    """Nucleus sampling for this role: probability mass of the tokens that are sampled."""
     max_tokens: MaxTokens | None = None
+    """Maximum number of tokens of one answer of this role."""
     json_mode: JsonMode | None = None
+    """Constraint that the server enforces on answers of this role."""
     send_seed: bool | None = None
+    """Whether the sampling seed is sent for this role."""
     audio: bool | None = None
+    """Whether the model of this role accepts audio."""
 
 
 def http_url(text: str) -> str:
-    """An address without secrets; ValueError says what is wrong."""
+    """Return the URL without a trailing slash. Raises ValueError if it is not an http(s) URL or contains secrets."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http(s) URL such as http://127.0.0.1:8080/v1")
     if parts.username or parts.password or parts.query:
-        raise ValueError("must hold no user, password or query: recipes are copied; keys come from the environment")
+        raise ValueError("must not contain a user, password or query, since recipes are shared; keys come from the environment")
     return text.rstrip("/")
 
 
 def environment_name(text: str) -> str:
-    """The name of a variable; ValueError when it looks like anything else."""
+    """Return the name of an environment variable for an API key. Raises ValueError for anything else."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", text):
-        raise ValueError("must be the NAME of an environment variable, never the key itself")
+        raise ValueError("must be the NAME of an environment variable, not the key itself")
     if not text.upper().endswith("API_KEY"):  # a recipe from elsewhere must not send any other secret to its server
-        raise ValueError("must name a variable that ends in API_KEY")
+        raise ValueError("must be the name of a variable that ends in API_KEY")
     return text
 
 
@@ -111,7 +118,7 @@ class Price(Schema):
 
 
 class Usage(Schema):
-    """What calls cost. Money is 0 where no price is known."""
+    """Number and cost of calls. `money` is 0 for models without a price."""
 
     calls: int = Field(0, ge=0)
     input_tokens: int = Field(0, ge=0)
@@ -120,7 +127,7 @@ class Usage(Schema):
 
     @property
     def tokens(self) -> int:
-        """Input and output."""
+        """Sum of input and output tokens."""
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
@@ -132,7 +139,7 @@ class Usage(Schema):
         )
 
     def describe(self) -> str:
-        """One short phrase."""
+        """Return the usage as a short phrase."""
         return f"{self.calls} calls, {self.input_tokens} + {self.output_tokens} tokens, {self.money:.4f} money"
 
 
@@ -147,7 +154,7 @@ class LlmBudget(Schema):
     """Number of input and output tokens."""
 
     def passed_by(self, usage: Usage) -> str:
-        """The first limit that `usage` is above, in words; empty when it is above none."""
+        """Return the first limit that `usage` exceeds, as text; empty if it exceeds none."""
         for name, limit, value in (
             ("money", self.money, usage.money),
             ("calls", self.calls, usage.calls),
@@ -159,16 +166,16 @@ class LlmBudget(Schema):
 
 
 class RoleCost(Schema):
-    """What one role asked, and what it cost."""
+    """Usage of one role."""
 
     asked: Usage = Usage()
-    """Answers of the server."""
+    """Answers from the server."""
     replayed: Usage = Usage()
-    """Answers of the cache, at what they cost when they were asked."""
+    """Answers from the cache, at their original cost."""
     faults: int = Field(0, ge=0)
-    """Calls that brought no answer."""
+    """Number of calls without an answer."""
     unbilled: Usage = Usage()
-    """At most this much the server may have charged for calls that broke off, beyond `asked`."""
+    """Upper bound of what the server may have charged for interrupted calls, in addition to `asked`."""
 
     def __add__(self, other: RoleCost) -> RoleCost:
         return RoleCost(
@@ -187,7 +194,7 @@ class LlmConfig(Answering):
     server: LlmServer = LlmServer()
     """How the server is reached."""
     prices: dict[ModelName, Price] = Field(default_factory=dict)
-    """Model → price."""
+    """Price of each model."""
     budget: LlmBudget = LlmBudget()
     """Limits on all calls of a build."""
 
@@ -195,20 +202,20 @@ class LlmConfig(Answering):
     def _priced(self) -> Self:
         unpriced = {self.answering(role).model for role in ROLES} - set(self.prices)
         if self.budget.money is not None and unpriced:
-            raise ValueError(f"budget.money cannot be kept without prices for {', '.join(sorted(unpriced))}; add them to prices")
+            raise ValueError(f"budget.money requires prices for {', '.join(sorted(unpriced))}; add them to prices")
         return self
 
     def answering(self, role: str) -> Answering:
-        """How `role` is answered."""
+        """Return the settings of `role`."""
         own = self.roles[role].model_dump(exclude_none=True) if role in self.roles else {}
         return Answering.model_validate(self.model_dump(include=set(Answering.model_fields)) | own)
 
     def shaping(self) -> dict[str, object]:
-        """The part that shapes answers, for the fingerprint."""
+        """Return the settings that shape answers, for the fingerprint."""
         return self.model_dump(mode="json", exclude={"server", "prices", "budget"})
 
     def priced(self, model: str, usage: Usage) -> Usage:
-        """`usage` with the money it costs at `model`."""
+        """Return `usage` with its cost at the prices of `model`."""
         price = self.prices.get(model, Price(input=0, output=0))
         money = (usage.input_tokens * price.input + usage.output_tokens * price.output) / 1e6
         return usage.model_copy(update={"money": money})

@@ -1,4 +1,4 @@
-"""Three outcomes, as types. Rejections are statistics; failures go to the quarantine and can be replayed."""
+"""The three outcomes of a unit of work. Rejections are counted; failures are quarantined and can be replayed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ok(Generic[T]):
-    """The work was done."""
+    """The result of work that succeeded."""
 
     value: T
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A gate did its work: the input is understood and not wanted. `reason` is a short stable slug."""
+    """Valid input that a gate rejected. `reason` is a short, stable slug."""
 
     reason: str
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -25,13 +25,13 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Something broke. `payload` holds what a replay needs."""
+    """Work that broke. `payload` holds what a replay needs."""
 
     error: str
     stage: str
     payload: dict[str, Any] = field(default_factory=dict)
     of_service: bool = False
-    """A service that was asked broke, not the work itself: it may be done another time."""
+    """A service failed rather than the work itself, so that a later attempt may succeed."""
 
 
 Outcome = Ok[T] | Rejected | Failed

@@ -1,7 +1,7 @@
 """The recipe: everything a user decides about a corpus, as YAML.
 
-The fingerprint covers what shapes bytes (this document without name, description and the index's path; the index's
-content; prompts; operator versions) and nothing else.
+The fingerprint covers exactly what shapes the bytes of a corpus: the recipe without its name, description and index path, the
+content of the index, the prompts and the operator versions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from soundflow.schemas.taxonomy import Capability, Task
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[0] > pair[1]:
-        raise ValueError(f"a range is [low, high], but {pair[0]} > {pair[1]}; swap them")
+        raise ValueError(f"a range is [low, high], but {pair[0]} > {pair[1]}; swap the two values")
     return pair
 
 
@@ -38,7 +38,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _teaches(name: object) -> object:
-    """The sub-task or capability a recipe names."""
+    """Return the sub-task or capability of this name. Raises InputError for any other name."""
     for kind in (Task, Capability):
         if isinstance(name, kind):
             return name
@@ -52,7 +52,7 @@ Teaches = Annotated[Task | Capability, BeforeValidator(_teaches)]
 
 
 class SceneConfig(Schema):
-    """What happens in a stream, and who plans it. Ranges are [low, high]."""
+    """Events of a stream and the planner that chooses them. Ranges are [low, high]."""
 
     planner: Literal["template", "random", "llm"] = "template"
     """`template` fills hand-written scene shapes. `random` draws clips independently. `llm` asks the recipe's language model for
@@ -62,7 +62,7 @@ class SceneConfig(Schema):
     )
     """Number of foreground events. With the planner `llm`: events of all roles, at least 3 and at most 15."""
     bag: tuple[Annotated[int, Field(ge=1, le=64)], Count, Count] = (16, 5, 3)
-    """Planner `llm`: number of annotations in the prompt for the foreground, the background and the ambience."""
+    """Planner `llm`: number of clip annotations in the prompt for the roles foreground, background and ambient."""
     gap_seconds: Annotated[tuple[Seconds, Seconds], AfterValidator(_ordered)] = (0.0, 0.8)
     """Pause before each foreground event, in seconds."""
     background: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = (0, 2)
@@ -74,16 +74,16 @@ class SceneConfig(Schema):
     benign_share: float = Field(0.5, ge=0, le=1)
     """Proactive sub-tasks: share of foreground events that call for no response."""
     distractor_share: float = Field(0.25, ge=0, le=0.9)
-    """Voice chat and ASR: share of foreground events that are sounds, at which the model stays silent."""
+    """Voice chat and ASR: share of foreground events that are sounds without a response."""
     history_review_share: Share = c.HISTORY_REVIEW_SHARE
     """Chat sub-tasks: share of streams that end with a question about an earlier turn, if the index has such questions (paper:
     p_hr)."""
     silent_share: Share = c.SILENT_SHARE
-    """Chat sub-tasks: share of streams with a benign sound among the turns, at which the model stays silent (paper: p_sil)."""
+    """Chat sub-tasks: share of streams with a benign sound among the turns, which gets no response (paper: p_sil)."""
     proactive_share: Share = c.PROACTIVE_SHARE
-    """Chat sub-tasks: share of streams with a sound of danger among the turns, of which the model warns (paper: p_pro)."""
+    """Chat sub-tasks: share of streams with a sound of danger among the turns, which gets a warning (paper: p_pro)."""
     proactive_evidence_seconds: float = Field(1.6, gt=0, le=30)
-    """A hazard counts as recognised after this many seconds, or at its end if it is shorter."""
+    """Time in seconds after which a hazard counts as recognised, or its length if it is shorter."""
 
 
 class MixingConfig(Schema):
@@ -119,7 +119,7 @@ class OutputConfig(Schema):
 
 
 class Recipe(Schema):
-    """Everything a user decides about a corpus."""
+    """All settings of a corpus."""
 
     version: Literal[1] = 1
     """Version of the recipe format."""
@@ -139,14 +139,14 @@ class Recipe(Schema):
     streams: int = Field(gt=0, le=100_000_000)
     """Number of streams."""
     shards: int = Field(gt=0, le=1_000_000)
-    """Number of shards. One shard is one task and one tar file; a few hundred streams each is a good size."""
+    """Number of shards. A shard is one unit of work and one tar file; a few hundred streams per shard is a good size."""
     tasks: dict[Teaches, Annotated[float, Field(ge=0, le=1e6)]] = Field(
         min_length=1, json_schema_extra={"propertyNames": {"enum": [*Capability, *Task]}}
     )
     """Relative weights of sub-tasks. A capability stands for those of its sub-tasks that the clips can serve, which share its
     weight."""
     scene: SceneConfig = SceneConfig()
-    """What happens in a stream, and who plans it."""
+    """Events of a stream and their planner."""
     mixing: MixingConfig = MixingConfig()
     """Levels and noise."""
     output: OutputConfig = OutputConfig()
@@ -156,46 +156,46 @@ class Recipe(Schema):
     llm: LlmConfig | None = None
     """Language model. The planner `llm` and the verifier `llm` require it."""
     retrieval: RetrievalConfig = RetrievalConfig()
-    """How the planner `llm` finds clips."""
+    """How the planner `llm` retrieves clips."""
     generation: GenerationConfig = GenerationConfig()
-    """How sounds are generated that no recording grounds."""
+    """Generation of sounds for events that no recording grounds."""
     verifier: VerifierConfig = VerifierConfig()
-    """Who judges whether a clip may play an event, and by which limits."""
+    """Verification of the clips that ground events."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.shards > self.streams:
-            raise ValueError(f"{self.shards} shards for {self.streams} streams leaves some empty; use at most one per stream")
+            raise ValueError(f"{self.shards} shards for {self.streams} streams leave some empty; use at most one per stream")
         if -(-self.streams // self.shards) > 100_000:
             raise ValueError("more than 100,000 streams per shard; use more shards")
         if not sum(self.tasks.values()) > 0:
             raise ValueError("every task weight is 0; give at least one task a weight")
         if self.llm is None and self.scene.planner == "llm":
-            raise ValueError("scene.planner `llm` needs to know which model; add an `llm` section with its name")
+            raise ValueError("scene.planner `llm` requires a model; add an `llm` section with its name")
         if self.splits and not sum(self.splits.values()) > 0:
-            raise ValueError("every split is empty; give at least one a size")
+            raise ValueError("every split has size 0; give at least one split a size")
         if self.splits and self.curates:
-            raise ValueError("planner `llm` finds clips in the whole index; leave `splits` out and build one recipe per `split`")
+            raise ValueError("planner `llm` retrieves from the whole index; remove `splits` and build one recipe per `split`")
         return self
 
     def shard_sizes(self) -> list[int]:
-        """Streams per shard, the first shards one larger when it does not divide."""
+        """Return the number of streams of each shard. The first shards are one larger if the division leaves a rest."""
         base, extra = divmod(self.streams, self.shards)
         return [base + (shard < extra) for shard in range(self.shards)]
 
     @property
     def curates(self) -> bool:
-        """Whether scenes are curated: planned by a language model and grounded, before anything is rendered."""
+        """Whether scenes are curated: planned by a language model and grounded before rendering."""
         return self.scene.planner == "llm"
 
     def llm_roles(self) -> list[str]:
-        """The roles of the language model this recipe asks."""
+        """Return the roles of the language model that this recipe uses."""
         if not self.curates:
             return []
         return ["scenario_planner", "event_refiner", *(["clip_verifier"] if self.verifier.verifier == "llm" else [])]
 
     def shaping(self) -> dict[str, object]:
-        """The part of the recipe that shapes bytes: what only operates, and sections that are not in use, are left out."""
+        """Return the part of the recipe that shapes bytes, without operational settings and unused sections."""
         sections = {"llm", "retrieval", "generation", "verifier"}
         unused = {"name", "description", "clips", "budget", *sections} | (set() if self.splits else {"splits"})
         shaping: dict[str, object] = self.model_dump(mode="json", exclude=unused)
@@ -217,7 +217,7 @@ def fingerprint(
     operator_versions: Mapping[str, str],
     curators: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """SHA-256 (hex) over everything that shapes bytes. `curators`: who curates, see `schemas.shard.BuildRecord`."""
+    """Return the SHA-256 (hex) of everything that shapes bytes. `curators`: see `schemas.shard.BuildRecord`."""
     document = {
         "recipe": recipe.shaping(),
         "clip_index": index_hash,

@@ -1,6 +1,7 @@
-"""Retrieval of a recipe (`retrieval:`): what shapes which clips are found, apart from what only operates it.
+"""Retrieval of a recipe (`retrieval:`).
 
-Which embedder `auto` stands for is decided where the index is; its identity, not the word `auto`, belongs in a fingerprint.
+The embedder that `auto` stands for is resolved on the machine with the index. Its identity, not the word `auto`, is part of the
+fingerprint.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ class RetrievalConfig(Schema):
     """How clips are found for planned events."""
 
     embedder: Literal["auto", "minilm", "ngrams", "server"] = "auto"
-    """`minilm`: all-MiniLM-L6-v2 (English), an asset. `ngrams`: hashed words and parts of words, any language, no model. `auto`:
-    `minilm` if it has been fetched, else `ngrams`. `server`: a model behind HTTP."""
+    """Embedder of texts. `minilm`: all-MiniLM-L6-v2 (English), an asset. `ngrams`: hashed words and character n-grams, for any
+    language, without a model. `auto`: `minilm` if it has been fetched, else `ngrams`. `server`: a model behind HTTP."""
     model: ModelName | None = None
     """Embedder `server`: name of the model."""
     hears_hz: int | None = Field(None, ge=8_000, le=192_000)
-    """Embedder `server`: sampling rate at which the model embeds sounds into the space of texts (CLAP: 48000). Clips are then
-    found by their sound instead of their words. Null: texts only."""
+    """Embedder `server`: sampling rate in Hz of a model that embeds audio and text into one space (CLAP: 48000). Clips are then
+    retrieved by their audio instead of their texts. Null: texts only."""
     top_k: int = Field(c.RETRIEVED, ge=1, le=100)
     """Number of candidates per event, best first."""
     oversampling: int = Field(8, ge=1, le=256)
-    """Candidates examined per requested one before filters. More are examined if needed, and the result is the same."""
+    """Number of candidates examined per requested one before filters; more if needed. It does not change results."""
     server: EmbeddingServer = EmbeddingServer()
     """How the server is reached."""
     price: float = Field(0.0, ge=0)
@@ -57,15 +58,15 @@ class RetrievalConfig(Schema):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.embedder == "server" and self.model is None:
-            raise ValueError("embedder `server` needs the name of its model; add `model`")
+            raise ValueError("embedder `server` requires the name of its model; add `model`")
         if self.embedder != "server" and (self.model is not None or self.hears_hz is not None):
-            raise ValueError("`model` and `hears_hz` belong to embedder `server`; leave them out or choose it")
+            raise ValueError("`model` and `hears_hz` apply to embedder `server` only; remove them or set embedder to server")
         if self.embedder != "server" and (self.price or self.budget != LlmBudget()):
-            raise ValueError("`price` and `budget` belong to embedder `server`; what runs here costs nothing")
+            raise ValueError("`price` and `budget` apply to embedder `server` only; remove them")
         if self.budget.money is not None and not self.price:
-            raise ValueError("budget.money cannot be kept without a price; add `price`")
+            raise ValueError("budget.money requires `price`; add it")
         return self
 
     def shaping(self) -> dict[str, object]:
-        """The part that shapes what is found, for the fingerprint; `Retriever.identity` goes with it in place of `embedder`."""
+        """Return the settings that shape results, for the fingerprint; `Retriever.identity` replaces `embedder` there."""
         return self.model_dump(mode="json", exclude={"embedder", "oversampling", "server", "price", "budget"})

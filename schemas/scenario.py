@@ -1,6 +1,7 @@
-"""What the LLM roles of curation answer (paper, appendix B.1): scenario, refinement, and the supervision roles.
+"""The answers of the LLM roles (paper, appendix B.1): scenario, refinement, and the supervision roles.
 
-These documents are parsed from a model's output: they are strict, and their limits are what a bad answer is told.
+Answers are parsed from the output of a model. Class names, class docstrings and validation messages are sent to the model, in the
+JSON schema of a request or in the correction of an invalid answer: to change one is to change requests and their cache keys.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ def _worded(text: str) -> str:
 EventRole = Literal["foreground", "background", "ambient"]
 
 
-def _only_the_foreground_is_answered(schema: dict[str, Any]) -> None:
-    """The rule as JSON schema, for servers that enforce it: a small model cannot break what it cannot write."""
-    heard, answered = schema["properties"]["role"], schema["properties"]["responds"]
-    front = {"role": heard | {"enum": ["foreground"]}, "responds": answered}
-    behind = {"role": heard | {"enum": ["background", "ambient"]}, "responds": answered | {"enum": [False]}}
+def _restrict_responses_to_foreground(schema: dict[str, Any]) -> None:
+    """Express the rule in the JSON schema, for servers that enforce the schema during decoding."""
+    role, responds = schema["properties"]["role"], schema["properties"]["responds"]
+    front = {"role": role | {"enum": ["foreground"]}, "responds": responds}
+    behind = {"role": role | {"enum": ["background", "ambient"]}, "responds": responds | {"enum": [False]}}
     kinds = [schema | {"properties": schema["properties"] | kind} for kind in (front, behind)]
     schema.clear()
     schema["anyOf"] = kinds
@@ -39,14 +40,14 @@ def _only_the_foreground_is_answered(schema: dict[str, Any]) -> None:
 class SubEvent(Schema):
     """One sound of a scenario."""
 
-    model_config = ConfigDict(json_schema_extra=_only_the_foreground_is_answered)
+    model_config = ConfigDict(json_schema_extra=_restrict_responses_to_foreground)
 
     order: int = Field(ge=1, le=c.EVENTS_RANGE[1])
     role: EventRole
     sound: Line
-    """What is heard, as a noun phrase."""
+    """A noun phrase."""
     responds: bool
-    """Whether the listening assistant answers it."""
+    """Whether the assistant responds to it."""
     why: Line
 
 
@@ -59,7 +60,7 @@ class Scenario(Schema):
     events: tuple[SubEvent, ...] = Field(min_length=c.EVENTS_RANGE[0], max_length=c.EVENTS_RANGE[1])
 
     def mismatch(self, fewest: int, most: int) -> str:
-        """Why this has not as many events as were asked for; empty when it has."""
+        """Return what is wrong with the number of events; empty if it is within [fewest, most]."""
         count = len(self.events)
         return "" if fewest <= count <= most else f"{count} events; there must be {fewest} to {most}"
 
@@ -79,13 +80,13 @@ class RefinedEvent(Schema):
 
     order: int = Field(ge=1, le=c.EVENTS_RANGE[1])
     query: Annotated[Line, AfterValidator(_worded)]
-    """For retrieval: the words a sound library would use."""
+    """Retrieval query, in the words of a sound library."""
     caption: Line
-    """For generation, when retrieval finds nothing: one sentence on how it sounds."""
+    """Description of the sound in one sentence, for a sound generator when retrieval finds nothing."""
     min_seconds: float = Field(gt=0, le=60)
     max_seconds: float = Field(gt=0, le=60)
     response: Text | None = Field(None, max_length=600)
-    """What the assistant says; null where it stays silent."""
+    """Text of the response; None if the assistant stays silent."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -106,9 +107,10 @@ class Refinement(Schema):
         return self
 
     def mismatch(self, scenario: Scenario, worded: bool = True) -> str:
-        """Why this does not refine `scenario`; empty when it does. `worded`: answers are written here, not taken from clips.
+        """Return why this does not refine `scenario`; empty if it does.
 
-        The scenario decides who is answered: a response beyond that is not wrong, it is not said.
+        `worded`: responses are written by the refiner rather than taken from the clips. A response to an event that the scenario
+        leaves without one is not an error; it is not used.
         """
         if len(self.events) != len(scenario.events):
             return f"{len(scenario.events)} events were given, {len(self.events)} came back"
@@ -136,10 +138,10 @@ class HistoryQuestion(Schema):
     question: Line
     answer: Line
     turn: int = Field(ge=1)
-    """The turn, 1-based, the answer depends on."""
+    """1-based turn that the answer depends on."""
 
     def mismatch(self, turns: int, distance: int) -> str:
-        """Why this does not ask about a turn at least `distance` before the last of `turns`; empty when it does."""
+        """Return an error if the turn is less than `distance` before the last of `turns`; else an empty string."""
         last = turns - distance
         return "" if self.turn <= last else f"turn {self.turn} is too recent; it must be one of 1 to {last}"
 
@@ -148,7 +150,7 @@ class HistoryAnswer(Schema):
     """What a listener says who heard the turns, or all but one: tells whether a question depends on that one."""
 
     known: bool
-    """False when the turns do not tell."""
+    """Whether the turns answer the question."""
     answer: str = Field(max_length=300)
 
 
@@ -156,7 +158,7 @@ class SilenceAudit(Schema):
     """The silent-audio auditor's answer: whether a sound deserves a response, under ProactiveSound-Bench's four criteria."""
 
     reason: Line
-    """Comes first: a model decides better what it has thought about."""
+    """First field, so that the model gives its reason before its decision."""
     illness: bool
     """Sudden illness, injury or discomfort of a person."""
     weather: bool
@@ -185,4 +187,4 @@ ANSWERS: Final[dict[str, type[Schema]]] = {
     "history_answerer": HistoryAnswer,
     "silence_auditor": SilenceAudit,
 }
-"""Role → what it answers."""
+"""Answer type of each role."""

@@ -1,4 +1,4 @@
-"""A scene: what happens in a stream, in which order, and what is answered, before anything has a place in time."""
+"""A scene: the events and responses of a stream in order, before they are placed in time."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from soundflow.schemas.taxonomy import Task
 
 
 def nfc(text: str) -> str:
-    """`text` in NFC; ValueError for a lone surrogate, which no tokenizer could give back."""
+    """Return `text` in NFC. Raises ValueError for a lone surrogate, which no tokenizer can represent."""
     text.encode("utf-8")
     return unicodedata.normalize("NFC", text)
 
 
 Text = Annotated[str, AfterValidator(nfc)]
-"""Unicode in NFC, the form Qwen's tokenizer works on: what is stored is what the tokens give back."""
+"""Text in NFC, the normal form of Qwen's tokenizer, so that decoded tokens equal the stored text."""
 
 
 class SceneResponse(Schema):
-    """Something the assistant says at an event. Times are samples at 16 kHz."""
+    """A response of the assistant to an event. Times are samples at 16 kHz."""
 
     text: Text = Field(min_length=1)
     source: str
-    """Who wrote it: `label`, `transcript`, `manifest`, `template`, or `llm:` and the name of the model that did."""
+    """Origin of the text: `label`, `transcript`, `manifest`, `template`, or `llm:` and the name of the model."""
     evidence: int = Field(gt=0)
-    """Samples into the cleaned clip at which all it rests on has been heard."""
+    """Position in the cleaned clip by which all audio that the response depends on has been played."""
     emotion: str = ""
-    """How it sounds; only the `authors` token layout has a place for it."""
+    """Emotion of the response. Only the `authors` token layout stores it."""
     joins: bool = False
-    """A piece of one running text (a transcript, an interpretation): pieces due in one chunk are one response."""
+    """Whether this is a piece of a running text (transcript, interpretation); pieces due in one chunk form one response."""
 
 
 class SceneEvent(Schema):
@@ -42,41 +42,41 @@ class SceneEvent(Schema):
     clip_id: str
     role: ClipRole
     responses: tuple[SceneResponse, ...] = ()
-    """What the assistant says at it, in order; none = stay silent."""
+    """Responses in order; empty if the assistant stays silent."""
     gap: int = Field(0, ge=0)
-    """Silence before a foreground event."""
+    """Pause before a foreground event, in samples."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         times = [response.evidence for response in self.responses]
         if times != sorted(times):
-            raise ValueError("responses stand in the order of their evidence")
+            raise ValueError("responses must be in the order of their evidence")
         return self
 
 
 BriefValue = str | int | tuple[Text, ...]
 Brief = dict[str, BriefValue]
-"""What an instruction says beyond its fixed words: the sound to count, the options of a choice, the condition of a trigger."""
+"""Variable parts of an instruction: the sound to count, the options of a choice, the condition of a trigger."""
 
 
 class Draw(Schema):
-    """One random decision, kept so that a stream explains itself."""
+    """One random decision, recorded to explain the stream."""
 
     what: str
     value: str | float | int | bool | None
 
 
 class Scene(Schema):
-    """What the planner hands to the composer."""
+    """The output of the planner and the input of the composer."""
 
     task: Task
     planner: str
-    """Who planned it: `template`, `random`, or `llm:` and the model's name."""
+    """`template`, `random`, or `llm:` and the name of the model."""
     title: str
     instruction: Text
-    """The system instruction the model is given before the first chunk."""
+    """System instruction that precedes the first chunk."""
     brief: Brief = Field(default_factory=dict)
-    """What it says of this stream in particular; with the clips it decides every response."""
+    """Variable parts of the instruction. With the clips, they determine every response."""
     events: tuple[SceneEvent, ...] = Field(min_length=1)
-    """In order; the foreground plays in this order, others are placed at random."""
+    """Events in order. Foreground events play in this order; the others are placed at random."""
     draws: tuple[Draw, ...] = ()

@@ -1,15 +1,15 @@
-"""What a build leaves on disk: shard manifests (the commit), failures, quarantine entries, the build's own record.
+"""The files of a build: shard manifests (the commit), failures, quarantine entries and the build record.
 
-OUT/build.json                         what is being built (BuildRecord)
+OUT/build.json                         recipe, versions and fingerprint of the build (BuildRecord)
 OUT/data/shard-NNNNNN-<sha12>.tar      KEY.flac|wav, KEY.json, KEY.tokens.npz
-OUT/clips/pack-<sha12>.pcm, .npy        virtual builds have no audio in their tars, but the clips it is rendered from (ClipStore)
-OUT/scenes/NNNNNN.json                 the curated scenes of a shard, before it is rendered (SceneSheet)
-OUT/made/                              clips made during the build (`pipeline.curate.made_clips`)
-OUT/stopped.json          why the last run ended early (Stopped)
-OUT/spent.json, spent_on_sounds.json   what calls of a language model, of a maker of sounds cost so far (MeterState)
-OUT/manifest/NNNNNN.json               counts if and only if it is there and agrees (ShardManifest)
+OUT/clips/pack-<sha12>.pcm, .npy       virtual builds: the clips from which the audio is rendered (ClipStore)
+OUT/scenes/NNNNNN.json                 curated scenes of a shard, before it is rendered (SceneSheet)
+OUT/made/                              clips generated during the build (`pipeline.curate.made_clips`)
+OUT/stopped.json                       why the last run ended early (Stopped)
+OUT/spent.json, spent_on_sounds.json   cost of the calls of language model and sound generator (MeterState)
+OUT/manifest/NNNNNN.json               the commit of a shard (ShardManifest)
 OUT/failed/NNNNNN.json                 why the last attempt at a shard did not commit (ShardFailure)
-OUT/quarantine/<sample_id>.json        a sample that broke, with what a replay needs (QuarantineEntry)
+OUT/quarantine/<sample_id>.json        a sample that failed, with what a replay needs (QuarantineEntry)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from soundflow.schemas.recipe import Recipe
 
 
 class RejectedSample(Schema):
-    """A sample no attempt of which passed the gates."""
+    """A sample for which no attempt passed the gates."""
 
     sample_id: str
     reason: str
@@ -33,43 +33,43 @@ class RejectedSample(Schema):
 
 
 class ShardManifest(Schema):
-    """The commit of one shard. Equal for equal work except `timings` and `cost`: how the work went."""
+    """The commit of one shard. Equal builds give equal manifests, except for `timings` and `cost`."""
 
     format: Literal["soundflow.shard/1"] = "soundflow.shard/1"
     fingerprint: Sha256
     shard: int = Field(ge=0)
     tar: str = Field(pattern=r"^shard-[0-9]{6}-[0-9a-f]{12}\.tar$")
-    """File name below data/; never a path."""
+    """File name in data/, never a path."""
     sha256: Sha256
     bytes: int
     keys: tuple[str, ...]
     """Sample ids in the tar, in order."""
     virtual: bool = False
-    """The tar holds plans and tokens; audio is rendered when it is asked for."""
+    """The tar holds plans and tokens only; audio is rendered on demand."""
     planned: int
-    """Streams this shard was asked for: keys + rejected + quarantined."""
+    """Number of streams planned for the shard: keys + rejected + quarantined."""
     chunks: int
     responses: int
     seconds: float
-    """Audio in the shard."""
+    """Seconds of audio."""
     tasks: dict[str, int]
     """Streams per sub-task."""
     redraws: dict[str, int] = Field(default_factory=dict)
-    """Draws the gates refused and a later attempt replaced, by reason."""
+    """Rejected draws that a later attempt replaced, by reason."""
     rejected: tuple[RejectedSample, ...] = ()
     quarantined: tuple[str, ...] = ()
     scenes_sha256: Sha256 | None = None
-    """Digest of the sheet the scenes were read from; None when they were drawn."""
+    """Digest of the sheet with the curated scenes; None if the scenes were drawn."""
     verdicts: dict[str, int] = Field(default_factory=dict)
-    """What became of the sheet's events and candidates (`pipeline.curate.scenes.verdicts`)."""
+    """Counts of the outcomes of events and candidates (`pipeline.curate.scenes.verdicts`)."""
     cost: dict[str, RoleCost] = Field(default_factory=dict)
-    """What curation paid for this shard, by role of the language model."""
+    """Cost of curation, by role of the language model."""
     timings: dict[str, float | str] = Field(default_factory=dict)
-    """Wall and CPU seconds, worker, time of commit."""
+    """Wall and CPU seconds, worker and time of commit."""
 
 
 class ShardEntry(Schema):
-    """What the ledger reads of a manifest, for every shard of a corpus at once: enough to know that it counts, and for totals."""
+    """The fields of a manifest that the ledger reads for all shards of a corpus: enough for validity and totals."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -84,7 +84,7 @@ class ShardEntry(Schema):
 
 
 class ShardFailure(Schema):
-    """The last attempt at a shard that did not commit."""
+    """The last failed attempt at a shard."""
 
     shard: int
     fingerprint: Sha256
@@ -94,7 +94,7 @@ class ShardFailure(Schema):
 
 
 class QuarantineEntry(Schema):
-    """A sample that broke. `soundflow replay ID` runs it again."""
+    """A sample that failed. `soundflow replay ID` runs it again."""
 
     sample_id: str
     fingerprint: Sha256
@@ -108,7 +108,7 @@ class QuarantineEntry(Schema):
 
 
 class BuildRecord(Schema):
-    """What the output directory is a build of; a changed recipe is told from it."""
+    """Recipe, versions and fingerprint of a build. A run with a different fingerprint is rejected."""
 
     format: Literal["soundflow.build/1"] = "soundflow.build/1"
     fingerprint: Sha256
@@ -119,14 +119,14 @@ class BuildRecord(Schema):
     prompt_hash: Sha256
     operator_versions: dict[str, str]
     curators: dict[str, str] = Field(default_factory=dict)
-    """Who curates, beside what the recipe says: versions, prompts and rules of the roles in use, the embedder, the generator."""
+    """What shapes curation besides the recipe: versions, prompts and rules of the roles in use, embedder and generator."""
     soundflow_version: str
     virtual: bool = False
-    """Audio is not stored. The same plans and tokens as the stored build, so the same fingerprint."""
+    """Audio is not stored. Plans and tokens equal those of a stored build, and so does the fingerprint."""
 
 
 class ShardCounts(Schema):
-    """Shards by state; neither committed nor failed means not tried yet."""
+    """Number of shards by state. The other planned shards have not been tried."""
 
     planned: int
     committed: int
@@ -134,14 +134,14 @@ class ShardCounts(Schema):
 
 
 class Stopped(Schema):
-    """`stopped.json`: why the last run ended before all was made. The next one removes it."""
+    """`stopped.json`: why the last run ended early. The next run removes the file."""
 
     why: str
-    """With what to do."""
+    """The reason and the remedy."""
 
 
 class BuildStatus(Schema):
-    """`soundflow status --json`."""
+    """Output of `soundflow status --json`."""
 
     fingerprint: str
     shards: ShardCounts
@@ -150,11 +150,11 @@ class BuildStatus(Schema):
     rejected: int
     quarantined: int
     stopped: str = Field("", exclude_if=lambda why: not why)
-    """Why the last run ended early (a budget, a broken service), and what to do; not there when it did not."""
+    """Why the last run ended early (budget spent, service broken) and the remedy; absent otherwise."""
 
 
 class Problem(Schema):
-    """One finding of `soundflow verify`."""
+    """A finding of `soundflow verify`."""
 
     shard: int
     key: str
@@ -165,7 +165,7 @@ class Problem(Schema):
 
 
 class VerifyReport(Schema):
-    """`soundflow verify --json`."""
+    """Output of `soundflow verify --json`."""
 
     ok: bool
     shards: int

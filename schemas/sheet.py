@@ -1,6 +1,7 @@
-"""What curation leaves on disk: the scenes of one shard, and how each came to be. OUT/scenes/NNNNNN.json; the first wins.
+"""The result of curation on disk: the scenes of one shard and how each was made, in OUT/scenes/NNNNNN.json.
 
-Everything but `work` follows from the recipe, the clips and the answers of the models: equal answers give an equal digest.
+Everything but `work` follows from the recipe, the clips and the answers of the models, so that equal answers give equal digests.
+Of several writers the first wins.
 """
 
 from __future__ import annotations
@@ -20,46 +21,46 @@ from soundflow.schemas.taxonomy import Task
 
 
 class Judgement(Schema):
-    """One verdict on a candidate, and what it rests on."""
+    """One verdict on a candidate, with its evidence."""
 
     verifier: str
-    """`rules`, or who judged."""
+    """`rules`, or `llm:` and the name of the model."""
     verdict: ClipVerdict
     evidence: Evidence
 
 
 class Tried(Schema):
-    """A clip that was tried for an event."""
+    """A candidate for an event."""
 
     clip_id: str
-    """Of the index, or of a made clip; empty when none could be made."""
+    """Id of a clip of the index or of a generated clip; empty if generation failed."""
     found: Literal["retrieved", "generated"]
     rank: int = Field(0, ge=0)
-    """1 is the best hit of retrieval; 0 for what was generated."""
+    """Rank in the retrieval result, 1 for the best; 0 for a generated clip."""
     score: float = 0.0
-    """Retrieval's."""
+    """Retrieval score."""
     judged: tuple[Judgement, ...] = ()
-    """One verdict, or two: the second after TFJP."""
+    """One verdict, or two if the clip was judged again after TFJP."""
     refused: str = ""
-    """Why it does not play the event, as a slug; empty when it does."""
+    """Reason for not using the clip, as a slug; empty if it is used."""
 
 
 class GroundedEvent(Schema):
-    """An event of a scenario, what was tried for it, and what plays it."""
+    """An event of a scenario with its candidates and the clip that was chosen."""
 
     planned: SubEvent
     refined: RefinedEvent
     tried: tuple[Tried, ...] = ()
     clip_id: str | None = None
-    """What plays it: the last clip tried, or what TFJP made of it. None when the event was left out."""
+    """The chosen clip: the last candidate, or the result of cleaning it once more. None if the event was left out."""
     left_out: str = ""
-    """Why, as a slug."""
+    """Reason for leaving the event out, as a slug."""
     wording: str = ""
-    """Why the model's answer is not said, as a slug; the sub-task's own is said instead."""
+    """Reason for not using the model's response, as a slug. The response of the sub-task is used instead."""
 
     @property
     def how(self) -> str:
-        """`retrieved@1`, `retrieved@2`, …, `generated`, or `left_out`."""
+        """Return `retrieved@1`, `retrieved@2`, …, `generated`, or `left_out`."""
         if self.clip_id is None or not self.tried:
             return "left_out"
         last = self.tried[-1]
@@ -67,52 +68,52 @@ class GroundedEvent(Schema):
 
     @property
     def reprocessed(self) -> bool:
-        """Whether the clip went through TFJP once more."""
+        """Whether the clip was cleaned by TFJP once more."""
         return self.clip_id is not None and bool(self.tried) and len(self.tried[-1].judged) > 1
 
 
 class Curation(Schema):
-    """One attempt at a scene."""
+    """One attempt to curate a scene."""
 
     task: Task
     planner: str
-    """`llm:` and the model's name, in the server's words."""
+    """`llm:` and the name of the model as the server reported it."""
     title: str = ""
     setting: str = ""
     narrative: str = ""
     events: tuple[GroundedEvent, ...] = ()
-    """As far as the attempt came."""
+    """Events up to the point where the attempt ended."""
     scene: Scene | None = None
     refused: str = ""
-    """Why there is no scene, as a slug; empty when there is one."""
+    """Reason for rejecting the attempt, as a slug; empty if there is a scene."""
     detail: str = ""
     usage: dict[str, Usage] = Field(default_factory=dict)
-    """What each role's answers cost when they were asked."""
+    """Usage of each role. Answers from the cache count with their original cost."""
     calls: tuple[str, ...] = ()
-    """Content addresses of planner's and refiner's calls, in order."""
+    """Content addresses of the calls of planner and refiner, in order."""
 
 
 class CuratedSample(Schema):
-    """The attempts at one sample; the last is the one that counts."""
+    """The attempts for one sample; the last one counts."""
 
     index: int = Field(ge=0)
     curations: tuple[Curation, ...] = ()
     failed: str = ""
-    """What broke; the sample is then quarantined."""
+    """Error that ended curation; the sample is then quarantined."""
     payload: dict[str, Any] = Field(default_factory=dict)
 
 
 class SceneSheet(Schema):
-    """The scenes of one shard. Workers read it, and ask nobody."""
+    """The scenes of one shard. Workers read the sheet and make no calls."""
 
     format: Literal["soundflow.scenes/1"] = "soundflow.scenes/1"
     fingerprint: Sha256
     shard: int = Field(ge=0)
     samples: tuple[CuratedSample, ...]
-    """By index, none missing."""
+    """All samples in order of their index."""
     work: dict[str, RoleCost] = Field(default_factory=dict)
-    """What this run paid per role: how the work went, not what came of it."""
+    """Usage of this run per role. Not part of the digest."""
 
     def digest(self) -> str:
-        """SHA-256 (hex) of what was curated, whatever it cost this time."""
+        """Return the SHA-256 (hex) of everything but `work`."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json", exclude={"work"}))).hexdigest()

@@ -1,6 +1,6 @@
 """The 26 corpora StreamAudio-2M is made of: the paper's table (appendix D), and what has to be known to read each.
 
-Items and hours are the paper's. They add up to 2,336,455 items, where its text says 2.6 million; the 302,000 hours are those of
+Items and hours are the paper's. The items add up to 2,336,455, whereas its text says 2.6 million. The 302,000 hours are those of
 the composed streams, not of the sources.
 """
 
@@ -18,7 +18,7 @@ from soundflow.schemas.base import Schema
 
 
 class Family(StrEnum):
-    """What a corpus is in the paper's table."""
+    """Category of a corpus in the paper's table."""
 
     SPEECH = "speech"
     AUDIO = "audio"
@@ -28,12 +28,12 @@ class Family(StrEnum):
 
 
 class Gives(StrEnum):
-    """What a reader makes of it."""
+    """Output of the reader of a corpus."""
 
     CLIPS = "clips"
-    """Recordings, for `soundflow clips index`."""
+    """Recordings, the input of `soundflow clips index`."""
     DIALOGUES = "dialogues"
-    """Conversations in writing, for `soundflow speak`."""
+    """Conversations in writing, the input of `soundflow speak`."""
 
 
 class Source(Schema):
@@ -43,16 +43,16 @@ class Source(Schema):
     title: str
     family: Family
     role: str
-    """What it is for, in the paper's words."""
+    """Purpose of the corpus, as the paper words it."""
     items: int
-    """Upstream instances drawn from it (paper, appendix D)."""
+    """Number of instances drawn from the corpus (paper, appendix D)."""
     hours: float | None = None
-    """Raw audio; None where the paper gives none, or one figure for several rows."""
+    """Hours of raw audio; None if the paper states none, or one figure for several rows."""
     gives: Gives = Gives.CLIPS
     home: str
-    """Where it is had: a dataset of the Hugging Face hub, or an address."""
+    """Origin: a dataset of the Hugging Face Hub, or a URL."""
     licence: str
-    """Of the corpus as a whole; a recording that says its own keeps it."""
+    """Licence of the corpus. A recording with a licence of its own keeps it."""
     attribution: str = ""
     language: str = ""
     note: str = ""
@@ -60,4 +60,4 @@ class Source(Schema):
 
 _TABLE: Final = resources.files("soundflow.schemas").joinpath("sources.yaml").read_text(encoding="utf-8")
 SOURCES: Final = MappingProxyType({row["name"]: Source.model_validate(row) for row in yaml.safe_load(_TABLE)})
-"""By name, in the table's order: `sources.yaml`."""
+"""Sources by name, in the order of the table `sources.yaml`."""

@@ -1,6 +1,6 @@
-"""Speech made of text: voices, who renders, who listens, what passes; and the dialogues it is made of.
+"""Synthetic speech (paper, appendix B.4): dialogues, voices, and the configuration of speakers, recogniser and gate.
 
-Paper, appendix B.4. `server` sections, devices and threads only operate a backend; everything else shapes the speech.
+`server` sections, devices and threads do not shape the speech; all other settings do.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ VoiceName = Annotated[str, Field(pattern=r"^[a-z]+:[^\s:]{1,120}$")]
 
 
 class Turn(Schema):
-    """One exchange: what the user says, and what the assistant answers, in writing."""
+    """One exchange in writing: the text of the user and the answer of the assistant."""
 
     user: Text = Field(min_length=1, max_length=20_000)
     assistant: Text = Field("", max_length=20_000)
-    """Empty: the assistant stays silent."""
+    """Answer of the assistant; empty if it stays silent."""
     emotion: str = Field("", max_length=40)
+    """Emotion of the answer, such as `happy`."""
     label: str = Field("", max_length=200)
-    """What kind of turn it is, where it is not the dialogue's: `review question` (about an earlier turn), `happy speech`."""
+    """Label of the turn if it differs from that of the dialogue, such as `review question` or `happy speech`."""
     translation: Text = Field("", max_length=20_000)
-    """Of what the user says, into the dialogue's `translation_language`."""
+    """Translation of the user's text into the `translation_language` of the dialogue."""
 
 
 class Dialogue(Schema):
-    """A conversation in writing: one line of a DIALOGUES.jsonl."""
+    """A conversation in writing: one line of DIALOGUES.jsonl."""
 
     id: str = Field(pattern=r"^[^\s/\\][^\s/\\]*$", max_length=160)
     turns: tuple[Turn, ...] = Field(min_length=1, max_length=100)
@@ -47,12 +48,12 @@ class Dialogue(Schema):
     attribution: str = Field("", max_length=500)
     split: str = Field("train", max_length=40)
     label: str = Field("speech", min_length=1, max_length=200)
-    """Of its clips: `speech`, `factual question`, `discussion`, …: what sub-tasks choose by (`schemas.taxonomy`)."""
+    """Label of the clips, by which sub-tasks choose them (`schemas.taxonomy`): `speech`, `factual question`, `discussion`, …"""
     translation_language: Annotated[str, Field(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$")] = ""
 
 
 class Voice(Schema):
-    """Somebody who can speak: a member of the pool V."""
+    """A voice of the pool V."""
 
     name: VoiceName
     language: Language
@@ -60,16 +61,17 @@ class Voice(Schema):
     licence: str = "unknown"
     attribution: str = ""
     variant_of: VoiceName | None = None
-    """The same speaker under another name: never drawn for a dialogue, but tried when a rendering was rejected."""
+    """Name of the voice of which this is a variant. A variant is not drawn for a dialogue; it is tried when a rendering was
+    rejected."""
 
     @property
     def backend(self) -> str:
-        """Who renders it."""
+        """Backend that renders the voice."""
         return self.name.partition(":")[0]
 
     @property
     def id(self) -> str:
-        """What its backend calls it."""
+        """Name of the voice in its backend."""
         return self.name.partition(":")[2]
 
 
@@ -112,7 +114,7 @@ class ServerVoice(Schema):
     """How to speak, for instruct modes."""
 
     def voice(self, backend: str) -> Voice:
-        """As a member of the pool."""
+        """Return the entry of this voice in the pool."""
         return Voice(
             name=f"{backend}:{self.id}",
             language=self.language,
@@ -124,7 +126,7 @@ class ServerVoice(Schema):
 
 
 class HibariConfig(Schema):
-    """The embedded English voice. It needs no download."""
+    """The English voice of the package. It needs no download."""
 
     backend: Literal["hibari"] = "hibari"
     """Name of this backend."""
@@ -147,7 +149,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "instruct": ("instruct",),
     "instruct2": ("instruct", "prompt_wav"),
 }
-"""What each mode of CosyVoice needs of a voice, besides its id."""
+"""Fields of a voice that each mode of CosyVoice requires."""
 
 
 class CosyVoiceConfig(Schema):
@@ -172,11 +174,11 @@ class CosyVoiceConfig(Schema):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if (self.base_url is None) == (self.model_dir is None):
-            raise ValueError("give either base_url (a server) or model_dir (a model in this process)")
+            raise ValueError("requires either base_url (a server) or model_dir (a model in this process)")
         for voice in self.voices:
             missing = [name for name in NEEDS[self.mode] if not getattr(voice, name)]
             if missing:
-                raise ValueError(f"mode {self.mode} needs {' and '.join(missing)} of voice {voice.id!r}")
+                raise ValueError(f"mode {self.mode} requires {' and '.join(missing)} for voice {voice.id!r}")
         return self
 
 
@@ -210,7 +212,7 @@ class WhisperConfig(Schema):
     backend: Literal["whisper"] = "whisper"
     """Name of this backend."""
     models: dict[str, str] = Field({"en": "whisper-tiny-en", "*": "whisper-base"})
-    """Language → asset or folder of a CTranslate2 conversion. `*` is every other language."""
+    """Asset or folder of a CTranslate2 model for each language; `*` stands for all other languages."""
     beam: int = Field(5, ge=1, le=20)
     """Beam size."""
     compute: str = "int8"
@@ -223,16 +225,16 @@ class WhisperConfig(Schema):
     @model_validator(mode="after")
     def _default(self) -> Self:
         if "*" not in self.models:
-            raise ValueError("models needs an entry '*' for every other language")
+            raise ValueError("models requires an entry '*' for all other languages")
         return self
 
     def model_for(self, language: str) -> str:
-        """The model that hears `language`."""
+        """Return the model for `language`."""
         return self.models.get(language, self.models["*"])
 
 
 class PocketsphinxConfig(Schema):
-    """pocketsphinx on this machine. It mishears about every sixth word, so little passes the gate."""
+    """pocketsphinx on this machine. About every sixth word is wrong, so that few renderings pass the gate."""
 
     backend: Literal["pocketsphinx"] = "pocketsphinx"
     """Name of this backend."""
@@ -257,29 +259,29 @@ RecogniserConfig = Annotated[WhisperConfig | PocketsphinxConfig | OpenAiTranscri
 
 
 class Pace(Schema):
-    """How long a voice takes, how it ends and how high it is, measured on renderings that were understood; at speed 1."""
+    """Timing and pitch of a voice at speed 1, measured on renderings that were transcribed correctly."""
 
     voice: VoiceName
     language: Language
     base_seconds: float
-    """Of the active span, besides what its letters take."""
+    """Constant part of the length of the active span."""
     seconds_per_letter: float = Field(gt=0)
-    """Letters of the spoken text; characters in Mandarin."""
+    """Seconds per letter of the spoken text, or per character in Mandarin."""
     tail_seconds: float = Field(ge=0)
-    """The shortest silence it left at the end."""
+    """Shortest silence at the end of a rendering."""
     pitch_hz: tuple[float, float] | None = None
-    """Its median fundamental frequency in the shortest and in the longest text it was measured on: short ones are higher."""
+    """Median fundamental frequency in the shortest and in the longest measured text; short texts are higher."""
     letters: tuple[int, int] | None = None
-    """Of these two."""
+    """Number of letters of these two texts."""
     measured: int = Field(ge=0)
-    """Renderings it rests on; 0 is a guess for the language."""
+    """Number of measured renderings; 0 for an estimate from the language."""
 
     def seconds(self, letters: int, speed: float = 1.0) -> float:
-        """Expected length of the active span."""
+        """Return the expected length of the active span in seconds."""
         return max(self.base_seconds + self.seconds_per_letter * letters, self.seconds_per_letter) / speed
 
     def pitch(self, letters: int) -> float | None:
-        """Expected median fundamental frequency, Hz; None when it is not known."""
+        """Return the expected median fundamental frequency in Hz; None if unknown."""
         if self.pitch_hz is None or self.letters is None:
             return None
         low, high = self.letters
@@ -288,31 +290,31 @@ class Pace(Schema):
 
 
 class GateConfig(Schema):
-    """What a rendering must pass. The defaults of `wer_limit` and `retries` are the paper's."""
+    """Limits that a rendering must meet. The defaults of `wer_limit` and `retries` are the paper's."""
 
     wer_limit: float = Field(c.WER_LIMIT, ge=0, le=1)
     """Word error rate (character error rate in Mandarin) above which a rendering is rejected (paper: τ_wer)."""
     retries: int = Field(c.SPEECH_RETRIES, ge=0, le=10)
-    """Number of renderings of a turn after the first, before its dialogue is discarded (paper: R)."""
+    """Number of further renderings of a rejected turn before its dialogue is discarded (paper: R)."""
     shortest: float = Field(0.70, ge=0, lt=1)
     """Share of the expected length below which a rendering is `too_short`."""
     longest: float = Field(1.50, gt=1, le=10)
     """Multiple of the expected length above which a rendering is `too_long`."""
     slack_seconds: float = Field(0.25, ge=0, le=5)
-    """Tolerance in seconds on both, for very short texts."""
+    """Tolerance in seconds of both length limits, for very short texts."""
     ending_db: float = Field(-25.0, ge=-80, le=0)
     """Level of the last 20 ms relative to the active level, in dB, above which a rendering has a `cut_ending`."""
     pitch_factor: float = Field(1.25, gt=1, le=10)
-    """Factor by which a rendering may be higher or lower than its voice; beyond it, it has an `other_pitch`."""
+    """Factor by which the pitch of a rendering may differ from that of its voice; beyond it, the rendering has `other_pitch`."""
 
 
 class SpeechConfig(Schema):
-    """How dialogues are spoken: speakers, voices, recogniser and gate."""
+    """Configuration of speech synthesis: speakers, voices, recogniser and gate."""
 
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of all random draws."""
     rewriter: Literal["rules", "llm"] = "rules"
-    """What turns written text into spoken text: a set of rules, or a language model."""
+    """Rewriter of written text into spoken text: `rules`, or `llm` for a language model."""
     llm: LlmConfig | None = None
     """Language model of the rewriter `llm`."""
     speakers: tuple[SpeakerConfig, ...] = Field((HibariConfig(),), min_length=1)
@@ -322,21 +324,21 @@ class SpeechConfig(Schema):
     recogniser: RecogniserConfig = WhisperConfig()
     """Backend that transcribes renderings for the gate."""
     gate: GateConfig = GateConfig()
-    """What a rendering must pass."""
+    """Limits that a rendering must meet."""
     patience_seconds: float = Field(300.0, gt=0, le=86_400)
-    """Seconds after which the process of a model that has not answered is replaced. Does not shape the speech."""
+    """Time in seconds without an answer after which the process of a model is replaced. Does not shape the speech."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         backends = [speaker.backend for speaker in self.speakers]
         if len(set(backends)) < len(backends):
-            raise ValueError("two speakers share a backend; list their voices under one")
+            raise ValueError("two speakers have the same backend; list their voices under one of them")
         if self.rewriter == "llm" and self.llm is None:
-            raise ValueError("rewriter llm needs the section llm, with its model")
+            raise ValueError("rewriter `llm` requires a model; add an `llm` section with its name")
         return self
 
     def shaping(self) -> dict[str, Any]:
-        """The part that shapes speech, for the fingerprint."""
+        """Return the settings that shape speech, for the fingerprint."""
         document = self.model_dump(mode="json", exclude={"patience_seconds"})
         document["llm"] = self.llm.shaping() if self.llm and self.rewriter == "llm" else None
         for section in (*document["speakers"], document["recogniser"]):

@@ -1,4 +1,4 @@
-"""What the speech chain made: one document per dialogue, spoken or discarded, and what a run came to (paper, B.4)."""
+"""Results of speech synthesis (paper, B.4): one document per dialogue, spoken or discarded, and the summary of a run."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from soundflow.schemas.speech import Dialogue, SpeechConfig, Voice, VoiceName
 
 
 class Take(Schema):
-    """One rendering of one turn, and what the gate said to it."""
+    """One rendering of a turn, with the outcome of the gate."""
 
     voice: VoiceName
     seed: int
     speed: float
     changed: tuple[str, ...] = ()
-    """What is different from the take before: seed, speed, voice, draw. Empty for the first."""
+    """Differences from the previous take: seed, speed, voice, draw. Empty for the first take."""
     refused: str = ""
-    """The gate's reason; empty when it passed."""
+    """Reason of the gate for rejecting the take; empty if it passed."""
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
     """See `operators.speech.gate.examine`."""
     made_by: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class SpokenTurn(Schema):
-    """One user turn."""
+    """A spoken turn of the user."""
 
     text: str
-    """What is said: the turn as the rewriter put it."""
+    """Spoken text: the output of the rewriter."""
     takes: tuple[Take, ...] = ()
-    """In order; only the last can have passed."""
+    """Takes in order; only the last one can have passed."""
     audio: Sha256 | None = None
-    """Of the WAV file of the take that passed; None when none did, or the dialogue was discarded."""
+    """Digest of the WAV file of the take that passed; None if none passed or the dialogue was discarded."""
     samples: int = Field(0, ge=0)
-    """Length of it at 16 kHz."""
+    """Length of the audio at 16 kHz."""
 
     @property
     def wer(self) -> float | None:
-        """Of the last take; None when it was not transcribed."""
+        """Word error rate of the last take; None if it was not transcribed."""
         wer = self.takes[-1].metrics.get("wer") if self.takes else None
         return float(wer) if isinstance(wer, int | float) else None
 
 
 class SpokenDialogue(Schema):
-    """What became of one dialogue: the commit of it."""
+    """The result of one dialogue, spoken or discarded. The document is its commit."""
 
     fingerprint: Sha256
     dialogue: Dialogue
     voice: VoiceName | None
-    """Who speaks the user's side; None when nobody could."""
+    """Voice of the user; None if no voice fits."""
     turns: tuple[SpokenTurn, ...]
-    """All of them; of a discarded dialogue those up to the one that was refused."""
+    """All turns; of a discarded dialogue, the turns up to the rejected one."""
     refused: str = ""
-    """Why it was discarded: a reason of the gate, `no_voice`, `unspoken_language`, `llm_…`."""
+    """Reason for discarding the dialogue: a reason of the gate, `no_voice`, `unspoken_language` or `llm_…`."""
 
     @property
     def spoken(self) -> bool:
@@ -64,59 +64,59 @@ class SpokenDialogue(Schema):
 
 
 class SpeechRecord(Schema):
-    """What a directory of spoken dialogues is made with."""
+    """Configuration and versions of a directory of spoken dialogues."""
 
     fingerprint: Sha256
-    """Over everything that shapes the speech: `config.shaping()`, the pool of voices, versions, the rewriter's prompt."""
+    """Hash of everything that shapes the speech: `config.shaping()`, the pool of voices, versions, the prompt of the rewriter."""
     config: SpeechConfig
     voices: tuple[Voice, ...]
-    """The pool V; their names are in the fingerprint."""
+    """The pool V. The names are part of the fingerprint."""
     versions: dict[str, str]
 
 
 class VoiceTally(Schema):
-    """How one voice fared. Word error rates are of the last take of each turn that was transcribed."""
+    """Counts of one voice. Word error rates are those of the last transcribed take of each turn."""
 
     voice: VoiceName
     turns: int
     passed: int
     passed_first: int
-    """At the first take."""
+    """Turns whose first take passed."""
     wer: dict[str, float] = Field(default_factory=dict)
-    """mean, p50, p95, max of what passed."""
+    """mean, p50, p95 and max over the takes that passed."""
     refused: dict[str, int] = Field(default_factory=dict)
-    """Takes the gate refused, by reason."""
+    """Rejected takes, by reason."""
 
 
 class SpeechSummary(Schema):
-    """What a directory of spoken dialogues came to."""
+    """Summary of a directory of spoken dialogues."""
 
     directory: str
     dialogues: int
-    """In the input, good lines only."""
+    """Valid dialogues in the input."""
     spoken: int
     clips: int
     seconds: float
     rejected: dict[str, int]
-    """Dialogues and lines, by reason; see rejected.jsonl."""
+    """Rejected dialogues and lines, by reason; rejected.jsonl lists them."""
     failed: int
-    """Dialogues that broke; the same command tries them again."""
+    """Dialogues that failed; running the same command again retries them."""
     why_failed: str = ""
-    """What broke the last of them in this run, such as a speech server that is down."""
+    """Error of the last failed dialogue of this run, such as an unreachable speech server."""
     takes: int
-    """Renderings made."""
+    """Number of renderings."""
     voices: tuple[VoiceTally, ...]
     fingerprint: Sha256
 
     def to_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the output of `--json`."""
         return self.model_dump(mode="json")
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the output for a terminal."""
         rejected = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
         failed = f", {self.failed} failed (run the same command again)" if self.failed else ""
-        failed += f"; the last: {self.why_failed}" if self.why_failed else ""
+        failed += f"; last error: {self.why_failed}" if self.why_failed else ""
         lines = [
             f"{self.directory}: {self.spoken} of {self.dialogues} dialogues spoken, {self.clips} clips,"
             f" {self.seconds / 60:.1f} min;"
@@ -126,7 +126,7 @@ class SpeechSummary(Schema):
             wer = " ".join(f"{name} {100 * value:.1f} %" for name, value in tally.wer.items())
             refused = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.refused.items()))
             lines.append(
-                f"  {tally.voice}: {tally.passed}/{tally.turns} turns passed, {tally.passed_first} at once"
-                f"{f'; WER {wer}' if wer else ''}{f'; takes refused: {refused}' if refused else ''}"
+                f"  {tally.voice}: {tally.passed}/{tally.turns} turns passed, {tally.passed_first} with the first take"
+                f"{f'; WER {wer}' if wer else ''}{f'; rejected takes: {refused}' if refused else ''}"
             )
         return lines

@@ -1,6 +1,6 @@
-"""The plan of a stream. Audio and tokens are a pure function of it and the clips: rule 1 of the house.
+"""The plan of a stream. Its audio and tokens are a pure function of the plan and the clips.
 
-All times are samples at 16 kHz from the start of the stream unless a name says otherwise; chunk numbers are 1-based.
+Times are samples at 16 kHz from the start of the stream unless stated otherwise. Chunk numbers are 1-based.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from soundflow.schemas.text import join_texts
 
 
 class PlannedClip(ClipFacts):
-    """A clip with a place: `stream[offset : offset + length] += amplitude * clean[start : start + length]`."""
+    """A clip placed in a stream: `stream[offset : offset + length] += amplitude * clean[start : start + length]`."""
 
     clip_id: str
     content_sha256: Sha256
@@ -32,13 +32,13 @@ class PlannedClip(ClipFacts):
     length: int = Field(gt=0)
     active_level_db: float
     gain_db: float
-    """Role gain relative to the reference level."""
+    """Gain of the role in dB relative to the reference level."""
     amplitude: float = Field(gt=0)
-    """The multiplier: 10 ** ((reference - active level + gain) / 20)."""
+    """Linear factor 10 ** ((reference - active level + gain) / 20)."""
 
 
 class PlannedNoise(Schema):
-    """A noise track: the source tiled over the whole stream with equal-power crossfades of ω."""
+    """A noise track: a source tiled over the whole stream with equal-power crossfades of length ω."""
 
     track: Literal["event", "ambient"]
     clip_id: str | None
@@ -46,15 +46,15 @@ class PlannedNoise(Schema):
     content_sha256: Sha256 | None = None
     clean_sha256: Sha256 | None = None
     procedural: str | None = None
-    """`procedural:<colour>:<seed>` when there was no recording: it says so."""
+    """`procedural:<colour>:<seed>` for generated noise; None for a recording."""
     label: str = ""
     source: str = "procedural"
     licence: str = "CC0-1.0"
     attribution: str = ""
     start: int = Field(ge=0)
-    """Where in the source the tile begins."""
+    """First sample of the tile in the source."""
     snr_db: float
-    """σ against the active power of the main track."""
+    """σ, relative to the active power of the main track."""
     power: float = Field(gt=0)
     """Mean square of the tiled track before `amplitude`."""
     amplitude: float = Field(gt=0)
@@ -62,48 +62,49 @@ class PlannedNoise(Schema):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.clip_id is None) == (self.procedural is None):
-            raise ValueError("a noise track has either a clip or a procedural source")
+            raise ValueError("a noise track needs either clip_id or procedural, not both")
         return self
 
 
 class PlannedPiece(Schema):
-    """A response of the scene with a place in time."""
+    """A response of the scene, or a part of one, with its time."""
 
     event: int = Field(ge=0)
     """Index into `clips`."""
     text: Text
     source: str
-    """Who wrote it."""
+    """Author of the text."""
     evidence: int = Field(gt=0)
-    """When all it rests on has been heard, in stream samples."""
+    """Stream sample at which all audio that the response depends on has been played."""
     emotion: str = ""
     joins: bool = False
+    """Whether this is a piece of a running text; pieces due in one chunk form one response."""
 
 
 class PlannedResponse(Schema):
-    """What is said in one chunk, and the chunk in whose end it opens."""
+    """The response in one chunk. It opens at the end of the chunk."""
 
     chunk: int = Field(ge=1)
     due_chunk: int = Field(ge=1)
-    """ceil(evidence of the last piece / c); less than `chunk` when an earlier response took that place."""
+    """ceil(evidence of the last piece / c). Less than `chunk` if an earlier response occupies that chunk."""
     text: Text
     """The pieces' texts, joined."""
     pieces: tuple[PlannedPiece, ...] = Field(min_length=1)
-    """One, or several of a running text."""
+    """One piece, or several of a running text."""
 
     @property
     def event(self) -> int:
-        """Index into `clips` of the event that completes it."""
+        """Index into `clips` of the event of the last piece."""
         return self.pieces[-1].event
 
     @property
     def source(self) -> str:
-        """Who wrote it."""
+        """Author of the last piece."""
         return self.pieces[-1].source
 
 
 class StreamPlan(Schema):
-    """Everything about one stream. Stored as KEY.json."""
+    """The document from which a stream is rendered. Stored as KEY.json."""
 
     format: Literal["soundflow.stream/1"] = "soundflow.stream/1"
     sample_id: str
@@ -111,13 +112,13 @@ class StreamPlan(Schema):
     shard: int = Field(ge=0)
     index: int = Field(ge=0)
     attempt: int = Field(0, ge=0)
-    """How many draws were rejected before this one."""
+    """Number of rejected draws before this one."""
     task: Task
     planner: str
     title: str
     instruction: Text
     brief: Brief = Field(default_factory=dict)
-    """What the instruction says of this stream in particular (`schemas.scene.Scene`)."""
+    """Parts of the instruction that are specific to this stream (`schemas.scene.Scene`)."""
     token_layout: str
     """`name/version`."""
     chunks: int = Field(ge=1)
@@ -127,24 +128,24 @@ class StreamPlan(Schema):
     responses: tuple[PlannedResponse, ...] = ()
     reference_level_dbfs: float
     main_power: float = Field(gt=0)
-    """Mean square of the main track over its active frames (foreground activity), before `scale`."""
+    """Mean square of the main track over its active frames, before `scale`."""
     scale: float = Field(gt=0, le=1)
-    """Applied to the whole stream so that its peak stays within the limit; 1 when it was."""
+    """Factor on the whole stream that keeps its peak within the limit; 1 if none was needed."""
     draws: tuple[Draw, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.samples != self.chunks * c.CHUNK_SAMPLES:
-            raise ValueError(f"{self.samples} samples are not {self.chunks} chunks of {c.CHUNK_SAMPLES}")
+            raise ValueError(f"samples is {self.samples}, but {self.chunks} chunks have {self.chunks * c.CHUNK_SAMPLES}")
         chunks = [response.chunk for response in self.responses]
         if any(later <= earlier for earlier, later in pairwise(chunks)):
-            raise ValueError("response chunks must increase strictly")
+            raise ValueError("the chunks of responses must increase strictly")
         if chunks and chunks[-1] > self.chunks:
-            raise ValueError("a response lies past the end of the stream")
+            raise ValueError("a response is due after the end of the stream")
         if any(clip.offset + clip.length > self.samples for clip in self.clips):
-            raise ValueError("a clip lies past the end of the stream")
+            raise ValueError("a clip ends after the end of the stream")
         if any(piece.event >= len(self.clips) for response in self.responses for piece in response.pieces):
-            raise ValueError("a response names an event that is not in the plan")
+            raise ValueError("a response refers to an event that is not in the plan")
         return self
 
     @property
@@ -153,22 +154,22 @@ class StreamPlan(Schema):
         return self.samples / c.SAMPLE_RATE
 
     def licences(self) -> list[str]:
-        """Licences of everything audible in the stream, sorted, each once."""
+        """Return the licences of all clips and noises, sorted and without duplicates."""
         return sorted({clip.licence for clip in self.clips} | {noise.licence for noise in self.noises})
 
     def emotions(self) -> dict[int, str]:
-        """Chunk → how the response in it sounds, where that is known."""
+        """Return a mapping from chunk to the emotion of its response, for responses with a known emotion."""
         return {response.chunk: emotion for response in self.responses if (emotion := response.pieces[-1].emotion)}
 
     def timeline(self) -> list[tuple[int, str]]:
-        """The response timeline T of Algorithms 2 and 3: (chunk, text), chunk 1-based and increasing."""
+        """Return the response timeline T of Algorithms 2 and 3: (chunk, text) with increasing 1-based chunks."""
         return [(response.chunk, response.text) for response in self.responses]
 
 
 def timeline_of(pieces: Sequence[PlannedPiece]) -> tuple[PlannedResponse, ...]:
-    """T of Algorithm 3: t = ceil(evidence / c) for each piece; of two due in one chunk the later goes to the next free one.
+    """Return T of Algorithm 3: each piece is due in chunk ceil(evidence / c), or in the next chunk without a response.
 
-    Pieces of a running text that are due by a chunk's end are one response there. `pieces` in the order of their evidence.
+    Pieces of a running text that are due by the end of a chunk form one response. `pieces` must be in order of their evidence.
     """
     responses: list[PlannedResponse] = []
     for piece in pieces:
@@ -186,6 +187,6 @@ def timeline_of(pieces: Sequence[PlannedPiece]) -> tuple[PlannedResponse, ...]:
 
 
 def due_chunk(evidence: int) -> int:
-    """ceil(evidence / c): the 1-based chunk in whose END the evidence is complete (settled: a boundary belongs to the
-    chunk that ends there)."""
+    """Return ceil(evidence / c), the 1-based chunk by whose end the evidence is complete. A boundary belongs to the chunk that
+    ends there (settled)."""
     return -(-evidence // c.CHUNK_SAMPLES)

@@ -1,7 +1,7 @@
-"""The capabilities and sub-tasks a stream can teach, and what is known of a clip from its label.
+"""Capabilities and sub-tasks, and classification of clips by the words of their labels.
 
-The paper names its seven capabilities; of the 28 sub-tasks it gives only the number, so their names are ours. `Task` also has
-four names that stand for a whole capability in one policy, for corpora whose clips do not tell its sub-tasks apart.
+The paper names its seven capabilities, but only the number of the 28 sub-tasks; their names are ours. `Task` has four further
+names, each of which stands for a whole capability, for corpora whose clips do not distinguish its sub-tasks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 
 class Capability(StrEnum):
-    """What the model is able to do (paper, section 4)."""
+    """A capability of the model (paper, section 4)."""
 
     ASR = "asr"
     """Real-time ASR."""
@@ -33,28 +33,31 @@ class Capability(StrEnum):
 
 
 class Task(StrEnum):
-    """A sub-task of StreamAudio-2M; decides which positions of the timeline carry a response."""
+    """A sub-task of StreamAudio-2M. It determines which events of a stream have a response."""
 
     ASR_ENGLISH = "asr_english"
-    """Dictation in English."""
+    """Transcribe English."""
     ASR_ACCENTED = "asr_accented"
-    """Accented English, and other languages."""
+    """Transcribe accented English and languages other than English and Mandarin."""
     ASR_IN_THE_WILD = "asr_in_the_wild"
-    """Spontaneous, over the telephone, in noise."""
+    """Transcribe spontaneous, telephone or noisy speech."""
     ASR_MANDARIN = "asr_mandarin"
+    """Transcribe Mandarin."""
     TRANSLATION_EN_ZH = "translation_en_zh"
-    """Sentence by sentence."""
+    """Translate English sentences into Mandarin after each one."""
     TRANSLATION_ZH_EN = "translation_zh_en"
+    """Translate Mandarin sentences into English after each one."""
     INTERPRETATION_EN_ZH = "interpretation_en_zh"
-    """While it is said."""
+    """Interpret English into Mandarin while it is spoken."""
     INTERPRETATION_ZH_EN = "interpretation_zh_en"
+    """Interpret Mandarin into English while it is spoken."""
     CHAT_MULTI_TURN = "chat_multi_turn"
     CHAT_FACTUAL = "chat_factual"
     CHAT_DISCUSSION = "chat_discussion"
     CHAT_HISTORY = "chat_history"
-    """With a question that only an earlier turn answers."""
+    """Hold a dialogue with a question that only an earlier turn answers."""
     EVENT_DESCRIPTION = "event_description"
-    """Name every foreground sound when it has been heard."""
+    """Name each foreground sound after it ends."""
     AUDIO_OPEN_QA = "audio_open_qa"
     AUDIO_CHOICE_QA = "audio_choice_qa"
     EVENT_COUNTING = "event_counting"
@@ -68,24 +71,24 @@ class Task(StrEnum):
     ENVIRONMENTAL_HAZARD = "environmental_hazard"
     TRAFFIC_DANGER = "traffic_danger"
     STANDING_INSTRUCTION = "standing_instruction"
-    """Whenever you hear this, tell me."""
+    """Respond each time a given sound occurs."""
     CONDITIONAL_TRIGGER = "conditional_trigger"
-    """When this has happened, say that."""
+    """Respond with a given phrase once a condition is met."""
     MIXED_TASK = "mixed_task"
-    """Answers questions, warns of dangers, and watches for a sound, in one stream."""
+    """Answer questions, warn of dangers and watch for a sound in one stream."""
 
     STREAMING_ASR = "streaming_asr"
-    """Write down what is said while it is said: any speech."""
+    """Transcribe any speech while it is spoken."""
     SIMULTANEOUS_INTERPRETATION = "simultaneous_interpretation"
-    """Say in another language what is said, while it is said: any two languages."""
+    """Interpret speech while it is spoken, for any two languages."""
     VOICE_CHAT = "voice_chat"
-    """Answer spoken turns, stay silent at other sounds: dialogues, or single turns."""
+    """Answer spoken turns, of dialogues or single ones, and stay silent at other sounds."""
     PROACTIVE_RESPOND = "proactive_respond"
-    """Speak up at hazards and needs of all kinds, stay silent at benign sounds."""
+    """Respond to hazards and calls for help of all kinds, stay silent at benign sounds."""
 
     @property
     def capability(self) -> Capability:
-        """The one it belongs to."""
+        """The capability of the sub-task."""
         return _CAPABILITY[self]
 
 
@@ -98,7 +101,7 @@ WHOLE: Final[Mapping[Task, Capability]] = MappingProxyType(
         _T.PROACTIVE_RESPOND: _C.PROACTIVE,
     }
 )
-"""Names that stand for a whole capability, or for what it has in common."""
+"""Names that stand for a whole capability."""
 SUB_TASKS: Final[Mapping[Capability, tuple[Task, ...]]] = MappingProxyType(
     {
         _C.ASR: (_T.ASR_ENGLISH, _T.ASR_ACCENTED, _T.ASR_IN_THE_WILD, _T.ASR_MANDARIN),
@@ -113,17 +116,17 @@ SUB_TASKS: Final[Mapping[Capability, tuple[Task, ...]]] = MappingProxyType(
         _C.AGENT: (_T.STANDING_INSTRUCTION, _T.CONDITIONAL_TRIGGER, _T.MIXED_TASK),
     }
 )  # fmt: skip
-"""The 28, by capability."""
+"""The 28 sub-tasks by capability."""
 _CAPABILITY: Final = dict(WHOLE) | {task: capability for capability, tasks in SUB_TASKS.items() for task in tasks}
 
 
 class Urgency(StrEnum):
-    """Whether a sound calls for a proactive response."""
+    """Decision whether a sound calls for a proactive response."""
 
     RESPOND = "respond"
     IGNORE = "ignore"
     BORDERLINE = "borderline"
-    """Not decidable from the label: never used in a proactive stream (the paper discards borderline clips)."""
+    """Not decidable from the label. Never used in a proactive stream; the paper discards borderline clips, too."""
 
 
 _RESPOND = (
@@ -149,13 +152,13 @@ UNMISTAKABLE = frozenset({"alarm", "siren", "fire", "smoke"})
 
 
 def label_words(label: str) -> list[str]:
-    """Lower-case words of a label or file name: `ScreechingTires2` → ["screeching", "tires"]."""
+    """Return the lower-case words of a label or file name: `ScreechingTires2` → ["screeching", "tires"]."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label)
     return [word.lower() for word in re.findall(r"[^\W\d_]+", spaced)]
 
 
 def urgency(label: str, caption: str = "") -> Urgency:
-    """The label's verdict: a words on both sides, or none, mean borderline."""
+    """Return the decision that label and caption imply: borderline for words of both decisions, or of none."""
     words = set(label_words(f"{label} {caption}"))
     if not words & RESPOND_WORDS:
         return Urgency.IGNORE if words & IGNORE_WORDS else Urgency.BORDERLINE
@@ -171,11 +174,11 @@ _DOMAINS: Final[Mapping[Task, frozenset[str]]] = MappingProxyType(
         _T.ENVIRONMENTAL_HAZARD: _words("fire smoke explosion gunshot glass thunder collapse growl tree"),
     }
 )
-"""Words of the dangers of each kind; a label that has words of several kinds counts for the first."""
+"""Words of each kind of danger. A label with words of several kinds counts as the first of them."""
 
 
 def danger(label: str, caption: str = "") -> Task | None:
-    """The kind of danger a sound tells of: one of the four proactive sub-tasks; None for no danger, or one of no kind."""
+    """Return the proactive sub-task of a dangerous sound; None for no danger or a danger of another kind."""
     if urgency(label, caption) is not Urgency.RESPOND:
         return None
     words = set(label_words(f"{label} {caption}"))
@@ -189,7 +192,7 @@ MUSIC_WORDS: Final = _words(
 
 
 def is_music(label: str, caption: str = "") -> bool:
-    """Whether a sound is music, by its words."""
+    """Whether label or caption contain a word for music."""
     return bool(MUSIC_WORDS & set(label_words(f"{label} {caption}")))
 
 
@@ -204,14 +207,14 @@ EMOTIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "calm": _words("calm neutral"),
     }
 )
-"""Feeling → words of labels that tell it (RAVDESS, CREMA-D, IEMOCAP, and what people do when they feel it)."""
+"""Words for each emotion in labels: those of RAVDESS, CREMA-D and IEMOCAP, and sounds that express the emotion."""
 
 
 def emotion(label: str) -> str:
-    """The feeling a label tells; empty for none, or several."""
+    """Return the emotion in a label; empty for none or several."""
     words = set(label_words(label))
-    told = [feeling for feeling, known in EMOTIONS.items() if words & known]
-    return told[0] if len(told) == 1 else ""
+    found = [name for name, known in EMOTIONS.items() if words & known]
+    return found[0] if len(found) == 1 else ""
 
 
 _WILD: Final = _words("wild telephone phone spontaneous meeting podcast interview")
@@ -220,10 +223,10 @@ _ACCENTED_SOURCES: Final = frozenset({"common-voice", "voxpopuli"})
 
 
 def speech_style(label: str, language: str, source: str) -> Task | None:
-    """Which of the four kinds of ASR a recording of speech is for; None when its language is not known.
+    """Return the ASR sub-task of a recording of speech; None if its language is unknown.
 
-    Chinese is Mandarin; then what its label or corpus calls spontaneous is in the wild; what is neither, and not English or not
-    American, is accented or multilingual.
+    Chinese counts as Mandarin. Speech with a spontaneous label or corpus is in the wild. Other speech is accented unless it is
+    American English.
     """
     code, _, region = language.partition("-")
     words = set(label_words(label))
@@ -244,9 +247,9 @@ _FACTUAL_SOURCES: Final = frozenset({"web-qa", "du-qa", "gammacorpus-fact-qa"})
 
 
 def chat_style(label: str, source: str) -> Task | None:
-    """Whether a spoken turn asks for a fact or opens a discussion, by its label or corpus; None when neither is told."""
+    """Return whether a spoken turn is a factual question or a discussion, by its label or corpus; None if neither is known."""
     words = set(label_words(label))
-    if "review" in words:  # asks about the talk, not about the world
+    if "review" in words:  # the question is about the dialogue itself
         return None
     if words & _DISCUSSION or source in _DISCUSSION_SOURCES:
         return _T.CHAT_DISCUSSION

@@ -1,4 +1,4 @@
-"""Running text in pieces: how pieces become one text again, and where a text may be cut so that they do."""
+"""Joining and splitting of running text; `join_texts(words_of(text)) == text`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SOUNDING = re.compile(r"[^\W_]")
 
 
 def join_texts(texts: Iterable[str]) -> str:
-    """One text of pieces of a running text: a space between them, but none beside Chinese characters and punctuation."""
+    """Join pieces of a running text with spaces, except next to Chinese or Japanese characters and punctuation."""
     whole = ""
     for text in texts:
         tight = not whole or not text or _UNSPACED.match(whole[-1]) or _UNSPACED.match(text[0])
@@ -22,10 +22,10 @@ def join_texts(texts: Iterable[str]) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a one-line text as they are written; `join_texts` makes exactly `text` of them.
+    """Split a one-line text into words that `join_texts` joins to exactly `text`.
 
-    Chinese and Japanese are cut after every character; a mark without letters or digits stays with the word before it,
-    or at the beginning with the word after it.
+    Chinese and Japanese are split after every character. A mark without letters or digits belongs to the word before it, at the
+    beginning of the text to the word after it.
     """
     words: list[str] = []
     for token in _TOKENS.findall(text):

@@ -1,7 +1,7 @@
-"""Token layouts: which id means silent, response, eos and an audio slot, and what frames a stream.
+"""Token layouts: the ids of the control tokens and audio slots, and the framing of a stream.
 
-Ids of text are Qwen's BPE (151,643 ranks). `soundflow` claims free rows of the embedding (151665+); `authors` reads and
-writes the ids of the paper's own release, which are ordinary BPE ids there.
+Text has the ids of Qwen's BPE (151,643 ranks). `soundflow` uses free rows of the embedding (151665 and above); `authors` uses
+the ids of the paper's release.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pydantic import Field
 from soundflow.schemas.base import InputError, Schema
 
 TEXT_VOCABULARY: Final = 151_643
-"""Ranks of Qwen's BPE: text ids are below this."""
+"""Number of ranks of Qwen's BPE. Text ids are smaller."""
 FIRST_FREE_ROW: Final = 151_665
-"""Rows 151665...151935 of the 3B checkpoint's embedding are unused."""
+"""Rows 151665 to 151935 of the embedding of the 3B checkpoint are unused."""
 
 
 class TokenLayout(Schema):
-    """How a stream becomes ids.
+    """The mapping of a stream to token ids.
 
-    A stream is `prefix + instruction + prefix_end`, then per chunk `chunk_begin + [audio] * slots + chunk_end` and one
-    control token. Where a layout has `response_tags`, one follows <response> and is learnt with the text.
+    A stream is `prefix + instruction + prefix_end`, then per chunk `chunk_begin + [audio] * slots + chunk_end` and one control
+    token. In a layout with `response_tags`, one of them follows <response> and is part of the supervised text.
     """
 
     name: str
@@ -37,22 +37,22 @@ class TokenLayout(Schema):
     chunk_begin: tuple[int, ...] = ()
     chunk_end: tuple[int, ...] = ()
     response_tags: tuple[int, ...] = ()
-    """The first is written where nothing else is known, any is read."""
+    """Tags of emotions. The first one is the default."""
     tag_names: tuple[str, ...] = ()
-    """What the tags mean."""
+    """Names of `response_tags`."""
 
     @property
     def id(self) -> str:
-        """`name/version`, as written in every token array."""
+        """`name/version`, as stored with every token array."""
         return f"{self.name}/{self.version}"
 
     def tag(self, name: str) -> tuple[int, ...]:
-        """The tag of a response that sounds like `name`; the first where the layout does not know it, none where it has none."""
+        """Return the tag of an emotion: the first tag for an unknown one, an empty tuple if the layout has no tags."""
         place = self.tag_names.index(name) if name in self.tag_names else 0
         return self.response_tags[place : place + 1]
 
     def control_ids(self) -> frozenset[int]:
-        """Every id this layout gives a meaning of its own, except the audio placeholder."""
+        """Return all ids with a special meaning, except the audio placeholder."""
         framing = (*self.prefix, *self.prefix_end, *self.chunk_begin, *self.chunk_end, *self.response_tags)
         return frozenset({self.silent, self.response, self.eos, *framing})
 
@@ -75,7 +75,7 @@ AUTHORS: Final = TokenLayout(
     response=151_644,  # TEXT_BEGIN
     eos=151_643,  # TEXT_END
     audio=151_608,  # PAD
-    prefix=(151_609, 151_611, 151_644, 151_644),  # ONLINE ENGLISH SYSTEM TEXT_BEGIN; the release gives the last two one id
+    prefix=(151_609, 151_611, 151_644, 151_644),  # ONLINE ENGLISH SYSTEM TEXT_BEGIN; the release uses one id for the last two
     prefix_end=(151_643,),  # TEXT_END
     chunk_begin=(151_647,),  # AUDIO_BEGIN
     chunk_end=(151_602,),  # ASSISTANT
@@ -88,8 +88,8 @@ LATEST: Final = {layout.name: layout for layout in (SOUNDFLOW, AUTHORS)}
 
 
 def layout_of(layout_id: str) -> TokenLayout:
-    """The layout called `name/version`; InputError when there is none."""
+    """Return the layout `name/version`. Raises InputError if it does not exist."""
     try:
         return LAYOUTS[layout_id]
     except KeyError:
-        raise InputError("unknown token layout", value=layout_id, remedy=f"Known: {', '.join(LAYOUTS)}") from None
+        raise InputError("unknown token layout", value=layout_id, remedy=f"Known layouts: {', '.join(LAYOUTS)}") from None

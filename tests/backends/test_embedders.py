@@ -96,10 +96,10 @@ def test_auto_is_minilm_only_where_it_has_been_fetched(tmp_path, monkeypatch: py
 
 def test_the_demo_queries_need_nothing_but_a_recipe_that_is_whole() -> None:
     for section, why in (
-        ({"embedder": "server"}, "needs the name of its model"),
-        ({"model": "x"}, "belong to embedder `server`"),
-        ({"hears_hz": 48_000}, "belong to embedder `server`"),
-        ({"embedder": "server", "model": "x", "server": {"base_url": "http://u:p@h/v1"}}, "no user, password"),
+        ({"embedder": "server"}, "requires the name of its model"),
+        ({"model": "x"}, "apply to embedder `server` only"),
+        ({"hears_hz": 48_000}, "apply to embedder `server` only"),
+        ({"embedder": "server", "model": "x", "server": {"base_url": "http://u:p@h/v1"}}, "a user, password"),
         ({"top_k": 0}, "greater than or equal to 1"),
     ):
         with pytest.raises(ValueError, match=why):

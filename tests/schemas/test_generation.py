@@ -15,13 +15,13 @@ HTTP = {"backend": "http", "model": "audiox", "server": {"base_url": "http://127
 @pytest.mark.parametrize(
     ("told", "why"),
     [
-        ({"backend": "http", "model": "audiox"}, r"needs server\.base_url and model"),
-        ({"backend": "http", "server": HTTP["server"]}, r"needs server\.base_url and model"),
-        ({"backend": "procedural", "model": "x"}, "takes no model and no licence"),
-        ({"backend": "none", "licence": "CC0-1.0"}, "takes no model and no licence"),
-        ({**HTTP, "prompt_influence": 0.5}, "only backend elevenlabs knows prompt_influence"),
+        ({"backend": "http", "model": "audiox"}, r"requires server\.base_url and model"),
+        ({"backend": "http", "server": HTTP["server"]}, r"requires server\.base_url and model"),
+        ({"backend": "procedural", "model": "x"}, "model and licence do not apply"),
+        ({"backend": "none", "licence": "CC0-1.0"}, "model and licence do not apply"),
+        ({**HTTP, "prompt_influence": 0.5}, "applies to backend elevenlabs only"),
         ({"backend": "elevenlabs", "prompt_influence": 1.5}, "less than or equal to 1"),
-        ({"backend": "elevenlabs", "budget": {"money": 5}}, "without price_per_second"),
+        ({"backend": "elevenlabs", "budget": {"money": 5}}, "requires price_per_second"),
         ({"backend": "elevenlabs", "server": {"api_key_env": "sk-123456"}}, "NAME of an environment variable"),
         ({"backend": "elevenlabs", "server": {"base_url": "ftp://x"}}, "http"),
         ({"backend": "audiox"}, "'none', 'procedural', 'elevenlabs' or 'http'"),
@@ -46,7 +46,7 @@ def test_only_what_shapes_sounds_shapes_a_corpus() -> None:
 def test_every_line_of_the_verifier_shapes_and_none_is_a_point() -> None:
     base = VerifierConfig()
     assert set(base.shaping()) == set(VerifierConfig.model_fields)
-    with pytest.raises(ValidationError, match="they differ"):
+    with pytest.raises(ValidationError, match="must differ"):
         VerifierConfig(snr_db=(5.0, 5.0))
     with pytest.raises(ValidationError):
         VerifierConfig(accept=float("nan"))

@@ -66,7 +66,7 @@ def test_a_budget_of_money_needs_the_price_of_every_model_in_use() -> None:
     [
         (f"model: m\napi_key: {KEY}", "unknown field"),
         (f"model: m\nserver: {{api_key: {KEY}}}", 'Did you mean "api_key_env"'),
-        (f"model: m\nserver: {{api_key_env: {KEY}}}", "never the key itself"),
+        (f"model: m\nserver: {{api_key_env: {KEY}}}", "not the key itself"),
         (f"model: m\nserver: {{base_url: 'https://user:{KEY}@host/v1'}}", "keys come from the environment"),
         (f"model: m\nserver: {{base_url: 'https://host/v1?key={KEY}'}}", "keys come from the environment"),
     ],

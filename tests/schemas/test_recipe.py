@@ -119,6 +119,6 @@ def test_the_fingerprint_covers_index_prompts_and_operators() -> None:
 
 
 @pytest.mark.parametrize("twice", ["seed: 1\nseed: 2\n", "scene:\n  events: [3, 5]\n  events: [4, 6]\n"])
-def test_a_key_that_stands_there_twice_is_refused(twice: str) -> None:
-    with pytest.raises(InputError, match=r"stands there twice.*line"):
+def test_a_duplicate_key_is_refused(twice: str) -> None:
+    with pytest.raises(InputError, match=r"duplicate key.*line"):
         Recipe.from_text("clips: x\nstreams: 2\nshards: 1\ntasks: {voice_chat: 1}\n" + twice, file="r.yaml")

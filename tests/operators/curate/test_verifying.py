@@ -185,7 +185,7 @@ def test_a_verifier_is_what_the_recipe_means(monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(verifier_of(VerifierConfig(similarity=(0.1, 0.4)), "server:clap", None), Rules)
     with pytest.raises(InputError, match=r"verifier\.verifier"):
         verifier_of(VerifierConfig(verifier="llm"), "hashed-ngrams", None)
-    with pytest.raises(ValueError, match="they differ"):
+    with pytest.raises(ValueError, match="must differ"):
         VerifierConfig(snr_db=(3.0, 3.0))
 
 

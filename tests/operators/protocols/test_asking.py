@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -253,3 +254,22 @@ def test_the_seed_of_a_sample_makes_another_question() -> None:
 
         with_chat(OpenAiChat(config(server)), use)
     assert calls[0] == calls[1] != calls[2]
+
+
+SCHEMA_HASHES = {
+    "scenario_planner": ("18f6549150ad0d3e", "7b103de91529b2ee"),
+    "event_refiner": ("ced89666d40b07f9", "4d0003e22f7be551"),
+    "clip_verifier": ("9d90cdb1e7f538e5", "dd93e3742ac39a6b"),
+    "spoken_rewriter": ("b7a1cfa43a340c1e", "e529d9879d34363c"),
+    "interpreter": ("b96a2e03f5c9a480", "f3d0c40babbc98b0"),
+    "history_question": ("9e50a94dd5c75cb8", "adc57e6fd1affdc0"),
+    "history_answerer": ("df594f2511619993", "8d7798210c35e031"),
+    "silence_auditor": ("e3b8ae5537a36bee", "34d31bc8deea0b89"),
+}
+
+
+@pytest.mark.parametrize("role", ANSWERS)
+def test_the_schemas_in_requests_keep_their_bytes(role: str) -> None:
+    """Class docstrings are descriptions in the schema: to change one invalidates every cached answer of the role."""
+    schemas = [json.dumps(answer_schema(ANSWERS[role], (), lengths)).encode() for lengths in (False, True)]
+    assert tuple(hashlib.sha256(schema).hexdigest()[:16] for schema in schemas) == SCHEMA_HASHES[role]

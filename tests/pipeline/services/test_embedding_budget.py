@@ -64,8 +64,8 @@ def test_what_calls_cost_is_what_the_server_says_and_its_silence_costs_the_most_
 @pytest.mark.parametrize(
     ("section", "why"),
     [
-        ({"embedder": "ngrams", "budget": {"calls": 1}}, "belong to embedder `server`"),
-        ({"embedder": "server", "model": "m", "budget": {"money": 1}}, "cannot be kept without a price"),
+        ({"embedder": "ngrams", "budget": {"calls": 1}}, "apply to embedder `server` only"),
+        ({"embedder": "server", "model": "m", "budget": {"money": 1}}, "budget.money requires `price`"),
     ],
 )
 def test_a_budget_that_cannot_be_kept_is_refused(section: dict[str, object], why: str) -> None:
