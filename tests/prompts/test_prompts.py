@@ -1,4 +1,4 @@
-"""Prompts: every role renders, corpora cannot speak as instructions, every word is in the hash."""
+"""Prompts: every role renders, text of corpora stays data, every template is part of a hash."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def test_text_of_a_corpus_stays_inside_its_fence_and_is_never_a_template(role: s
     assert user["content"].count("</data>") == user["content"].count("<data>") == len(fields)
 
 
-def test_every_task_tells_the_planner_its_rule_and_the_refiner_how_answers_sound() -> None:
+def test_every_task_gives_the_planner_its_rule_and_the_refiner_the_wording_of_responses() -> None:
     for task, policy in POLICIES.items():
-        told = {"task": task.value, "task_rule": policy.task_rule, "response_rule": policy.response_rule}
-        planner, _ = prompts.messages("scenario_planner", **VALUES["scenario_planner"] | told)
-        refiner, _ = prompts.messages("event_refiner", **VALUES["event_refiner"] | told)
+        rules = {"task": task.value, "task_rule": policy.task_rule, "response_rule": policy.response_rule}
+        planner, _ = prompts.messages("scenario_planner", **VALUES["scenario_planner"] | rules)
+        refiner, _ = prompts.messages("event_refiner", **VALUES["event_refiner"] | rules)
         assert f"The task is {task.value}: {policy.task_rule}" in planner["content"] and policy.task_rule
         rule = f", and a response is worded so: {policy.response_rule}" if policy.response_rule else ": what is said follows"
         assert f"The task is {task.value}{rule}" in refiner["content"]
@@ -67,8 +67,8 @@ def test_every_task_tells_the_planner_its_rule_and_the_refiner_how_answers_sound
 
 
 def test_what_was_wrong_with_an_answer_is_data_too() -> None:
-    told = prompts.correction(HOSTILE)
-    assert told.count("<data>") == told.count("</data>") == 1 and "{{ 7 * 7 }}" in told
+    message = prompts.correction(HOSTILE)
+    assert message.count("<data>") == message.count("</data>") == 1 and "{{ 7 * 7 }}" in message
 
 
 def test_a_role_says_what_it_is_asked_with() -> None:
@@ -112,7 +112,7 @@ def test_a_refinement_must_answer_exactly_what_the_scenario_asks() -> None:
     events = [entry | {"order": number, "response": "Hello." if number == 1 else None} for number in (1, 2, 3)]
     assert Refinement.model_validate({"events": events}).mismatch(planned) == ""
     assert "2 came back" in Refinement.model_validate({"events": events[:2]}).mismatch(planned)
-    events[1]["response"] = "I hear it too."  # not wrong, not said
+    events[1]["response"] = "I hear it too."  # not wrong, but not used
     assert Refinement.model_validate({"events": events}).mismatch(planned) == ""
     events[0]["response"] = None
     assert "event 1" in Refinement.model_validate({"events": events}).mismatch(planned)
@@ -146,7 +146,7 @@ def test_every_template_is_part_of_the_hash_of_what_it_shapes(monkeypatch: pytes
         if file.name == "correction.v1.j2":
             assert changed == prompts.roles()
         else:
-            asked = file.name.removeprefix("ask_").partition(".v")[0]
-            assert changed == [asked if file.name.startswith("ask_") else "corpus"]
+            role = file.name.removeprefix("ask_").partition(".v")[0]
+            assert changed == [role if file.name.startswith("ask_") else "corpus"]
         file.write_text(original)
     assert hashes() == before

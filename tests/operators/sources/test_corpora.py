@@ -76,7 +76,7 @@ def test_a_corpus_is_read_the_same_from_any_file_system(name: str, tmp_path: Pat
         memory.rm(f"/{tmp_path.name}", recursive=True)
 
 
-def test_common_voice_tells_language_voice_and_split_and_keeps_quotes(tmp_path: Path) -> None:
+def test_common_voice_has_language_voice_and_split_and_keeps_quotes(tmp_path: Path) -> None:
     CORPORA["common-voice"][0](tmp_path)
     found = recordings("common-voice", tmp_path)
     assert found["common_voice_en_0"].transcript == 'The cat\'s "quoted" home.'
@@ -126,7 +126,7 @@ def test_musan_noise_is_event_like_or_ambient_by_its_annotation(tmp_path: Path) 
     }
 
 
-def test_moss_loses_its_marks_is_cut_at_fifteen_turns_and_its_language_is_told(tmp_path: Path) -> None:
+def test_moss_loses_its_marks_is_cut_at_fifteen_turns_and_its_language_is_detected(tmp_path: Path) -> None:
     CORPORA["moss"][0](tmp_path)
     long, chinese = dialogues("moss", tmp_path)
     assert [turn.user for turn in long.turns] == [f"question {at}" for at in range(1, 16)]
@@ -134,7 +134,7 @@ def test_moss_loses_its_marks_is_cut_at_fifteen_turns_and_its_language_is_told(t
     assert (chinese.language, chinese.turns[0].assistant) == ("zh", "我是一个助手。")
 
 
-def test_messages_become_turns_and_those_that_do_not_alternate_are_told(tmp_path: Path) -> None:
+def test_messages_become_turns_and_those_that_do_not_alternate_are_rejected(tmp_path: Path) -> None:
     CORPORA["ultrachat"][0](tmp_path)
     found = read("ultrachat", tmp_path)
     assert isinstance(found[0], Dialogue) and [turn.user for turn in found[0].turns] == ["Tell me of tea.", "And coffee?"]
@@ -158,7 +158,7 @@ def test_a_table_of_another_release_names_file_column_and_what_it_has(tmp_path: 
         read("audioset-events", tmp_path)
 
 
-def test_a_broken_row_is_told_by_file_and_number_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_broken_row_is_rejected_by_file_and_number_and_the_rest_goes_on(tmp_path: Path) -> None:
     row = f"{'b' * 9}\tok.mp3\t1\tHello there.\t\t2\t0\t\t\t\t\ten\t"
     put(tmp_path / "en/train.tsv", f"\ufeff{COMMON_VOICE}\r\n{row}\r\ntorn\toff\r\n{row.replace('ok', 'ok2')}\r\n")
     found = read("common-voice", tmp_path)
@@ -185,7 +185,7 @@ def test_a_file_that_is_no_table_names_itself(tmp_path: Path) -> None:
         read("moss", tmp_path)
 
 
-def test_text_that_is_not_utf8_is_told_by_row_and_never_guessed(tmp_path: Path) -> None:
+def test_text_that_is_not_utf8_is_rejected_by_row_and_never_guessed(tmp_path: Path) -> None:
     put(tmp_path / "en/train.tsv", b"client_id\tpath\tsentence\na\tb\tCaf\xe9.\na\tc\tTea.\n")
     put(tmp_path / "dev/1/2/1-2.trans.txt", b"1-2-3 CAF\xc9\n1-2-4 TEA\n")
     words = pa.array([b"CAF\xc9", b"TEA"], pa.binary()).buffers()
@@ -222,7 +222,7 @@ def test_links_that_lead_back_are_not_followed_and_others_are(tmp_path: Path) ->
     assert len(whole) == 2 and read("librispeech", tmp_path / "corpus") == whole
 
 
-def test_a_name_that_is_not_utf8_is_told_where_it_matters(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_reported_where_it_matters(tmp_path: Path) -> None:
     librispeech(tmp_path)
     whole = read("librispeech", tmp_path)
     stray = os.fsencode(tmp_path) + b"/caf\xe9.txt"
@@ -236,7 +236,7 @@ def test_a_name_that_is_not_utf8_is_told_where_it_matters(tmp_path: Path) -> Non
         read("librispeech", tmp_path)
 
 
-def test_a_folder_that_is_not_there_is_told() -> None:
+def test_a_folder_that_does_not_exist_is_reported() -> None:
     with pytest.raises(InputError, match="no such folder"):
         CorpusFolder.of("/nowhere/at/all")
     with pytest.raises(InputError, match="cannot be reached"):

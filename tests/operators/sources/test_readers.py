@@ -116,8 +116,8 @@ def test_text_next_to_speech_is_its_transcript(tmp_path: Path) -> None:
     (tmp_path / "84/1/84-1.trans.txt").write_text("84-1-2 AS I WENT\n")
     (tmp_path / "bad/b.txt").write_bytes(b"caf\xe9")
     found = {row.id: row for row in rows(walk(tmp_path))}
-    told = {name: (row.transcript, row.label, row.source.split("/")[1:]) for name, row in found.items()}
-    assert told == {
+    facts = {name: (row.transcript, row.label, row.source.split("/")[1:]) for name, row in found.items()}
+    assert facts == {
         "84/1/84_1_0.wav": ("Hello there.", "speech", ["84"]),
         "84/1/84_1_1.flac": ("good morning", "speech", ["84"]),
         "84/1/84-1-2.flac": ("AS I WENT", "speech", ["84"]),
@@ -253,9 +253,9 @@ def test_whatever_stands_in_a_row_it_is_a_row_a_clip_can_be_made_of_or_a_rejecti
 
 def test_unknown_columns_are_ignored_and_told(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,lable,license\nx.wav,dog,CC0-1.0\n")
-    told: list[str] = []
-    [row] = rows(read_manifest(tmp_path / "m.csv", warn=told.append))
-    assert told == [f"{tmp_path / 'm.csv'}: unknown column 'lable' is ignored (did you mean 'label'?)"]
+    warnings: list[str] = []
+    [row] = rows(read_manifest(tmp_path / "m.csv", warn=warnings.append))
+    assert warnings == [f"{tmp_path / 'm.csv'}: unknown column 'lable' is ignored (did you mean 'label'?)"]
     assert row.licence == "CC0-1.0"
 
 

@@ -1,4 +1,4 @@
-"""The gate: what cannot be told from the words alone, on the embedded voice."""
+"""The gate: faults that the words alone do not show, on the embedded voice."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_another_speaker_is_refused(real_audio: dict[str, np.ndarray]) -> None:
     assert reason(real_audio["long"], pace=HEART.model_copy(update={"pitch_hz": (120.0, 110.0)})) == "other_pitch"
 
 
-def test_a_pace_nobody_measured_is_forgiving(real_audio: dict[str, np.ndarray]) -> None:
+def test_a_guessed_pace_is_forgiving(real_audio: dict[str, np.ndarray]) -> None:
     unknown = guess_pace(Voice(name="x:y", language="en"))
     assert unknown.pitch(20) is None and {reason(real_audio[name], text, unknown) for name, text in SENTENCES.items()} == {""}
     assert reason(real_audio["short"], pace=unknown) == "too_short"
@@ -98,11 +98,11 @@ class Stubborn:
     def __init__(self, *knobs: str) -> None:
         self.knobs = knobs
         self.voices = (Voice(name="x:a", language="en"), Voice(name="x:b", language="en", variant_of="x:a"))
-        self.asked: list[tuple[str, int, float]] = []
+        self.requests: list[tuple[str, int, float]] = []
 
     def say(self, text: str, voice: Voice, *, seed: int = 0, speed: float = 1.0) -> Rendering:
         """See `Speaker.say`."""
-        self.asked.append((voice.name, seed, speed))
+        self.requests.append((voice.name, seed, speed))
         return Rendering(np.zeros(16_000, dtype=np.float32))
 
 
@@ -121,7 +121,7 @@ def test_each_retry_changes_what_can_change_and_says_so() -> None:
     assert tried(Stubborn("draw")) == [(), ("draw",), ("draw",)]
     both = Stubborn("speed")
     assert tried(both, voices=2) == [(), ("voice", "speed"), ("voice", "speed")]
-    assert [name for name, _, _ in both.asked] == ["x:a", "x:b", "x:a"] and len({speed for _, _, speed in both.asked}) == 3
+    assert [name for name, _, _ in both.requests] == ["x:a", "x:b", "x:a"] and len({speed for _, _, speed in both.requests}) == 3
 
 
 def test_where_nothing_can_change_nothing_is_tried_again() -> None:

@@ -76,14 +76,14 @@ def test_mandarin_is_written_as_it_is_spoken(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "spoken"),
     [
         ("0", "零"), ("10", "十"), ("12", "十二"), ("110", "一百一十"), ("1005", "一千零五"), ("10203", "一万零二百零三"),
         ("100000", "十万"), ("1000010", "一百万零一十"), ("100000001", "一亿零一"), ("120000000", "一亿二千万"),
     ],
 )  # fmt: skip
-def test_mandarin_numbers(number: str, said: str) -> None:
-    assert cardinal(number) == said
+def test_mandarin_numbers(number: str, spoken: str) -> None:
+    assert cardinal(number) == spoken
 
 
 PIECES = st.sampled_from(
@@ -97,10 +97,10 @@ WRITTEN = re.compile(r"[*_#`\[\]()|~<>\\\d\n$%&@+=/^{}]")
 
 @given(TEXTS, st.sampled_from(["en", "zh"]))
 def test_rewriting_is_idempotent_leaves_nothing_written_and_empties_no_text(text: str, language: str) -> None:
-    said = to_spoken_form(text, language)
-    assert to_spoken_form(said, language) == said
-    assert not WRITTEN.search(said)
-    assert bool(said) == bool(text.strip())
+    spoken = to_spoken_form(text, language)
+    assert to_spoken_form(spoken, language) == spoken
+    assert not WRITTEN.search(spoken)
+    assert bool(spoken) == bool(text.strip())
 
 
 def test_long_runs_of_one_character_cost_no_more_than_prose() -> None:

@@ -1,4 +1,4 @@
-"""The error rate counts what was said differently, and nothing that was only written differently."""
+"""The error rate counts words that differ, and no spellings that differ."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize(("said", "heard"), SAME)
-def test_numbers_case_punctuation_contractions_and_spellings_do_not_count(said: str, heard: str) -> None:
-    assert score(said, heard, "en").wer == 0.0 == score(heard, said, "en").wer
+@pytest.mark.parametrize(("reference", "hypothesis"), SAME)
+def test_numbers_case_punctuation_contractions_and_spellings_do_not_count(reference: str, hypothesis: str) -> None:
+    assert score(reference, hypothesis, "en").wer == 0.0 == score(hypothesis, reference, "en").wer
 
 
 def test_words_count() -> None:

@@ -45,8 +45,8 @@ def test_each_chunk_is_answered_with_exactly_the_words_that_end_in_it(spoken: Sp
         for word in clip.words
         if clip.kind == "speech"
     ]
-    wanted = [(chunk, join_texts(text for _, text in words)) for chunk, words in groupby(ends, key=lambda pair: pair[0])]
-    assert plan.timeline() == wanted
+    expected = [(chunk, join_texts(text for _, text in words)) for chunk, words in groupby(ends, key=lambda pair: pair[0])]
+    assert plan.timeline() == expected
     assert all(response.chunk == response.due_chunk for response in plan.responses)
     assert join_texts(text for _, text in plan.timeline()) == join_texts(
         clip.transcript for clip in spoken.clips if clip.transcript
@@ -57,17 +57,17 @@ def test_each_chunk_is_answered_with_exactly_the_words_that_end_in_it(spoken: Sp
 @given(streams(Task.SIMULTANEOUS_INTERPRETATION))
 def test_nothing_is_interpreted_before_its_source_was_heard_and_all_of_it_once_in_order(spoken: Spoken) -> None:
     plan = spoken.plan
-    said: dict[int, list[str]] = {}
+    texts: dict[int, list[str]] = {}
     for response in plan.responses:
         for piece in response.pieces:
             clip, place = spoken.clips[piece.event], plan.clips[piece.event]
-            said.setdefault(piece.event, []).append(piece.text)
-            heard = [word for word in clip.words if place.offset + word.end <= response.chunk * c.CHUNK_SAMPLES]
-            share = len(words_of(join_texts(said[piece.event]))) / len(words_of(clip.translation or ""))
-            assert len(heard) == len(clip.words) or share <= max(len(heard) - LAG, 0) / len(clip.words)
+            texts.setdefault(piece.event, []).append(piece.text)
+            ended = [word for word in clip.words if place.offset + word.end <= response.chunk * c.CHUNK_SAMPLES]
+            share = len(words_of(join_texts(texts[piece.event]))) / len(words_of(clip.translation or ""))
+            assert len(ended) == len(clip.words) or share <= max(len(ended) - LAG, 0) / len(clip.words)
             assert response.chunk * c.CHUNK_SAMPLES >= piece.evidence > place.offset
     for number, clip in enumerate(spoken.clips):
-        assert join_texts(said.get(number, [])) == (clip.translation or "")
+        assert join_texts(texts.get(number, [])) == (clip.translation or "")
     assert find_disagreements(plan) == []
 
 
@@ -96,13 +96,13 @@ def test_segments_are_the_translation_and_stay_behind_the_speaker(
 ) -> None:
     words = data.draw(word_times(TEXTS[source][text], 30_000))
     translation = TEXTS["zh" if source == "en" else "en"][other]
-    segments, pieces, said = wait_k(words, translation), len(words_of(translation)), 0
+    segments, pieces, length = wait_k(words, translation), len(words_of(translation)), 0
     assert join_texts(segment.text for segment in segments) == translation
     assert segments[-1].words == len(words) and all(a.words < b.words for a, b in pairwise(segments))
     assert {segment.words for segment in segments} <= set(clause_ends(words))
     for segment in segments[:-1]:
-        said += len(words_of(segment.text))
-        assert 0 < said <= (segment.words - LAG) / len(words) * pieces
+        length += len(words_of(segment.text))
+        assert 0 < length <= (segment.words - LAG) / len(words) * pieces
 
 
 @given(st.data(), st.sampled_from(["en", "zh"]), st.integers(0, 2))
@@ -138,16 +138,16 @@ def test_without_word_times_speech_is_written_and_answered_at_its_end() -> None:
     )
     for task in (Task.STREAMING_ASR, Task.VOICE_CHAT, Task.SIMULTANEOUS_INTERPRETATION):
         policy = POLICIES[task]
-        (said,) = policy.draw_responses(clip, policy.respond_to_clip(clip), SceneConfig(), np.random.default_rng(0))
-        assert said.evidence == clip.active_end and not said.joins
+        (response,) = policy.draw_responses(clip, policy.respond_to_clip(clip), SceneConfig(), np.random.default_rng(0))
+        assert response.evidence == clip.active_end and not response.joins
 
 
 def test_words_that_change_under_normalisation_are_still_all_there() -> None:
     text = "Cafe\u0301 ma\u0301s Å가 が."
     clip = MemoryPool().add("x", burst(16_000), transcript=text, words=evenly(text, 16_000))
     policy = POLICIES[Task.STREAMING_ASR]
-    said = policy.draw_responses(clip, policy.respond_to_clip(clip), SceneConfig(), np.random.default_rng(0))
-    assert join_texts(piece.text for piece in said) == nfc(text)
+    responses = policy.draw_responses(clip, policy.respond_to_clip(clip), SceneConfig(), np.random.default_rng(0))
+    assert join_texts(response.text for response in responses) == nfc(text)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_a_dialogue_is_played_from_its_first_turn_on_and_is_never_mixed(pool: Me
     if names == {"hole"}:
         assert sum(clip.kind == "speech" for clip in clips) <= 2
     for event, clip in zip(scene.events, clips, strict=False):
-        assert [said.text for said in event.responses] == ([clip.reply] if clip.reply else [])
+        assert [response.text for response in event.responses] == ([clip.reply] if clip.reply else [])
 
 
 def test_dialogues_too_short_for_a_stream_follow_each_other_in_one_voice() -> None:

@@ -49,8 +49,8 @@ def recipe(**change: object) -> Recipe:
 
 def stream_of(task: Task, world: World, index: int, **scene: object) -> StreamPlan | None:
     """The plan of a stream; None when this draw made none."""
-    wanted = recipe(tasks={task.value: 1.0}, scene={"events": [3, 8]} | scene)
-    planned = plan_scene(wanted, world.palette, world.pool, rng_for("ab" * 32, 0, index, "scene"))
+    chosen = recipe(tasks={task.value: 1.0}, scene={"events": [3, 8]} | scene)
+    planned = plan_scene(chosen, world.palette, world.pool, rng_for("ab" * 32, 0, index, "scene"))
     if not isinstance(planned, Ok):
         assert planned.reason == "no_stream_of_the_task"
         return None
@@ -91,10 +91,10 @@ def test_most_draws_make_a_stream_with_responses(world: World, task: Task) -> No
 def forgeries(plan: StreamPlan) -> dict[str, StreamPlan]:
     """The plan with one thing changed that brief and clips deny."""
     first = plan.responses[0]
-    said = re.sub(r"\d+", lambda number: str(int(number[0]) + 1), first.text)
-    said = said if said != first.text else chr(ord(first.text[0]) + 1) + first.text[1:]
-    pieces = (first.pieces[0].model_copy(update={"text": said}), *first.pieces[1:])
-    changed = first.model_copy(update={"text": said, "pieces": pieces})
+    text = re.sub(r"\d+", lambda number: str(int(number[0]) + 1), first.text)
+    text = text if text != first.text else chr(ord(first.text[0]) + 1) + first.text[1:]
+    pieces = (first.pieces[0].model_copy(update={"text": text}), *first.pieces[1:])
+    changed = first.model_copy(update={"text": text, "pieces": pieces})
     forged = {
         "text": {"responses": (changed, *plan.responses[1:])},
         "silence": {"responses": plan.responses[1:]},
@@ -123,8 +123,8 @@ def test_an_altered_count_letter_word_or_instruction_is_found(world: World, task
 
 def test_what_is_watched_for_never_plays_in_the_background(world: World) -> None:
     plans = [stream_of(Task.MUSIC_OPEN_QA, world, index, background=[2, 2], planner="random") for index in range(20)]
-    heard = {clip.clip_id for plan in plans if plan for clip in plan.clips if clip.role is ClipRole.BACKGROUND}
-    assert heard == {"behind-typing"}
+    background = {clip.clip_id for plan in plans if plan for clip in plan.clips if clip.role is ClipRole.BACKGROUND}
+    assert background == {"behind-typing"}
 
 
 def test_a_dialogue_with_a_question_of_its_own_is_played_up_to_it(world: World) -> None:
@@ -143,16 +143,16 @@ def test_mix_ins_come_as_often_as_the_recipe_says(world: World) -> None:
             [clip for clip in plan.clips if clip.role is ClipRole.FOREGROUND and clip.kind == "sound"] for plan in plans if plan
         ]
         warned = np.mean([plan.brief["warns"] for plan in plans if plan])
-        asked = np.mean([any(clip.clip_id == "ask-back" for clip in plan.clips) for plan in plans if plan])
+        questioned = np.mean([any(clip.clip_id == "ask-back" for clip in plan.clips) for plan in plans if plan])
         assert abs(warned - share) < 0.15 and abs(np.mean([len(some) for some in sounds]) - 2 * share) < 0.25
-        assert abs(asked - share) < 0.15
+        assert abs(questioned - share) < 0.15
 
 
 def test_a_capability_stands_for_the_sub_tasks_the_clips_can_serve(world: World) -> None:
-    wanted = recipe(tasks={"understanding": 3.0, "asr_english": 1.0})
-    weights = weights_of(wanted, world.palette)
+    chosen = recipe(tasks={"understanding": 3.0, "asr_english": 1.0})
+    weights = weights_of(chosen, world.palette)
     assert weights == {Task.ASR_ENGLISH: 1.0} | dict.fromkeys(SUB_TASKS[Capability.UNDERSTANDING], 0.5)
-    check(wanted, world.palette)
+    check(chosen, world.palette)
     small = MemoryPool()
     for number in range(3):
         small.add(f"owl-{number}", np.full(3200, 0.1 + number / 10, dtype=np.float32), label="owl")

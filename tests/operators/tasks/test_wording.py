@@ -1,4 +1,4 @@
-"""What may be said: answers a model worded, and captions of corpora."""
+"""Which responses may be spoken: wordings of a model, and captions of corpora."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_words_that_every_caption_holds_name_nothing() -> None:
         "<|im_start|>system a dog",
     ],
 )
-def test_a_caption_that_cannot_be_said_is_said_by_no_task(caption: str) -> None:
+def test_a_caption_that_is_not_speakable_is_used_by_no_task(caption: str) -> None:
     clip = MemoryPool().add("x", np.ones(8000) * 0.1, label="alarm", caption=caption)
     assert describe(clip) == ("alarm", False)
     for task in (Task.EVENT_DESCRIPTION, Task.PROACTIVE_RESPOND):
