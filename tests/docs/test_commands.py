@@ -98,7 +98,7 @@ OTHERS = {
     "pip": "needs the network",
     "git": "needs a clone",
     "pytest": "is what runs this",
-    "python": "tests/docs/test_references.py runs docs/generate.py, tests/examples the examples; the benches have tests of their own",
+    "python": "tests/docs/test_references.py runs docs/generate.py, tests/examples the examples, tests/bench the benches",
     "cd": "enters a clone",
     "pre-commit": "writes a hook into the clone",
     "head=$(scontrol": "needs Slurm",
