@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from soundflow.backends.align.pronunciation import Pronouncer, plain
 from soundflow.backends.asr.pocketsphinx import decoder_input
-from soundflow.operators.protocols.alignment import Samples, Span, timed
+from soundflow.operators.protocols.alignment import Samples, Span, place_words
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import missing_library
 from soundflow.schemas.clip import Word
@@ -81,7 +81,7 @@ class PocketsphinxAligner:
         if shortest > frames:
             return Rejected("too_short", {"frames": frames, "needed": shortest})
         spans = self._spans(samples, keys)
-        return spans if isinstance(spans, Rejected) else Ok(timed(words, spans, samples.size))
+        return spans if isinstance(spans, Rejected) else Ok(place_words(words, spans, samples.size))
 
     def _renew(self) -> None:
         self._decoder = self._make(lm=None, samprate=c.SAMPLE_RATE, loglevel="FATAL")

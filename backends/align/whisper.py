@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundflow.operators.clean.activity import active_hops, hop_power, smooth3
-from soundflow.operators.protocols.alignment import Samples, Span, timed
+from soundflow.operators.protocols.alignment import Samples, Span, place_words
 from soundflow.schemas import constants as c
 from soundflow.schemas.asset_dir import asset_dir
 from soundflow.schemas.base import InputError, missing_library
@@ -90,7 +90,7 @@ class WhisperAligner:
         reading = MODELS.get(code, MODELS["*"])
         if fit < reading.worst_fit:
             return Rejected("does_not_fit", {"fit": fit, "worst": reading.worst_fit})
-        return Ok(timed(words, spans_between(samples, ends - reading.late), samples.size))
+        return Ok(place_words(words, spans_between(samples, ends - reading.late), samples.size))
 
     def _model(self, code: str) -> Any:
         name = MODELS.get(code, MODELS["*"]).asset

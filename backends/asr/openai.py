@@ -32,8 +32,8 @@ class OpenAiRecogniser:
         service = Service("the transcription server", config.base_url, "recogniser", config.api_key_env)
         self.server = SpeechServer(service, config.server)
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
-        """See `Recogniser.hear`."""
+    def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
+        """See `Recogniser.transcribe`."""
         wav = io.BytesIO()
         soundfile.write(wav, samples, c.SAMPLE_RATE, subtype="PCM_16", format="WAV")
         model = self.config.model

@@ -19,8 +19,8 @@ class PocketsphinxRecogniser:
     def __init__(self) -> None:
         self._decoder: Any = None
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
-        """See `Recogniser.hear`."""
+    def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
+        """See `Recogniser.transcribe`."""
         if language.partition("-")[0] != "en":
             raise InputError(
                 "pocketsphinx transcribes English only", field="recogniser.backend", value=language, remedy="Use backend whisper"

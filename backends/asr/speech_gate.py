@@ -18,7 +18,7 @@ INSTALL: Final = "pip install 'soundflow-audio[speech]'"
 
 
 class SpeechGate:
-    """`operators.curate.clip_evidence.HearSpeech`. The model is loaded once per process, with the first clip."""
+    """`operators.curate.clip_evidence.SpeechDetector`. The model is loaded once per process, with the first clip."""
 
     def __init__(self) -> None:
         """Raises InputError if faster-whisper is not installed."""

@@ -25,8 +25,8 @@ class WhisperRecogniser:
         self.config = config
         self._models: dict[str, Any] = {}
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
-        """See `Recogniser.hear`."""
+    def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
+        """See `Recogniser.transcribe`."""
         code = language.partition("-")[0]
         name = self.config.model_for(code)
         model = self._models.get(name)

@@ -25,7 +25,7 @@ def open_embedder(
     `store` keeps the answers of a server; `meter` and `ledger` count their cost.
     """
     if config.embedder == "server":
-        from soundflow.backends.embed.server import HearingServerEmbedder, ServerEmbedder
+        from soundflow.backends.embed.server import AudioServerEmbedder, ServerEmbedder
 
-        return (ServerEmbedder if config.hears_hz is None else HearingServerEmbedder)(config, store, meter, ledger)
+        return (ServerEmbedder if config.hears_hz is None else AudioServerEmbedder)(config, store, meter, ledger)
     return minilm.MiniLm.open() if config.embedder == "minilm" else HashedNgrams()

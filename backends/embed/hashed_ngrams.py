@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from soundflow.operators.protocols.embedding import Vectors, unit
+from soundflow.operators.protocols.embedding import Vectors, normalize
 
 VERSION: Final = "1"
 """Raise it when any text gets another vector."""
@@ -68,7 +68,7 @@ class HashedNgrams:
                 weights.append(values * (1 + math.log(count)))
         size = len(texts) * DIMENSION
         sums = np.bincount(np.concatenate(places), np.concatenate(weights), minlength=size).astype(np.float64)
-        return unit(sums.reshape(len(texts), DIMENSION))
+        return normalize(sums.reshape(len(texts), DIMENSION))
 
     def _word(self, word: str) -> _Parts:
         found = self._parts.get(word)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from soundflow.operators.protocols.embedding import Vectors, of_words, unit
+from soundflow.operators.protocols.embedding import Vectors, embed_worded, normalize
 from soundflow.schemas.asset_dir import asset_dir
 from soundflow.schemas.base import InputError
 
@@ -61,7 +61,7 @@ class MiniLm:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """See `Embedder`; about 2 ms per text on one core."""
-        return of_words(texts, self._embed, DIMENSION)
+        return embed_worded(texts, self._embed, DIMENSION)
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
         by_length: dict[int, list[tuple[int, list[int]]]] = defaultdict(list)
@@ -73,7 +73,7 @@ class MiniLm:
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
                 vectors[[row for row, _ in batch]] = self._run(np.array([ids for _, ids in batch], dtype=np.int64))
-        return unit(vectors)
+        return normalize(vectors)
 
     def _run(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Token ids, (texts, tokens) → mean of the last layer, (texts, DIMENSION)."""

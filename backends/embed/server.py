@@ -23,7 +23,7 @@ from soundflow.backends.calls.http_errors import Answer, ResponseModel, parsed
 from soundflow.backends.calls.metered_call import BlockingCalls, Post
 from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.backends.calls.service import openai_service
-from soundflow.operators.protocols.embedding import Vectors, of_words, unit
+from soundflow.operators.protocols.embedding import Vectors, embed_worded, normalize
 from soundflow.operators.protocols.faults import RequestRefused, ServerFault
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, canonical_json
@@ -101,7 +101,7 @@ class ServerEmbedder:
 
         Raises ServiceBroken or EmbeddingError after the last try, InputError (key, model, address, quota), BudgetSpent.
         """
-        return of_words(texts, lambda words: self._embed("text", words, lambda text: text, self._dimension), self._dimension)
+        return embed_worded(texts, lambda words: self._embed("text", words, lambda text: text, self._dimension), self._dimension)
 
     def _embed(self, modality: Modality, items: Sequence[Any], encode: Callable[[Any], str], dimension: int) -> Vectors:
         result = np.zeros((len(items), dimension), np.float32)
@@ -128,7 +128,7 @@ class ServerEmbedder:
 
     def _fetched(self, modality: Modality, inputs: list[str]) -> Vectors:
         try:
-            return unit(np.array(self.calls.send(self._post(modality, inputs))))
+            return normalize(np.array(self.calls.send(self._post(modality, inputs))))
         except RequestRefused as refused:
             raise InputError(str(refused), field="retrieval.server", remedy="Try a smaller retrieval.server.batch") from None
         except ServerFault as fault:
@@ -165,11 +165,11 @@ class ServerEmbedder:
         return Usage(calls=1, input_tokens=tokens, money=tokens * self._config.price / 1e6)
 
 
-class HearingServerEmbedder(ServerEmbedder):
-    """`HearingEmbedder` behind a server."""
+class AudioServerEmbedder(ServerEmbedder):
+    """`AudioEmbedder` behind a server."""
 
-    def embed_sounds(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
-        """See `HearingEmbedder`; the first 10 s of each sound count. Raises like `embed`."""
+    def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
+        """See `AudioEmbedder`; the first 10 s of each sound count. Raises like `embed`."""
         return self._embed("audio", sounds, self._as_uri, self._dimension)
 
     def _as_uri(self, sound: NDArray[np.float32]) -> str:

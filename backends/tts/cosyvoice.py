@@ -16,7 +16,7 @@ from soundflow.backends.calls.service import Service
 from soundflow.backends.calls.speech_server import SpeechServer
 from soundflow.backends.tts.pcm import samples_of_int16
 from soundflow.operators.protocols.faults import BackendError
-from soundflow.operators.protocols.tts import Knob, Rendering, at_16k
+from soundflow.operators.protocols.tts import Knob, Rendering, resample_to_16k
 from soundflow.schemas.base import InputError
 from soundflow.schemas.speech import NEEDS, CosyVoiceConfig, ServerVoice, Voice
 
@@ -73,7 +73,7 @@ class CosyVoiceServer(_CosyVoice):
             detail=f"mode {mode}, voice {voice.id}",
             **content,
         )
-        return Rendering(at_16k(samples, rate), {"backend": "cosyvoice", "mode": mode, "rate": rate})
+        return Rendering(resample_to_16k(samples, rate), {"backend": "cosyvoice", "mode": mode, "rate": rate})
 
 
 class CosyVoiceModel(_CosyVoice):
@@ -104,7 +104,7 @@ class CosyVoiceModel(_CosyVoice):
             [np.asarray(piece, dtype=np.float32).reshape(-1) for piece in pieces] or [np.zeros(0, np.float32)]
         )
         made_by = {"backend": "cosyvoice", "mode": self.config.mode, "rate": rate, "seed": seed, "speed": speed}
-        return Rendering(at_16k(samples, rate), made_by)
+        return Rendering(resample_to_16k(samples, rate), made_by)
 
     def _loaded(self) -> Any:
         if self._model is None:

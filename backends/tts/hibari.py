@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from soundflow.operators.protocols.tts import Knob, Rendering, at_16k
+from soundflow.operators.protocols.tts import Knob, Rendering, resample_to_16k
 from soundflow.schemas.base import InputError, missing_library
 from soundflow.schemas.speech import Voice
 
@@ -48,7 +48,9 @@ class HibariSpeaker:
         if model is None:
             model = self._models[voice.id] = Hibari(voice=voice.id)
         audio = np.asarray(model(text, speed=speed, seed=seed), dtype=np.float32)
-        return Rendering(at_16k(audio, SAMPLE_RATE), {"backend": "hibari", "rate": SAMPLE_RATE, "seed": seed, "speed": speed})
+        return Rendering(
+            resample_to_16k(audio, SAMPLE_RATE), {"backend": "hibari", "rate": SAMPLE_RATE, "seed": seed, "speed": speed}
+        )
 
 
 def _is_installed(voice_path: Any, name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from soundflow.operators.protocols.tts import Knob, Rendering, at_16k
+from soundflow.operators.protocols.tts import Knob, Rendering, resample_to_16k
 from soundflow.schemas.asset_dir import asset_dir
 from soundflow.schemas.base import InputError, missing_library
 from soundflow.schemas.speech import KokoroConfig, Voice
@@ -56,7 +56,9 @@ class KokoroSpeaker:
             feed = {"tokens": [ids], "style": style[len(ids) - 2], "speed": np.array([speed], dtype=np.float32)}
             parts.append(self._session.run(None, feed)[0])
         audio = np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
-        return Rendering(at_16k(audio, RATE), {"backend": "kokoro", "model": "kokoro-v1.0.int8", "rate": RATE, "speed": speed})
+        return Rendering(
+            resample_to_16k(audio, RATE), {"backend": "kokoro", "model": "kokoro-v1.0.int8", "rate": RATE, "speed": speed}
+        )
 
     @functools.cached_property
     def _session(self) -> Any:

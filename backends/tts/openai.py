@@ -13,7 +13,7 @@ from soundflow.backends.calls.service import Service
 from soundflow.backends.calls.speech_server import SpeechServer
 from soundflow.backends.tts.pcm import samples_of_int16
 from soundflow.operators.protocols.faults import ServerFault
-from soundflow.operators.protocols.tts import Knob, Rendering, at_16k
+from soundflow.operators.protocols.tts import Knob, Rendering, resample_to_16k
 from soundflow.schemas.speech import OpenAiSpeechConfig, Voice
 
 LARGEST_ANSWER: Final = 600 * 48_000 * 4
@@ -46,7 +46,7 @@ class OpenAiSpeaker:
         samples, rate = self.server.post(
             "/audio/speech", self._decoded, largest=LARGEST_ANSWER, detail=f"model {model}, voice {voice.id}", json=request
         )
-        return Rendering(at_16k(samples, rate), {"backend": "openai", "model": model, "rate": rate, "speed": speed})
+        return Rendering(resample_to_16k(samples, rate), {"backend": "openai", "model": model, "rate": rate, "speed": speed})
 
     def _decoded(self, body: bytes) -> tuple[NDArray[np.float32], int]:
         if self.config.format == "pcm":

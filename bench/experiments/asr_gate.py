@@ -30,7 +30,7 @@ from soundflow.bench.experiments.sentences import SENTENCES, clauses, whole
 from soundflow.bench.harness import measure as bench
 from soundflow.operators.clean.activity import active_hops
 from soundflow.operators.protocols.asr import Recogniser, Transcription
-from soundflow.operators.protocols.tts import Knob, Rendering, Speaker, at_16k
+from soundflow.operators.protocols.tts import Knob, Rendering, Speaker, resample_to_16k
 from soundflow.operators.speech.chain import SpeechTools, render_turn
 from soundflow.operators.speech.gate import check_rendering
 from soundflow.operators.speech.normalise import to_spoken_form
@@ -63,7 +63,7 @@ class Espeak:
         command = ["espeak-ng", "-v", voice.id, "-s", str(round(175 * speed)), "--stdout", text]
         wav = subprocess.run(command, capture_output=True, check=True).stdout
         samples, rate = soundfile.read(io.BytesIO(wav), dtype="float32")
-        return Rendering(at_16k(samples, rate), {"backend": "espeak"})
+        return Rendering(resample_to_16k(samples, rate), {"backend": "espeak"})
 
 
 class Remembering:
@@ -73,11 +73,11 @@ class Remembering:
         self._recogniser = recogniser
         self._heard: dict[bytes, Transcription] = {}
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
-        """See `Recogniser.hear`."""
+    def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
+        """See `Recogniser.transcribe`."""
         key = samples.tobytes()
         if key not in self._heard:
-            self._heard[key] = self._recogniser.hear(samples, language)
+            self._heard[key] = self._recogniser.transcribe(samples, language)
         return self._heard[key]
 
 

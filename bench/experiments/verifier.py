@@ -29,7 +29,7 @@ from soundflow.bench.harness import measure as bench
 from soundflow.operators.clean.activity import active_power
 from soundflow.operators.clean.ingress import ingress
 from soundflow.operators.clean.tfjp import tfjp
-from soundflow.operators.curate.clip_evidence import CandidateClip, HearSpeech, Wanted, measure
+from soundflow.operators.curate.clip_evidence import CandidateClip, SpeechDetector, Wanted, measure
 from soundflow.operators.curate.verifying import Rules, verify
 from soundflow.operators.protocols.embedding import Embedder
 from soundflow.pipeline.clips.index import ClipIndex
@@ -180,7 +180,7 @@ def kinds(spoiler: Spoiler) -> dict[str, tuple[bool, Callable[[], Iterator[Case]
     }
 
 
-def judge(cases: Sequence[Case], rules: Rules, embedder: Embedder, hear: HearSpeech | None) -> Counter[str]:
+def judge(cases: Sequence[Case], rules: Rules, embedder: Embedder, hear: SpeechDetector | None) -> Counter[str]:
     """What becomes of the cases: `accept`, `accept after TFJP`, or the criterion they fail."""
 
     def reprocess(candidate: CandidateClip) -> Outcome[CandidateClip]:
@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def _hearing() -> HearSpeech | None:
+def _hearing() -> SpeechDetector | None:
     from soundflow.backends.asr.speech_gate import SpeechGate
 
     try:

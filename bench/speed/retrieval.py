@@ -18,7 +18,7 @@ from soundflow.bench.harness import measure as bench
 from soundflow.bench.speed.labels import QUERIES, demo_rows, recall, synthetic_rows, write_index
 from soundflow.operators.curate.retrieval import Hit, Query, clip_text
 from soundflow.operators.curate.vector_search import Coded, Shelf
-from soundflow.operators.protocols.embedding import Vectors, unit
+from soundflow.operators.protocols.embedding import Vectors, normalize
 from soundflow.pipeline.clips.search_index import SearchIndex
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.identity import rng_for
@@ -58,9 +58,9 @@ def retrieval(runs: int) -> bench.Part:
 
 def _speed(runs: int) -> tuple[list[bench.Ratio], dict[str, float], dict[str, Any]]:
     rng = rng_for("0" * 64, 0, 0, "bench retrieval")
-    shelf = _shelf(unit(rng.standard_normal((CLIPS, DIMENSION))))
+    shelf = _shelf(normalize(rng.standard_normal((CLIPS, DIMENSION))))
     near = shelf.vectors[rng.integers(0, CLIPS, ASKED)]
-    asked = unit(near + 0.04 * rng.standard_normal((ASKED, DIMENSION)))
+    asked = normalize(near + 0.04 * rng.standard_normal((ASKED, DIMENSION)))
     query = Query("sound", K, ClipRole.FOREGROUND, "sound", (0.1, 30.0))
     candidates: dict[str, Any] = {}
     latencies: dict[int, list[float]] = {size: [] for size in BATCHES}

@@ -30,9 +30,9 @@ SHAPE_FLOOR_DB: Final = -40.0
 Audio = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 """Texts → unit vectors, shape (n, d)."""
-EmbedSounds = Callable[[Sequence[Audio]], NDArray[np.float32]]
+EmbedAudio = Callable[[Sequence[Audio]], NDArray[np.float32]]
 """Sounds → unit vectors in the space of the texts, shape (n, d)."""
-HearSpeech = Callable[[Audio], float]
+SpeechDetector = Callable[[Audio], float]
 """Samples → share of them that is speech."""
 
 
@@ -63,8 +63,8 @@ def measure(
     candidate: CandidateClip,
     neighbours: Sequence[Audio],
     embed: Embed,
-    hear_speech: HearSpeech | None = None,
-    embed_sounds: EmbedSounds | None = None,
+    detect_speech: SpeechDetector | None = None,
+    embed_audio: EmbedAudio | None = None,
 ) -> Evidence:
     """What there is to be known of `candidate` as `wanted`, beside `neighbours`: the cleaned clips before and after it.
 
@@ -84,22 +84,22 @@ def measure(
         peak=round(float(np.abs(samples).max()), 3),
         clipped_ratio=round(max(clip.clipped_ratio, clipped), 5),
         snr_db=round(heard.snr_db, 1),
-        similarity=round(similarity(wanted, candidate, embed, embed_sounds), 3),
+        similarity=round(similarity(wanted, candidate, embed, embed_audio), 3),
         level_gap_db=None if gap is None else round(gap, 1),
         spectral_distance_db=None if distance is None else round(distance, 1),
-        speech_ratio=None if hear_speech is None else round(hear_speech(samples), 3),
+        speech_ratio=None if detect_speech is None else round(detect_speech(samples), 3),
     )
 
 
-def similarity(wanted: Wanted, candidate: CandidateClip, embed: Embed, embed_sounds: EmbedSounds | None = None) -> float:
+def similarity(wanted: Wanted, candidate: CandidateClip, embed: Embed, embed_audio: EmbedAudio | None = None) -> float:
     """The largest cosine of what is wanted (query, caption) and what the clip is said to be (label, caption, words of speech).
 
     An embedder that hears takes the clip itself in place of its words, unless speech is wanted: then words are what counts.
     """
     clip = candidate.clip
     asked = [text for text in (wanted.query, wanted.caption) if text]
-    if embed_sounds is not None and not wanted.speech and asked:
-        return _closest(embed(asked), embed_sounds([candidate.samples]))
+    if embed_audio is not None and not wanted.speech and asked:
+        return _closest(embed(asked), embed_audio([candidate.samples]))
     words = clip.transcript if wanted.speech else None
     said = [text for text in (" ".join(label_words(clip.label)), clip.caption, words) if text]
     if not asked or not said:

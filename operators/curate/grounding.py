@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.operators.curate.bag import ROLES
-from soundflow.operators.curate.clip_evidence import CandidateClip, Embed, EmbedSounds, HearSpeech, Wanted
+from soundflow.operators.curate.clip_evidence import CandidateClip, Embed, EmbedAudio, SpeechDetector, Wanted
 from soundflow.operators.curate.retrieval import Hit, Query, Retriever
 from soundflow.operators.curate.verifying import Judged, Verifier, verify
 from soundflow.operators.protocols.generation import GeneratedSound, Generator
@@ -61,8 +61,8 @@ class Tools:
     verifier: Verifier
     workshop: Workshop
     generator: Generator | None = None
-    hear_speech: HearSpeech | None = None
-    embed_sounds: EmbedSounds | None = None
+    detect_speech: SpeechDetector | None = None
+    embed_audio: EmbedAudio | None = None
     """Of a retriever that hears: identity is then judged by the sound, not by its words."""
     top_k: int = c.RETRIEVED
     split: str | None = None
@@ -225,8 +225,8 @@ class _Event:
             tools.verifier,
             tools.embed,
             self._reprocessed,
-            tools.hear_speech,
-            tools.embed_sounds,
+            tools.detect_speech,
+            tools.embed_audio,
         )
         if isinstance(outcome, Failed):
             return outcome

@@ -15,7 +15,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 
 from soundflow.operators.clean.clip_cache import to_wav
-from soundflow.operators.curate.clip_evidence import Audio, CandidateClip, Embed, EmbedSounds, HearSpeech, Wanted, measure
+from soundflow.operators.curate.clip_evidence import Audio, CandidateClip, Embed, EmbedAudio, SpeechDetector, Wanted, measure
 from soundflow.operators.protocols.asking import ask
 from soundflow.operators.protocols.chat import AudioAttachment, ChatModel
 from soundflow.schemas import constants as c
@@ -211,8 +211,8 @@ async def verify(
     verifier: Verifier,
     embed: Embed,
     reprocess: Reprocess,
-    hear_speech: HearSpeech | None = None,
-    embed_sounds: EmbedSounds | None = None,
+    detect_speech: SpeechDetector | None = None,
+    embed_audio: EmbedAudio | None = None,
 ) -> Outcome[Verified]:
     """Measure, judge, clean once more where that is the verdict, measure and judge again.
 
@@ -221,7 +221,7 @@ async def verify(
     """
     judged: list[Judged] = []
     for final in (False, True):
-        evidence = measure(wanted, candidate, neighbours, embed, hear_speech, embed_sounds)
+        evidence = measure(wanted, candidate, neighbours, embed, detect_speech, embed_audio)
         outcome = await verifier.judge(wanted, candidate, evidence, final=final)
         if not isinstance(outcome, Ok):
             return outcome

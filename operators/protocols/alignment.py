@@ -40,7 +40,7 @@ class Aligner(Protocol):
         ...
 
 
-def timed(words: Sequence[str], spans: Sequence[Span], samples: int) -> tuple[Word, ...]:
+def place_words(words: Sequence[str], spans: Sequence[Span], samples: int) -> tuple[Word, ...]:
     """Words with their spans (samples), brought into the clip and into order."""
     made, begun, ended = [], 0, 0
     for text, (start, end) in zip(words, spans, strict=True):

@@ -24,6 +24,6 @@ class Transcription:
 class Recogniser(Protocol):
     """Writes down what is said. Raises BackendError."""
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
+    def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """Text of `samples`, shape (n,), mono at 16 kHz; `language` is a code such as `en` or `zh-CN`."""
         ...

@@ -46,7 +46,7 @@ class Message:
             parts.append({"type": "input_audio", "input_audio": {"data": encoded, "format": sound.format}})
         return {"role": self.role, "content": parts}
 
-    def most_tokens(self) -> int:
+    def token_bound(self) -> int:
         """At least as many tokens as any tokenizer makes of it: none makes more than one of a byte."""
         sounds = sum(FRAMING_TOKENS + len(sound.data) // AUDIO_BYTES_PER_TOKEN for sound in self.sounds)
         return FRAMING_TOKENS + len(self.text.encode()) + sounds
@@ -100,7 +100,7 @@ class ChatRequest:
     def worst(self) -> Usage:
         """The most one call can use, without its money."""
         schema = len(canonical_json(self.answer_schema)) if self.answering.json_mode in SCHEMA_MODES else 0
-        tokens = schema + sum(message.most_tokens() for message in self.messages)
+        tokens = schema + sum(message.token_bound() for message in self.messages)
         return Usage(calls=1, input_tokens=tokens, output_tokens=self.answering.max_tokens)
 
 

@@ -41,10 +41,10 @@ class Embedder(Protocol):
 
 
 @runtime_checkable
-class HearingEmbedder(Embedder, Protocol):
+class AudioEmbedder(Embedder, Protocol):
     """An embedder that also takes sounds, into the same space (CLAP and its kind)."""
 
-    def embed_sounds(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
+    def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
         """Like `embed`, of mono sounds at 16 kHz."""
 
 
@@ -53,7 +53,7 @@ def identity(embedder: Embedder) -> str:
     return f"{embedder.name}/{embedder.version}"
 
 
-def of_words(texts: Sequence[str], embed: Callable[[Sequence[str]], Vectors], dimension: int) -> Vectors:
+def embed_worded(texts: Sequence[str], embed: Callable[[Sequence[str]], Vectors], dimension: int) -> Vectors:
     """`embed` of the texts that hold a letter or a digit; the others say nothing, and become zeros."""
     vectors = np.zeros((len(texts), dimension), np.float32)
     saying = [row for row, text in enumerate(texts) if any(character.isalnum() for character in text)]
@@ -62,7 +62,7 @@ def of_words(texts: Sequence[str], embed: Callable[[Sequence[str]], Vectors], di
     return vectors
 
 
-class Remembered:
+class CachedEmbed:
     """`embed` of an embedder that keeps the vectors of the last texts: labels and wishes come again and again."""
 
     def __init__(self, embed: Callable[[Sequence[str]], Vectors], most: int = 8192):
@@ -82,7 +82,7 @@ class Remembered:
         return vectors
 
 
-def unit(vectors: NDArray[np.floating]) -> Vectors:
+def normalize(vectors: NDArray[np.floating]) -> Vectors:
     """Rows scaled to length 1 and rounded to the grid; rows of zeros stay zeros."""
     rows = vectors.astype(np.float64)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]

@@ -49,7 +49,7 @@ class Speaker(Protocol):
         ...
 
 
-def at_16k(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
+def resample_to_16k(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
     """Mono float samples at `rate` Hz, resampled once to 16 kHz and limited to 1. BackendError when they are not finite."""
     samples = np.asarray(samples, dtype=np.float32).reshape(-1)
     if not np.all(np.isfinite(samples)):

@@ -49,7 +49,7 @@ def check_rendering(
     reason, metrics = check_samples(samples, text, language, pace, speed=speed, config=config)
     if reason:
         return Rejected(reason, metrics)
-    transcript = recogniser.hear(samples, language)
+    transcript = recogniser.transcribe(samples, language)
     errors = score(text, transcript.text, language)
     metrics |= {"wer": round(errors.wer, 4), "ref": errors.reference, "hyp": errors.hypothesis, "heard_by": transcript.model}
     if errors.wer > config.wer_limit:

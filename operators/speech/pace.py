@@ -94,7 +94,7 @@ def measure_pace(voice: Voice, speaker: Speaker, recogniser: Recogniser, wer_lim
     sizes, durations, tails, pitches = [], [], [], []
     for number, sentence in enumerate(SENTENCES.get(base_language(voice.language), ())):
         samples = speaker.say(sentence, voice, seed=number).samples
-        if score(sentence, recogniser.hear(samples, voice.language).text, voice.language).wer <= wer_limit:
+        if score(sentence, recogniser.transcribe(samples, voice.language).text, voice.language).wer <= wer_limit:
             extent = measure_extent(samples)
             sizes.append(count_letters(sentence, voice.language))
             durations.append(extent.active)

@@ -25,7 +25,7 @@ from soundflow.operators.curate.planning import weights_of
 from soundflow.operators.curate.verifying import VERIFYING_VERSION, verifier_of
 from soundflow.operators.protocols.asking import ASKING_VERSION
 from soundflow.operators.protocols.chat import ChatModel
-from soundflow.operators.protocols.embedding import HearingEmbedder, Remembered
+from soundflow.operators.protocols.embedding import AudioEmbedder, CachedEmbed
 from soundflow.operators.tasks import POLICIES
 from soundflow.pipeline.build.worker import MAX_FAILED_FRACTION, Job, ShardFailedError, ShardResult
 from soundflow.pipeline.clips.index import ClipIndex
@@ -188,12 +188,12 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
         tools = Tools(
             pool=pool,
             retriever=retriever,
-            embed=Remembered(retriever.embed),
+            embed=CachedEmbed(retriever.embed),
             verifier=verifier_of(recipe.verifier, retriever.identity, chat),
             workshop=pool.made,
             generator=generator,
-            hear_speech=SpeechGate() if recipe.verifier.listen_for_speech else None,
-            embed_sounds=retriever.embedder.embed_sounds if isinstance(retriever.embedder, HearingEmbedder) else None,
+            detect_speech=SpeechGate() if recipe.verifier.listen_for_speech else None,
+            embed_audio=retriever.embedder.embed_audio if isinstance(retriever.embedder, AudioEmbedder) else None,
             top_k=recipe.retrieval.top_k,
             split=recipe.split,
         )

@@ -25,7 +25,7 @@ from pyarrow import parquet
 
 from soundflow.operators.curate.retrieval import TEXT_VERSION, clip_text
 from soundflow.operators.curate.vector_search import Shelf
-from soundflow.operators.protocols.embedding import Embedder, HearingEmbedder, Vectors, identity
+from soundflow.operators.protocols.embedding import AudioEmbedder, Embedder, Vectors, identity
 from soundflow.pipeline.clips.search_file import (
     DIGEST,
     ClipColumns,
@@ -79,14 +79,14 @@ def shelf_of(directory: Path, content_hash: str, embedder: Embedder, on_progress
 
 def vectors_identity(embedder: Embedder) -> str:
     """Return the identity of the vectors of clips: the embedder, and what of a clip it embeds."""
-    inputs = "sounds" if isinstance(embedder, HearingEmbedder) else f"texts {TEXT_VERSION}"
+    inputs = "sounds" if isinstance(embedder, AudioEmbedder) else f"texts {TEXT_VERSION}"
     return f"{identity(embedder)} of {inputs}"
 
 
 def _compute(directory: Path, path: Path, content_hash: str, embedder: Embedder, on_progress: OnProgress) -> None:
     """Write the file of vectors at `path`."""
     name, dimension = vectors_identity(embedder), embedder.dimension
-    items, columns = _collect(directory, isinstance(embedder, HearingEmbedder))
+    items, columns = _collect(directory, isinstance(embedder, AudioEmbedder))
     partial = path.with_suffix(PARTIAL)
     source = _VectorSource(
         _embed_function(directory, embedder), items, columns.digests, dimension, _OldVectors.beside(path, name)
@@ -155,14 +155,14 @@ def _digests(keys: Sequence[str]) -> NDArray[np.uint8]:
 
 def _embed_function(directory: Path, embedder: Embedder) -> Callable[[Sequence[str]], Vectors]:
     """Return the function that embeds collected items."""
-    if not isinstance(embedder, HearingEmbedder):
+    if not isinstance(embedder, AudioEmbedder):
         return embedder.embed
-    index, lock, embed_sounds = ClipIndex.open(directory), threading.Lock(), embedder.embed_sounds
+    index, lock, embed_audio = ClipIndex.open(directory), threading.Lock(), embedder.embed_audio
 
     def embed_clips(clip_ids: Sequence[str]) -> Vectors:
         with lock:
             sounds = [index.audio(index.get(clip_id)) for clip_id in clip_ids]
-        return embed_sounds(sounds)
+        return embed_audio(sounds)
 
     return embed_clips
 

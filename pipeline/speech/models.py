@@ -138,9 +138,9 @@ class PooledRecogniser:
     def __init__(self, pool: Pool):
         self._pool = pool
 
-    def hear(self, samples: NDArray[np.float32], language: str) -> Transcription:
-        """See `Recogniser.hear`."""
-        heard: Transcription = self._pool.call(("hear", (samples, language), {}))
+    def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
+        """See `Recogniser.transcribe`."""
+        heard: Transcription = self._pool.call(("transcribe", (samples, language), {}))
         return heard
 
 

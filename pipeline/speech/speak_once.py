@@ -160,7 +160,7 @@ def hear_once(path: Path, *, align: bool = False, language: str = "en", config: 
         raise InputError(f"cannot be heard: {detail}", file=path)
     samples = read.value.samples
     try:
-        heard = open_recogniser(read_config(config).recogniser).hear(samples, language)
+        heard = open_recogniser(read_config(config).recogniser).transcribe(samples, language)
     except BackendError as error:
         raise InputError(f"the recogniser gave no answer: {error}", file=path) from None
     if not align:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from soundflow.backends.align.aligners import aligner_name, language_of, open_aligner
 from soundflow.backends.align.pronunciation import Pronouncer, arpabet, plain
 from soundflow.bench.experiments.alignment import SENTENCES, Known, measure, rendered
-from soundflow.operators.protocols.alignment import Aligner, timed
+from soundflow.operators.protocols.alignment import Aligner, place_words
 from soundflow.schemas.asset_dir import asset_dir
 from soundflow.schemas.clip import Word
 from soundflow.schemas.outcome import Ok, Rejected
@@ -135,7 +135,7 @@ def test_the_language_decides_who_aligns(text: str, language: str, found: str, n
 
 @given(st.lists(st.tuples(st.floats(-1e5, 1e5), st.floats(-1e5, 1e5)), min_size=1, max_size=8), st.integers(0, 20_000))
 def test_spans_of_any_kind_are_brought_into_order_and_into_the_clip(spans: list[tuple[float, float]], samples: int) -> None:
-    words = timed([f"w{number}" for number in range(len(spans))], spans, samples)
+    words = place_words([f"w{number}" for number in range(len(spans))], spans, samples)
     marks = [(word.start, word.end) for word in words]
     assert marks == sorted(marks) and [end for _, end in marks] == sorted(end for _, end in marks)
     assert all(0 <= start <= end <= samples for start, end in marks)

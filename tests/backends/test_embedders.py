@@ -11,7 +11,7 @@ from soundflow.backends.embed import minilm
 from soundflow.backends.embed.embedders import open_embedder, resolved
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
 from soundflow.backends.embed.server import EmbeddingError
-from soundflow.operators.protocols.embedding import GRID, Embedder, unit
+from soundflow.operators.protocols.embedding import GRID, Embedder, normalize
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import ServiceBroken
@@ -78,7 +78,7 @@ def test_hashed_ngrams_take_any_text(texts: list[str]) -> None:
 
 
 def test_dot_products_on_the_grid_are_exact_in_any_order() -> None:
-    vectors = unit(np.random.default_rng(1).standard_normal((64, 384))).astype(np.float64)
+    vectors = normalize(np.random.default_rng(1).standard_normal((64, 384))).astype(np.float64)
     exact = [sum(int(a * GRID) * int(b * GRID) for a, b in zip(row, vectors[0], strict=True)) / GRID**2 for row in vectors]
     assert (vectors @ vectors[0]).tolist() == exact == [float(np.dot(row[::-1], vectors[0][::-1])) for row in vectors]
 

@@ -135,7 +135,7 @@ def ask_cosyvoice(origin: str, meter: Meter, folder: Path) -> None:
 def ask_recogniser(origin: str, meter: Meter, folder: Path) -> None:
     recogniser = OpenAiRecogniser(OpenAiTranscriptionConfig.model_validate({"base_url": f"{origin}/v1", "server": SERVER}))
     recogniser.server.meter = meter
-    recogniser.hear(np.zeros(1600, np.float32), "en")
+    recogniser.transcribe(np.zeros(1600, np.float32), "en")
 
 
 BACKENDS: dict[str, tuple[Ask, Reply]] = {

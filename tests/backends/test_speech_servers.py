@@ -13,7 +13,7 @@ from soundflow.backends.asr.pocketsphinx import PocketsphinxRecogniser
 from soundflow.backends.asr.recognisers import open_recogniser
 from soundflow.backends.tts.speakers import open_speaker
 from soundflow.operators.protocols.faults import BackendError, RequestRefused, ServerFault
-from soundflow.operators.protocols.tts import at_16k
+from soundflow.operators.protocols.tts import resample_to_16k
 from soundflow.schemas.base import InputError
 from soundflow.schemas.speech import CosyVoiceConfig, ServerVoice
 from tests.conftest import SENTENCES
@@ -59,7 +59,7 @@ def test_every_format_becomes_speech_of_the_right_length(kind: str) -> None:
 
 def test_a_recogniser_gets_a_wav_and_its_language(real_audio: dict[str, np.ndarray]) -> None:
     with OpenAiAudio() as server:
-        heard = open_recogniser(server.transcription()).hear(real_audio["request"], "en-US")
+        heard = open_recogniser(server.transcription()).transcribe(real_audio["request"], "en-US")
     path, form = server.asked[0]
     assert (path, form["model"], form["language"]) == ("/v1/audio/transcriptions", "whisper-1", "en") and form["file"][
         :4
@@ -78,13 +78,13 @@ def test_a_speaker_that_fails_for_a_moment_is_asked_again(fault: Fault) -> None:
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.HTML, Fault.TRUNCATED, Fault.NO_TEXT])
 def test_a_recogniser_that_fails_for_a_moment_is_asked_again(fault: Fault, real_audio: dict[str, np.ndarray]) -> None:
     with OpenAiAudio([fault]) as server:
-        assert open_recogniser(server.transcription()).hear(real_audio["short"], "en").text
+        assert open_recogniser(server.transcription()).transcribe(real_audio["short"], "en").text
     assert len(server.asked) == 2
 
 
 def test_what_never_gets_better_is_a_fault_in_the_end(real_audio: dict[str, np.ndarray]) -> None:
     with OpenAiAudio([Fault.NO_TEXT] * 9) as server, pytest.raises(ServerFault, match="not a transcription"):
-        open_recogniser(server.transcription()).hear(real_audio["short"], "en")
+        open_recogniser(server.transcription()).transcribe(real_audio["short"], "en")
     assert len(server.asked) == 4
 
 
@@ -129,14 +129,14 @@ def test_without_the_official_package_the_remedy_is_told(monkeypatch: pytest.Mon
 def test_what_pocketsphinx_hears_does_not_depend_on_what_it_heard_before(real_audio: dict[str, np.ndarray]) -> None:
     names = ["question", "short"]
     there, back = PocketsphinxRecogniser(), PocketsphinxRecogniser()
-    first = {name: there.hear(real_audio[name], "en").text for name in names}
-    assert first == {name: back.hear(real_audio[name], "en").text for name in names[::-1]}
+    first = {name: there.transcribe(real_audio[name], "en").text for name in names}
+    assert first == {name: back.transcribe(real_audio[name], "en").text for name in names[::-1]}
     assert all(first.values())
     with pytest.raises(InputError, match="English only"):
-        there.hear(real_audio["short"], "zh")
+        there.transcribe(real_audio["short"], "zh")
 
 
 def test_what_is_not_finite_is_no_speech() -> None:
     with pytest.raises(BackendError, match="NaN or infinity"):
-        at_16k(np.array([0.1, np.nan]), 24_000)
+        resample_to_16k(np.array([0.1, np.nan]), 24_000)
     assert not issubclass(RequestRefused, ServerFault)

@@ -86,7 +86,7 @@ class OpenAiAudio(LocalServer):
             data = self._say(asked)
         else:
             samples, _ = soundfile.read(io.BytesIO(asked["file"]), dtype="float32")
-            data = json.dumps({"text": self._ears.hear(samples, "en").text}).encode()
+            data = json.dumps({"text": self._ears.transcribe(samples, "en").text}).encode()
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()

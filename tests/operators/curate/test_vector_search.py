@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from soundflow.operators.curate.retrieval import Query
 from soundflow.operators.curate.vector_search import Coded, Shelf
-from soundflow.operators.protocols.embedding import unit
+from soundflow.operators.protocols.embedding import normalize
 from soundflow.schemas.clip import ClipRole
 
 ROLES = (ClipRole.FOREGROUND, ClipRole.AMBIENT, ClipRole.NOISE_EVENT)
@@ -18,7 +18,7 @@ LICENCES = ("CC0-1.0", "CC-BY-4.0", "unknown")
 
 def make_shelf(rng: np.random.Generator, texts: int, clips: int, dimension: int, distinct: int) -> Shelf:
     """`texts` texts in three roles, of which only `distinct` have different vectors, and `clips` more clips than texts."""
-    pool = unit(rng.integers(-2, 3, (distinct, dimension)).astype(float))
+    pool = normalize(rng.integers(-2, 3, (distinct, dimension)).astype(float))
     cuts = sorted(int(cut) for cut in rng.integers(0, texts + 1, 2))
     edges = [0, *cuts, texts]
     text_of = np.sort(np.concatenate([np.arange(texts), rng.integers(0, max(1, texts), clips)])) if texts else np.zeros(0, int)
@@ -82,7 +82,7 @@ def test_it_finds_what_looking_at_every_clip_finds(seed: int, texts: int, distin
     shelf = make_shelf(rng, texts, clips=3 * texts, dimension=8, distinct=distinct)
     count = int(rng.integers(1, 12))
     queries = some_queries(rng, shelf, count)
-    vectors = unit(rng.integers(-2, 3, (count, 8)).astype(float))
+    vectors = normalize(rng.integers(-2, 3, (count, 8)).astype(float))
     found = shelf.search(vectors, queries, oversampling)
     for query, vector, hits in zip(queries, vectors, found, strict=True):
         assert [(hit.id, hit.score) for hit in hits] == by_looking_at_all(shelf, vector, query)
@@ -93,7 +93,7 @@ def test_it_finds_what_looking_at_every_clip_finds(seed: int, texts: int, distin
 def test_a_query_finds_the_same_alone_and_in_any_batch(oversampling: int) -> None:
     rng = np.random.default_rng(5)
     shelf = make_shelf(rng, texts=3000, clips=6000, dimension=48, distinct=2500)
-    vectors = unit(shelf.vectors[rng.integers(0, 3000, 64)] + 0.3 * rng.standard_normal((64, 48)))
+    vectors = normalize(shelf.vectors[rng.integers(0, 3000, 64)] + 0.3 * rng.standard_normal((64, 48)))
     queries = some_queries(rng, shelf, 64)
     together = shelf.search(vectors, queries, oversampling)
     assert together == [shelf.search(vectors[place : place + 1], [query])[0] for place, query in enumerate(queries)]
@@ -116,6 +116,6 @@ def test_a_thousand_clips_of_one_label_take_turns() -> None:
 def test_a_turn_never_brings_a_worse_clip_before_a_better_one() -> None:
     rng = np.random.default_rng(2)
     shelf = make_shelf(rng, texts=40, clips=200, dimension=8, distinct=10)
-    vector = unit(rng.integers(-2, 3, (1, 8)).astype(float))
+    vector = normalize(rng.integers(-2, 3, (1, 8)).astype(float))
     scores = [[hit.score for hit in shelf.search(vector, [Query("sound", k=9, turn=turn)])[0]] for turn in (None, 1, -7, 2**80)]
     assert scores[0] == sorted(scores[0], reverse=True) and all(one == scores[0] for one in scores)

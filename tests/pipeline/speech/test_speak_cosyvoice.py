@@ -12,7 +12,7 @@ import pytest
 from soundflow.backends.tts.speakers import open_speaker
 from soundflow.operators.clean.clip_cache import to_wav
 from soundflow.operators.protocols.faults import BackendError, RequestRefused
-from soundflow.operators.protocols.tts import at_16k
+from soundflow.operators.protocols.tts import resample_to_16k
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.clips.index import ClipIndex, index_clips
@@ -52,7 +52,7 @@ def befalls(text: str, before: int) -> Fault | None:
 def wav_hash(request: Request) -> str:
     """Of the clip an answer would become."""
     samples = from_pcm16(request.stream[: len(request.stream) // 2 * 2])
-    return hashlib.sha256(to_wav(at_16k(samples, RATE))).hexdigest()
+    return hashlib.sha256(to_wav(resample_to_16k(samples, RATE))).hexdigest()
 
 
 def takes(out: Path) -> list[Take]:
