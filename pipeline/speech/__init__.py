@@ -1,1 +1,1 @@
-"""Published corpora are imported; written dialogues are audited, reviewed and spoken."""
+"""Import published corpora; audit manifests; review and speak written dialogues."""

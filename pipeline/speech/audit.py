@@ -1,4 +1,4 @@
-"""`soundflow audit`: of a clip manifest, the sounds on which a model agrees whether they call for a response."""
+"""`soundflow audit`: keep the sounds of a clip manifest for which a model confirms whether they call for a response."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ from soundflow.schemas.taxonomy import Urgency
 
 @dataclass(frozen=True, slots=True)
 class AuditSummary:
-    """What came of a manifest."""
+    """Result of an audit."""
 
     out: str
     rows: int
     sounds: int
-    """Of them, in the foreground."""
+    """Rows that are foreground sounds."""
     verdicts: dict[str, int]
-    """Kinds of sounds (equal label and caption are one) that stay, by verdict; `borderline`: by their words, not asked."""
+    """Kinds that are kept, by verdict. Sounds with equal label and caption are one kind."""
     discarded: dict[str, int]
-    """Rows that were left out, by reason; they stand in OUT.discarded.jsonl."""
+    """Discarded rows by reason; OUT.discarded.jsonl lists them."""
     failed: int
-    """Kinds the model broke at: nothing was written, the same command asks only what is missing."""
+    """Kinds for which the call failed. If there are any, nothing is written; the same command asks only about these."""
 
     def to_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the document that --json prints."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines that are printed on the terminal."""
         kept = ", ".join(f"{count} {verdict}" for verdict, count in self.verdicts.items())
-        left = ", ".join(f"{count} {reason}" for reason, count in self.discarded.items()) or "none"
-        stay = self.rows - sum(self.discarded.values())
-        failed = [f"{self.failed} failed: nothing was written, run the same command again"] if self.failed else []
-        return [f"{self.out}: {stay} of {self.rows} rows stay (kinds: {kept}); discarded: {left}", *failed]
+        discarded = ", ".join(f"{count} {reason}" for reason, count in self.discarded.items()) or "none"
+        if self.failed:
+            return [f"{self.out}: not written: {self.failed} kinds of sounds failed. Run the same command again"]
+        rows = self.rows - sum(self.discarded.values())
+        return [f"{self.out}: {rows} of {self.rows} rows are kept (kinds: {kept or 'none'}); discarded: {discarded}"]
 
 
 def audit_manifest(
@@ -56,10 +57,10 @@ def audit_manifest(
     answers: AnswerCache | None = None,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> AuditSummary:
-    """Write `out`: the rows of a JSON-lines manifest without the foreground sounds the audit discards.
+    """Write the rows of a JSON-lines manifest to `out`, without the foreground sounds that the audit discards.
 
-    Paths stay as they are: put `out` beside `source`. Raises InputError for a manifest that cannot be read, Halted when the
-    model's budget is spent or its service broken: nothing was written, and no answer is asked for again.
+    Paths in the rows are not changed, so `out` belongs in the folder of `source`. Raises InputError when the manifest cannot be
+    read; Halted when the budget is used up or the service fails (nothing is written, and answers are kept in the cache).
     """
     rows = _rows(source)
     sounds = [row for row in rows if _is_sound(row)]
@@ -68,22 +69,22 @@ def audit_manifest(
     async def one(kind: tuple[str, str], chat: ChatModel) -> Outcome[Urgency]:
         return await audit(*kind, chat)
 
-    told = dict(zip(kinds, run_chat_batch(kinds, one, config, answers or AnswerCache(), on_done), strict=True))
-    failed = sum(isinstance(outcome, Failed) for outcome in told.values())
-    kept, left, reasons = list[bytes](), list[bytes](), Counter[str]()
+    verdict_of = dict(zip(kinds, run_chat_batch(kinds, one, config, answers or AnswerCache(), on_done), strict=True))
+    failed = sum(isinstance(outcome, Failed) for outcome in verdict_of.values())
+    kept, discarded, reasons = list[bytes](), list[bytes](), Counter[str]()
     for row in rows:
-        outcome = told[_kind(row)] if _is_sound(row) else Ok(Urgency.IGNORE)
+        outcome = verdict_of[_kind(row)] if _is_sound(row) else Ok(Urgency.IGNORE)
         if isinstance(outcome, Ok):
             kept.append(canonical_json(row) + b"\n")
         elif not isinstance(outcome, Failed):
             reasons[outcome.reason] += 1
-            left.append(
+            discarded.append(
                 canonical_json({"reason": outcome.reason, "detail": outcome.metrics.get("detail", ""), "row": row}) + b"\n"
             )
     if not failed:
-        write_atomic(out.with_name(f"{out.name}.discarded.jsonl"), left)
+        write_atomic(out.with_name(f"{out.name}.discarded.jsonl"), discarded)
         write_atomic(out, kept)
-    verdicts = Counter(outcome.value.value for outcome in told.values() if isinstance(outcome, Ok))
+    verdicts = Counter(outcome.value.value for outcome in verdict_of.values() if isinstance(outcome, Ok))
     return AuditSummary(str(out), len(rows), len(sounds), dict(sorted(verdicts.items())), dict(sorted(reasons.items())), failed)
 
 
@@ -99,7 +100,7 @@ def _rows(source: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise InputError(f"line {number} is not JSON: {error}", file=source, remedy="Give a manifest of JSON lines") from None
         if not isinstance(row, dict):
-            raise InputError(f"line {number} is no JSON object", file=source, remedy="Give a manifest of JSON lines")
+            raise InputError(f"line {number} is not a JSON object", file=source, remedy="Give a manifest of JSON lines")
         rows += [row] if row else []
     return rows
 

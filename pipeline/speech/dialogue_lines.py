@@ -1,4 +1,4 @@
-"""Read DIALOGUES.jsonl: one `schemas.speech.Dialogue` a line. A line that is none is told and the others go on."""
+"""Read DIALOGUES.jsonl: one `schemas.speech.Dialogue` per line. A bad line gives a reason and does not end the reading."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.speech import Dialogue
 
 LINE_LIMIT: Final = 8 << 20
-"""Longest line in bytes."""
+"""Maximum length of a line in bytes."""
 
 Line = tuple[int, Dialogue | str]
-"""Line number from 1, and the dialogue or `reason: detail`."""
+"""Line number (from 1), and the dialogue or `reason: detail`."""
 
 
 def read_dialogues(path: Path) -> Iterator[Line]:
-    """Lines of a file, blank ones left out. Reasons: `bad_line`, `duplicate_id`. Raises InputError when it cannot be read."""
+    """Yield the lines of a file, except blank ones. Reasons are `bad_line` and `duplicate_id`.
+
+    Raises InputError when the file cannot be read.
+    """
     seen: set[str] = set()
     try:
         with path.open("rb") as stream:
@@ -41,6 +44,6 @@ def _parsed(raw: bytes, seen: set[str]) -> Dialogue | str:
     except InputError as error:
         return f"bad_line: {error}"
     if dialogue.id in seen:
-        return f"duplicate_id: {dialogue.id}; the first line keeps it"
+        return f"duplicate_id: {dialogue.id} is the id of an earlier line"
     seen.add(dialogue.id)
     return dialogue

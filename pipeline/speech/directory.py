@@ -1,15 +1,15 @@
-"""A directory of spoken dialogues, and what is read from it.
+"""A directory of spoken dialogues.
 
-    DIR/speech.json                  what it is made with: config, voices, versions, their fingerprint
-    DIR/dialogues/ab/<key>.json      the commit of one dialogue, spoken or discarded; linked into place once, the first wins
-    DIR/audio/ab/<sha256>.wav        one user turn, 16 kHz PCM16, as the speaker gave it
-    DIR/spent.json                   what the rewriter's language model cost, over all runs
-    DIR/paces/<voice>.json           how long a voice takes, measured once
-    DIR/manifest.jsonl               every clip of the dialogues asked for last: `soundflow clips index DIR` takes it
-    DIR/rejected.jsonl               dialogues that were discarded and lines that are none, with reason, WER and take
-    DIR/summary.json                 what it came to, per voice
+    DIR/speech.json                  config, voices, versions, and their fingerprint
+    DIR/dialogues/ab/<key>.json      the commit of one dialogue, spoken or rejected; the first commit wins
+    DIR/audio/ab/<sha256>.wav        one user turn as rendered, 16 kHz PCM16
+    DIR/spent.json                   cost of the rewriter's language model over all runs
+    DIR/paces/<voice>.json           duration statistics of a voice, measured once
+    DIR/manifest.jsonl               every clip of the dialogues of the last run; a source for `soundflow clips index`
+    DIR/rejected.jsonl               rejected dialogues and bad lines, with reason, word error rate and takes
+    DIR/summary.json                 counts per voice
 
-The last three are written when a run has looked at every dialogue, from what is committed, in the order of the input.
+A run writes the last three at its end, from the committed dialogues, in the order of the input.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WAV_HEADER: Final = 44
 
 
 class SpeechDir:
-    """Paths and contents. Writers may race: what is committed first counts."""
+    """Paths and contents of the directory. Writers may race; the first commit wins."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -50,23 +50,23 @@ class SpeechDir:
         self.spent_path = root / "spent.json"
 
     def record(self) -> SpeechRecord:
-        """What it is made with; InputError when it is no such directory."""
+        """Return the record of the directory. Raises InputError when it has none."""
         try:
             return SpeechRecord.from_json(self.record_path.read_bytes(), file=self.record_path)
         except (FileNotFoundError, NotADirectoryError):
-            raise InputError("holds no spoken dialogues (no speech.json)", file=self.root) from None
+            raise InputError("is not a directory of spoken dialogues (no speech.json)", file=self.root) from None
 
     def path_of(self, fingerprint: str, dialogue: Dialogue) -> Path:
-        """Where the commit of a dialogue is: a function of its whole text and of what speaks it."""
+        """Return the path of the commit of a dialogue; it depends on all of the dialogue and on the fingerprint."""
         key = hashlib.sha256(canonical_json([fingerprint, dialogue.model_dump(mode="json")])).hexdigest()
         return self.root / "dialogues" / key[:2] / f"{key[:32]}.json"
 
     def audio_path(self, content: str) -> Path:
-        """Where a clip is."""
+        """Return the path of a clip by the SHA-256 of its WAV file."""
         return self.root / "audio" / content[:2] / f"{content}.wav"
 
-    def kept(self, fingerprint: str, dialogue: Dialogue) -> SpokenDialogue | None:
-        """What became of a dialogue, when that is committed, whole, and its audio is there."""
+    def committed(self, fingerprint: str, dialogue: Dialogue) -> SpokenDialogue | None:
+        """Return the committed result of a dialogue; None if there is none, or if it or its audio is damaged."""
         path = self.path_of(fingerprint, dialogue)
         try:
             found = SpokenDialogue.from_json(path.read_bytes(), file=path)
@@ -78,16 +78,16 @@ class SpeechDir:
         return found if all(sizes) and (found.fingerprint, found.dialogue) == (fingerprint, dialogue) else None
 
     def commit(self, fingerprint: str, dialogue: Dialogue, rendered: RenderedDialogue) -> SpokenDialogue:
-        """Keep a dialogue; of one that was discarded no audio. Another run's, when that was first."""
+        """Commit a dialogue, without audio if it was rejected. Return the first commit, which may be that of another run."""
         turns = []
         for turn in rendered.turns:
-            heard: dict[str, Any] = {"audio": None, "samples": 0}
+            audio: dict[str, Any] = {"audio": None, "samples": 0}
             if turn.samples is not None and not rendered.refused:
                 wav = to_wav(turn.samples)
                 content = hashlib.sha256(wav).hexdigest()
                 write_file(self.build, self.audio_path(content), wav)
-                heard = {"audio": content, "samples": turn.samples.size}
-            turns.append(SpokenTurn.model_validate({"text": turn.text, "takes": turn.takes, **heard}))
+                audio = {"audio": content, "samples": turn.samples.size}
+            turns.append(SpokenTurn.model_validate({"text": turn.text, "takes": turn.takes, **audio}))
         made = SpokenDialogue(
             fingerprint=fingerprint,
             dialogue=dialogue,
@@ -97,14 +97,14 @@ class SpeechDir:
         )
         path = self.path_of(fingerprint, dialogue)
         if not write_if_absent(self.build, path, made.canonical_json()):
-            found = self.kept(fingerprint, dialogue)
+            found = self.committed(fingerprint, dialogue)
             if found is not None:
                 return found
-            write_file(self.build, path, made.canonical_json())  # what was there is damaged, or its audio is lost
+            write_file(self.build, path, made.canonical_json())  # the existing commit or its audio is damaged
         return made
 
     def pace(self, voice: str) -> Pace | None:
-        """What was measured of a voice."""
+        """Return the stored measurement of a voice, or None."""
         path = self._pace_path(voice)
         try:
             return Pace.from_json(path.read_bytes(), file=path)
@@ -112,7 +112,7 @@ class SpeechDir:
             return None
 
     def keep_pace(self, pace: Pace) -> Pace:
-        """Keep a measurement; the one that was first, when there is one."""
+        """Store a measurement. Return the first one, which may be that of another run."""
         path = self._pace_path(pace.voice)
         if not write_if_absent(self.build, path, pace.canonical_json()):
             found = self.pace(pace.voice)
@@ -126,19 +126,21 @@ class SpeechDir:
 
 
 def write_outputs(directory: SpeechDir, record: SpeechRecord, lines: Iterable[Line], why_failed: str = "") -> SpeechSummary:
-    """Write manifest, list of rejections and summary of the dialogues in `lines`, from what is committed. `why_failed`: see
-    `SpeechSummary`."""
-    books = _Books(directory, record)
+    """Write manifest, list of rejections and summary of the dialogues in `lines` from their commits.
+
+    `why_failed`: see `SpeechSummary`.
+    """
+    outputs = _Outputs(directory, record)
     rows = directory.manifest_path
-    write_atomic(rows, (canonical_json(row) + b"\n" for row in books.rows(record.fingerprint, lines)))
-    write_atomic(directory.rejected_path, (canonical_json(row) + b"\n" for row in books.rejections))
-    summary = books.summary(record.fingerprint).model_copy(update={"why_failed": why_failed})
+    write_atomic(rows, (canonical_json(row) + b"\n" for row in outputs.rows(record.fingerprint, lines)))
+    write_atomic(directory.rejected_path, (canonical_json(row) + b"\n" for row in outputs.rejections))
+    summary = outputs.summary(record.fingerprint).model_copy(update={"why_failed": why_failed})
     write_atomic(directory.summary_path, summary.canonical_json() + b"\n")
     return summary
 
 
-class _Books:
-    """Counts what is read."""
+class _Outputs:
+    """Makes the rows of the outputs and counts them."""
 
     def __init__(self, directory: SpeechDir, record: SpeechRecord):
         self.directory = directory
@@ -146,25 +148,25 @@ class _Books:
         self.rejections: list[dict[str, Any]] = []
         self.rejected: Counter[str] = Counter()
         self.dialogues = self.failed = self.spoken = self.clips = self.samples = self.takes = 0
-        self._voices: dict[str, _Voice] = {}
+        self._voices: dict[str, _VoiceCounts] = {}
 
     def rows(self, fingerprint: str, lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
-        """Rows of the clip manifest."""
+        """Yield the rows of the clip manifest."""
         for number, line in lines:
             if isinstance(line, str):
                 reason, _, detail = line.partition(": ")
                 self._reject(reason, {"line": number, "detail": detail})
                 continue
             self.dialogues += 1
-            found = self.directory.kept(fingerprint, line)
+            found = self.directory.committed(fingerprint, line)
             if found is None:
                 self.failed += 1
                 continue
             self._count(found)
             if found.refused:
-                row = {"line": number, **_why(found)}
+                row = {"line": number, **_rejection(found)}
                 if found.refused == "no_voice":
-                    row["detail"] = f"nobody of {', '.join(self.credits)} speaks {line.language}. {MORE_VOICES}"
+                    row["detail"] = f"no voice speaks {line.language} (available: {', '.join(self.credits)}). {MORE_VOICES}"
                 self._reject(found.refused, row)
                 continue
             self.spoken += 1
@@ -202,7 +204,7 @@ class _Books:
     def _count(self, found: SpokenDialogue) -> None:
         if found.voice is None:
             return
-        voice = self._voices.setdefault(found.voice, _Voice())
+        voice = self._voices.setdefault(found.voice, _VoiceCounts())
         for turn in found.turns:
             self.takes += len(turn.takes)
             voice.refused.update(take.refused for take in turn.takes if take.refused)
@@ -217,7 +219,7 @@ class _Books:
         self.rejections.append({"reason": reason, **row})
 
     def summary(self, fingerprint: str) -> SpeechSummary:
-        """What all rows came to."""
+        """Return the summary of all rows so far."""
         return SpeechSummary(
             directory=str(self.directory.root),
             dialogues=self.dialogues,
@@ -233,11 +235,11 @@ class _Books:
 
 
 def _credit(voice: Voice) -> str:
-    """Who lent a voice, and on what terms; the licence of a clip is that of its text."""
+    """Return the attribution and licence of a voice; the licence field of a clip is that of its text."""
     return f"voice: {voice.attribution or voice.name} ({voice.licence})"
 
 
-class _Voice:
+class _VoiceCounts:
     """Counts of one voice."""
 
     def __init__(self) -> None:
@@ -257,20 +259,20 @@ class _Voice:
 
 
 def distribution(values: list[float]) -> dict[str, float]:
-    """mean, p50, p95 and max; nothing of nothing."""
+    """Return mean, p50, p95 and max; empty for no values."""
     if not values:
         return {}
-    found: dict[str, Any] = {
+    statistics: dict[str, Any] = {
         "mean": np.mean(values),
         "p50": np.percentile(values, 50),
         "p95": np.percentile(values, 95),
         "max": max(values),
     }
-    return {name: round(float(value), 4) for name, value in found.items()}
+    return {name: round(float(value), 4) for name, value in statistics.items()}
 
 
-def _why(found: SpokenDialogue) -> dict[str, Any]:
-    """Why a dialogue was discarded, for its row."""
+def _rejection(found: SpokenDialogue) -> dict[str, Any]:
+    """Return the fields of the row of a rejected dialogue."""
     row: dict[str, Any] = {"dialogue": found.dialogue.id, "voice": found.voice}
     if found.turns:
         last = found.turns[-1]

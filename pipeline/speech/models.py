@@ -1,7 +1,7 @@
-"""The models of the speech chain behind one kind of call: in this process, or in Ray actors (`pipeline.speech.ray_models`).
+"""Pools of the models of the speech chain: in this process, or in Ray actors (`pipeline.speech.ray_models`).
 
-A speaker or recogniser seen through a pool is a `Speaker` or `Recogniser` itself, so the chain does not know where it runs. Many
-threads may call one pool; each call waits until a model is free, which is all the queue there is: who waits asks nothing more.
+A pool behind `PooledSpeaker` or `PooledRecogniser` is a `Speaker` or `Recogniser` itself, so the chain does not depend on where
+models run. Many threads may call one pool; each call blocks until a model is free.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.speech import AudioServer, RecogniserConfig, SpeakerConfig, SpeechConfig, Voice
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
-"""Method, arguments, keyword arguments."""
+"""(method, positional arguments, keyword arguments)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which model a pool holds, and how it is operated; pickles."""
+    """The model of a pool and its limits; can be pickled."""
 
     config: SpeakerConfig | RecogniserConfig
-    speaks: bool
-    """A speaker; else a recogniser."""
+    is_speaker: bool
+    """Whether the model is a speaker; otherwise it is a recogniser."""
     timeout: float
-    """Seconds one call may take before its process is replaced."""
+    """Seconds after which the process of an unanswered call is replaced."""
 
     @property
     def server(self) -> AudioServer | None:
-        """How the server is treated, when the model is one."""
+        """Settings of the server; None for a local model."""
         remote = getattr(self.config, "base_url", None) is not None
         return getattr(self.config, "server", None) if remote else None
 
     @property
-    def at_once(self) -> int:
-        """Calls one process takes at once: local models one, since not all of them are safe to share."""
+    def concurrency(self) -> int:
+        """Concurrent calls per process: 1 for local models, because not all of them are thread-safe."""
         return self.server.concurrency if self.server else 1
 
     @property
     def name(self) -> str:
-        """For messages."""
-        return f"{'speaker' if self.speaks else 'recogniser'} {self.config.backend}"
+        """Name of the model in messages."""
+        return f"{'speaker' if self.is_speaker else 'recogniser'} {self.config.backend}"
 
     def open(self) -> Any:
-        """The speaker or recogniser; InputError when it cannot be had here."""
-        return open_speaker(self.config) if self.speaks else open_recogniser(self.config)  # type: ignore[arg-type]
+        """Open the speaker or recogniser. Raises InputError when it is not available."""
+        return open_speaker(self.config) if self.is_speaker else open_recogniser(self.config)  # type: ignore[arg-type]
 
 
 class Pool(Protocol):
-    """Answers calls of one model."""
+    """Executes calls on one or more instances of a model."""
 
     def call(self, call: Call) -> Any:
-        """What the model answers. Raises BackendError when it cannot, InputError when nobody will fare better."""
+        """Return the result of a call. Raises BackendError when the call failed, InputError when every call would fail."""
         ...
 
     def close(self) -> None:
-        """End it; calls that wait or run raise BackendError."""
+        """Close the pool; waiting and running calls raise BackendError."""
         ...
 
 
@@ -76,32 +76,32 @@ OpenPool = Callable[[ModelSpec], Pool]
 
 
 class InlinePool:
-    """A model in this process, loaded with the first call. A call cannot be broken off here, nor its model replaced."""
+    """A model in this process, loaded by the first call. Running calls cannot be cancelled, and there is no timeout."""
 
     def __init__(self, spec: ModelSpec):
         self._spec = spec
         self._model: Any = None
         self._closed = False
         self._opening = threading.Lock()
-        self._turn: AbstractContextManager[Any] = nullcontext() if spec.at_once > 1 else threading.Lock()
+        self._exclusive: AbstractContextManager[Any] = nullcontext() if spec.concurrency > 1 else threading.Lock()
 
     def call(self, call: Call) -> Any:
         """See `Pool.call`."""
         with self._opening:
             if self._model is None:
                 self._model = self._spec.open()
-        with self._turn:
+        with self._exclusive:
             if self._closed:
                 raise BackendError(f"{self._spec.name}: closed")
-            return result_of(answer(self._model, call))
+            return unwrap(execute(self._model, call))
 
     def close(self) -> None:
         """See `Pool.close`."""
         self._closed = True
 
 
-def answer(model: Any, call: Call) -> Any:
-    """What `model` answers, or the exception, as a value: one that crosses processes as it is."""
+def execute(model: Any, call: Call) -> Any:
+    """Return the result of a call, or the exception as a value, which can be sent between processes."""
     method, arguments, named = call
     try:
         return getattr(model, method)(*arguments, **named)
@@ -109,19 +109,19 @@ def answer(model: Any, call: Call) -> Any:
         return error
     except MemoryError:
         raise
-    except Exception as error:  # a model's own surprise: this call has no answer, another may
+    except Exception as error:  # an unexpected error of one call
         return BackendError(f"{type(error).__name__}: {error}")
 
 
-def result_of(answered: Any) -> Any:
-    """The answer; raises what is one."""
-    if isinstance(answered, BackendError | InputError):
-        raise answered
-    return answered
+def unwrap(result: Any) -> Any:
+    """Return a result of `execute`, or raise it if it is an exception."""
+    if isinstance(result, BackendError | InputError):
+        raise result
+    return result
 
 
 class PooledSpeaker:
-    """A `Speaker` whose renderings are made in a pool."""
+    """A `Speaker` that renders in a pool."""
 
     def __init__(self, pool: Pool, voices: tuple[Voice, ...], knobs: tuple[Knob, ...]):
         self._pool, self.voices, self.knobs = pool, voices, knobs
@@ -133,66 +133,66 @@ class PooledSpeaker:
 
 
 class PooledRecogniser:
-    """A `Recogniser` that listens in a pool."""
+    """A `Recogniser` that runs in a pool."""
 
     def __init__(self, pool: Pool):
         self._pool = pool
 
     def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """See `Recogniser.transcribe`."""
-        heard: Transcription = self._pool.call(("transcribe", (samples, language), {}))
-        return heard
+        transcription: Transcription = self._pool.call(("transcribe", (samples, language), {}))
+        return transcription
 
 
 MARGIN: Final = 60.0
-"""Seconds a server call may take beyond what its own deadlines add up to."""
+"""Seconds added to the sum of a server call's own deadlines."""
 
 
 def specs(config: SpeechConfig) -> tuple[dict[str, ModelSpec], ModelSpec]:
-    """The speakers by backend, and the recogniser."""
+    """Return the specs of the speakers by backend, and that of the recogniser."""
 
-    def spec(one: SpeakerConfig | RecogniserConfig, speaks: bool) -> ModelSpec:
-        bare = ModelSpec(one, speaks, config.patience_seconds)
+    def spec(one: SpeakerConfig | RecogniserConfig, is_speaker: bool) -> ModelSpec:
+        bare = ModelSpec(one, is_speaker, config.patience_seconds)
         if bare.server is None:
             return bare
         longest = (bare.server.retries + 1) * (bare.server.timeout_seconds + MARGIN)
-        return ModelSpec(one, speaks, longest + MARGIN)
+        return ModelSpec(one, is_speaker, longest + MARGIN)
 
     return {one.backend: spec(one, True) for one in config.speakers}, spec(config.recogniser, False)
 
 
 class Models:
-    """All models of a config in pools: a voice pool and a recogniser. A context manager."""
+    """All models of a config in pools: a voice pool and a recogniser. Close it after use."""
 
     def __init__(self, config: SpeechConfig, open_pool: OpenPool = InlinePool):
         speakers, recogniser = specs(config)
         known: dict[str, Speaker] = {backend: spec.open() for backend, spec in speakers.items()}  # loads nothing
         self._pools = {backend: open_pool(spec) for backend, spec in speakers.items()}
-        hearing = open_pool(recogniser)
-        self.recogniser = PooledRecogniser(hearing)
+        recogniser_pool = open_pool(recogniser)
+        self.recogniser = PooledRecogniser(recogniser_pool)
         pooled = {
             backend: PooledSpeaker(self._pools[backend], tuple(one.voices), tuple(one.knobs)) for backend, one in known.items()
         }
-        self._pools["recogniser"] = hearing
+        self._pools["recogniser"] = recogniser_pool
         self.voice_pool = VoicePool(pooled, config.voices)
 
     @property
     def pools(self) -> Mapping[str, Pool]:
-        """By backend; the recogniser's is called `recogniser`."""
+        """The pools by backend, and that of the recogniser as `recogniser`."""
         return self._pools
 
     def close(self) -> None:
-        """End every pool."""
+        """Close every pool."""
         for pool in self._pools.values():
             pool.close()
 
 
 @contextlib.contextmanager
 def inline_models(config: SpeechConfig) -> Iterator[tuple[Models, int]]:
-    """The models of a config in this process, and how many dialogues keep them busy."""
+    """Yield the models of a config in this process, and the number of dialogues that keep them busy."""
     speakers, recogniser = specs(config)
     models = Models(config, InlinePool)
     try:
-        yield models, sum(spec.at_once for spec in (*speakers.values(), recogniser))
+        yield models, sum(spec.concurrency for spec in (*speakers.values(), recogniser))
     finally:
         models.close()

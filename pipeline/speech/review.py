@@ -1,4 +1,4 @@
-"""`soundflow review`: some of many written dialogues get a question about an earlier turn, before they are spoken."""
+"""`soundflow review`: append a question about an earlier turn to some of the written dialogues, before they are spoken."""
 
 from __future__ import annotations
 
@@ -25,28 +25,29 @@ from soundflow.schemas.speech import Dialogue
 
 @dataclass(frozen=True, slots=True)
 class ReviewSummary:
-    """What came of a file of dialogues."""
+    """Result of a review."""
 
     out: str
     dialogues: int
     drawn: int
-    """Long enough, and drawn to get a question."""
+    """Dialogues that are long enough and were drawn to get a question."""
     reviewed: int
     refused: dict[str, int]
-    """Dialogues that stay as they were, by reason; and lines that are none."""
+    """Drawn dialogues without a question, and bad lines, by reason."""
     failed: int
-    """The model broke: nothing was written, the same command asks only what is missing."""
+    """Dialogues for which the call failed. If there are any, nothing is written; the same command asks only about these."""
 
     def to_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the document that --json prints."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """For people."""
-        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(self.refused.items()))
-        told = f"{self.out}: {self.reviewed} of {self.dialogues} dialogues end with a question about an earlier turn"
-        failed = [f"{self.failed} failed: nothing was written, run the same command again"] if self.failed else []
-        return [f"{told} ({self.drawn} drawn{f'; {refused}' if refused else ''})", *failed]
+        """Return the lines that are printed on the terminal."""
+        if self.failed:
+            return [f"{self.out}: not written: {self.failed} dialogues failed. Run the same command again"]
+        rejected = ", ".join(f"{count} {reason}" for reason, count in sorted(self.refused.items()))
+        counts = f"{self.drawn} drawn{f'; rejected: {rejected}' if rejected else ''}"
+        return [f"{self.out}: {self.reviewed} of {self.dialogues} dialogues got a question about an earlier turn ({counts})"]
 
 
 def review_dialogues(
@@ -59,10 +60,10 @@ def review_dialogues(
     answers: AnswerCache | None = None,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> ReviewSummary:
-    """Write `out`: the dialogues of `source`, a Bernoulli `share` of the long ones with a question (of a template: no `config`).
+    """Write the dialogues of `source` to `out`, a Bernoulli `share` of the long ones with a question about an earlier turn.
 
-    Deterministic in the dialogues, seed and answers. Raises InputError for a file that cannot be read and a key that is missing,
-    BudgetSpent when the model's budget is.
+    Without `config` the question comes from a template. The result depends on the dialogues, the seed and the model's answers.
+    Raises InputError when the file cannot be read or the API key is missing, BudgetSpent when the budget is used up.
     """
     kept: list[Dialogue] = []
     refused: Counter[str] = Counter()
@@ -75,8 +76,8 @@ def review_dialogues(
     drawn = [place for place, dialogue in enumerate(kept) if reviewable(dialogue) and rngs[place].random() < share]
     made: list[Outcome[Dialogue]] = [Ok(stand_in(kept[place], rngs[place])) for place in drawn]
     if config is not None:
-        asked = [(kept[place], int(rngs[place].integers(2**31))) for place in drawn]
-        made = run_chat_batch(asked, lambda one, chat: review(one[0], chat, one[1]), config, answers or AnswerCache(), on_done)
+        requests = [(kept[place], int(rngs[place].integers(2**31))) for place in drawn]
+        made = run_chat_batch(requests, lambda one, chat: review(one[0], chat, one[1]), config, answers or AnswerCache(), on_done)
     failed = 0
     for place, outcome in zip(drawn, made, strict=True):
         if isinstance(outcome, Ok):

@@ -1,4 +1,4 @@
-"""`soundflow sources check`: is a corpus there as it is published, and do its first rows read well?"""
+"""`soundflow sources check`: check that a corpus has its published layout, and read its first rows."""
 
 from __future__ import annotations
 
@@ -15,62 +15,62 @@ from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.clip import ClipRejection
 
 
-class Found(Schema):
-    """A group of files a corpus needs."""
+class RequiredFiles(Schema):
+    """A group of files that a corpus needs."""
 
     patterns: tuple[str, ...]
     about: str
     example: str = ""
-    """One of them; empty when there is none."""
+    """Path of one of them; empty if there is none."""
 
 
 class SourceCheck(Schema):
-    """What was found."""
+    """Result of the check."""
 
     name: str
     title: str
     home: str
     licence: str
-    files: tuple[Found, ...]
+    files: tuple[RequiredFiles, ...]
     rows: int = 0
-    """Rows looked at, from the beginning."""
+    """Rows that were read, from the beginning."""
     accepted: int = 0
     rejected: dict[str, int] = Field(default_factory=dict)
-    """By reason."""
+    """Reason → number of rows."""
     problems: tuple[str, ...] = ()
-    """What is wrong, and what to do about it."""
+    """What is wrong and what to do; empty if the corpus can be imported."""
     examples: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether it can be imported."""
+        """Whether the corpus can be imported."""
         return not self.problems
 
 
 def check_source(name: str, url: str, rows: int = 100) -> SourceCheck:
-    """Look for the files, read the first `rows` rows, open the first recordings. InputError: no such folder."""
+    """Look for the files, read the first `rows` rows and open the first recordings. Raises InputError when `url` is missing."""
     source, corpus = find_source(name), CorpusFolder.of(url)
     reader = READERS[name]
     files, problems, examples = [], [], []
     for need in reader.required_files:
         example = next((path for pattern in need.patterns for path in corpus.find(pattern)), "")
-        files.append(Found(patterns=need.patterns, about=need.description, example=example))
+        files.append(RequiredFiles(patterns=need.patterns, about=need.description, example=example))
         if not example:
-            problems.append(f"no file {' or '.join(need.patterns)} in {url}: {need.description}")
+            problems.append(f"{url} has no file {' or '.join(need.patterns)}: {need.description}")
     outcomes: Counter[str] = Counter()
     seen = accepted = 0
     if not problems:
         try:
-            every = (found for unit in reader.units(corpus) for found in reader.read(corpus, unit, source))
-            for found in islice(every, rows):
+            results = (result for unit in reader.units(corpus) for result in reader.read(corpus, unit, source))
+            for result in islice(results, rows):
                 seen += 1
-                if isinstance(found, ClipRejection):
-                    outcomes[found.reason] += 1
-                    if outcomes[found.reason] == 1:
-                        examples.append(f"{found.path}: {found.reason}: {found.detail}")
+                if isinstance(result, ClipRejection):
+                    outcomes[result.reason] += 1
+                    if outcomes[result.reason] == 1:
+                        examples.append(f"{result.path}: {result.reason}: {result.detail}")
                     continue
                 accepted += 1
-                if isinstance(found, Recording) and accepted <= 3 and (fault := _fault(found, corpus)):
+                if isinstance(result, Recording) and accepted <= 3 and (fault := _fault(result, corpus)):
                     problems.append(fault)
         except InputError as error:
             problems.append(str(error))
@@ -90,14 +90,14 @@ def check_source(name: str, url: str, rows: int = 100) -> SourceCheck:
     )
 
 
-def _fault(found: Recording, corpus: CorpusFolder) -> str:
-    """What is wrong with a recording's file; empty when it opens."""
-    if found.data is None and not corpus.has_file(found.audio):
-        return f"{corpus.display_path(found.audio)}: the recording is not there; unpack the corpus's audio too"
-    if found.data is None:
-        with corpus.open(found.audio) as file:
-            return _unreadable(file, found.audio)
-    return _unreadable(io.BytesIO(found.data), found.audio)
+def _fault(recording: Recording, corpus: CorpusFolder) -> str:
+    """Return what is wrong with the file of a recording; empty if it can be opened."""
+    if recording.data is None and not corpus.has_file(recording.audio):
+        return f"{corpus.display_path(recording.audio)}: the recording is missing. Unpack the audio of the corpus too"
+    if recording.data is None:
+        with corpus.open(recording.audio) as file:
+            return _unreadable(file, recording.audio)
+    return _unreadable(io.BytesIO(recording.data), recording.audio)
 
 
 def _unreadable(file: object, name: str) -> str:
@@ -105,5 +105,5 @@ def _unreadable(file: object, name: str) -> str:
         soundfile.info(file)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         why = str(getattr(error, "error_string", error)).strip(" .")
-        return f"{name}: no recording libsndfile opens ({why}); is it whole? Unpack or download it again"
+        return f"{name}: libsndfile cannot open the recording ({why}). Unpack or download it again"
     return ""

@@ -1,7 +1,7 @@
-"""`soundflow sources import`: a published corpus becomes a clip manifest, or dialogues to be spoken.
+"""`soundflow sources import`: convert a published corpus into a clip manifest, or into dialogues to be spoken.
 
-`DIR/import.json` is the commit: how many pieces of the corpus are in, and how long each output was after the last of them. A run
-that was killed cuts the outputs back to there and goes on.
+`DIR/import.json` is the commit: the number of imported parts of the corpus, and the length of each output after the last one. A
+run truncates the outputs to these lengths and resumes there.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ Progress = Callable[[int, int, str], None]
 
 
 class ImportState(Schema):
-    """How far an import is."""
+    """Progress of an import."""
 
     format: str = "soundflow.import/1"
     source: str
     place: str
     pieces: int = 0
-    """Pieces of the corpus that are in."""
+    """Parts of the corpus that are imported."""
     last: str = ""
-    """Name of the last of them."""
+    """Name of the last imported part."""
     accepted: int = 0
     rejected: int = 0
     sizes: dict[str, int] = Field(default_factory=dict)
-    """Bytes of each output up to there."""
+    """Length in bytes of each output after that part."""
     limit: int | None = None
     complete: bool = False
 
 
 def find_source(name: str) -> Source:
-    """The source of that name. Raises InputError that lists them."""
+    """Return the source with this name. Raises InputError with the list of names."""
     if name not in SOURCES:
         raise InputError("no such source", field="NAME", value=name, remedy=f"Known: {', '.join(SOURCES)}")
     return SOURCES[name]
@@ -57,10 +57,10 @@ def find_source(name: str) -> Source:
 def import_source(
     name: str, url: str, out: Path, *, limit: int | None = None, on_progress: Progress = lambda *_: None
 ) -> ImportState:
-    """Write the rows of a corpus to `out`, going on where an earlier run stopped; with `limit`, stop after so many accepted.
+    """Write the rows of a corpus to `out` and resume an interrupted import. `limit`: maximum number of accepted rows.
 
-    Recordings on this machine stay where they are; others, and those inside tables, are written below `out/audio`. Raises
-    InputError for a corpus that is not there as published, and for an `out` that holds the import of another.
+    The rows refer to local recordings by path. Remote recordings, and those inside tables, are copied to `out/audio`. Raises
+    InputError when the corpus does not have its published layout, or `out` has the import of another corpus.
     """
     source, corpus = find_source(name), CorpusFolder.of(url)
     reader, output = READERS[name], OUTPUTS[source.gives]
@@ -70,14 +70,16 @@ def import_source(
         if not any(True for pattern in need.patterns for _ in corpus.find(pattern))
     ]
     if missing:
-        raise InputError(f"is not {source.title} as it is published", file=url, remedy=f"Missing: {'; '.join(missing)}")
+        raise InputError(
+            f"does not have the published layout of {source.title}", file=url, remedy=f"Missing: {'; '.join(missing)}"
+        )
     out.mkdir(parents=True, exist_ok=True)
     state = _state(out, source, url, limit)
     if state.complete:
         return state
     units = list(reader.units(corpus))
     if state.pieces and (state.pieces > len(units) or units[state.pieces - 1] != state.last):
-        raise InputError("the corpus changed since this import began", file=url, remedy=f"Remove {out} and import again")
+        raise InputError("the corpus has changed since this import started", file=url, remedy=f"Remove {out} and import again")
     with ExitStack() as stack:
         files = {part: stack.enter_context(_cut(out / part, state.sizes.get(part, 0))) for part in (output, REJECTED)}
         for at, unit in enumerate(units[state.pieces :], state.pieces + 1):
@@ -89,7 +91,7 @@ def import_source(
                     and not corpus.is_local
                     and not corpus.has_file(found.audio)
                 ):
-                    detail = "the recording is not there; is the corpus's audio unpacked too?"
+                    detail = "the recording is missing; unpack the audio of the corpus too"
                     found = ClipRejection(path=corpus.display_path(found.audio), reason="missing_audio", detail=detail)
                 if isinstance(found, ClipRejection):
                     rejected += 1
@@ -108,7 +110,7 @@ def import_source(
                 update={"pieces": at, "last": unit, "accepted": accepted, "rejected": rejected, "sizes": sizes, "complete": done}
             )
             write_atomic(out / STATE, state.canonical_json())
-            on_progress(at, len(units), f"{accepted} in, {rejected} rejected")
+            on_progress(at, len(units), f"{accepted} rows, {rejected} rejected")
             if done:
                 break
     return state
@@ -121,12 +123,12 @@ def _state(out: Path, source: Source, url: str, limit: int | None) -> ImportStat
     state = ImportState.from_json(path.read_bytes(), file=path)
     if (state.source, state.place, state.limit) != (source.name, url, limit):
         held = f"{state.source} from {state.place}" + (f", limited to {state.limit} rows" if state.limit else "")
-        raise InputError(f"holds the import of {held}", file=out, remedy="Give another directory")
+        raise InputError(f"has an import of {held}", file=out, remedy="Choose another directory")
     return state
 
 
 def _cut(path: Path, size: int) -> BinaryIO:
-    """The file, opened to be appended behind its first `size` bytes: what a killed run wrote behind them goes."""
+    """Open a file for appending after its first `size` bytes; later bytes of a killed run are removed."""
     file = path.open("ab")
     file.truncate(size)
     file.seek(size)
@@ -156,7 +158,7 @@ def _line(found: Recording | Dialogue, source: Source, corpus: CorpusFolder, out
 
 
 def _sound(found: Recording, corpus: CorpusFolder, out: Path) -> str:
-    """Where the clip index will find it: its own path, or a copy named by what it is."""
+    """Return the path of a recording: its own, or that of a copy in `out/audio` with a name derived from its id."""
     if found.data is None and corpus.is_local:
         return corpus.full_path(found.audio)
     name = hashlib.sha256(found.id.encode()).hexdigest()[:24]

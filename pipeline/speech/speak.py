@@ -1,7 +1,7 @@
-"""`soundflow speak`: dialogues in writing become verified clips. Resume is the same call again.
+"""`soundflow speak`: render written dialogues as verified clips. The same call again resumes.
 
-Every dialogue is a task of its own, committed once whatever dies meanwhile. Several are in work at once, each in a thread that
-mostly waits for a model; the models are shared by all.
+Every dialogue is a unit of work with one commit. Several are in progress at once, each in a thread that mostly waits for a model;
+all threads share the models.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ from soundflow.schemas.speech import Dialogue, Pace, SpeechConfig, Voice
 from soundflow.schemas.spoken import SpeechRecord, SpeechSummary, SpokenDialogue
 
 PULSE_SECONDS: Final = 0.5
-IN_A_ROW: Final = 12
-"""So many dialogues that break one after the other say that a backend is gone."""
+MAX_CONSECUTIVE_FAILURES: Final = 12
+"""After this many failed dialogues in a row a backend counts as down."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakProgress:
-    """The state of a run. Dialogues."""
+    """Progress of a run, in dialogues."""
 
     done: int
-    """By this run."""
+    """Dialogues that this run has finished."""
     pending: int
-    """When it began."""
+    """Dialogues that were not committed when this run started."""
     kept: int
-    """From runs before."""
+    """Dialogues that earlier runs committed."""
     rejected: int
-    """Of `done`."""
+    """Rejected dialogues among `done`."""
     failed: int
-    """Of `done`; tried again by the next run."""
+    """Failed dialogues among `done`; the next run retries them."""
     seconds: float
-    """Of speech made by this run."""
+    """Speech rendered by this run."""
 
     def describe(self) -> str:
-        """For people."""
-        counts = ((self.kept, "from before"), (self.rejected, "rejected"), (self.failed, "failed"))
+        """Return the text of the progress line."""
+        counts = ((self.kept, "from earlier runs"), (self.rejected, "rejected"), (self.failed, "failed"))
         return ", ".join([f"{self.seconds / 60:.1f} min of speech", *(f"{count} {what}" for count, what in counts if count)])
 
 
@@ -82,28 +82,29 @@ def speak(
     on_event: Callable[[SpeakProgress], None] = lambda progress: None,
     should_stop: Callable[[], bool] | None = None,
 ) -> SpeechSummary:
-    """Speak what is not spoken yet of the dialogues in a JSONL file (`schemas.speech.Dialogue`), and write `out`/manifest.jsonl.
+    """Speak the dialogues of a JSONL file (`schemas.speech.Dialogue`) that are not committed yet; write `out`/manifest.jsonl.
 
-    `executor`: the models run in this process, or in Ray actors of which `workers` are recognisers (None: one per core), on this
-    machine or the cluster at `address`. `should_stop` is asked twice a second, by default it is SIGINT or SIGTERM that says
-    yes: Interrupted is then raised. Raises InputError for a bad file, config or directory, or one
-    that is made with another config; OSError when the disk is full; BackendError when a backend is gone; BudgetSpent.
-    Dialogues that broke are counted in the summary and tried again by the next call.
+    `executor`: `inline` runs the models in this process; `ray` runs them in Ray actors, of which `workers` are recognisers (None:
+    one per core), on this machine or on the cluster at `address`. `should_stop` is called twice a second and by default returns
+    whether SIGINT or SIGTERM arrived. Failed dialogues are counted in the summary; the next call retries them.
+
+    Raises InputError for an invalid file, config or directory, or a directory that was made with another config; OSError when
+    the disk is full; BackendError when a backend is down; BudgetSpent; Interrupted.
     """
     record = record_of(config, open_voice_pool(config.speakers, config.voices))
-    next(read_dialogues(dialogues), None)  # a file that cannot be read leaves no directory behind
+    next(read_dialogues(dialogues), None)  # raise before the directory is created
     directory = _open(out, record, fresh)
     sweep(directory.build)
     pending, kept = _pending(dialogues, directory, record.fingerprint)
     why_failed = ""
     if pending:
         with (
-            _models(config, executor, workers, address) as (models, at_once),
+            _models(config, executor, workers, address) as (models, concurrency),
             _rewriter(config, directory) as rewrite,
             deferred_signals() as signalled,
         ):
-            run = _SpeakRun(directory, record, models, rewrite, at_once, on_event, should_stop or signalled)
-            run.all((line for number, line in read_dialogues(dialogues) if number in pending), len(pending), kept)
+            run = _SpeakRun(directory, record, models, rewrite, concurrency, on_event, should_stop or signalled)
+            run.run((line for number, line in read_dialogues(dialogues) if number in pending), len(pending), kept)
             why_failed = run.why_failed
     return write_outputs(directory, record, read_dialogues(dialogues), why_failed)
 
@@ -113,7 +114,7 @@ def _models(
 ) -> contextlib.AbstractContextManager[tuple[Models, int]]:
     if executor == "inline":
         if address is not None or (workers or 1) > 1:
-            raise InputError("the inline executor is one worker in this process", field="--executor", remedy="Use --executor ray")
+            raise InputError("inline has one worker and no address", field="--executor", remedy="Use --executor ray")
         return inline_models(config)
     from soundflow.pipeline.speech.ray_models import ray_models
 
@@ -121,7 +122,7 @@ def _models(
 
 
 def record_of(config: SpeechConfig, voice_pool: VoicePool) -> SpeechRecord:
-    """What dialogues are spoken with, and its fingerprint."""
+    """Return config, voices and versions that dialogues are spoken with, and their fingerprint."""
     versions = {
         "chain": CHAIN_VERSION,
         "gate": GATE_VERSION,
@@ -143,15 +144,20 @@ def _open(out: Path, record: SpeechRecord, fresh: bool) -> SpeechDir:
     directory = SpeechDir(out)
     elsewhere = "Choose another directory with --out"
     claim_directory(
-        directory.build, directory.record_path, record.canonical_json(), fresh, "holds no spoken dialogues", elsewhere
+        directory.build,
+        directory.record_path,
+        record.canonical_json(),
+        fresh,
+        "is not a directory of spoken dialogues",
+        elsewhere,
     )
     old = directory.record()
     if old.fingerprint != record.fingerprint:
         lines = "".join(f"\n  {line}" for line in changed_fields(_shaping(old), _shaping(record)))
         raise InputError(
-            f"holds dialogues that were spoken with another config. What differs (there -> now):{lines}\n",
+            f"has dialogues that were spoken with another config. Differences (directory -> now):{lines}\n",
             file=out,
-            remedy="Choose another directory, or --fresh to move the old one aside",
+            remedy="Choose another directory, or use --fresh to rename the existing one",
         )
     return directory
 
@@ -161,23 +167,24 @@ def _shaping(record: SpeechRecord) -> dict[str, object]:
 
 
 def _pending(dialogues: Path, directory: SpeechDir, fingerprint: str) -> tuple[set[int], int]:
-    """Lines whose dialogue is not committed, and how many are."""
+    """Return the numbers of the lines whose dialogue is not committed, and the number of committed dialogues."""
     pending, kept, first = set(), 0, ""
     for number, line in read_dialogues(dialogues):
         if isinstance(line, str):
             first = first or f"line {number}: {line}"
-        elif directory.kept(fingerprint, line) is None:
+        elif directory.committed(fingerprint, line) is None:
             pending.add(number)
         else:
             kept += 1
     if not pending and not kept:
-        raise InputError(f"holds no dialogue{f' ({first})' if first else ''}", file=dialogues, remedy="One JSON object a line")
+        why = f"has no valid dialogue{f' ({first})' if first else ''}"
+        raise InputError(why, file=dialogues, remedy="Write one dialogue per line, as a JSON object")
     return pending, kept
 
 
 @contextlib.contextmanager
 def _rewriter(config: SpeechConfig, directory: SpeechDir) -> Iterator[Rewrite]:
-    """The rewriter of a config. A model is asked in one event loop for all threads; its cost is counted over all runs."""
+    """Yield the rewriter of a config. All threads share one event loop for a model; its cost is counted over all runs."""
     if config.rewriter == "rules" or config.llm is None:
         yield rewriting.rewrite_by_rules
         return
@@ -202,8 +209,8 @@ def _rewriter(config: SpeechConfig, directory: SpeechDir) -> Iterator[Rewrite]:
         thread.join()
 
 
-class Paces:
-    """How long each voice takes: kept in the directory, measured when first asked for, once for all threads."""
+class PaceCache:
+    """Measurements of the pace of each voice, kept in the directory. A voice is measured on first use, once for all threads."""
 
     def __init__(self, directory: SpeechDir, models: Models, wer_limit: float):
         self._directory, self._models, self._wer_limit = directory, models, wer_limit
@@ -211,7 +218,7 @@ class Paces:
         self._locks: dict[str, threading.Lock] = {}
 
     def __call__(self, voice: Voice) -> Pace:
-        """Of a voice; raises BackendError when it cannot be measured now."""
+        """Return the pace of a voice. Raises BackendError when it cannot be measured."""
         with self._locks.setdefault(voice.name, threading.Lock()):
             if voice.name not in self._known:
                 pace = self._directory.pace(voice.name)
@@ -223,7 +230,7 @@ class Paces:
 
 
 class _SpeakRun:
-    """One run over what is pending."""
+    """One run over the pending dialogues."""
 
     def __init__(
         self,
@@ -231,27 +238,27 @@ class _SpeakRun:
         record: SpeechRecord,
         models: Models,
         rewrite: Rewrite,
-        at_once: int,
+        concurrency: int,
         on_event: Callable[[SpeakProgress], None],
         should_stop: Callable[[], bool],
     ):
         self.directory, self.record, self.models = directory, record, models
-        self.at_once, self.on_event, self.should_stop = at_once, on_event, should_stop
+        self.concurrency, self.on_event, self.should_stop = concurrency, on_event, should_stop
         gate = record.config.gate
-        pace = Paces(directory, models, gate.wer_limit)
+        pace = PaceCache(directory, models, gate.wer_limit)
         self.tools = SpeechTools(models.voice_pool, models.recogniser, rewrite, pace, gate, record.config.seed)
-        self.done = self.rejected = self.failed = self.broken_in_a_row = 0
-        self.seconds, self.told = 0.0, 0.0
+        self.done = self.rejected = self.failed = self.consecutive_failures = 0
+        self.seconds, self.reported_at = 0.0, 0.0
         self.why_failed = ""
 
-    def all(self, dialogues: Iterable[Dialogue | str], pending: int, kept: int) -> None:
-        """Speak them, whatever order they finish in; see `speak` for what it raises."""
+    def run(self, dialogues: Iterable[Dialogue | str], pending: int, kept: int) -> None:
+        """Speak the dialogues, which may finish in any order. Raises as `speak` does."""
         todo = (line for line in dialogues if isinstance(line, Dialogue))
         working: dict[Future[SpokenDialogue], Dialogue] = {}
-        threads = DaemonThreadPool(self._one, self.at_once)
+        threads = DaemonThreadPool(self._one, self.concurrency)
         try:
             while True:
-                while len(working) < 2 * self.at_once and (dialogue := next(todo, None)) is not None:
+                while len(working) < 2 * self.concurrency and (dialogue := next(todo, None)) is not None:
                     working[threads.submit(dialogue)] = dialogue
                 if not working:
                     return
@@ -260,7 +267,7 @@ class _SpeakRun:
                     raise Interrupted
                 for future in finished:
                     self._settle(working.pop(future), future)
-                self._tell(pending, kept, last=not working)
+                self._report(pending, kept, last=not working)
         finally:
             self.models.close()
             threads.shutdown()
@@ -275,16 +282,16 @@ class _SpeakRun:
         except BackendError as error:
             self.failed += 1
             self.why_failed = f"{dialogue.id}: {error}"
-            self.broken_in_a_row += 1
-            if self.broken_in_a_row >= IN_A_ROW:
-                raise BackendError(f"{IN_A_ROW} dialogues broke one after the other, the last: {self.why_failed}") from None
+            self.consecutive_failures += 1
+            if self.consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+                raise BackendError(f"{MAX_CONSECUTIVE_FAILURES} dialogues in a row failed; the last: {self.why_failed}") from None
             return
-        self.broken_in_a_row = 0
+        self.consecutive_failures = 0
         self.rejected += bool(made.refused)
         self.seconds += sum(turn.samples for turn in made.turns) / c.SAMPLE_RATE
 
-    def _tell(self, pending: int, kept: int, last: bool) -> None:
+    def _report(self, pending: int, kept: int, last: bool) -> None:
         now = time.monotonic()
-        if last or now - self.told >= PULSE_SECONDS:
-            self.told = now
+        if last or now - self.reported_at >= PULSE_SECONDS:
+            self.reported_at = now
             self.on_event(SpeakProgress(self.done, pending, kept, self.rejected, self.failed, self.seconds))

@@ -1,4 +1,4 @@
-"""`soundflow say` and `soundflow hear`: one text, one recording."""
+"""`soundflow say` and `soundflow hear`: speak one text, transcribe one recording."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from soundflow.schemas.outcome import Ok, Rejected
 from soundflow.schemas.speech import HibariConfig, KokoroConfig, SpeechConfig, Voice
 
 EMBEDDED: Final = {"hibari": HibariConfig(), "kokoro": KokoroConfig()}
-"""Speakers that need no config."""
+"""Backends that can be used without a config file."""
 
 
 def read_config(path: Path | None) -> SpeechConfig:
-    """The config in a YAML file; the default without one."""
+    """Return the config in a YAML file, or the default without a file."""
     return SpeechConfig.from_yaml(path) if path else SpeechConfig()
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenFile:
-    """One rendering."""
+    """Result of `say`: a rendered text."""
 
     path: Path
     text: str
@@ -42,17 +42,17 @@ class SpokenFile:
     seconds: float
     refused: str = ""
     metrics: dict[str, Any] | None = None
-    """The gate's, when it was asked."""
+    """Metrics of the gate; None when the rendering was not checked."""
 
     def to_json(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the document that --json prints."""
         document = {"path": str(self.path), "text": self.text, "voice": self.voice.name, "seconds": round(self.seconds, 3)}
         if self.metrics is not None:
             document["gate"] = {"passed": not self.refused, "reason": self.refused, **self.metrics}
         return document
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines that are printed on the terminal."""
         lines = [f"{self.path}: {self.seconds:.2f} s by {self.voice.name}: {self.text}"]
         if self.metrics is not None:
             wer = f", WER {100 * self.metrics['wer']:.0f} %: {self.metrics['hyp']}" if "wer" in self.metrics else ""
@@ -72,7 +72,12 @@ def say_once(
     rewrite: bool = True,
     check: bool = False,
 ) -> SpokenFile:
-    """Render `text` into the WAV file `out`. Raises InputError for a voice that is not here or a text with nothing to say."""
+    """Render `text` into the WAV file `out`.
+
+    `rewrite`: apply the rules of the spoken rewriter first. `check`: examine the rendering with the gate.
+
+    Raises InputError when the voice is not available, the text has nothing to say, or the backend fails.
+    """
     settings = read_config(config)
     backend = (voice or "").partition(":")[0]
     if config is None and backend in EMBEDDED:
@@ -80,30 +85,29 @@ def say_once(
     voice_pool = open_voice_pool(settings.speakers, settings.voices)
     chosen = _voice(voice_pool, voice, language)
     language = language or chosen.language
-    said = rewrite_by_rules(text, language) if rewrite else Ok(text.strip())
-    if isinstance(said, Rejected):
-        raise InputError("no rules speak this language", field="--language", value=language, remedy="Add --raw")
-    assert isinstance(said, Ok)
-    if not said.value:
-        raise InputError("there is nothing to say", field="text", value=text)
+    rewritten = rewrite_by_rules(text, language) if rewrite else Ok(text.strip())
+    if isinstance(rewritten, Rejected):
+        why = "there are no rewriting rules for this language"
+        raise InputError(why, field="--language", value=language, remedy="Use --raw to speak the text as it is")
+    assert isinstance(rewritten, Ok)
+    if not (spoken := rewritten.value):
+        raise InputError("has no words to speak", field="text", value=text)
     if out.is_dir() or not out.parent.is_dir():
-        raise InputError("is no place for a WAV file", file=out, field="--out")
+        raise InputError("is a directory, or its folder does not exist", file=out, field="--out")
     speaker = voice_pool.speaker(chosen)
     try:
-        rendering = speaker.say(said.value, chosen, seed=seed, speed=speed)
+        rendering = speaker.say(spoken, chosen, seed=seed, speed=speed)
         if not rendering.samples.any():
-            raise InputError(f"{chosen.name} says nothing of it: it speaks {chosen.language}", field="text", value=said.value)
-        made = SpokenFile(out, said.value, chosen, rendering.samples.size / c.SAMPLE_RATE)
+            raise InputError(f"{chosen.name} cannot speak it: its language is {chosen.language}", field="text", value=spoken)
+        made = SpokenFile(out, spoken, chosen, rendering.samples.size / c.SAMPLE_RATE)
         if check:
             recogniser = open_recogniser(settings.recogniser)
             pace = measure_pace(chosen, speaker, recogniser, settings.gate.wer_limit)
-            outcome = check_rendering(
-                rendering.samples, said.value, language, recogniser, pace, speed=speed, config=settings.gate
-            )
-            told = outcome.value if isinstance(outcome, Ok) else outcome.metrics
-            made = SpokenFile(out, said.value, chosen, made.seconds, "" if isinstance(outcome, Ok) else outcome.reason, told)
+            outcome = check_rendering(rendering.samples, spoken, language, recogniser, pace, speed=speed, config=settings.gate)
+            metrics = outcome.value if isinstance(outcome, Ok) else outcome.metrics
+            made = SpokenFile(out, spoken, chosen, made.seconds, "" if isinstance(outcome, Ok) else outcome.reason, metrics)
     except BackendError as error:
-        raise InputError(f"{chosen.backend} gave no answer: {error}", remedy="Check the backend, then try again") from None
+        raise InputError(f"{chosen.backend} failed: {error}", remedy="Check the backend and try again") from None
     try:
         write_atomic(out, to_wav(rendering.samples))
     except OSError as error:
@@ -115,35 +119,35 @@ def _voice(voice_pool: VoicePool, name: str | None, language: str | None) -> Voi
     if name is None:
         pool = [voice_pool.voices[one] for one in voice_pool.names()] if language is None else voice_pool.voices_for(language)
         if not pool:
-            raise InputError("no voice speaks this language here", field="--language", value=language, remedy=MORE_VOICES)
+            raise InputError("no available voice speaks this language", field="--language", value=language, remedy=MORE_VOICES)
         return pool[0]
     found = voice_pool.voices.get(name) or next((voice for voice in voice_pool.voices.values() if voice.id == name), None)
     if found is None:
-        raise InputError("no such voice here", field="--voice", value=name, remedy=f"There are: {', '.join(voice_pool.voices)}")
+        raise InputError("no such voice", field="--voice", value=name, remedy=f"Available: {', '.join(voice_pool.voices)}")
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class TranscribedFile:
-    """What is said in a recording."""
+    """Result of `hear`: a transcribed recording."""
 
     text: str
     words: tuple[Word, ...] = ()
-    """Empty unless it was aligned."""
+    """Words with times; empty if alignment was not requested or failed."""
     unaligned: str = ""
-    """Why there are no words though they were asked for."""
+    """Reason why alignment failed."""
     model: str = ""
     aligned: bool = field(default=False)
 
     def to_json(self) -> dict[str, Any]:
-        """For --json: text, heard_by, words with start and end in seconds."""
+        """Return the document that --json prints: text, heard_by, words with start and end in seconds."""
         document: dict[str, Any] = {"text": self.text, "heard_by": self.model}
         if self.aligned:
             document["words"] = [{"word": word.text, "start": _s(word.start), "end": _s(word.end)} for word in self.words]
         return document | ({"unaligned": self.unaligned} if self.unaligned else {})
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines that are printed on the terminal."""
         times = [f"{_s(word.start):8.2f} {_s(word.end):8.2f}  {word.text}" for word in self.words]
         return [self.text, *times, *([f"not aligned: {self.unaligned}"] if self.unaligned else [])]
 
@@ -153,20 +157,23 @@ def _s(samples: int) -> float:
 
 
 def hear_once(path: Path, *, align: bool = False, language: str = "en", config: Path | None = None) -> TranscribedFile:
-    """Transcribe a recording of any format. Raises InputError for one that cannot be used, or when there is no recogniser."""
+    """Transcribe a recording in any format that libsndfile reads.
+
+    Raises InputError when the recording cannot be used, or no recogniser is available.
+    """
     read = read_audio(path)
     if not isinstance(read, Ok):
         detail = f"{read.reason}: {detail_of(read)}" if isinstance(read, Rejected) else str(read)
-        raise InputError(f"cannot be heard: {detail}", file=path)
+        raise InputError(f"cannot be transcribed: {detail}", file=path)
     samples = read.value.samples
     try:
-        heard = open_recogniser(read_config(config).recogniser).transcribe(samples, language)
+        transcription = open_recogniser(read_config(config).recogniser).transcribe(samples, language)
     except BackendError as error:
-        raise InputError(f"the recogniser gave no answer: {error}", file=path) from None
+        raise InputError(f"the recogniser failed: {error}", file=path) from None
     if not align:
-        return TranscribedFile(heard.text, model=heard.model)
-    outcome = open_aligner(aligner_name("auto", language)).align(samples, heard.text, language)
+        return TranscribedFile(transcription.text, model=transcription.model)
+    outcome = open_aligner(aligner_name("auto", language)).align(samples, transcription.text, language)
     if isinstance(outcome, Ok):
-        return TranscribedFile(heard.text, outcome.value, model=heard.model, aligned=True)
+        return TranscribedFile(transcription.text, outcome.value, model=transcription.model, aligned=True)
     why = outcome.reason if isinstance(outcome, Rejected) else str(outcome)
-    return TranscribedFile(heard.text, (), why, heard.model, aligned=True)
+    return TranscribedFile(transcription.text, (), why, transcription.model, aligned=True)

@@ -36,11 +36,11 @@ def test_a_text_is_said_heard_again_and_its_words_are_found(tmp_path: Path) -> N
 
 def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
     done = soundflow("say", "Hello.", "--voice", "nobody", "-o", tmp_path / "x.wav")
-    assert done.returncode == 2 and "There are: hibari:heart" in done.stderr and not (tmp_path / "x.wav").exists()
+    assert done.returncode == 2 and "Available: hibari:heart" in done.stderr and not (tmp_path / "x.wav").exists()
     done = soundflow("say", "你好", "-o", tmp_path / "x.wav")
     assert (
         done.returncode == 2
-        and "hibari:heart says nothing of it: it speaks en" in done.stderr
+        and "hibari:heart cannot speak it: its language is en" in done.stderr
         and not (tmp_path / "x.wav").exists()
     )
     done = soundflow("say", "你好", "--language", "zh", "-o", tmp_path / "x.wav")
@@ -49,7 +49,7 @@ def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2 and "/proc/x.wav: --out: cannot be written" in done.stderr
     (tmp_path / "x.wav").write_bytes(b"not audio")
     done = soundflow("hear", tmp_path / "x.wav")
-    assert done.returncode == 2 and "cannot be heard: unreadable" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "cannot be transcribed: unreadable" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_dialogues_are_spoken_and_their_summary_is_one_document(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_server_that_is_gone_writes_nothing_and_bad_manifests_are_told(source:
         told = audited(source, server, retries=0)
         assert told.failed == 3 and not source.with_name("out.jsonl").exists()
         source.write_text("[1]\n")
-        with pytest.raises(InputError, match="line 1 is no JSON object"):
+        with pytest.raises(InputError, match="line 1 is not a JSON object"):
             audited(source, server)
         source.write_text("path,label\n")
         with pytest.raises(InputError, match=r"line 1 is not JSON.*JSON lines"):

@@ -92,9 +92,9 @@ def test_a_remote_corpus_is_copied_and_one_on_this_machine_stays(tmp_path: Path)
 def test_an_import_of_another_corpus_or_a_changed_one_is_refused(tmp_path: Path) -> None:
     librispeech(tmp_path / "corpus")
     import_source("librispeech", str(tmp_path / "corpus"), tmp_path / "in", limit=1)
-    with pytest.raises(InputError, match=r"holds the import of librispeech .* limited to 1 rows"):
+    with pytest.raises(InputError, match=r"has an import of librispeech .* limited to 1 rows"):
         import_source("librispeech", str(tmp_path / "corpus"), tmp_path / "in")
-    with pytest.raises(InputError, match=r"is not WHAM! as it is published.*Missing: unpack wham_noise.zip"):
+    with pytest.raises(InputError, match=r"does not have the published layout of WHAM!.*Missing: unpack wham_noise.zip"):
         import_source("wham", str(tmp_path / "corpus"), tmp_path / "other")
     with pytest.raises(InputError, match=r"no such source.*Known: common-voice"):
         import_source("libri", str(tmp_path / "corpus"), tmp_path / "other")
@@ -106,11 +106,11 @@ def test_the_check_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureF
         main(["sources", "check", "librispeech", str(tmp_path), "--json"])
     told = json.loads(capsys.readouterr().out)
     assert stop.value.code == 1 and not told["ok"]
-    assert told["problems"] == [f"no file **/*.flac in {tmp_path}: the recordings, in the folders of the transcripts"]
+    assert told["problems"] == [f"{tmp_path} has no file **/*.flac: the recordings, in the folders of the transcripts"]
     put(tmp_path / "LibriSpeech/dev-clean/84/1/84-1-0001.flac", b"no flac at all")
-    assert "84-1-0000.flac: the recording is not there" in check_source("librispeech", str(tmp_path)).problems[0]
+    assert "84-1-0000.flac: the recording is missing" in check_source("librispeech", str(tmp_path)).problems[0]
     put(tmp_path / "LibriSpeech/dev-clean/84/1/84-1-0000.flac", b"no flac at all")
-    assert "no recording libsndfile opens" in check_source("librispeech", str(tmp_path)).problems[0]
+    assert "libsndfile cannot open the recording" in check_source("librispeech", str(tmp_path)).problems[0]
 
 
 def test_the_list_has_every_source(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,7 +133,7 @@ def test_a_backend_that_is_gone_ends_the_run(tmp_path: Path) -> None:
     lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(number, 1) for number in range(40)])
     with (
         HostileCosyVoice([Fault.ERROR_500]) as server,
-        pytest.raises(BackendError, match="12 dialogues broke one after the other"),
+        pytest.raises(BackendError, match="12 dialogues in a row failed"),
     ):
         speak(lines, tmp_path / "out", lenient(speakers=(server.config(),)))
 

@@ -51,7 +51,7 @@ class Pools:
         class Noted(RayPool):
             def __init__(self, spec: ModelSpec, size: int) -> None:
                 super().__init__(spec, size)
-                found["speaker" if spec.speaks else "recogniser"] = self
+                found["speaker" if spec.is_speaker else "recogniser"] = self
 
         patch.setattr(ray_speech, "RayPool", Noted)
         self.of = found
@@ -137,7 +137,7 @@ def test_a_call_that_kills_every_process_is_given_up_and_the_pool_lives_on(
 ) -> None:
     monkeypatch.setattr(ray_speech, "ATTEMPTS", 2)
     pool = RayPool(DeadlySpec(HibariConfig(), True, 300.0), 1)
-    with pytest.raises(BackendError, match="2 processes died or hung over one call"):
+    with pytest.raises(BackendError, match="2 processes died or hung during one call"):
         pool.call(("say", ("Hello.", HEART), {}))
     assert pool.pids()
     pool.close()
@@ -151,7 +151,7 @@ def test_a_model_that_is_missing_where_the_actor_runs_ends_the_run_with_the_reme
 
 
 def test_more_recognisers_than_cores_are_refused(cluster: None, undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has 2 cores, 80 processes want one each"):
+    with pytest.raises(InputError, match="has 2 cores, but 80 processes need one each"):
         speak(undisturbed[0], begin(tmp_path / "out", lenient()), lenient(), executor="ray", workers=64)
 
 
