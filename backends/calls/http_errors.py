@@ -62,8 +62,9 @@ def parsed(model: type[R], body: bytes, expected: str) -> R:
 def status_error(service: Service, label: str, answer: Answer) -> Exception:
     """Return the error for a status other than 2xx. `label` names the service and the request."""
     status, where = answer.status, service.section
-    problem = f"HTTP {status}: {_quoted(answer.body)}"
-    if status in (401, 402, 403) or _error_code(answer.body) in NO_QUOTA:
+    message, code = _openai_error(answer.body)
+    problem = f"HTTP {status}: {message or _quoted(answer.body)}"
+    if status in (401, 402, 403) or code in NO_QUOTA:
         why = "rejects the API key" if status == 401 else "does not serve this account"
         remedy = f"Check {service.key_variable} in the environment, and the access and quota of its account"
         if not service.key_variable:
@@ -79,7 +80,8 @@ def status_error(service: Service, label: str, answer: Answer) -> Exception:
         remedy = f"Check {where}.base_url (it usually ends in /v1 for OpenAI-compatible servers) and {model}"
         return InputError(f"{label} does not know this address or model: {problem}", field=where, remedy=remedy)
     if status in TRANSIENT or status >= 500:
-        return ServerFault(f"{label}: {problem}", retry_after=retry_after(answer.headers.get("retry-after")))
+        pause = retry_after(answer.headers.get("retry-after"))
+        return ServerFault(f"{label}: {problem}" + ("" if pause is None else f" (Retry-After: {pause:g} s)"), retry_after=pause)
     hint = f". {service.refusal_hint}" if service.refusal_hint else ""
     return RequestRefused(f"{label} refuses the request: {problem}{hint}")
 
@@ -101,15 +103,17 @@ def retry_after(header: str | None) -> float | None:
     return max(0.0, seconds) if seconds == seconds and seconds < 1e9 else None
 
 
-def _quoted(body: bytes) -> str:
+def _quoted(body: bytes | str) -> str:
     """The beginning of a body on one line."""
-    return " ".join(body.decode(errors="replace").split())[:DETAIL_CHARACTERS] or "(empty body)"
+    text = body.decode(errors="replace") if isinstance(body, bytes) else body
+    return " ".join(text.split())[:DETAIL_CHARACTERS] or "(empty body)"
 
 
-def _error_code(body: bytes) -> str:
-    """`error.code` of an error as OpenAI writes it; empty if there is none."""
+def _openai_error(body: bytes) -> tuple[str, str]:
+    """`error.message` and `error.code` of an error in OpenAI's format; empty if it has another one."""
     try:
-        code = json.loads(body)["error"]["code"]
-    except (ValueError, LookupError, TypeError):
-        return ""
-    return code if isinstance(code, str) else ""
+        error = json.loads(body)["error"]
+        message, code = error.get("message"), error.get("code")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "", ""
+    return _quoted(message) if isinstance(message, str) else "", code if isinstance(code, str) else ""

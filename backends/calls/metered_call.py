@@ -143,12 +143,12 @@ class MeteredCalls:
 
     def _line_fault(self, post: Post[T], error: Exception) -> ServerFault:
         """What broke between us and the service, and whether the request may have reached it."""
-        label = self._label(post)
+        label, cause = self._label(post), f"{type(error).__name__}: {error}".rstrip(": ")
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return Unreachable(scrubbed(f"{label} cannot be reached: {type(error).__name__}: {error}", self._key))
+            return Unreachable(scrubbed(f"{label} cannot be reached: {cause}", self._key))
         if isinstance(error, TimeoutError | httpx.TimeoutException):
             return ServerFault(f"{label}: no complete response within {self.settings.timeout_seconds:g} s", billed=True)
-        return ServerFault(scrubbed(f"{label}: connection lost: {type(error).__name__}: {error}", self._key), billed=True)
+        return ServerFault(scrubbed(f"{label}: connection lost: {cause}", self._key), billed=True)
 
     def _outcome(self, post: Post[T], answer: Answer | ServerFault) -> _Success[T] | Exception:
         if isinstance(answer, ServerFault):

@@ -94,9 +94,9 @@ def drive_chat(
         try:
             return asyncio.run(_converse(predictions, groups, pending, config, make, rows, asked_to_stop, console))
         except InputError as error:
-            if error.field != "llm":
+            if not error.field.startswith("llm"):
                 raise
-            remedy = error.remedy.replace("llm.model", "the model's name").replace("llm.server.base_url", "--server")
+            remedy = error.remedy.replace("llm.server.base_url", "--server").replace("llm.model", "the name of the model")
             raise InputError(error.why, field="the chat model", value=error.value, remedy=remedy) from None
 
 

@@ -1,4 +1,4 @@
-"""Forced alignment: word times against times that are known, and texts that were not said."""
+"""Forced alignment: word times against known times, and transcripts that do not match."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BASE = asset_dir() / "whisper-base" / "model.bin"
 
 @pytest.fixture(scope="module")
 def known() -> list[Known]:
-    """Speech joined of single words: running together, careful, halting."""
+    """Speech joined from single words: without gaps, with short and with long ones."""
     return list(rendered(SENTENCES[1:7]))
 
 
@@ -80,7 +80,7 @@ def test_alignment_does_not_depend_on_what_was_aligned_before(aligner: Aligner, 
     assert first == again
 
 
-def test_what_was_not_said_is_refused(aligner: Aligner, real_audio: dict[str, np.ndarray]) -> None:
+def test_a_transcript_that_does_not_match_is_rejected(aligner: Aligner, real_audio: dict[str, np.ndarray]) -> None:
     samples = real_audio["question"]
     assert refusal(aligner, samples, "My sister bought seven green apples at the market.") == "does_not_fit"
     assert refusal(aligner, real_audio["short"], "word " * 80) == "too_short"
@@ -89,7 +89,7 @@ def test_what_was_not_said_is_refused(aligner: Aligner, real_audio: dict[str, np
     assert refusal(aligner, np.zeros(32_000, np.float32), "Stop the music.") in ("does_not_fit", "too_short")
 
 
-def test_pocketsphinx_says_that_it_knows_english_only(real_audio: dict[str, np.ndarray]) -> None:
+def test_pocketsphinx_rejects_other_languages(real_audio: dict[str, np.ndarray]) -> None:
     aligner = open_aligner("pocketsphinx")
     assert refusal(aligner, real_audio["short"], "停下音乐。", "zh") == "other_language"
     assert refusal(aligner, real_audio["short"], "停下音乐。", "en") == "unknown_words"
@@ -107,13 +107,13 @@ def test_names_numbers_and_amounts_are_found_as_they_are_written() -> None:
 
 
 @pytest.mark.skipif(not BASE.is_file(), reason="the model is not here: soundflow assets fetch whisper-base")
-def test_whisper_refuses_mandarin_that_was_not_said(real_audio: dict[str, np.ndarray]) -> None:
+def test_whisper_rejects_a_mandarin_transcript_that_does_not_match(real_audio: dict[str, np.ndarray]) -> None:
     assert (
         refusal(open_aligner("whisper"), real_audio["question"], "今天下午我们去公园散步，然后回家吃饭。", "zh") == "does_not_fit"
     )
 
 
-def test_a_recording_longer_than_whispers_window_is_refused() -> None:
+def test_a_recording_longer_than_whispers_window_is_rejected() -> None:
     if not MODEL.is_file():
         pytest.skip("the model is not here: soundflow assets fetch whisper-tiny-en")
     assert refusal(open_aligner("whisper"), np.zeros(31 * 16_000, np.float32), "Hello.") == "too_long"
@@ -128,7 +128,7 @@ def test_a_recording_longer_than_whispers_window_is_refused() -> None:
         ("x", "en-GB", "en-GB", "pocketsphinx"),
     ],
 )
-def test_the_language_decides_who_aligns(text: str, language: str, found: str, name: str) -> None:
+def test_the_language_selects_the_aligner(text: str, language: str, found: str, name: str) -> None:
     assert language_of(text, language) == found and aligner_name("auto", found) == name
     assert aligner_name("whisper", found) == "whisper"
 

@@ -1,4 +1,4 @@
-"""Embedders: a text's vector is its own, whatever stands beside it; servers may fail in every way."""
+"""Embedders: the vector of a text does not depend on its batch; servers fail in every way."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def embedder(request: pytest.FixtureRequest) -> Embedder:
 def test_vectors_have_length_one_on_the_grid_or_none(embedder: Embedder) -> None:
     vectors = embedder.embed(TEXTS)
     assert vectors.shape == (len(TEXTS), embedder.dimension) and vectors.dtype == np.float32
-    said = np.array([any(character.isalnum() for character in text) for text in TEXTS])
-    assert np.allclose(np.linalg.norm(vectors[said], axis=1), 1, atol=1e-5) and not vectors[~said].any()
+    has_words = np.array([any(character.isalnum() for character in text) for text in TEXTS])
+    assert np.allclose(np.linalg.norm(vectors[has_words], axis=1), 1, atol=1e-5) and not vectors[~has_words].any()
     grid = vectors.astype(np.float64) * GRID
     assert np.array_equal(grid, np.rint(grid))
     assert np.array_equal(vectors[0], vectors[-1]) and embedder.embed([]).shape == (0, embedder.dimension)
@@ -94,7 +94,7 @@ def test_auto_is_minilm_only_where_it_has_been_fetched(tmp_path, monkeypatch: py
         open_embedder(RetrievalConfig(embedder="minilm"))
 
 
-def test_the_demo_queries_need_nothing_but_a_recipe_that_is_whole() -> None:
+def test_inconsistent_retrieval_sections_are_refused() -> None:
     for section, why in (
         ({"embedder": "server"}, "requires the name of its model"),
         ({"model": "x"}, "apply to embedder `server` only"),
@@ -106,7 +106,7 @@ def test_the_demo_queries_need_nothing_but_a_recipe_that_is_whole() -> None:
             RetrievalConfig.model_validate(section)
 
 
-def test_only_what_shapes_the_hits_is_in_the_shaping_part() -> None:
+def test_only_settings_that_affect_hits_are_in_the_shaping_part() -> None:
     plain = RetrievalConfig(embedder="server", model="m")
     moved = RetrievalConfig.model_validate(
         {"embedder": "server", "model": "m", "oversampling": 99, "server": {"base_url": "http://elsewhere/v1", "batch": 3}}
@@ -148,7 +148,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_server_that_fails_is_asked_again_and_then_given_up_on(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_server_is_retried_then_given_up(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     with EmbeddingServer() as server:
         embedder = open_embedder(server.config())
@@ -170,7 +170,7 @@ def test_a_server_that_fails_is_asked_again_and_then_given_up_on(kind: str, monk
         (sent(lambda good: [one | {"embedding": [1.0, 2.0]} for one in good]), "of 2 numbers, and of 512 before"),
     ],
 )
-def test_what_no_retry_helps_is_told_at_once(fault, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permanent_errors_are_raised_without_a_retry(fault, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     with EmbeddingServer() as server:
         embedder = open_embedder(server.config())
@@ -180,14 +180,14 @@ def test_what_no_retry_helps_is_told_at_once(fault, why: str, monkeypatch: pytes
         assert len(server.calls) == before + 1 and "very-secret" not in str(caught.value)
 
 
-def test_without_key_and_address_there_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_or_address_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError, match="OPENAI_API_KEY is not set"):
         open_embedder(RetrievalConfig(embedder="server", model="m"))
 
 
-def test_nobody_there_is_told_with_the_address() -> None:
+def test_an_unreachable_server_is_named_with_its_address() -> None:
     server = {"base_url": "http://127.0.0.1:9/v1", "retries": 1, "backoff_seconds": 0.001}
     with pytest.raises(ServiceBroken, match=r"http://127\.0\.0\.1:9"):
         open_embedder(RetrievalConfig.model_validate({"embedder": "server", "model": "m", "server": server}))

@@ -1,4 +1,4 @@
-"""The path of a metered call, the same for every backend: pauses, redirects, statuses, keys. Time is a number here."""
+"""Metered calls of every backend: pauses, redirects, statuses, keys. A fake clock replaces time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SERVER = {"retries": 0, "timeout_seconds": 20.0}
 VOICES = [{"id": "anna", "language": "en"}]
 Reply = tuple[int, dict[str, str], bytes]
 Ask = Callable[[str, Meter, Path], None]
-"""(origin of the server, meter, folder of the test) → one request; raises if it fails."""
+"""(origin of the server, meter, folder of the test) → None: one request, which raises if it fails."""
 
 
 def wav() -> bytes:
@@ -59,7 +59,7 @@ SOUND = {"content-type": "audio/wav"}
 
 
 def embeddings(request: bytes) -> bytes:
-    """One for each input."""
+    """A response with one embedding for each input."""
     inputs = json.loads(request)["input"]
     return json.dumps({"data": [{"index": place, "embedding": [0.6, 0.8]} for place in range(len(inputs))]}).encode()
 
@@ -74,10 +74,10 @@ class ScriptedServer(LocalServer):
         super().__init__()
 
     def post(self, request: BaseHTTPRequestHandler) -> None:
-        asked = request.rfile.read(int(request.headers["content-length"]))
+        content = request.rfile.read(int(request.headers["content-length"]))
         self.requests.append({name.lower(): value for name, value in request.headers.items()})
         status, headers, body = self.replies.pop(0) if self.replies else self.good
-        body = body or embeddings(asked)
+        body = body or embeddings(content)
         request.send_response(status)
         for name, value in ({"content-length": str(len(body))} | headers).items():
             request.send_header(name, value)
@@ -151,7 +151,7 @@ every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only during a sleep."""
 
     def __init__(self) -> None:
         self.now, self.slept = 100.0, list[float]()
@@ -169,7 +169,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that calls sleep by."""
+    """Replaces the clock of metered calls."""
     clock = Clock()
     timers = SimpleNamespace(sleep=clock.sleep, monotonic=time.monotonic)
     loop = SimpleNamespace(sleep=clock.async_sleep, timeout=asyncio.timeout, Semaphore=asyncio.Semaphore)
@@ -193,7 +193,7 @@ def test_retry_after_holds_back_every_caller(backend: str, status: int, clock: C
         with pytest.raises((BackendError, OSError), match=f"HTTP {status}: busy"):
             ask(server.origin, meter, tmp_path)
         assert meter.state().not_before == 107.0
-        ask(server.origin, meter, tmp_path)  # another caller: 7 s from 100 to 107, once
+        ask(server.origin, meter, tmp_path)  # another caller waits once, from 100 to 107
     assert clock.slept == [7.0] and clock.now == 107.0
 
 
@@ -208,7 +208,7 @@ def test_a_caller_in_another_process_is_held_back_as_well(backend: str, clock: C
 
 
 @every_backend
-def test_without_retry_after_nobody_else_waits(backend: str, clock: Clock, tmp_path: Path) -> None:
+def test_without_retry_after_other_callers_do_not_wait(backend: str, clock: Clock, tmp_path: Path) -> None:
     ask, good = BACKENDS[backend]
     meter = ProcessMeter(Limits(), clock)
     with ScriptedServer(good, (503, {}, b"busy"), good) as server:
@@ -239,7 +239,7 @@ def test_an_error_names_service_address_status_and_remedy(backend: str, status: 
         ask(server.origin, ProcessMeter(Limits()), tmp_path)
     text = str(raised.value)
     assert f" at {server.origin}" in text and f"{why}: HTTP {status}: bad " in text and raised.value.remedy
-    assert len(server.requests) == 1 and (KEY not in text or backend == "cosyvoice")  # CosyVoice has no key to know
+    assert len(server.requests) == 1 and (KEY not in text or backend == "cosyvoice")  # no key is sent to CosyVoice
 
 
 SERVICE = Service("the sound service", "http://host/v1", "generation.server", "SOUND_API_KEY")
@@ -273,14 +273,15 @@ def test_each_status_is_one_kind_of_error(status: int, kind: type[Exception], te
         assert error.retry_after == 3.0 and not error.billed
 
 
-def test_an_exhausted_quota_is_no_matter_of_patience() -> None:
+def test_an_exhausted_quota_is_not_retried() -> None:
     body = json.dumps({"error": {"code": "insufficient_quota", "message": "You exceeded your quota"}}).encode()
-    assert isinstance(status_error(SERVICE, "it", Answer(429, {}, body)), InputError)
-    for other in (b'{"error": "insufficient_quota"}', b'{"error": {"code": 7}}', b"[]", b"\xff"):
+    error = status_error(SERVICE, "it", Answer(429, {}, body))
+    assert isinstance(error, InputError) and "HTTP 429: You exceeded your quota. Check SOUND_API_KEY" in str(error)
+    for other in (b'{"error": "insufficient_quota"}', b'{"error": {"code": 7}}', b"[]", b"\xff", b"[" * 9_000):
         assert isinstance(status_error(SERVICE, "it", Answer(429, {}, other)), ServerFault)
 
 
-def test_a_pause_beyond_patience_is_neither_waited_for_nor_imposed_on_others(clock: Clock, tmp_path: Path) -> None:
+def test_a_retry_after_beyond_the_limit_is_neither_awaited_nor_imposed_on_others(clock: Clock, tmp_path: Path) -> None:
     ask, good = BACKENDS["openai speech"]
     meter = ProcessMeter(Limits(), clock)
     with ScriptedServer(good, (503, {"Retry-After": "601"}, b"down")) as server, pytest.raises(ServerFault) as raised:
@@ -288,14 +289,14 @@ def test_a_pause_beyond_patience_is_neither_waited_for_nor_imposed_on_others(clo
     assert raised.value.retry_after == 601.0 and meter.state().not_before == 0.0 and clock.slept == []
 
 
-def test_placeholder_keys_are_no_secrets() -> None:
+def test_placeholder_keys_are_not_scrubbed() -> None:
     assert scrubbed("none of the keys", SecretStr("none")) == "none of the keys"
     assert scrubbed(f"key {KEY}.", SecretStr(KEY)) == "key [api key]."
     assert scrubbed(f"key {KEY}.".encode(), SecretStr(KEY)) == b"key [api key]."
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://host/v1", "http://user:word@host/v1"])
-def test_an_address_from_the_environment_that_is_none_is_an_input_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address_in_the_environment_is_an_input_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", url)
     with pytest.raises(InputError, match=r"the address of the model must .*OPENAI_BASE_URL") as raised:
         openai_service("the model", "llm.server", None, "OPENAI_API_KEY").credentials()

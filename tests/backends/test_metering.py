@@ -1,4 +1,4 @@
-"""The meter as a pure state: whatever happens in whatever order, no budget is passed and no rate."""
+"""The meter as a pure state: no order of events exceeds the budget or the rates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USED = Usage(calls=1, input_tokens=10, output_tokens=5, money=0.1)
 
 @dataclass
 class Clock:
-    """Time that passes when it is told to."""
+    """Time that the test advances."""
 
     now: float = 0.0
     begun: list[tuple[float, int]] = field(default_factory=list)
@@ -44,7 +44,7 @@ budgets = st.builds(
 
 
 @given(budgets, steps)
-def test_no_order_of_events_passes_the_budget(budget: LlmBudget, story: list[tuple[str, Usage, int]]) -> None:
+def test_no_order_of_events_exceeds_the_budget(budget: LlmBudget, story: list[tuple[str, Usage, int]]) -> None:
     clock, limits = Clock(), Limits(budget=budget, call_seconds=10)
     meter = ProcessMeter(limits, clock)
     open_calls: list[tuple[str, Usage]] = []
@@ -95,7 +95,7 @@ def test_tokens_are_paced_by_what_calls_really_used(rate: int, sizes: list[int])
     assert last <= total * 60 / rate + 1  # and used
 
 
-def test_a_budget_that_open_calls_hold_is_waited_for_and_one_that_is_spent_is_not() -> None:
+def test_calls_wait_for_a_budget_that_open_calls_hold_but_not_for_a_spent_one() -> None:
     meter = ProcessMeter(Limits(budget=LlmBudget(money=0.9)), Clock())
     assert meter.admit("a", WORST) == 0 and meter.admit("b", WORST) == POLL_SECONDS
     meter.settle("a", USED)
@@ -106,7 +106,7 @@ def test_a_budget_that_open_calls_hold_is_waited_for_and_one_that_is_spent_is_no
     assert meter.state().spent == USED and meter.state().unbilled == WORST
 
 
-def test_the_call_of_a_killed_process_is_given_up_when_no_call_lasts_so_long() -> None:
+def test_the_call_of_a_killed_process_expires_after_the_deadline() -> None:
     limits = Limits(budget=LlmBudget(calls=1), call_seconds=10)
     state, wait = MeterState().admit("lost", WORST, limits, now=0)
     assert wait == 0 and state.admit("next", WORST, limits, now=10 + GRACE_SECONDS)[1] == POLL_SECONDS
@@ -116,7 +116,7 @@ def test_the_call_of_a_killed_process_is_given_up_when_no_call_lasts_so_long() -
     assert late.unbilled == WORST and late.spent == Usage()
 
 
-def test_silence_holds_for_everybody() -> None:
+def test_a_pause_holds_back_every_call() -> None:
     clock = Clock()
     meter = ProcessMeter(Limits(), clock)
     meter.pause(30)
@@ -126,7 +126,7 @@ def test_silence_holds_for_everybody() -> None:
     assert meter.admit("a", WORST) == 0
 
 
-def test_a_bucket_without_a_rate_is_no_limit_and_time_that_goes_back_gives_nothing() -> None:
+def test_a_bucket_without_a_rate_has_no_limit_and_a_clock_that_goes_back_refills_nothing() -> None:
     assert Bucket().take(10**9, None, 0).wait(None, 0) == 0
     used = Bucket().take(100, 60, now=100)
     assert used.wait(60, now=50) == used.wait(60, now=100) == pytest.approx(94)

@@ -1,4 +1,4 @@
-"""The real chat model against a server that misbehaves: every fault is told by type, retried or not, billed or not."""
+"""The chat model against a server that misbehaves: the type, retries and bill of every fault."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEVER_CHARGED = {
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_a_passing_fault_is_got_over_and_costs_what_it_may_have_cost(fault: Fault) -> None:
+def test_a_transient_fault_is_retried_and_counts_the_most_it_can_have_cost(fault: Fault) -> None:
     with HostileLlm(once(fault)) as server:
         settings = config(server)
         chat, request = OpenAiChat(settings), request_for(settings)
@@ -44,20 +44,20 @@ def test_a_passing_fault_is_got_over_and_costs_what_it_may_have_cost(fault: Faul
 
 
 @pytest.mark.parametrize("fault", [Fault.HANG, Fault.DRIP])
-def test_a_call_that_takes_too_long_altogether_is_broken_off_and_made_again(fault: Fault) -> None:
+def test_a_call_past_its_deadline_is_cancelled_and_retried(fault: Fault) -> None:
     with HostileLlm(once(fault)) as server:
         answer = complete(OpenAiChat(settings := config(server, {"timeout_seconds": 0.3})), request_for(settings))
     assert isinstance(answer, Completion) and server.calls == 2
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.NO_CHOICES, Fault.BUSY, Fault.HUGE_ERROR])
-def test_a_lasting_fault_is_given_up_after_the_retries(fault: Fault) -> None:
+def test_a_permanent_fault_is_raised_after_the_retries(fault: Fault) -> None:
     with HostileLlm(always(fault)) as server:
         error = complete(OpenAiChat(settings := config(server, {"retries": 3})), request_for(settings))
     assert isinstance(error, ServerFault) and server.calls == 4
 
 
-def test_a_server_that_is_not_there_charges_nothing_and_its_address_is_named() -> None:
+def test_an_unreachable_server_charges_nothing_and_is_named_with_its_address() -> None:
     with HostileLlm() as server:
         pass
     chat = OpenAiChat(settings := config(server, {"retries": 1}))
@@ -66,7 +66,7 @@ def test_a_server_that_is_not_there_charges_nothing_and_its_address_is_named() -
     assert chat.ledger.roles["spoken_rewriter"] == RoleCost(faults=2)
 
 
-def test_an_address_that_never_answered_is_not_retried_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_never_answered_is_retried_only_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("soundflow.backends.calls.metered_call.STARTING_SECONDS", 0.1)
     with HostileLlm() as server:
         pass
@@ -75,7 +75,7 @@ def test_an_address_that_never_answered_is_not_retried_for_minutes(monkeypatch: 
     assert chat.ledger.roles["spoken_rewriter"].faults < 6
 
 
-def test_a_server_that_answered_and_is_gone_is_a_fault_of_the_line() -> None:
+def test_a_server_that_disappears_is_a_server_fault() -> None:
     server = HostileLlm().__enter__()
     chat = OpenAiChat(config(server, {"retries": 2}))
 
@@ -98,7 +98,7 @@ def test_a_server_that_answered_and_is_gone_is_a_fault_of_the_line() -> None:
         (Fault.NO_QUOTA, "does not serve this account.*quota"),
     ],
 )
-def test_what_only_the_user_can_mend_ends_the_work_at_once(fault: Fault, why: str) -> None:
+def test_errors_of_configuration_are_raised_without_a_retry(fault: Fault, why: str) -> None:
     with HostileLlm(always(fault)) as server:
         error = complete(OpenAiChat(settings := config(server)), request_for(settings))
         assert server.calls == 1
@@ -106,19 +106,19 @@ def test_what_only_the_user_can_mend_ends_the_work_at_once(fault: Fault, why: st
         raise error
 
 
-def test_a_request_the_server_does_not_take_is_that_requests_fault_only() -> None:
+def test_a_refused_request_is_an_error_of_that_request_only() -> None:
     with HostileLlm(always(Fault.TOO_LONG)) as server:
         error = complete(OpenAiChat(settings := config(server)), request_for(settings))
     assert isinstance(error, RequestRefused) and "too many tokens" in str(error) and server.calls == 1
 
 
-def test_a_server_that_wants_a_day_of_silence_is_given_up_on() -> None:
+def test_a_retry_after_of_a_day_is_not_awaited() -> None:
     with HostileLlm(always(Fault.BUSY_FOR_EVER)) as server:
         error = complete(OpenAiChat(settings := config(server)), request_for(settings))
     assert isinstance(error, ServerFault) and error.retry_after == 86_400 and server.calls == 1
 
 
-def test_both_forms_of_retry_after_are_read_and_nonsense_is_not() -> None:
+def test_both_forms_of_retry_after_are_parsed_and_invalid_ones_ignored() -> None:
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=90)
     found = retry_after(email.utils.format_datetime(soon, usegmt=True))
     assert found is not None and 60 < found < 91
@@ -128,7 +128,7 @@ def test_both_forms_of_retry_after_are_read_and_nonsense_is_not() -> None:
     assert retry_after(None) is None
 
 
-def test_a_server_that_asks_for_silence_silences_every_call() -> None:
+def test_retry_after_pauses_the_meter() -> None:
     with HostileLlm(once(Fault.BUSY_SECONDS)) as server:
         chat = OpenAiChat(settings := config(server))
         assert isinstance(complete(chat, request_for(settings)), Completion)
@@ -147,7 +147,7 @@ def test_no_more_calls_are_in_flight_than_allowed() -> None:
 
 
 @pytest.mark.parametrize("limit", [{"calls": 7}, {"tokens": 4_000}, {"money": 0.004}])
-def test_no_number_of_calls_at_once_can_pass_the_budget(limit: dict[str, float]) -> None:
+def test_no_number_of_concurrent_calls_exceeds_the_budget(limit: dict[str, float]) -> None:
     with HostileLlm(faulty(0.3, (Fault.NO_CHOICES, Fault.RESET, Fault.HUGE)), latency_seconds=0.005) as server:
         settings = config(server, {"concurrency": 32}, budget=limit)
         chat = OpenAiChat(settings)
@@ -166,7 +166,7 @@ def test_no_number_of_calls_at_once_can_pass_the_budget(limit: dict[str, float])
     assert settings.budget.passed_by(real) == ""
 
 
-def test_a_call_broken_off_by_its_caller_counts_in_full() -> None:
+def test_a_cancelled_call_counts_in_full() -> None:
     with HostileLlm(always(Fault.HANG)) as server:
         chat, request = OpenAiChat(settings := config(server)), request_for(settings := config(server))
 
@@ -181,7 +181,7 @@ def test_a_call_broken_off_by_its_caller_counts_in_full() -> None:
     assert chat.meter.state().unbilled == settings.priced("m", request.worst()) and not chat.meter.state().open
 
 
-def test_a_server_that_states_no_usage_is_taken_to_have_used_the_most() -> None:
+def test_a_missing_usage_counts_as_the_most_a_call_can_use() -> None:
     with HostileLlm(always(Fault.NO_USAGE)) as server:
         request = request_for(settings := config(server))
         answer = complete(OpenAiChat(settings), request)
@@ -189,13 +189,13 @@ def test_a_server_that_states_no_usage_is_taken_to_have_used_the_most() -> None:
 
 
 @pytest.mark.parametrize(("fault", "finish"), [(Fault.CUT_OFF, "length"), (Fault.REFUSED, "refused")])
-def test_how_an_answer_ended_is_told(fault: Fault, finish: str) -> None:
+def test_the_reason_an_answer_ended_is_returned(fault: Fault, finish: str) -> None:
     with HostileLlm(always(fault)) as server:
         answer = complete(OpenAiChat(settings := config(server)), request_for(settings))
     assert answer.finish == finish and server.calls == 1
 
 
-def test_clips_go_along_as_input_audio() -> None:
+def test_clips_are_sent_as_input_audio() -> None:
     with HostileLlm() as server:
         request = request_for(settings := config(server), messages=(Message("user", "hear", (AudioAttachment(b"RIFF..."),)),))
         complete(OpenAiChat(settings), request)
@@ -221,13 +221,13 @@ def test_the_key_is_in_the_call_and_nowhere_else(caplog: pytest.LogCaptureFixtur
     assert len(outputs) > 100 and not [text for text in outputs if KEY in text or KEY[8:] in text]
 
 
-def test_the_openai_address_is_not_asked_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_is_not_called_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     error = complete(OpenAiChat(settings := LlmConfig(model="m")), request_for(settings))
     assert isinstance(error, InputError) and "OPENAI_API_KEY is not set" in str(error)
 
 
-def test_a_server_of_ones_own_may_do_without_a_key_and_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_of_ones_own_needs_no_key_and_may_be_named_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     with HostileLlm() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -235,13 +235,13 @@ def test_a_server_of_ones_own_may_do_without_a_key_and_may_be_named_by_the_envir
         assert isinstance(complete(OpenAiChat(settings), request_for(settings)), Completion)
 
 
-def test_a_key_that_cannot_be_one_is_told_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_key_is_an_error_that_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\nsk-other")
     error = complete(OpenAiChat(settings := LlmConfig(model="m")), request_for(settings))
     assert isinstance(error, InputError) and "sk-secret" not in str(error)
 
 
-def test_it_is_used_while_it_is_open() -> None:
+def test_calls_outside_the_async_context_are_refused() -> None:
     async def use() -> None:
         await OpenAiChat(settings := LlmConfig(model="m")).complete(request_for(settings))
 

@@ -1,4 +1,4 @@
-"""Sound services over real sockets: what is sent, what is believed, what is tried again, and what is never told."""
+"""Sound services over real sockets: requests, accepted and rejected answers, retries, secrecy of the key."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def made(outcome: Outcome[GeneratedSound]) -> GeneratedSound:
     return outcome.value
 
 
-def test_elevenlabs_is_asked_as_its_protocol_says(tmp_path: Path) -> None:
+def test_elevenlabs_requests_follow_its_protocol(tmp_path: Path) -> None:
     with HostileSounds() as server:
         found = made(generate(server.config("elevenlabs", prompt_influence=0.7), tmp_path, seconds=(2.5, 2.5))[0])
     [request] = server.requests
@@ -64,7 +64,7 @@ def test_elevenlabs_is_asked_as_its_protocol_says(tmp_path: Path) -> None:
     assert found.caption == CAPTION
 
 
-def test_a_server_of_ones_own_is_asked_as_the_docstring_says(tmp_path: Path) -> None:
+def test_http_requests_follow_the_documented_protocol(tmp_path: Path) -> None:
     with HostileSounds() as server:
         made(generate(server.config("http"), tmp_path, 17, seconds=(3.2, 3.2))[0])
     [request] = server.requests
@@ -81,7 +81,7 @@ def test_a_server_that_needs_no_key_gets_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_fault_that_passes_is_got_over(backend: str, fault: Fault, tmp_path: Path) -> None:
+def test_a_transient_fault_is_retried(backend: str, fault: Fault, tmp_path: Path) -> None:
     ledger = CostLedger()
     with HostileSounds(fault) as server:
         made(generate(server.config(backend), tmp_path, ledger=ledger)[0])
@@ -91,7 +91,7 @@ def test_a_fault_that_passes_is_got_over(backend: str, fault: Fault, tmp_path: P
 
 @pytest.mark.parametrize("fault", [*PASSING, Fault.HANG])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_fault_that_stays_is_a_failure_that_says_what_was_asked(backend: str, fault: Fault, tmp_path: Path) -> None:
+def test_a_permanent_fault_is_a_failure_that_contains_the_request(backend: str, fault: Fault, tmp_path: Path) -> None:
     seconds = 0.3 if fault is Fault.HANG else 30.0
     with HostileSounds(always=fault) as server:
         [outcome] = generate(server.config(backend, server={"retries": 1, "timeout_seconds": seconds}), tmp_path)
@@ -101,16 +101,16 @@ def test_a_fault_that_stays_is_a_failure_that_says_what_was_asked(backend: str, 
     assert KEY not in repr(outcome)
 
 
-@pytest.mark.parametrize(("fault", "retries", "asked"), [(Fault.BUSY_FOR_EVER, 1, 1), (Fault.HTML, 5, 6 + 3)])
-def test_a_service_that_is_broken_stops_the_work(fault: Fault, retries: int, asked: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("fault", "retries", "requests"), [(Fault.BUSY_FOR_EVER, 1, 1), (Fault.HTML, 5, 6 + 3)])
+def test_a_broken_service_stops_the_work(fault: Fault, retries: int, requests: int, tmp_path: Path) -> None:
     with HostileSounds(always=fault) as server, pytest.raises(ServiceBroken, match=r"http://127.* does not work") as raised:
         generate(server.config("http", server={"retries": retries}), tmp_path)
-    assert len(server.requests) == asked and KEY not in str(raised.value)
+    assert len(server.requests) == requests and KEY not in str(raised.value)
 
 
 @pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED, Fault.NO_QUOTA, Fault.NO_MODEL, Fault.REDIRECT])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_what_no_other_request_gets_over_stops_the_work_with_a_remedy(backend: str, fault: Fault, tmp_path: Path) -> None:
+def test_errors_of_configuration_stop_the_work_with_a_remedy(backend: str, fault: Fault, tmp_path: Path) -> None:
     with HostileSounds(always=fault) as server, pytest.raises(InputError, match="generation") as raised:
         generate(server.config(backend), tmp_path)
     assert len(server.requests) == 1 and raised.value.remedy
@@ -118,7 +118,7 @@ def test_what_no_other_request_gets_over_stops_the_work_with_a_remedy(backend: s
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_caption_the_service_will_not_make_is_rejected(backend: str, tmp_path: Path) -> None:
+def test_a_refused_caption_is_rejected(backend: str, tmp_path: Path) -> None:
     with HostileSounds(always=Fault.UNPROCESSABLE) as server:
         [outcome] = generate(server.config(backend), tmp_path)
     assert isinstance(outcome, Rejected) and outcome.reason == "refused" and "policy" in outcome.metrics["detail"]
@@ -127,7 +127,7 @@ def test_a_caption_the_service_will_not_make_is_rejected(backend: str, tmp_path:
 
 @pytest.mark.parametrize(("fault", "reason"), [(Fault.NAN, "not_finite"), (Fault.SILENT, "silent")])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_whole_audio_that_is_no_clip_is_rejected_and_not_asked_again(
+def test_audio_that_is_not_a_valid_clip_is_rejected_without_a_retry(
     backend: str, fault: Fault, reason: str, tmp_path: Path
 ) -> None:
     with HostileSounds(always=fault) as server:
@@ -139,7 +139,7 @@ def test_whole_audio_that_is_no_clip_is_rejected_and_not_asked_again(
 
 @pytest.mark.parametrize("fault", [Fault.STREAMED_WAV, Fault.STEREO_FLAC])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_any_whole_audio_file_is_believed(backend: str, fault: Fault, tmp_path: Path) -> None:
+def test_any_whole_audio_file_is_accepted(backend: str, fault: Fault, tmp_path: Path) -> None:
     with HostileSounds(fault) as server:
         found = made(generate(server.config(backend), tmp_path, seconds=(1.5, 1.5))[0])
     assert abs(found.samples.size - 24_000) <= 1 and len(server.requests) == 1
@@ -147,7 +147,7 @@ def test_any_whole_audio_file_is_believed(backend: str, fault: Fault, tmp_path: 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_nothing_is_asked_twice_for_the_same_request(backend: str, tmp_path: Path) -> None:
+def test_no_request_is_sent_twice(backend: str, tmp_path: Path) -> None:
     ledger = CostLedger()
     with HostileSounds() as server:
         config = server.config(backend, price_per_second=0.5)
@@ -171,27 +171,27 @@ def test_a_replay_needs_neither_key_nor_server(backend: str, tmp_path: Path, mon
     assert np.array_equal(made(generate(config, tmp_path)[0]).samples, first.samples)
 
 
-def test_elevenlabs_without_a_key_says_which_variable_is_missing(tmp_path: Path) -> None:
+def test_elevenlabs_without_a_key_names_the_missing_variable(tmp_path: Path) -> None:
     with HostileSounds() as server, pytest.raises(InputError, match="OTHER_API_KEY is not set"):
         generate(server.config("elevenlabs", server={"api_key_env": "OTHER_API_KEY"}), tmp_path)
     assert not server.requests
 
 
-def test_a_budget_ends_the_work_before_it_is_passed(tmp_path: Path) -> None:
+def test_a_budget_ends_the_work_before_it_is_exceeded(tmp_path: Path) -> None:
     with HostileSounds() as server, pytest.raises((BudgetSpent, ExceptionGroup), match="budget of money"):
         generate(server.config("http", price_per_second=1.0, budget={"money": 3.5}), tmp_path, 1, 2, 3, 4, seconds=(1.0, 1.0))
     assert len(server.requests) <= 3
 
 
-def test_lengths_the_service_does_not_make_are_rejected_unasked(tmp_path: Path) -> None:
+def test_lengths_the_service_does_not_make_are_rejected_without_a_request(tmp_path: Path) -> None:
     with HostileSounds() as server:
         for seconds in ((0.1, 0.3), (31.0, 40.0)):
             [outcome] = generate(server.config("elevenlabs"), tmp_path, seconds=seconds)
             assert isinstance(outcome, Rejected) and outcome.reason == "cannot_last"
         lengths = generate(server.config("http"), tmp_path, *range(20), seconds=(1.0, 3.0))
     assert not any(request["path"] == "/v1/sound-generation" for request in server.requests)
-    asked = {made(one).samples.size / 16_000 for one in lengths}
-    assert len(asked) > 15 and min(asked) >= 1.0 and max(asked) <= 3.0
+    seconds = {made(one).samples.size / 16_000 for one in lengths}
+    assert len(seconds) > 15 and min(seconds) >= 1.0 and max(seconds) <= 3.0
 
 
 def test_no_more_calls_are_in_flight_than_allowed(tmp_path: Path) -> None:

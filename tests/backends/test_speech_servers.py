@@ -1,4 +1,4 @@
-"""Speech behind OpenAI's protocol, and the official CosyVoice package: what is asked, what is made of answers."""
+"""Speech behind OpenAI's protocol, and the official CosyVoice package: requests and responses."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class AutoModel:
     "cosyvoice/utils/__init__.py": "",
     "cosyvoice/utils/common.py": "seed = None\ndef set_all_random_seed(value):\n    global seed\n    seed = value\n",
 }
-"""The parts of the official package that are called, spoken by the embedded voice; numpy instead of torch."""
+"""The called parts of the official package, with the embedded voice and numpy instead of torch."""
 
 
 @pytest.mark.parametrize("kind", ["wav", "pcm", "flac"])
@@ -51,55 +51,55 @@ def test_every_format_becomes_speech_of_the_right_length(kind: str) -> None:
     with OpenAiAudio() as server:
         speaker = open_speaker(server.speech(format=kind))
         rendering = speaker.say("Good evening, everybody.", speaker.voices[0], speed=0.9)
-    path, asked = server.asked[0]
-    assert (path, asked["voice"], asked["response_format"], asked["speed"]) == ("/v1/audio/speech", "nova", kind, 0.9)
+    path, request = server.requests[0]
+    assert (path, request["voice"], request["response_format"], request["speed"]) == ("/v1/audio/speech", "nova", kind, 0.9)
     assert 1.0 < rendering.samples.size / 16_000 < 3.5 and np.abs(rendering.samples).max() > 0.05
     assert speaker.knobs == ("draw", "speed")
 
 
 def test_a_recogniser_gets_a_wav_and_its_language(real_audio: dict[str, np.ndarray]) -> None:
     with OpenAiAudio() as server:
-        heard = open_recogniser(server.transcription()).transcribe(real_audio["request"], "en-US")
-    path, form = server.asked[0]
+        transcript = open_recogniser(server.transcription()).transcribe(real_audio["request"], "en-US")
+    path, form = server.requests[0]
     assert (path, form["model"], form["language"]) == ("/v1/audio/transcriptions", "whisper-1", "en") and form["file"][
         :4
     ] == b"RIFF"
-    assert heard.model == "whisper-1" and set(heard.text.lower().split()) & set(SENTENCES["request"].lower().split())
+    assert transcript.model == "whisper-1" and set(transcript.text.lower().split()) & set(SENTENCES["request"].lower().split())
 
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.HTML, Fault.TRUNCATED])
-def test_a_speaker_that_fails_for_a_moment_is_asked_again(fault: Fault) -> None:
+def test_transient_faults_of_a_speaker_are_retried(fault: Fault) -> None:
     with OpenAiAudio([fault, fault]) as server:
         speaker = open_speaker(server.speech())
         assert speaker.say("Hello.", speaker.voices[0]).samples.size > 4_000
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize("fault", [Fault.BUSY, Fault.HTML, Fault.TRUNCATED, Fault.NO_TEXT])
-def test_a_recogniser_that_fails_for_a_moment_is_asked_again(fault: Fault, real_audio: dict[str, np.ndarray]) -> None:
+def test_transient_faults_of_a_recogniser_are_retried(fault: Fault, real_audio: dict[str, np.ndarray]) -> None:
     with OpenAiAudio([fault]) as server:
         assert open_recogniser(server.transcription()).transcribe(real_audio["short"], "en").text
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
-def test_what_never_gets_better_is_a_fault_in_the_end(real_audio: dict[str, np.ndarray]) -> None:
+def test_a_permanent_fault_is_raised_after_the_retries(real_audio: dict[str, np.ndarray]) -> None:
     with OpenAiAudio([Fault.NO_TEXT] * 9) as server, pytest.raises(ServerFault, match="not a transcription"):
         open_recogniser(server.transcription()).transcribe(real_audio["short"], "en")
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
 def test_a_refused_key_ends_the_work_and_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with OpenAiAudio([Fault.UNAUTHORIZED]) as server:
         speaker = open_speaker(server.speech())
-        with pytest.raises(InputError, match="OPENAI_API_KEY") as told:
+        with pytest.raises(InputError, match="OPENAI_API_KEY") as raised:
             speaker.say("Hello.", speaker.voices[0])
-    assert KEY not in str(told.value) and len(server.asked) == 1
+    assert KEY not in str(raised.value) and len(server.requests) == 1
 
 
 @pytest.fixture
 def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CosyVoiceConfig]:
-    """A config of the package in this process; the package is a stand-in."""
+    """A config of the package in this process, which is replaced by PACKAGE."""
     for name, text in PACKAGE.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -119,14 +119,14 @@ def test_the_official_package_speaks_in_this_process(official: CosyVoiceConfig) 
         speaker.say("break", voice)
 
 
-def test_without_the_official_package_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_official_package_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cosyvoice", None)
     speaker = open_speaker(CosyVoiceConfig(model_dir="models/CosyVoice2", voices=(ServerVoice(id="anna", language="en"),)))
     with pytest.raises(InputError, match="Clone FunAudioLLM/CosyVoice"):
         speaker.say("Hello.", speaker.voices[0])
 
 
-def test_what_pocketsphinx_hears_does_not_depend_on_what_it_heard_before(real_audio: dict[str, np.ndarray]) -> None:
+def test_a_transcript_does_not_depend_on_earlier_clips(real_audio: dict[str, np.ndarray]) -> None:
     names = ["question", "short"]
     there, back = PocketsphinxRecogniser(), PocketsphinxRecogniser()
     first = {name: there.transcribe(real_audio[name], "en").text for name in names}
@@ -136,7 +136,7 @@ def test_what_pocketsphinx_hears_does_not_depend_on_what_it_heard_before(real_au
         there.transcribe(real_audio["short"], "zh")
 
 
-def test_what_is_not_finite_is_no_speech() -> None:
+def test_samples_that_are_not_finite_are_refused() -> None:
     with pytest.raises(BackendError, match="NaN or infinity"):
         resample_to_16k(np.array([0.1, np.nan]), 24_000)
     assert not issubclass(RequestRefused, ServerFault)

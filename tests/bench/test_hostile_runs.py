@@ -224,7 +224,7 @@ def test_many_rows_are_bootstrapped_without_memory_for_every_draw(tmp_path: Path
 
 def test_a_server_that_refuses_us_is_told_in_the_commands_words(tmp_path: Path) -> None:
     items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
-    for status, told in ((401, "refuses the key.*Set OPENAI_API_KEY"), (404, "Check the model's name and --server")):
+    for status, told in ((401, "rejects the API key.*OPENAI_API_KEY"), (404, "Check --server .*name of the model")):
         with AudioServer(lambda heard, before, status=status: (status, "no")) as server:
             config = config_of("m", server.url)
             with pytest.raises(InputError, match=told):

@@ -141,6 +141,6 @@ def test_a_question_longer_than_the_context_is_refused_as_that_questions_fault(r
 
 def test_a_wrong_key_ends_the_work(real_llm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-0123456789")
-    with pytest.raises(InputError, match="refuses the key") as caught:
+    with pytest.raises(InputError, match="rejects the API key") as caught:
         run("spoken_rewriter", config(real_llm), AnswerCache(tmp_path), 1)
     assert "sk-wrong" not in str(caught.value)

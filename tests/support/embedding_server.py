@@ -1,4 +1,4 @@
-"""A server with OpenAI's `/embeddings` that misbehaves on demand. Texts get hashed n-grams; sounds the words of their pitch."""
+"""A server with OpenAI's `/embeddings` that misbehaves on demand. Texts get hashed n-grams, sines those of a word."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from soundflow.schemas.retrieval import RetrievalConfig
 from tests.support.local_server import LocalServer
 
 PITCHES = {440: "a whistle", 880: "a doorbell ringing", 220: "a ship horn"}
-"""What a sine of so many Hz is said to be."""
+"""Frequency of a sine (Hz) → the words it is embedded as."""
 Reply = tuple[int, dict[str, str], bytes]
 Fault = Callable[[list[dict[str, Any]]], Reply]
-"""The good embeddings → what is sent instead."""
+"""Good embeddings → reply that is sent instead."""
 
 
 def status(code: int, **headers: str) -> Fault:
-    """An error as OpenAI writes it."""
+    """An error in OpenAI's format."""
     body = json.dumps({"error": {"message": "no, and your key is sk-very-secret", "code": None}}).encode()
     return lambda good: (code, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
 def sent(change: Callable[[list[dict[str, Any]]], Any]) -> Fault:
-    """A good response but for its embeddings."""
+    """A good response with changed embeddings."""
     return lambda good: (200, {}, json.dumps({"object": "list", "data": change(good), "model": "m"}).encode())
 
 
 class EmbeddingServer(LocalServer):
-    """Runs in threads of its own while the `with` block lasts; `faults` happen first, one a call (None: none)."""
+    """Runs in threads of its own while the `with` block lasts; `faults` come first, one per call (None: no fault)."""
 
     def __init__(self, *faults: Fault | None):
         self.faults = list(faults)
         self.calls: list[dict[str, Any]] = []
         self.answered: Counter[str] = Counter()
-        """Input → how often it got a good answer."""
+        """Input → number of good answers."""
         self.keys: set[str] = set()
         super().__init__()
 
@@ -58,7 +58,7 @@ class EmbeddingServer(LocalServer):
         request.close_connection = len(content) < int(headers.get("content-length", 0))
 
     def config(self, **changes: Any) -> RetrievalConfig:
-        """A recipe's section that uses it, impatiently."""
+        """The section of a recipe with an impatient client."""
         url = f"{self.origin}/v1"
         server = {"base_url": url, "backoff_seconds": 0.001, "retries": 3, "timeout_seconds": 20, "batch": 8}
         return RetrievalConfig.model_validate({"embedder": "server", "model": "m", "server": server} | changes)
@@ -68,7 +68,7 @@ class EmbeddingServer(LocalServer):
         assert path == "/v1/embeddings" and body["encoding_format"] == "float" and "dimensions" not in body
         assert all(body["input"]), "real servers refuse an empty input"
         self.calls.append(body)
-        words = [heard(one) for one in body["input"]] if body.get("modality") == "audio" else body["input"]
+        words = [words_of_sine(one) for one in body["input"]] if body.get("modality") == "audio" else body["input"]
         vectors = 3.0 * HashedNgrams().embed(words)  # of no particular length
         good = [{"index": place, "embedding": vector} for place, vector in enumerate(vectors.tolist())]
         fault = self.faults.pop(0) if self.faults else None
@@ -85,8 +85,8 @@ class EmbeddingServer(LocalServer):
         return 200, {}, json.dumps(document).encode()
 
 
-def heard(uri: str) -> str:
-    """The words for a sine in a data URI."""
+def words_of_sine(uri: str) -> str:
+    """Return the words for a sine in a data URI."""
     kind, _, data = uri.partition(",")
     assert kind == "data:audio/wav;base64"
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(data)))

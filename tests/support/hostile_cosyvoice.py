@@ -1,9 +1,9 @@
-"""A CosyVoice server of our own on a real socket: the official FastAPI's routes, form fields and raw int16 stream, spoken by the
-embedded voice, and it misbehaves on demand.
+"""A CosyVoice server on a real socket that misbehaves on demand: routes, form fields and raw int16 stream of the official FastAPI
+server, with the embedded voice.
 
 with HostileCosyVoice(faults=[Fault.SHORT, None, Fault.HANG]) as server:  # in turns, beginning with the first request
     speak(lines, out, SpeechConfig(speakers=(server.config(),)))
-    server.log  # what was asked and what was answered
+    server.log  # requests and answers
 """
 
 from __future__ import annotations
@@ -53,34 +53,34 @@ class Fault(StrEnum):
     """One way to misbehave."""
 
     SHORT = "short"
-    """Ends early, and as if that were all."""
+    """Ends early, without a sign of it."""
     WRONG_RATE = "wrong_rate"
-    """At 16 kHz, which nothing says."""
+    """At 16 kHz, undeclared."""
     SILENCE = "silence"
     NOISE = "noise"
     GARBLED = "garbled"
     """The words in another order."""
     EXTRA = "extra"
-    """Goes on talking."""
+    """Continues with another sentence."""
     HANG = "hang"
     ERROR_500 = "error_500"
     ODD = "odd"
     """Ends within a sample."""
     RESET = "reset"
-    """The line breaks in the middle."""
+    """The connection breaks in the middle."""
 
 
 BROKEN = frozenset({Fault.HANG, Fault.ERROR_500, Fault.ODD, Fault.RESET})
-"""Faults that can be told from the answer itself; of the others only the gate can know."""
+"""Faults that the answer itself shows; only the gate can detect the others."""
 
 
 Script = Callable[[str, int], Fault | None]
-"""(text, how often just this one came before) → what goes wrong: depends neither on time nor on order."""
+"""(text, number of earlier requests for it) → fault. Depends neither on time nor on order."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked, and what was done about it."""
+    """A request and its answer."""
 
     mode: str
     form: dict[str, Any]

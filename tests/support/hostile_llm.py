@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server of our own on a real socket. It plays every role well, and misbehaves on demand.
+"""An OpenAI-compatible server on a real socket. It answers in every role, and misbehaves on demand.
 
     with HostileLlm(faulty(0.3)) as server:
         config = LlmConfig(model="m", server=server.settings(timeout_seconds=0.5, backoff_seconds=0.01))
@@ -37,7 +37,7 @@ class Fault(StrEnum):
     NO_CHOICES = "no_choices"
     NULL_CONTENT = "null_content"
     ANOTHER_PROTOCOL = "another_protocol"
-    """Valid JSON that is no chat completion."""
+    """Valid JSON, but not a chat completion."""
     TRUNCATED_BODY = "truncated_body"
     TRUNCATED_STREAM = "truncated_stream"
     """Chunked, and the last chunk never comes."""
@@ -65,7 +65,7 @@ class Fault(StrEnum):
     TOO_LONG = "too_long"
     """400."""
     NOT_JSON = "not_json"
-    """A good response whose text is no JSON."""
+    """A good response whose text is not JSON."""
     WRONG_SCHEMA = "wrong_schema"
     FENCED = "fenced"
     """Harmless: the answer in a code fence after some prose."""
@@ -97,15 +97,15 @@ TRANSIENT = (
     Fault.ENCODED,
     Fault.ABSURD_USAGE,
 )
-"""Faults that another try gets over at once; HANG and DRIP do too, and cost the client's timeout each."""
+"""Faults that an immediate retry gets over; HANG and DRIP as well, after the timeout of the client."""
 BAD_ANSWERS = (Fault.NOT_JSON, Fault.WRONG_SCHEMA, Fault.FENCED, Fault.CUT_OFF)
-"""Faults of the model: the response is good, what it says is not (or is dressed up)."""
+"""Faults of the model: the response is valid, its text is not (or is wrapped)."""
 Script = Callable[[dict[str, Any], int], Fault | None]
-"""(the request, how often just this one came before) → what goes wrong."""
+"""(request, number of earlier equal requests) → fault."""
 
 
 def faulty(share: float, kinds: tuple[Fault, ...] = TRANSIENT + BAD_ANSWERS, salt: str = "") -> Script:
-    """A share of all calls goes wrong, each kind as often."""
+    """Return a script in which a share of all calls fails, with equally frequent kinds of fault."""
 
     def script(body: dict[str, Any], before: int) -> Fault | None:
         draw = digest(f"{salt}/{before}/{json.dumps(body, sort_keys=True)}")
@@ -115,17 +115,17 @@ def faulty(share: float, kinds: tuple[Fault, ...] = TRANSIENT + BAD_ANSWERS, sal
 
 
 def once(*faults: Fault) -> Script:
-    """These faults, one after the other for each request; then it is answered."""
+    """Return a script with these faults, in order for each request, before the answer."""
     return lambda body, before: faults[before] if before < len(faults) else None
 
 
 def always(fault: Fault) -> Script:
-    """Nothing else ever."""
+    """Return a script with this fault for every call."""
     return lambda body, before: fault
 
 
 def digest(text: str) -> int:
-    """A number that follows from `text`."""
+    """Return a hash of `text`."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
@@ -135,9 +135,9 @@ class HostileLlm:
     def __init__(self, script: Script = lambda body, before: None, port: int = 0, latency_seconds: float = 0.0):
         self.script, self.latency, self._port = script, latency_seconds, port
         self.seen: Counter[str] = Counter()
-        """Request (as JSON) → how often it came."""
+        """Request (as JSON) → number of calls."""
         self.answered: Counter[str] = Counter()
-        """Request → how often it got a good response."""
+        """Request → number of good responses."""
         self.faults: Counter[Fault] = Counter()
         self.roles: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
@@ -162,11 +162,11 @@ class HostileLlm:
 
     @property
     def calls(self) -> int:
-        """How many requests came."""
+        """Number of calls."""
         return self.seen.total()
 
     def settings(self, **changes: Any) -> LlmServer:
-        """A client's settings for it: impatient."""
+        """Settings of an impatient client."""
         quick = {"base_url": self.url, "timeout_seconds": 5.0, "backoff_seconds": 0.005, "retries": 12}
         return LlmServer.model_validate(quick | changes)
 
@@ -192,7 +192,7 @@ class HostileLlm:
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """One request; whether another may follow on this connection."""
+        """Serve one request; return whether another may follow on this connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
@@ -292,12 +292,12 @@ def response(fault: Fault | None, good: bytes, key: str) -> tuple[int, bytes, st
 
 
 def error(message: str, code: str = "x") -> bytes:
-    """An error as OpenAI writes it."""
+    """An error in OpenAI's format."""
     return json.dumps({"error": {"message": message, "type": "error", "code": code}}).encode()
 
 
 def completion(body: dict[str, Any], fault: Fault | None, key: str) -> dict[str, Any]:
-    """The chat completion that answers `body`, in a role or not quite."""
+    """The chat completion for `body`, in its role, with the fault if it is one of the text."""
     text: str | None = well_behaved(body)
     finish, more = "stop", {}
     match fault:

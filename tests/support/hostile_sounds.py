@@ -1,4 +1,4 @@
-"""A sound service of our own on a real socket: it speaks ElevenLabs' protocol and ours, and misbehaves on demand.
+"""A sound service on a real socket: it implements ElevenLabs' protocol and ours, and misbehaves on demand.
 
 with HostileSounds(Fault.BUSY, Fault.TRUNCATED) as server:  # these, one after the other, then good answers
     config = server.config("http")
@@ -36,10 +36,10 @@ class Fault(StrEnum):
     HTML = "html"
     JSON = "json"
     WRONG_TYPE = "wrong_type"
-    """Says audio and is HTML."""
+    """HTML, declared as audio."""
     EMPTY = "empty"
     TRUNCATED = "truncated"
-    """A WAV that announces more than it has, in a whole response."""
+    """A WAV shorter than its header states, in a whole response."""
     CUT_BODY = "cut_body"
     CUT_CHUNKS = "cut_chunks"
     RESET = "reset"
@@ -58,7 +58,7 @@ class Fault(StrEnum):
     NAN = "nan"
     SILENT = "silent"
     STREAMED_WAV = "streamed_wav"
-    """Harmless: a header that does not know its length yet."""
+    """Harmless: a header without a length."""
     STEREO_FLAC = "stereo_flac"
     """Harmless: another rate, two channels, compressed."""
 
@@ -68,11 +68,11 @@ PASSING = (
     Fault.TRUNCATED, Fault.CUT_BODY, Fault.CUT_CHUNKS, Fault.RESET, Fault.RESET_IN_BODY, Fault.GIGABYTE_HEADER, Fault.ENCODED,
     Fault.ENDLESS,
 )  # fmt: skip
-"""What another try gets over."""
+"""Faults that a retry gets over."""
 
 
 def sound(caption: str, seconds: float, seed: int, rate: int = 16_000, channels: int = 1) -> np.ndarray:
-    """Follows from the request; never twice the same for the same seed would be ElevenLabs', which is tested by counting."""
+    """Return a sound that depends on the request only."""
     hz = 200 + (hash_of(caption) + 37 * seed) % 2000
     wave = 0.3 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)
     return np.repeat(wave[:, None], channels, axis=1)
@@ -94,7 +94,7 @@ class HostileSounds(LocalServer):
     def __init__(self, *faults: Fault, always: Fault | None = None, latency_seconds: float = 0.0):
         self.faults, self.always, self.latency = list(faults), always, latency_seconds
         self.open = self.most_open = 0
-        """Requests being answered at once."""
+        """Concurrent requests."""
         self._lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
         """path, query, headers, body of each."""
@@ -105,7 +105,7 @@ class HostileSounds(LocalServer):
         return self.origin
 
     def config(self, backend: str, **changes: Any) -> GenerationConfig:
-        """A client's configuration: impatient."""
+        """The configuration of an impatient client."""
         url = f"{self.url}/v1/sound" if backend == "http" else self.url
         server = {"base_url": url, "api_key_env": "SOUND_API_KEY", "timeout_seconds": 30.0, "backoff_seconds": 0.002}
         model = {"model": "audiox"} if backend == "http" else {}

@@ -1,4 +1,4 @@
-"""An HTTP server of a test: on a free port, in threads of its own, gone at once when its `with` block ends."""
+"""An HTTP server for tests: on a free port, in its own threads, closed at the end of its `with` block."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Self
 
 
 class LocalServer:
-    """Subclasses say what a POST is answered with. The port is taken at once; answers come within the `with` block."""
+    """Subclasses answer POST requests. The port is bound at construction; requests are served within the `with` block."""
 
     def __init__(self) -> None:
         outer = self
         self.closing = threading.Event()
-        """Set when the block ends: who pretends to hang waits for this."""
+        """Set when the block ends; a simulated hang waits for it."""
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

@@ -28,21 +28,21 @@ class Fault(StrEnum):
 
     BUSY = "busy"
     HTML = "html"
-    """Where audio or JSON belongs, with status 200."""
+    """Instead of audio or JSON, with status 200."""
     TRUNCATED = "truncated"
     """The body ends before its announced length."""
     NO_TEXT = "no_text"
-    """JSON, and no transcription."""
+    """JSON without a transcription."""
     UNAUTHORIZED = "unauthorized"
     """Quotes the key it was given."""
 
 
 class OpenAiAudio(LocalServer):
-    """The server; a context manager. `faults` befall the first requests, in order."""
+    """The server; a context manager. `faults` apply to the first requests, in order."""
 
     def __init__(self, faults: Sequence[Fault | None] = ()):
         self.faults = list(faults)
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
         super().__init__()
         self._lock = threading.Lock()
         self._ears = PocketsphinxRecogniser()
@@ -71,8 +71,8 @@ class OpenAiAudio(LocalServer):
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         body, kind = handler.rfile.read(int(handler.headers["content-length"])), handler.headers["content-type"]
         speaks = handler.path == "/v1/audio/speech"
-        asked = json.loads(body) if speaks else form_of(kind, body)
-        self.asked.append((handler.path, asked))
+        request = json.loads(body) if speaks else form_of(kind, body)
+        self.requests.append((handler.path, request))
         fault = self.faults.pop(0) if self.faults else None
         if fault == Fault.BUSY:
             return reply(handler, 429, {"error": {"message": "slow down"}})
@@ -83,9 +83,9 @@ class OpenAiAudio(LocalServer):
         if fault == Fault.HTML:
             data = b"<html>welcome</html>"
         elif speaks:
-            data = self._say(asked)
+            data = self._say(request)
         else:
-            samples, _ = soundfile.read(io.BytesIO(asked["file"]), dtype="float32")
+            samples, _ = soundfile.read(io.BytesIO(request["file"]), dtype="float32")
             data = json.dumps({"text": self._ears.transcribe(samples, "en").text}).encode()
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(data)))
@@ -94,13 +94,13 @@ class OpenAiAudio(LocalServer):
         handler.close_connection = fault == Fault.TRUNCATED
         return None
 
-    def _say(self, asked: dict[str, Any]) -> bytes:
-        audio = np.asarray(embedded_voice()(asked["input"], speed=asked["speed"], seed=1), dtype=np.float32)
-        if asked["response_format"] == "pcm":
+    def _say(self, request: dict[str, Any]) -> bytes:
+        audio = np.asarray(embedded_voice()(request["input"], speed=request["speed"], seed=1), dtype=np.float32)
+        if request["response_format"] == "pcm":
             return to_pcm16(audio).tobytes()
         buffer = io.BytesIO()
-        if asked["response_format"] == "wav":  # another rate than announced by nobody: a file says its own
+        if request["response_format"] == "wav":  # not the rate of the config: a WAV states its own
             audio = np.stack([soxr.resample(audio, RATE, 44_100)] * 2, axis=1)
-        rate = 44_100 if asked["response_format"] == "wav" else RATE
-        soundfile.write(buffer, audio, rate, format=asked["response_format"].upper())
+        rate = 44_100 if request["response_format"] == "wav" else RATE
+        soundfile.write(buffer, audio, rate, format=request["response_format"].upper())
         return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What the synthesiser understands, what it refuses, and that it understands itself."""
+"""Captions the synthesiser understands or rejects; it understands its own descriptions."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ REFUSES = [
 
 
 @pytest.mark.parametrize("caption", MAKES)
-def test_it_makes(caption: str) -> None:
+def test_captions_that_are_understood(caption: str) -> None:
     understood = understand(caption)
     assert isinstance(understood, Ok), understood
     assert understood.value.sound.name == MAKES[caption]
 
 
 @pytest.mark.parametrize("caption", REFUSES)
-def test_it_refuses(caption: str) -> None:
+def test_captions_that_are_rejected(caption: str) -> None:
     understood = understand(caption)
     assert isinstance(understood, Rejected), understood.value.sound.name
     assert understood.reason == "cannot_make"
@@ -104,8 +104,8 @@ def test_no_word_means_two_things_of_one_sound() -> None:
         words = [
             word
             for spec in parameters_of(sound).values()
-            for said in ((spec.less, spec.more) if isinstance(spec, Range) else spec.options.values())
-            for word in said.split()
+            for words in ((spec.less, spec.more) if isinstance(spec, Range) else spec.options.values())
+            for word in words.split()
         ]
         assert len(words) == len(set(words)), sound.name
 
@@ -114,24 +114,24 @@ def test_every_sound_is_in_the_table() -> None:
     assert set(MAKES.values()) == set(SOUNDS)
 
 
-def test_a_refusal_names_the_words_that_were_not_understood() -> None:
+def test_a_rejection_lists_the_words_that_were_not_understood() -> None:
     refused = understand("Heavy rain and a dog barking")
     assert isinstance(refused, Rejected)
     assert refused.metrics["not_understood"] == ["bark", "dog"]
 
 
-def test_an_endless_caption_is_refused_unread() -> None:
+def test_a_caption_that_is_too_long_is_rejected() -> None:
     assert isinstance(understand("rain " * LONGEST_CAPTION), Rejected)
 
 
 @given(st.text(max_size=300))
-def test_any_text_is_understood_or_refused(text: str) -> None:
+def test_any_text_is_understood_or_rejected(text: str) -> None:
     understand(text)
     understand(f"rain {text}")
 
 
 @given(st.sampled_from(sorted(SOUNDS)), st.integers(0, 2**63 - 1))
-def test_it_understands_what_it_says_of_itself(name: str, seed: int) -> None:
+def test_descriptions_are_understood(name: str, seed: int) -> None:
     sound = SOUNDS[name]
     head = sound.heads.split("|")[seed % len(sound.heads.split("|"))]
     planned = plan_sound(head, sound.seconds, seed)
@@ -178,20 +178,20 @@ def test_a_stated_number_is_the_number_of_events(caption: str, count: int) -> No
         assert planned.value.count == count
 
 
-def test_a_number_that_does_not_fit_the_length_is_refused() -> None:
+def test_a_number_that_does_not_fit_the_length_is_rejected() -> None:
     for seconds in ((0.5, 1.0), (25.0, 30.0)):
         refused = plan_sound("twelve knocks", seconds, 1)
         assert isinstance(refused, Rejected) and refused.reason == "cannot_last"
 
 
-def test_lengths_no_such_sound_has_are_refused() -> None:
+def test_lengths_that_a_sound_does_not_have_are_rejected() -> None:
     for caption, seconds in (("glass breaking", (10.0, 20.0)), ("wind", (0.2, 1.0)), ("ocean waves", (0.5, 2.0))):
         refused = plan_sound(caption, seconds, 1)
         assert isinstance(refused, Rejected) and refused.reason == "cannot_last"
 
 
 @given(st.sampled_from(sorted(SOUNDS)), st.floats(0.05, 30), st.floats(0, 30), st.integers(0, 2**32))
-def test_a_planned_length_is_in_the_range_that_was_asked(name: str, shortest: float, more: float, seed: int) -> None:
+def test_a_planned_length_is_in_the_requested_range(name: str, shortest: float, more: float, seed: int) -> None:
     planned = plan_sound(SOUNDS[name].heads.split("|")[0], (shortest, shortest + more), seed)
     if isinstance(planned, Ok):
         assert shortest - 1e-3 <= planned.value.samples / 16_000 <= shortest + more + 1e-3

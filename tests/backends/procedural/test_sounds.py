@@ -1,4 +1,4 @@
-"""What the synthesiser makes: levels, lengths, and that what a plan says can be measured in the sound."""
+"""Sounds of the synthesiser: levels, lengths, and parameters of the plan as measured in the samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RATE = 16_000
 
 
 def plan(name: str, seconds: float = 4.0, seed: int = 3, **parameters: float | str) -> SoundPlan:
-    """A plan of one sound near by, its other parameters in the middle."""
+    """A plan of one near sound, its other parameters at the middle of their range."""
     middle: Mapping[str, float | str] = {
         key: (spec.low + spec.high) / 2 if isinstance(spec, Range) else next(iter(spec.options))
         for key, spec in parameters_of(SOUNDS[name]).items()
@@ -58,7 +58,7 @@ def onsets(samples: np.ndarray, apart: float = 0.08) -> int:
 
 
 def runs(samples: np.ndarray, gap: float = 0.05, share: float = 0.2) -> list[float]:
-    """Lengths in seconds of the stretches that sound."""
+    """Lengths (seconds) of the parts that are not silent."""
     level = np.sqrt(uniform_filter1d(samples**2, 160))
     loud = np.flatnonzero(level > share * level.max())
     edges = np.flatnonzero(np.diff(loud) > gap * RATE)
@@ -70,7 +70,7 @@ def runs(samples: np.ndarray, gap: float = 0.05, share: float = 0.2) -> list[flo
 
 @settings(max_examples=60)
 @given(st.sampled_from(sorted(SOUNDS)), st.integers(0, 2**63 - 1), st.floats(0.3, 3.0))
-def test_every_sound_is_finite_levelled_tapered_and_the_same_again(name: str, seed: int, longer: float) -> None:
+def test_every_sound_is_finite_levelled_tapered_and_reproducible(name: str, seed: int, longer: float) -> None:
     sound = SOUNDS[name]
     planned = plan_sound(sound.heads.split("|")[0], (sound.seconds[0], sound.seconds[0] + longer), seed)
     assert isinstance(planned, Ok)
@@ -94,7 +94,7 @@ def test_every_sound_is_a_clip_after_tfjp(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SOUNDS))
-def test_distance_takes_the_highs(name: str) -> None:
+def test_distance_attenuates_high_frequencies(name: str) -> None:
     near, far = (render(plan(name, max(SOUNDS[name].seconds[0], 2.0), distance=distance)) for distance in (0.0, 1.0))
     assert centroid_hz(far) < centroid_hz(near) * 1.02
 
@@ -128,7 +128,7 @@ def test_a_brighter_parameter_makes_a_brighter_sound(name: str, parameter: str) 
     [("knocks", 4.0), ("footsteps", 2.0), ("bell", 1.0), ("water_drops", 2.0), ("car_horn", 1.2), ("alarm", 2)],
 )
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_as_many_events_are_heard_as_were_planned(name: str, rate: float, count: int) -> None:
+def test_the_planned_number_of_events_is_audible(name: str, rate: float, count: int) -> None:
     steady = {"irregular": 0.05} if name == "water_drops" else {"surface": "concrete"} if name == "footsteps" else {}
     length = (count - 1) / rate + SOUNDS[name].tail
     for seed in range(2):
@@ -196,7 +196,7 @@ def test_waves_come_and_go_in_their_period() -> None:
     assert 2 <= crests(8.0) <= 4
 
 
-def test_hum_stands_on_the_mains() -> None:
+def test_hum_has_the_partials_of_the_mains() -> None:
     for mains, hz in (("50 Hz", 100.0), ("60 Hz", 120.0)):
         frequency, power = spectrum(render(plan("hum", 5.0, mains=mains, buzz=0.3)))
         near = power[np.abs(frequency - hz) < 6].max()
@@ -224,12 +224,12 @@ def test_more_animals_leave_less_silence(name: str, parameter: str) -> None:
     assert many > few
 
 
-def test_a_faster_car_is_gone_sooner() -> None:
+def test_a_faster_car_passes_sooner() -> None:
     slow, fast = (sum(runs(render(plan("pass_by", 10.0, speed=speed)), share=0.5)) for speed in (30.0, 110.0))
     assert fast < 0.6 * slow
 
 
-def test_the_generator_says_what_it_made_and_how() -> None:
+def test_the_generator_returns_caption_and_parameters() -> None:
     made = asyncio.run(Procedural().generate("Heavy rain on a tin roof", (2.0, 4.0), 7))
     assert isinstance(made, Ok)
     assert made.value.caption.lower().startswith("heavy") and "rain falling on the roof" in made.value.caption

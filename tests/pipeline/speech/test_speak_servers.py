@@ -24,7 +24,7 @@ def test_dialogues_are_spoken_and_heard_by_servers_that_stumble(tmp_path: Path) 
         summary = speak(lines, begin(tmp_path / "out", config), config)
     assert (summary.spoken, summary.failed) == (2, 0)
     assert {row["voice"] for row in rows(tmp_path / "out" / "manifest.jsonl")} == {"openai:nova"}
-    assert {path for path, _ in server.asked} == {"/v1/audio/speech", "/v1/audio/transcriptions"}
+    assert {path for path, _ in server.requests} == {"/v1/audio/speech", "/v1/audio/transcriptions"}
 
 
 def rewritten(server: HostileLlm, **change: Any) -> SpeechConfig:
