@@ -94,7 +94,7 @@ def inline_commands() -> tuple[Shown, ...]:
     found = []
     for page in PAGES:
         for code in re.findall(r"`([^`\n]+)`", without_blocks(page.read_text(encoding="utf-8"))):
-            if re.match(r"(soundflow|make|python -m soundflow\S*) \S", f"{code} ") and "…" not in code.split()[1:2]:
+            if re.match(r"soundflow \S|make \S|python -m soundflow", code) and "…" not in code.split()[1:2]:
                 found += [Shown(name_of(page), words) for words in split(code.replace("…", ""))]
     return tuple(found)
 
