@@ -1,6 +1,6 @@
-"""`soundflow curate`: the first scenes of a recipe, as its build will plan them, without rendering anything.
+"""`soundflow curate`: the first scenes of a recipe, exactly as its build will plan them, without rendering them.
 
-What a language model answers here is in the answer cache: the build asks none of it again.
+The answers of the language model are cached, so the build does not pay for them again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.pipeline.build.run import plan_build
 from soundflow.pipeline.build.worker import Job
-from soundflow.pipeline.curate.scene_view import Named, SceneView, curated_view, drawn_view
+from soundflow.pipeline.curate.scene_view import ClipName, SceneView, curated_view, drawn_view
 from soundflow.pipeline.curate.scenes import ATTEMPTS, DrawnScenes, pool_of
 from soundflow.schemas.identity import sample_id
 from soundflow.schemas.outcome import Ok
@@ -23,9 +23,9 @@ from soundflow.schemas.sheet import CuratedSample
 
 
 def curate_once(recipe_path: Path, n: int, on_done: Callable[[int], None] = lambda done: None) -> list[SceneView]:
-    """The scenes of the first `n` samples. `on_done` is told how many are done.
+    """Return the scenes of the first `n` samples. `on_done` receives the number of samples done.
 
-    Raises InputError for a bad recipe or index, a key or model that fails, BudgetSpent when the budget is.
+    Raises InputError for an invalid recipe or index or a rejected key or model, and BudgetSpent.
     """
     record, index = plan_build(recipe_path)
     recipe = record.recipe
@@ -33,16 +33,16 @@ def curate_once(recipe_path: Path, n: int, on_done: Callable[[int], None] = lamb
     names = [sample_id(record.fingerprint, *place) for place in places]
     if not recipe.curates:
         scenes = DrawnScenes(recipe, record.fingerprint, index)
-        return [_drawn(name, scenes, *place, naming(index)) for name, place in zip(names, places, strict=True)]
-    with tempfile.TemporaryDirectory(prefix="soundflow-") as folder:  # clips that are made for the preview
+        return [_drawn(name, scenes, *place, clip_names(index)) for name, place in zip(names, places, strict=True)]
+    with tempfile.TemporaryDirectory(prefix="soundflow-") as folder:  # for the clips made for the preview
         job = Job(Path(folder), index.directory, recipe, record.fingerprint, record.curators)
         samples = asyncio.run(_curated(job, places, on_done))
-        named = naming(pool_of(job.build, index))
+        named = clip_names(pool_of(job.build, index))
         return [curated_view(name, sample, named) for name, sample in zip(names, samples, strict=True)]
 
 
-def naming(pool: ClipPool) -> Named:
-    """What clips of `pool` are called: the words that are said in them, or their label."""
+def clip_names(pool: ClipPool) -> ClipName:
+    """Return a function that names the clips of `pool`: by their transcript in quotes or their label."""
 
     def named(clip_id: str) -> str:
         clip = pool.get(clip_id)
@@ -59,17 +59,18 @@ def _places(recipe: Recipe) -> Iterator[tuple[int, int]]:
 async def _curated(job: Job, places: list[tuple[int, int]], on_done: Callable[[int], None]) -> list[CuratedSample]:
     from soundflow.pipeline.build.curator import curating
 
-    done: list[None] = []
+    done = 0
 
-    def note() -> None:
-        done.append(None)
-        on_done(len(done))
+    def count() -> None:
+        nonlocal done
+        done += 1
+        on_done(done)
 
-    async with curating(job, note) as curator:
+    async with curating(job, count) as curator:
         return await curator.samples(places)
 
 
-def _drawn(name: str, scenes: DrawnScenes, shard: int, index: int, named: Named) -> SceneView:
+def _drawn(name: str, scenes: DrawnScenes, shard: int, index: int, named: ClipName) -> SceneView:
     refused: list[str] = []
     for attempt in range(ATTEMPTS):
         outcome = scenes.scene(shard, index, attempt)

@@ -1,7 +1,7 @@
-"""Shards become committed scene sheets: planning, apart from rendering. One curator serves a whole build, so its limits hold.
+"""The curator: plans the scenes of shards with a language model and commits them as scene sheets, apart from rendering.
 
-Kill-safe: a sheet is linked into place whole, the first wins; what a model answered before is in the answer cache and never
-asked again; clips that were made are content-addressed.
+One curator serves a whole build, so that its rate limits and budget hold. It may be killed at any time: a sheet is linked into
+place complete, and the first wins; answers of the model are cached; made clips are content-addressed.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ from soundflow.schemas.outcome import Failed, Ok
 from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.sheet import CuratedSample, Curation, SceneSheet
 
-AHEAD: Final = 2
-"""Samples in work for each call that may be in flight: one waits for an answer while another is judged."""
-HOPELESS: Final = 12
-"""Tries of one request, in at least two rounds, while others are answered."""
+SAMPLES_PER_CALL: Final = 2
+"""Samples in progress per concurrent call: while one waits for an answer, another is processed."""
+MAX_TRIES: Final = 12
+"""Tries of one request, in at least two rounds, before its sample counts as failed although the service works."""
 T = TypeVar("T")
 
 _shard_ledger: contextvars.ContextVar[CostLedger | None] = contextvars.ContextVar("shard ledger", default=None)
 
 
 class _SplitLedger(CostLedger):
-    """Counts for the whole process, and for the shard in whose name is asked."""
+    """Counts costs for the whole process and for the shard that makes the call."""
 
     def _add(self, role: str, cost: RoleCost) -> None:
         super()._add(role, cost)
@@ -65,55 +65,56 @@ class _SplitLedger(CostLedger):
 
 @dataclass(slots=True)
 class Curator:
-    """Curates shards of one job; many samples, of several shards, at once in one event loop. Made by `curating`."""
+    """Curates shards of one job, many samples of several shards concurrently in one event loop. Made by `curating`."""
 
     job: Job
     palette: Palette
     chat: ChatModel
     tools: Tools
-    room: asyncio.Semaphore
-    """Samples in work at once."""
+    slots: asyncio.Semaphore
+    """Limits the samples in progress."""
     on_sample: Callable[[], None]
+    """Called after each curated sample."""
 
     async def sheet(self, shard: int) -> SceneSheet:
-        """The committed sheet of a shard, curated if there is none yet.
+        """Return the committed scene sheet of a shard; curate and commit it if there is none.
 
-        Raises Halted, InputError (key, model), OSError (the disk is full), and ShardFailedError when most samples broke.
+        Raises Halted, InputError (rejected key or model), OSError (full disk), and ShardFailedError if most samples failed.
         """
         build = self.job.build
-        kept = build.sheet(shard, self.job.fingerprint)
-        if kept is not None:
-            return kept
+        existing = build.sheet(shard, self.job.fingerprint)
+        if existing is not None:
+            return existing
         ledger = CostLedger()
         _shard_ledger.set(ledger)
         samples = await self.samples([(shard, index) for index in range(self.job.recipe.shard_sizes()[shard])])
-        broken = [sample.failed for sample in samples if sample.failed]
-        if len(broken) > MAX_FAILED_FRACTION * len(samples):
-            raise ShardFailedError(f"{len(broken)} of {len(samples)} scenes broke, the first: {broken[0]}")
+        errors = [sample.failed for sample in samples if sample.failed]
+        if len(errors) > MAX_FAILED_FRACTION * len(samples):
+            raise ShardFailedError(f"{len(errors)} of {len(samples)} scenes failed, the first with: {errors[0]}")
         sheet = SceneSheet(fingerprint=self.job.fingerprint, shard=shard, samples=tuple(samples), work=ledger.roles)
         path = build.sheet_path(shard)
         if not write_if_absent(build, path, sheet.canonical_json()) and build.sheet(shard, self.job.fingerprint) is None:
-            write_file(build, path, sheet.canonical_json())  # what was there counted for nothing
+            write_file(build, path, sheet.canonical_json())  # the existing file is damaged or of another build
         committed = build.sheet(shard, self.job.fingerprint)
         assert committed is not None
         return committed
 
     async def samples(self, places: Sequence[tuple[int, int]]) -> list[CuratedSample]:
-        """Curate samples, (shard, index) each, many at once; raises as `sheet` does.
+        """Curate samples, given as (shard, index), concurrently. Raises what `sheet` raises.
 
-        Those a service failed are curated again when the others are done. A service that works (`backends.calls.guard`) and
-        has still not answered after `HOPELESS` tries does not answer this request: such a sample broke like any other.
+        Samples that failed because of a service are curated again when the others are done. If a service works otherwise
+        (`backends.calls.guard`) but has not answered a request after `MAX_TRIES` tries, its sample has failed.
         """
         curated = dict(zip(places, await _all(self._sample(*place) for place in places), strict=True))
-        fewest = 1 + min(self.job.recipe.generation.server.retries, self.chat.config.server.retries)
-        for _ in range(max(1, -(-HOPELESS // fewest) - 1)):
+        tries = 1 + min(self.job.recipe.generation.server.retries, self.chat.config.server.retries)
+        for _ in range(max(1, -(-MAX_TRIES // tries) - 1)):
             again = [place for place, (_, of_service) in curated.items() if of_service]
             curated |= dict(zip(again, await _all(self._sample(*place) for place in again), strict=True))
         return [sample for sample, _ in curated.values()]
 
     async def _sample(self, shard: int, index: int) -> tuple[CuratedSample, bool]:
-        """A sample, and whether it is not there because a service failed."""
-        async with self.room:
+        """Curate one sample; return it and whether it failed because of a service."""
+        async with self.slots:
             curations: list[Curation] = []
             for attempt in range(ATTEMPTS):
                 rng = rng_for(self.job.fingerprint, shard, index, "curation", attempt)
@@ -124,9 +125,9 @@ class Curator:
                 except Exception as error:
                     if isinstance(error, OSError) and error.errno in NO_SPACE:
                         raise
-                    told = {"traceback": traceback.format_exc()}
+                    details = {"traceback": traceback.format_exc()}
                     of_service = isinstance(error, EmbeddingError)
-                    outcome = Failed(f"{type(error).__name__}: {error}", "curation", told, of_service=of_service)
+                    outcome = Failed(f"{type(error).__name__}: {error}", "curation", details, of_service=of_service)
                 if not isinstance(outcome, Ok):
                     failed = outcome if isinstance(outcome, Failed) else Failed(str(outcome), "curation")
                     payload = {"attempt": attempt, **failed.payload}
@@ -140,10 +141,10 @@ class Curator:
 
 
 async def _all(work: Iterator[Awaitable[T]]) -> list[T]:
-    """Every result in order. What fails does not break off the others, which may have been paid for; then it is raised."""
+    """Return all results in order. An error is raised only after the other tasks, which may have been paid for, are done."""
     results = await asyncio.gather(*work, return_exceptions=True)
     errors = [result for result in results if isinstance(result, BaseException)]
-    # A wrong key says more than a broken service, and that more than a spent budget.
+    # The most informative error first: a wrong key, then a broken service, then a spent budget.
     fatal = sorted(errors, key=lambda error: (isinstance(error, Halted), isinstance(error, BudgetSpent)))
     if fatal:
         raise fatal[0]
@@ -151,7 +152,10 @@ async def _all(work: Iterator[Awaitable[T]]) -> list[T]:
 
 
 async def scenes_or_failure(curator: Curator, shard: int) -> ShardResult | None:
-    """Commit the scenes of a shard; the result says why there are none. Raises Halted and InputError: they end the build."""
+    """Commit the scenes of a shard and return None, or the result that describes why it has none.
+
+    Raises Halted and InputError, which end the build.
+    """
     try:
         await curator.sheet(shard)
     except (Halted, InputError):
@@ -164,12 +168,12 @@ async def scenes_or_failure(curator: Curator, shard: int) -> ShardResult | None:
 
 @contextlib.asynccontextmanager
 async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> AsyncIterator[Curator]:
-    """The curator of a job; needs no key and no server for what was asked before. `on_sample` is told of each sample done.
+    """Open the curator of a job. Cached requests need neither a key nor a server. `on_sample` is called after each sample.
 
-    Raises InputError when the embedder here is not the one the build was begun with.
+    Raises InputError if this machine has a different embedder than the one the build was started with.
     """
     recipe, config = job.recipe, job.recipe.llm
-    assert config is not None, "recipes without a language model are not curated"
+    assert config is not None, "only recipes with a language model are curated"
     index = ClipIndex.open(job.clips)
     pool = pool_of(job.build, index)
     pool.made.sweep()
@@ -177,9 +181,9 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
     retriever = SearchIndex.open(index.directory, recipe.retrieval, content_hash=index.content_hash, ledger=ledger)
     if retriever.identity != job.curators[EMBEDDER]:
         raise InputError(
-            f"the embedder here is {retriever.identity}, the build's is {job.curators[EMBEDDER]}",
+            f"this machine uses the embedder {retriever.identity}, but the build was started with {job.curators[EMBEDDER]}",
             field="retrieval.embedder",
-            remedy="Name the embedder in the recipe, and fetch its model on every machine",
+            remedy="Set the embedder in the recipe and fetch its model on every machine",
         )
     async with (
         open_chat(config, answers, spent=job.build.spent_path, ledger=ledger) as chat,
@@ -197,12 +201,12 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
             top_k=recipe.retrieval.top_k,
             split=recipe.split,
         )
-        room = asyncio.Semaphore(AHEAD * config.server.concurrency)
-        yield Curator(job, Palette.of(index, recipe.split), chat, tools, room, on_sample)
+        slots = asyncio.Semaphore(SAMPLES_PER_CALL * config.server.concurrency)
+        yield Curator(job, Palette.of(index, recipe.split), chat, tools, slots, on_sample)
 
 
 def curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
-    """What shapes curated scenes beside the recipe, for a recipe that curates. Makes the search index."""
+    """Return the versions and hashes that determine curated scenes in addition to the recipe. Makes the search index."""
     prompted = {f"prompt {role}": role_hash(role) for role in recipe.llm_roles()}
     tasks = list(weights_of(recipe, Palette.of(index, recipe.split)))
     rules = {f"rules {task.value}": _hash(POLICIES[task].task_rule, POLICIES[task].response_rule) for task in tasks}

@@ -1,4 +1,4 @@
-"""Who makes the shards: this process (`InlineExecutor`), or Ray actors (`pipeline.build.ray_executor`)."""
+"""Executors make the shards of a build: in this process (`InlineExecutor`) or on Ray actors (`pipeline.build.ray_executor`)."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ T = TypeVar("T")
 
 
 class Watcher(Protocol):
-    """Who asked for the shards and is told how it goes. Any of its methods may raise to stop the run."""
+    """Receives the results of a run. Its methods may raise to stop the run."""
 
     def sample(self, sample: Sample | None) -> None:
-        """A sample was made in this process, or (None) given up."""
+        """A sample was made in this process; None if it was rejected or failed."""
         ...
 
     def result(self, result: ShardResult) -> None:
-        """A shard was committed or failed; told once per shard."""
+        """A shard was committed or failed. Called once per shard."""
         ...
 
     def curated(self, samples: int) -> None:
-        """So many more samples have a scene, or a reason why not. Does not raise."""
+        """This many more samples have been curated. Does not raise."""
         ...
 
     def halted(self, why: Halted) -> None:
-        """No more scenes are curated, since a budget is spent or a service broken; those that are will be rendered."""
+        """Curation has ended because a budget is spent or a service is broken. Scenes curated before are still rendered."""
         ...
 
     def pulse(self) -> None:
-        """Called at least once a second while there is nothing else to tell."""
+        """Called at least once a second while there are no results."""
         ...
 
 
 class Executor(Protocol):
-    """Makes shards of a job."""
+    """Makes the shards of a job."""
 
     def run(self, job: Job, shards: Sequence[int], watcher: Watcher) -> None:
-        """Make every shard; stops early after a fatal result. An exception from the watcher leaves no worker behind."""
+        """Make `shards`; stop early after a fatal result. If the watcher raises, all workers are ended."""
         ...
 
 
 class InlineExecutor:
-    """Shards one after the other in this process, without Ray: tests, notebooks, debugging, small corpora."""
+    """Makes shards one after another in this process, without Ray: for tests, notebooks, debugging and small corpora."""
 
     def run(self, job: Job, shards: Sequence[int], watcher: Watcher) -> None:
         """See `Executor.run`."""
         worker = Worker(job)
-        with curation_here(job, watcher) as curate:
+        with inline_curation(job, watcher) as curate:
             for shard in shards:
                 watcher.pulse()
                 try:
@@ -67,10 +67,10 @@ class InlineExecutor:
 
 
 @contextlib.contextmanager
-def curation_here(job: Job, watcher: Watcher) -> Iterator[Callable[[int], ShardResult | None]]:
-    """Within the block a function that commits the scenes of a shard, in this process; it returns why there are none.
+def inline_curation(job: Job, watcher: Watcher) -> Iterator[Callable[[int], ShardResult | None]]:
+    """Yield a function that commits the scenes of a shard in this process; see `curator.scenes_or_failure`.
 
-    It does nothing for recipes that are not curated, raises Halted, and what the watcher raises.
+    For recipes that are not curated it does nothing. It raises Halted and what the watcher raises.
     """
     if not job.recipe.curates:
         yield lambda shard: None
@@ -81,13 +81,13 @@ def curation_here(job: Job, watcher: Watcher) -> Iterator[Callable[[int], ShardR
         stack = contextlib.AsyncExitStack()
         try:
             curator = runner.run(stack.enter_async_context(curating(job, on_sample=lambda: watcher.curated(1))))
-            yield lambda shard: runner.run(_pulsed(scenes_or_failure(curator, shard), watcher))
+            yield lambda shard: runner.run(_with_pulses(scenes_or_failure(curator, shard), watcher))
         finally:
             runner.run(stack.aclose())
 
 
-async def _pulsed(work: Coroutine[Any, Any, T], watcher: Watcher) -> T:
-    """The result of `work`; when the watcher raises, the work is broken off."""
+async def _with_pulses(work: Coroutine[Any, Any, T], watcher: Watcher) -> T:
+    """Return the result of `work`. If the watcher raises, the work is cancelled."""
     task = asyncio.create_task(work)
     try:
         while not (await asyncio.wait({task}, timeout=PULSE_SECONDS))[0]:

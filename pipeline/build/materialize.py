@@ -1,4 +1,4 @@
-"""`soundflow materialize`: the stored build a virtual one stands for, byte for byte. Resume is the same call again."""
+"""`soundflow materialize`: render a virtual build into the equal stored build, byte for byte. The same call resumes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.shard import BuildStatus, ShardManifest
 
 COPIED = ("scenes", "made", "quarantine")
-"""What explains the samples of a build beside its shards."""
+"""Folders of a build that are copied unchanged."""
 
 
 def materialize(
@@ -25,39 +25,39 @@ def materialize(
     on_event: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] | None = None,
 ) -> BuildStatus:
-    """Render every committed stream of the virtual build in `directory` into a stored build in `out`.
+    """Render every committed stream of the virtual build in `directory` into a stored build in `out`; return its status.
 
-    `on_event(samples done, samples in all)`. Raises InputError when `directory` holds no virtual build, a clip is missing or
-    altered, or `out` holds another build; OSError when the disk is full; Interrupted when `should_stop` says so (by default
-    SIGINT or SIGTERM).
+    `on_event` receives (samples done, total samples). `should_stop` is called after each sample (default: True after SIGINT or
+    SIGTERM).
+
+    Raises InputError if `directory` is not a virtual build, a clip is missing or altered, or `out` contains another build,
+    OSError if the disk is full, and Interrupted if `should_stop` returns True.
     """
     build = BuildDir(directory)
     record = build.record()
     if not record.virtual:
-        raise InputError(
-            "is a stored build already", file=directory, remedy="Only `soundflow build --virtual` makes virtual ones"
-        )
-    made = open_build(out, record.model_copy(update={"virtual": False}))
-    sweep(made)
+        raise InputError("is already a stored build", file=directory, remedy="Pass a build made with `soundflow build --virtual`")
+    stored = open_build(out, record.model_copy(update={"virtual": False}))
+    sweep(stored)
     for name in COPIED:
         if (build.root / name).is_dir():
-            shutil.copytree(build.root / name, made.root / name, dirs_exist_ok=True)
+            shutil.copytree(build.root / name, stored.root / name, dirs_exist_ok=True)
     manifests = build.committed(record.fingerprint)
-    there = made.committed(record.fingerprint)
+    rendered = stored.committed(record.fingerprint)
     total, done = sum(len(manifest.keys) for manifest in manifests.values()), 0
     samples = Samples(build, record)
     with deferred_signals() as signalled:
         stop = should_stop or signalled
         for shard, manifest in manifests.items():
-            if shard not in there:
-                _shard(samples, manifest, made, stop)
+            if shard not in rendered:
+                _render_shard(samples, manifest, stored, stop)
             done += len(manifest.keys)
             on_event(done, total)
-    return made.status()
+    return stored.status()
 
 
-def _shard(samples: Samples, manifest: ShardManifest, made: BuildDir, stop: Callable[[], bool]) -> None:
-    with unfinished_file(made, f"shard-{manifest.shard:06d}") as (stream, path):
+def _render_shard(samples: Samples, manifest: ShardManifest, stored: BuildDir, stop: Callable[[], bool]) -> None:
+    with unfinished_file(stored, f"shard-{manifest.shard:06d}") as (stream, path):
         writer = ShardWriter(stream)
         for key, members in samples.read(manifest):
             writer.add(key, members)
@@ -66,4 +66,4 @@ def _shard(samples: Samples, manifest: ShardManifest, made: BuildDir, stop: Call
         writer.finish()
     sha256 = writer.sha256()
     tar = f"shard-{manifest.shard:06d}-{sha256[:12]}.tar"
-    commit(made, path, manifest.model_copy(update={"tar": tar, "sha256": sha256, "bytes": writer.bytes, "virtual": False}))
+    commit(stored, path, manifest.model_copy(update={"tar": tar, "sha256": sha256, "bytes": writer.bytes, "virtual": False}))

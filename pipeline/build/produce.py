@@ -1,4 +1,4 @@
-"""One sample: identity in, outcome out. Planning, composition, tokens and encoding, each stage told when it breaks."""
+"""Produce one sample from its identity: planning, composition, tokens and encoding. An outcome names the stage that failed."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ from soundflow.schemas.tokens import LATEST
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One stream, ready for a shard."""
+    """A stream, ready for a shard."""
 
     plan: StreamPlan
     members: dict[str, bytes]
-    """Suffix → content, in shard order."""
+    """Suffix → content, in the order of the shard."""
 
 
 @dataclass(slots=True)
 class Produced:
-    """What became of one sample, and the draws that were refused on the way (reason → count)."""
+    """The outcome of a sample, and the draws that were rejected before it."""
 
     outcome: Outcome[Sample]
     attempts: int = 1
     redraws: Counter[str] = field(default_factory=Counter)
+    """Reason → number of rejected draws."""
 
 
 class Producer:
-    """Makes samples of one recipe. Holds what costs to load: the clip index, the scenes, the tokenizer."""
+    """Produces samples of one recipe. Keeps the clip index, the scenes and the tokenizer loaded."""
 
     def __init__(
         self,
@@ -54,14 +55,14 @@ class Producer:
         tokenizer: QwenTokenizer | None = None,
         virtual: bool = False,
     ):
-        """`virtual`: samples without audio."""
+        """`virtual`: produce samples without audio."""
         self.recipe, self.fingerprint, self.pool, self.scenes = recipe, fingerprint, pool, scenes
         self.tokenizer = tokenizer or QwenTokenizer.load()
         self.virtual = virtual
         self.layout = LATEST[recipe.output.token_layout]
 
     def produce(self, shard: int, index: int) -> Produced:
-        """Make sample `index` of `shard`; never raises for a bad sample (MemoryError: see `draw`)."""
+        """Make sample `index` of `shard`, with up to `scenes.attempts` draws. Raises only MemoryError; see `draw`."""
         produced = Produced(Rejected("never_drawn"))
         for attempt in range(self.scenes.attempts(shard, index)):
             produced.attempts = attempt + 1
@@ -72,9 +73,9 @@ class Producer:
         return produced
 
     def draw(self, shard: int, index: int, attempt: int) -> Outcome[Sample]:
-        """One draw of a sample: Ok, Rejected by a gate, or Failed with stage, traceback and what was planned so far.
+        """Make one draw of a sample; return Ok, Rejected by a gate, or Failed with stage, traceback and the plan so far.
 
-        Raises MemoryError: that is the machine's fault, and another attempt at the shard makes the sample.
+        Raises MemoryError, which is not caused by the sample: a later attempt at the shard can make it.
         """
         payload: dict[str, Any] = {"attempt": attempt}
         stage = "planning"
@@ -103,15 +104,15 @@ class Producer:
         return compose(scene, identity, self.scenes.pool(shard, index), self.recipe.mixing, self.layout.id, rng)
 
     def members(self, plan: StreamPlan, audio: Audio) -> dict[str, bytes]:
-        """The files of a stream: audio (unless virtual), plan, tokens."""
+        """Return the files of a stream: audio (unless virtual), plan and tokens."""
         tokens = tokenize(plan.instruction, plan.chunks, plan.timeline(), self.tokenizer, self.layout, plan.emotions())
         kind = self.recipe.output.audio
-        heard: dict[str, bytes] = {} if self.virtual else {kind: encode(audio, kind)}
-        return {**heard, "json": plan.canonical_json(), "tokens.npz": to_npz(tokens)}
+        sound: dict[str, bytes] = {} if self.virtual else {kind: encode(audio, kind)}
+        return {**sound, "json": plan.canonical_json(), "tokens.npz": to_npz(tokens)}
 
 
 def encode(audio: Audio, kind: str) -> bytes:
-    """PCM16 mono 16 kHz as a FLAC or WAV file; equal samples give equal bytes."""
+    """Encode mono 16 kHz audio as PCM16 in a FLAC or WAV file. Equal samples give equal bytes."""
     buffer = io.BytesIO()
     soundfile.write(buffer, stream_pcm16(audio), c.SAMPLE_RATE, format=kind.upper(), subtype="PCM_16")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Curation on Ray: ONE named async actor a build, so that rate limits and budget hold; it works ahead of the renderers."""
+"""Curation on Ray: one named async actor per build, so that rate limits and budget hold. It works ahead of the renderers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import Halted
 
 ATTEMPTS: Final = 3
-"""Curators a shard may take down with it before it counts as failed."""
+"""Curators that may die while working on a shard before the shard counts as failed."""
 SHARDS_AT_ONCE: Final = 4
-"""Shards in work: while the last scenes of one are finished, those of the next are begun."""
+"""Shards curated concurrently: while the last scenes of one shard are finished, those of the next are started."""
 
 
 @ray.remote(num_cpus=0, max_restarts=0, max_concurrency=SHARDS_AT_ONCE)
 class _CuratorActor:
-    """Commits scene sheets. It mostly waits for the model, so it takes no core from the renderers. Dies with the driver."""
+    """Commits scene sheets. It mostly waits for the model, so it reserves no core. Dies with the driver."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -44,17 +44,17 @@ class _CuratorActor:
         return self._curator
 
     async def curate(self, shard: int) -> ShardResult | Halted | InputError | None:
-        """Commit the scenes of a shard; else why there are none."""
+        """Commit the scenes of a shard and return None, or return why it has none."""
         try:
             return await asyncio.create_task(scenes_or_failure(await self._opened(), shard))
         except (Halted, InputError) as error:
             return error
-        except Exception as error:  # this machine sees no clip index, say: no shard will fare better here
-            return ShardResult(shard, None, f"on {platform.node()}: {error}", traceback.format_exc(), fatal=True)
+        except Exception as error:  # of this node, such as a missing clip index: other shards would fail, too
+            return ShardResult(shard, None, f"node {platform.node()}: {error}", traceback.format_exc(), fatal=True)
 
 
-class Curating:
-    """The driver's side: shards go in, shards whose scenes are committed come out, at most so many ahead."""
+class CurationQueue:
+    """The driver's side: a queue from pending shards to shards with committed scenes, at most `ahead` of the renderers."""
 
     def __init__(self, job: Job, shards: Sequence[int], watcher: Watcher, ahead: int):
         self.job, self.watcher, self.ahead = job, watcher, ahead
@@ -72,47 +72,47 @@ class Curating:
 
     @property
     def references(self) -> list[Any]:
-        """What to wait for."""
+        """The references of running curations."""
         return list(self._busy)
 
     @property
-    def unfinished(self) -> bool:
-        """Whether more shards will come out."""
+    def is_unfinished(self) -> bool:
+        """Whether more shards will be curated."""
         return bool(self._waiting or self._busy)
 
     def submit(self, ready: int) -> None:
-        """Give the curator more to do, unless `ready` shards already wait for a renderer."""
+        """Submit shards, unless enough shards are curated or `ready` to render."""
         while self._waiting and len(self._busy) < SHARDS_AT_ONCE and len(self._busy) + ready < self.ahead:
             shard, attempt = self._waiting.popleft()
             self._busy[self._actor.curate.remote(shard)] = (self._actor, shard, attempt)
 
     def take(self, reference: Any) -> int | ShardResult | None:
-        """What became of a reference: a shard to render, a result that ends it, or nothing yet. Raises InputError."""
+        """Return a shard to render, the result of one that failed, or None if there is neither. Raises InputError."""
         actor, shard, attempt = self._busy.pop(reference)
         try:
-            told = ray.get(reference)
+            outcome = ray.get(reference)
         except RayError as error:
-            if actor is self._actor:  # the first of its shards to come back
+            if actor is self._actor:  # the first of its shards to return
                 ray.kill(actor)
                 self._actor = self._start()
-            return self._again(shard, attempt, error)
-        if isinstance(told, InputError):
-            raise told
-        if isinstance(told, Halted):
+            return self._retry(shard, attempt, error)
+        if isinstance(outcome, InputError):
+            raise outcome
+        if isinstance(outcome, Halted):
             self._waiting.clear()
-            self.watcher.halted(told)
+            self.watcher.halted(outcome)
             return None
-        if told is None:
+        if outcome is None:
             self.watcher.curated(self._sizes[shard])
-        return shard if told is None else told
+        return shard if outcome is None else outcome
 
-    def _again(self, shard: int, attempt: int, error: RayError) -> ShardResult | None:
-        """After the curator died with a shard: the next one gets it."""
+    def _retry(self, shard: int, attempt: int, error: RayError) -> ShardResult | None:
+        """Give a shard whose curator died to the next one, or return its failure."""
         if attempt < ATTEMPTS:
             self._waiting.appendleft((shard, attempt + 1))
             return None
         why = " ".join(str(error).split())[:500]
-        return ShardResult(shard, None, f"its curator died {attempt} times: {why}", attempts=attempt)
+        return ShardResult(shard, None, f"its curator died {attempt} times, the last time with: {why}", attempts=attempt)
 
     def stop(self) -> None:
         """End the actor."""

@@ -1,4 +1,4 @@
-"""Shards as tasks on Ray actors. The driver is the only coordinator and holds nothing that is not on disk."""
+"""The Ray executor: shards are tasks of Ray actors. The driver coordinates them; all its state can be restored from disk."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import ray
 from ray.exceptions import RayError
 
 from soundflow.pipeline.build.executors import Watcher
-from soundflow.pipeline.build.ray_curator import SHARDS_AT_ONCE, Curating
+from soundflow.pipeline.build.ray_curator import SHARDS_AT_ONCE, CurationQueue
 from soundflow.pipeline.build.ray_metrics import BuildMetrics
 from soundflow.pipeline.build.worker import Job, ShardResult, Worker
 from soundflow.pipeline.mechanics.ray_connection import connected
 from soundflow.schemas.base import InputError
 
 ATTEMPTS: Final = 3
-"""Workers a shard may take down with it before it counts as failed."""
+"""Workers that may die while making a shard before the shard counts as failed."""
 
 
 @ray.remote(num_cpus=1, max_restarts=0)
 class _WorkerActor:
-    """A worker on one core. Loads its job with its first shard; dies with the driver."""
+    """A worker on one core. Loads the job with its first shard. Dies with the driver."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -35,42 +35,46 @@ class _WorkerActor:
         if self._worker is None:
             try:
                 self._worker = Worker(self._job)
-            except Exception as error:  # this machine sees no clip index, say: no shard will fare better here
-                return ShardResult(shard, None, f"on {platform.node()}: {error}", traceback.format_exc(), fatal=True)
+            except Exception as error:  # of this node, such as a missing clip index: other shards would fail, too
+                return ShardResult(shard, None, f"node {platform.node()}: {error}", traceback.format_exc(), fatal=True)
         result = self._worker.run(shard)
-        self._metrics.tell(result)
+        self._metrics.record(result)
         return result
 
 
 class RayExecutor:
-    """A pool of actors, one core each. Every actor has one shard in hand; the rest wait in the driver.
+    """Makes shards on a pool of actors with one core and one shard each; the other shards wait in the driver.
 
-    An actor that dies is replaced and its shard given out again, at most `ATTEMPTS` times. `workers` None = every core of
-    the cluster. `address` None = a Ray of this machine alone, started quietly and stopped at the end; else a cluster, to
-    which the checkout is shipped and whose machines must see clips and output under the same paths. A Ray this process is
-    already connected to is used as it is.
+    An actor that dies is replaced and its shard is given to another one, at most `ATTEMPTS` times.
+
+    `workers` None uses every core. `address` None starts a Ray instance of this machine; otherwise it names a cluster, to which
+    the code is shipped and whose nodes must see clips and output under the same paths. See `ray_connection.connected`.
     """
 
     def __init__(self, workers: int | None = None, address: str | None = None):
         self.workers, self.address = workers, address
 
     def run(self, job: Job, shards: Sequence[int], watcher: Watcher) -> None:
-        """See `pipeline.build.executors.Executor.run`. Raises InputError when there is no such cluster or it is too small."""
+        """See `pipeline.build.executors.Executor.run`. Raises InputError if there is no such cluster or it is too small."""
         watcher.pulse()
         with connected(self.address, self.workers) as cores:
-            # Of this machine there will never be more cores; a cluster may grow, and workers that fit nowhere yet ask for it.
+            # This machine never gets more cores. A cluster may grow: its autoscaler sees workers that do not fit yet.
             if cores < 1 or (self.address is None and (self.workers or 1) > cores):
                 raise InputError(
-                    f"the Ray cluster has {cores} cores, {self.workers or 1} workers want one each",
+                    f"{self.workers or 1} workers need one core each, but Ray has {cores}",
                     field="--workers",
-                    remedy="Ask for fewer workers or add nodes",
+                    value=self.workers,
+                    remedy="Reduce --workers or use a larger machine or cluster",
                 )
             _run(job, shards, min(self.workers or cores, len(shards)), watcher)
 
 
 class _Pool:
-    """Workers of one run. A worker gets shards once it has started: one that finds no core holds nobody up, starts when a node
-    joins, and tells an autoscaler meanwhile that a core is wanted."""
+    """The workers of one run. A worker gets shards once it has started.
+
+    A worker without a free core does not delay the others: it starts when a node joins, and until then requests one from the
+    autoscaler.
+    """
 
     def __init__(self, job: Job, workers: int):
         self.job, self.workers = job, workers
@@ -78,22 +82,22 @@ class _Pool:
         self.busy: dict[Any, tuple[Any, int, int]] = {}  # reference → (actor, shard, attempt)
         self.idle: list[Any] = []
         self.lost = 0
-        """Workers in a row that died before they had started."""
+        """Consecutive workers that died before they had started."""
         for _ in range(workers):
-            self._hire()
+            self._add_worker()
 
-    def _hire(self) -> None:
+    def _add_worker(self) -> None:
         actor = _WorkerActor.remote(self.job)  # type: ignore[attr-defined]
         self.starting[actor.__ray_ready__.remote()] = actor
 
-    def give(self, waiting: deque[tuple[int, int]]) -> None:
-        """Every idle worker a shard."""
+    def assign(self, waiting: deque[tuple[int, int]]) -> None:
+        """Give a waiting shard to every idle worker."""
         while waiting and self.idle:
             actor, (shard, attempt) = self.idle.pop(), waiting.popleft()
             self.busy[actor.run.remote(shard)] = (actor, shard, attempt)
 
-    def started(self, reference: Any) -> ShardResult | None:
-        """A worker is there, or never will be; a fatal result when that goes on and on."""
+    def take_started(self, reference: Any) -> ShardResult | None:
+        """Handle a worker that has started or died before; return a fatal result if too many have died."""
         actor = self.starting.pop(reference)
         try:
             ray.get(reference)
@@ -101,56 +105,56 @@ class _Pool:
             self.lost += 1
             if self.lost > ATTEMPTS * self.workers:
                 why = " ".join(str(error).split())[:500]
-                return ShardResult(-1, None, f"no worker can be started: {why}", fatal=True)
-            self._hire()
+                return ShardResult(-1, None, f"no Ray worker can be started: {why}", fatal=True)
+            self._add_worker()
             return None
         self.lost = 0
         self.idle.append(actor)
         return None
 
-    def made(self, reference: Any, waiting: deque[tuple[int, int]]) -> ShardResult | None:
-        """What became of a shard; None when its worker died and it waits for another."""
+    def take_result(self, reference: Any, waiting: deque[tuple[int, int]]) -> ShardResult | None:
+        """Return the result of a shard; None if its worker died and it waits for another one."""
         actor, shard, attempt = self.busy.pop(reference)
         try:
             result: ShardResult = ray.get(reference)
         except RayError as error:
-            ray.kill(actor)  # dead already, but for the rarest errors
-            self._hire()
+            ray.kill(actor)  # usually dead already
+            self._add_worker()
             if attempt < ATTEMPTS:
                 waiting.appendleft((shard, attempt + 1))
                 return None
             why = " ".join(str(error).split())[:500]
-            return ShardResult(shard, None, f"its worker died {attempt} times: {why}", attempts=attempt)
+            return ShardResult(shard, None, f"its worker died {attempt} times, the last time with: {why}", attempts=attempt)
         self.idle.append(actor)
         return result
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """End all workers."""
         for actor in [*self.idle, *self.starting.values(), *(actor for actor, _, _ in self.busy.values())]:
             ray.kill(actor)
 
 
 def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> None:
-    curating = Curating(job, shards, watcher, ahead=2 * workers + SHARDS_AT_ONCE) if job.recipe.curates else None
-    waiting = deque((shard, 1) for shard in (() if curating else shards))
+    curation = CurationQueue(job, shards, watcher, ahead=2 * workers + SHARDS_AT_ONCE) if job.recipe.curates else None
+    waiting = deque((shard, 1) for shard in (() if curation else shards))
     pool = _Pool(job, workers)
     try:
-        while waiting or pool.busy or (curating and curating.unfinished):
+        while waiting or pool.busy or (curation and curation.is_unfinished):
             watcher.pulse()
-            pool.give(waiting)
-            if curating:
-                curating.submit(len(waiting))
-            scenes = curating.references if curating else []
+            pool.assign(waiting)
+            if curation:
+                curation.submit(len(waiting))
+            scenes = curation.references if curation else []
             done, _ = ray.wait([*pool.busy, *pool.starting, *scenes], num_returns=1, timeout=1.0)
             for reference in done:
                 result: int | ShardResult | None
                 if reference in pool.busy:
-                    result = pool.made(reference, waiting)
+                    result = pool.take_result(reference, waiting)
                 elif reference in pool.starting:
-                    result = pool.started(reference)
+                    result = pool.take_started(reference)
                 else:
-                    assert curating is not None
-                    result = curating.take(reference)
+                    assert curation is not None
+                    result = curation.take(reference)
                 if isinstance(result, ShardResult):
                     watcher.result(result)
                     if result.fatal:
@@ -158,6 +162,6 @@ def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> Non
                 elif result is not None:
                     waiting.append((result, 1))
     finally:
-        if curating:
-            curating.stop()
-        pool.dismiss()
+        if curation:
+            curation.stop()
+        pool.stop()

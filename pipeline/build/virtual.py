@@ -1,7 +1,7 @@
-"""Virtual builds: plans and tokens are stored, audio is rendered from the build's own clips when it is asked for.
+"""Virtual builds store plans, tokens and clips; audio is rendered on demand.
 
-What is heard is, sample for sample, what a stored build of the same recipe holds: the plan says everything, and the clips are
-named by the hash of their content. A clip that is missing or altered is an InputError that names it.
+The audio equals that of a stored build of the same recipe sample by sample, since the plan determines it and clips are named by
+the hash of their content. A missing or altered clip raises an InputError that names it.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from soundflow.schemas.stream import StreamPlan
 
 
 class Samples:
-    """Whole samples of the committed shards of a build, virtual or stored."""
+    """Samples with audio from the committed shards of a virtual or stored build."""
 
     def __init__(self, build: BuildDir, record: BuildRecord):
         self.build, self.audio = build, record.recipe.output.audio
         self.store = ClipStore(build.clips) if record.virtual else None
 
     def read(self, manifest: ShardManifest) -> Iterator[tuple[str, dict[str, bytes]]]:
-        """See `pipeline.corpus.shards.read_shard`; raises InputError, too, when a clip is missing or altered."""
+        """See `pipeline.corpus.shards.read_shard`. Raises InputError, too, if a clip is missing or altered."""
         for key, members in read_shard(self.build.data / manifest.tar):
-            yield key, self.whole(members)
+            yield key, self.with_audio(members)
 
     def find(self, manifest: ShardManifest, key: str) -> dict[str, bytes]:
-        """The members of one sample; empty when the shard has none of this name. Raises like `read`."""
+        """Return the members of the sample `key`; empty if the shard does not contain it. Raises what `read` raises."""
         stored = (members for found, members in read_shard(self.build.data / manifest.tar) if found == key)
-        return self.whole(next(stored, {}))
+        return self.with_audio(next(stored, {}))
 
-    def whole(self, members: dict[str, bytes]) -> dict[str, bytes]:
-        """The members of a sample with its audio, in shard order."""
+    def with_audio(self, members: dict[str, bytes]) -> dict[str, bytes]:
+        """Return the members of a sample including its audio, in the order of the shard."""
         if self.store is None or not members:
             return members
         plan = StreamPlan.from_json(members["json"])
@@ -52,7 +52,7 @@ class Samples:
 
 
 class Renderer:
-    """Audio of virtual builds for `training.corpus.StoredCorpus`. Pickles without what it holds open."""
+    """Renders audio of virtual builds for `training.corpus.StoredCorpus`. Pickles without its open files."""
 
     def __init__(self) -> None:
         self._stores: dict[Path, ClipStore] = {}
@@ -61,33 +61,37 @@ class Renderer:
         return (Renderer, ())
 
     def __call__(self, directory: Path, plan: StreamPlan, start: int, stop: int) -> NDArray[np.float32]:
-        """Samples `start`...`stop` (exclusive) of a stream of a stream, as a loader reads them from FLAC: PCM16 / 2^15."""
+        """Return samples `start` to `stop` (exclusive) of a stream as float32, equal to those decoded from FLAC: PCM16 / 2^15."""
         if directory not in self._stores:
             self._stores[directory] = ClipStore(BuildDir(directory).clips)
         return from_pcm16(stream_pcm16(render(plan, self._stores[directory].load, range(start, stop))))
 
 
-def store_clips(build: BuildDir, record: BuildRecord, pool: ClipPool, told: Callable[[int], None] = lambda clips: None) -> int:
-    """Put what the committed streams of a virtual build are made of into its clip store; how many clips were new.
+def store_clips(
+    build: BuildDir, record: BuildRecord, pool: ClipPool, on_clips: Callable[[int], None] = lambda clips: None
+) -> int:
+    """Add the clips of all committed streams to the clip store of a virtual build; return the number of new clips.
 
-    `told(clips)` is called after each and may raise to stop: closed packs stay, and the next call goes on.
+    `on_clips` receives the number of clips so far after each and may raise to stop; the next call continues after the last
+    closed pack.
     """
 
     def read(clip_id: str, sha256: str) -> bytes:
         clip = pool.get(clip_id)
         if clip.clean_sha256 != sha256:
-            raise InputError("has other audio than its plan names", file=record.clips, value=clip_id, remedy="Build with --fresh")
+            why = "the audio of this clip has changed since the plan was made"
+            raise InputError(why, file=record.clips, value=clip_id, remedy="Restore the clip index or build with --fresh")
         return to_pcm(pool.audio(clip))
 
     committed = build.committed(record.fingerprint).values()
-    return add_clips(build, clips_of(build, committed), read, lambda done, _: told(done))
+    return add_clips(build, clips_of(build, committed), read, lambda done, _: on_clips(done))
 
 
 def clips_of(build: BuildDir, manifests: Iterable[ShardManifest]) -> dict[str, str]:
-    """Everything recorded that is heard in some shards: SHA-256 of the cleaned samples → clip id."""
+    """Return SHA-256 of the cleaned samples → clip id of all recorded clips in these shards."""
     found: dict[str, str] = {}
     for manifest in manifests:
         for _, members in read_shard(build.data / manifest.tar, only=("json",)):
-            plan = json.loads(members["json"])  # no schema: corpora have millions
+            plan = json.loads(members["json"])  # without a schema, since corpora have millions of plans
             found |= {item["clean_sha256"]: item["clip_id"] for item in (*plan["clips"], *plan["noises"]) if item["clip_id"]}
     return found

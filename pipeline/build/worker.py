@@ -18,7 +18,7 @@ from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import sweep, unfinished_file, write_file
 from soundflow.pipeline.corpus.shards import ShardWriter
-from soundflow.pipeline.curate.scenes import pool_of, scenes_of, verdicts
+from soundflow.pipeline.curate.scenes import count_verdicts, pool_of, scenes_of
 from soundflow.pipeline.mechanics.memory import keep_freed_memory
 from soundflow.pipeline.services.answer_cache import answers_dir
 from soundflow.schemas import constants as c
@@ -150,7 +150,7 @@ class Worker:
             rejected=tuple(rejected),
             quarantined=tuple(quarantined),
             scenes_sha256=sheet.digest() if sheet is not None else None,
-            verdicts=verdicts(sheet) if sheet is not None else {},
+            verdicts=count_verdicts(sheet) if sheet is not None else {},
             cost=sheet.work if sheet is not None else {},
             timings={
                 "wall_seconds": round(time.monotonic() - wall, 3),

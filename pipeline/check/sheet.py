@@ -9,7 +9,7 @@ from soundflow.operators.curate.verifying import Rules
 from soundflow.operators.tasks import POLICIES
 from soundflow.operators.tasks.supervision import MODEL_PREFIX
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.curate.scenes import EMBEDDER, verdicts
+from soundflow.pipeline.curate.scenes import EMBEDDER, count_verdicts
 from soundflow.schemas.base import InputError
 from soundflow.schemas.shard import BuildRecord, ShardManifest
 from soundflow.schemas.sheet import Curation, GroundedEvent, Tried
@@ -24,7 +24,7 @@ def sheet_problems(build: BuildDir, record: BuildRecord, manifest: ShardManifest
         return
     if sheet.digest() != manifest.scenes_sha256:
         yield f"{path.name} has hash {sheet.digest()[:12]}, the manifest has {str(manifest.scenes_sha256)[:12]}"
-    if verdicts(sheet) != manifest.verdicts:
+    if count_verdicts(sheet) != manifest.verdicts:
         yield "the verdict counts of the manifest differ from those of the sheet"
     sizes = record.recipe.shard_sizes()
     if [sample.index for sample in sheet.samples] != list(range(sizes[manifest.shard])):

@@ -1,1 +1,1 @@
-"""Where the scenarios of a build come from, and the clips made for them."""
+"""The scenes of a build, the clips made for them, and readable views of them."""

@@ -1,8 +1,8 @@
-"""Clips that are made during a build: generated, cleaned once more, spoken. Content-addressed, the first wins.
+"""Clips made during a build: generated, reprocessed or synthesized. They are content-addressed, and the first writer wins.
 
-`BUILD/made/audio/ab/<sha256>.wav` is what a maker gave (16 kHz PCM16), `BUILD/made/cache/` the same after ingress and TFJP, as
-in a clip index, and `BUILD/made/rows/<kind>/ab/<id>.json` the clip and how it was made: it is linked into place last, and a
-clip exists if and only if its row does. An id is a function of what was asked, never of time, worker or order.
+`BUILD/made/audio/ab/<sha256>.wav` is the raw audio (16 kHz PCM16), `BUILD/made/cache/` the same after ingress and TFJP, as in a
+clip index, and `BUILD/made/rows/<kind>/ab/<id>.json` the clip and how it was made. The row is linked into place last: a clip
+exists if and only if its row does. An id is a function of the request, never of time, worker or order.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from soundflow.schemas.outcome import Ok, Outcome, Rejected
 
 FOLDER: Final = "made"
 ID_DIGITS: Final = 16
-MADE_ANEW: Final = frozenset(
+NOT_INHERITED: Final = frozenset(
     {"id", "path", "role", "words", "samples", "active_end", "active_level_db", "peak", "cleaning"}
     | {"content_sha256", "clean_sha256", "cache_key"}
 )
-"""What a clip that is cleaned once more does not take over from its parent. How far its source was clipped it does."""
-REMEDY: Final = "it was made during the build: run `soundflow build` again on this directory"
+"""Fields that a reprocessed clip does not take over from its parent. It does take over how far the source was clipped."""
+REMEDY: Final = "it was made during the build: run `soundflow build` again on this directory to restore it"
 
 
 class MadeClips:
-    """The made clips of one build. Cheap to construct, pickles as its paths, safe to use from many processes."""
+    """The made clips of one build. Pickles as paths; safe for concurrent processes."""
 
     def __init__(self, build: BuildDir, config: CleanConfig):
         self.build, self.config, self.directory = build, config, build.root.absolute() / FOLDER
@@ -50,13 +50,13 @@ class MadeClips:
         return (MadeClips, (self.build, self.config))
 
     def id_of(self, request: MadeRequest) -> str:
-        """`made/<kind>/<16 hex>` of the request and of what cleans its result."""
+        """Return the id `made/<kind>/<16 hex>` for a request and the cleaning of its result."""
         treatment = self.config.key("0" * 64, Treatment.of(request.role))
         digest = hashlib.sha256(canonical_json([request.key(), treatment])).hexdigest()
         return f"{FOLDER}/{request.kind}/{digest[:ID_DIGITS]}"
 
     def find(self, request: MadeRequest) -> Clip | None:
-        """The clip that was made for `request`, or None. One whose row or audio is lost is none: made again, it is mended."""
+        """Return the clip of `request`, or None if it does not exist or its row or audio is lost (making it again repairs it)."""
         try:
             clip = self.row(self.id_of(request)).clip
             self.audio(clip)
@@ -65,18 +65,18 @@ class MadeClips:
         return clip
 
     def sweep(self) -> None:
-        """Remove what killed writers left half-written in the cache; the young is left alone, its writer may live."""
+        """Remove temporary files of killed writers from the cache. Recent ones are kept, since their writers may be alive."""
         self._cache.sweep()
 
     def generated(self, request: MadeRequest, made: GeneratedSound) -> Outcome[Clip]:
-        """Clean and keep what a generator gave; the clip another worker was first with, when there is one.
+        """Clean and store a generated sound; return its clip, or that of the worker that stored one first.
 
-        Rejected with ingress' reason when it is no clip. Raises OSError when it cannot be written.
+        Rejected with the reason of ingress if it is not usable as a clip. Raises OSError if it cannot be written.
         """
         return self.add(request, made.samples, made.details, {"caption": made.caption, "licence": request.maker.licence})
 
     def reprocess(self, parent: Clip, samples: NDArray[np.float32], role: ClipRole) -> Outcome[Clip]:
-        """TFJP once more on the cleaned `samples` of `parent`, as a clip of `role`."""
+        """Apply TFJP once more to the cleaned `samples` of `parent` and store the result as a clip of `role`."""
         request = MadeRequest(
             kind="reprocessed",
             maker=Maker(backend="tfjp", model=TFJP_VERSION, licence=parent.licence),
@@ -88,11 +88,11 @@ class MadeClips:
         kept = self.find(request)
         if kept is not None:
             return Ok(kept)
-        told = {name: value for name, value in parent.model_dump().items() if name not in MADE_ANEW}
-        return self.add(request, samples, {"parent": parent.id}, told)
+        inherited = {name: value for name, value in parent.model_dump().items() if name not in NOT_INHERITED}
+        return self.add(request, samples, {"parent": parent.id}, inherited)
 
     def row(self, clip_id: str) -> MadeClip:
-        """How a clip was made; KeyError when there is none, OSError when its row is damaged."""
+        """Return the row of a clip. Raises KeyError if there is none and OSError if it is damaged."""
         path = self._row_path(clip_id)
         try:
             made = MadeClip.from_json(path.read_bytes(), file=path)
@@ -104,25 +104,24 @@ class MadeClips:
         return made.model_copy(update={"clip": made.clip.model_copy(update={"path": str(path)})})
 
     def files(self, clip_id: str) -> tuple[Path, Path]:
-        """What holds a clip: what its maker gave, then its row, which commits it. KeyError when there is none."""
+        """Return the files of a clip: its raw audio, then its row, which commits it. Raises KeyError if there is none."""
         return self._audio_path(self.row(clip_id).clip.content_sha256), self._row_path(clip_id)
 
     def rows(self) -> Iterator[MadeClip]:
-        """All made clips, by id."""
+        """Yield all rows, sorted by id."""
         for path in sorted((self.directory / "rows").glob("*/*/*.json")):
             yield self.row(f"{FOLDER}/{path.parent.parent.name}/{path.stem}")
 
     def audio(self, clip: Clip) -> NDArray[np.float32]:
-        """Cleaned samples, made again from what the maker gave when lost; OSError naming clip and remedy when both are."""
+        """Return the cleaned samples, cleaning the raw audio again if they are lost. Raises OSError if that is lost, too."""
         return self._audio.of(clip)
 
     def add(
-        self, request: MadeRequest, samples: NDArray[np.float32], details: Mapping[str, JsonValue], told: dict[str, Any]
+        self, request: MadeRequest, samples: NDArray[np.float32], details: Mapping[str, JsonValue], fields: dict[str, Any]
     ) -> Outcome[Clip]:
-        """Clean `samples` (n,) as the request's role is, and keep them. `told`: more fields of the clip, such as its transcript.
+        """Clean `samples`, shape (n,), for the role of the request and store the clip; see `generated`.
 
-        The clip another worker was first with, when there is one. Rejected with ingress' reason when it is no clip.
-        Raises OSError when it cannot be written.
+        `details`: how it was made. `fields`: further fields of the clip, such as its transcript.
         """
         clip_id = self.id_of(request)
         wav = to_wav(samples)
@@ -140,11 +139,11 @@ class MadeClips:
             {"id": clip_id, "path": "", "role": request.role, "label": request.label, "source": source}
             | {"content_sha256": entry.content_sha256, "cache_key": entry.cache_key}
             | entry.clip.model_dump()
-            | told
+            | fields
         )
         row = MadeClip(request=request, details=dict(details), clip=clip).canonical_json()
         if not write_if_absent(self.build, self._row_path(clip_id), row) and self.find(request) is None:
-            write_file(self.build, self._row_path(clip_id), row)  # what was there is lost
+            write_file(self.build, self._row_path(clip_id), row)  # the existing row or its audio is damaged
         return Ok(self.row(clip_id).clip)
 
     def _row_path(self, clip_id: str) -> Path:
@@ -156,32 +155,32 @@ class MadeClips:
 
 
 class PoolWithMade:
-    """The clips of an index and those made during the build, as one ClipPool. Pickles as paths.
+    """The clips of an index and the made clips of a build as one ClipPool. Pickles as paths.
 
-    Made clips are found by id and never listed: what exists of them depends on how far a build is, and plans must not.
+    Made clips can be looked up but are never listed, since which of them exist depends on the progress of the build.
     """
 
     def __init__(self, base: ClipPool, made: MadeClips):
         self.base, self.made = base, made
 
     def briefs(self) -> Sequence[ClipBrief]:
-        """All clips of the index, sorted by id."""
+        """Return all clips of the index, sorted by id."""
         return self.base.briefs()
 
     def ids(self, role: ClipRole) -> Sequence[str]:
-        """Ids of one role in the index, sorted."""
+        """Return the ids of one role in the index, sorted."""
         return self.base.ids(role)
 
     def get(self, clip_id: str) -> Clip:
-        """The whole row, of a clip of the index or a made one; KeyError when there is none."""
+        """Return a clip of the index or a made clip; raises KeyError if there is none."""
         return self.made.row(clip_id).clip if is_made(clip_id) else self.base.get(clip_id)
 
     def audio(self, clip: Clip) -> NDArray[np.float32]:
-        """Cleaned samples, shape (clip.samples,), read-only."""
+        """Return the cleaned samples, shape (clip.samples,), read-only."""
         return self.made.audio(clip) if is_made(clip.id) else self.base.audio(clip)
 
 
 def is_made(clip_id: str) -> bool:
-    """Whether an id is one of a made clip: `made/<kind>/<16 hex>`."""
+    """Return whether an id is that of a made clip: `made/<kind>/<16 hex>`."""
     parts = clip_id.split("/")
     return len(parts) == 3 and parts[0] == FOLDER and len(parts[2]) == ID_DIGITS and set(parts[2]) <= set("0123456789abcdef")

@@ -1,4 +1,4 @@
-"""A scene as people read it: its events with roles, clips, verdicts and what is said; for `soundflow curate` and the report."""
+"""Readable views of scenes (events, clips, verdicts and responses) for `soundflow curate` and the report."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from rich.text import Text
 from soundflow.schemas.scene import Scene, SceneEvent
 from soundflow.schemas.sheet import CuratedSample, Curation, GroundedEvent
 
-Named = Callable[[str], str]
-"""Clip id → the words people know it by."""
+ClipName = Callable[[str], str]
+"""Maps a clip id to a readable name."""
 MIN_WIDTH: Final = 120
-"""Columns of a table; narrower it would be all line breaks."""
+"""Smallest width of a table in columns; a narrower one has too many line breaks."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """One row of the table."""
+    """One event of a scene."""
 
     role: str
     sound: str
-    """What was planned; empty for drawn scenes."""
+    """The planned sound; empty for drawn scenes."""
     clip: str
     how: str
     """`retrieved@1` …, `generated`, `left_out`, or `drawn`."""
     verdicts: tuple[str, ...]
-    """One for each candidate that was tried."""
+    """One per candidate that was tried."""
     says: tuple[str, ...]
-    """Response and who wrote it."""
+    """Responses with their sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class SceneView:
-    """One sample's scene, or why it has none."""
+    """The scene of a sample, or the reasons why it has none."""
 
     sample_id: str
     task: str
@@ -50,25 +50,26 @@ class SceneView:
     setting: str
     narrative: str
     refused: tuple[str, ...]
-    """Attempts that came to nothing, and why."""
+    """Reasons of failed attempts."""
     planned: bool
+    """Whether there is a scene."""
     events: tuple[EventView, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document for `--json`."""
         events = [{name: getattr(event, name) for name in EventView.__slots__} for event in self.events]
         return {name: getattr(self, name) for name in SceneView.__slots__} | {"events": events}
 
     def headline(self) -> str:
-        """For people, in one line."""
-        tries = f", after {'; '.join(self.refused)}" if self.refused else ""
+        """Return one line of text."""
+        tries = f" (failed attempts: {'; '.join(self.refused)})" if self.refused else ""
         what = f"{self.title}{' (' + self.setting + ')' if self.setting else ''}" if self.planned else "no scene"
         return f"{self.sample_id} {self.task} by {self.planner}: {what}{tries}"
 
     def table(self) -> str:
-        """For people: every event with its role, clip, verdicts and what is said."""
+        """Return a text table of the events with their roles, clips, verdicts and responses."""
         table = Table(box=rich.box.SIMPLE, title_justify="left", title=self.narrative or None)
-        for name, ratio in (("role", 2), ("sound", 4), ("clip", 5), ("found", 3), ("verdicts", 6), ("says", 6)):
+        for name, ratio in (("role", 2), ("sound", 4), ("clip", 5), ("grounding", 3), ("verdicts", 6), ("responses", 6)):
             table.add_column(name, ratio=ratio, overflow="fold")
         for event in self.events:
             cells = (event.role, event.sound, event.clip, event.how, "\n".join(event.verdicts), "\n".join(event.says))
@@ -80,12 +81,12 @@ class SceneView:
 
 
 def _brief(text: str) -> str:
-    """With the file instead of the whole path in the first clip id: a table has no room for folders."""
+    """Shorten the path in the first clip id to the file name, to save space in the table."""
     return re.sub(r"(^|(?<= ))\S+/(?=\S)", "…/", text, count=1)
 
 
-def curated_view(name: str, sample: CuratedSample, named: Named) -> SceneView:
-    """The view of a curated sample."""
+def curated_view(name: str, sample: CuratedSample, named: ClipName) -> SceneView:
+    """Return the view of a curated sample; `named` returns readable names of clips."""
     refused = [f"{curation.refused} ({curation.detail})" for curation in sample.curations if curation.scene is None]
     refused += [sample.failed] if sample.failed else []
     if not sample.curations:
@@ -104,16 +105,16 @@ def curated_view(name: str, sample: CuratedSample, named: Named) -> SceneView:
     )
 
 
-def drawn_view(name: str, scene: Scene, refused: tuple[str, ...], named: Named) -> SceneView:
-    """The view of a scene that a planner without a model drew, after attempts that were `refused`."""
+def drawn_view(name: str, scene: Scene, refused: tuple[str, ...], named: ClipName) -> SceneView:
+    """Return the view of a scene that was drawn without a model, after the `refused` attempts."""
     events = tuple(
-        EventView(event.role.value, "", f"{event.clip_id} {named(event.clip_id)}", "drawn", (), _says(event))
+        EventView(event.role.value, "", f"{event.clip_id} {named(event.clip_id)}", "drawn", (), _responses(event))
         for event in scene.events
     )
     return SceneView(name, scene.task.value, scene.planner, scene.title, "", "", refused, True, events)
 
 
-def _events(curation: Curation, named: Named) -> Iterator[EventView]:
+def _events(curation: Curation, named: ClipName) -> Iterator[EventView]:
     played = iter(curation.scene.events if curation.scene is not None else ())
     for event in curation.events:
         scene_event = next(played, None) if event.clip_id is not None else None
@@ -123,17 +124,17 @@ def _events(curation: Curation, named: Named) -> Iterator[EventView]:
             "" if event.clip_id is None else f"{event.clip_id} {named(event.clip_id)}",
             event.how if event.clip_id is not None else f"left out: {event.left_out}",
             tuple(_verdicts(event)),
-            _says(scene_event),
+            _responses(scene_event),
         )
 
 
 def _verdicts(event: GroundedEvent) -> Iterator[str]:
     for tried in event.tried:
-        who = f"@{tried.rank}" if tried.found == "retrieved" else "made"
-        told = " then ".join(one.verdict.verdict for one in tried.judged) or tried.refused
+        source = f"@{tried.rank}" if tried.found == "retrieved" else "made"
+        verdicts = " then ".join(one.verdict.verdict for one in tried.judged) or tried.refused
         why = tried.judged[-1].verdict.reason if tried.judged and tried.refused else ""
-        yield f"{who} {tried.clip_id or '-'}: {told}{f' ({why})' if why else ''}"
+        yield f"{source} {tried.clip_id or '-'}: {verdicts}{f' ({why})' if why else ''}"
 
 
-def _says(event: SceneEvent | None) -> tuple[str, ...]:
+def _responses(event: SceneEvent | None) -> tuple[str, ...]:
     return tuple(f"{response.text} [{response.source}]" for response in event.responses) if event is not None else ()

@@ -1,4 +1,4 @@
-"""Where the scenes of a build come from: drawn from the sample's identity, or read from the sheet that curation committed."""
+"""The scenes of a build: drawn from the identity of the sample, or read from the scene sheet that curation has committed."""
 
 from __future__ import annotations
 
@@ -21,33 +21,31 @@ from soundflow.schemas.sheet import CuratedSample, Curation, SceneSheet
 from soundflow.schemas.stream import StreamPlan
 
 SPLIT: Final = "split"
-"""Its name among the draws of a plan."""
+"""Name of the split among the draws of a plan."""
 EMBEDDER: Final = "embedder"
-"""Its name among `BuildRecord.curators`."""
-
-
+"""Name of the embedder in `BuildRecord.curators`."""
 ATTEMPTS: Final = 4
-"""Scenes per sample: one that was rejected is replaced, a sample whose every scene was rejected is listed."""
+"""Scenes per sample. A rejected scene is replaced; a sample whose scenes are all rejected is listed as rejected."""
 
 
 class SceneSource(Protocol):
-    """Gives the scene of an attempt; asks no model."""
+    """The scenes of samples, by attempt. Calls no model."""
 
     def attempts(self, shard: int, index: int) -> int:
-        """How many attempts sample `index` of `shard` has, at least 1."""
+        """Return the number of attempts, at least 1, of sample `index` of `shard`."""
         ...
 
     def scene(self, shard: int, index: int, attempt: int) -> Outcome[Scene]:
-        """The scene of sample `index` of `shard` at its `attempt`; Rejected or Failed when that has none."""
+        """Return the scene of an attempt at sample `index` of `shard`, or Rejected or Failed."""
         ...
 
     def pool(self, shard: int, index: int) -> ClipPool:
-        """What sample `index` of `shard` may hear."""
+        """Return the clips that sample `index` of `shard` may contain."""
         ...
 
 
 class DrawnScenes:
-    """Planners without a model: a scene is a function of recipe, clips and identity."""
+    """Scenes of planners without a model: a function of recipe, clips and identity."""
 
     def __init__(self, recipe: Recipe, fingerprint: str, pool: ClipPool):
         self.recipe, self.fingerprint = recipe, fingerprint
@@ -65,8 +63,8 @@ class DrawnScenes:
         planned = plan_scene(self.recipe, self.palettes[split], self.pools[split], rng)
         if not split or not isinstance(planned, Ok):
             return planned
-        told = (Draw(what=SPLIT, value=split), *planned.value.draws)
-        return Ok(planned.value.model_copy(update={"draws": told}))
+        draws = (Draw(what=SPLIT, value=split), *planned.value.draws)
+        return Ok(planned.value.model_copy(update={"draws": draws}))
 
     def pool(self, shard: int, index: int) -> ClipPool:
         """See `SceneSource.pool`."""
@@ -78,19 +76,19 @@ class DrawnScenes:
 
 
 class CuratedScenes:
-    """Scenes of committed sheets; the attempts are curation's, and only the last of them may have a scene."""
+    """Scenes of committed sheets. The attempts are those of curation, of which only the last can have a scene."""
 
     def __init__(self, build: BuildDir, fingerprint: str, pool: ClipPool):
         self.build, self.fingerprint, self._pool = build, fingerprint, pool
         self._sheet: SceneSheet | None = None
 
     def sheet(self, shard: int) -> SceneSheet:
-        """The sheet of a shard; InputError when there is none that counts."""
+        """Return the sheet of a shard; raises InputError if it is missing or damaged."""
         if self._sheet is None or self._sheet.shard != shard:
             self._sheet = self.build.sheet(shard, self.fingerprint)
         if self._sheet is None:
-            remedy = "Run `soundflow build` again: the answers are in the cache, nothing is asked twice"
-            raise InputError("is not there, or damaged", file=self.build.sheet_path(shard), remedy=remedy)
+            remedy = "Run the same `soundflow build` again to restore it from cached answers"
+            raise InputError("the scene sheet is missing or damaged", file=self.build.sheet_path(shard), remedy=remedy)
         return self._sheet
 
     def pool(self, shard: int, index: int) -> ClipPool:
@@ -112,25 +110,25 @@ class CuratedScenes:
 
 
 def split_of(plan: StreamPlan) -> str:
-    """The split a stream was drawn for; `train` in a corpus without splits."""
+    """Return the split of a stream; `train` in a corpus without splits."""
     return next((str(draw.value) for draw in plan.draws if draw.what == SPLIT), "train")
 
 
 def scenes_of(recipe: Recipe, fingerprint: str, pool: ClipPool, build: BuildDir) -> SceneSource:
-    """Where the scenes of a recipe come from."""
+    """Return the source of a recipe's scenes."""
     return CuratedScenes(build, fingerprint, pool) if recipe.curates else DrawnScenes(recipe, fingerprint, pool)
 
 
 def pool_of(build: BuildDir, index: ClipIndex) -> PoolWithMade:
-    """The clips of an index and those made during the build."""
+    """Return the clips of an index together with the made clips of a build."""
     return PoolWithMade(index, MadeClips(build, index.footer.config))
 
 
-def verdicts(sheet: SceneSheet) -> dict[str, int]:
-    """What became of the events and candidates of a sheet, counted: the funnel of a report.
+def count_verdicts(sheet: SceneSheet) -> dict[str, int]:
+    """Count the outcomes of events, candidates and attempts of a sheet, for manifests and reports.
 
-    `events`, of them `retrieved@1` … `generated`, `left_out`, and `reprocessed` (of those that are played); `refused:<reason>`
-    counts candidates, `own_words:<reason>` answers of the model that are not said, `scenes`, `refused_scene:<reason>` attempts.
+    Events: `events`, of which `retrieved@1` … `generated`, `left_out`, and `reprocessed`. Candidates: `refused:<reason>`.
+    Responses of the model that are not used: `own_words:<reason>`. Attempts: `scenes` and `refused_scene:<reason>`.
     """
     counts: Counter[str] = Counter()
     for curation in _curations(sheet.samples):

@@ -52,7 +52,7 @@ def test_two_ray_workers_give_the_corpus_of_one_inline_worker(cluster: None, bui
 
 
 def test_more_workers_than_cores_are_refused_instead_of_waiting_for_ever(cluster: None, built: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has 2 cores, 64 workers"):
+    with pytest.raises(InputError, match="64 workers need one core each, but Ray has 2"):
         build(built.parent / "recipe.yaml", tmp_path / "out", workers=64)
 
 

@@ -157,7 +157,7 @@ def test_stored_and_virtual_builds_are_not_mixed_in_one_directory(built: Path, v
         build(built.parent / "recipe.yaml", virtual, executor="inline")
     with pytest.raises(InputError, match="contains a stored build, but a virtual build"):
         build(built.parent / "recipe.yaml", built, executor="inline", virtual=True)
-    with pytest.raises(InputError, match="is a stored build already"):
+    with pytest.raises(InputError, match="is already a stored build"):
         materialize(built, tmp_path / "out")
     with pytest.raises(InputError, match="has to be rendered"):
         StoredCorpus(virtual).audio(0, 0, 0, 100)

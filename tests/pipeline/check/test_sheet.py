@@ -15,7 +15,7 @@ from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.shards import read_shard
-from soundflow.pipeline.curate.scenes import pool_of, scenes_of, verdicts
+from soundflow.pipeline.curate.scenes import count_verdicts, pool_of, scenes_of
 from soundflow.schemas.base import canonical_json
 from soundflow.schemas.sheet import SceneSheet
 from tests.pipeline.check.test_verify import changed, forge, leaves, tokens_for
@@ -44,7 +44,7 @@ def forge_sheet(directory: Path, change: Change, agree: bool = True) -> None:
             sheet = SceneSheet.from_json(path.read_bytes())
             told = json.loads(build.manifest_path(manifest.shard).read_bytes())
             if agree:
-                told |= {"scenes_sha256": sheet.digest(), "verdicts": verdicts(sheet)}
+                told |= {"scenes_sha256": sheet.digest(), "verdicts": count_verdicts(sheet)}
                 build.manifest_path(manifest.shard).write_bytes(canonical_json(told))
             return
     raise AssertionError("nothing to forge")

@@ -17,7 +17,7 @@ from soundflow.operators.clean.clip_cache import CleanConfig
 from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.curate.made_clips import MADE_ANEW, MadeClips, PoolWithMade, is_made
+from soundflow.pipeline.curate.made_clips import NOT_INHERITED, MadeClips, PoolWithMade, is_made
 from soundflow.schemas.clip import Clip, ClipRole
 from soundflow.schemas.generation import MadeRequest, Maker
 from soundflow.schemas.outcome import Ok, Rejected
@@ -108,7 +108,7 @@ def test_a_clip_cleaned_once_more_keeps_its_words_and_licence_and_names_its_pare
     parent = next(clip for clip in index.clips() if clip.transcript)
     again = kept(made.reprocess(parent, index.audio(parent), ClipRole.FOREGROUND))
     assert again.id.startswith("made/reprocessed/")
-    for name in set(Clip.model_fields) - MADE_ANEW:
+    for name in set(Clip.model_fields) - NOT_INHERITED:
         assert getattr(again, name) == getattr(parent, name), name
     assert made.row(again.id).details == {"parent": parent.id}
     moved = parent.model_copy(update={"path": "/elsewhere"})
