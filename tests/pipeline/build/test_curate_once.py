@@ -68,7 +68,7 @@ def test_a_spent_budget_and_a_refused_key_are_told_and_answers_are_kept(
         curate_once(recipe, 5)
     assert server.calls == 3
     server.script = always(Fault.UNAUTHORIZED)
-    with pytest.raises(InputError, match="refuses the key"):
+    with pytest.raises(InputError, match="rejects the API key"):
         curate_once(write_curated(tmp_path / "recipe.yaml", clips_dir, server, {"temperature": 0.1}), 1)
 
 

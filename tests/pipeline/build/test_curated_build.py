@@ -141,7 +141,7 @@ def test_a_spent_budget_ends_the_build_cleanly_and_a_larger_one_resumes_it(
 
 def test_a_key_that_is_refused_ends_the_build_with_a_sentence(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
     server.script = always(Fault.UNAUTHORIZED)
-    with pytest.raises(InputError, match="refuses the key"):
+    with pytest.raises(InputError, match="rejects the API key"):
         build(write_curated(tmp_path / "recipe.yaml", clips_dir, server), tmp_path / "out", executor="inline")
     assert accounted(tmp_path / "out") == (0, 0, 0)
 
