@@ -44,7 +44,9 @@ def test_what_was_not_spoken_is_listed_with_its_line_and_reason(spoken: tuple[Pa
         (4, "duplicate_id"),
         (5, "no_voice"),
     ]
-    assert rows(spoken[1] / "rejected.jsonl")[2]["detail"].startswith("no voice speaks fr (available: hibari:heart). More voices")
+    assert rows(spoken[1] / "rejected.jsonl")[2]["detail"].startswith(
+        "no voice speaks fr (available: hibari:heart). Configure more voices"
+    )
 
 
 def test_a_clip_index_takes_the_output_as_it_is(spoken: tuple[Path, Path], tmp_path: Path) -> None:
