@@ -1,6 +1,6 @@
-"""An aligner, as the operators see it: samples and what is said in them in, a time for each word out.
+"""The protocol of forced aligners: speech and its transcript in, a time span for each word out.
 
-Backends: pocketsphinx (English), Whisper (99 languages); `backends.align.aligners` opens them.
+Backends: pocketsphinx (English), Whisper (99 languages). `backends.align.aligners` opens them.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ Span = tuple[float, float]
 
 
 class Aligner(Protocol):
-    """Finds the words of a known text in speech."""
+    """Aligns a known transcript with speech."""
 
     @property
     def id(self) -> str:
-        """Names everything that shapes its answers: library, model, version of our code."""
+        """Name of everything that shapes the result: library, model and version of our code."""
         ...
 
     def speaks(self, language: str) -> bool:
-        """Whether it can align this language (a code such as `en` or `zh-CN`)."""
+        """Return whether it can align a language (a code such as `en` or `zh-CN`)."""
         ...
 
     def align(self, samples: Samples, transcript: str, language: str) -> Outcome[tuple[Word, ...]]:
-        """The words of `transcript`, as `words_of` cuts it, with the samples they are heard at.
+        """Return the words of `transcript`, as `words_of` splits it, with their sample positions.
 
-        `samples`: shape (n,), mono at 16 kHz. Times never go backwards and stay within n. Rejected: `other_language`, `no_words`
-        (nothing in the transcript can be said), `unknown_words`, `too_short` (more words than the time allows), `too_long`,
-        `too_many_tokens`, `does_not_fit` (something else is said). Deterministic, whatever was aligned before.
+        `samples`: shape (n,), mono at 16 kHz. Times do not decrease and stay within n. Rejected: `other_language`, `no_words`
+        (nothing pronounceable in the transcript), `unknown_words`, `too_short` (more words than fit the length), `too_long`,
+        `too_many_tokens`, `does_not_fit` (the speech differs from the transcript). Deterministic, also across calls.
         """
         ...
 
 
 def place_words(words: Sequence[str], spans: Sequence[Span], samples: int) -> tuple[Word, ...]:
-    """Words with their spans (samples), brought into the clip and into order."""
+    """Return words with their spans in samples, limited to the clip and made non-decreasing."""
     made, begun, ended = [], 0, 0
     for text, (start, end) in zip(words, spans, strict=True):
         begun = min(max(round(start), begun), samples)

@@ -1,4 +1,4 @@
-"""Asking a role: messages out, one validated document in. A bad answer is told once what is wrong with it, then rejected."""
+"""Requests to LLM roles: a prompt out, a validated document in. An invalid answer is corrected once, then rejected."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from soundflow.schemas.llm import Usage
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 
 ASKING_VERSION: Final = f"3.{REQUEST_VERSION}"
-"""Raise its first number when what is asked, or what is accepted as an answer, changes."""
-STARTS: Final = 32
-"""So many opening braces are tried before an answer counts as holding no JSON."""
-FINDINGS: Final = 6
-"""So many things wrong with an answer are told."""
-QUOTED: Final = 8_000
-"""Characters of a bad answer that are shown to the model again."""
-THOUGHT: Final = "</think>"
-"""Ends what a reasoning model says to itself; the beginning may be in the prompt."""
+"""Increase the first number when requests, or the conditions for accepting an answer, change."""
+MAX_STARTS: Final = 32
+"""Maximum number of opening braces that are tried in search of JSON."""
+MAX_FINDINGS: Final = 6
+"""Maximum number of errors in one correction."""
+MAX_QUOTED: Final = 8_000
+"""Maximum number of characters of an invalid answer that are sent back to the model."""
+THOUGHT_END: Final = "</think>"
+"""End of the thoughts of a reasoning model. Their beginning may be part of the prompt."""
 _UNNEEDED = frozenset({"title", "default"})
 LENGTH_MODES: Final = ("json_lengths", "json_narrow")
 _LENGTHS = frozenset({"minLength", "maxLength"})
-"""Keywords that strict servers refuse; the answer is checked against them by us."""
+"""Keywords that strict servers reject. Answers are validated against them here."""
 
 T = TypeVar("T", bound=Schema)
 Counts = Mapping[str, tuple[int, int]]
 NO_COUNTS: Final[Counts] = {}
 Narrow = Callable[[dict[str, Any]], None]
-"""Takes from the schema of an answer, in place, what would be no good answer to this very question."""
+"""Function that restricts the schema of an answer, in place, to valid answers to one request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """A validated answer and what is to be known of it."""
+    """A validated answer with its provenance and usage."""
 
     value: T
     model: str
-    """Who answered, in the server's words."""
+    """Name of the model, as the server reports it."""
     usage: Usage
-    """All calls it took, at what they cost when they were asked: a replay costs the same on paper and nothing in fact."""
+    """Usage of all calls. Answers from the cache count with their original cost."""
     calls: tuple[str, ...]
     """Content addresses of the calls, in order."""
     cached: bool
-    """Whether every call was answered from the cache: differs from run to run, so it has no place in a plan."""
+    """Whether all calls were answered from the cache. It varies between runs and must not enter a plan."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Bad:
-    """Why an answer is not accepted."""
+class _InvalidAnswer:
+    """The reason for not accepting an answer."""
 
     reason: str
     detail: str
@@ -75,18 +75,19 @@ async def ask(
     narrow: Narrow | None = None,
     sounds: Sequence[AudioAttachment] = (),
 ) -> Outcome[Answer[T]]:
-    """Ask `role`, whose prompt is filled with `values`; `check` says what else is wrong with a valid answer ("" = nothing).
+    """Send the prompt of `role`, filled with `values`, and return the validated answer.
 
-    `counts` narrows how many entries a list of the answer may have, for servers that enforce its schema; `narrow` the schema
-    itself, where the recipe says `json_narrow`; `check` still has to.
+    `check` returns further errors of an answer that fits the schema, or an empty string. For servers that enforce the schema,
+    `counts` limits the number of entries of lists, and `narrow` restricts the schema itself in mode `json_narrow`. `check` must
+    cover both.
 
-    Rejected when the second answer is bad too: `llm_no_json`, `llm_wrong_schema`, `llm_failed_check`, `llm_cut_off`, or at once
-    `llm_refused`; metrics: role, detail, usage, calls. Failed (stage `llm`) when no answer could be had. Raises Halted
-    and InputError, which end the work, and jinja2.UndefinedError when a value is missing.
+    Rejected if the second answer is invalid, too (`llm_no_json`, `llm_wrong_schema`, `llm_failed_check`, `llm_cut_off`), or at
+    the first refusal (`llm_refused`); metrics: role, detail, usage, calls. Failed (stage `llm`): no answer. Raises Halted and
+    InputError, which end the run, and jinja2.UndefinedError for a missing value.
     """
     request = request_of(chat, role, values, answer_type, seed=seed, counts=counts, narrow=narrow, sounds=sounds)
     usage, calls, cached = Usage(), [], True
-    bad = _Bad("llm_refused", "")
+    invalid = _InvalidAnswer("llm_refused", "")
     for last in (False, True):
         calls.append(request.key())
         try:
@@ -95,14 +96,14 @@ async def ask(
             payload = {"role": role, "calls": calls, "kind": type(error).__name__}
             return Failed(f"{role}: {error}", "llm", payload, of_service=isinstance(error, ServerFault))
         usage, cached = usage + completion.usage, cached and completion.cached
-        read = _read(completion, answer_type, check)
-        if not isinstance(read, _Bad):
-            return Ok(Answer(read, completion.model, usage, tuple(calls), cached))
-        bad = read
-        if last or bad.reason == "llm_refused":
+        parsed = _parse(completion, answer_type, check)
+        if not isinstance(parsed, _InvalidAnswer):
+            return Ok(Answer(parsed, completion.model, usage, tuple(calls), cached))
+        invalid = parsed
+        if last or invalid.reason == "llm_refused":
             break
-        request = _again(request, completion, bad)
-    return Rejected(bad.reason, {"role": role, "detail": bad.detail, "usage": usage.model_dump(), "calls": calls})
+        request = _corrected(request, completion, invalid)
+    return Rejected(invalid.reason, {"role": role, "detail": invalid.detail, "usage": usage.model_dump(), "calls": calls})
 
 
 def request_of(
@@ -116,66 +117,68 @@ def request_of(
     narrow: Narrow | None = None,
     sounds: Sequence[AudioAttachment] = (),
 ) -> ChatRequest:
-    """The first request that `ask` makes."""
+    """Return the first request of `ask`."""
     system, user = prompts.messages(role, **values)
     messages = (Message("system", system["content"]), Message("user", user["content"], tuple(sounds)))
-    how = chat.config.answering(role)
-    schema = answer_schema(answer_type, tuple(sorted(counts.items())), how.json_mode in LENGTH_MODES)
-    if narrow is not None and how.json_mode == "json_narrow":
+    settings = chat.config.answering(role)
+    schema = answer_schema(answer_type, tuple(sorted(counts.items())), settings.json_mode in LENGTH_MODES)
+    if narrow is not None and settings.json_mode == "json_narrow":
         schema = copy.deepcopy(schema)
         narrow(schema)
-    return ChatRequest(role, how, messages, answer_type.__name__, schema, _role_hash(role), seed)
+    return ChatRequest(role, settings, messages, answer_type.__name__, schema, _role_hash(role), seed)
 
 
 _role_hash = functools.cache(prompts.role_hash)
 
 
-def _again(request: ChatRequest, completion: Completion, bad: _Bad) -> ChatRequest:
-    told = (Message("assistant", completion.text[:QUOTED]), Message("user", prompts.correction(bad.detail)))
-    return replace(request, messages=(*request.messages, *told))
+def _corrected(request: ChatRequest, completion: Completion, invalid: _InvalidAnswer) -> ChatRequest:
+    """Return the request extended by the invalid answer and its correction."""
+    added = (Message("assistant", completion.text[:MAX_QUOTED]), Message("user", prompts.correction(invalid.detail)))
+    return replace(request, messages=(*request.messages, *added))
 
 
-def _read(completion: Completion, answer_type: type[T], check: Callable[[T], str] | None) -> T | _Bad:
+def _parse(completion: Completion, answer_type: type[T], check: Callable[[T], str] | None) -> T | _InvalidAnswer:
+    # The details are sent to the model: to change a word is to change requests and their cache keys.
     if completion.finish == "refused":
-        return _Bad("llm_refused", completion.text[:300])
+        return _InvalidAnswer("llm_refused", completion.text[:300])
     document = find_json(completion.text)
     try:
         value = answer_type.model_validate(document)
     except ValidationError as error:
         if completion.finish == "length":
-            return _Bad("llm_cut_off", "the answer was too long and was cut off; answer more briefly")
+            return _InvalidAnswer("llm_cut_off", "the answer was too long and was cut off; answer more briefly")
         if document is None:
-            return _Bad("llm_no_json", "there is no JSON object in the answer")
-        return _Bad("llm_wrong_schema", _findings(error))
+            return _InvalidAnswer("llm_no_json", "there is no JSON object in the answer")
+        return _InvalidAnswer("llm_wrong_schema", _findings(error))
     wrong = check(value) if check else ""
-    return _Bad("llm_failed_check", wrong) if wrong else value
+    return _InvalidAnswer("llm_failed_check", wrong) if wrong else value
 
 
 def _findings(error: ValidationError) -> str:
-    """What is wrong, field by field, in words a model can use; quotes no input."""
+    """Return the errors field by field, as text for the model, without quoting its input."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    places = [".".join(map(str, one["loc"])) or "answer" for one in found[:FINDINGS]]
+    places = [".".join(map(str, one["loc"])) or "answer" for one in found[:MAX_FINDINGS]]
     lines = [f"{place}: {one['msg'].removeprefix('Value error, ')}" for place, one in zip(places, found, strict=False)]
-    return "; ".join(lines) + (f"; and {len(found) - FINDINGS} more" if len(found) > FINDINGS else "")
+    return "; ".join(lines) + (f"; and {len(found) - MAX_FINDINGS} more" if len(found) > MAX_FINDINGS else "")
 
 
 def find_json(text: str) -> dict[str, Any] | None:
-    """The JSON object in a model's answer: alone, in a code fence, or after prose or a `</think>`; None when there is none.
+    """Return the JSON object in the answer of a model, also in a code fence or after prose; None if there is none.
 
-    Of several the first one counts that stands behind all thinking.
+    Of several objects, the first one after the last `</think>` counts.
     """
     found: dict[str, Any] | None = None
     for document, end in _objects(text):
         found = document
-        if THOUGHT not in text[end:]:
+        if THOUGHT_END not in text[end:]:
             break
     return found
 
 
 def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
-    """The JSON objects in a text, outermost ones, and where each ends."""
+    """Yield the outermost JSON objects of a text with their end positions."""
     decoder, start = json.JSONDecoder(), 0
-    for _ in range(STARTS):
+    for _ in range(MAX_STARTS):
         start = text.find("{", start)
         if start < 0:
             return
@@ -191,9 +194,9 @@ def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
 def answer_schema(
     answer_type: type[Schema], counts: tuple[tuple[str, tuple[int, int]], ...] = (), lengths: bool = False
 ) -> dict[str, Any]:
-    """JSON schema of an answer as strict servers want it: every property required, nothing else allowed.
+    """Return the JSON schema of an answer for strict servers: all properties required, no others allowed.
 
-    `counts`: list → (fewest, most) of its entries; `lengths`: whether it says how long texts may be.
+    `counts`: (minimum, maximum) number of entries of lists by name. `lengths`: whether to include the length limits of texts.
     """
     schema: dict[str, Any] = _strict(answer_type.model_json_schema(), _UNNEEDED if lengths else _UNNEEDED | _LENGTHS)
     for name, (fewest, most) in counts:

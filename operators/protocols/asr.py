@@ -1,6 +1,6 @@
-"""A recogniser, as the operators see it: samples in, text out.
+"""The protocol of speech recognisers: samples in, text out.
 
-Backends: faster-whisper, pocketsphinx, an OpenAI-compatible server; `backends.asr.recognisers` opens them.
+Backends: faster-whisper, pocketsphinx, an OpenAI-compatible server. `backends.asr.recognisers` opens them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Transcription:
-    """What was understood."""
+    """The output of a recogniser."""
 
     text: str
     model: str
-    """Which model understood it; for a server, in its words."""
+    """Name of the model, as the server reports it if there is one."""
 
 
 class Recogniser(Protocol):
-    """Writes down what is said. Raises BackendError."""
+    """Transcribes speech. Raises BackendError."""
 
     def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
-        """Text of `samples`, shape (n,), mono at 16 kHz; `language` is a code such as `en` or `zh-CN`."""
+        """Transcribe `samples`, shape (n,), mono at 16 kHz. `language`: a code such as `en` or `zh-CN`."""
         ...

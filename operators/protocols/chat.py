@@ -1,4 +1,4 @@
-"""A chat model, as the operators see it: a request that names itself by its content, an answer, typed errors."""
+"""The protocol of chat models: content-addressed requests, completions and typed errors."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from soundflow.schemas.base import canonical_json
 from soundflow.schemas.llm import Answering, LlmConfig, Usage
 
 REQUEST_VERSION: Final = "1"
-"""Raise it when the same request would be put to the server differently."""
+"""Increase it when an equal request is sent to the server differently."""
 SCHEMA_MODES: Final = ("json_schema", "json_lengths", "json_narrow")
-"""The answer's schema goes along."""
+"""JSON modes in which the schema of the answer is sent."""
 FRAMING_TOKENS: Final = 64
-"""More than any chat template adds to one message."""
+"""Upper bound of what a chat template adds to a message."""
 AUDIO_BYTES_PER_TOKEN: Final = 640
-"""16 kHz PCM16 at 50 tokens a second: more than any audio model takes."""
+"""Upper bound of token rates of audio models: 16 kHz PCM16 at 50 tokens per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioAttachment:
-    """A whole audio file that goes along with a message."""
+    """An audio file attached to a message."""
 
     data: bytes
     format: Literal["wav", "mp3"] = "wav"
@@ -30,14 +30,14 @@ class AudioAttachment:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation."""
+    """A message of the conversation."""
 
     role: Literal["system", "user", "assistant"]
     text: str
     sounds: tuple[AudioAttachment, ...] = ()
 
     def wire(self) -> dict[str, Any]:
-        """As the OpenAI protocol writes it."""
+        """Return the message in the format of the OpenAI protocol."""
         if not self.sounds:
             return {"role": self.role, "content": self.text}
         parts: list[dict[str, Any]] = [{"type": "text", "text": self.text}]
@@ -47,14 +47,14 @@ class Message:
         return {"role": self.role, "content": parts}
 
     def token_bound(self) -> int:
-        """At least as many tokens as any tokenizer makes of it: none makes more than one of a byte."""
+        """Return an upper bound of its tokens. No tokenizer makes more than one token of a byte."""
         sounds = sum(FRAMING_TOKENS + len(sound.data) // AUDIO_BYTES_PER_TOKEN for sound in self.sounds)
         return FRAMING_TOKENS + len(self.text.encode()) + sounds
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """Everything that shapes an answer, and the role on whose account it is asked."""
+    """Everything that shapes an answer, and the role whose account is charged."""
 
     role: str
     answering: Answering
@@ -64,10 +64,10 @@ class ChatRequest:
     """JSON schema of the answer."""
     prompt_hash: str
     seed: int
-    """Sampling seed: equal questions of two samples are two questions."""
+    """Sampling seed. Requests of two samples that differ only in the seed are different requests."""
 
     def key(self) -> str:
-        """SHA-256 (hex) of all that shapes the answer; the role's account does not."""
+        """Return the SHA-256 (hex) of everything that shapes the answer, without the role."""
         document = {
             "version": REQUEST_VERSION,
             "answering": self.answering.model_dump(mode="json"),
@@ -79,26 +79,26 @@ class ChatRequest:
         return hashlib.sha256(canonical_json(document)).hexdigest()
 
     def wire(self) -> dict[str, Any]:
-        """The body of the call."""
-        how = self.answering
+        """Return the body of the HTTP request."""
+        settings = self.answering
         body: dict[str, Any] = {
-            "model": how.model,
+            "model": settings.model,
             "messages": [message.wire() for message in self.messages],
-            "temperature": how.temperature,
-            "top_p": how.top_p,
-            "max_tokens": how.max_tokens,
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": settings.max_tokens,
         }
-        if how.json_mode == "json_object":
+        if settings.json_mode == "json_object":
             body["response_format"] = {"type": "json_object"}
-        elif how.json_mode in SCHEMA_MODES:
+        elif settings.json_mode in SCHEMA_MODES:
             schema = {"name": self.answer_name, "schema": self.answer_schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        if how.send_seed:
+        if settings.send_seed:
             body["seed"] = self.seed % 2**31
         return body
 
     def worst(self) -> Usage:
-        """The most one call can use, without its money."""
+        """Return an upper bound of the usage of the call, without its price."""
         schema = len(canonical_json(self.answer_schema)) if self.answering.json_mode in SCHEMA_MODES else 0
         tokens = schema + sum(message.token_bound() for message in self.messages)
         return Usage(calls=1, input_tokens=tokens, output_tokens=self.answering.max_tokens)
@@ -109,24 +109,24 @@ Finish = Literal["stop", "length", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The answer to one request."""
+    """The response of a chat model to one request."""
 
     text: str
     finish: Finish
-    """`length`: cut at max_tokens; `refused`: by the model or a content filter."""
+    """`length`: cut off at max_tokens; `refused`: by the model or a content filter."""
     model: str
-    """Who answered, in the server's words."""
+    """Name of the model, as the server reports it."""
     usage: Usage
-    """What the answer cost when it was asked."""
+    """Usage of the original call, also for an answer from the cache."""
     cached: bool = False
 
 
 class ChatModel(Protocol):
-    """Answers requests. Safe to call many times at once from one event loop."""
+    """Completes chat requests. Safe for concurrent calls from one event loop."""
 
     @property
     def config(self) -> LlmConfig:
-        """How each role is answered."""
+        """Settings of each role."""
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """The answer. Raises BackendError for this request, BudgetSpent or InputError when no other will fare better."""
+        """Complete a request. Raises BackendError if it fails, BudgetSpent or InputError if all others would fail, too."""

@@ -1,7 +1,7 @@
-"""Embedders: texts (and, for some, sounds) become vectors whose dot product says how alike they are.
+"""The protocol of embedders: texts, and audio for some, to unit vectors whose dot product is their similarity.
 
-Every component is rounded to a multiple of 2^-24. The products of two vectors are then exact in float64 and so is their sum, in
-whatever order it is taken: equal scores are equal on every machine, for any batch.
+Every component is rounded to a multiple of 2^-24. Products of components and their sums are then exact in float64 in any order,
+so that scores are equal on all machines and for all batch sizes.
 """
 
 from __future__ import annotations
@@ -18,72 +18,72 @@ GRID: Final = 2.0**24
 
 
 class Embedder(Protocol):
-    """Texts to vectors. Safe to call from several threads."""
+    """Embeds texts. Safe for calls from several threads."""
 
     @property
     def name(self) -> str:
-        """What it is, as provenance says it: `all-MiniLM-L6-v2-int8`, `hashed-ngrams`, `server:<model>`."""
+        """Name for provenance: `all-MiniLM-L6-v2-int8`, `hashed-ngrams` or `server:<model>`."""
 
     @property
     def version(self) -> str:
-        """Changes whenever the same text gets another vector; part of fingerprints."""
+        """Version, part of fingerprints. It changes whenever the vector of a text changes."""
 
     @property
     def dimension(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """float32, shape (len(texts), dimension), each row of length 1 on the grid of 2^-24, or 0 where a text says nothing.
+        """Return float32 vectors, shape (len(texts), dimension): rows of length 1 on the grid, or 0 for a text without words.
 
-        A text's vector depends on that text alone. Raises InputError when the embedder cannot be used, OSError when it is
-        behind a server that fails.
+        The vector of a text depends on that text alone. Raises InputError if the embedder cannot be used, OSError if its server
+        fails.
         """
 
 
 @runtime_checkable
 class AudioEmbedder(Embedder, Protocol):
-    """An embedder that also takes sounds, into the same space (CLAP and its kind)."""
+    """An embedder of texts and audio in one space, such as CLAP."""
 
     def embed_audio(self, sounds: Sequence[NDArray[np.float32]]) -> Vectors:
-        """Like `embed`, of mono sounds at 16 kHz."""
+        """Embed mono recordings at 16 kHz; otherwise like `embed`."""
 
 
 def identity(embedder: Embedder) -> str:
-    """Name and version in one word, for fingerprints and provenance."""
+    """Return `name/version` for fingerprints and provenance."""
     return f"{embedder.name}/{embedder.version}"
 
 
 def embed_worded(texts: Sequence[str], embed: Callable[[Sequence[str]], Vectors], dimension: int) -> Vectors:
-    """`embed` of the texts that hold a letter or a digit; the others say nothing, and become zeros."""
+    """Embed the texts with a letter or a digit; the others become rows of zeros."""
     vectors = np.zeros((len(texts), dimension), np.float32)
-    saying = [row for row, text in enumerate(texts) if any(character.isalnum() for character in text)]
-    if saying:
-        vectors[saying] = embed([texts[row] for row in saying])
+    worded = [row for row, text in enumerate(texts) if any(character.isalnum() for character in text)]
+    if worded:
+        vectors[worded] = embed([texts[row] for row in worded])
     return vectors
 
 
 class CachedEmbed:
-    """`embed` of an embedder that keeps the vectors of the last texts: labels and wishes come again and again."""
+    """An `embed` function that keeps the vectors of the most recent texts, since labels and queries repeat."""
 
-    def __init__(self, embed: Callable[[Sequence[str]], Vectors], most: int = 8192):
-        self._embed, self._most = embed, most
+    def __init__(self, embed: Callable[[Sequence[str]], Vectors], max_texts: int = 8192):
+        self._embed, self._max_texts = embed, max_texts
         self._kept: OrderedDict[str, Vectors] = OrderedDict()
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
-        """float32, shape (len(texts), dimension), as the embedder gives them."""
+        """Return float32 vectors, shape (len(texts), dimension), equal to those of the embedder."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
         if fresh:
             self._kept.update(zip(fresh, self._embed(fresh), strict=True))
         vectors = np.stack([self._kept[text] for text in texts])
         for text in texts:
             self._kept.move_to_end(text)
-        while len(self._kept) > self._most:
+        while len(self._kept) > self._max_texts:
             self._kept.popitem(last=False)
         return vectors
 
 
 def normalize(vectors: NDArray[np.floating]) -> Vectors:
-    """Rows scaled to length 1 and rounded to the grid; rows of zeros stay zeros."""
+    """Scale rows to length 1 and round them to the grid. Rows of zeros stay zeros."""
     rows = vectors.astype(np.float64)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
     np.divide(rows, lengths, out=rows, where=lengths > 0)

@@ -1,14 +1,17 @@
-"""What a backend raises, told apart by type: a `ServerFault` may pass, anything else will not."""
+"""Errors of backends. A `ServerFault` may be transient; other errors are permanent for the request."""
 
 from __future__ import annotations
 
 
 class BackendError(Exception):
-    """No answer to one request. The text holds no secret."""
+    """Raised when a request has no answer. The message contains no secrets."""
 
 
 class ServerFault(BackendError):
-    """The server or the line failed; asking again may help. `billed`: the server may have charged for the call all the same."""
+    """Raised when the server or the connection fails, so that a retry may succeed.
+
+    `billed`: the server may have charged for the call nevertheless.
+    """
 
     def __init__(self, what: str, retry_after: float | None = None, billed: bool = False):
         super().__init__(what, retry_after, billed)
@@ -19,12 +22,12 @@ class ServerFault(BackendError):
 
 
 class Unreachable(ServerFault):
-    """Nobody answers at the address: nothing was asked."""
+    """Raised when the server cannot be reached. No request was sent."""
 
 
 class EmptyAnswer(ServerFault):
-    """The server answered with nothing; a model that has nothing to say does so every time."""
+    """Raised for an empty answer. Some models return one for every attempt."""
 
 
 class RequestRefused(BackendError):
-    """The server understood this one request and does not take it (too long, a field it does not know)."""
+    """Raised when the server rejects a single request as invalid: too long, or with an unknown field."""

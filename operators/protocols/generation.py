@@ -1,6 +1,6 @@
-"""Text to sound, as the operators see it: a caption, a range of lengths and a seed in; samples that say how they were made out.
+"""The protocol of sound generators: a caption, a range of lengths and a seed in; samples with their provenance out.
 
-Implementations: `procedural_generator` (offline formulas), `elevenlabs`, `http_audio` (a server of your own, such as AudioX).
+Backends: procedural formulas (offline), ElevenLabs, an HTTP server of your own, such as AudioX.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from soundflow.schemas.outcome import Outcome
 
 @dataclass(frozen=True, slots=True)
 class GeneratedSound:
-    """A sound that was made, before TFJP."""
+    """A generated sound, before TFJP."""
 
     samples: NDArray[np.float32]
     """Shape (n,), 16 kHz, |x| <= 1, on the 16-bit grid."""
     caption: str
-    """What it is, in its maker's words; a model that cannot say gives the words it was asked with."""
+    """Caption by the generator; the caption of the request if the generator gives none."""
     details: Mapping[str, JsonValue] = field(default_factory=dict)
-    """What shaped it beyond the request: parameters that were drawn."""
+    """Drawn parameters that shaped the sound besides the request."""
 
 
 class Generator(Protocol):
-    """Makes sounds. Safe to call many times at once from one event loop."""
+    """Generates sounds. Safe for concurrent calls from one event loop."""
 
     @property
     def maker(self) -> Maker:
-        """Who it is, with all that shapes a sound besides what `generate` is asked."""
+        """Identity of the generator: everything that shapes a sound besides the arguments of `generate`."""
 
     async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[GeneratedSound]:
-        """A sound of `seconds` (shortest, longest) length.
+        """Generate a sound of `seconds` (minimum, maximum) length.
 
-        Rejected: `cannot_make` (not what this maker makes), `cannot_last` (not in that length), `refused` (by a service's
-        policy), and the reasons of ingress. Failed (stage `generation`) when nothing could be had. Raises InputError when no
-        other request will fare better: no key, no quota, unknown model.
+        Rejected: `cannot_make` (unknown kind of sound), `cannot_last` (not in this length), `refused` (by the policy of a
+        service), and the reasons of ingress. Failed (stage `generation`): no result. Raises InputError if all other requests
+        would fail, too: no key, no quota, unknown model.
         """
         ...

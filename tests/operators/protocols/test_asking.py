@@ -1,4 +1,4 @@
-"""Asking a role: what counts as an answer, what a bad one is told, and that no text of a corpus speaks as anybody."""
+"""Requests to LLM roles: what counts as an answer, how an invalid one is corrected, and that corpus text cannot inject roles."""
 
 from __future__ import annotations
 
