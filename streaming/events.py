@@ -37,7 +37,7 @@ class _Event(BaseModel):
         return document if self.sequence is None else document | {"sequence": self.sequence, "time": self.time}
 
 
-class _Decision(_Event):
+class _ChunkDecision(_Event):
     """Fields of a decision about one chunk."""
 
     chunk: int
@@ -51,13 +51,13 @@ class _Decision(_Event):
     """Chunks read in the same drain; set by the worker, not sent to clients."""
 
 
-class ChunkSilent(_Decision):
+class ChunkSilent(_ChunkDecision):
     """The model stays silent after a chunk."""
 
     type: Literal["chunk.silent"] = "chunk.silent"
 
 
-class ResponseCreated(_Decision):
+class ResponseCreated(_ChunkDecision):
     """The model opens a response after a chunk."""
 
     type: Literal["response.created"] = "response.created"

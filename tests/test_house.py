@@ -134,6 +134,17 @@ def test_nothing_imports_torch_in_the_core() -> None:
     assert users <= TORCH_ROOMS
 
 
+def test_class_names_are_unique() -> None:
+    """Private classes count too, and a leading underscore makes no difference."""
+    places: dict[str, list[str]] = {}
+    for name, path in NAMES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(f"{name}, line {node.lineno}")
+    assert len(places) > 100
+    assert not {name: found for name, found in places.items() if len(found) > 1}
+
+
 def test_no_module_is_longer_than_400_lines() -> None:
     files = [*MODULES, *(ROOT / "tests").rglob("*.py")]
     long = {str(path.relative_to(ROOT)): lines for path in files if (lines := len(path.read_text().splitlines())) > 400}

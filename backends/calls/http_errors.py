@@ -32,7 +32,7 @@ DETAIL_CHARACTERS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpReply:
     """A response that was read; the API key is removed from its body."""
 
     status: int
@@ -59,7 +59,7 @@ def parsed(model: type[R], body: bytes, expected: str) -> R:
     raise ServerFault(f"the response is not {expected} (invalid field: {field}): {_quoted(body)}")
 
 
-def status_error(service: Service, label: str, answer: Answer) -> Exception:
+def status_error(service: Service, label: str, answer: HttpReply) -> Exception:
     """Return the error for a status other than 2xx. `label` names the service and the request."""
     status, where = answer.status, service.section
     message, code = _openai_error(answer.body)

@@ -27,7 +27,7 @@ import httpx
 import tenacity
 from pydantic import SecretStr
 
-from soundflow.backends.calls.http_errors import Answer, status_error
+from soundflow.backends.calls.http_errors import HttpReply, status_error
 from soundflow.backends.calls.metering import CostLedger, Meter
 from soundflow.backends.calls.service import Service, scrubbed
 from soundflow.operators.protocols.faults import ServerFault, Unreachable
@@ -70,7 +70,7 @@ class Post(Generic[T]):
     """Account in the ledger."""
     content: Mapping[str, Any]
     """Arguments of httpx: `json`, `data`, `files`, `params`."""
-    read: Callable[[Answer], tuple[T, Usage]]
+    read: Callable[[HttpReply], tuple[T, Usage]]
     """Result and cost from a 2xx response; raises ServerFault for a response that is damaged."""
     worst: Usage
     """The most the call can cost."""
@@ -132,14 +132,14 @@ class MeteredCalls:
             return time.monotonic() - (self._unreachable_since or 0.0) <= STARTING_SECONDS
         return isinstance(error, ServerFault) and (error.retry_after or 0.0) <= LONGEST_RETRY_AFTER
 
-    def _answer(self, post: Post[T], response: httpx.Response, body: bytearray) -> Answer | ServerFault:
+    def _answer(self, post: Post[T], response: httpx.Response, body: bytearray) -> HttpReply | ServerFault:
         """The response without the key; a fault if it is too large."""
         if response.is_success and len(body) > post.largest:
             return ServerFault(f"{self._label(post)}: the response is larger than {post.largest:,} bytes", billed=True)
         if response.is_success and response.headers.get("content-encoding", "identity") != "identity":
             return ServerFault(f"{self._label(post)}: the response is compressed, which was not requested", billed=True)
         headers = {name: scrubbed(value, self._key) for name, value in response.headers.items()}
-        return Answer(response.status_code, httpx.Headers(headers), scrubbed(bytes(body), self._key))
+        return HttpReply(response.status_code, httpx.Headers(headers), scrubbed(bytes(body), self._key))
 
     def _line_fault(self, post: Post[T], error: Exception) -> ServerFault:
         """What broke between us and the service, and whether the request may have reached it."""
@@ -150,7 +150,7 @@ class MeteredCalls:
             return ServerFault(f"{label}: no complete response within {self.settings.timeout_seconds:g} s", billed=True)
         return ServerFault(scrubbed(f"{label}: connection lost: {cause}", self._key), billed=True)
 
-    def _outcome(self, post: Post[T], answer: Answer | ServerFault) -> _Success[T] | Exception:
+    def _outcome(self, post: Post[T], answer: HttpReply | ServerFault) -> _Success[T] | Exception:
         if isinstance(answer, ServerFault):
             return answer
         if not 200 <= answer.status < 300:
@@ -231,7 +231,7 @@ class AsyncCalls(MeteredCalls):
             raise outcome  # raised here, where no frame or chained exception holds the request with its headers
         return outcome.result
 
-    async def _exchange(self, client: httpx.AsyncClient, post: Post[T]) -> Answer | ServerFault:
+    async def _exchange(self, client: httpx.AsyncClient, post: Post[T]) -> HttpReply | ServerFault:
         body = bytearray()
         url = self.service.url + post.path
         try:
@@ -275,7 +275,7 @@ class BlockingCalls(MeteredCalls):
             raise outcome  # see AsyncCalls
         return outcome.result
 
-    def _exchange(self, client: httpx.Client, post: Post[T]) -> Answer | ServerFault:
+    def _exchange(self, client: httpx.Client, post: Post[T]) -> HttpReply | ServerFault:
         body = bytearray()
         url, deadline = self.service.url + post.path, time.monotonic() + self.settings.timeout_seconds
         try:

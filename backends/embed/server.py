@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from soundflow.backends.calls.answers import AnswerStore
-from soundflow.backends.calls.http_errors import Answer, ResponseModel, parsed
+from soundflow.backends.calls.http_errors import HttpReply, ResponseModel, parsed
 from soundflow.backends.calls.metered_call import BlockingCalls, Post
 from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.backends.calls.service import openai_service
@@ -149,7 +149,7 @@ class ServerEmbedder:
         if self._config.hears_hz is not None:
             request["modality"] = modality
 
-        def read(answer: Answer) -> tuple[list[list[float]], Usage]:
+        def read(answer: HttpReply) -> tuple[list[list[float]], Usage]:
             body = parsed(_EmbeddingBody, answer.body, "a list of embeddings")
             vectors = [one.embedding for one in sorted(body.data, key=lambda one: one.index)]
             if sorted(one.index for one in body.data) != list(range(len(inputs))):

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from pydantic import Field
 
-from soundflow.backends.calls.http_errors import Answer, ResponseModel, parsed
+from soundflow.backends.calls.http_errors import HttpReply, ResponseModel, parsed
 from soundflow.backends.calls.metered_call import AsyncCalls, Post
 from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.backends.calls.service import openai_service
@@ -82,7 +82,7 @@ class OpenAiChat:
         model = request.answering.model
         worst = self._config.priced(model, request.worst())
 
-        def read(answer: Answer) -> tuple[Completion, Usage]:
+        def read(answer: HttpReply) -> tuple[Completion, Usage]:
             body = parsed(_ChatBody, answer.body, "a chat completion")
             usage = worst  # a server that states no usage is assumed to have used the most
             if body.usage is not None:

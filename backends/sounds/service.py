@@ -15,7 +15,7 @@ import numpy as np
 
 from soundflow.backends.calls.answers import AnswerStore, answered_once
 from soundflow.backends.calls.guard import PROBE_RETRIES, Guard
-from soundflow.backends.calls.http_errors import Answer
+from soundflow.backends.calls.http_errors import HttpReply
 from soundflow.backends.calls.metered_call import AsyncCalls, Post
 from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.backends.calls.service import Service
@@ -153,7 +153,7 @@ def _draw_length(wanted: tuple[float, float], possible: tuple[float, float], see
     return float(np.random.Generator(np.random.PCG64(seed)).integers(low, high + 1)) / 100 if low <= high else None
 
 
-def _audio_file(answer: Answer) -> bytes:
+def _audio_file(answer: HttpReply) -> bytes:
     """The body; raises ServerFault if it is not a whole audio file."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind.startswith("audio/") and kind not in ("", "application/octet-stream"):

@@ -72,7 +72,7 @@ Audio = NDArray[np.float32]
 Voice = Callable[[str], Audio]
 
 
-class Known(NamedTuple):
+class TimedSpeech(NamedTuple):
     """Speech and where its words are, in samples."""
 
     text: str
@@ -95,7 +95,7 @@ def heard(samples: Audio, closure_ms: int) -> Audio:
     return samples[run[0] * hop : (run[-1] + 1) * hop]
 
 
-def joined(words: Sequence[tuple[str, Audio]], pauses: tuple[float, float], rng: np.random.Generator) -> Known:
+def joined(words: Sequence[tuple[str, Audio]], pauses: tuple[float, float], rng: np.random.Generator) -> TimedSpeech:
     """Words with pauses between, 200 ms of room at both ends, and the hiss of a quiet room."""
     parts, spans, place = [np.zeros(3_200, np.float32)], [], 3_200
     fade = np.linspace(0.0, 1.0, 80, dtype=np.float32)
@@ -109,10 +109,10 @@ def joined(words: Sequence[tuple[str, Audio]], pauses: tuple[float, float], rng:
         place += pause + piece.size
     audio = np.concatenate([*parts, np.zeros(3_200, np.float32)])
     audio += rng.standard_normal(audio.size).astype(np.float32) * 1e-4
-    return Known(" ".join(text for text, _ in words), audio, tuple(spans))
+    return TimedSpeech(" ".join(text for text, _ in words), audio, tuple(spans))
 
 
-def rendered(sentences: Sequence[str] = SENTENCES, pauses: Sequence[tuple[float, float]] = PAUSES) -> Iterator[Known]:
+def rendered(sentences: Sequence[str] = SENTENCES, pauses: Sequence[tuple[float, float]] = PAUSES) -> Iterator[TimedSpeech]:
     """Sentences of the embedded voice, said word by word."""
     from hibari import SAMPLE_RATE, Hibari
 
@@ -125,7 +125,7 @@ def rendered(sentences: Sequence[str] = SENTENCES, pauses: Sequence[tuple[float,
         yield joined([(word, said[word]) for word in sentence.split()], pause, rng_for("bench", 0, number, "alignment"))
 
 
-def recorded(count: int = 20, length: int = 10) -> Iterator[Known]:
+def recorded(count: int = 20, length: int = 10) -> Iterator[TimedSpeech]:
     """Numbers, days and months in any order, said by a person; nothing when the asset is not here."""
     folder = asset_dir() / "asterisk-prompts" / "en_US_f_Allison" / "digits"
     if not folder.is_dir():
@@ -139,7 +139,7 @@ def recorded(count: int = 20, length: int = 10) -> Iterator[Known]:
         yield joined([said[place] for place in rng.permutation(len(said))[:length]], pause, rng)
 
 
-def mandarin(count: int = 18, length: int = 6) -> Iterator[Known]:
+def mandarin(count: int = 18, length: int = 6) -> Iterator[TimedSpeech]:
     """Phrases in any order, said by Kokoro; nothing when it, or misaki[zh], is not here."""
     from soundflow.backends.tts.speakers import open_speaker
     from soundflow.schemas.speech import KokoroConfig
@@ -160,7 +160,7 @@ def mandarin(count: int = 18, length: int = 6) -> Iterator[Known]:
             )
 
 
-def measure(aligner: Aligner, speech: Sequence[Known]) -> dict[str, Any]:
+def measure(aligner: Aligner, speech: Sequence[TimedSpeech]) -> dict[str, Any]:
     """Errors of one aligner, in ms where a name does not say otherwise."""
     starts, ends, right, early, lost = [], [], [], 0, 0
     rng = rng_for("bench", 2, 0, "chunks")
@@ -196,7 +196,7 @@ def measure(aligner: Aligner, speech: Sequence[Known]) -> dict[str, Any]:
     }
 
 
-def accepted(aligner: Aligner, speech: Sequence[Known]) -> float:
+def accepted(aligner: Aligner, speech: Sequence[TimedSpeech]) -> float:
     """Share of texts that were NOT said (those of a neighbour) and still pass."""
     texts = [known.text for known in speech]
     tried = [(known, other) for known, other in zip(speech, texts[1:] + texts[:1], strict=True) if other != known.text]

@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from soundflow.bench.experiments.sounds import HELD_OUT, PUBLIC, SETS, SETTINGS, SOUNDS, Known, known
+from soundflow.bench.experiments.sounds import HELD_OUT, PUBLIC, SETS, SETTINGS, SOUNDS, SoundClass, known
 from soundflow.bench.harness import measure as bench
 from soundflow.operators.compose.clips import ClipBrief, Palette
 from soundflow.operators.curate.bag import draw_bag
@@ -53,7 +53,7 @@ Heard = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Score:
+class ViolationCounts:
     """What scenes of one planner broke."""
 
     scenes: int = 0
@@ -77,7 +77,7 @@ class Score:
 class LabelPool:
     """Clips that are only labels, filed as collections file them: anything but ambiences in the foreground and background."""
 
-    def __init__(self, sounds: Mapping[str, Known]) -> None:
+    def __init__(self, sounds: Mapping[str, SoundClass]) -> None:
         self._clips: dict[str, Clip] = {}
         for number, (label, sound) in enumerate(sounds.items()):
             roles = [ClipRole.AMBIENT] if sound.steady else []
@@ -147,11 +147,11 @@ def recipe_of(planner: str, palette: Palette, scenes: int, scene: Mapping[str, A
     return Recipe.model_validate(document | ({"llm": llm} if llm else {}))
 
 
-def score(planner: str, pool: LabelPool, scenes: int, scene: Mapping[str, Any] = NOTHING) -> Score:
+def score(planner: str, pool: LabelPool, scenes: int, scene: Mapping[str, Any] = NOTHING) -> ViolationCounts:
     """Broken rules in so many scenes of a planner of ours."""
     palette = Palette.of(pool)
     recipe = recipe_of(planner, palette, scenes, scene)
-    total = Score()
+    total = ViolationCounts()
     for index in range(scenes):
         outcome = plan_scene(recipe, palette, pool, rng_for("c" * 64, 0, index, "scene"))
         assert isinstance(outcome, Ok)
@@ -171,7 +171,7 @@ async def score_model(
     """Broken rules of a model that plans with the build's own prompt, and what came of the questions."""
     palette = Palette.of(pool)
     recipe = recipe_of("llm", palette, scenes, scene, model=config.model)
-    total, events, refused = Score(), list[Heard](), Counter[str]()
+    total, events, refused = ViolationCounts(), list[Heard](), Counter[str]()
     async with open_chat(config, answers) as chat:
         for index in range(scenes):
             rng = rng_for("c" * 64, 0, index, "scene")
@@ -190,7 +190,7 @@ async def score_model(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score the planners; returns the exit code."""
+    """ViolationCounts the planners; returns the exit code."""
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--model", default="")
     own.add_argument("--max-tokens", type=int, default=2048)

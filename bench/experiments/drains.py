@@ -28,7 +28,7 @@ LOST: Final = 0.04
 
 
 @dataclass(slots=True)
-class Tally:
+class DrainCounts:
     """Counts over streams."""
 
     events: int = 0
@@ -87,7 +87,9 @@ def measure(model: Path, corpus: Path, streams: int | None) -> list[dict[str, An
     torch.set_num_threads(1)
     source, thinker, tokenizer = StoredCorpus(corpus), StreamingThinker.load(model).eval(), QwenTokenizer.load()
     evaluator, allowed = Evaluator(thinker, source), replies(source)
-    tallies = {(rule, drain): Tally() for rule in ("settled", "literal") for drain in DRAINS if (rule, drain) != ("literal", 1)}
+    tallies = {
+        (rule, drain): DrainCounts() for rule in ("settled", "literal") for drain in DRAINS if (rule, drain) != ("literal", 1)
+    }
     for shard, index in list(evaluator.streams())[:streams]:
         turns = evaluator.maker.turns(shard, index)
         layout = layout_of(turns.layout)

@@ -16,7 +16,7 @@ SETTINGS: Final = frozenset("home office venue street station park farm forest s
 _ENDINGS = re.compile(r"(?<=\w\w)(ing|ed|es|s|e)$")
 
 
-class Known(NamedTuple):
+class SoundClass(NamedTuple):
     """One class of sound."""
 
     settings: frozenset[str]
@@ -27,7 +27,7 @@ class Known(NamedTuple):
     """It has no beginning and no end, as the constant sound of a place has none."""
 
 
-def _read(name: str) -> dict[str, Known]:
+def _read(name: str) -> dict[str, SoundClass]:
     """The part `== name` of the table: `label: places, flags`, a line each."""
     text = (resources.files("soundflow.bench.experiments") / "known_sounds.txt").read_text(encoding="utf-8")
     known = {}
@@ -37,7 +37,7 @@ def _read(name: str) -> dict[str, Known]:
             places, *flags = told.split(", ")
             settings = SETTINGS if places == "anywhere" else frozenset(places.split())
             assert settings <= SETTINGS and set(flags) <= {"exclusive", "steady"}, line
-            known[label] = Known(settings, "exclusive" in flags, "steady" in flags)
+            known[label] = SoundClass(settings, "exclusive" in flags, "steady" in flags)
     return known
 
 

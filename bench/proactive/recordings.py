@@ -77,7 +77,7 @@ class AnnotatedRecording:
 
 
 @dataclass(slots=True)
-class Tally:
+class RecordingCounts:
     """Counts over takes."""
 
     wanted: int = 0
@@ -209,13 +209,13 @@ def takes_result(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping
 
 
 def _over(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]], choose: Any) -> dict[str, Any]:
-    total = Tally()
+    total = RecordingCounts()
     for take in takes:
         _count(total, take, rows[take.id], choose(rows[take.id]))
     return total.to_json()
 
 
-def _count(total: Tally, take: AnnotatedRecording, row: Mapping[str, Any], chunks: Sequence[int]) -> None:
+def _count(total: RecordingCounts, take: AnnotatedRecording, row: Mapping[str, Any], chunks: Sequence[int]) -> None:
     """A response opens when its chunk has been heard: at the chunk's end."""
     size, seconds = float(row["chunk_seconds"]), float(row["seconds"])
     times = [(chunk + 1) * size for chunk in chunks]

@@ -60,7 +60,7 @@ def recipe(root: Path, name: str, streams: int, shards: int) -> Path:
     return path
 
 
-class Bench:
+class PipelineBench:
     """One recipe, built again and again into folders that go away."""
 
     def __init__(self, root: Path):
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; exit code 1 when a limit is missed."""
     arguments = bench.arguments("pipeline", argv, runs=3)
     with tempfile.TemporaryDirectory(dir=".") as name:
-        work = Bench(Path(name).absolute())
+        work = PipelineBench(Path(name).absolute())
         candidates: dict[str, Callable[[], object]] = {
             "FLAC alone": work.flac,
             "one worker here": work.inline,

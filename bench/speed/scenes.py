@@ -35,7 +35,7 @@ SECTION: Final = {"model": "none", "server": {"base_url": "http://127.0.0.1:9/v1
 """Nobody is at this address: what is not replayed fails."""
 
 
-class Planner:
+class ScriptedPlanner:
     """Stands for the model while the cache is filled: plans the first sounds of its bag, and words them plainly."""
 
     def __init__(self, config: LlmConfig):
@@ -84,7 +84,7 @@ def scenes(runs: int) -> bench.Part:
         def job(name: str) -> Job:
             return Job(root / name, index.directory, record.recipe, record.fingerprint, record.curators, root / "answers")
 
-        asyncio.run(_sheet(job("filled"), Planner(LlmConfig.model_validate(SECTION))))
+        asyncio.run(_sheet(job("filled"), ScriptedPlanner(LlmConfig.model_validate(SECTION))))
         sheets = iter(range(1_000_000))
         candidates = {f"scenes: a sheet of {SCENES}": lambda: asyncio.run(_sheet(job(f"run-{next(sheets)}")))}
         medians = bench.compare("scenes", candidates, runs)["medians"]
@@ -95,7 +95,7 @@ def scenes(runs: int) -> bench.Part:
     return bench.Part((), medians, notes)
 
 
-async def _sheet(job: Job, model: Planner | None = None) -> None:
+async def _sheet(job: Job, model: ScriptedPlanner | None = None) -> None:
     """Curate and commit the one sheet of a job."""
     async with curating(job) as curator:
         if model is not None:

@@ -76,7 +76,7 @@ class TruncatedSource:
         return self.cut[shard, index]
 
 
-class Bench:
+class TrainingBench:
     """A model, an optimizer and a corpus: the one of `LENGTHS` unless there is another."""
 
     def __init__(self, root: Path, corpus: Path | None):
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = bench.arguments("training", rest, runs=3)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        run = Bench(Path(folder), mine.corpus)
+        run = TrainingBench(Path(folder), mine.corpus)
         maker = Loader(run.source, run.config).maker
         units = run.units()
         made = [[maker.example(place, 0) for place in unit] for unit in units]
@@ -203,7 +203,7 @@ def _nearest(turns: Turns, tokens: float, slots: int) -> Turns:
     return min(ends, key=lambda end: abs(windows(end, c.WINDOW_CHUNKS, slots)[0].tokens - tokens))
 
 
-def _loaded(run: Bench) -> Generator[Batch]:
+def _loaded(run: TrainingBench) -> Generator[Batch]:
     for batch, _ in Loader(run.source, run.config):
         assert batch is not None, "one process has a share in every unit"
         yield batch

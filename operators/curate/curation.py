@@ -43,7 +43,7 @@ async def curate(recipe: Recipe, palette: Palette, chat: ChatModel, tools: Tools
     task = draw_task(recipe, palette, rng)
     if POLICIES[task].has_fixed_order:
         return _in_order(recipe, task, palette, tools, rng)
-    return await _Curator(recipe.scene, POLICIES[task], palette, chat, tools, rng).curate()
+    return await _SceneCurator(recipe.scene, POLICIES[task], palette, chat, tools, rng).curate()
 
 
 def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: Tools, rng: np.random.Generator) -> Outcome[Curation]:
@@ -56,7 +56,7 @@ def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: Tools, rng: n
     return Ok(Curation(task=task, planner=planned.value.planner, title=planned.value.title, scene=planned.value))
 
 
-class _Curator:
+class _SceneCurator:
     def __init__(
         self, scene: SceneConfig, policy: Policy, palette: Palette, chat: ChatModel, tools: Tools, rng: np.random.Generator
     ):

@@ -91,7 +91,7 @@ async def ground(
     A background or ambient event that nothing plays is left out; a foreground event that nothing plays ends the scene
     (`ungrounded`). Failed passes through from verifier and generator. Deterministic in its arguments and in what those answer.
     """
-    work = [_Event(event, wish, policy, tools) for event, wish in zip(planned, refined, strict=True)]
+    work = [_EventSearch(event, wish, policy, tools) for event, wish in zip(planned, refined, strict=True)]
     turns = [int(turn) for turn in rng.integers(2**31, size=len(work))]
     hits = _found(work, turns, tools)
     done, used, before = Grounding(), set[str](), list[NDArray[np.float32]]()
@@ -113,7 +113,7 @@ async def ground(
     return Ok(done)
 
 
-def _found(work: Sequence[_Event], turns: Sequence[int], tools: Tools) -> list[list[Hit]]:
+def _found(work: Sequence[_EventSearch], turns: Sequence[int], tools: Tools) -> list[list[Hit]]:
     """For each event the hits among all clips of its roles, best first; one search for the whole scene."""
     queries = [(number, event.query(role, turn)) for number, (event, turn) in enumerate(zip(work, turns, strict=True))
                for role in ROLES[event.planned.role]]  # fmt: skip
@@ -123,7 +123,7 @@ def _found(work: Sequence[_Event], turns: Sequence[int], tools: Tools) -> list[l
     return [sorted(hits, key=lambda hit: -hit.score) for hits in found]
 
 
-class _Event:
+class _EventSearch:
     """One event on its way to a clip."""
 
     def __init__(self, planned: SubEvent, refined: RefinedEvent, policy: Policy, tools: Tools):

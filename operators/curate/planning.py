@@ -92,10 +92,10 @@ def plan_scene(
     chosen and Rejected(`no_stream_of_the_task`) when the chosen clips make no stream of the sub-task. Deterministic in its
     arguments.
     """
-    return _Planner(recipe, palette, pool, rng).plan(policy or POLICIES[draw_task(recipe, palette, rng)])
+    return _StreamPlanner(recipe, palette, pool, rng).plan(policy or POLICIES[draw_task(recipe, palette, rng)])
 
 
-class _Planner:
+class _StreamPlanner:
     """Plans one stream; the `ClipSelection` of its policy."""
 
     def __init__(self, recipe: Recipe, palette: Palette, pool: ClipPool, rng: np.random.Generator):

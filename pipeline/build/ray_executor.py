@@ -69,7 +69,7 @@ class RayExecutor:
             _run(job, shards, min(self.workers or cores, len(shards)), watcher)
 
 
-class _Pool:
+class _WorkerPool:
     """The workers of one run. A worker gets shards once it has started.
 
     A worker without a free core does not delay the others: it starts when a node joins, and until then requests one from the
@@ -137,7 +137,7 @@ class _Pool:
 def _run(job: Job, shards: Sequence[int], workers: int, watcher: Watcher) -> None:
     curation = CurationQueue(job, shards, watcher, ahead=2 * workers + SHARDS_AT_ONCE) if job.recipe.curates else None
     waiting = deque((shard, 1) for shard in (() if curation else shards))
-    pool = _Pool(job, workers)
+    pool = _WorkerPool(job, workers)
     try:
         while waiting or pool.busy or (curation and curation.is_unfinished):
             watcher.pulse()

@@ -63,14 +63,14 @@ class AlignSummary(Schema):
         return "\n".join(lines)
 
 
-class _Task(NamedTuple):
+class _AlignTask(NamedTuple):
     clip: Clip
     aligner: str
     language: str
 
 
 class _Done(NamedTuple):
-    task: _Task
+    task: _AlignTask
     times: WordTimes
     is_final: bool
     """Whether another run with the same aligner would find the same."""
@@ -111,7 +111,7 @@ class _AlignPass(FindingPass[WordTimes]):
             raise InputError(no_aligner[0])
         return self._summary()
 
-    def _pending(self) -> Iterator[_Task]:
+    def _pending(self) -> Iterator[_AlignTask]:
         """Yield the clips to align; count the others."""
         for clip in self.index.clips():
             if not clip.transcript:
@@ -121,7 +121,7 @@ class _AlignPass(FindingPass[WordTimes]):
             maker = self._identity(name)
             times = self.stored(clip.model_dump(), maker)
             if times is None and maker:
-                yield _Task(clip, name, language)
+                yield _AlignTask(clip, name, language)
                 continue
             if times is None:
                 times = self.unsettled[clip.id] = WordTimes(reason=NO_ALIGNER, detail=str(self.unavailable[name]))
@@ -163,7 +163,7 @@ class _AlignPass(FindingPass[WordTimes]):
         )
 
 
-def align_one(cache: ClipCache, task: _Task) -> _Done:
+def align_one(cache: ClipCache, task: _AlignTask) -> _Done:
     """Align one clip. Its errors are part of the result."""
     clip = task.clip
     try:
@@ -189,5 +189,5 @@ def _detail(rejected: Rejected) -> str:
     return "; ".join([*detail, *values])
 
 
-def _died(task: _Task) -> _Done:
+def _died(task: _AlignTask) -> _Done:
     return _Done(task, WordTimes(reason="failed", detail="the process that aligned it died"), False)

@@ -15,7 +15,7 @@ from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.clip import ClipRejection
 
 
-class RequiredFiles(Schema):
+class FilesFound(Schema):
     """A group of files that a corpus needs."""
 
     patterns: tuple[str, ...]
@@ -31,7 +31,7 @@ class SourceCheck(Schema):
     title: str
     home: str
     licence: str
-    files: tuple[RequiredFiles, ...]
+    files: tuple[FilesFound, ...]
     rows: int = 0
     """Rows that were read, from the beginning."""
     accepted: int = 0
@@ -54,7 +54,7 @@ def check_source(name: str, url: str, rows: int = 100) -> SourceCheck:
     files, problems, examples = [], [], []
     for need in reader.required_files:
         example = next((path for pattern in need.patterns for path in corpus.find(pattern)), "")
-        files.append(RequiredFiles(patterns=need.patterns, about=need.description, example=example))
+        files.append(FilesFound(patterns=need.patterns, about=need.description, example=example))
         if not example:
             problems.append(f"{url} has no file {' or '.join(need.patterns)}: {need.description}")
     outcomes: Counter[str] = Counter()

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from soundflow.backends.asr.openai import OpenAiRecogniser
 from soundflow.backends.calls import metered_call
-from soundflow.backends.calls.http_errors import Answer, status_error
+from soundflow.backends.calls.http_errors import HttpReply, status_error
 from soundflow.backends.calls.metering import Limits, Meter, ProcessMeter
 from soundflow.backends.calls.service import Service, openai_service, scrubbed
 from soundflow.backends.embed.server import ServerEmbedder
@@ -267,7 +267,7 @@ SERVICE = Service("the sound service", "http://host/v1", "generation.server", "S
 )
 def test_each_status_is_one_kind_of_error(status: int, kind: type[Exception], text: str) -> None:
     headers = {"location": "http://other/", "retry-after": "3"}
-    error = status_error(SERVICE, SERVICE.label(), Answer(status, headers, b" no\n"))
+    error = status_error(SERVICE, SERVICE.label(), HttpReply(status, headers, b" no\n"))
     assert type(error) is kind and text in str(error) and str(error).count("the sound service at http://host/v1") == 1
     if isinstance(error, ServerFault):
         assert error.retry_after == 3.0 and not error.billed
@@ -275,10 +275,10 @@ def test_each_status_is_one_kind_of_error(status: int, kind: type[Exception], te
 
 def test_an_exhausted_quota_is_not_retried() -> None:
     body = json.dumps({"error": {"code": "insufficient_quota", "message": "You exceeded your quota"}}).encode()
-    error = status_error(SERVICE, "it", Answer(429, {}, body))
+    error = status_error(SERVICE, "it", HttpReply(429, {}, body))
     assert isinstance(error, InputError) and "HTTP 429: You exceeded your quota. Check SOUND_API_KEY" in str(error)
     for other in (b'{"error": "insufficient_quota"}', b'{"error": {"code": 7}}', b"[]", b"\xff", b"[" * 9_000):
-        assert isinstance(status_error(SERVICE, "it", Answer(429, {}, other)), ServerFault)
+        assert isinstance(status_error(SERVICE, "it", HttpReply(429, {}, other)), ServerFault)
 
 
 def test_a_retry_after_beyond_the_limit_is_neither_awaited_nor_imposed_on_others(clock: Clock, tmp_path: Path) -> None:
