@@ -1,8 +1,8 @@
-"""The causal log-mel front end, the same for training and live streams, bit for bit.
+"""The causal log-mel front end: bit for bit the same in training and on live streams.
 
-Whisper's own extractor looks ahead twice: its frames are centred on padded audio, and its floor is 8 below the clip's loudest
-moment, wherever that comes. Here frame k covers samples [160 k - 240, 160 k + 160), nothing later, and the floor is a constant,
-which is why streams are level-normalised. Up to that floor the values are those of Whisper's extractor on audio 40 samples later.
+Whisper's extractor looks ahead twice: its frames are centred on padded audio, and its floor lies 8 below the loudest frame of the
+whole clip. Here frame k covers samples [160 k - 240, 160 k + 160) and the floor is constant, so the level of streams must be
+normalised. Above that floor the values equal those of Whisper's extractor on audio delayed by 40 samples.
 """
 
 from __future__ import annotations
@@ -17,33 +17,36 @@ from numpy.typing import NDArray
 from soundflow.schemas import constants as c
 
 FRONT_END: Final = "causal-logmel/1"
-"""Written in every checkpoint: a model hears only what it was trained to hear."""
+"""Identifies the front end in every checkpoint."""
 HOP: Final = 160
-"""10 ms."""
+"""Samples between frames: 10 ms."""
 WINDOW: Final = 400
+"""Samples per frame: 25 ms."""
 MELS: Final = 128
 LOG_FLOOR: Final = -6.5
-"""log10 of the power floor (settled): what Whisper's rule gives for streams at the reference level."""
+"""log10 of the power floor (settled): the floor of Whisper's rule for streams at the reference level."""
 LEFT: Final = WINDOW - HOP
-"""Samples of state: what a frame covers of earlier pieces."""
+"""Samples of state: those a frame covers before its hop."""
 CHUNK_FRAMES: Final = c.CHUNK_SAMPLES // HOP
 BLOCK_FRAMES: Final = 20
-"""Frames computed at a time, always so many: library code may round differently for other shapes."""
+"""Frames computed at a time, always the same number: libraries may round differently for other shapes."""
 BLOCK_SAMPLES: Final = BLOCK_FRAMES * HOP
 
 Audio = NDArray[np.float32]
+"""Samples (n,) at 16 kHz."""
 Mel = NDArray[np.float32]
+"""Log-mel frames (128, frames), or chunks of them (T, 128, frames)."""
 
 
 class CausalLogMel:
-    """The front end of one live stream: samples in pieces of any size, frames out as soon as a block of 200 ms is whole."""
+    """The front end of one live stream: takes pieces of any size, returns frames for every complete block of 200 ms."""
 
     def __init__(self, before: Audio | None = None) -> None:
-        """`before`: the LEFT samples heard just before, when the stream does not begin here."""
+        """Begin a stream; `before` are the LEFT samples that precede it, zeros by default."""
         self._held = np.zeros(LEFT, dtype=np.float32) if before is None else np.asarray(before, dtype=np.float32)
 
     def push(self, samples: Audio) -> Mel:
-        """Take float32 samples (n,) at 16 kHz; return the frames (128, 20 k) of the k blocks they complete."""
+        """Take float32 samples (n,) at 16 kHz; return float32 frames (128, 20 k) of the k blocks they complete."""
         held = np.concatenate([self._held, np.asarray(samples, dtype=np.float32)])
         blocks = (len(held) - LEFT) // BLOCK_SAMPLES
         self._held = held[blocks * BLOCK_SAMPLES :]
@@ -55,21 +58,21 @@ class CausalLogMel:
 
 
 def log_mel(audio: Audio) -> Mel:
-    """Frames (128, samples // 160) of a whole stream, whose length is a multiple of 200 ms; ValueError when it is not."""
+    """Return frames (128, n // 160) of samples (n,). Raises ValueError unless n is a multiple of 200 ms."""
     if len(audio) % BLOCK_SAMPLES:
-        raise ValueError(f"{len(audio)} samples are no whole number of blocks of {BLOCK_SAMPLES}")
+        raise ValueError(f"{len(audio)} samples are not a whole number of blocks of {BLOCK_SAMPLES}")
     return CausalLogMel().push(audio)
 
 
 def chunked(mel: Mel, frames: int = CHUNK_FRAMES) -> Mel:
-    """(128, T * frames) as independent chunks (T, 128, frames)."""
+    """Split frames (128, T * frames) into chunks (T, 128, frames)."""
     return np.ascontiguousarray(mel.reshape(MELS, -1, frames).transpose(1, 0, 2))
 
 
 def _block(samples: Audio) -> Mel:
-    """Frames (128, 20) of LEFT + 20 * 160 samples."""
+    """Compute frames (128, 20) of LEFT + 20 * 160 samples."""
     window, filters = _constants()
-    step = samples.strides[0]  # of sliding_window_view all but the view itself is overhead, a quarter of the whole here
+    step = samples.strides[0]  # as_strided: the checks of sliding_window_view take a quarter of the time
     frames = np.lib.stride_tricks.as_strided(samples, (BLOCK_FRAMES, WINDOW), (HOP * step, step)) * window
     parts = scipy.fft.rfft(frames, workers=1).view(np.float32).reshape(BLOCK_FRAMES, -1, 2)
     parts *= parts
@@ -81,7 +84,7 @@ def _block(samples: Audio) -> Mel:
 
 @functools.cache
 def _constants() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The periodic Hann window (400,) and Slaney's mel filters (201, 128)."""
+    """Return the periodic Hann window (400,) and Slaney's mel filters (201, 128)."""
     from transformers.audio_utils import mel_filter_bank
 
     window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)

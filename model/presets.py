@@ -1,6 +1,6 @@
-"""Configurations: `nano` and `tiny` from scratch, and the shapes of Qwen2.5-Omni-3B.
+"""Model configurations: `nano` and `tiny` to train from scratch, and the shapes of Qwen2.5-Omni-3B.
 
-The vision encoder is never built: a thinker needs its configuration, so that stays, at its smallest.
+The vision encoder is never built. A thinker's configuration must describe one, so the smallest possible is given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from soundflow.schemas.suggest import did_you_mean
 _NO_VISION: Final = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "fullatt_block_indexes": [0]}
 
 PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
-    "nano": {  # 1.0 M parameters and 256 a row of the vocabulary: the learning proof on a CPU
+    "nano": {  # 1.0 M parameters plus 256 per row of the vocabulary: for training on a CPU
         "text": {
             "hidden_size": 128,
             "intermediate_size": 384,
@@ -29,7 +29,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         },
         "audio": {"d_model": 96, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 256},
     },
-    "tiny": {  # 3.5 M
+    "tiny": {  # 3.5 M parameters
         "text": {
             "hidden_size": 192,
             "intermediate_size": 576,
@@ -40,7 +40,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         },
         "audio": {"d_model": 160, "encoder_layers": 3, "encoder_attention_heads": 4, "encoder_ffn_dim": 480},
     },
-    "3b": {  # the shapes of Qwen2.5-Omni-3B's thinker; its weights come from a checkpoint
+    "3b": {  # the thinker of Qwen2.5-Omni-3B; its weights come from a checkpoint
         "text": {
             "vocab_size": 151_936,
             "hidden_size": 2048,
@@ -56,9 +56,9 @@ PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
 
 
 def preset(name: str, streaming: StreamingConfig) -> Qwen2_5OmniThinkerConfig:
-    """The configuration called `name` for a vocabulary; InputError for an unknown name.
+    """Return the configuration `name` with the vocabulary of `streaming`.
 
-    Only a configuration without `text_ids` fits `3b`, and only one with them the small ones.
+    Small presets need `text_ids`, `3b` must not have them. Raises InputError otherwise, and for an unknown name.
     """
     if name not in PRESETS:
         remedy = f"{did_you_mean(name, PRESETS)} Presets: {', '.join(PRESETS)}; or name a checkpoint".strip()
@@ -66,7 +66,8 @@ def preset(name: str, streaming: StreamingConfig) -> Qwen2_5OmniThinkerConfig:
     text, audio = copy.deepcopy(dict(PRESETS[name]["text"])), dict(PRESETS[name]["audio"])
     rows = Vocabulary.of(streaming).compact_rows
     if (rows is None) != ("vocab_size" in text):
-        raise InputError("a small model has a small vocabulary, and only a small one", field="text_ids", value=name)
+        why = f"{name} uses every Qwen id as its own row" if rows is not None else f"{name} needs the ids of its texts"
+        raise InputError(why, field="text_ids", remedy="Set text_ids for nano and tiny only")
     text |= {"tie_word_embeddings": False, "use_cache": True} | ({} if rows is None else {"vocab_size": rows})
     hidden = text["hidden_size"]
     config = Qwen2_5OmniThinkerConfig(

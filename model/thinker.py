@@ -1,8 +1,8 @@
-"""The streaming thinker: Qwen2.5-Omni's, without vision, with control tokens that have a small parameter of their own.
+"""The streaming thinker: the thinker of Qwen2.5-Omni without vision, whose control tokens have a small parameter of their own.
 
-`forward` of the parent class is not used. What a stream needs is here: chunks to audio embeddings, rows and audio to one sequence
-(paper, Algorithm 2), the sequence to hidden states, hidden states to logits. Audio and text only, so the three rows of M-RoPE
-positions are equal, and the language model's own default is right.
+The parent's `forward` is not used. This class provides the steps of a stream: chunks to audio embeddings, vocabulary rows and
+audio to one sequence (paper, Algorithm 2), the sequence to hidden states, hidden states to logits. With audio and text only, the
+three rows of M-RoPE positions are equal, which is the language model's default.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import errno
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import torch
 from safetensors import SafetensorError
@@ -23,27 +23,26 @@ from transformers.utils import logging
 
 from soundflow.model.presets import preset
 from soundflow.model.seats import SeatedPass
-from soundflow.model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
+from soundflow.model.vocabulary import AUDIO_ROW, CHECKPOINT_REMEDY, StreamingConfig, Vocabulary
 from soundflow.schemas.base import InputError
 from soundflow.schemas.tokens import FIRST_FREE_ROW
 
-NEW_ROW_SPREAD = 0.02
-"""Of the noise that tells new rows apart, relative to the spread of the rows that were there."""
+NEW_ROW_SPREAD: Final = 0.02
+"""Standard deviation of the noise in new rows, relative to that of the existing rows."""
 
 
 class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ignore[misc]
     """A thinker that decides once per chunk. Its checkpoint is an ordinary transformers directory.
 
-    `ctrl_embed` (controls, hidden) embeds the control tokens: AdamW's decay moves every row of a parameter, so new rows that
-    train while the rest is frozen cannot live in `embed_tokens`. When saved, they are also copied to their rows there.
+    The parameter `ctrl_embed` (controls, hidden) embeds the control tokens. AdamW's weight decay changes every row of a
+    parameter, so rows that train while the others are frozen cannot be part of `embed_tokens`. Saving copies them there.
     """
 
     def __init__(self, config: Qwen2_5OmniThinkerConfig):
         super().__init__(config)
         if not isinstance(getattr(config, "soundflow", None), dict):
-            raise InputError(
-                "is not the configuration of a streaming model", field="soundflow", remedy="Use StreamingThinker.adapt"
-            )
+            why = "the configuration is not that of a streaming model"
+            raise InputError(why, field="soundflow", remedy="Convert the checkpoint with StreamingThinker.adapt")
         self.model.visual = None
         self.streaming = StreamingConfig.model_validate(config.soundflow)
         self.vocabulary = Vocabulary.of(self.streaming)
@@ -55,7 +54,7 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         self.checkpoint_audio = False
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Loading builds the model without memory: what no checkpoint holds gets its value here."""
+        """Initialise what no checkpoint holds; loading creates the model on the meta device first."""
         super()._init_weights(module)
         if module is self:
             initialization.copy_(self.control_rows, torch.from_numpy(self.vocabulary.control_rows.copy()))
@@ -63,7 +62,10 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
 
     @classmethod
     def from_scratch(cls, name: str, streaming: StreamingConfig, seed: int = 0) -> Self:
-        """A preset with random weights of unit variance (measured: learns where the usual 0.02 stays on the plateau)."""
+        """Create the preset `name` with random weights, fan-in scaled to unit variance.
+
+        Measured: this learns where the usual standard deviation of 0.02 stays on the plateau.
+        """
         model = cls(preset(name, streaming))
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
@@ -79,14 +81,14 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
 
     @classmethod
     def adapt(cls, source: str | Path, streaming: StreamingConfig, seed: int = 0, **options: Any) -> Self:
-        """A Qwen2.5-Omni checkpoint (local directory or hub id) made a streaming model: new rows, an LM head of its own.
+        """Convert a Qwen2.5-Omni checkpoint (directory or hub id) to a streaming model with control tokens and an untied LM head.
 
-        `options` go to `from_pretrained` (dtype, device_map, attn_implementation). A checkpoint of ours is loaded with `load`.
+        `options` are passed to `from_pretrained` (dtype, device_map, attn_implementation). Use `load` for checkpoints of `save`.
         """
         with _no_bars():
             stock = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(source, **options)
         stock.config.soundflow = streaming.model_dump(mode="json")
-        with torch.device("meta"):  # its parts are the stock model's, which knows how to read every older naming of them
+        with torch.device("meta"):  # the parts come from the stock model, which reads every older naming of parameters
             model = cls(stock.config)
         stock.model.visual = None
         model.model, model.lm_head = stock.model, stock.lm_head
@@ -101,31 +103,26 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
 
     @classmethod
     def load(cls, directory: str | Path, **options: Any) -> Self:
-        """A checkpoint written by `save`; InputError when the directory is none."""
+        """Load a checkpoint written by `save`. Raises InputError for a directory that is not one or is damaged."""
         if not (Path(directory) / "config.json").is_file():
-            raise InputError(
-                "is not a checkpoint (no config.json)",
-                file=directory,
-                remedy="Name RUN/model of `soundflow train`, or what `model init` wrote",
-            )
+            raise InputError("is not a checkpoint (no config.json)", file=directory, remedy=CHECKPOINT_REMEDY)
         try:
             with _no_bars():
                 model, found = cls.from_pretrained(directory, output_loading_info=True, **options)
         except (SafetensorError, OSError) as error:
-            why = f"the checkpoint is not whole: {type(error).__name__}: {error}"
-            raise InputError(why, file=directory, remedy="Make it again, or take another") from None
+            why = f"the checkpoint is damaged: {type(error).__name__}: {error}"
+            raise InputError(why, file=directory, remedy="Write it again, or use another one") from None
         lost = sorted([*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])])
         if lost:
-            raise InputError(
-                "the checkpoint is not whole: parameters are missing or of another shape", file=directory, value=lost[:3]
-            )
+            why = "the checkpoint is damaged: parameters are missing or have another shape"
+            raise InputError(why, file=directory, value=lost[:3], remedy="Write it again, or use another one")
         loaded: Self = model
         return loaded
 
     def save(self, directory: str | Path, state: dict[str, Tensor] | None = None) -> None:
-        """Write config.json and safetensors; OSError when that fails. The stock class reads them (without a vision encoder).
+        """Write config.json and safetensors, readable by the stock class (without a vision encoder). Raises OSError.
 
-        `state` are the parameters when they are not in this object: gathered from the processes that share them.
+        `state` holds the parameters if they are sharded over processes and were gathered.
         """
         state = dict(self.state_dict() if state is None else state)
         name = next(name for name, value in self.named_parameters() if value is self.model.language_model.embed_tokens.weight)
@@ -134,16 +131,16 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         try:
             with _no_bars():
                 self.save_pretrained(directory, state_dict=state)
-        except SafetensorError as error:  # its own type for what the system said, a full disk above all
+        except SafetensorError as error:  # its own type for errors of the system such as a full disk
             raise OSError(errno.EIO, f"the model could not be written: {error}", str(directory)) from None
 
     def untie(self) -> None:
-        """Give the LM head a copy of the embedding, so that each can be frozen without the other."""
+        """Give the LM head a copy of the embedding, so that each can be frozen separately."""
         self.lm_head.weight = nn.Parameter(self.model.language_model.embed_tokens.weight.detach().clone())
         self.config.tie_word_embeddings = self.config.text_config.tie_word_embeddings = False
 
     def begin_controls(self, seed: int = 0) -> None:
-        """First values of the control tokens: rows with a meaning keep it, free ones start at the mean with a little noise."""
+        """Initialise the control tokens: ids in use keep their rows, free ids start at the mean of all rows plus noise."""
         generator = torch.Generator().manual_seed(seed)
         embedding = self.model.language_model.embed_tokens.weight
         new = self.control_rows >= FIRST_FREE_ROW
@@ -156,9 +153,9 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
                 rows[new if rows is self.ctrl_embed else self.control_rows[new]] = fresh.to(rows.dtype)
 
     def encode_chunks(self, mel: Tensor) -> Tensor:
-        """Chunks (N, 128, frames) to audio embeddings (N, slots, hidden), each chunk for itself.
+        """Encode log-mel chunks (N, 128, frames) to audio embeddings (N, slots, hidden), each chunk independently.
 
-        Equals the audio tower with one `feature_lens` entry per chunk, as one batch instead of a loop over chunks.
+        Equals the audio tower with one entry of `feature_lens` per chunk, computed as one batch.
         """
         tower = self.model.audio_tower
         hidden = functional.gelu(tower.conv1(mel.to(tower.conv1.weight.dtype)))
@@ -174,45 +171,46 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         return features
 
     def embed(self, rows: Tensor, audio: Tensor | None = None) -> Tensor:
-        """Rows (B, L), AUDIO_ROW where audio stands, to input embeddings (B, L, hidden).
+        """Embed int64 rows (B, L) to (B, L, hidden).
 
-        `audio` (N, slots, hidden) fills those places in the order of the batch, N * slots of them.
+        `audio` (N, slots, hidden) fills the N * slots positions that hold AUDIO_ROW, in the order of the batch.
         """
         at = torch.searchsorted(self.control_rows, rows).clamp_(max=len(self.control_rows) - 1)
         control = self.control_rows[at] == rows
-        heard = rows == AUDIO_ROW
-        text = self.model.language_model.embed_tokens(rows.masked_fill(control | heard, 0))
-        controls = functional.embedding(at, self.ctrl_embed)  # indexing would add up its gradient in any order on several threads
+        is_audio = rows == AUDIO_ROW
+        text = self.model.language_model.embed_tokens(rows.masked_fill(control | is_audio, 0))
+        controls = functional.embedding(at, self.ctrl_embed)  # the gradient of indexing is summed in arbitrary order by threads
         embeddings = torch.where(control[..., None], controls.to(text.dtype), text)
         if audio is None:
             return embeddings
-        return embeddings.masked_scatter(heard[..., None], audio.to(text.dtype))
+        return embeddings.masked_scatter(is_audio[..., None], audio.to(text.dtype))
 
     def hidden(self, embeddings: Tensor, cache: SeatedPass | None = None, positions: Tensor | None = None) -> Tensor:
-        """Causal hidden states (B, L, hidden) of input embeddings; extends `cache`. Padding goes to the right.
+        """Return causal hidden states (B, L, hidden) of right-padded embeddings (B, L, hidden); extend `cache`, if given.
 
-        `positions` (4, 1, L) are for sequences packed one after the other; without the first of the four rows they leak.
+        `positions` (4, 1, L) separate packed sequences: text positions, then the three rows of M-RoPE. Without the first row,
+        sequences attend to each other.
         """
-        seen = {} if cache is None else {"attention_mask": cache.mask, "cache": cache}
+        context = {} if cache is None else {"attention_mask": cache.mask, "cache": cache}
         positions = positions if cache is None else cache.positions
         states: Tensor = self.model.language_model(
-            inputs_embeds=embeddings, position_ids=positions, use_cache=cache is not None, **seen
+            inputs_embeds=embeddings, position_ids=positions, use_cache=cache is not None, **context
         ).last_hidden_state
         return states
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., rows). Select positions first: this is the widest product of all."""
+        """Return logits (..., rows) of hidden states (..., hidden). Expensive: select the positions first."""
         scores: Tensor = self.lm_head(hidden)
         return scores
 
     def control_logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., 2) of <silent> and <response> alone."""
+        """Return only the logits (..., 2) of <silent> and <response>."""
         return functional.linear(hidden, self.lm_head.weight[[self.silent_row, self.response_row]])
 
 
 @contextlib.contextmanager
 def _no_bars() -> Iterator[None]:
-    """transformers draws a progress bar per file, also for a file of 4 MB in the middle of a run's own display."""
+    """Hide the progress bars that transformers shows for every file."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -223,7 +221,7 @@ def _no_bars() -> Iterator[None]:
 
 
 def _encoder_layer(layer: Any, hidden: Tensor) -> Tensor:
-    """One layer of the audio encoder over chunks (N, frames, width): full attention within each."""
+    """Apply one layer of the audio encoder to chunks (N, frames, width), with full attention within each chunk."""
     attention = layer.self_attn
     normed = layer.self_attn_layer_norm(hidden)
     query, key, value = (

@@ -1,8 +1,8 @@
-"""Which row of the embedding and of the LM head stands for which token id.
+"""The mapping between token ids and rows of the embedding and the LM head.
 
-A checkpoint of the real size has a row for every Qwen id and uses ids as they are. A model of a million parameters cannot
-carry 151,936 rows: it keeps those of the texts it is to learn, with one more for everything else, and its checkpoint says which.
-Ids are Qwen's everywhere outside the model; rows appear only in batches and caches.
+A checkpoint of full size has a row for every Qwen id, and rows equal ids. A model of a million parameters cannot carry 151,936
+rows: it keeps those of its training texts plus one for all other text, and its checkpoint lists them. Outside the model, ids are
+always Qwen's; rows appear only in batches and caches.
 """
 
 from __future__ import annotations
@@ -20,27 +20,29 @@ from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.tokens import TEXT_VOCABULARY, TokenLayout, layout_of
 
 AUDIO_ROW: Final = -1
-"""Stands where an audio embedding goes."""
+"""Placeholder for an audio embedding."""
+CHECKPOINT_REMEDY: Final = "Pass RUN/model of `soundflow train` or the output of `soundflow model init`"
 FRAMES_PER_SLOT: Final = CHUNK_FRAMES // c.AUDIO_SLOTS_PER_CHUNK
 """Mel frames per audio embedding: the encoder's stride 2 and its pooling by 2."""
 Rows = NDArray[np.int64]
+"""Vocabulary rows, any shape."""
 
 
 class StreamingConfig(Schema):
-    """What makes a thinker a streaming model; `soundflow` in the checkpoint's config.json."""
+    """The streaming settings of a model: `soundflow` in the checkpoint's config.json."""
 
     format: Literal["soundflow.model/1"] = "soundflow.model/1"
     front_end: str = FRONT_END
     layout: str
-    """`name/version` of the token layout."""
+    """Token layout, as `name/version`."""
     chunk_frames: int = Field(CHUNK_FRAMES, gt=0, multiple_of=BLOCK_FRAMES)
-    """Mel frames a decision period has; 40 are the paper's 400 ms."""
+    """Mel frames per chunk; 40 are the paper's 400 ms."""
     text_ids: tuple[int, ...] | None = None
-    """Qwen ids that have a row, increasing; None when each id is its own row."""
+    """Qwen ids that have a row, increasing; None if rows equal ids."""
 
     @property
     def chunk_samples(self) -> int:
-        """Samples a decision period has."""
+        """Samples per chunk."""
         return self.chunk_frames * c.CHUNK_SAMPLES // CHUNK_FRAMES
 
     @property
@@ -50,10 +52,10 @@ class StreamingConfig(Schema):
 
 
 class Vocabulary:
-    """Token ids to rows and back.
+    """Maps token ids to rows and back.
 
-    Compact: row k < n stands for text id k of `text_ids`, row n for every other text id, rows after that for the control ids
-    in increasing order. Otherwise row = id.
+    A compact vocabulary has a row for each of the n `text_ids`, row n for every other text id, then the control ids in increasing
+    order. Without `text_ids`, rows equal ids.
     """
 
     def __init__(self, layout: TokenLayout, text_ids: Sequence[int] | None):
@@ -64,53 +66,52 @@ class Vocabulary:
 
     @classmethod
     def of(cls, config: StreamingConfig) -> Self:
-        """Of a checkpoint; InputError when its front end or layout is not one this program has."""
+        """Create the vocabulary of a checkpoint. Raises InputError for a front end or layout this version does not have."""
         if config.front_end != FRONT_END:
-            remedy = f"This program has {FRONT_END}; take the version of SoundFlow the model was trained with"
-            raise InputError(
-                "the model hears through another front end", field="front_end", value=config.front_end, remedy=remedy
-            )
+            why = f"the model needs another audio front end than this version's {FRONT_END}"
+            remedy = "Use the version of SoundFlow the model was trained with"
+            raise InputError(why, field="front_end", value=config.front_end, remedy=remedy)
         return cls(layout_of(config.layout), config.text_ids)
 
     @property
     def compact_rows(self) -> int | None:
-        """How many rows the model needs; None when ids are rows."""
+        """Number of rows of a compact vocabulary; None if rows equal ids."""
         return None if self._text is None else len(self._text) + 1 + len(self.control_ids)
 
     @property
     def unknown_row(self) -> int | None:
-        """The row of text ids that have none; None when each has."""
+        """Row of text ids without a row of their own; None if rows equal ids."""
         return None if self._text is None else len(self._text)
 
     def rows(self, ids: Iterable[int] | NDArray[np.integer]) -> Rows:
-        """Rows of ids (L,): audio placeholders become AUDIO_ROW, text without a row the unknown one.
+        """Return the int64 rows (L,) of ids (L,); AUDIO_ROW for the audio placeholder, `unknown_row` for text without a row.
 
-        Raises ValueError for an id that is neither text nor of this layout.
+        Raises ValueError for an id that is neither text nor part of the layout.
         """
-        wanted = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
-        audio = wanted == self.layout.audio
-        at = np.searchsorted(self.control_ids, wanted)
-        control = self.control_ids[np.minimum(at, len(self.control_ids) - 1)] == wanted
-        stray = ~audio & ~control & ((wanted < 0) | (wanted >= TEXT_VOCABULARY))
+        given = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), dtype=np.int64)
+        audio = given == self.layout.audio
+        at = np.searchsorted(self.control_ids, given)
+        control = self.control_ids[np.minimum(at, len(self.control_ids) - 1)] == given
+        stray = ~audio & ~control & ((given < 0) | (given >= TEXT_VOCABULARY))
         if stray.any():
-            raise ValueError(f"id {wanted[stray][0]} is neither text nor of layout {self.layout.id}")
-        text = wanted if self._text is None else self._text_rows(self._text, wanted)
+            raise ValueError(f"id {given[stray][0]} is neither text nor part of layout {self.layout.id}")
+        text = given if self._text is None else self._text_rows(self._text, given)
         rows = np.where(control, self.control_rows[np.minimum(at, len(self.control_ids) - 1)], text)
         return np.where(audio, AUDIO_ROW, rows)
 
     @staticmethod
-    def _text_rows(known: Rows, wanted: Rows) -> Rows:
+    def _text_rows(known: Rows, given: Rows) -> Rows:
         if not len(known):
-            return np.zeros_like(wanted)
-        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-        return np.where(known[at] == wanted, at, len(known))
+            return np.zeros_like(given)
+        at = np.minimum(np.searchsorted(known, given), len(known) - 1)
+        return np.where(known[at] == given, at, len(known))
 
     def row(self, id_: int) -> int:
-        """The row of one id."""
+        """Return the row of one id."""
         return int(self.rows([id_])[0])
 
     def ids(self, rows: Iterable[int] | NDArray[np.integer]) -> list[int]:
-        """Text and control ids of rows; the unknown row has none and is left out."""
+        """Return the text and control ids of rows; the unknown row has no id and is left out."""
         if self._text is None:
             return [int(row) for row in rows]
         known = len(self._text)

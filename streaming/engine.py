@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from soundflow.model.vocabulary import StreamingConfig
+from soundflow.model.vocabulary import CHECKPOINT_REMEDY, StreamingConfig
 from soundflow.schemas.base import InputError
 from soundflow.streaming.events import AudioDropped, ChunkSilent, EngineEvent, ListenConfig, ResponseCreated, Restarted
 from soundflow.streaming.ring import Ring
@@ -302,5 +302,4 @@ def _streaming_config(model: Path) -> StreamingConfig:
         document = json.loads((model / "config.json").read_text())
         return StreamingConfig.model_validate(document["soundflow"])
     except (OSError, KeyError, ValueError):
-        remedy = "Pass RUN/model of `soundflow train` or the output of `soundflow model init`"
-        raise InputError("is not a checkpoint of a streaming model", file=model, remedy=remedy) from None
+        raise InputError("is not a checkpoint of a streaming model", file=model, remedy=CHECKPOINT_REMEDY) from None

@@ -1,4 +1,4 @@
-"""Incremental decoding is the full sequence, read in pieces."""
+"""Incremental decoding equals one forward pass over the full sequence."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def audio(thinker: StreamingThinker) -> torch.Tensor:
 
 
 @torch.no_grad()
-def reference(thinker: StreamingThinker, audio: torch.Tensor, said: list[list[int]]) -> np.ndarray:
-    """Control logits (n, 2) of one forward pass over the whole sequence; `said` are rows per chunk."""
+def reference(thinker: StreamingThinker, audio: torch.Tensor, written: list[list[int]]) -> np.ndarray:
+    """Control logits (n, 2) of one forward pass over the whole sequence; `written` are the rows after each chunk."""
     layout = thinker.vocabulary.layout
     rows = thinker.vocabulary.rows([*layout.prefix, *INSTRUCTION, *layout.prefix_end]).tolist()
     ends = []
-    for chunk in said:
+    for chunk in written:
         rows += [AUDIO_ROW] * 10
         ends.append(len(rows) - 1)
         rows += chunk
-    hidden = thinker.hidden(thinker.embed(torch.tensor([rows]), audio[: len(said)]))
+    hidden = thinker.hidden(thinker.embed(torch.tensor([rows]), audio[: len(written)]))
     return thinker.control_logits(hidden[0, ends]).numpy()
 
 
 def speak(decoder: StreamDecoder, tokens: int) -> list[int]:
-    """Ids of a response cut after so many."""
+    """Ids of a response cut after `tokens` tokens."""
     decoder.open_response()
     ids: list[int] = []
     while decoder.responding and len(ids) < tokens:
@@ -61,7 +61,7 @@ def test_silent_chunks_in_any_drains_give_the_logits_of_the_whole(
     assert decoder.chunks == 8
 
 
-def test_after_a_response_what_was_said_is_in_the_context(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+def test_a_response_stays_in_the_context(thinker: StreamingThinker, audio: torch.Tensor) -> None:
     decoder = StreamDecoder(thinker, INSTRUCTION)
     first = decoder.prefill(audio[:2])
     ids = speak(decoder, 4)
@@ -91,7 +91,7 @@ def test_the_response_is_the_most_likely_text(thinker: StreamingThinker, audio: 
         rows.append(best)
 
 
-def test_reanchored_it_is_a_stream_that_began_there(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+def test_a_reanchored_stream_equals_one_that_began_there(thinker: StreamingThinker, audio: torch.Tensor) -> None:
     decoder = StreamDecoder(thinker, INSTRUCTION)
     decoder.prefill(audio[:3])
     ids = speak(decoder, 2)
@@ -113,7 +113,7 @@ def test_the_literal_drain_reads_chunks_without_tokens_between(thinker: Streamin
     np.testing.assert_allclose(logits, reference(thinker, audio, [[], [], []]), atol=1e-4)
 
 
-def test_a_decision_is_made_before_more_is_heard(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+def test_a_chunk_must_be_decided_before_the_next_prefill(thinker: StreamingThinker, audio: torch.Tensor) -> None:
     decoder = StreamDecoder(thinker, INSTRUCTION)
     with pytest.raises(RuntimeError):
         decoder.stay_silent()
@@ -129,7 +129,7 @@ def test_a_decision_is_made_before_more_is_heard(thinker: StreamingThinker, audi
         decoder.next_id()
 
 
-def test_tokens_counts_what_waits_to_be_written(thinker: StreamingThinker, audio: torch.Tensor) -> None:
+def test_tokens_include_those_still_to_be_written(thinker: StreamingThinker, audio: torch.Tensor) -> None:
     decoder = StreamDecoder(thinker, INSTRUCTION)
     assert decoder.tokens == 5
     decoder.prefill(audio[:2])
@@ -146,25 +146,27 @@ def alone_and_together(thinker: StreamingThinker, seats: int) -> tuple[list[Stre
     return [StreamDecoder(thinker, ids) for ids in instructions], [StreamDecoder(thinker, ids, cache) for ids in instructions]
 
 
-def test_streams_that_share_their_passes_hear_and_say_what_each_would_alone(thinker: StreamingThinker) -> None:
+def test_streams_that_share_passes_have_the_results_each_has_alone(thinker: StreamingThinker) -> None:
     alone, together = alone_and_together(thinker, 4)
     rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(2)
     for turn in range(12):
-        hearing = [seat for seat in range(4) if not alone[seat].responding and rng.random() < 0.7]
-        audio = [torch.randn(int(rng.integers(1, 5)), 10, 128, generator=generator) for _ in hearing]
-        if hearing:
-            ways = [bool(rng.random() < 0.8) for _ in hearing]
-            expected = [alone[seat].prefill(heard, between=way) for seat, heard, way in zip(hearing, audio, ways, strict=True)]
-            found = prefill_batch([together[seat] for seat in hearing], audio, ways)
+        prefilling = [seat for seat in range(4) if not alone[seat].responding and rng.random() < 0.7]
+        audio = [torch.randn(int(rng.integers(1, 5)), 10, 128, generator=generator) for _ in prefilling]
+        if prefilling:
+            ways = [bool(rng.random() < 0.8) for _ in prefilling]
+            expected = [
+                alone[seat].prefill(chunks, between=way) for seat, chunks, way in zip(prefilling, audio, ways, strict=True)
+            ]
+            found = prefill_batch([together[seat] for seat in prefilling], audio, ways)
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_allclose(one, other, atol=1e-4)
-            for seat in hearing:
+            for seat in prefilling:
                 decide = "open_response" if rng.random() < 0.5 else "stay_silent"
                 getattr(alone[seat], decide)(), getattr(together[seat], decide)()
-        speaking = [seat for seat in range(4) if alone[seat].responding]
-        if speaking:
-            assert next_ids([together[seat] for seat in speaking]) == [alone[seat].next_id() for seat in speaking]
-        for seat in speaking:
+        responding = [seat for seat in range(4) if alone[seat].responding]
+        if responding:
+            assert next_ids([together[seat] for seat in responding]) == [alone[seat].next_id() for seat in responding]
+        for seat in responding:
             if alone[seat].responding and rng.random() < 0.3:
                 alone[seat].close_response(), together[seat].close_response()
         if turn == 7 and not alone[0].responding:
@@ -172,7 +174,7 @@ def test_streams_that_share_their_passes_hear_and_say_what_each_would_alone(thin
     assert [stream.tokens for stream in alone] == [stream.tokens for stream in together]
 
 
-def test_a_stream_of_nothing_but_nan_harms_neither_its_neighbour_nor_who_takes_its_seat(thinker: StreamingThinker) -> None:
+def test_a_stream_of_nan_harms_neither_its_neighbour_nor_the_next_stream_in_its_seat(thinker: StreamingThinker) -> None:
     (_, quiet), (broken, neighbour) = alone_and_together(thinker, 2)
     fine = torch.randn(2, 10, 128, generator=torch.Generator().manual_seed(3))
     found = prefill_batch([broken, neighbour], [torch.full((4, 10, 128), torch.nan), fine], [True, True])

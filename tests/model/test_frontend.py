@@ -1,4 +1,4 @@
-"""The front end is causal, the same in any pieces, and Whisper's up to its floor."""
+"""The front end is causal, independent of the pieces it receives, and equals Whisper's above its floor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stream(real_audio: dict[str, np.ndarray]) -> np.ndarray:
     return speech[: len(speech) // c.CHUNK_SAMPLES * c.CHUNK_SAMPLES]
 
 
-def test_in_chunks_of_400_ms_it_is_the_same_bit_for_bit(stream: np.ndarray) -> None:
+def test_chunks_of_400_ms_give_the_same_frames_bit_for_bit(stream: np.ndarray) -> None:
     whole = log_mel(stream)
     pieces = in_pieces(stream, [c.CHUNK_SAMPLES] * (len(stream) // c.CHUNK_SAMPLES))
     assert whole.shape == (128, len(stream) // 160)
@@ -35,13 +35,13 @@ def test_in_chunks_of_400_ms_it_is_the_same_bit_for_bit(stream: np.ndarray) -> N
 
 
 @given(sizes=st.lists(st.integers(0, 9000), max_size=12))
-def test_in_pieces_of_any_size_it_is_the_same_bit_for_bit(stream: np.ndarray, sizes: list[int]) -> None:
+def test_pieces_of_any_size_give_the_same_frames_bit_for_bit(stream: np.ndarray, sizes: list[int]) -> None:
     audio = stream[: 10 * BLOCK_SAMPLES]
     assert np.array_equal(log_mel(audio), in_pieces(audio, sizes))
 
 
 @given(cut=st.integers(1, 30 * BLOCK_SAMPLES), seed=st.integers(0, 9))
-def test_nothing_that_comes_later_changes_a_frame(stream: np.ndarray, cut: int, seed: int) -> None:
+def test_later_samples_change_no_frame(stream: np.ndarray, cut: int, seed: int) -> None:
     audio = stream[: 30 * BLOCK_SAMPLES]
     changed = audio.copy()
     changed[cut:] = np.random.default_rng(seed).uniform(-1, 1, len(audio) - cut)
@@ -50,7 +50,7 @@ def test_nothing_that_comes_later_changes_a_frame(stream: np.ndarray, cut: int, 
 
 
 @pytest.mark.parametrize("gain", [1e-3, 0.1, 1.0])
-def test_from_whispers_extractor_it_differs_by_the_floor_alone(stream: np.ndarray, gain: float) -> None:
+def test_it_differs_from_whispers_extractor_only_by_the_floor(stream: np.ndarray, gain: float) -> None:
     from transformers import WhisperFeatureExtractor
 
     audio = np.float32(gain) * stream
@@ -68,7 +68,7 @@ def test_digital_silence_is_the_floor() -> None:
     assert np.all(log_mel(np.zeros(2 * c.CHUNK_SAMPLES, np.float32)) == np.float32(FLOOR))
 
 
-def test_a_stream_that_is_no_whole_number_of_blocks_is_refused() -> None:
+def test_an_incomplete_block_is_refused() -> None:
     with pytest.raises(ValueError, match="blocks"):
         log_mel(np.zeros(c.CHUNK_SAMPLES + 1, np.float32))
 

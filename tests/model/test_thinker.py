@@ -1,4 +1,4 @@
-"""The streaming thinker: chunks for themselves, control tokens of their own, ordinary checkpoints."""
+"""The streaming thinker: independent chunks, control tokens of their own, ordinary checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def mel(chunks: int, frames: int = 40) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_chunks_are_encoded_as_the_audio_tower_does_it_one_by_one(thinker: StreamingThinker) -> None:
+def test_chunks_are_encoded_as_by_the_audio_tower_one_by_one(thinker: StreamingThinker) -> None:
     chunks = mel(6)
     lengths = torch.tensor([40] * 6)
     joined = chunks.permute(1, 0, 2).reshape(128, -1)
@@ -31,7 +31,7 @@ def test_chunks_are_encoded_as_the_audio_tower_does_it_one_by_one(thinker: Strea
 
 
 @torch.no_grad()
-def test_a_chunk_does_not_hear_the_others(thinker: StreamingThinker) -> None:
+def test_chunks_are_encoded_independently(thinker: StreamingThinker) -> None:
     chunks = mel(6)
     torch.testing.assert_close(thinker.encode_chunks(chunks)[2:4], thinker.encode_chunks(chunks[2:4]), atol=1e-6, rtol=0)
 
@@ -42,7 +42,7 @@ def test_other_chunk_sizes_have_their_slots(thinker: StreamingThinker, frames: i
     assert thinker.encode_chunks(mel(2, frames)).shape == (2, frames // 4, 128)
 
 
-def test_gradients_of_control_tokens_do_not_depend_on_how_threads_meet(thinker: StreamingThinker) -> None:
+def test_gradients_of_control_tokens_do_not_depend_on_the_order_of_threads(thinker: StreamingThinker) -> None:
     rows = torch.tensor([5, thinker.silent_row, thinker.response_row, thinker.silent_row]).repeat(8, 256)
     weight = torch.randn(8, 1024, 128, generator=torch.Generator().manual_seed(3))
     torch.set_num_threads(4)
@@ -54,7 +54,7 @@ def test_gradients_of_control_tokens_do_not_depend_on_how_threads_meet(thinker: 
 
 
 @torch.no_grad()
-def test_a_sequence_takes_text_control_tokens_and_audio_from_their_places(thinker: StreamingThinker) -> None:
+def test_text_control_tokens_and_audio_are_embedded_from_their_own_tables(thinker: StreamingThinker) -> None:
     audio = thinker.encode_chunks(mel(3))
     silent, response = thinker.silent_row, thinker.response_row
     rows = torch.tensor([[5, *[AUDIO_ROW] * 10, silent, *[AUDIO_ROW] * 10], [7, *[AUDIO_ROW] * 10, response, *[9] * 10]])
@@ -77,7 +77,7 @@ def test_padding_on_the_right_changes_nothing_before_it(thinker: StreamingThinke
 
 
 @torch.no_grad()
-def test_control_logits_are_two_of_all(thinker: StreamingThinker) -> None:
+def test_control_logits_are_two_of_all_logits(thinker: StreamingThinker) -> None:
     hidden = torch.randn(4, 128)
     both = thinker.logits(hidden)[:, [thinker.silent_row, thinker.response_row]]
     torch.testing.assert_close(thinker.control_logits(hidden), both)
@@ -128,7 +128,7 @@ def stock_checkpoint(folder: Path, tied: bool) -> Qwen2_5OmniThinkerForCondition
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_a_base_checkpoint_is_adapted_and_keeps_what_it_knew(tmp_path: Path, tied: bool) -> None:
+def test_an_adapted_base_checkpoint_keeps_its_text_embeddings(tmp_path: Path, tied: bool) -> None:
     stock = stock_checkpoint(tmp_path / "base", tied)
     model = StreamingThinker.adapt(tmp_path / "base", StreamingConfig(layout="soundflow/1"))
     known = slice(0, 151_643)
@@ -143,19 +143,19 @@ def test_a_base_checkpoint_is_adapted_and_keeps_what_it_knew(tmp_path: Path, tie
     assert torch.equal(again.ctrl_embed, model.ctrl_embed) and torch.equal(again.lm_head.weight, model.lm_head.weight)
 
 
-def test_control_tokens_that_are_ordinary_ids_start_with_what_they_meant(tmp_path: Path) -> None:
+def test_control_tokens_that_are_ordinary_ids_start_with_their_embeddings(tmp_path: Path) -> None:
     stock = stock_checkpoint(tmp_path, tied=False)
     model = StreamingThinker.adapt(tmp_path, StreamingConfig(layout="authors/1"))
     row = model.control_rows.tolist().index(AUTHORS.silent)
     assert torch.equal(model.ctrl_embed[row], stock.model.language_model.embed_tokens.weight[AUTHORS.silent])
 
 
-def test_a_folder_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_checkpoint_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a checkpoint"):
         StreamingThinker.load(tmp_path)
 
 
-def test_a_checkpoint_with_a_lost_parameter_is_told(thinker: StreamingThinker, tmp_path: Path) -> None:
+def test_a_checkpoint_with_a_lost_parameter_is_reported(thinker: StreamingThinker, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     thinker.save(tmp_path)
@@ -167,19 +167,19 @@ def test_a_checkpoint_with_a_lost_parameter_is_told(thinker: StreamingThinker, t
         StreamingThinker.load(tmp_path)
 
 
-def test_an_unknown_preset_is_told() -> None:
+def test_an_unknown_preset_is_reported() -> None:
     with pytest.raises(InputError, match="Presets: nano, tiny, 3b"):
         preset("7b", StreamingConfig(layout="soundflow/1"))
 
 
-def test_small_models_have_the_sizes_they_claim() -> None:
+def test_small_models_have_their_documented_sizes() -> None:
     config = StreamingConfig(layout="soundflow/1", text_ids=())
     sizes = {name: sum(p.numel() for p in StreamingThinker.from_scratch(name, config).parameters()) for name in ("nano", "tiny")}
     assert 0.9e6 < sizes["nano"] < 1.2e6 and 2.5e6 < sizes["tiny"] < 4e6, sizes
 
 
 @pytest.mark.parametrize("bytes_left", [0, 5000, None])
-def test_half_a_file_of_weights_is_told_with_its_checkpoint(
+def test_a_truncated_file_of_weights_is_reported_with_its_checkpoint(
     thinker: StreamingThinker, tmp_path: Path, bytes_left: int | None
 ) -> None:
     checkpoint = tmp_path / "model"
@@ -189,5 +189,5 @@ def test_half_a_file_of_weights_is_told_with_its_checkpoint(
         weights.unlink()
     else:
         weights.write_bytes(weights.read_bytes()[:bytes_left])
-    with pytest.raises(InputError, match=f"{checkpoint}: the checkpoint is not whole"):
+    with pytest.raises(InputError, match=f"{checkpoint}: the checkpoint is damaged"):
         StreamingThinker.load(checkpoint)

@@ -24,20 +24,20 @@ def test_known_ids_come_back(layout: TokenLayout, known: set[int], data: st.Data
     assert vocabulary.compact_rows is not None and all(0 <= row < vocabulary.compact_rows for row in rows)
 
 
-@given(known=st.sets(text, max_size=20), wanted=st.lists(text, max_size=20))
-def test_text_without_a_row_is_unknown_and_never_another_text(known: set[int], wanted: list[int]) -> None:
+@given(known=st.sets(text, max_size=20), texts=st.lists(text, max_size=20))
+def test_text_without_a_row_is_unknown_and_never_another_text(known: set[int], texts: list[int]) -> None:
     vocabulary = Vocabulary(SOUNDFLOW, sorted(known))
-    rows = vocabulary.rows(wanted)
-    assert [row == vocabulary.unknown_row for row in rows] == [id_ not in known for id_ in wanted]
-    assert vocabulary.ids(rows) == [id_ for id_ in wanted if id_ in known]
+    rows = vocabulary.rows(texts)
+    assert [row == vocabulary.unknown_row for row in rows] == [id_ not in known for id_ in texts]
+    assert vocabulary.ids(rows) == [id_ for id_ in texts if id_ in known]
 
 
-@given(layout=layouts, wanted=st.lists(text, max_size=20))
-def test_a_whole_vocabulary_uses_ids_as_they_are(layout: TokenLayout, wanted: list[int]) -> None:
-    ids = [*wanted, *sorted(layout.control_ids())]
+@given(layout=layouts, texts=st.lists(text, max_size=20))
+def test_a_whole_vocabulary_uses_ids_as_they_are(layout: TokenLayout, texts: list[int]) -> None:
+    ids = [*texts, *sorted(layout.control_ids())]
     vocabulary = Vocabulary(layout, None)
     assert vocabulary.ids(vocabulary.rows(ids)) == ids
-    assert vocabulary.rows(wanted).tolist() == [AUDIO_ROW if id_ == layout.audio else id_ for id_ in wanted]
+    assert vocabulary.rows(texts).tolist() == [AUDIO_ROW if id_ == layout.audio else id_ for id_ in texts]
 
 
 def test_audio_has_its_place_and_no_row() -> None:
@@ -47,7 +47,7 @@ def test_audio_has_its_place_and_no_row() -> None:
 
 @pytest.mark.parametrize("stray", [-1, TEXT_VOCABULARY, 151_700])
 def test_an_id_of_another_layout_is_refused(stray: int) -> None:
-    with pytest.raises(ValueError, match=f"id {stray} is neither text nor of layout soundflow/1"):
+    with pytest.raises(ValueError, match=f"id {stray} is neither text nor part of layout soundflow/1"):
         Vocabulary(SOUNDFLOW, None).rows([5, stray])
 
 

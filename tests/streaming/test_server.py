@@ -251,12 +251,12 @@ def test_invalid_options_are_refused_before_the_upgrade(engine: Engine, query: s
     run(test)
 
 
-def test_a_server_whose_model_is_not_whole_says_so_and_nothing_else(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_server_with_a_damaged_model_reports_only_that(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes()[:5000])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with pytest.raises(InputError, match="not whole"):
+    with pytest.raises(InputError, match="the checkpoint is damaged"):
         serve(tmp_path, host="127.0.0.1", port=port, sessions=1, threads=1, token=None, threshold=0.5, say=print)
 
 
