@@ -173,7 +173,7 @@ def _order(task: Task) -> tuple[int, int]:
 
 def _note(source: str, licence: str) -> str:
     if source == "procedural":
-        return "synthesized, not a recording"
+        return "synthesised, not a recording"
     if licence == "unknown":
         return "licence unknown: do not redistribute"
     return "share-alike: derived streams must carry this licence" if SHARE_ALIKE in licence.split("-") else ""

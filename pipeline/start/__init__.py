@@ -1,1 +1,1 @@
-"""First steps: a recipe for a clip index, and the demo data."""
+"""First steps: write a recipe for a clip index, and prepare the recordings of the demos."""

@@ -1,8 +1,9 @@
-"""Source folders for `make demo`: real recordings from the assets, and questions spoken by the embedded voice.
+"""Recordings for `make demo`: real ones from the assets, and questions spoken by the embedded voice.
 
-Run as `python -m soundflow.pipeline.start.demo_data DIR [CHOICE]`; writes DIR/<asset>/…, DIR/manifest.csv. CHOICE is
-`demo_data.yaml`, or `all_tasks_data.yaml` for what `make all-tasks` needs beyond it. What an asset cannot give is replaced by
-procedural sounds that say so in label and source, and the run says so loudly."""
+Run as `python -m soundflow.pipeline.start.demo_data DIR [CHOICE]`. It writes DIR/<asset>/… and DIR/manifest.csv. CHOICE is
+`demo_data.yaml` (default), or `all_tasks_data.yaml` for what `make all-tasks` needs in addition. The recordings of an asset that
+cannot be fetched are replaced by procedural sounds, which the column `source` states; a warning is printed.
+"""
 
 from __future__ import annotations
 
@@ -43,27 +44,27 @@ Row = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class DemoData:
-    """What was written."""
+    """Result of `prepare_demo`."""
 
     manifest: Path
     rows: list[Row]
     warnings: list[str]
-    """One per asset that could not be had."""
+    """One for each asset that could not be fetched."""
 
 
 def prepare_demo(dest: Path, on_progress: Callable[[str], None] = lambda line: None, choice: str = "demo_data.yaml") -> DemoData:
-    """Write the recordings of a choice and their manifest below `dest`: the same bytes whenever the same assets are here."""
+    """Write the recordings of a choice and their manifest to `dest`. The same assets give the same bytes."""
     chosen: dict[str, Any] = yaml.safe_load((resources.files("soundflow.pipeline.start") / choice).read_text(encoding="utf-8"))
     known = assets.manifest()
     dest.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     warnings = []
-    _fill_empty_lists(on_progress)
+    _update_apt_lists(on_progress)
     for name in RECORDED:
         try:
             assets.fetch([name], on_progress)
         except InputError as error:
-            warnings.append(f"{name} could not be had: its recordings are replaced by PROCEDURAL sounds. {error}")
+            warnings.append(f"{name} could not be fetched. Its recordings are replaced by PROCEDURAL sounds. {error}")
             rows += _replacements(name, chosen[name], dest)
             continue
         root = assets.directory() / name
@@ -76,8 +77,8 @@ def prepare_demo(dest: Path, on_progress: Callable[[str], None] = lambda line: N
             found = _files(root, name, chosen[name], dest)
         rows += [row | about for row in found]
     rows += _spoken(chosen["dialogue"], dest) if chosen["dialogue"] else []
-    rows += _by_formula(chosen.get("made", {}), dest)
-    rows = [row | _interpreted(row, chosen["translations"]) | {"split": _split(row["id"])} for row in rows]
+    rows += _synthesised(chosen.get("made", {}), dest)
+    rows = [row | _translation(row, chosen["translations"]) | {"split": _split(row["id"])} for row in rows]
     rows.sort(key=lambda row: row["id"])
     with (dest / "manifest.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, FIELDS, restval="")
@@ -86,20 +87,20 @@ def prepare_demo(dest: Path, on_progress: Callable[[str], None] = lambda line: N
     return DemoData(dest / "manifest.csv", rows, warnings)
 
 
-def _fill_empty_lists(say: Callable[[str], None]) -> None:
-    """On a fresh machine apt knows no package; whoever is root need not be told to type the one line that mends it."""
+def _update_apt_lists(on_progress: Callable[[str], None]) -> None:
+    """Run `apt-get update` as root if apt has no package lists yet, as on a new machine."""
     here = {state.name for state in assets.listing() if state.state == "here"}
     if here.issuperset(RECORDED) or os.geteuid() != 0 or shutil.which("apt-get") is None or assets.apt_knows("scratch"):
         return
-    say("apt's lists are empty: running `apt-get update` once")
+    on_progress("apt has no package lists: running `apt-get update`")
     try:
         subprocess.run(["apt-get", "update"], check=True, capture_output=True, timeout=180)
     except (OSError, subprocess.SubprocessError) as error:
-        say(f"`apt-get update` did not work: {error}")
+        on_progress(f"`apt-get update` failed: {error}")
 
 
-def _interpreted(row: Row, translations: dict[str, str]) -> Row:
-    """Language and translation of what is said."""
+def _translation(row: Row, translations: dict[str, str]) -> Row:
+    """Return the language and translation of a transcript."""
     if not row.get("transcript"):
         return {}
     translated = translations.get(row["transcript"])
@@ -107,7 +108,7 @@ def _interpreted(row: Row, translations: dict[str, str]) -> Row:
 
 
 def _split(clip_id: str) -> str:
-    """A sixth of the clips is held out, by name."""
+    """Assign about a sixth of the clips to `test`, by id."""
     return "test" if hashlib.sha256(clip_id.encode()).digest()[0] % 6 == 0 else "train"
 
 
@@ -121,9 +122,9 @@ def _files(root: Path, name: str, roles: dict[str, dict[str, list[str]]], dest: 
 
 
 def _opensfx(container: Path, roles: dict[str, dict[str, list[str]]], dest: Path) -> Iterator[Row]:
-    """A .cat file: a table of (offset, length), then per sound a counted name and a RIFF file.
+    """Read a .cat file: a table of (offset, length), then for each sound its title, prefixed with the length, and a RIFF file.
 
-    The name reads `"Ship horn". Original … by …. License: ….`.
+    A title looks like `"Ship horn". Original … by …. License: ….`.
     """
     data = container.read_bytes()
     count = (struct.unpack_from("<I", data)[0] & 0x7FFF_FFFF) // 8
@@ -131,12 +132,11 @@ def _opensfx(container: Path, roles: dict[str, dict[str, list[str]]], dest: Path
     for number in range(count):
         offset, size = struct.unpack_from("<II", data, 8 * number)
         start = (offset & 0x7FFF_FFFF) + 1 + data[offset & 0x7FFF_FFFF]
-        said = data[(offset & 0x7FFF_FFFF) + 1 : start].rstrip(b"\0").decode("utf-8", "replace")
-        sounds[said.split('"')[1].removeprefix("Lumber mill: ")] = (said, data[start : start + size])
+        title = data[(offset & 0x7FFF_FFFF) + 1 : start].rstrip(b"\0").decode("utf-8", "replace")
+        sounds[title.split('"')[1].removeprefix("Lumber mill: ")] = data[start : start + size]
     for role, names in roles.items():
         for name, (label, caption) in names.items():
-            said, riff = sounds[name]
-            samples, rate = soundfile.read(io.BytesIO(riff), dtype="int16")
+            samples, rate = soundfile.read(io.BytesIO(sounds[name]), dtype="int16")
             target = dest / "openttd-opensfx" / f"{name.lower().replace(' ', '_')}.wav"
             target.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(target, samples, rate, subtype="PCM_16")
@@ -166,7 +166,7 @@ def _spoken(dialogue: dict[str, str], dest: Path) -> Iterator[Row]:
 
 
 def _replacements(name: str, roles: dict[str, Any], dest: Path) -> Iterator[Row]:
-    """The synthesiser's version of each missing sound it knows, else coloured noise with the rhythm of an event; no speech."""
+    """Replace missing sounds by synthesised ones, or by pulsating noise if the synthesiser does not know them; omit speech."""
     if name == "asterisk-prompts":
         return
     for role, sounds in roles.items():
@@ -185,13 +185,13 @@ def _replacements(name: str, roles: dict[str, Any], dest: Path) -> Iterator[Row]
             yield row | {"licence": LICENCE, "attribution": "", "source": "procedural"}
 
 
-def _by_formula(labels: dict[str, int], dest: Path) -> Iterator[Row]:
-    """Sounds of the embedded synthesiser, several of each, which say that they are."""
+def _synthesised(labels: dict[str, int], dest: Path) -> Iterator[Row]:
+    """Write sounds of the embedded synthesiser, several of each label; their source is `procedural`."""
     for label, count in labels.items():
         for number in range(count):
             planned = plan_sound(label, (1.0, 4.0), number)
             if not isinstance(planned, Ok):
-                raise InputError(f"the synthesiser knows no {label}", field="made", value=label)
+                raise InputError("the synthesiser does not know this label", field="made", value=label)
             plan = planned.value
             target = dest / "procedural" / f"{label.replace(' ', '_')}-{number}.wav"
             target.parent.mkdir(parents=True, exist_ok=True)
