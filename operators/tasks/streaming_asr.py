@@ -59,7 +59,7 @@ class AsrOfStyle(StreamingAsr):
 
     def __init__(self, task: Task, summary: str, style: str) -> None:
         self.task, self.summary = task, summary
-        self.speech_description = f"speech clips with transcript and language: {style}"
+        self.speech_description = f"speech clips with a transcript: {style}"
 
     def speech_clips(self, palette: Palette) -> Candidates:
         """Return the speech of this style."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -109,6 +108,8 @@ def listen(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow listen`."""
+    import asyncio
+
     from soundflow.schemas.base import InputError, Interrupted
 
     audio = _audio(source)
@@ -180,6 +181,8 @@ def _audio(source: str) -> Any:
 
 
 async def _stdin() -> AsyncIterator[bytes]:
+    import asyncio
+
     while piece := await asyncio.to_thread(os.read, sys.stdin.fileno(), 3200):
         yield piece
 

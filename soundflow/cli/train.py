@@ -57,8 +57,13 @@ def model_init(
     """Run `soundflow model init`."""
     _need_torch()
     from soundflow.model.presets import PRESETS
+    from soundflow.schemas.base import InputError
+    from soundflow.schemas.suggest import did_you_mean
     from soundflow.training.start import make_model
 
+    if base not in PRESETS and "/" not in base and not Path(base).is_dir():
+        remedy = f"{did_you_mean(base, PRESETS)} Name a preset (nano, tiny), a directory or a hub id OWNER/NAME".strip()
+        raise InputError("unknown model", value=base, remedy=remedy)
     made = make_model(base, out, corpus or [], layout=layout, chunk_ms=chunk_ms, seed=seed)
     if as_json:
         say_json(made.to_json())

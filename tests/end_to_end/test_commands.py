@@ -115,28 +115,28 @@ BAD_USAGE = [
     (("tfjp", "silence.wav", "out.wav"), "silent"),
     (("tfjp", "tone.wav", "out.txt"), "no suffix of an audio format"),
     (("tfjp", "tone.wav", "missing/out.wav"), "missing/out.wav"),
-    (("assets", "fetch", "moon"), "Known: "),
+    (("assets", "fetch", "moon"), "Known assets: "),
     (("build", "bad.yaml"), ""),
     (("nonsense",), "nonsense"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "told"), BAD_USAGE, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
-def test_bad_usage_exits_2_with_one_sentence_and_no_traceback(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("arguments", "expected"), BAD_USAGE, ids=[" ".join(arguments) for arguments, _ in BAD_USAGE])
+def test_bad_usage_exits_2_with_one_sentence_and_no_traceback(arguments: tuple[str, ...], expected: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.yaml").write_text("clips: x\nstreems: 3\nshards: 1\ntasks: {voice_chat: 1}\n")
     soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
     soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(np.arange(16_000) * 0.2), 16_000)
     done = soundflow(*arguments, folder=tmp_path)
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
-    assert told in done.stderr and "Traceback" not in done.stderr
+    assert expected in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_process_of_its_own_ends_with_the_same_code_and_sentence(corpus_dir: Path, tmp_path: Path) -> None:
     refused = soundflow_process("build", "nowhere.yaml", "-o", "out", folder=tmp_path)
     assert refused.returncode == 2 and "no such file" in refused.stderr and "Traceback" not in refused.stderr
-    told = soundflow_process("status", "corpus", "--json", folder=corpus_dir)
-    assert told.returncode == 0 and json.loads(told.stdout)["streams"] == 8
+    shown = soundflow_process("status", "corpus", "--json", folder=corpus_dir)
+    assert shown.returncode == 0 and json.loads(shown.stdout)["streams"] == 8
 
 
 def test_a_build_that_cannot_finish_exits_3(corpus_dir: Path, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_build_that_cannot_finish_exits_3(corpus_dir: Path, tmp_path: Path) ->
     done = soundflow("build", "r.yaml", "-o", "out", "--executor", "inline", folder=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "2 failed" in done.stdout
-    assert "samples broke" in soundflow("status", "out", folder=tmp_path).stdout
+    assert "samples failed; see " in soundflow("status", "out", folder=tmp_path).stdout
 
 
 @pytest.mark.skipif(

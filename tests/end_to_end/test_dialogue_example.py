@@ -33,8 +33,8 @@ def recorded(dest: Path, real_audio: dict[str, np.ndarray]) -> None:
     rows = []
     dest.mkdir()
     if PROMPTS.is_dir():
-        said = {name: text for name, text in chosen["asterisk-prompts"].items() if text in chosen["translations"]}
-        for name, text in list(said.items())[:6]:
+        phrases = {name: text for name, text in chosen["asterisk-prompts"].items() if text in chosen["translations"]}
+        for name, text in list(phrases.items())[:6]:
             shutil.copyfile(next(PROMPTS.glob(f"*/{name}.wav")), dest / f"{name}.wav")
             rows.append((name, text, chosen["translations"][text]))
     else:
@@ -104,5 +104,5 @@ def test_speech_is_written_and_interpreted_while_it_is_spoken(made: Path) -> Non
         if plan.task == "simultaneous_interpretation":
             assert "Chinese" in plan.instruction
     interpreted = [plan for plan in plans(made) if plan.task == "simultaneous_interpretation"]
-    heard = {clip.source for plan in interpreted for clip in plan.clips if clip.kind == "speech"}
-    assert heard == {"recorded", "soundflow-examples"}  # from recordings, and from text
+    played = {clip.source for plan in interpreted for clip in plan.clips if clip.kind == "speech"}
+    assert played == {"recorded", "soundflow-examples"}  # from recordings, and from text

@@ -29,8 +29,8 @@ def search(clips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     def run(*arguments: object, index: Path = clips) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
             app.main(["clips", "search", str(index), *map(str, arguments)])
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
+        printed = capsys.readouterr()
+        return int(left.value.code or 0), printed.out, printed.err
 
     return run
 

@@ -20,18 +20,18 @@ def test_a_text_is_said_heard_again_and_its_words_are_found(tmp_path: Path) -> N
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(HEARD_BADLY))
     done = soundflow("say", "It costs **$5**.", "--voice", "hibari:heart", "-o", tmp_path / "x.wav", "--json")
-    said = json.loads(done.stdout)
+    utterance = json.loads(done.stdout)
     assert (
         done.returncode == 0
-        and said["text"] == "It costs five dollars."
+        and utterance["text"] == "It costs five dollars."
         and soundfile.info(tmp_path / "x.wav").samplerate == 16_000
     )
     done = soundflow("hear", tmp_path / "x.wav", "--align", "--config", config, "--json")
-    heard = json.loads(done.stdout)
-    assert done.returncode == 0 and "five dollars" in heard["text"]
-    ends = [word["end"] for word in heard["words"]]
-    assert " ".join(word["word"] for word in heard["words"]) == heard["text"] and ends == sorted(ends)
-    assert 0 < ends[-1] <= said["seconds"]
+    transcript = json.loads(done.stdout)
+    assert done.returncode == 0 and "five dollars" in transcript["text"]
+    ends = [word["end"] for word in transcript["words"]]
+    assert " ".join(word["word"] for word in transcript["words"]) == transcript["text"] and ends == sorted(ends)
+    assert 0 < ends[-1] <= utterance["seconds"]
 
 
 def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_mistakes_are_told_in_one_sentence(tmp_path: Path) -> None:
 def test_dialogues_are_spoken_and_their_summary_is_one_document(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(HEARD_BADLY))
     lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(0, 1), "no dialogue"])
-    asked = (
+    command = (
         "speak",
         lines,
         "--out",
@@ -66,13 +66,13 @@ def test_dialogues_are_spoken_and_their_summary_is_one_document(tmp_path: Path) 
         "inline",
         "--json",
     )
-    done = soundflow(*asked)
+    done = soundflow(*command)
     summary = json.loads(done.stdout)
     assert (
         done.returncode == 0 and summary["spoken"] == 1 and summary["rejected"] == {"bad_line": 1} and "dialogues" in done.stderr
     )
     assert summary["voices"][0]["voice"] == "hibari:heart"
-    assert json.loads(soundflow(*asked).stdout) == summary
+    assert json.loads(soundflow(*command).stdout) == summary
 
 
 def test_the_example_config_is_the_default_and_what_it_leaves_out_is_valid_too() -> None:

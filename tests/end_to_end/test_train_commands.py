@@ -71,12 +71,12 @@ def test_a_stage_that_is_told_to_stop_resumes_and_its_model_is_evaluated(world: 
     assert process.returncode == 130 and "same command again to resume" in stderr
     stopped = log.read_bytes().count(b"\n")
     assert 1 <= stopped < 4 and (world / "run" / "report.html").is_file()
-    told: dict[str, Any] = json.loads(run(*train(world, built, "run")))
-    assert told["steps"] == 4 and told["log"]["step"] == 4
+    result: dict[str, Any] = json.loads(run(*train(world, built, "run")))
+    assert result["steps"] == 4 and result["log"]["step"] == 4
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2, 3, 4]
     page = json.loads(run("report", world / "run", "-o", world / "page.html", "--json"))["report"]
     assert "quick" in Path(page).read_text(encoding="utf-8")
-    figures = json.loads(run("evaluate", told["model"], built, "--streams", 1, "--threshold", 99, "--json"))
+    figures = json.loads(run("evaluate", result["model"], built, "--streams", 1, "--threshold", 99, "--json"))
     assert (figures["recall"], figures["triggers"], figures["streams"], figures["within"]) == (0.0, 0, 1, 2)
 
 

@@ -71,6 +71,7 @@ MISSPELT = [
         ("build", "r.yaml", "-o", "out"),
         'r.yaml: tasks.voice_cht: unknown task. Did you mean "voice_chat"? List all: soundflow tasks',
     ),
+    (("model", "init", "naon", "-o", "m"), "unknown model (got 'naon'). Did you mean \"nano\"? Name a preset (nano, tiny)"),
     (("bench", "run", "libri-speech", "--data", "x", "-o", "out", "--model", "m"), 'Did you mean "librispeech"?'),
     (("ask", "silence-audit", "--input", "r.yaml", "--model", "m"), 'Did you mean "silence_auditor"?'),
 ]
