@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from soundflow.backends.calls.http_errors import Answer
+from soundflow.backends.calls.http_errors import HttpReply
 from soundflow.backends.calls.metered_call import AsyncCalls, Post
 from soundflow.cli.app import main
 from soundflow.operators.protocols.faults import ServerFault, Unreachable
@@ -129,7 +129,7 @@ def test_a_model_that_goes_away_costs_no_sample(
 ) -> None:
     recipe, exchange = write({"concurrency": 1}, streams=8, shards=1), AsyncCalls._exchange
 
-    async def lost(self: AsyncCalls, client: httpx.AsyncClient, post: Post[Any]) -> Answer | ServerFault:
+    async def lost(self: AsyncCalls, client: httpx.AsyncClient, post: Post[Any]) -> HttpReply | ServerFault:
         return Unreachable("the server is gone") if server.calls >= 13 else await exchange(self, client, post)
 
     with monkeypatch.context() as gone:
