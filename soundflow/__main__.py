@@ -1,4 +1,4 @@
-"""`python -m soundflow`: the commands."""
+"""Run the command line as `python -m soundflow`."""
 
 from soundflow.cli.app import main
 

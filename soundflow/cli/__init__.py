@@ -1,1 +1,1 @@
-"""The commands, one file per area. Each imports its room only when it is called."""
+"""The commands, one module per area. A command imports its room when it is called, so that `soundflow --help` is fast."""

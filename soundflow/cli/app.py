@@ -1,7 +1,7 @@
-"""The front door: a thin typer app. The commands are in `cli/`; each imports its room only when it is called.
+"""The command line: one typer app whose commands are in the modules of this package.
 
-Exit codes: 0 done, 1 verify found problems, 2 bad usage or input, 3 finished with failed or missing shards (run the
-same command again to resume), 130 interrupted.
+Exit codes: 0 success; 1 a check found problems; 2 wrong usage or input; 3 the work is incomplete and the same command resumes
+it; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def run(
 
 @bench_app.command(
     "score",
-    help="Score given answers to one of the seven public benchmarks: one JSON object {id, answer} per line, with the ids of "
+    help="Score existing answers to one of the seven public benchmarks: one JSON object {id, answer} per line, with the ids of "
     "`bench run`. Missing answers count as wrong. Recordings are not needed.",
     epilog="Example: soundflow bench score mmau predictions.jsonl --data mmau-test-mini.json --json",
 )

@@ -41,7 +41,7 @@ class Tier(StrEnum):
 
 @proactive_app.command(
     "score",
-    help="Score given predictions: one JSON object {id, decision, reply} per line. Missing and unreadable ones count as wrong.",
+    help="Score existing predictions: one JSON object {id, decision, reply} per line. Missing or unreadable ones are wrong.",
     epilog="Example: soundflow bench proactive score predictions.jsonl --meta proactive_reply_benchmark.jsonl",
 )
 def proactive_score(

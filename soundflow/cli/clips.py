@@ -30,7 +30,7 @@ class AlignerName(StrEnum):
 
 
 top = typer.Typer()
-clips_app = sub_app("Make and search a clip index, the table of cleaned recordings that corpora are built from.")
+clips_app = sub_app("Build and search a clip index, the table of cleaned recordings that corpora are built from.")
 
 
 @clips_app.command(
@@ -48,7 +48,9 @@ def clips_index(
     max_seconds: Annotated[
         float, typer.Option(min=0.1, help="Maximum duration of a recording in seconds; longer ones are rejected.")
     ] = 600.0,
-    root: Annotated[list[Path] | None, typer.Option(help="Additional folder that the paths of a manifest may lead into.")] = None,
+    root: Annotated[
+        list[Path] | None, typer.Option(help="Additional folder that the paths of a manifest may point into.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run `soundflow clips index`."""

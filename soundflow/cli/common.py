@@ -21,9 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Timeout = Annotated[
     float | None, typer.Option(min=1, max=3600, help="Maximum duration of one call to a server in seconds (default: 120).")
 ]
-Retries = Annotated[
-    int | None, typer.Option(min=0, max=100, help="Number of retries of a call that fails on the server or the way (default: 8).")
-]
+Retries = Annotated[int | None, typer.Option(min=0, max=100, help="Number of retries of a failed call to a server (default: 8).")]
 Build = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a build, stored or virtual.", show_default=False)]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).", show_default=False)]
 Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of a clip index.", show_default=False)]

@@ -265,7 +265,7 @@ def verify(
 
 
 @top.command(
-    help="Make one stream of a build again, quarantined ones included, and explain how it was drawn.",
+    help="Render one stream of a build again, committed or quarantined, and explain how it was drawn.",
     epilog="Example: soundflow replay sf-0123456789ab-000000-00003 corpus/ -o replayed/",
 )
 def replay(

@@ -11,7 +11,7 @@ from soundflow.cli.common import Build, Json, say, say_json
 from soundflow.cli.help import sub_app
 
 export_app = sub_app("Export a corpus as a Hugging Face dataset or in the formats of other systems.")
-AnyLicence = Annotated[bool, typer.Option(help="Export streams whose licences are unknown or contradict each other, too.")]
+AnyLicence = Annotated[bool, typer.Option(help="Include streams whose licences are unknown or contradict each other.")]
 
 
 def _warn_missing(directory: Path) -> None:
