@@ -1,4 +1,4 @@
-"""Builds on a cluster of two nodes while things break: `python -m tests.chaos --rounds 20`, three rounds in the suite.
+"""Builds on a cluster of two nodes with injected faults: `python -m tests.chaos --rounds 20`, three rounds in the suite.
 
 The nodes are processes of this machine with folders of their own. A round builds a corpus, has two or three seeded faults
 happen at seeded moments, runs the same command until it says it is done, and holds the result against the undisturbed build.
@@ -174,7 +174,7 @@ class Round:
         self.clips = Path(shutil.copytree(clips, root / "clips"))
         self.recipe = write_recipe(root / "recipe.yaml", self.clips, streams=SHARDS * 14, shards=SHARDS)
         self.out = root / "out"
-        self.told: list[str] = []
+        self.outputs: list[str] = []
         self.happened: list[str] = []
         """Kind and number of shards committed then."""
         self.codes: list[int] = []
@@ -198,12 +198,12 @@ class Round:
                         earliest = self._commits() + 1
                         self.happened.append(f"{waiting.pop(0)[0]} at {earliest - 1}")
                     time.sleep(0.005)
-                self.told.append(process.communicate()[1])
+                self.outputs.append(process.communicate()[1])
                 self.codes.append(process.returncode)
                 if process.returncode == 0:
                     break
                 if process.returncode == 3 and self.mounted:
-                    assert "No space left" in self.told[-1], self.told
+                    assert "No space left" in self.outputs[-1], self.outputs
                     subprocess.run(["mount", "-o", "remount,size=200m", str(self.out)], check=True)
             self._check(undisturbed, waiting)
         finally:
@@ -215,13 +215,13 @@ class Round:
         ends = {"driver": -signal.SIGKILL, "term": 130, "disk": 3}
         missed = [kind for kind in self.kinds if kind in ends and ends[kind] not in self.codes]
         assert self.codes[-1] == 0 and not waiting and not missed, (
-            f"not everything happened: {waiting}, {missed}, {self.codes}, {self.told}"
+            f"not everything happened: {waiting}, {missed}, {self.codes}, {self.outputs}"
         )
-        assert corpus(self.out) == corpus(undisturbed), (self.kinds, self.told)
+        assert corpus(self.out) == corpus(undisturbed), (self.kinds, self.outputs)
         there = BuildDir(self.out)
         manifests = there.manifests()
         assert [entry.shard for entry in manifests] == list(range(SHARDS))
-        assert there.quarantine() == [] and there.failures() == [], self.told
+        assert there.quarantine() == [] and there.failures() == [], self.outputs
         report = verify(self.out)
         assert report.ok, report.problems
         days = {str(entry.timings["committed_at"])[:10] for entry in manifests}

@@ -1,4 +1,4 @@
-"""Every one of the 28 sub-tasks through the whole pipeline: clips on disk, index, build, verify, and policies held again."""
+"""All 28 sub-tasks through the whole pipeline: clips, index, build, verify and policies."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def plans(out: Path) -> list[StreamPlan]:
 
 
 @pytest.mark.parametrize("task", ALL)
-def test_every_sub_task_is_built_verified_and_obeyed(clips: Path, tmp_path: Path, task: Task) -> None:
+def test_every_sub_task_is_built_and_verified(clips: Path, tmp_path: Path, task: Task) -> None:
     recipe = write_recipe(
         tmp_path / "r.yaml", clips, streams=3, shards=1, tasks={task.value: 1}, scene={"events": [3, 5], "benign_share": 0.3}
     )
@@ -76,14 +76,14 @@ def test_the_examples_name_every_sub_task_and_every_source() -> None:
     assert set(everything.tasks) == set(SUB_TASKS) and everything.tasks == {kind: len(SUB_TASKS[kind]) for kind in SUB_TASKS}
     path = EXAMPLES / "streamaudio-2m.yaml"
     assert set(Recipe.from_yaml(path).tasks) == set(ALL)
-    told = [line.removeprefix("#").split() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#   ")]
-    assert {name: int(items.replace(",", "")) for name, items, *_ in told[1:] if name in SOURCES} == {
+    rows = [line.removeprefix("#").split() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#   ")]
+    assert {name: int(items.replace(",", "")) for name, items, *_ in rows[1:] if name in SOURCES} == {
         source.name: source.items for source in SOURCES.values()
     }
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["streams"] == 2_600_000
 
 
-def test_a_model_plans_every_sub_task_it_can_and_the_rest_says_that_no_model_did(
+def test_a_model_plans_every_sub_task_it_can_and_the_plans_name_their_planner(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -101,6 +101,6 @@ def test_a_model_plans_every_sub_task_it_can_and_the_rest_says_that_no_model_did
             assert obeyed(stream) == []
 
 
-def test_a_bill_tells_the_sub_tasks_a_capability_stands_for(clips: Path, tmp_path: Path) -> None:
+def test_an_estimate_lists_the_sub_tasks_of_a_capability(clips: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "r.yaml", clips, streams=120, shards=2, tasks={"proactive": 2, "music_opinion": 1})
     assert estimate(recipe).items == {"music_opinion": 40} | {kind.value: 20 for kind in SUB_TASKS[Capability.PROACTIVE]}

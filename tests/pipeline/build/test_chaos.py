@@ -1,4 +1,4 @@
-"""Three rounds of chaos on two nodes: every kind of fault once (`tests.chaos`; twenty rounds: make chaos)."""
+"""Three rounds of chaos on two nodes, each kind of fault once (`tests.chaos`; twenty rounds: make chaos)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def two_nodes() -> Iterator[Cluster]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_breaks_during_a_build_changes_nothing_of_it(two_nodes: Cluster, clips_dir: Path, tmp_path: Path, seed: int) -> None:
+def test_faults_during_a_build_do_not_change_the_corpus(two_nodes: Cluster, clips_dir: Path, tmp_path: Path, seed: int) -> None:
     available = KINDS if can_mount(tmp_path / "mount") else tuple(kind for kind in KINDS if kind != "disk")
     Round(two_nodes, clips_dir, tmp_path, seed, kinds_of(seed, available)).run()

@@ -33,16 +33,16 @@ def server() -> Iterator[HostileLlm]:
         yield running
 
 
-def test_scenes_are_those_the_build_makes_and_are_asked_for_once(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
+def test_scenes_equal_those_of_the_build_and_are_requested_once(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
     recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server, streams=6, shards=2)
     before = {path for path in tmp_path.rglob("*") if "answers" not in path.parts}
-    told: list[int] = []
-    views = curate_once(recipe, 6, told.append)
-    assert told == [1, 2, 3, 4, 5, 6] and len(views) == 6
+    progress: list[int] = []
+    views = curate_once(recipe, 6, progress.append)
+    assert progress == [1, 2, 3, 4, 5, 6] and len(views) == 6
     assert {path for path in tmp_path.rglob("*") if "answers" not in path.parts} == before
-    asked = server.calls
+    calls = server.calls
     build(recipe, tmp_path / "out", executor="inline")
-    assert server.calls == asked
+    assert server.calls == calls
     committed = {key for manifest in BuildDir(tmp_path / "out").manifests() for key in manifest.keys}
     assert {view.sample_id for view in views if view.planned} == committed
     planned = [view for view in views if view.planned]
@@ -50,7 +50,7 @@ def test_scenes_are_those_the_build_makes_and_are_asked_for_once(clips_dir: Path
     assert all(event.how != "left_out" or not event.clip for view in planned for event in view.events)
 
 
-def test_scenes_that_no_model_plans_are_shown_too(clips_dir: Path, tmp_path: Path) -> None:
+def test_scenes_planned_without_a_model_are_shown_too(clips_dir: Path, tmp_path: Path) -> None:
     views = curate_once(write_recipe(tmp_path / "recipe.yaml", clips_dir), 3)
     assert len(views) == 3 and all(view.planner == "template" and view.planned for view in views)
     assert all(event.how == "drawn" for view in views for event in view.events)
@@ -60,7 +60,7 @@ def test_more_scenes_than_the_recipe_has_are_all_of_them(clips_dir: Path, tmp_pa
     assert len(curate_once(write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=2, shards=1), 50)) == 2
 
 
-def test_a_spent_budget_and_a_refused_key_are_told_and_answers_are_kept(
+def test_a_spent_budget_and_a_rejected_key_are_reported_and_answers_are_kept(
     clips_dir: Path, server: HostileLlm, tmp_path: Path
 ) -> None:
     recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server, {"budget": {"calls": 3}})
@@ -72,7 +72,7 @@ def test_a_spent_budget_and_a_refused_key_are_told_and_answers_are_kept(
         curate_once(write_curated(tmp_path / "recipe.yaml", clips_dir, server, {"temperature": 0.1}), 1)
 
 
-def test_the_command_prints_a_table_for_people_and_json_for_scripts(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
+def test_the_command_prints_a_table_or_json(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
     recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server)
     command = partial(soundflow, "curate", recipe, "--n", 2)
     shown, machine = command("--show"), command("--json")

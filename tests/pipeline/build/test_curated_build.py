@@ -1,4 +1,4 @@
-"""Builds whose scenes a language model plans: faults, budgets, kills; nothing is asked twice and nothing is lost."""
+"""Builds whose scenes are planned by a language model: faults, budgets, kills. No request is repeated and no sample is lost."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def server() -> Iterator[HostileLlm]:
 
 
 def accounted(out: Path) -> tuple[int, int, int]:
-    """(committed, rejected, quarantined) samples; every manifest accounts for all it was asked for."""
+    """(committed, rejected, quarantined) samples; every manifest accounts for every sample."""
     manifests = BuildDir(out).manifests()
     assert all(len(one.keys) + len(one.rejected) + len(one.quarantined) == one.planned for one in manifests)
     assert all(entry.reason for one in manifests for entry in one.rejected)
@@ -66,7 +66,7 @@ def in_turn(share: float, kinds: tuple[Fault, ...], slow: tuple[Fault, ...]) -> 
     return script
 
 
-def test_with_a_third_of_all_calls_failing_every_sample_is_accounted_for_and_no_answer_is_asked_for_twice(
+def test_with_a_third_of_all_calls_failing_every_sample_is_accounted_for_and_no_request_repeated(
     hostile_clips: Path, tmp_path: Path
 ) -> None:
     kinds, slow = (*TRANSIENT, *BAD_ANSWERS), (Fault.HANG, Fault.DRIP, Fault.HANG)
@@ -86,32 +86,32 @@ def test_with_a_third_of_all_calls_failing_every_sample_is_accounted_for_and_no_
     assert sum(counts["scenes"] for counts in plans) == committed
 
 
-def test_a_second_build_asks_nothing_and_makes_the_same_corpus(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
+def test_a_second_build_makes_no_request_and_the_same_corpus(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
     recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server)
     build(recipe, tmp_path / "first", executor="inline")
-    asked = server.calls
-    assert asked > 20
+    calls = server.calls
+    assert calls > 20
     server.script = always(Fault.UNAUTHORIZED)
     build(recipe, tmp_path / "second", executor="inline")
-    assert server.calls == asked and corpus(tmp_path / "first") == corpus(tmp_path / "second")
+    assert server.calls == calls and corpus(tmp_path / "first") == corpus(tmp_path / "second")
     sheets = [[BuildDir(tmp_path / name).sheet_path(shard).read_bytes() for shard in range(4)] for name in ("first", "second")]
     costs = [manifest.cost for manifest in BuildDir(tmp_path / "second").manifests()]
     assert sheets[0] != sheets[1], "the second build paid nothing, and says so"
     assert all(cost["scenario_planner"].asked.calls == 0 < cost["scenario_planner"].replayed.calls for cost in costs)
 
 
-def test_rendering_again_asks_nothing_even_without_the_cache(
+def test_rendering_again_makes_no_request_even_without_the_cache(
     clips_dir: Path, server: HostileLlm, answers: Path, tmp_path: Path
 ) -> None:
     recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server)
     out = tmp_path / "out"
     build(recipe, out, executor="inline")
-    before, asked = corpus(out), server.calls
+    before, calls = corpus(out), server.calls
     answers.rename(tmp_path / "lost")
     for path in (out / "manifest").iterdir():
         path.unlink()
     build(recipe, out, executor="inline")
-    assert server.calls == asked and corpus(out) == before
+    assert server.calls == calls and corpus(out) == before
 
 
 def test_a_spent_budget_ends_the_build_cleanly_and_a_larger_one_resumes_it(
@@ -120,26 +120,30 @@ def test_a_spent_budget_ends_the_build_cleanly_and_a_larger_one_resumes_it(
     recipe = write_curated(tmp_path / "whole.yaml", clips_dir, server)
     build(recipe, tmp_path / "whole", executor="inline")
     os.environ["SOUNDFLOW_ANSWERS"] = str(tmp_path / "others")
-    asked = server.calls
+    calls = server.calls
     small = write_curated(tmp_path / "recipe.yaml", clips_dir, server, {"budget": {"calls": 15}})
     out = tmp_path / "out"
-    told = subprocess.run(
+    stopped = subprocess.run(
         [sys.executable, "-m", "soundflow", "build", str(small), "-o", str(out), "--executor", "inline"],
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 3, told.stderr
-    assert "budget of calls 15" in told.stderr and "spent so far: 15 calls" in told.stderr and "Traceback" not in told.stderr
-    assert server.calls == asked + 15
+    assert stopped.returncode == 3, stopped.stderr
+    assert (
+        "budget of calls 15" in stopped.stderr
+        and "spent so far: 15 calls" in stopped.stderr
+        and "Traceback" not in stopped.stderr
+    )
+    assert server.calls == calls + 15
     assert 0 < len(corpus(out)) < 4 and set(corpus(out).items()) <= set(corpus(tmp_path / "whole").items())
     with pytest.raises(BudgetSpent, match="spent so far: 15 calls"):
         build(small, out, executor="inline")
     build(write_curated(tmp_path / "recipe.yaml", clips_dir, server, {"budget": {"calls": 500}}), out, executor="inline")
     assert corpus(out) == corpus(tmp_path / "whole")
-    assert server.calls == 2 * asked, "the resumed build asks for what is missing, and for nothing else"
+    assert server.calls == 2 * calls, "the resumed build asks for what is missing, and for nothing else"
 
 
-def test_a_key_that_is_refused_ends_the_build_with_a_sentence(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
+def test_a_rejected_key_ends_the_build_with_a_message(clips_dir: Path, server: HostileLlm, tmp_path: Path) -> None:
     server.script = always(Fault.UNAUTHORIZED)
     with pytest.raises(InputError, match="rejects the API key"):
         build(write_curated(tmp_path / "recipe.yaml", clips_dir, server), tmp_path / "out", executor="inline")
@@ -147,7 +151,7 @@ def test_a_key_that_is_refused_ends_the_build_with_a_sentence(clips_dir: Path, s
 
 
 class Killer:
-    """A server's script that kills a process when it has got so many calls."""
+    """A server's script that kills a process after a number of calls."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
@@ -179,9 +183,9 @@ def test_kills_at_seeded_moments_of_curation_change_no_plan(clips_dir: Path, tmp
         assert killed >= KILLS - 1, "a build may be done before its kill"
         assert len(corpus(out)) < 4
         build(recipe, out, executor="inline")
-        asked = server.calls
+        calls = server.calls
         build(recipe, tmp_path / "undisturbed", executor="inline")
-        assert server.calls == asked
+        assert server.calls == calls
     assert corpus(out) == corpus(tmp_path / "undisturbed") and verify(out).ok
     assert digests(out) == digests(tmp_path / "undisturbed")
 

@@ -1,4 +1,4 @@
-"""Captions that give orders: to the model they are data, and a model that obeys them all the same moves no plan of ours."""
+"""Prompt injection through captions: the model sees them as data, and a model that obeys them changes no plan."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def check_plans(out: Path, recipe: Path, index: ClipIndex) -> list[StreamPlan]:
     return plans
 
 
-def test_orders_in_captions_reach_the_model_as_data_only_and_change_nothing(hostile_clips: Path, tmp_path: Path) -> None:
+def test_instructions_in_captions_reach_the_model_as_data_and_change_nothing(hostile_clips: Path, tmp_path: Path) -> None:
     bodies: list[dict[str, Any]] = []
     with HostileLlm(lambda body, before: bodies.append(body)) as server:  # type: ignore[func-returns-value]
         recipe = write_curated(tmp_path / "recipe.yaml", hostile_clips, server, verifier={"verifier": "llm"}, streams=12)
         build(recipe, tmp_path / "out", executor="inline")
     assert {role_of(body) for body in bodies} == {"scenario_planner", "event_refiner", "clip_verifier"}
-    told = 0
+    shown = 0
     for body in bodies:
         for message in body["messages"]:
             fenced = re.findall(r"<data>\n(.*?)\n</data>", message["content"], re.DOTALL)
             outside = re.sub(r"<data>\n.*?\n</data>", "", message["content"], flags=re.DOTALL)
             assert MARK not in outside and "data>" not in outside.replace("data block", "")
-            told += sum(MARK in json.dumps(json.loads(block)) for block in fenced)
-    assert told > 12, "the captions were shown"
+            shown += sum(MARK in json.dumps(json.loads(block)) for block in fenced)
+    assert shown > 12, "the captions were shown"
     texts = [
         response.text
         for plan in check_plans(tmp_path / "out", recipe, ClipIndex.open(hostile_clips))
@@ -71,7 +71,7 @@ def test_orders_in_captions_reach_the_model_as_data_only_and_change_nothing(host
     assert texts and not any(MARK in text for text in texts)
 
 
-def test_a_model_that_obeys_is_stopped_by_the_checks_on_what_it_says(
+def test_a_model_that_obeys_is_stopped_by_the_checks_on_its_answers(
     hostile_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def obedient(body: dict[str, Any]) -> str:

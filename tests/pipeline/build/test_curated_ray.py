@@ -1,4 +1,4 @@
-"""Curation on Ray: one curator for all workers, replaced when it dies; the corpus is the inline one."""
+"""Curation on Ray: one curator for all workers, replaced when it dies; the corpus equals the inline one."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_one_curator_serves_all_workers_and_the_corpus_is_the_inline_one_also_wh
     assert status.shards.committed == 10 and status.shards.failed == 0
     assert killed and most[0] == 1 and curators() == []
     assert verify(tmp_path / "out").ok
-    asked = server.calls
+    calls = server.calls
     build(recipe, tmp_path / "inline", executor="inline")
-    assert server.calls == asked and corpus(tmp_path / "out") == corpus(tmp_path / "inline")
+    assert server.calls == calls and corpus(tmp_path / "out") == corpus(tmp_path / "inline")
 
 
-def test_a_budget_holds_for_all_workers_what_was_curated_is_rendered_and_a_model_that_breaks_costs_nothing(
+def test_a_budget_holds_for_all_workers_and_curated_scenes_are_rendered(
     cluster: None, clips_dir: Path, server: HostileLlm, tmp_path: Path
 ) -> None:
     recipe = write_curated(tmp_path / "recipe.yaml", clips_dir, server, {"budget": {"calls": 20}}, streams=30, shards=10)

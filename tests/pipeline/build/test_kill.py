@@ -1,4 +1,4 @@
-"""Kills at any moment: SIGKILL and resume give the identical corpus, SIGTERM and Ctrl-C leave cleanly."""
+"""Kills at any moment: a resumed build gives the identical corpus; SIGTERM and Ctrl-C end cleanly."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_ten_sigkills_at_seeded_moments_then_resume_give_the_identical_corpus(la
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_polite_stop_exits_130_within_ten_seconds_and_resumes(
+def test_sigint_and_sigterm_exit_130_within_ten_seconds_and_the_build_resumes(
     large: tuple[Path, Path], tmp_path: Path, number: signal.Signals
 ) -> None:
     recipe, undisturbed = large
@@ -86,15 +86,15 @@ def test_a_polite_stop_exits_130_within_ten_seconds_and_resumes(
     wait_for(process, lambda: commits(out) >= 2)
     process.send_signal(number)
     begun = time.monotonic()
-    _, told = process.communicate(timeout=30)
+    _, output = process.communicate(timeout=30)
     assert process.returncode == 130 and time.monotonic() - begun < 10
-    assert "interrupted" in told and "Traceback" not in told
+    assert "interrupted" in output and "Traceback" not in output
     assert list((out / "_tmp").iterdir()) == []
     build(recipe, out, executor="inline")
     assert corpus(out) == corpus(undisturbed)
 
 
-def test_a_kill_between_any_two_file_operations_loses_and_spoils_nothing(clips_dir: Path, tmp_path: Path) -> None:
+def test_a_kill_between_any_two_file_operations_loses_and_damages_nothing(clips_dir: Path, tmp_path: Path) -> None:
     """What a kill leaves is the directory as it is at that moment: every such state is kept, and resumed from."""
     recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=4, shards=2)
     out = tmp_path / "out"
@@ -125,20 +125,20 @@ def test_two_builds_racing_in_one_directory_make_one_corpus(large: tuple[Path, P
     recipe, undisturbed = large
     out = tmp_path / "out"
     racers = [start(recipe, out, "--executor", "inline") for _ in range(2)]
-    told = [racer.communicate(timeout=120)[1] for racer in racers]
-    assert [racer.returncode for racer in racers] == [0, 0], told
+    outputs = [racer.communicate(timeout=120)[1] for racer in racers]
+    assert [racer.returncode for racer in racers] == [0, 0], outputs
     assert corpus(out) == corpus(undisturbed) and verify(out).ok
     assert list((out / "_tmp").iterdir()) == []
 
 
-def test_a_disk_too_small_ends_with_a_sentence_and_exit_code_3_and_resumes(large: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_full_disk_ends_with_exit_code_3_and_a_message_and_the_build_resumes(large: tuple[Path, Path], tmp_path: Path) -> None:
     recipe, undisturbed = large
     out = tmp_path / "out"
     sizes = [manifest.bytes for manifest in BuildDir(undisturbed).manifests()]
     assert sizes[0] < max(sizes), "the first shard must fit where a later one does not: take another seed"
     process = start(recipe, out, "--executor", "inline", file_limit=sizes[0])
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 3 and "File too large" in told and "Traceback" not in told
+    _, output = process.communicate(timeout=120)
+    assert process.returncode == 3 and "File too large" in output and "Traceback" not in output
     assert 0 < len(corpus(out)) < 32 and set(corpus(out).items()) <= set(corpus(undisturbed).items())
     assert list((out / "_tmp").iterdir()) == []
     build(recipe, out, executor="inline")

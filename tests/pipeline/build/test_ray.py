@@ -1,4 +1,4 @@
-"""The Ray executor: same corpus as inline, workers that die are replaced, interrupts leave nothing running."""
+"""The Ray executor: the corpus equals the inline one, dead workers are replaced, an interrupt leaves no process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_two_ray_workers_give_the_corpus_of_one_inline_worker(cluster: None, bui
     assert len({manifest.timings["worker"] for manifest in BuildDir(tmp_path / "out").manifests()}) == 2
 
 
-def test_more_workers_than_cores_are_refused_instead_of_waiting_for_ever(cluster: None, built: Path, tmp_path: Path) -> None:
+def test_more_workers_than_cores_are_refused(cluster: None, built: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="64 workers need one core each, but Ray has 2"):
         build(built.parent / "recipe.yaml", tmp_path / "out", workers=64)
 
@@ -74,9 +74,7 @@ def test_a_killed_worker_is_replaced_and_leaves_no_half_shard(cluster: None, cli
     assert corpus(tmp_path / "out") == corpus(tmp_path / "inline")
 
 
-def test_a_shard_that_kills_every_worker_fails_by_name_and_the_others_are_made(
-    cluster: None, clips_dir: Path, tmp_path: Path
-) -> None:
+def test_a_shard_that_kills_every_worker_fails_and_the_others_are_made(cluster: None, clips_dir: Path, tmp_path: Path) -> None:
     from soundflow.pipeline.build import ray_executor
 
     record, index = plan_build(write_recipe(tmp_path / "recipe.yaml", clips_dir))
@@ -126,9 +124,9 @@ def test_a_driver_stopped_and_then_killed_with_its_workers_resumes_to_the_identi
         wait_for(process, lambda goal=goal: commits(out) >= goal)
         process.send_signal(number)
         begun = time.monotonic()
-        _, told = process.communicate(timeout=60)
+        _, output = process.communicate(timeout=60)
         if number == signal.SIGTERM:
-            assert process.returncode == 130 and time.monotonic() - begun < 10 and "Traceback" not in told
+            assert process.returncode == 130 and time.monotonic() - begun < 10 and "Traceback" not in output
         assert len(BuildDir(out).manifests()) < 30
     build(recipe, out, executor="inline")
     assert corpus(out) == corpus(tmp_path / "inline")

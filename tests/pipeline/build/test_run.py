@@ -1,4 +1,4 @@
-"""build: resume, refusal of changed recipes, quarantine, full disks, progress."""
+"""`build`: resuming, changed recipes, quarantine, full disks, progress."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recipe(clips_dir: Path, tmp_path: Path) -> Path:
     return write_recipe(tmp_path / "recipe.yaml", clips_dir)
 
 
-def test_the_same_recipe_gives_the_same_corpus_wherever_and_whenever(built: Path, recipe: Path, tmp_path: Path) -> None:
+def test_the_same_recipe_gives_the_same_corpus(built: Path, recipe: Path, tmp_path: Path) -> None:
     status = build(recipe, tmp_path / "again", executor="inline")
     assert corpus(tmp_path / "again") == corpus(built)
     assert (status.shards.planned, status.shards.committed, status.shards.failed, status.streams) == (4, 4, 0, 12)
@@ -52,7 +52,7 @@ def test_a_finished_build_is_left_alone(built: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in built.rglob("*")} == before and events == []
 
 
-def test_a_split_no_clip_has_is_told_with_those_there_are(clips_dir: Path, tmp_path: Path) -> None:
+def test_an_unknown_split_is_reported_with_the_known_ones(clips_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"split: no clip belongs to this split \(got 'trian'\). Splits of the index: .*train"):
         build(write_recipe(tmp_path / "r.yaml", clips_dir, split="trian"), tmp_path / "out", executor="inline")
 
@@ -61,9 +61,13 @@ def test_a_changed_recipe_is_refused_with_the_difference(built: Path, clips_dir:
     changed = write_recipe(tmp_path / "changed.yaml", clips_dir, seed=4, mixing={"snr_db": [0, 10]})
     with pytest.raises(InputError) as caught:
         build(changed, built, executor="inline")
-    told = str(caught.value)
-    assert "recipe.seed: 3 -> 4" in told and "recipe.mixing.snr_db: [5.0, 20.0] -> [0.0, 10.0]" in told and "--fresh" in told
-    assert "recipe.streams" not in told
+    message = str(caught.value)
+    assert (
+        "recipe.seed: 3 -> 4" in message
+        and "recipe.mixing.snr_db: [5.0, 20.0] -> [0.0, 10.0]" in message
+        and "--fresh" in message
+    )
+    assert "recipe.streams" not in message
 
 
 def test_fresh_moves_the_old_build_aside_and_deletes_nothing(built: Path, clips_dir: Path, tmp_path: Path) -> None:
@@ -76,7 +80,7 @@ def test_fresh_moves_the_old_build_aside_and_deletes_nothing(built: Path, clips_
     assert corpus(tmp_path / "out.old-1") == old and len(corpus(out)) == 1
 
 
-def test_fresh_does_not_move_a_build_from_under_a_running_one(built: Path, clips_dir: Path, tmp_path: Path) -> None:
+def test_fresh_does_not_move_a_running_build(built: Path, clips_dir: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(built, tmp_path / "out"))
     (out / "_tmp").mkdir(exist_ok=True)
     (out / "_tmp" / "elsewhere~1~shard-000001~00").write_bytes(b"")
@@ -86,7 +90,7 @@ def test_fresh_does_not_move_a_build_from_under_a_running_one(built: Path, clips
     assert corpus(out) == corpus(built) and not (tmp_path / "out.old-1").exists()
 
 
-def test_a_build_that_was_moved_aside_unseen_puts_nothing_into_the_new_one(clips_dir: Path, tmp_path: Path) -> None:
+def test_a_build_that_was_moved_aside_adds_nothing_to_the_new_one(clips_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=4, shards=4)
     other = write_recipe(tmp_path / "other.yaml", clips_dir, seed=4, streams=2, shards=1)
@@ -102,18 +106,18 @@ def test_a_build_that_was_moved_aside_unseen_puts_nothing_into_the_new_one(clips
     assert len(corpus(out)) == len(corpus(tmp_path / "out.old-1")) == 1 and verify(out).ok
 
 
-def test_a_corpus_without_a_stream_is_no_success(clips_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corpus_without_a_stream_is_a_failure(clips_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(produce, "compose", lambda *_, **__: Rejected("planted"))
     empty = write_recipe(tmp_path / "empty.yaml", clips_dir, streams=2, shards=1)
-    told = soundflow("build", empty, "-o", tmp_path / "out", "--executor", "inline")
-    assert told.returncode == 3 and "no stream could be made" in told.stderr
+    result = soundflow("build", empty, "-o", tmp_path / "out", "--executor", "inline")
+    assert result.returncode == 3 and "no stream could be made" in result.stderr
 
 
-def test_an_export_tells_which_shards_it_lacks(built: Path, tmp_path: Path) -> None:
+def test_an_export_reports_missing_shards(built: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(built, tmp_path / "out"))
     sorted((out / "manifest").glob("*.json"))[0].write_bytes(b"{")
-    told = soundflow("export", "hf", out, "--to", tmp_path / "to", "--dry-run")
-    assert told.returncode == 0 and "shards; the export lacks the others" in told.stderr
+    result = soundflow("export", "hf", out, "--to", tmp_path / "to", "--dry-run")
+    assert result.returncode == 0 and "shards; the export lacks the others" in result.stderr
 
 
 def test_a_recipe_renamed_or_moved_is_the_same_recipe(built: Path, clips_dir: Path, tmp_path: Path) -> None:
@@ -122,7 +126,7 @@ def test_a_recipe_renamed_or_moved_is_the_same_recipe(built: Path, clips_dir: Pa
     assert build(renamed, out, executor="inline").shards.committed == 4
 
 
-def test_a_directory_of_somebody_else_is_refused_untouched(recipe: Path, tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_refused_untouched(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
     with pytest.raises(InputError, match=r"not empty and not a build.*cat\.jpg"):
@@ -142,14 +146,14 @@ def test_a_missing_index_names_recipe_field_and_remedy(tmp_path: Path) -> None:
         build(write_recipe(tmp_path / "recipe.yaml", tmp_path / "nowhere"), tmp_path / "out", executor="inline")
 
 
-def test_too_few_clips_are_told_before_anything_is_written(clips_dir: Path, tmp_path: Path) -> None:
+def test_too_few_clips_are_reported_before_anything_is_written(clips_dir: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, scene={"events": [40, 50]})
     with pytest.raises(InputError, match="too few clips"):
         build(recipe, tmp_path / "out", executor="inline")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_sample_that_breaks_is_quarantined_and_its_neighbours_live(
+def test_a_failed_sample_is_quarantined_and_the_others_are_kept(
     built: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = produce.compose
@@ -175,7 +179,7 @@ def test_a_sample_that_breaks_is_quarantined_and_its_neighbours_live(
     assert mended.ok and len(mended.files) == 3 and "quarantined in stage mixing" in mended.trace[0]
 
 
-def test_a_shard_of_which_most_samples_break_is_failed_not_committed(
+def test_a_shard_whose_samples_mostly_fail_is_not_committed(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
@@ -188,7 +192,7 @@ def test_a_shard_of_which_most_samples_break_is_failed_not_committed(
     assert BuildDir(tmp_path / "out").failures() == []
 
 
-def test_rejected_draws_are_drawn_anew_and_hopeless_samples_listed(
+def test_rejected_draws_are_repeated_and_rejected_samples_listed(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = produce.compose
@@ -254,7 +258,7 @@ def test_the_time_left_counts_only_what_this_run_makes(built: Path, tmp_path: Pa
     assert events[-1].eta_seconds == 0
 
 
-def test_a_silent_stretch_is_broken_every_two_seconds(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_every_two_seconds(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = BuildDir(built).record()
     clock = [0.0]
     monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock[0]))
@@ -266,7 +270,7 @@ def test_a_silent_stretch_is_broken_every_two_seconds(built: Path, monkeypatch: 
     assert len(events) == 5
 
 
-def test_a_build_that_is_asked_to_stop_leaves_nothing_unfinished_and_resumes(built: Path, recipe: Path, tmp_path: Path) -> None:
+def test_a_stopped_build_leaves_nothing_unfinished_and_resumes(built: Path, recipe: Path, tmp_path: Path) -> None:
     made: list[Progress] = []
     with pytest.raises(Interrupted):
         build(recipe, tmp_path / "out", executor="inline", on_event=made.append, should_stop=lambda: len(made) == 5)
@@ -276,7 +280,7 @@ def test_a_build_that_is_asked_to_stop_leaves_nothing_unfinished_and_resumes(bui
     assert corpus(tmp_path / "out") == corpus(built)
 
 
-def test_the_handlers_of_the_caller_are_back_after_a_build(recipe: Path, tmp_path: Path) -> None:
+def test_signal_handlers_are_restored_after_a_build(recipe: Path, tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     during: list[object] = []
     build(recipe, tmp_path / "out", executor="inline", on_event=lambda _: during.append(signal.getsignal(signal.SIGINT)))
@@ -304,7 +308,7 @@ def test_a_machine_out_of_memory_fails_the_shard_and_not_the_sample(
     assert corpus(tmp_path / "out") == corpus(built)
 
 
-def test_a_sample_that_broke_once_and_is_made_later_leaves_the_quarantine(
+def test_a_sample_that_succeeds_later_leaves_the_quarantine(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
@@ -315,7 +319,7 @@ def test_a_sample_that_broke_once_and_is_made_later_leaves_the_quarantine(
     assert BuildDir(tmp_path / "out").quarantine() == []
 
 
-def test_fresh_does_not_move_what_is_no_build(recipe: Path, tmp_path: Path) -> None:
+def test_fresh_does_not_move_a_directory_that_is_not_a_build(recipe: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
     with pytest.raises(InputError, match="not empty and not a build"):
@@ -337,7 +341,7 @@ def test_manifests_of_another_recipe_in_the_directory_do_not_count_and_are_repla
 
 
 @pytest.mark.parametrize(("workers", "address"), [(2, None), (None, "auto")])
-def test_the_inline_executor_says_that_it_is_one_worker(
+def test_the_inline_executor_refuses_several_workers(
     recipe: Path, tmp_path: Path, workers: int | None, address: str | None
 ) -> None:
     with pytest.raises(InputError, match="--executor ray"):

@@ -1,4 +1,4 @@
-"""Virtual builds: what is rendered on demand is what a stored build holds, and a clip that is lost is told by name."""
+"""Virtual builds: audio rendered on demand equals that of a stored build, and a missing clip is named."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ def test_a_virtual_build_materialized_is_the_stored_build_byte_for_byte(built: P
     assert again == status
 
 
-def test_a_materialize_that_is_stopped_goes_on_where_it_was(built: Path, virtual: Path, tmp_path: Path) -> None:
-    asked: list[int] = []
+def test_a_stopped_materialize_resumes(built: Path, virtual: Path, tmp_path: Path) -> None:
+    checks: list[int] = []
     with pytest.raises(Interrupted):
-        materialize(virtual, tmp_path / "out", should_stop=lambda: asked.append(1) or len(asked) > 5)
+        materialize(virtual, tmp_path / "out", should_stop=lambda: checks.append(1) or len(checks) > 5)
     assert 0 < len(corpus(tmp_path / "out")) < 4
     materialize(virtual, tmp_path / "out")
     assert corpus(tmp_path / "out") == corpus(built)
 
 
-def test_the_loader_hears_the_same_samples_whatever_window_it_asks_for(built: Path, virtual: Path) -> None:
+def test_the_loader_gets_equal_samples_for_every_window(built: Path, virtual: Path) -> None:
     stored = StoredCorpus(built)
     ours = pickle.loads(pickle.dumps(StoredCorpus(virtual, renderer=Renderer())))
     rng = np.random.default_rng(5)
@@ -85,8 +85,8 @@ def test_the_loader_hears_the_same_samples_whatever_window_it_asks_for(built: Pa
             marks = [0, 1, samples - 1, samples, samples + 700, *rng.integers(0, samples, 12).tolist()]
             for start, stop in zip(marks, marks[::-1], strict=True):
                 span = min(start, stop), max(start, stop)
-                heard, expected = ours.audio(shard, index, *span), stored.audio(shard, index, *span)
-                assert heard.dtype == expected.dtype == np.float32 and np.array_equal(heard, expected)
+                samples, expected = ours.audio(shard, index, *span), stored.audio(shard, index, *span)
+                assert samples.dtype == expected.dtype == np.float32 and np.array_equal(samples, expected)
 
 
 def test_verify_and_replay_render_from_the_build_s_own_clips(virtual: Path, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_verify_and_replay_render_from_the_build_s_own_clips(virtual: Path, tmp_
     assert all(stream["audio"].startswith("data:audio/flac") for stream in collect(BuildDir(virtual), 3)["samples"])
 
 
-def test_a_build_needs_neither_index_nor_sources_to_be_heard(built: Path, virtual: Path, tmp_path: Path) -> None:
+def test_a_virtual_build_renders_without_index_or_sources(built: Path, virtual: Path, tmp_path: Path) -> None:
     out = copied(virtual, tmp_path)
     record = out / "build.json"
     record.write_bytes(record.read_bytes().replace(BuildDir(out).record().clips.encode(), b"/gone"))
@@ -107,7 +107,7 @@ def test_a_build_needs_neither_index_nor_sources_to_be_heard(built: Path, virtua
     assert corpus(tmp_path / "stored") == corpus(built)
 
 
-def test_an_altered_clip_is_told_by_name_wherever_it_would_be_heard(virtual: Path, tmp_path: Path) -> None:
+def test_an_altered_clip_is_named_wherever_it_is_rendered(virtual: Path, tmp_path: Path) -> None:
     out = copied(virtual, tmp_path)
     flip(out)
     problems = verify(out, sample=12).problems
@@ -122,7 +122,7 @@ def test_an_altered_clip_is_told_by_name_wherever_it_would_be_heard(virtual: Pat
                 loader.audio(shard, index, 0, loader.plan(shard, index).samples)
 
 
-def test_a_missing_clip_is_told_by_name_and_put_back_by_the_next_build(built: Path, virtual: Path, tmp_path: Path) -> None:
+def test_a_missing_clip_is_named_and_restored_by_the_next_build(built: Path, virtual: Path, tmp_path: Path) -> None:
     out = copied(virtual, tmp_path)
     for path in (out / "clips").iterdir():
         path.unlink()
@@ -163,7 +163,7 @@ def test_stored_and_virtual_builds_are_not_mixed_in_one_directory(built: Path, v
         StoredCorpus(virtual).audio(0, 0, 0, 100)
 
 
-def test_clips_lie_once_in_few_packs_and_an_interrupted_store_is_completed(virtual: Path, tmp_path: Path) -> None:
+def test_clips_are_stored_once_in_few_packs_and_an_interrupted_store_is_completed(virtual: Path, tmp_path: Path) -> None:
     made, whole = BuildDir(tmp_path / "made"), ClipStore(virtual / "clips")
     record = BuildDir(virtual).record()
     wanted = clips_of(BuildDir(virtual), BuildDir(virtual).committed(record.fingerprint).values())

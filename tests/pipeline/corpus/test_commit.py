@@ -1,4 +1,4 @@
-"""The commit protocol: the first manifest wins, the dead leave nothing that counts."""
+"""The commit protocol: the first manifest wins, and dead processes leave nothing that counts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_error_while_writing_leaves_no_file(tmp_path: Path) -> None:
     assert list(build.unfinished.iterdir()) == []
 
 
-def test_a_manifest_whose_tar_is_gone_does_not_count_and_is_replaced(tmp_path: Path) -> None:
+def test_a_manifest_without_its_tar_does_not_count_and_is_replaced(tmp_path: Path) -> None:
     build = BuildDir(tmp_path)
     assert protocol.commit(build, *manifest_of(build, 0, 1))
     shutil.rmtree(build.data)
@@ -76,7 +76,7 @@ def test_a_half_written_manifest_does_not_count_and_is_replaced(tmp_path: Path) 
     assert 0 in build.committed("a" * 64)
 
 
-def test_a_file_system_without_hard_links_commits_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commits_work_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*paths: object) -> None:
         raise PermissionError(1, "operation not permitted")
 
@@ -87,7 +87,7 @@ def test_a_file_system_without_hard_links_commits_all_the_same(tmp_path: Path, m
     assert int(build.committed("a" * 64)[0].sha256, 16) == 1
 
 
-def test_sweeping_removes_what_the_dead_left_and_spares_the_living(tmp_path: Path) -> None:
+def test_sweep_removes_the_files_of_dead_processes_only(tmp_path: Path) -> None:
     build = BuildDir(tmp_path)
     mine = protocol.unfinished_name(build, "mine")
     mine.write_bytes(b"x")

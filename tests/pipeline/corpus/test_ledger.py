@@ -1,4 +1,4 @@
-"""The ledger of many shards, what nobody names, and two corpora compared."""
+"""The ledger of many shards, garbage collection, and the comparison of two corpora."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def test_a_build_without_folders_has_an_empty_ledger(tmp_path: Path) -> None:
     assert list(BuildDir(tmp_path / "nowhere").ledger("0" * 64)) == []
 
 
-def test_losers_are_removed_when_old_and_told_before(built: Path, tmp_path: Path) -> None:
+def test_garbage_is_listed_first_and_removed_when_old(built: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(built, tmp_path / "out"))
     before = corpus(out)
     loser, young = out / "data" / "shard-000001-0123456789ab.tar", out / "data" / "shard-000002-0123456789ab.tar"
     loser.write_bytes(bytes(1000))
     young.write_bytes(bytes(10))
     os.utime(loser, (1e9, 1e9))
-    told = collect_garbage(out)
-    assert told.files == (f"data/{loser.name}",) and told.bytes == 1000 and told.young == 1 and loser.exists()
+    found = collect_garbage(out)
+    assert found.files == (f"data/{loser.name}",) and found.bytes == 1000 and found.young == 1 and loser.exists()
     assert collect_garbage(out, remove=True).removed and not loser.exists() and young.exists()
     assert corpus(out) == before
     (out / "_tmp").mkdir(exist_ok=True)
@@ -53,7 +53,7 @@ def test_losers_are_removed_when_old_and_told_before(built: Path, tmp_path: Path
         collect_garbage(out, remove=True)
 
 
-def test_corpora_are_compared_by_plan_whatever_form_they_have(built: Path, clips_dir: Path, tmp_path: Path) -> None:
+def test_stored_and_virtual_corpora_are_compared_by_plan(built: Path, clips_dir: Path, tmp_path: Path) -> None:
     recipe = built.parent / "recipe.yaml"
     build(recipe, tmp_path / "virtual", executor="inline", virtual=True)
     same = diff(built, tmp_path / "virtual")

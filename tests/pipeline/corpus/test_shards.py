@@ -36,7 +36,7 @@ def tar_of(samples: dict[str, dict[str, bytes]]) -> bytes:
 
 
 @given(samples=SAMPLES)
-def test_what_is_written_is_read_again_by_us_and_by_tarfile(samples: dict[str, dict[str, bytes]], tmp_path_factory) -> None:
+def test_written_shards_are_read_by_us_and_by_tarfile(samples: dict[str, dict[str, bytes]], tmp_path_factory) -> None:
     path = tmp_path_factory.mktemp("shard") / "a.tar"
     path.write_bytes(tar_of(samples))
     assert dict(read_shard(path)) == samples
@@ -54,7 +54,7 @@ def test_unsafe_member_names_are_refused(key: str) -> None:
         tar_of({key: {"flac": b""}})
 
 
-def test_every_truncation_and_every_flipped_header_byte_is_told(tmp_path: Path) -> None:
+def test_every_truncation_and_every_flipped_header_byte_is_detected(tmp_path: Path) -> None:
     whole = tar_of({"one": {"json": b"{}" * 300}, "two": {"json": b"x"}})
     path = tmp_path / "a.tar"
     for length in range(0, len(whole) - 10_240 + 4 * 512, 97):
@@ -70,7 +70,7 @@ def test_every_truncation_and_every_flipped_header_byte_is_told(tmp_path: Path) 
             list(read_shard(path))
 
 
-def test_stock_webdataset_reads_a_built_shard(built: Path) -> None:
+def test_webdataset_reads_a_built_shard(built: Path) -> None:
     manifests = BuildDir(built).manifests()
     urls = [str(built / "data" / manifest.tar) for manifest in manifests]
     keys = []

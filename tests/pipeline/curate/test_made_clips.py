@@ -1,4 +1,4 @@
-"""Clips made during a build: found again by what was asked, whoever was first, whatever is lost."""
+"""Clips made during a build: found by their request, first writer wins, lost files are restored."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MAKER = Maker(backend="formula", model="1", licence="CC0-1.0")
 
 
 def request(**changes: object) -> MadeRequest:
-    told = {"kind": "generated", "maker": MAKER, "text": "a beep", "label": "beep", "role": "foreground", "seed": 3}
-    return MadeRequest.model_validate(told | changes)
+    fields = {"kind": "generated", "maker": MAKER, "text": "a beep", "label": "beep", "role": "foreground", "seed": 3}
+    return MadeRequest.model_validate(fields | changes)
 
 
 def beep(hz: float = 800.0, seconds: float = 1.0) -> GeneratedSound:
@@ -61,7 +61,7 @@ def test_a_made_clip_is_a_clip_like_any_other_and_says_who_made_it(made: MadeCli
     assert [one.clip for one in made.rows()] == [clip]
 
 
-def test_an_id_follows_from_all_that_was_asked_and_nothing_else(made: MadeClips, tmp_path: Path) -> None:
+def test_an_id_depends_on_the_request_alone(made: MadeClips, tmp_path: Path) -> None:
     others = [
         request(text="a honk"), request(seed=4), request(seconds=(0.5, 3.0)), request(role="ambient"), request(label="honk"),
         request(kind="spoken"), request(maker=MAKER.model_copy(update={"model": "2"})), request(parent="0" * 64),
@@ -81,7 +81,7 @@ def test_the_first_answer_to_a_request_is_the_clip(made: MadeClips) -> None:
     assert second == first and made.row(first.id).details == {"hz": 800}
 
 
-def test_what_is_no_clip_is_rejected_and_not_kept(made: MadeClips) -> None:
+def test_unusable_audio_is_rejected_and_not_stored(made: MadeClips) -> None:
     outcome = made.generated(request(), GeneratedSound(np.zeros(16_000, dtype=np.float32), "nothing"))
     assert isinstance(outcome, Rejected) and outcome.reason == "silent"
     assert made.find(request()) is None and list(made.rows()) == []
@@ -103,7 +103,7 @@ def test_a_pool_finds_made_clips_but_never_lists_them(made: MadeClips, clips_dir
             one.get(made.id_of(request(seed=99)))
 
 
-def test_a_clip_cleaned_once_more_keeps_its_words_and_licence_and_names_its_parent(made: MadeClips, clips_dir: Path) -> None:
+def test_a_reprocessed_clip_keeps_its_words_and_licence_and_names_its_parent(made: MadeClips, clips_dir: Path) -> None:
     index = ClipIndex.open(clips_dir)
     parent = next(clip for clip in index.clips() if clip.transcript)
     again = kept(made.reprocess(parent, index.audio(parent), ClipRole.FOREGROUND))
@@ -132,7 +132,7 @@ def test_lost_audio_is_made_again_from_what_the_maker_gave(made: MadeClips, loss
 
 
 @pytest.mark.parametrize("again", [beep(), beep(500)], ids=["the same", "another"])
-def test_audio_that_is_lost_for_good_is_told_and_mended_by_making_the_clip_again(made: MadeClips, again: GeneratedSound) -> None:
+def test_lost_audio_is_reported_and_restored_by_making_the_clip_again(made: MadeClips, again: GeneratedSound) -> None:
     clip = kept(made.generated(request(), beep()))
     for path in [*(made.directory / "cache").glob("*/*.pcm"), *(made.directory / "audio").glob("*/*.wav")]:
         path.unlink()
@@ -145,7 +145,7 @@ def test_audio_that_is_lost_for_good_is_told_and_mended_by_making_the_clip_again
     assert (mended == clip) == (again.details == {"hz": 800.0})
 
 
-def test_a_source_that_was_changed_is_never_taken_for_what_the_maker_gave(made: MadeClips) -> None:
+def test_changed_raw_audio_is_detected(made: MadeClips) -> None:
     clip = kept(made.generated(request(), beep()))
     [wav], [pcm] = (made.directory / "audio").glob("*/*.wav"), (made.directory / "cache").glob("*/*.pcm")
     wav.write_bytes(wav.read_bytes()[:-2] + b"xx")
@@ -155,7 +155,7 @@ def test_a_source_that_was_changed_is_never_taken_for_what_the_maker_gave(made: 
         MadeClips(made.build, made.config).audio(clip)
 
 
-def test_a_damaged_row_is_told_and_mended_by_making_the_clip_again(made: MadeClips) -> None:
+def test_a_damaged_row_is_reported_and_repaired_by_making_the_clip_again(made: MadeClips) -> None:
     clip = kept(made.generated(request(), beep()))
     [path] = (made.directory / "rows").glob("*/*/*.json")
     path.write_bytes(path.read_bytes()[:50])
@@ -190,9 +190,9 @@ from soundflow.schemas.generation import MadeRequest, Maker
 made, me = MadeClips(BuildDir(Path(sys.argv[1])), CleanConfig()), int(sys.argv[2])
 print("go", flush=True)
 for number in range(int(sys.argv[3])):
-    told = dict(kind="generated", maker=Maker(backend="x", model="1"), text=str(number), role="foreground")
+    fields = dict(kind="generated", maker=Maker(backend="x", model="1"), text=str(number), role="foreground")
     samples = 0.2 * np.sin((0.1 + 0.01 * me) * np.arange(8_000))  # no two makers give the same for one request
-    clip = made.generated(MadeRequest(**told), GeneratedSound(samples.astype(np.float32), "x")).value
+    clip = made.generated(MadeRequest(**fields), GeneratedSound(samples.astype(np.float32), "x")).value
     assert made.audio(clip).size == clip.samples
     print(clip.id, clip.clean_sha256, flush=True)
 """
@@ -203,11 +203,11 @@ def make_many(build: Path, me: int, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
-def test_makers_at_once_agree_on_every_clip(tmp_path: Path) -> None:
+def test_concurrent_makers_agree_on_every_clip(tmp_path: Path) -> None:
     makers = [make_many(tmp_path, me, 25) for me in range(3)]
-    told = [maker.communicate(timeout=120)[0] for maker in makers]
+    outputs = [maker.communicate(timeout=120)[0] for maker in makers]
     assert [maker.returncode for maker in makers] == [0, 0, 0]
-    assert len(set(told)) == 1 and len(told[0].splitlines()) == 26
+    assert len(set(outputs)) == 1 and len(outputs[0].splitlines()) == 26
 
 
 def test_a_maker_killed_anywhere_leaves_whole_clips_or_none(tmp_path: Path) -> None:

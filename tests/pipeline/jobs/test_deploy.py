@@ -1,4 +1,4 @@
-"""What stands in ray_cluster.yaml and deploy/ is what Ray, Kubernetes and our metrics know."""
+"""`ray_cluster.yaml` and `deploy/` are valid for Ray, Kubernetes and our metrics."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_image_copies_the_package_and_every_room_it_links_to() -> None:
         assert f"COPY {name} {name}\n" in docker, name
 
 
-def test_the_dashboard_draws_every_metric_of_a_build_and_no_other() -> None:
+def test_the_dashboard_shows_exactly_the_metrics_of_a_build() -> None:
     metrics = pytest.importorskip("soundflow.pipeline.build.ray_metrics")
     drawn = set(re.findall(r"ray_(soundflow_[a-z_]+?)(?:_total|_bucket)\b", (ROOT / "deploy" / "grafana.json").read_text()))
     assert drawn == {*metrics.COUNTERS, metrics.HISTOGRAM}

@@ -1,4 +1,4 @@
-"""A second Ctrl-C must not break off what the first one began."""
+"""A second Ctrl-C does not interrupt the cleanup that the first one started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from soundflow.schemas.base import Interrupted
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_second_signal_leaves_the_clean_up_of_the_first_alone(number: signal.Signals) -> None:
+def test_a_second_signal_does_not_interrupt_the_cleanup_of_the_first(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     finished = False
     with pytest.raises(Interrupted), signal_handler(raise_interrupted):

@@ -1,4 +1,4 @@
-"""The answer cache: the first answer wins, damage is told, killed writers leave nothing, nothing is asked twice."""
+"""The answer cache: the first answer wins, damage is detected, killed writers leave nothing, no request is repeated."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def files(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file() and path.name != "asking.lock"]
 
 
-def test_the_first_answer_wins_and_is_what_everybody_gets(tmp_path: Path) -> None:
+def test_the_first_answer_wins_and_every_caller_gets_it(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path)
     assert cache.get(key("a")) is None
     assert cache.put(key("a"), b"first") == b"first" == cache.put(key("a"), b"second")
@@ -47,7 +47,7 @@ def test_the_first_answer_wins_and_is_what_everybody_gets(tmp_path: Path) -> Non
 
 
 @given(st.binary(max_size=200), st.integers(0, 10_000), st.sampled_from(["cut", "flip", "grow"]))
-def test_damage_anywhere_is_told_and_healed(tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int, how: str) -> None:
+def test_any_damage_is_detected_and_repaired(tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int, how: str) -> None:
     cache = AnswerCache(tmp_path_factory.mktemp("cache"))
     cache.put(key("a"), data)
     (path,) = files(cache.directory)
@@ -63,7 +63,7 @@ def test_damage_anywhere_is_told_and_healed(tmp_path_factory: pytest.TempPathFac
     assert cache.put(key("a"), b"again") == b"again" == cache.get(key("a"))
 
 
-def test_an_entry_that_cannot_be_read_is_asked_again_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_entry_is_requested_again_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = AnswerCache(tmp_path)
     cache.put(key("a"), b"first")
 
@@ -77,7 +77,7 @@ def test_an_entry_that_cannot_be_read_is_asked_again_with_a_warning(tmp_path: Pa
     assert cache.get(key("a")) == b"again"
 
 
-def test_a_place_that_keeps_no_answer_ends_the_work_with_a_sentence(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_an_input_error(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path)
     cache._path(key("a")).mkdir(parents=True)
     with (
@@ -141,11 +141,11 @@ for number in range(int(sys.argv[3])):
 """
 
 
-def test_writers_at_once_agree_on_every_answer(tmp_path: Path) -> None:
+def test_concurrent_writers_agree_on_every_answer(tmp_path: Path) -> None:
     writers = [run(WRITER, tmp_path, me, 150) for me in range(4)]
-    told = [writer.communicate(timeout=60)[0] for writer in writers]
+    outputs = [writer.communicate(timeout=60)[0] for writer in writers]
     assert [writer.returncode for writer in writers] == [0] * 4
-    assert len(set(told)) == 1 and len(told[0].splitlines()) == 151
+    assert len(set(outputs)) == 1 and len(outputs[0].splitlines()) == 151
     assert len(files(tmp_path)) == 150
 
 
@@ -164,34 +164,34 @@ def test_a_writer_killed_anywhere_leaves_whole_answers_or_none(tmp_path: Path) -
 
 
 class Model:
-    """Something slow that counts how often it is asked."""
+    """Something slow that counts its calls."""
 
     def __init__(self, fail: int = 0):
-        self.asked, self.fail = 0, fail
+        self.calls, self.fail = 0, fail
 
     async def __call__(self) -> bytes:
-        self.asked += 1
-        mine = self.asked
+        self.calls += 1
+        mine = self.calls
         await asyncio.sleep(0.01)
         if mine <= self.fail:
             raise ValueError("not today")
         return f"answer {mine}".encode()
 
 
-def test_equal_questions_at_once_are_asked_once(tmp_path: Path) -> None:
+def test_equal_concurrent_requests_are_made_once(tmp_path: Path) -> None:
     cache, model = AnswerCache(tmp_path), Model()
 
     async def ask() -> list[tuple[bytes, bool]]:
         return await asyncio.gather(*(answered_once(cache, key(str(n % 3)), model) for n in range(30)))
 
     answers = asyncio.run(ask())
-    assert model.asked == 3 and len({answer for answer, _ in answers}) == 3
+    assert model.calls == 3 and len({answer for answer, _ in answers}) == 3
     assert sum(not cached for _, cached in answers) == 3
     asyncio.run(ask())
-    assert model.asked == 3 and not cache._asking
+    assert model.calls == 3 and not cache._asking
 
 
-def test_only_successes_are_kept_and_a_failure_fails_nobody_else(tmp_path: Path) -> None:
+def test_only_successes_are_stored_and_a_failure_affects_no_other_caller(tmp_path: Path) -> None:
     cache, model = AnswerCache(tmp_path), Model(fail=2)
 
     async def ask() -> list[Any]:
@@ -199,10 +199,10 @@ def test_only_successes_are_kept_and_a_failure_fails_nobody_else(tmp_path: Path)
 
     outcomes = asyncio.run(ask())
     assert [type(outcome) for outcome in outcomes[:2]] == [ValueError] * 2
-    assert {outcome[0] for outcome in outcomes[2:]} == {b"answer 3"} and model.asked == 3
+    assert {outcome[0] for outcome in outcomes[2:]} == {b"answer 3"} and model.calls == 3
 
 
-def test_whoever_waits_goes_on_when_the_asker_is_cancelled(tmp_path: Path) -> None:
+def test_waiting_callers_continue_when_the_first_one_is_cancelled(tmp_path: Path) -> None:
     cache, model = AnswerCache(tmp_path), Model()
 
     async def ask() -> bytes:
@@ -223,7 +223,7 @@ from soundflow.backends.calls.answers import answered_once
 from soundflow.pipeline.services.answer_cache import AnswerCache
 async def ask():
     with open(sys.argv[3], "a") as log:
-        log.write("asked\\n")
+        log.write("called\\n")
     print("asking", flush=True)
     await asyncio.sleep(float(sys.argv[4]))
     return str(os.getpid()).encode()
@@ -231,30 +231,30 @@ print(asyncio.run(answered_once(AnswerCache(Path(sys.argv[1])), sys.argv[2], ask
 """
 
 
-def test_processes_that_ask_the_same_ask_once_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+def test_processes_make_an_equal_request_once_and_a_killed_one_releases_its_lock(tmp_path: Path) -> None:
     log = tmp_path / "log"
     killed = run(ASKER, tmp_path / "cache", key("a"), log, 600)
     assert killed.stdout is not None and killed.stdout.readline() == "asking\n"
     waiting = [run(ASKER, tmp_path / "cache", key("a"), log, 0.05) for _ in range(3)]
     other = run(ASKER, tmp_path / "cache", key("b"), log, 0.0)
     assert "False" in other.communicate(timeout=60)[0]  # another question does not wait
-    assert log.read_text().count("asked") == 2
+    assert log.read_text().count("called") == 2
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     answers = [process.communicate(timeout=60)[0].splitlines()[-1] for process in waiting]
-    assert log.read_text().count("asked") == 3
+    assert log.read_text().count("called") == 3
     assert sorted(answer.split(", ")[1] for answer in answers) == ["False)", "True)", "True)"]
     assert len({answer.split(", ")[0] for answer in answers}) == 1
 
 
-def test_the_place_is_the_environments_or_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_comes_from_the_environment_or_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOUNDFLOW_ANSWERS", str(tmp_path / "shared"))
     assert answers_dir() == tmp_path / "shared" == AnswerCache().directory
     monkeypatch.delenv("SOUNDFLOW_ANSWERS")
     assert answers_dir() == Path.home() / ".cache" / "soundflow" / "answers"
 
 
-def test_what_killed_writers_left_half_written_is_swept_once_it_is_old(tmp_path: Path) -> None:
+def test_old_temporary_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path)
     cache.put(key("a"), b"x")
     (path,) = files(tmp_path)

@@ -172,7 +172,7 @@ def test_a_source_distribution_is_never_built(original: Path, index: Path, tmp_p
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_is_installed_is_copied_from_there(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_distribution_is_copied(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = tmp_path / "site"
     shutil.copytree(original / "inner", site / "inner")
     (site / "here_already-1.0.dist-info").mkdir()
@@ -254,7 +254,7 @@ sys.exit(0 if have else "connection lost")
     assert (tmp_path / "log").read_text().split("\n")[:2] == ["from 0", f"from {half}"]
 
 
-def test_a_machine_without_apt_says_so(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_apt_is_reported(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(InputError, match="no apt-get and dpkg"):

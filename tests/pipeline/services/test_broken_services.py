@@ -1,4 +1,4 @@
-"""Services that break in every way: no shard is committed without what they owe, and the resumed build is the undisturbed one."""
+"""Services that fail in every way: no shard is committed incomplete, and the resumed build equals an undisturbed one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def nothing_is_missing(out: Path) -> None:
     assert all(not one.quarantined for one in BuildDir(out).manifests())
 
 
-def test_a_model_that_breaks_in_any_way_ends_the_build_and_the_same_command_goes_on(
+def test_a_model_that_fails_in_any_way_ends_the_build_and_the_same_command_resumes_it(
     write: Write, server: HostileLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, recipe = tmp_path / "out", write({"timeout_seconds": 0.3}, streams=24, shards=4)
@@ -83,9 +83,9 @@ def test_a_model_that_breaks_in_any_way_ends_the_build_and_the_same_command_goes
     breaks(Fault.ERROR_500)
     with pytest.raises(SystemExit) as ended:
         main(["build", str(recipe), "-o", str(out), "--executor", "inline"])
-    told = capsys.readouterr()
-    assert ended.value.code == 3 and "run the same command again" in told.err
-    assert "A minimal test request failed as well" in told.err
+    output = capsys.readouterr()
+    assert ended.value.code == 3 and "run the same command again" in output.err
+    assert "A minimal test request failed as well" in output.err
     if BuildDir(out).committed(BuildDir(out).record().fingerprint):
         assert server.url in write_report(out).read_text(), "the report says why the build stopped"
     main_status(out, capsys, "stopped: the language model")
@@ -105,7 +105,7 @@ def main_status(out: Path, capsys: pytest.CaptureFixture[str], wanted: str) -> N
     assert wanted in capsys.readouterr().out
 
 
-def test_a_model_that_never_answered_well_ends_the_build_before_much_is_asked(
+def test_a_model_that_never_answers_well_ends_the_build_after_few_requests(
     write: Write, server: HostileLlm, tmp_path: Path
 ) -> None:
     server.script = always(Fault.TOO_LONG)
@@ -115,16 +115,16 @@ def test_a_model_that_never_answered_well_ends_the_build_before_much_is_asked(
 
 
 @pytest.mark.parametrize("fault", [Fault.UNAUTHORIZED, Fault.NO_QUOTA, Fault.NO_MODEL])
-def test_a_refusal_that_lasts_ends_the_build_at_once_and_says_where_and_for_whom(
+def test_a_permanent_rejection_ends_the_build_and_names_server_and_role(
     write: Write, server: HostileLlm, tmp_path: Path, fault: Fault
 ) -> None:
     server.script = always(fault)
-    with pytest.raises(InputError, match=rf"{server.url} \(model \S+, role scenario_planner\)") as told:
+    with pytest.raises(InputError, match=rf"{server.url} \(model \S+, role scenario_planner\)") as caught:
         build(write(), tmp_path / "out", executor="inline")
-    assert told.value.remedy and corpus(tmp_path / "out") == {}
+    assert caught.value.remedy and corpus(tmp_path / "out") == {}
 
 
-def test_a_model_that_goes_away_costs_no_sample(
+def test_a_model_that_becomes_unavailable_costs_no_sample(
     write: Write, server: HostileLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, exchange = write({"concurrency": 1}, streams=8, shards=1), AsyncCalls._exchange
@@ -152,7 +152,7 @@ def test_faults_that_outlast_the_retries_cost_no_sample_of_a_service_that_works(
     assert corpus(tmp_path / "out") == corpus(tmp_path / "again")
 
 
-def test_one_request_that_breaks_the_server_each_time_costs_its_sample_and_no_shard(
+def test_a_request_that_always_breaks_the_server_costs_one_sample_and_no_shard(
     write: Write, server: HostileLlm, tmp_path: Path
 ) -> None:
     poison: list[str] = []

@@ -1,4 +1,4 @@
-"""The chat model of a build: nothing asked twice with a third of all calls faulty, one budget for all its processes."""
+"""The chat model of a build: no request is repeated with a third of all calls failing; one budget for all processes."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def plan(settings: LlmConfig, cache: AnswerCache, count: int, spent: Path | None
     return asyncio.run(all_of_them()), ledger
 
 
-def test_with_a_third_of_all_calls_faulty_everything_is_answered_or_rejected_and_nothing_asked_twice(tmp_path: Path) -> None:
+def test_with_a_third_of_all_calls_failing_no_successful_request_is_repeated(tmp_path: Path) -> None:
     with HostileLlm(faulty(0.3)) as server:
         outcomes, ledger = plan(config(server), AnswerCache(tmp_path), 60)
         assert server.faults.total() > 15
         assert Counter(map(type, outcomes)).keys() <= {Ok, Rejected} and sum(isinstance(o, Ok) for o in outcomes) > 100
         assert outcomes[:60] == [as_asked(outcome, first) for outcome, first in zip(outcomes[60:], outcomes[:60], strict=True)]
         assert max(server.answered.values()) == 1
-        asked = ledger.roles["scenario_planner"]
+        cost = ledger.roles["scenario_planner"]
         calls = server.calls
         again, replay = plan(config(server), AnswerCache(tmp_path), 60)
         assert server.calls == calls  # a second build makes no call
     replayed = replay.roles["scenario_planner"]
-    assert replayed.asked.calls == 0 and replayed.replayed.calls == 2 * asked.asked.calls and replayed.faults == 0
+    assert replayed.asked.calls == 0 and replayed.replayed.calls == 2 * cost.asked.calls and replayed.faults == 0
     assert [as_asked(outcome, first) for outcome, first in zip(again, outcomes, strict=True)] == outcomes
 
 
@@ -69,7 +69,7 @@ def as_asked(outcome: Any, first: Any) -> Any:
     return Ok(dataclasses.replace(outcome.value, cached=first.value.cached))
 
 
-def test_what_was_asked_before_needs_neither_key_nor_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_requests_need_neither_key_nor_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with HostileLlm() as server:
         first, _ = plan(config(server), AnswerCache(tmp_path), 2)
     monkeypatch.delenv("OPENAI_API_KEY")
@@ -81,7 +81,7 @@ def test_what_was_asked_before_needs_neither_key_nor_server(tmp_path: Path, monk
     assert any(isinstance(outcome, InputError) for outcome in other)
 
 
-def test_the_cache_holds_no_key_and_says_when_an_entry_is_no_completion(tmp_path: Path) -> None:
+def test_the_cache_contains_no_key_and_rejects_an_entry_that_is_not_a_completion(tmp_path: Path) -> None:
     with HostileLlm() as server:
         plan(config(server), AnswerCache(tmp_path), 3)
     entries = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -93,7 +93,7 @@ def test_the_cache_holds_no_key_and_says_when_an_entry_is_no_completion(tmp_path
     assert all(isinstance(outcome, InputError) and "is not a chat completion" in str(outcome) for outcome in outcomes)
 
 
-def test_a_spent_budget_ends_the_work_and_a_raised_one_lets_it_go_on(tmp_path: Path) -> None:
+def test_a_spent_budget_ends_the_run_and_a_larger_one_resumes_it(tmp_path: Path) -> None:
     with HostileLlm() as server:
         spent = tmp_path / "build" / "llm-spent.json"
         first, _ = plan(config(server, budget={"calls": 5}), AnswerCache(tmp_path / "a"), 20, spent)
@@ -127,7 +127,7 @@ except BudgetSpent:
 """
 
 
-def test_processes_that_spend_at_once_do_not_pass_the_budget(tmp_path: Path) -> None:
+def test_concurrent_processes_do_not_exceed_the_budget(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SPENDER, str(tmp_path / "spent.json")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     spenders = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)]
@@ -137,7 +137,7 @@ def test_processes_that_spend_at_once_do_not_pass_the_budget(tmp_path: Path) -> 
     assert state.spent.money == pytest.approx(19.6)
 
 
-def test_what_was_spent_is_not_forgotten_when_its_file_is_damaged(tmp_path: Path) -> None:
+def test_a_damaged_meter_file_is_an_error(tmp_path: Path) -> None:
     meter = SharedMeter(tmp_path / "spent.json", Limits(budget=LlmBudget(money=1)), clock=lambda: 5.0)
     assert meter.admit("a", WORST) == 0
     meter.settle("a", None)

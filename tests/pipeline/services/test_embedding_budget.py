@@ -1,4 +1,4 @@
-"""Embeddings that are paid for: counted beside the index, never past the budget, resumed when that is raised."""
+"""Paid embeddings: metered beside the index, never over the budget, resumed with a larger one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def spent(clips: Path) -> MeterState:
     return MeterState.from_json((clips / "search" / "spent.json").read_bytes())
 
 
-def test_vectors_are_made_up_to_the_budget_and_a_larger_one_goes_on_where_it_ended(clips: Path, tmp_path: Path) -> None:
+def test_vectors_are_made_up_to_the_budget_and_a_larger_one_resumes(clips: Path, tmp_path: Path) -> None:
     store = AnswerCache(tmp_path / "answers")
     with EmbeddingServer() as server:
         for calls in (2, 4):
@@ -48,7 +48,7 @@ def test_vectors_are_made_up_to_the_budget_and_a_larger_one_goes_on_where_it_end
         assert max(server.answered.values()) == 1 and spent(clips).spent.calls == len(server.calls)
 
 
-def test_what_calls_cost_is_what_the_server_says_and_its_silence_costs_the_most_it_can(clips: Path, tmp_path: Path) -> None:
+def test_calls_cost_what_the_server_reports_or_the_maximum_without_a_report(clips: Path, tmp_path: Path) -> None:
     with EmbeddingServer(None, status(500), lambda good: (200, {}, b"{")) as server:
         ledger = CostLedger()
         config = config_of(server, price=1_000_000, budget={"money": 100_000})
@@ -68,12 +68,12 @@ def test_what_calls_cost_is_what_the_server_says_and_its_silence_costs_the_most_
         ({"embedder": "server", "model": "m", "budget": {"money": 1}}, "budget.money requires `price`"),
     ],
 )
-def test_a_budget_that_cannot_be_kept_is_refused(section: dict[str, object], why: str) -> None:
+def test_a_budget_that_cannot_be_enforced_is_refused(section: dict[str, object], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         RetrievalConfig.model_validate(section)
 
 
-def test_a_build_ends_cleanly_when_embeddings_have_spent_theirs_and_goes_on_with_more(
+def test_a_build_ends_cleanly_when_the_embedding_budget_is_spent_and_resumes_with_a_larger_one(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOUNDFLOW_ANSWERS", str(tmp_path / "answers"))
@@ -95,7 +95,7 @@ def test_a_build_ends_cleanly_when_embeddings_have_spent_theirs_and_goes_on_with
         assert command(10_000).returncode == 0
         assert max(server.answered.values()) == 1
     manifests = BuildDir(out).manifests()
-    told = curation_data(BuildDir(out), manifests)
-    (row,) = [row for row in (told or {})["costs"] if row["role"] == "embedding"]
+    curation = curation_data(BuildDir(out), manifests)
+    (row,) = [row for row in (curation or {})["costs"] if row["role"] == "embedding"]
     assert row["calls"] > 0 and row["money"] > 0
     assert all(len(one.keys) + len(one.rejected) == one.planned for one in manifests)
