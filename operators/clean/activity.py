@@ -1,7 +1,7 @@
-"""Which moments of a signal are active: the settled reading of the paper's energy-percentile gate.
+"""Signal activity: the settled reading of the paper's energy-percentile gate.
 
-The literal 10th-percentile gate cuts nothing over a noise floor and never stops on digital silence. Settled: the gate
-lies 6 dB above the 10th percentile, but between 45 and 15 dB below the 95th, and never below -65 dBFS.
+A gate at the 10th percentile, as the paper words it, cuts nothing above a noise floor and does not converge on digital silence.
+Settled: the gate is 6 dB above the 10th percentile, limited to 45 to 15 dB below the 95th and to at least -65 dBFS.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from soundflow.schemas import constants as c
 
 FLOOR_DBFS: Final = -65.0
-"""Below this everything is silence."""
+"""Levels below this are silent in any clip."""
 DIGITAL_SILENCE_DB: Final = -120.0
 EMPTY_DB: Final = -200.0
-"""Stands for the level of digital silence."""
+"""Level that represents digital silence."""
 
 
 def to_db(power: NDArray[np.floating]) -> NDArray[np.float32]:
-    """10 log10 of a power (mean square), digital silence as -200 dB."""
+    """Return 10 log10 of a power (mean square), with -200 dB for digital silence."""
     return np.asarray(10.0 * np.log10(np.maximum(power, 1e-20)), dtype=np.float32)
 
 
 def percentiles(values: NDArray[np.floating], *percents: float) -> list[float]:
-    """numpy's percentiles (linear interpolation) of a non-empty vector, without the overhead that dominates on short ones."""
+    """Return `np.percentile` (linear interpolation) of a non-empty vector. Faster than numpy for short vectors."""
     ordered = np.sort(values)
     places = [percent / 100.0 * (ordered.size - 1) for percent in percents]
     below = [float(ordered[int(place)]) for place in places]
@@ -35,19 +35,19 @@ def percentiles(values: NDArray[np.floating], *percents: float) -> list[float]:
 
 
 def gate_db(levels_db: NDArray[np.floating]) -> float:
-    """The level (dB) below which a frame is silent; `levels_db` has one smoothed level per frame.
+    """Return the level in dB below which a frame is silent. `levels_db`: one smoothed level per frame.
 
-    Digital silence has no say: with it the percentiles would tell how much was padded, not how loud the clip is.
+    Digital silence is ignored, since the percentiles would otherwise depend on the amount of padding.
     """
-    heard = levels_db[levels_db > DIGITAL_SILENCE_DB]
-    if not heard.size:
+    recorded = levels_db[levels_db > DIGITAL_SILENCE_DB]
+    if not recorded.size:
         return FLOOR_DBFS
-    p10, p95 = percentiles(heard, 10.0, 95.0)
+    p10, p95 = percentiles(recorded, 10.0, 95.0)
     return max(min(max(p10 + 6.0, p95 - 45.0), p95 - 15.0), FLOOR_DBFS)
 
 
 def smooth3(power: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Mean over three neighbouring frames (two at the ends)."""
+    """Return the mean over three neighbouring frames (two at the ends)."""
     total: NDArray[np.floating] = power.copy()
     total[1:] += power[:-1]
     total[:-1] += power[1:]
@@ -59,7 +59,7 @@ def smooth3(power: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def hop_power(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean square per hop of 12.5 ms: shape (ceil(n / 200),); a short last hop counts its own samples only."""
+    """Return the mean square per hop of 12.5 ms, shape (ceil(n / 200),). A short last hop is averaged over its own samples."""
     whole = samples.size // c.STFT_HOP * c.STFT_HOP
     frames = samples[:whole].reshape(-1, c.STFT_HOP)
     power = np.einsum("ij,ij->i", frames, frames) / np.float32(c.STFT_HOP)
@@ -70,18 +70,18 @@ def hop_power(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def active_hops(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether each 12.5 ms hop is active."""
+    """Return for each 12.5 ms hop whether it is active."""
     levels = to_db(smooth3(hop_power(samples)))
     return levels >= gate_db(levels) if levels.size else np.zeros(0, dtype=np.bool_)
 
 
 def active_power(samples: NDArray[np.float32]) -> float:
-    """Mean square over the active hops; 0.0 when none is active."""
+    """Return the mean square over the active hops; 0.0 if none is active."""
     mask = active_hops(samples)
     return float(hop_power(samples)[mask].mean(dtype=np.float64)) if mask.any() else 0.0
 
 
 def active_end(samples: NDArray[np.float32]) -> int:
-    """One past the last active sample (0 when none is active)."""
+    """Return the position one past the last active sample; 0 if none is active."""
     mask = active_hops(samples)
     return min(int(np.flatnonzero(mask)[-1] + 1) * c.STFT_HOP, samples.size) if mask.any() else 0

@@ -1,8 +1,8 @@
 """The cache of cleaned clips: ingress and TFJP once per content and treatment, as raw little-endian PCM16.
 
-`DIR/ab/<key>.pcm` holds the samples; `<key>.json` next to it holds what was found out (or why the content is no clip) and
-is written last: an entry exists if and only if its JSON does and the PCM has the length it states. Both are replaced
-atomically, so that processes may race and be killed anywhere.
+`DIR/ab/<key>.pcm` holds the samples. `<key>.json` next to it holds the measurements, or the reason why the content is not a clip,
+and is written last. An entry exists if and only if its JSON exists and the PCM has the stated length. Both files are written
+atomically, so that processes may race and may be killed at any point.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from soundflow.schemas.pcm16 import from_pcm16, to_pcm16
 CACHE_VERSION: Final = "1"
 HASH_BLOCK: Final = 1 << 20
 TRANSIENT: Final = frozenset({"missing", "not_a_file", "symlink_loop", "permission_denied", "unreadable"})
-"""Reasons that may be the machine's fault, not the content's, and are tried again by the next run."""
+"""Rejection reasons that may depend on the machine instead of the content. The next run retries such files."""
 
 
 class Treatment(StrEnum):
-    """What a role asks of the cleaning; roles with the same treatment share entries."""
+    """How clips of a role are cleaned. Roles with the same treatment share entries."""
 
     TFJP = "tfjp"
     TFJP_KEEP_NOISE = "tfjp_keep_noise"
-    """Ambient clips: their noise is the sound."""
+    """TFJP without denoising, for ambient clips, whose noise is the sound."""
     INGRESS = "ingress"
-    """Noise clips: nothing is cut or subtracted."""
+    """Ingress only, for noise clips."""
 
     @classmethod
     def of(cls, role: ClipRole) -> Treatment:
-        """The treatment of a role."""
+        """Return the treatment of a role."""
         if role in (ClipRole.NOISE_EVENT, ClipRole.NOISE_AMBIENT):
             return cls.INGRESS
         return cls.TFJP_KEEP_NOISE if role is ClipRole.AMBIENT else cls.TFJP
 
 
 class CacheEntry(Schema):
-    """One content under one treatment: a clip, or the reason why it is none."""
+    """The result of one treatment of one content: a clip, or the reason why it is not one."""
 
     content_sha256: Sha256
     cache_key: Sha256
@@ -62,13 +62,13 @@ class CacheEntry(Schema):
 
 
 class CleanConfig(Schema):
-    """The configuration all entries of one index share."""
+    """The configuration of all entries of an index."""
 
     tfjp: TfjpConfig = TfjpConfig()
     ingress: IngressConfig = IngressConfig()
 
     def key(self, content_sha256: str, treatment: Treatment) -> str:
-        """Names the entry: content, treatment, and every configuration and version that shapes the samples."""
+        """Return the key of an entry: a hash of content, treatment, settings and versions."""
         document = {
             "content": content_sha256,
             "treatment": treatment.value,
@@ -79,19 +79,19 @@ class CleanConfig(Schema):
         return hashlib.sha256(canonical_json(document)).hexdigest()
 
     def treated(self, treatment: Treatment) -> TfjpConfig:
-        """TFJP's configuration under a treatment."""
+        """Return the configuration of TFJP for a treatment."""
         keep = treatment is Treatment.TFJP_KEEP_NOISE
         return self.tfjp.model_copy(update={"denoise": False}) if keep else self.tfjp
 
 
 class ClipCache:
-    """Entries below one directory. Cheap to construct, picklable, safe to use from many processes."""
+    """Entries in one directory. Cheap to construct, picklable, safe for concurrent processes."""
 
     def __init__(self, directory: Path, config: CleanConfig):
         self.directory, self.config = directory, config
 
     def entry(self, key: str) -> CacheEntry | None:
-        """The entry named `key`, or None when there is none or it is damaged in a way its length shows."""
+        """Return the entry `key`; None if it does not exist, or if its files are damaged or incomplete."""
         try:
             entry = CacheEntry.from_json(self._path(key, "json").read_bytes())
             whole = entry.clip is None or self._path(key, "pcm").stat().st_size == 2 * entry.clip.samples
@@ -100,17 +100,17 @@ class ClipCache:
         return entry if whole and entry.cache_key == key else None
 
     def pcm(self, key: str) -> bytes | None:
-        """The stored samples, unchecked; None when there are none."""
+        """Return the stored PCM16 bytes without checking them; None if they do not exist."""
         try:
             return self._path(key, "pcm").read_bytes()
         except FileNotFoundError:
             return None
 
     def clean(self, path: Path, treatment: Treatment, content: str) -> Outcome[CacheEntry]:
-        """Read, clean and store the file at `path`, whose bytes hash to `content`, whatever the cache holds.
+        """Read, clean and store the file at `path`, whose SHA-256 is `content`. An existing entry is replaced.
 
-        A file that is no clip is an entry too, and Ok here: its `reason` says why. Rejected means the file could not be looked
-        at (permission, changing while read), Failed that cleaning broke. Raises OSError when the cache cannot be written.
+        A file that is not a clip also gives an entry (and Ok), with a `reason`. Rejected: the file could not be read (permission,
+        changed while read). Failed: cleaning failed. Raises OSError if the cache cannot be written.
         """
         key = self.config.key(content, treatment)
         found = read_audio(path, self.config.ingress)
@@ -120,7 +120,9 @@ class ClipCache:
             return found
         try:
             if file_sha256(path) != content:
-                return Rejected("changed_while_read", {"detail": "index again when nothing writes to it"})
+                return Rejected(
+                    "changed_while_read", {"detail": "the file changed while it was read; index again when nothing writes to it"}
+                )
         except OSError:
             return unavailable(path)
         if isinstance(found, Rejected):
@@ -131,20 +133,22 @@ class ClipCache:
                 cleaned = tfjp(samples, self.config.treated(treatment))
                 samples, cleaning = cleaned.samples, cleaned.cleaning
             pcm = to_pcm(samples)
-            heard = from_pcm(pcm)
-            power = active_power(heard)
+            stored = from_pcm(pcm)
+            power = active_power(stored)
         except SilentClipError as error:
             return self._store(CacheEntry(content_sha256=content, cache_key=key, reason="silent", detail=str(error)))
         except (ArithmeticError, ValueError, IndexError, TypeError, MemoryError) as error:
             return Failed(f"{type(error).__name__}: {error}", "tfjp", {"path": str(path), "treatment": treatment.value})
         if power <= 0.0:
-            return self._store(CacheEntry(content_sha256=content, cache_key=key, reason="silent", detail="nothing is left of it"))
+            return self._store(
+                CacheEntry(content_sha256=content, cache_key=key, reason="silent", detail="TFJP left no active samples")
+            )
         clip = CleanClip(
             clean_sha256=hashlib.sha256(pcm).hexdigest(),
-            samples=heard.size,
-            active_end=active_end(heard),
+            samples=stored.size,
+            active_end=active_end(stored),
             active_level_db=10.0 * float(np.log10(power)),
-            peak=float(np.abs(heard).max()),
+            peak=float(np.abs(stored).max()),
             clipped_ratio=found.value.clipped_ratio,
             cleaning=cleaning,
         )
@@ -152,7 +156,7 @@ class ClipCache:
         return self._store(CacheEntry(content_sha256=content, cache_key=key, clip=clip))
 
     def sweep(self) -> None:
-        """Remove what killed writers left half-written; the young is left alone, its writer may live."""
+        """Remove old temporary files of killed writers (`schemas.atomic_file.sweep_abandoned`)."""
         sweep_abandoned(self.directory.glob(f"*/{TEMPORARY}*"))
 
     def _store(self, entry: CacheEntry) -> Outcome[CacheEntry]:
@@ -164,13 +168,13 @@ class ClipCache:
 
 
 def unavailable(path: Path) -> Rejected:
-    """Why a file that could not be looked at cannot be had, in the words of ingress."""
+    """Return the rejection of ingress for a file that could not be opened or hashed."""
     found = read_audio(path)
-    return found if isinstance(found, Rejected) else Rejected("unreadable", {"detail": "it comes and goes"})
+    return found if isinstance(found, Rejected) else Rejected("unreadable", {"detail": "the file is not reliably readable"})
 
 
 def detail_of(rejected: Rejected) -> str:
-    """One sentence from the metrics of a rejection."""
+    """Return the metrics of a rejection as text."""
     if "detail" in rejected.metrics:
         return str(rejected.metrics["detail"])
     return ", ".join(
@@ -179,26 +183,26 @@ def detail_of(rejected: Rejected) -> str:
 
 
 def to_pcm(samples: NDArray[np.float32]) -> bytes:
-    """Little-endian PCM16 of samples in [-1, 1]."""
+    """Return samples in [-1, 1] as little-endian PCM16."""
     return to_pcm16(samples).tobytes()
 
 
 def to_wav(samples: NDArray[np.float32]) -> bytes:
-    """(n,) samples as a WAV file: 16 kHz, mono, PCM16. Equal samples give equal bytes."""
+    """Return samples of shape (n,) as a WAV file: 16 kHz, mono, PCM16. Equal samples give equal bytes."""
     buffer = io.BytesIO()
     soundfile.write(buffer, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 
 def from_pcm(data: bytes) -> NDArray[np.float32]:
-    """The samples a PCM16 entry stands for: float32, value / 32768, read-only."""
+    """Return the samples of PCM16 bytes: float32, value / 32768, read-only."""
     samples = from_pcm16(data)
     samples.flags.writeable = False
     return samples
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a regular file's bytes, in hex. Raises OSError; pipes and devices are never opened."""
+    """Return the SHA-256 (hex) of a regular file. Raises OSError, also for pipes and devices, which are never opened."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(0, "not a regular file")
     digest = hashlib.sha256()

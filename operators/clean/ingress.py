@@ -1,8 +1,8 @@
-"""Ingress: one function between somebody's file and everything else. Mono, 16 kHz, no DC, finite, or a typed rejection.
+"""Ingress: conversion of an audio file to mono, 16 kHz, finite samples without DC, or a typed rejection.
 
-Reasons, stable: missing, not_a_file, symlink_loop, permission_denied, unreadable, truncated, damaged, empty, bad_rate,
-too_short, too_long, not_finite, silent. Formats are known by their content, never by the file's name. Streams that may end
-anywhere (mp3, ogg) cannot be told from truncated ones: they become the shorter recording they are.
+Reasons (stable): missing, not_a_file, symlink_loop, permission_denied, unreadable, truncated, damaged, empty, bad_rate,
+too_short, too_long, not_finite, silent. Formats are detected by content, not by file name. A truncated MP3 or Ogg file cannot be
+distinguished from a shorter one and is accepted as such.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from soundflow.schemas.outcome import Ok, Outcome, Rejected
 
 INGRESS_VERSION: Final = "3"
 FULL_SCALE: Final = 0.999
-"""A sample at or above this counts as clipped."""
+"""Absolute value from which a sample counts as clipped."""
 RATES: Final = (1_000, 768_000)
-"""Hz; a rate outside is a broken header."""
+"""Valid sampling rates in Hz. A rate outside indicates a broken header."""
 BLOCK: Final = 1 << 16
-"""Frames read at a time: many channels at a high rate never stand in memory whole."""
+"""Frames per read, so that files with many channels are not held in memory as a whole."""
 LARGEST: Final = 1e30
 ENDLESS_FORMATS: Final = ("MPEG", "MP3", "OGG")
-"""Their lengths are guesses."""
+"""Formats whose stated length is an estimate."""
 _ERRNO_REASONS: Final = {
     errno.ENOENT: "missing",
     errno.ENOTDIR: "missing",
@@ -45,41 +45,41 @@ _ERRNO_REASONS: Final = {
     errno.ENXIO: "not_a_file",
 }
 _UNREADABLE: Final = (OSError, RuntimeError, ValueError, TypeError)
-"""soundfile raises LibsndfileError, a RuntimeError."""
+"""Errors of soundfile for unreadable files; LibsndfileError is a RuntimeError."""
 _UNKNOWN_SIZE: Final = 0x7FFF_0000
-"""RIFF sizes from here on are what programs write that do not know the length yet."""
+"""Smallest RIFF size that programs write as a placeholder for an unknown length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """A recording as everything downstream wants it."""
+    """A converted recording."""
 
     samples: NDArray[np.float32]
     """Shape (n,), mono at 16 kHz, zero mean, |x| <= 1."""
     clipped_ratio: float
-    """Share of full-scale samples in the source."""
+    """Share of full-scale samples in the source file."""
     peak: float
-    """Of the source, before the limit to 1."""
+    """Peak of the source file, before scaling to at most 1."""
     rate: int
     channels: int
     seconds: float
 
 
 def read_audio(path: Path, config: IngressConfig = IngressConfig()) -> Outcome[Ingested]:  # noqa: B008 (frozen)
-    """Read any format soundfile knows; a file that cannot be used is Rejected with a reason, nothing is raised.
+    """Read a file in any format of soundfile. A file that cannot be used is Rejected with a reason; nothing is raised.
 
-    The header is asked first, so that a two-hour file costs nothing; pipes, devices and folders are never read.
+    The length is checked in the header before samples are read. Pipes, devices and folders are never read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         return Rejected(_ERRNO_REASONS.get(error.errno or 0, "unreadable"), {"detail": error.strerror or str(error)})
-    except ValueError as error:  # a NUL in the name
+    except ValueError as error:  # a NUL in the path
         return Rejected("unreadable", {"detail": str(error)})
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            return Rejected("not_a_file", {"detail": "a folder, pipe or device"})
+            return Rejected("not_a_file", {"detail": "the path is a folder, pipe or device"})
         if status.st_size == 0:
             return Rejected("empty", {"detail": "the file has no bytes"})
         missing = _missing_bytes(os.read(descriptor, 12), status.st_size)
@@ -95,9 +95,9 @@ def read_audio(path: Path, config: IngressConfig = IngressConfig()) -> Outcome[I
 
 
 def read_bytes(data: bytes, config: IngressConfig = IngressConfig()) -> Outcome[Ingested]:  # noqa: B008 (frozen)
-    """Read a whole audio file from memory, as `read_audio` reads one from disk."""
+    """Read an audio file from memory; otherwise like `read_audio`."""
     if not data:
-        return Rejected("empty", {"detail": "there are no bytes"})
+        return Rejected("empty", {"detail": "the file has no bytes"})
     missing = _missing_bytes(data[:12], len(data))
     if missing > 0:
         return Rejected("truncated", {"missing_bytes": missing})
@@ -109,7 +109,7 @@ def read_bytes(data: bytes, config: IngressConfig = IngressConfig()) -> Outcome[
 
 
 def ingress(samples: NDArray[np.floating], rate: int, config: IngressConfig = IngressConfig()) -> Outcome[Ingested]:  # noqa: B008
-    """Bring samples of shape (n,) or (n, channels) at `rate` Hz to mono float32 at 16 kHz, or reject them."""
+    """Convert samples of shape (n,) or (n, channels) at `rate` Hz to mono float32 at 16 kHz, or reject them."""
     frames = np.asarray(samples)
     frames = frames[:, None] if frames.ndim == 1 else frames
     if frames.size == 0:
@@ -132,7 +132,7 @@ def _from_file(file: soundfile.SoundFile, config: IngressConfig) -> Outcome[Inge
         return rejected
     try:
         mixed = _mix(_blocks(file, announced))
-    except soundfile.LibsndfileError as error:  # the header was fine, the rest is not: cut off or corrupt
+    except soundfile.LibsndfileError as error:  # the header is valid but the data is truncated or corrupt
         return Rejected("damaged", {"detail": error.error_string})
     if isinstance(mixed, Rejected):
         return mixed
@@ -143,7 +143,7 @@ def _from_file(file: soundfile.SoundFile, config: IngressConfig) -> Outcome[Inge
 
 
 def _blocks(file: soundfile.SoundFile, announced: int) -> Iterator[NDArray[np.float32]]:
-    # soundfile seeks after every read, and a seek loses an MP3 decoder's bit reservoir: such files are read in one go.
+    # soundfile seeks after every read, and a seek loses the bit reservoir of an MP3 decoder: read MP3 files in one call.
     size = announced if file.format == "MP3" or "MPEG" in file.subtype else BLOCK
     while announced > 0:
         block = file.read(min(size, announced), dtype="float32", always_2d=True)
@@ -155,7 +155,7 @@ def _blocks(file: soundfile.SoundFile, announced: int) -> Iterator[NDArray[np.fl
 
 @dataclass(frozen=True, slots=True)
 class _Mixed:
-    """A recording as one channel at its own rate, and what its channels were like."""
+    """The mean of the channels of a recording at its own rate, with measurements of the channels."""
 
     mono: NDArray[np.float32]
     peak: float
@@ -163,12 +163,12 @@ class _Mixed:
 
 
 def _mix(blocks: Iterable[NDArray[np.floating]]) -> _Mixed | Rejected:
-    """The mean of the channels."""
+    """Return the mean of the channels."""
     mono, peak, clipped = [], 0.0, 0
     for block in blocks:
         size = np.abs(block).max(axis=1)
         if not np.all(size < LARGEST):
-            return Rejected("not_finite", {"detail": "NaN, infinity or an absurd value among the samples"})
+            return Rejected("not_finite", {"detail": "the samples contain NaN, infinity or values above 1e30"})
         peak = max(peak, float(size.max()))
         clipped += int(np.count_nonzero(size >= FULL_SCALE))
         mono.append(block.mean(axis=1, dtype=np.float64).astype(np.float32))
@@ -176,9 +176,11 @@ def _mix(blocks: Iterable[NDArray[np.floating]]) -> _Mixed | Rejected:
 
 
 def _condition(mixed: _Mixed, channels: int, rate: int, config: IngressConfig) -> Outcome[Ingested]:
-    """No DC, 16 kHz, |x| <= 1, and something to hear."""
+    """Remove DC, resample to 16 kHz and scale to |x| <= 1; reject short or silent recordings."""
     frames = mixed.mono.size
-    mono = mixed.mono - np.float32(mixed.mono.mean(dtype=np.float64))  # before resampling: its filter rings at the ends of a DC
+    mono = mixed.mono - np.float32(
+        mixed.mono.mean(dtype=np.float64)
+    )  # before resampling, whose filter rings at the ends of a DC offset
     mono /= max(1.0, float(np.abs(mono).max()))  # float files may exceed full scale, even by 1e29
     if rate != c.SAMPLE_RATE:
         mono = soxr.resample(mono, rate, c.SAMPLE_RATE, quality="HQ")
@@ -191,7 +193,7 @@ def _condition(mixed: _Mixed, channels: int, rate: int, config: IngressConfig) -
     if loudest < config.silence_dbfs:
         metrics: dict[str, Any] = {"loudest_dbfs": round(loudest, 1), "limit": config.silence_dbfs, "source_peak": mixed.peak}
         if channels > 1 and mixed.peak > 10.0 ** (config.silence_dbfs / 20.0):
-            metrics["detail"] = "the channels may cancel each other"
+            metrics["detail"] = "the channels may cancel each other out"
         return Rejected("silent", metrics)
     return Ok(Ingested(samples, mixed.clipped / frames, mixed.peak, rate, channels, frames / rate))
 
@@ -210,9 +212,9 @@ def _check_length(frames: int, rate: int, config: IngressConfig) -> Rejected | N
 
 
 def _missing_bytes(head: bytes, size: int) -> int:
-    """Bytes a RIFF or AIFF file announces and does not have; libsndfile would read the rest without a word."""
+    """Return the number of bytes missing from a RIFF or AIFF file; libsndfile would silently read the rest."""
     order: Literal["little", "big"] | None = {b"RIFF": "little", b"RIFX": "big", b"FORM": "big"}.get(head[:4])  # type: ignore[assignment]
     if order is None or len(head) < 8:
         return 0
     announced = int.from_bytes(head[4:8], order)
-    return 0 if announced >= _UNKNOWN_SIZE else announced + 8 - size - 1  # some writers forget to count the last pad byte
+    return 0 if announced >= _UNKNOWN_SIZE else announced + 8 - size - 1  # some writers do not count the last pad byte

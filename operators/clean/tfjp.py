@@ -1,10 +1,10 @@
 """TFJP: time-frequency joint preprocessing (paper, Algorithm 1 and appendix B.1).
 
-All six operators work on the columns of ONE STFT (`operators.clean.columns`): `silence_cut` drops columns, `denoise` scales
-magnitudes, `core_locate` and `boundary_norm` choose an index range; one inverse STFT of the kept span comes last, so that
-neither the loop nor the goto costs another transform. Subtraction is held as ONE noise magnitude N per bin: since
-max(max(m - a, βm) - b, βm) = max(m - (a + b), βm), K passes are one subtraction of their sum, and never attenuate more
-than β = -26 dB relative to the ORIGINAL magnitude.
+All six operators work on the columns of a single STFT (`operators.clean.columns`): `silence_cut` drops columns, `denoise` scales
+magnitudes, `core_locate` and `boundary_norm` choose a range of columns. One inverse STFT of the kept range follows at the end, so
+that neither the loop nor the goto needs another transform. Subtraction is represented by one noise magnitude per bin: since
+max(max(m - a, βm) - b, βm) = max(m - (a + b), βm), K passes equal one subtraction of their sum, and never attenuate more than
+β = -26 dB relative to the original magnitude.
 """
 
 from __future__ import annotations
@@ -26,67 +26,67 @@ TFJP_VERSION: Final = "3"
 ALIGN: Final = c.HALF_CHUNK_SAMPLES // c.STFT_HOP
 """δ in columns."""
 TAPER: Final = -(-c.FADE_SAMPLES // c.STFT_HOP)
-"""Columns whose hops the taper touches."""
+"""Number of columns whose hops overlap the taper."""
 STEADY_DB: Final = 12.0
-"""A clip whose quiet frames are this near its loud ones is a hum, rain, an alarm: its noise IS the event."""
+"""Maximum distance in dB between quiet and loud columns of a steady clip (hum, rain, alarm), whose noise is the event."""
 DIGITAL_SILENCE: Final = 1e-12
 """Mean square below which a column is digital silence."""
 INAUDIBLE_DB: Final = 50.0
-"""Noise this far below the clip's loud columns needs no further pass."""
+"""Distance in dB below the loud columns from which noise is not subtracted."""
 SILENT: Final = 10.0 ** (FLOOR_DBFS / 10.0)
 MINIMUM_NOISE_FRAMES: Final = 3
 ENTROPY_OFFSET: Final = 0.1
 QUIET_SCORE: Final = 1e-3
-"""What a column exactly at the gate is worth: active, hence more than nothing."""
+"""Score of a column exactly at the gate, which is active and must score above 0."""
 SILENCE_PENALTY: Final = 0.1
-"""Share of the mean active score taken from every column, so that long silences are not worth bridging."""
+"""Share of the mean active score that is subtracted from every column, so that long silences are not bridged."""
 
 
 _SCRATCH: Final = stft.Scratch()
 
 
 class SilentClipError(ValueError):
-    """There is nothing in the clip to keep. Ingress rejects such files before they get here."""
+    """Raised when a clip has no active column. Ingress rejects such files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one operator did in one pass."""
+    """The effect of one operator in one pass."""
 
     operator: str
     number: int
-    """Pass, from 1."""
+    """Number of the pass, from 1; 0 for trimming."""
     facts: Mapping[str, float | int | bool]
 
 
 @dataclass(frozen=True, slots=True)
 class TfjpResult:
-    """A cleaned clip and how it came about."""
+    """A cleaned clip with the trace of its passes."""
 
     samples: NDArray[np.float32]
     """Shape (n,), n a positive multiple of 3200; tapered to zero at both ends."""
     cleaning: Cleaning
     trace: tuple[Step, ...]
     kept: NDArray[np.intp]
-    """Which hop (12.5 ms) of the input each hop of the output is; -1 is padding."""
+    """Index of the input hop (12.5 ms) of each output hop; -1 for padding."""
 
 
 def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> TfjpResult:  # noqa: B008 (frozen)
     """Clean one clip (paper, Algorithm 1).
 
     `samples`: float32, shape (n,), n >= 1, 16 kHz mono, finite (what `operators.clean.ingress` returns).
-    Raises SilentClipError when every column is silent, ValueError for another shape or for NaN.
+    Raises SilentClipError if every column is silent, ValueError for another shape, NaN or infinity.
     """
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if samples.ndim != 1 or samples.size == 0:
-        raise ValueError(f"tfjp wants samples of shape (n,) with n >= 1, got {samples.shape}")
+        raise ValueError(f"samples must have shape (n,) with n >= 1, got {samples.shape}")
     peak = max(float(samples.max()), -float(samples.min()))
     if not peak < 1e30:
-        raise ValueError("tfjp wants finite samples")
+        raise ValueError("samples must be finite")
     inner = _trim(samples)
     trimmed_ms = 1000 * (samples.size - (inner.stop - inner.start)) / c.SAMPLE_RATE
     trace = [Step("trim", 0, {"cut_ms": trimmed_ms})]
-    exponent = int(np.ceil(np.log2(peak))) if peak > 1.0 else 0  # a power of two is exact, and energies cannot overflow
+    exponent = int(np.ceil(np.log2(peak))) if peak > 1.0 else 0  # a power of two is exact; without scaling, energies may overflow
     spectrum, magnitude, energy = stft.analyse(np.ldexp(samples[inner], -exponent) if exponent else samples[inner], _SCRATCH)
     if energy.max() <= DIGITAL_SILENCE or smooth3(energy).max() < SILENT:
         raise SilentClipError("every column of the clip is silent")
@@ -98,16 +98,16 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
         for _ in range(config.max_passes):
             passes += 1
             clip = _cut_and_denoise(clip, config, limit, passes, trace)
-            if stable(clip, limit):
+            if is_stable(clip, limit):
                 break
         start, stop = _locate(clip, passes, trace)
         span = clip.take(slice(start, stop))
         keep = silence_cut(span.energy, limit).keep
         trace.append(Step("final check", passes, {"cut_ms": _cut_ms(keep)}))
-        if not changed(keep):
+        if not has_cut(keep):
             converged = True
             break
-        if lap + 1 < config.max_passes:  # goto S1; at the cap the last aligned clip is returned
+        if lap + 1 < config.max_passes:  # goto S1; at the cap, the last aligned clip is returned
             clip = span.take(keep)
     output, kept = _render(spectrum, clip, start, stop)
     kept[kept >= 0] += inner.start // c.STFT_HOP
@@ -117,21 +117,21 @@ def tfjp(samples: NDArray[np.float32], config: TfjpConfig = TfjpConfig()) -> Tfj
 
 
 def _trim(samples: NDArray[np.float32]) -> slice:
-    """Without the zeros at both ends (in front by whole δ): they say nothing of the clip, whoever appended them."""
+    """Return the range without the zeros at both ends; the start is a multiple of δ."""
     sounding = samples != 0.0
     first, last = int(sounding.argmax()), samples.size - int(sounding[::-1].argmax())
     return slice(max(0, first // c.STFT_HOP - TAPER) // ALIGN * ALIGN * c.STFT_HOP, last)
 
 
 def _cut_and_denoise(clip: Columns, config: TfjpConfig, limit: int, number: int, trace: list[Step]) -> Columns:
-    """S1-2 of Algorithm 1: cut, profile, denoise.
+    """Run S1-2 of Algorithm 1: cut silence, measure the noise profile, denoise.
 
-    Denoising is skipped where it could only harm: `steady` (the quiet columns are hardly quieter than the loud ones),
-    `inaudible` (there is nothing to hear), `varying` (subtracting their own mean does not even halve the quietest columns:
-    they are no stationary noise but a decaying string, a passing car, or what an earlier pass left).
+    Denoising is skipped if it could only damage the clip: `steady` (quiet and loud columns have similar levels), `inaudible` (the
+    noise is too quiet to matter), `varying` (subtracting their own mean does not halve the quietest columns, which are then not
+    stationary noise but, for example, a decaying string, a passing car or the residue of an earlier pass).
     """
     keep, levels, gate = silence_cut(clip.energy, limit)
-    clip = clip.take(keep) if changed(keep) else clip
+    clip = clip.take(keep) if has_cut(keep) else clip
     trace.append(Step("silence_cut", number, {"cut_ms": _cut_ms(keep), "gate_db": gate, "columns": levels.size}))
     profile = noise_profile(clip, config)
     noise_db = _profile_db(profile)
@@ -151,28 +151,28 @@ def _cut_and_denoise(clip: Columns, config: TfjpConfig, limit: int, number: int,
 
 
 def silence_gate(energy: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Energies (m,) → levels (m,) in dB, smoothed over three columns, and the level below which a column is silent.
+    """Return levels (m,) in dB of energies (m,), smoothed over three columns, and the gate below which a column is silent.
 
-    Digital silence has no say in it, and the loudest column is never silent.
+    Digital silence does not affect the gate. The loudest column is never silent.
     """
     levels = to_db(smooth3(energy))
     return levels, min(gate_db(levels[energy > DIGITAL_SILENCE]), float(levels.max()))
 
 
 class SilenceCut(NamedTuple):
-    """What `silence_cut` leaves."""
+    """The result of `silence_cut`."""
 
     keep: NDArray[np.bool_]
-    """Which columns stay."""
+    """Mask of the columns that are kept."""
     levels: NDArray[np.float32]
-    """Of the columns that stay, as `silence_gate` gives them."""
+    """Levels of the kept columns, as returned by `silence_gate`."""
     gate: float
 
 
 def silence_cut(energy: NDArray[np.float32], limit: int) -> SilenceCut:
-    """Shorten each silent run longer than `limit` columns: half the limit stays at each side (B.1: τ).
+    """Shorten each silent run longer than `limit` columns, leaving half the limit on each side (B.1: τ).
 
-    What was cut moves the gate, so this repeats under the new gate until no run is too long: cutting twice is cutting once.
+    Cutting changes the gate, so that this repeats under the new gate until no run is too long. The operation is idempotent.
     """
     keep = np.ones(energy.size, dtype=np.bool_)
     levels, gate = silence_gate(energy)
@@ -185,7 +185,7 @@ def silence_cut(energy: NDArray[np.float32], limit: int) -> SilenceCut:
 
 
 def _long_runs(silent: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
-    """(runs, 2): where the runs longer than `limit` begin and end."""
+    """Return begin and end of the runs longer than `limit`, shape (runs, 2)."""
     framed = np.zeros(silent.size + 2, dtype=np.bool_)
     framed[1:-1] = silent
     edges = np.flatnonzero(framed[1:] != framed[:-1]).reshape(-1, 2)
@@ -193,37 +193,37 @@ def _long_runs(silent: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
 
 
 def noise_profile(clip: Columns, config: TfjpConfig) -> NDArray[np.float32]:
-    """Mean magnitude per bin (201,) of the lowest-energy columns that are not digital silence, at least three of them."""
-    heard = np.flatnonzero(clip.energy > DIGITAL_SILENCE)
-    count = min(heard.size, max(MINIMUM_NOISE_FRAMES, int(config.noise_frame_share * heard.size)))
-    quietest = heard[np.argsort(clip.energy[heard], kind="stable")[:count]]
+    """Return the mean magnitude per bin (201,) of at least three lowest-energy columns that are not digital silence."""
+    recorded = np.flatnonzero(clip.energy > DIGITAL_SILENCE)
+    count = min(recorded.size, max(MINIMUM_NOISE_FRAMES, int(config.noise_frame_share * recorded.size)))
+    quietest = recorded[np.argsort(clip.energy[recorded], kind="stable")[:count]]
     profile: NDArray[np.float32] = clip.magnitudes(quietest).mean(axis=0)
     return profile
 
 
 def denoise(clip: Columns, profile: NDArray[np.float32], config: TfjpConfig) -> Columns:
-    """Spectral subtraction: max(m - γ n, β m_original)."""
+    """Apply spectral subtraction: max(m - γ n, β m_original)."""
     return clip.subtract(np.float32(config.subtraction_gain) * profile)
 
 
-def stable(clip: Columns, limit: int) -> bool:
-    """No silent run is longer than `limit` under the gate of the denoised clip.
+def is_stable(clip: Columns, limit: int) -> bool:
+    """Return whether no silent run is longer than `limit` under the gate of the denoised clip.
 
-    Of the noise nothing is left to ask: `_cut_and_denoise` halved it, found it inaudible or left it alone.
+    The noise needs no check: `_cut_and_denoise` has halved it or skipped it.
     """
-    return not changed(silence_cut(clip.energy, limit).keep)
+    return not has_cut(silence_cut(clip.energy, limit).keep)
 
 
-def changed(keep: NDArray[np.bool_]) -> bool:
-    """Whether `silence_cut` removed a column: a count, never a comparison of floats."""
+def has_cut(keep: NDArray[np.bool_]) -> bool:
+    """Return whether `silence_cut` removed a column."""
     return not keep.all()
 
 
 def _locate(clip: Columns, number: int, trace: list[Step]) -> tuple[int, int]:
-    """S3-4 of Algorithm 1: the core, on the δ grid, under its OWN gate.
+    """Run S3-4 of Algorithm 1: return the range of the core on the δ grid, under its own gate.
 
-    What is trimmed moves the gate of what remains, so both are repeated inside the span until it keeps its length; each
-    repetition drops at least one δ.
+    Trimming changes the gate of the rest, so that both steps repeat within the range until its length is stable. Each repetition
+    removes at least one δ.
     """
     entropy = spectral_entropy(clip.in_bands())
     start, stop = 0, clip.energy.size
@@ -242,7 +242,7 @@ def _locate(clip: Columns, number: int, trace: list[Step]) -> tuple[int, int]:
 
 
 def spectral_entropy(bands: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(m, 32) band energies → (m,) entropy of their shares, 0 (a tone) to 1 (white)."""
+    """Return the normalised entropy (m,) of band energies (m, 32), from 0 (tone) to 1 (white noise)."""
     share = bands / np.maximum(bands @ stft.ALL_BANDS, np.float32(1e-20))[:, None]
     logs = np.log(np.maximum(share, np.float32(1e-20)))
     entropy: NDArray[np.float32] = np.einsum("ij,ij->i", share, logs)
@@ -250,10 +250,10 @@ def spectral_entropy(bands: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def core_locate(levels: NDArray[np.float32], gate: float, entropy: NDArray[np.float32]) -> tuple[int, int]:
-    """The span [start, stop) of columns with the largest sum of scores (Kadane).
+    """Return the range [start, stop) of columns with the largest sum of scores (Kadane's algorithm).
 
-    Score: normalised log energy / (normalised spectral entropy + 0.1), 0 where silent, minus 0.1 of the mean active
-    score. Starts and stops at an active column.
+    The score is normalised log energy / (normalised spectral entropy + 0.1), 0 for silent columns, minus 0.1 of the mean active
+    score. The first and the last column are active.
     """
     active = levels >= gate
     top = percentiles(levels[active], 95.0)[0]
@@ -268,9 +268,9 @@ def core_locate(levels: NDArray[np.float32], gate: float, entropy: NDArray[np.fl
 
 
 def boundary_norm(start: int, stop: int, active: NDArray[np.bool_]) -> tuple[int, int]:
-    """Snap a span of columns to multiples of δ, outward where an active column would be cut or tapered; at least one δ.
+    """Round a range of columns to multiples of δ, outward if an active column would be cut or tapered; at least one δ.
 
-    `stop` may lie past the end of the clip: the rest is padded with zeros.
+    `stop` may be past the end of the clip, which is then padded with zeros.
     """
     first = ALIGN * round(start / ALIGN)
     if first > 0 and active[start : first + TAPER].any():
@@ -282,10 +282,10 @@ def boundary_norm(start: int, stop: int, active: NDArray[np.bool_]) -> tuple[int
 
 
 def spec_smooth(samples: NDArray[np.float32], content: int) -> NDArray[np.float32]:
-    """Rising and falling half Hann over ω = 20 ms, in place; the first and the last sample become 0.
+    """Apply half-Hann fades of ω = 20 ms in place. The first and the last sample become 0.
 
-    `content`: where the padding of `boundary_norm` begins; the fall ends there. Where subtraction made a peak pass full
-    scale, the whole clip is scaled down to it. Raises SilentClipError when the tapers leave nothing (a lone click at an end).
+    `content`: start of the padding by `boundary_norm`, where the fade-out ends. If subtraction raised a peak above full scale,
+    the whole clip is scaled down. Raises SilentClipError if nothing remains (for example of a single click at an end).
     """
     ramp = (0.5 - 0.5 * np.cos(np.pi * np.arange(c.FADE_SAMPLES) / c.FADE_SAMPLES)).astype(np.float32)
     samples[: ramp.size] *= ramp
@@ -293,7 +293,7 @@ def spec_smooth(samples: NDArray[np.float32], content: int) -> NDArray[np.float3
     falling *= ramp[: falling.size][::-1]
     peak = max(samples.max(), -samples.min())
     if peak * peak < SILENT:
-        raise SilentClipError("all there was lay in the tapered ends")
+        raise SilentClipError("only the tapered ends of the clip are active")
     if peak > 1.0:
         samples /= peak
     return samples
@@ -302,7 +302,7 @@ def spec_smooth(samples: NDArray[np.float32], content: int) -> NDArray[np.float3
 def _render(
     spectrum: NDArray[np.complex64], clip: Columns, start: int, stop: int
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """The one inverse STFT: hops [start, stop) of `clip`, zeros past its end, and which hop of the input each one is."""
+    """Run the inverse STFT: return hops [start, stop) of `clip`, with zeros past its end, and their input hops."""
     present = clip.take(slice(start, stop + 1))
     hops = present.source.size - 1
     kept = np.full(stop - start, -1, dtype=np.intp)
@@ -311,7 +311,7 @@ def _render(
 
 
 def _profile_db(profile: NDArray[np.float32]) -> float:
-    """Mean square of a noise profile over bins >= 60 Hz, in dBFS."""
+    """Return the mean square of a noise profile over the bins >= 60 Hz, in dBFS."""
     return float(to_db(np.asarray((profile * profile) @ stft.WEIGHTS)))
 
 
@@ -327,7 +327,7 @@ def _summary(in_samples: int, out_samples: int, denoised: bool, trace: list[Step
     last = [step for step in trace if step.operator == "boundary_norm"][-1]
     cuts = [step for step in trace if "cut_ms" in step.facts]
     if not converged:
-        cuts.remove([step for step in cuts if step.operator == "final check"][-1])  # found, but not carried out
+        cuts.remove([step for step in cuts if step.operator == "final check"][-1])  # found but not applied
     return Cleaning(
         in_samples=in_samples,
         out_samples=out_samples,

