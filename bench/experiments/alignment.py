@@ -205,7 +205,7 @@ def accepted(aligner: Aligner, speech: Sequence[TimedSpeech]) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See the module's text."""
-    args = bench.arguments("alignment", argv, runs=1)
+    args = bench.parse_arguments("experiments.alignment", argv, runs=1)
     speech = {"rendered": list(rendered()), "recorded": list(recorded()), "mandarin": list(mandarin())}
     ratios, notes, missing = [], {}, []
     for name in ("pocketsphinx", "whisper"):

@@ -213,7 +213,7 @@ def speakers(kokoro: int) -> tuple[list[tuple[Voice, Speaker]], list[str]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See the module's text."""
-    args = bench.arguments("asr_gate", argv, runs=2)
+    args = bench.parse_arguments("experiments.asr_gate", argv, runs=2)
     recogniser = Remembering(open_recogniser(WhisperConfig()))
     found, missing = speakers(args.runs)
     ratios: list[bench.Ratio] = []

@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     own.add_argument("--events", type=int, nargs=2, help="of a scene, all planners; default: the recipe's")
     own.add_argument("--bag", type=int, nargs=3, help="annotations a model is shown; default: the recipe's")
     asked, rest = own.parse_known_args(argv)
-    args = bench.arguments("coherence", rest, runs=3)
+    args = bench.parse_arguments("experiments.coherence", rest, runs=3)
     pools = {name: LabelPool(sounds) for name, sounds in SETS.items()}
     scene = {name: value for name in ("events", "bag") if (value := getattr(asked, name))}
     scores = {name: {planner: score(planner, pool, SCENES, scene) for planner in OURS} for name, pool in pools.items()}

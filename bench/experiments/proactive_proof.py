@@ -23,7 +23,7 @@ from soundflow.bench.proactive.build import META, RESPONSES, TIER, build
 from soundflow.bench.proactive.metadata import read_predictions, read_sounds
 from soundflow.bench.proactive.replies import match_replies
 from soundflow.bench.proactive.results import proactive_result, read_results, write_result
-from soundflow.bench.proactive.run import Asked, ProactiveSet, run_stream
+from soundflow.bench.proactive.run import ProactiveSet, StreamGroup, run_stream
 from soundflow.bench.proactive.score import Score, score
 from soundflow.bench.proactive.stability import run_stability
 from soundflow.bench.report.page import write_report
@@ -87,12 +87,12 @@ def prove(out: Path, checkpoint: Path, threshold: float = 0.5) -> dict[str, Scor
     scores = {}
     for tier in ("single", "multiple"):
         groups = proactive.tier(tier, 0, place / TIER if tier == "multiple" else None)
-        driven = run_stream(proactive, groups, out / tier, checkpoint, threshold=threshold)
+        progress = run_stream(proactive, groups, out / tier, checkpoint, threshold=threshold)
         found = read_predictions(out / tier / PREDICTIONS, {sound.id for sound in sounds})
         scores[tier] = score(sounds, found, replies=match_replies(sounds, found, embedder))
-        write_result(out / tier, proactive_result(scores[tier], tier, MODEL, driven.whole, chat=False))
+        write_result(out / tier, proactive_result(scores[tier], tier, MODEL, progress.is_complete, chat=False))
 
-    def run(groups: Sequence[Asked], where: Path) -> Any:
+    def run(groups: Sequence[StreamGroup], where: Path) -> Any:
         return run_stream(proactive, groups, where, checkpoint, threshold=threshold)
 
     result, _, _ = run_stability(proactive, out / "stability", run, MODEL, "runtime")

@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--clips", type=Path, default=Path("demo/clips"), metavar="DIR")
     mine, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    args = bench.arguments("verifier", rest, runs=3)
+    args = bench.parse_arguments("experiments.verifier", rest, runs=3)
     try:
         spoiler = Spoiler(ClipIndex.open(mine.clips))
     except InputError as error:

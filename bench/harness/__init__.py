@@ -1,1 +1,1 @@
-"""What benchmarks share: measuring, rows of public data sets, runs on disk, players for models."""
+"""Shared parts of the benchmarks: timing, rows of public data sets, runs on disk, players of models."""

@@ -1,8 +1,7 @@
-"""An audio model behind an OpenAI-compatible server is asked, turn by turn; what it answered before stays in the conversation.
+"""Player of chat models: asks an audio model behind an OpenAI-compatible server turn by turn, with the conversation's history.
 
-Discipline is the client's (`backends.llm.openai_chat`): a deadline for each call, faults told by type and tried again, a
-key from the environment that stands in no text. What the server refuses or leaves empty is an answer (and wrong); a server that
-fails leaves the row out, so that the next run asks again.
+The client is `backends.llm.openai_chat`: every call has a deadline, and transient faults are retried. A refusal or an empty
+response counts as an answer, which is wrong. If the server fails, the row is left out, and the next run requests it again.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from soundflow.bench.harness.sounds import Audio, wav
+from soundflow.bench.harness.sounds import Audio, encode_wav
 from soundflow.operators.protocols.chat import AudioAttachment, ChatModel, ChatRequest, Finish, Message
 from soundflow.operators.protocols.faults import EmptyAnswer, RequestRefused, ServerFault
 from soundflow.schemas.base import InputError, explain
@@ -23,7 +22,7 @@ ROLE: Final = "benchmark"
 
 @dataclass(frozen=True, slots=True)
 class UserTurn:
-    """What the user says once: a text, recordings, or both."""
+    """One turn of the user: text, recordings, or both."""
 
     id: str
     text: str
@@ -32,7 +31,7 @@ class UserTurn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns that share one history."""
+    """Turns with a common history."""
 
     id: str
     turns: tuple[UserTurn, ...]
@@ -40,19 +39,19 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What came of one turn."""
+class ChatAnswer:
+    """The model's answer to one turn."""
 
     id: str
     text: str
     finish: Finish | None = None
     error: str = ""
-    """Why there is no answer, in the server's words."""
+    """The server's error message if there is no answer."""
     model: str = ""
-    """Who answered."""
+    """Name of the model that answered."""
 
     def row(self) -> dict[str, Any]:
-        """For a predictions file."""
+        """Return the row for a predictions file."""
         more = {"error": self.error} if self.error else {}
         return {"id": self.id, "answer": self.text, "finish": self.finish, "answered_by": self.model} | more
 
@@ -68,19 +67,18 @@ def config_of(
     retries: int | None = None,
     server: LlmServer | None = None,
 ) -> LlmConfig:
-    """A client's configuration for benchmarks: no schema is asked for, and answers are the likeliest ones.
+    """Return a client configuration for benchmarks: free text instead of JSON, greedy decoding by default.
 
-    `timeout` of a call in seconds and `retries`: None is what `LlmServer` says.
-
-    InputError when the address is none.
+    `timeout` of a call is in seconds. None for `timeout` or `retries` means the default of `LlmServer`. Raises InputError if an
+    address or a number is invalid.
     """
     if server is None:
         try:
-            given = {"base_url": base_url, "concurrency": concurrency, "timeout_seconds": timeout, "retries": retries}
-            server = LlmServer.model_validate({name: value for name, value in given.items() if value is not None})
+            values = {"base_url": base_url, "concurrency": concurrency, "timeout_seconds": timeout, "retries": retries}
+            server = LlmServer.model_validate({name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
             found = explain(error, LlmServer)
-            raise InputError(found.why, field="--server", remedy="Name an address such as http://127.0.0.1:8000/v1") from None
+            raise InputError(found.why, field="--server", remedy="Give an address such as http://127.0.0.1:8000/v1") from None
     return LlmConfig(
         model=model,
         json_mode="none",
@@ -91,22 +89,22 @@ def config_of(
     )
 
 
-async def converse(chat: ChatModel, conversation: Conversation) -> list[Answered] | ServerFault:
-    """Every turn's answer, or the fault that ended the conversation."""
+async def converse(chat: ChatModel, conversation: Conversation) -> list[ChatAnswer] | ServerFault:
+    """Ask all turns in order; return the answers, or the fault that ended the conversation."""
     history = [Message("system", conversation.system)] if conversation.system else []
     answers = []
     for turn in conversation.turns:
-        history.append(Message("user", turn.text, tuple(AudioAttachment(wav(one)) for one in turn.recordings)))
+        history.append(Message("user", turn.text, tuple(AudioAttachment(encode_wav(one)) for one in turn.recordings)))
         request = ChatRequest(ROLE, chat.config.answering(ROLE), tuple(history), "answer", {}, "", 0)
         try:
-            done = await chat.complete(request)
-        except EmptyAnswer as nothing:
-            answers.append(Answered(turn.id, "", error=str(nothing)))
+            completion = await chat.complete(request)
+        except EmptyAnswer as empty:
+            answers.append(ChatAnswer(turn.id, "", error=str(empty)))
         except RequestRefused as refused:
-            answers.append(Answered(turn.id, "", error=str(refused)))
+            answers.append(ChatAnswer(turn.id, "", error=str(refused)))
         except ServerFault as fault:
             return fault
         else:
-            answers.append(Answered(turn.id, done.text, done.finish, model=done.model))
+            answers.append(ChatAnswer(turn.id, completion.text, completion.finish, model=completion.model))
         history.append(Message("assistant", answers[-1].text or "(no answer)"))
     return answers

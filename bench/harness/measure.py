@@ -1,12 +1,12 @@
-"""What every benchmark shares: interleaved medians, ratios against limits, machine and versions, one table, one JSON.
+"""Shared parts of the timing benchmarks: interleaved medians, ratios with limits, the machine, a table and a JSON file.
 
-A benchmark is a module run as `python -m bench.<name> [--json OUT] [--runs N]`:
+A benchmark is a module run as `python -m soundflow.bench.<folder>.<name> [--json OUT] [--runs N]`:
 
-    from bench import _common as bench
+    from soundflow.bench.harness import measure as bench
 
     def main(argv=None):
-        args = bench.arguments("mixing", argv)                      # .json: Path | None, .runs: int
-        peer = bench.peer("scaper")                                 # the module, or None when it is not installed
+        args = bench.parse_arguments("speed.mixing", argv)          # .json: Path | None, .runs: int
+        peer = bench.import_peer("scaper")                          # the module, or None if it is not installed
         timing = bench.compare("mixing", {"ours": f, "peer": g}, runs=args.runs)
         #   {"name", "runs", "medians": {"ours": seconds, ...}, "spreads": {...}}; candidates take turns in each run
         ratios = [bench.Ratio("x scaper", timing["medians"]["peer"] / timing["medians"]["ours"], at_least=15.0)]
@@ -17,8 +17,8 @@ A benchmark is a module run as `python -m bench.<name> [--json OUT] [--runs N]`:
         raise SystemExit(main())
 
 `finish` prints the table, writes {name, ratios, limits, medians, machine, versions, missing, notes, ok} and returns the
-exit code: 0 when every ratio keeps its limit, 1 otherwise. A ratio that could not be measured has the value None; it is
-printed as such, named in `missing` and does not fail the run.
+exit code: 0 if every ratio meets its limit, else 1. A ratio that could not be measured has the value None, is printed as
+"not measured" and does not fail the run; `missing` names the peers that are not installed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ INSTALL_HINT = "pip install -e '.[bench]'"
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One measured ratio and the limit it has to keep; `value` None says it could not be measured."""
+    """A measured ratio and its limit; `value` is None if it could not be measured."""
 
     name: str
     value: float | None
@@ -52,14 +52,14 @@ class Ratio:
 
     @property
     def ok(self) -> bool:
-        """Whether the limit is kept; what was not measured breaks none."""
+        """Whether the limit is met; true for a ratio that was not measured."""
         if self.value is None:
             return True
         return (self.at_least is None or self.value >= self.at_least) and (self.at_most is None or self.value <= self.at_most)
 
     @property
     def limit(self) -> str:
-        """The limit, as text."""
+        """The limit as text."""
         if self.at_least is not None:
             return f">= {self.at_least:g}"
         return f"<= {self.at_most:g}" if self.at_most is not None else "-"
@@ -67,7 +67,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part of a benchmark measured, for benchmarks of several parts."""
+    """Results of one part of a benchmark that has several parts."""
 
     ratios: tuple[Ratio, ...]
     medians: Mapping[str, float]
@@ -76,33 +76,39 @@ class Part:
 
 
 def quantile(seconds: Sequence[float], share: float) -> float:
-    """The smallest measurement that `share` of all do not pass."""
+    """Return the empirical quantile of measurements at `share` (0 to 1)."""
     ordered = sorted(seconds)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def arguments(name: str, argv: Sequence[str] | None = None, runs: int = 5) -> argparse.Namespace:
-    """The options of every benchmark: `--json OUT` and `--runs N`."""
-    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=f"Benchmark {name}; prints ratios.")
-    parser.add_argument("--json", type=Path, default=None, metavar="OUT", help="also write the result as JSON")
-    parser.add_argument("--runs", type=int, default=runs, metavar="N", help=f"interleaved runs (default {runs})")
-    return parser.parse_args(argv)
+def make_parser(name: str, runs: int = 5) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark, `--json OUT` and `--runs N`. `name` is `<folder>.<module>`."""
+    description = f"Run the benchmark {name} and print its ratios with their limits."
+    parser = argparse.ArgumentParser(prog=f"python -m soundflow.bench.{name}", description=description)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="Also write the result to this JSON file (default: none).")
+    parser.add_argument("--runs", type=int, default=runs, metavar="N", help=f"Number of interleaved runs (default {runs}).")
+    return parser
 
 
-def peer(module: str) -> ModuleType | None:
-    """Import a dev-only peer; None (and a line that says how to install it) when it is not there or does not import."""
+def parse_arguments(name: str, argv: Sequence[str] | None = None, runs: int = 5) -> argparse.Namespace:
+    """Parse the options of a benchmark that has no others."""
+    return make_parser(name, runs).parse_args(argv)
+
+
+def import_peer(module: str) -> ModuleType | None:
+    """Import a peer. If it is missing or broken, print how to install it and return None."""
     try:
         return importlib.import_module(module)
     except Exception as error:  # a broken peer must not hide the other ratios
-        print(f"peer {module} not usable ({type(error).__name__}: {error}): {INSTALL_HINT}")
+        print(f"peer {module} cannot be imported ({type(error).__name__}: {error}). Install it: {INSTALL_HINT}")
         return None
 
 
 def compare(name: str, candidates: Mapping[str, Callable[[], object]], runs: int = 5, warmup: int = 1) -> dict[str, Any]:
-    """Time candidates in turns: run 1 of each, run 2 of each, … so that a busy moment hits all of them.
+    """Time candidates in turns (run 1 of each, run 2 of each, …), so that load on the machine affects all of them.
 
-    Returns {"name", "runs", "medians": {candidate: seconds}, "spreads": {candidate: (fastest, slowest)}}. Wall time of the
-    calls; the garbage collector rests meanwhile. Every second run goes in reverse order.
+    Returns {"name", "runs", "medians": {candidate: seconds}, "spreads": {candidate: (fastest, slowest)}} of wall times. The
+    garbage collector is off during calls. Every second run is in reverse order.
     """
     for _ in range(warmup):
         for call in candidates.values():
@@ -129,7 +135,7 @@ def compare(name: str, candidates: Mapping[str, Callable[[], object]], runs: int
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine the figures were measured on."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -140,7 +146,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions_of(distributions: Sequence[str]) -> dict[str, str]:
-    """Python's version and those of some distributions; "not installed" where there is none."""
+    """Return the versions of Python and of distributions; "not installed" for absent ones."""
     found = {"python": platform.python_version()}
     for name in distributions:
         try:
@@ -160,7 +166,7 @@ def finish(
     json_path: Path | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> int:
-    """Print the table, write the JSON and return the exit code. `missing` names the peers that could not be run."""
+    """Print the table, write the JSON file and return the exit code. `missing` names the peers that are not installed."""
     rows = [(f"{label}", f"{1000 * seconds:.2f} ms", "", "") for label, seconds in medians.items()]
     for ratio in ratios:
         shown = "not measured" if ratio.value is None else f"{ratio.value:.2f}"
@@ -170,7 +176,7 @@ def finish(
     for row in rows:
         print(f"  {row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]}".rstrip())
     for label in missing:
-        print(f"  peer not installed: {label}: {INSTALL_HINT}")
+        print(f"  {label} is not installed. Install it: {INSTALL_HINT}")
     for key, value in (notes or {}).items():
         print(f"  {key}: {value}")
     ok = all(ratio.ok for ratio in ratios)

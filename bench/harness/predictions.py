@@ -1,7 +1,7 @@
-"""A run on disk: `run.json` says what is being asked of whom, `predictions.jsonl` has a line for every answer.
+"""A run on disk: `run.json` identifies the run, `predictions.jsonl` has one line per answer.
 
-A line is written and synced when its answer is there, so kill -9 loses at most what was under way; half a line at the end is
-cut off by the next run, which asks only what is not there. A run of another model or set is refused, not mixed.
+Each answer is written and synced as soon as it arrives, so kill -9 loses at most the requests in progress. The next run truncates
+an incomplete last line and requests only the missing answers. A directory that holds a run of another model or set is rejected.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ RECORD_VERSION: Final = 1
 class Predictions:
     """The predictions of one run. Use as a context manager; one process at a time."""
 
-    def __init__(self, directory: Path, about: Mapping[str, Any]):
-        """`about`: what the answers depend on; JSON. Raises InputError when the directory holds another run."""
+    def __init__(self, directory: Path, record: Mapping[str, Any]):
+        """`record` holds all that the answers depend on (JSON). Entering raises InputError if the directory holds another run."""
         self.directory = directory
-        self._about = {"version": RECORD_VERSION, **about}
+        self._record = {"version": RECORD_VERSION, **record}
         self._file: BinaryIO | None = None
         self.done: dict[str, dict[str, Any]] = {}
         """Id → row."""
@@ -43,11 +43,11 @@ class Predictions:
         except OSError:
             self._file.close()
             raise InputError(
-                "another process is writing this run", file=self.directory, remedy="Wait for it, or stop it"
+                "another process is writing this run", file=self.directory, remedy="Wait until it ends, or stop it"
             ) from None
         try:
-            self._same_run()
-            self._cut_torn_line(path)
+            self._check_record()
+            self._truncate_incomplete_line(path)
             self.done = {row.text("id"): dict(row.values) for row in read_rows(path)}
         except BaseException:
             self._file.close()
@@ -59,12 +59,12 @@ class Predictions:
             self._file.close()
 
     def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows that belong together. OSError when the disk is full: none of them is kept then.
+        """Write the rows of one group. Rows with a known id are skipped: after a kill, part of a group may be on disk.
 
-        Killed in mid-write some may be there and others not; asked again, those that are there stay as they are.
+        Raises OSError if the disk is full; then none of the rows is stored.
         """
         if self._file is None:
-            raise RuntimeError("Predictions is used inside `with`")
+            raise RuntimeError("Predictions is not open: use it in a `with` block")
         fresh = [dict(row) for row in rows if row["id"] not in self.done]
         end = self._file.seek(0, os.SEEK_END)
         try:
@@ -76,35 +76,35 @@ class Predictions:
             raise
         self.done |= {row["id"]: row for row in fresh}
 
-    def _same_run(self) -> None:
+    def _check_record(self) -> None:
         path = self.directory / RECORD
         if not path.is_file():
             if self._file is not None and self._file.seek(0, os.SEEK_END):
-                raise InputError("has predictions but no run.json", file=self.directory, remedy="Name a new directory")
-            write_atomic(path, json.dumps(self._about, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+                raise InputError("contains predictions but no run.json", file=self.directory, remedy="Choose a new directory")
+            write_atomic(path, json.dumps(self._record, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n")
             return
         before = read_record(self.directory)
-        if canonical_json(before) != canonical_json(self._about):
-            names = sorted(name for name in before.keys() | self._about.keys() if before.get(name) != self._about.get(name))
-            remedy = "Name a new directory with -o, or repeat the first run's options"
-            raise InputError(f"holds a run with another {', '.join(names)}", file=self.directory, remedy=remedy)
+        if canonical_json(before) != canonical_json(self._record):
+            names = sorted(name for name in before.keys() | self._record.keys() if before.get(name) != self._record.get(name))
+            remedy = "Choose a new directory with -o, or repeat the options of the first run"
+            raise InputError(f"contains a run with another {', '.join(names)}", file=self.directory, remedy=remedy)
 
-    def _cut_torn_line(self, path: Path) -> None:
+    def _truncate_incomplete_line(self, path: Path) -> None:
         data = path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if self._file is not None and whole < len(data):
-            self._file.truncate(whole)
+        end = data.rfind(b"\n") + 1
+        if self._file is not None and end < len(data):
+            self._file.truncate(end)
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """A run's run.json; InputError when there is none or it is damaged."""
+    """Read run.json of a run; raises InputError if it is missing or damaged."""
     path = directory / RECORD
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise InputError("is no run (no run.json)", file=directory, remedy="Name a directory `soundflow bench` made") from None
+        raise InputError("contains no run.json", file=directory, remedy="Name a directory that `soundflow bench` wrote") from None
     except ValueError as error:
-        raise InputError(f"is not JSON: {error}", file=path, remedy="Run again into a new directory") from None
+        raise InputError(f"is not JSON: {error}", file=path, remedy="Run again with a new directory") from None
     if not isinstance(document, dict):
-        raise InputError("is not a JSON object", file=path, remedy="Run again into a new directory")
+        raise InputError("is not a JSON object", file=path, remedy="Run again with a new directory")
     return document

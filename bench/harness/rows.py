@@ -1,7 +1,7 @@
-"""Rows of anybody's files (JSON lines, JSON, CSV, TSV, parquet), each of which knows where it stands.
+"""Rows of third-party files (JSON lines, JSON, CSV, TSV, parquet), each with its position in the file.
 
-What is wrong is an InputError with file, row, field, value and remedy. A byte-order mark and Windows line ends are no trouble;
-another encoding, NaN, half a surrogate pair or a row of many megabytes is told.
+Every error is an InputError with file, row, field, value and remedy. A byte-order mark and Windows line ends are accepted;
+other encodings, NaN and rows of many megabytes are rejected.
 """
 
 from __future__ import annotations
@@ -16,69 +16,70 @@ from typing import Any, Final, NoReturn
 from soundflow.schemas.base import InputError
 
 LONGEST_LINE: Final = 1 << 24
-"""Bytes of a line; a longer one is no row."""
+"""Maximum length of a line in bytes."""
 LONGEST_CELL: Final = 1 << 22
 BATCH: Final = 64
-"""Rows of parquet held at a time: each may hold a recording."""
+"""Number of parquet rows in memory at a time: each may contain a recording."""
 UTF8: Final = "Save it as UTF-8"
 GZIP: Final = b"\x1f\x8b"
-NO_NAN: Final = "NaN and infinity are no JSON; write null, or leave the field out"
+NO_NAN: Final = "NaN and infinity are not valid JSON; write null, or omit the field"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its values and its place. A cell of CSV without a sign is null."""
+    """One row: its values and its position. An empty CSV cell is null."""
 
     file: Path
     place: str
-    """`line 3`, `row 7`; both count from 1, a header is line 1 and no row."""
+    """`line 3` or `row 7`, from 1. A header is line 1 and does not count as a row."""
     values: Mapping[str, Any]
 
     @property
     def where(self) -> str:
-        """File and place, for messages."""
+        """File and position, for messages."""
         return f"{self.file}, {self.place}"
 
-    def wrong(self, why: str, field: str = "", value: object = None, remedy: str = "") -> InputError:
-        """What to raise about this row."""
+    def error(self, why: str, field: str = "", value: object = None, remedy: str = "") -> InputError:
+        """Return the error to raise about this row."""
         return InputError(why, file=self.where, field=field, value=value, remedy=remedy)
 
     def has(self, *names: str) -> bool:
-        """Whether one of the fields is there and not null."""
+        """Return whether one of the fields is present and not null."""
         return any(self.values.get(name) is not None for name in names)
 
     def text(self, *names: str) -> str:
-        """The first of these fields that is there, trimmed; InputError when it is missing, empty or no text."""
+        """Return the first of these fields that is present, stripped; raises InputError if there is none, or no text in it."""
         name = next((name for name in names if self.values.get(name) is not None), None)
         if name is None:
             known = ", ".join(str(key) for key, value in list(self.values.items())[:20] if value is not None) or "nothing"
-            raise self.wrong("required field is missing", names[0], remedy=f"The row has: {known}")
+            raise self.error("required field is missing", names[0], remedy=f"The row has: {known}")
         value = self.values[name]
         if not isinstance(value, str) or not (text := storable(value).strip()):
-            what = "is empty" if isinstance(value, str) else "is no text"
-            raise self.wrong(what, name, value, "Fill it in, or take the row out")
+            what = "is empty" if isinstance(value, str) else "is not a string"
+            raise self.error(what, name, value, "Fill in the field, or remove the row")
         return text
 
     def texts(self, *names: str) -> tuple[str, ...]:
-        """A list of texts, none empty; a single text is a list of one."""
+        """Return a list of non-empty strings; a single string becomes a list of one."""
         name = next((name for name in names if self.values.get(name) is not None), names[0])
         value = self.values.get(name)
         if not isinstance(value, list | tuple):
             return (self.text(*names),)
         if not value or not all(isinstance(one, str) and one.strip() for one in value):
-            raise self.wrong("is no list of texts", name, value, "Every entry is a text with at least one character")
+            raise self.error("is not a list of strings", name, value, "Every entry must be a non-empty string")
         return tuple(storable(one).strip() for one in value)
 
 
 def storable(text: str) -> str:
-    """`text` as it can be written: half of a surrogate pair becomes a replacement character."""
+    """Return `text` with lone surrogates replaced, so that it can be encoded as UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None, otherwise: str = "") -> Iterator[Row]:
-    """Rows of a file by its suffix: .jsonl, .json (a list of objects), .csv, .tsv, .parquet. InputError for any other.
+    """Read the rows of a file in the format of its suffix: .jsonl, .json (a list of objects), .csv, .tsv or .parquet.
 
-    `columns`: of a parquet file only these (where they are there) are read. `otherwise`: what a file of another name is.
+    Of a parquet file only `columns` are read, if given; absent ones are ignored. `otherwise` is the suffix assumed for an unknown
+    one; without it an unknown suffix raises InputError.
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
@@ -86,22 +87,24 @@ def read_rows(path: Path, columns: Sequence[str] | None = None, otherwise: str =
     readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _tsv}
     suffix = suffix if suffix in readers else otherwise or suffix
     if suffix not in readers:
-        raise InputError(f"is none of {', '.join(readers)}, .parquet", file=path, remedy="Convert it, or name another file")
+        raise InputError("unknown file format", file=path, remedy=f"Convert the file to one of {', '.join(readers)}, .parquet")
     return _readable(path, readers[suffix])
 
 
-def some_rows(path: Path, form: str) -> None:
-    """InputError when a file of anybody's answers holds none: that is no score of 0. `form`: what a row looks like."""
+def require_rows(path: Path, form: str) -> None:
+    """Raise InputError if a file of answers has no rows, which would score 0. `form` shows the fields of a row."""
     if next(read_rows(path, otherwise=".jsonl"), None) is None:
-        raise InputError("holds no row", file=path, remedy=f"Name the file with the answers; one row: {form}")
+        raise InputError(
+            "contains no rows", file=path, remedy=f"Name the file that contains the answers, with rows such as {form}"
+        )
 
 
-def unique(rows: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
-    """(id, row) pairs as they come; InputError at an id that was there before."""
+def unique_rows(rows: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
+    """Pass (id, row) pairs through; raises InputError at a duplicate id."""
     seen: dict[str, str] = {}
     for name, row in rows:
         if name in seen:
-            raise row.wrong("is there twice", "id", name, f"Keep one of them; the other is at {seen[name]}")
+            raise row.error("is a duplicate", "id", name, f"Keep one of the rows; the other is at {seen[name]}")
         seen[name] = row.place
         yield name, row
 
@@ -110,7 +113,7 @@ def _readable(path: Path, reader: Callable[[Path], Iterator[Row]]) -> Iterator[R
     try:
         with path.open("rb") as file:
             if file.read(2) == GZIP:
-                raise InputError("is compressed (gzip)", file=path, remedy="Unpack it with gunzip")
+                raise InputError("is compressed (gzip)", file=path, remedy="Decompress it with gunzip")
         yield from reader(path)
     except FileNotFoundError:
         raise InputError("no such file", file=path, remedy="Check the path") from None
@@ -127,17 +130,19 @@ def _jsonl(path: Path) -> Iterator[Row]:
             number += 1
             place = f"line {number}"
             if len(line) == LONGEST_LINE:
-                raise InputError(f"is longer than {LONGEST_LINE:,} bytes", file=f"{path}, {place}", remedy="One object a line")
+                raise InputError(
+                    f"is longer than {LONGEST_LINE:,} bytes", file=f"{path}, {place}", remedy="Write one JSON object per line"
+                )
             text = _decoded(line, path, place, first=number == 1)
             if text.strip():
-                yield _object(_parsed(text, f"{path}, {place}", "One JSON object a line"), path, place)
+                yield _object(_parsed(text, f"{path}, {place}", "Write one JSON object per line"), path, place)
 
 
 def _json(path: Path) -> Iterator[Row]:
     data = path.read_bytes()
-    document = _parsed(_decoded(data, path, "", first=True), str(path), "The file is one JSON list of objects")
+    document = _parsed(_decoded(data, path, "", first=True), str(path), "Write one JSON list of objects")
     if not isinstance(document, list):
-        raise InputError("is not a JSON list", file=path, value=document, remedy="The file is one JSON list of objects")
+        raise InputError("is not a JSON list", file=path, value=document, remedy="Write one JSON list of objects")
     for number, one in enumerate(document, 1):
         yield _object(one, path, f"row {number}")
 
@@ -153,11 +158,11 @@ def _decoded(data: bytes, path: Path, place: str, first: bool) -> str:
 
 
 def _parsed(text: str, where: str, remedy: str) -> Any:
-    def refuse(name: str) -> NoReturn:
-        raise InputError(f"holds {name}", file=where, remedy=NO_NAN)
+    def reject(name: str) -> NoReturn:
+        raise InputError(f"contains {name}", file=where, remedy=NO_NAN)
 
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=reject)
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
@@ -166,7 +171,7 @@ def _parsed(text: str, where: str, remedy: str) -> Any:
 
 def _object(document: Any, path: Path, place: str) -> Row:
     if not isinstance(document, dict):
-        raise InputError("is not a JSON object", file=f"{path}, {place}", value=document, remedy="Every row is an object")
+        raise InputError("is not a JSON object", file=f"{path}, {place}", value=document, remedy="Every row must be an object")
     return Row(path, place, document)
 
 
@@ -191,20 +196,25 @@ def _separated(path: Path, dialect: type[csv.Dialect]) -> Iterator[Row]:
         try:
             head = next(lines, [])
             if len(set(head)) != len(head) or not any(head):
-                raise InputError("the first line does not name every column once", file=path, value=head, remedy="Name them")
+                raise InputError(
+                    "column names are empty or repeated",
+                    file=path,
+                    value=head,
+                    remedy="Give each column a name in the first line",
+                )
             for number, cells in enumerate(lines, 1):
                 if not cells:
                     continue
                 if len(cells) != len(head):
-                    why = f"{len(cells)} cells under {len(head)} columns"
+                    why = f"{len(cells)} cells for {len(head)} columns"
                     raise InputError(
-                        why, file=f"{path}, row {number}", remedy="Quote cells that hold the separator or line breaks"
+                        why, file=f"{path}, row {number}", remedy="Quote cells that contain the separator or line breaks"
                     )
                 yield Row(path, f"row {number}", {name: cell or None for name, cell in zip(head, cells, strict=True)})
         except csv.Error as error:
             why = f"is not {'TSV' if dialect is not csv.excel else 'CSV'}: {error}"
-            raise InputError(why, file=f"{path}, line {lines.line_num}", remedy="Is a quotation mark left open?") from None
-        finally:  # the limit is the whole program's
+            raise InputError(why, file=f"{path}, line {lines.line_num}", remedy="Check for an unclosed quotation mark") from None
+        finally:  # the limit is global
             csv.field_size_limit(before)
 
 
@@ -215,9 +225,9 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            wanted = names if columns is None else [name for name in names if name in columns]
+            selected = names if columns is None else [name for name in names if name in columns]
             number = 0
-            for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
+            for batch in file.iter_batches(batch_size=BATCH, columns=selected):
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(path, f"row {number}", values)
@@ -228,8 +238,10 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
 
 
 def unreadable_parquet(path: Path, error: Exception) -> InputError:
-    """What to raise about a file that pyarrow does not take."""
+    """Return the error to raise about a file that pyarrow cannot read."""
     why = str(error).strip().partition("\n")[0].rstrip(".")
     return InputError(
-        f"is not a readable parquet file: {why}", file=path, remedy="Fetch it again: a Git LFS pointer, or half a file?"
+        f"is not a readable parquet file: {why}",
+        file=path,
+        remedy="Download it again; it may be a Git LFS pointer or an incomplete file",
     )

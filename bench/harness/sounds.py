@@ -1,4 +1,4 @@
-"""Recordings of benchmarks as streams want them: mono at 16 kHz, nothing cut away, and how loud they are."""
+"""Recordings of benchmarks as mono 16 kHz samples without any cut, and their levels."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ from soundflow.schemas.pcm16 import to_pcm16
 
 Audio = NDArray[np.float32]
 AS_IT_IS: Final = IngressConfig(min_seconds=0.025, max_seconds=36_000.0, silence_dbfs=-1e9)
-"""A benchmark's recording counts however short, long or quiet it is."""
+"""Accepts recordings of any length and level: every row of a benchmark counts."""
 ROOM_TONE_DBFS: Final = -50.0
-"""Of what is heard between recordings: 24 dB below the reference level, quieter than any noise track of a corpus. Digital silence
-is heard by no microphone, and measured to be answered by a model that answers nothing else."""
+"""Level between recordings: 24 dB below the reference level, quieter than any noise track of a corpus. Digital silence does not
+occur in real recordings; a model that ignored other sounds responded to it."""
 _TONE: Final = "procedural:pink:0"
-REMEDY: Final = "Fetch the recording again, or take its row out of the metadata"
+REMEDY: Final = "Download the recording again, or remove its row from the metadata"
 
 
 def load(source: Path | bytes, where: object = None) -> Audio:
-    """Samples (n,), float32 at 16 kHz, of a file or of its bytes; InputError (at `where`) naming what is wrong with it."""
+    """Decode a file or its bytes to samples (n,), float32 at 16 kHz. Raises InputError, located at `where` if given."""
     found = read_audio(source, AS_IT_IS) if isinstance(source, Path) else read_bytes(source, AS_IT_IS)
     if isinstance(found, Ok):
         return found.value.samples
-    why = f"the recording cannot be used: {getattr(found, 'reason', found)}"
+    why = f"unusable recording: {getattr(found, 'reason', found)}"
     raise InputError(why, file=where if where is not None else source, value=None if where is None else source, remedy=REMEDY)
 
 
-def followed(samples: Audio, pause: int, whole: int) -> Audio:
-    """`samples`, then room tone for at least `pause` samples and until the length is a multiple of `whole`."""
+def append_room_tone(samples: Audio, pause: int, multiple: int) -> Audio:
+    """Append at least `pause` samples of room tone, until the length is a multiple of `multiple` samples."""
     room = procedural(_TONE) * np.float32(10.0 ** (ROOM_TONE_DBFS / 20.0) / 0.1)
-    length = -(-(len(samples) + pause) // whole) * whole
+    length = -(-(len(samples) + pause) // multiple) * multiple
     return np.concatenate([samples, np.resize(room, length - len(samples))])
 
 
-def wav(samples: Audio) -> bytes:
-    """A WAV file (PCM16, 16 kHz) of samples, for models behind HTTP."""
-    held = io.BytesIO()
-    soundfile.write(held, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return held.getvalue()
+def encode_wav(samples: Audio) -> bytes:
+    """Encode samples as a WAV file (PCM16, 16 kHz)."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
 
 
 def level_db(samples: Audio) -> float:
-    """RMS (dBFS) of the loudest 400 ms: what a detector by energy goes by."""
+    """Return the RMS (dBFS) of the loudest 400 ms chunk, the input of the energy baseline."""
     size = c.CHUNK_SAMPLES
     if not samples.size:
         return EMPTY_DB
@@ -62,7 +62,7 @@ def level_db(samples: Audio) -> float:
 
 
 def at_reference_level(samples: Audio) -> Audio:
-    """`samples` with the active level that corpora bring every clip to, never clipped; digital silence stays."""
+    """Scale `samples` to the active level of clips in corpora, without clipping. Digital silence is returned unchanged."""
     power = active_power(samples)
     if power <= 0.0:
         return samples

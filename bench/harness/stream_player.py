@@ -1,8 +1,7 @@
-"""A checkpoint listens to recordings as the runtime would: the same front end, encoder and `streaming.listener`, chunk by chunk.
+"""Player of checkpoints: processes recordings chunk by chunk with the front end, encoder and `streaming.listener` of the runtime.
 
-Several recordings in one stream come one after the other, each with a pause behind it in which a quiet room is heard; what opens
-in a recording's span (it and its pause, in whole chunks) belongs to it. There is no clock: every chunk is drained as it
-comes.
+The recordings of a stream follow one another, each with a pause of quiet room tone after it. A response belongs to the recording
+in whose span (recording and pause, in whole chunks) it opens. There is no clock: every chunk is drained on its own.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from soundflow.bench.harness.sounds import Audio, followed
+from soundflow.bench.harness.sounds import Audio, append_room_tone
 from soundflow.model.frontend import CausalLogMel, chunked
 from soundflow.model.thinker import StreamingThinker
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
@@ -23,37 +22,37 @@ from soundflow.streaming.events import ChunkSilent, ListenConfig, ResponseCreate
 from soundflow.streaming.listener import Listener
 
 ENCODED_AT_A_TIME = 64
-"""Chunks in one batch of the encoder: an hour of audio never stands in memory as features."""
+"""Chunks per batch of the encoder. It bounds memory for recordings of an hour."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One response."""
+class TimedResponse:
+    """A response and the chunk at which it opened."""
 
     chunk: int
-    """Where it opened, from 0, in its recording's span."""
+    """Index of the chunk in the recording's span, from 0."""
     text: str
     probability: float
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """What a model did while it heard one recording and the pause behind it."""
+class Playback:
+    """Decisions and responses of a model during one recording and the pause after it."""
 
     probabilities: tuple[float, ...]
-    """Of <response>, at each chunk's end."""
-    said: tuple[Said, ...]
+    """Probability of <response> at the end of each chunk."""
+    responses: tuple[TimedResponse, ...]
     seconds: float
-    """Of the span."""
+    """Length of the span."""
 
     @property
     def text(self) -> str:
-        """All that was said, in order."""
-        return " ".join(one.text.strip() for one in self.said if one.text.strip())
+        """Text of all responses, in order."""
+        return " ".join(one.text.strip() for one in self.responses if one.text.strip())
 
 
 class StreamPlayer:
-    """Plays streams to one checkpoint."""
+    """Plays streams to a checkpoint."""
 
     def __init__(self, model: StreamingThinker, threshold: float = 0.5, longest_response: int = 64):
         self.model, self.tokenizer = model.eval(), QwenTokenizer.load()
@@ -64,31 +63,32 @@ class StreamPlayer:
 
     @classmethod
     def load(cls, checkpoint: Path, threshold: float = 0.5, longest_response: int = 64) -> StreamPlayer:
-        """Of a checkpoint `soundflow train` made; InputError when it is none."""
+        """Load a checkpoint written by `soundflow train`; raises InputError if it is not one."""
         return cls(StreamingThinker.load(checkpoint), threshold, longest_response)
 
-    def play(self, recordings: Sequence[Audio], instruction: str, pause_seconds: float = 1.0) -> list[Played]:
-        """One stream of all `recordings` (16 kHz); an entry each. The context carries over from one to the next."""
+    def play(self, recordings: Sequence[Audio], instruction: str, pause_seconds: float = 1.0) -> list[Playback]:
+        """Play `recordings` (16 kHz) as one stream, with a common context; return one entry per recording."""
         size = self.model.streaming.chunk_samples
-        spans = [followed(one, round(pause_seconds * c.SAMPLE_RATE), size) for one in recordings]
+        spans = [append_room_tone(one, round(pause_seconds * c.SAMPLE_RATE), size) for one in recordings]
         listener = Listener(self.model, self.tokenizer, instruction, self.config)
         chunks = self._features(np.concatenate(spans)) if spans else iter(())
-        return [self._hear(listener, chunks, len(span) // size) for span in spans]
+        return [self._listen(listener, chunks, len(span) // size) for span in spans]
 
-    def _hear(self, listener: Listener, chunks: Iterator[torch.Tensor], count: int) -> Played:
-        probabilities, said = [], []
+    def _listen(self, listener: Listener, chunks: Iterator[torch.Tensor], count: int) -> Playback:
+        probabilities, responses = [], []
         for number in range(count):
             events = listener.drain(next(chunks)[None])
             decision = next(event for event in events if isinstance(event, ChunkSilent | ResponseCreated))
             probabilities.append(decision.probability)
             while listener.responding:
                 events += listener.step()
-            said += [Said(number, event.text, decision.probability) for event in events if isinstance(event, ResponseDone)]
-        return Played(tuple(probabilities), tuple(said), count * self.model.streaming.chunk_samples / c.SAMPLE_RATE)
+            texts = [event.text for event in events if isinstance(event, ResponseDone)]
+            responses += [TimedResponse(number, text, decision.probability) for text in texts]
+        return Playback(tuple(probabilities), tuple(responses), count * self.model.streaming.chunk_samples / c.SAMPLE_RATE)
 
     @torch.inference_mode()
     def _features(self, samples: Audio) -> Iterator[torch.Tensor]:
-        """Audio embeddings (slots, hidden) of one chunk after the other."""
+        """Yield the audio embeddings (slots, hidden) of each chunk."""
         size, front_end = self.model.streaming.chunk_samples, CausalLogMel()
         for start in range(0, len(samples), ENCODED_AT_A_TIME * size):
             mel = front_end.push(samples[start : start + ENCODED_AT_A_TIME * size])

@@ -80,7 +80,7 @@ class ProactiveRecipe(Schema):
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedClip:
     """A clip with its place in the set."""
 
     clip: Clip
@@ -142,7 +142,7 @@ def build(recipe_path: Path, out: Path, not_in: Sequence[Path] = (), clips: Path
     return record
 
 
-def judged(label: str, caption: str, categories: Sequence[Category]) -> tuple[Category, Decision] | str:
+def classify(label: str, caption: str, categories: Sequence[Category]) -> tuple[Category, Decision] | str:
     """The one sub-category and side of a sound, or why there is none: `unmatched` or `borderline`."""
     words = set(label_words(f"{label} {caption}"))
     said = [
@@ -160,18 +160,18 @@ def judged(label: str, caption: str, categories: Sequence[Category]) -> tuple[Ca
     return categories[place], decision
 
 
-def standard_answers(one: Chosen) -> list[str]:
+def standard_answers(one: SelectedClip) -> list[str]:
     """What may be said: the templates of proactive streams about this sound, and the category's own."""
     said = [answer.text for answer in respond_with_description("response_proactive_respond", one.clip)]
     sound = one.clip.caption or one.clip.label
     return list(dict.fromkeys([*said, *(text.replace("{sound}", sound) for text in one.category.answers)]))
 
 
-def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], counts: Counter[str]) -> list[Chosen]:
-    fit: list[Chosen] = []
+def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], counts: Counter[str]) -> list[SelectedClip]:
+    fit: list[SelectedClip] = []
     places: dict[str, set[tuple[str, str, Decision]]] = {}
     for clip in index.clips():
-        found = judged(clip.label, clip.caption, recipe.categories)
+        found = classify(clip.label, clip.caption, recipe.categories)
         if recipe.split is not None and clip.split != recipe.split:
             counts["of another split"] += 1
         elif clip.role not in recipe.roles:
@@ -181,10 +181,10 @@ def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], co
         elif _digests(clip) & heard:
             counts["heard in training"] += 1
         else:
-            fit.append(Chosen(clip, *found))
+            fit.append(SelectedClip(clip, *found))
             for digest in _digests(clip):
                 places.setdefault(digest, set()).add(fit[-1].place)
-    sides: dict[tuple[str, str, Decision], list[Chosen]] = {}
+    sides: dict[tuple[str, str, Decision], list[SelectedClip]] = {}
     seen: set[str] = set()
     for one in fit:
         digests = _digests(one.clip)
@@ -227,7 +227,7 @@ def _heard(corpora: Iterable[StoredCorpus]) -> tuple[frozenset[str], list[str]]:
     return frozenset(found), sorted(ids)
 
 
-def _row(one: Chosen) -> dict[str, Any]:
+def _row(one: SelectedClip) -> dict[str, Any]:
     name = one.clip.content_sha256[:12]
     path = f"./{TREE}/{one.category.domain}/{one.category.category}/{one.decision.value}/{name}.wav"
     return {"id": name, "path": path, "description": one.clip.caption or one.clip.label, "decision": one.decision.value}

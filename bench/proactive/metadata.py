@@ -16,7 +16,7 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from soundflow.bench.harness.rows import Row, read_rows, storable, unique
+from soundflow.bench.harness.rows import Row, read_rows, storable, unique_rows
 from soundflow.schemas.base import InputError, Schema, canonical_json, explain
 
 
@@ -130,16 +130,16 @@ def _sounds(path: Path) -> dict[str, Sound]:
 
 
 def _checked(rows: Iterable[Row]) -> Iterable[tuple[str, Sound]]:
-    for name, row in unique((row.text("id"), row) for row in rows):
+    for name, row in unique_rows((row.text("id"), row) for row in rows):
         try:
             sound = Sound.model_validate({key: value for key, value in row.values.items() if value is not None})
         except ValidationError as error:
             found = explain(error, Sound)
-            raise row.wrong(found.why, found.field, found.value, found.remedy) from None
+            raise row.error(found.why, found.field, found.value, found.remedy) from None
         parts = PurePosixPath(sound.path).parts
         if len(parts) < 4 or ".." in parts or parts[0] == "/":
             remedy = "Paths look like proactive-sound-effect/Domain/Sub-category/DECISION/id.wav, below the metadata's folder"
-            raise row.wrong("names no domain and sub-category", "path", sound.path, remedy)
+            raise row.error("names no domain and sub-category", "path", sound.path, remedy)
         yield name, sound
 
 
@@ -151,7 +151,7 @@ def read_predictions(path: Path, known: set[str]) -> dict[str, Prediction]:
     """
     return {
         name: _prediction(name, row, known)
-        for name, row in unique((_name(row, known), row) for row in read_rows(path, otherwise=".jsonl"))
+        for name, row in unique_rows((_name(row, known), row) for row in read_rows(path, otherwise=".jsonl"))
     }
 
 
@@ -159,7 +159,7 @@ def _name(row: Row, known: set[str]) -> str:
     name = row.values["id"] if row.has("id") else row.text("id")
     if not isinstance(name, str) or name not in known:
         remedy = "Score against the metadata the predictions were made for"
-        raise row.wrong("is no sound of the metadata", "id", name, remedy)
+        raise row.error("is no sound of the metadata", "id", name, remedy)
     return name
 
 
@@ -170,7 +170,7 @@ def _prediction(name: str, row: Row, known: set[str]) -> Prediction:
         for key, value in row.values.items():
             if key != "reply" and parse_decision(value) is not None:
                 remedy = f"Did you mean `decision`? Rename {key}; a model's whole answer is called {RAW[0]}"
-                raise row.wrong("there is no `decision`, and this field holds one", key, value, remedy)
+                raise row.error("there is no `decision`, and this field holds one", key, value, remedy)
     if row.values.get("decision") not in (None, ""):
         decision = parse_decision(row.values["decision"])
         given = text if isinstance(text := row.values.get("reply"), str) else ""

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from soundflow.bench.harness.rows import read_rows, unique
+from soundflow.bench.harness.rows import read_rows, unique_rows
 from soundflow.bench.proactive.metadata import Sound
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, Schema, explain
@@ -77,17 +77,17 @@ def write_manifest(path: Path, sequences: Sequence[Stream]) -> Path:
 def read_manifest(path: Path, sounds: Sequence[Sound]) -> list[Stream]:
     """A manifest's streams; InputError for a bad row, an unknown sound, or one that is heard twice."""
     known, heard, found = {sound.id for sound in sounds}, set(), []
-    for _, row in unique((row.text("id"), row) for row in read_rows(path)):
+    for _, row in unique_rows((row.text("id"), row) for row in read_rows(path)):
         try:
             one = Stream.model_validate(row.values)
         except ValidationError as error:
             wrong = explain(error, Stream)
-            raise row.wrong(wrong.why, wrong.field, wrong.value, wrong.remedy) from None
+            raise row.error(wrong.why, wrong.field, wrong.value, wrong.remedy) from None
         for name in one.sounds:
             if name not in known:
-                raise row.wrong("is no sound of the metadata", "sounds", name, "Name the metadata the manifest was made from")
+                raise row.error("is no sound of the metadata", "sounds", name, "Name the metadata the manifest was made from")
             if name in heard:
-                raise row.wrong("is heard twice", "sounds", name, "Every sound is decided once")
+                raise row.error("is heard twice", "sounds", name, "Every sound is decided once")
             heard.add(name)
         found.append(one)
     if not found:

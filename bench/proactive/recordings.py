@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import soundfile
 
-from soundflow.bench.harness.driving import Driven, checkpoint_identity, drive_stream
+from soundflow.bench.harness.collect import RunProgress, checkpoint_identity, collect_local
 from soundflow.bench.harness.grid import Grid, percent
 from soundflow.bench.harness.predictions import Predictions
 from soundflow.bench.harness.sounds import level_db, load
@@ -110,7 +110,7 @@ class RecordingCounts:
         }
 
 
-def read_takes(folder: Path) -> list[AnnotatedRecording]:
+def read_recordings(folder: Path) -> list[AnnotatedRecording]:
     """Every recording below `folder`, with its labels where they are; InputError for bad labels or no recording."""
     paths = (
         sorted(path for path in folder.rglob("*") if path.suffix.lower().removeprefix(".") in READABLE) if folder.is_dir() else []
@@ -123,7 +123,7 @@ def read_takes(folder: Path) -> list[AnnotatedRecording]:
     ]
 
 
-def run_recordings(takes: Sequence[AnnotatedRecording], out: Path, checkpoint: Path, threshold: float = 0.5) -> Driven:
+def run_recordings(takes: Sequence[AnnotatedRecording], out: Path, checkpoint: Path, threshold: float = 0.5) -> RunProgress:
     """Play every take to a checkpoint as one stream; `out` as with other runs."""
     from soundflow.bench.harness.stream_player import StreamPlayer
 
@@ -153,14 +153,14 @@ def run_recordings(takes: Sequence[AnnotatedRecording], out: Path, checkpoint: P
                     "chunk_seconds": chunk / c.SAMPLE_RATE,
                     "chunks": [round(chance, 4) for chance in played.probabilities],
                     "levels": [round(level_db(piece), 2) for piece in samples.reshape(-1, chunk)],
-                    "said": [{"chunk": one.chunk, "text": one.text} for one in played.said],
+                    "said": [{"chunk": one.chunk, "text": one.text} for one in played.responses],
                 }
             ]
 
-        return drive_stream(predictions, takes, answer)
+        return collect_local(predictions, takes, answer)
 
 
-def tally(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def recording_rates(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Rates of the model and of the trivial detectors over all takes that have a row, and of the model by scenario."""
     scenarios = sorted({take.scenario for take in takes})
     heard = [take for take in takes if take.id in rows]
@@ -173,9 +173,9 @@ def tally(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, A
     return found
 
 
-def takes_result(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]], model: str) -> Result:
+def recordings_result(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]], model: str) -> Result:
     """All that a run over takes tells, in percent and per hour, with what the report draws."""
-    found = tally(takes, rows)
+    found = recording_rates(takes, rows)
     table = {
         name if name != "model" else model: {
             told: percent(rates[key]) if told.endswith("%") else rates[key] for key, told in COLUMNS.items()

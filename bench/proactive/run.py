@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from soundflow.bench.harness.chat_player import Answered, Conversation, UserTurn
-from soundflow.bench.harness.driving import Driven, checkpoint_identity, drive_chat, drive_stream
+from soundflow.bench.harness.chat_player import ChatAnswer, Conversation, UserTurn
+from soundflow.bench.harness.collect import RunProgress, checkpoint_identity, collect_chat, collect_local
 from soundflow.bench.harness.predictions import Predictions
 from soundflow.bench.harness.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, level_db, load
 from soundflow.bench.proactive.metadata import Decision, Prediction, Sound, set_name
@@ -29,7 +29,7 @@ MANIFEST: Final = "tier.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StreamGroup:
     """A stream of a tier as a group of rows."""
 
     stream: Stream
@@ -69,7 +69,7 @@ class ProactiveSet:
         rows = [sound.model_dump(mode="json") | {"standard_answers": []} for sound in self.sounds]
         return hashlib.sha256(canonical_json(rows)).hexdigest()
 
-    def tier(self, name: str, seed: int, manifest: Path | None = None) -> list[Asked]:
+    def tier(self, name: str, seed: int, manifest: Path | None = None) -> list[StreamGroup]:
         """The streams of tier `single` or `multiple`, the latter from its `manifest` where there is one."""
         if manifest is not None:
             streams = read_manifest(manifest, self.sounds)
@@ -77,7 +77,7 @@ class ProactiveSet:
             streams = single(self.sounds) if name == "single" else multiple(self.sounds, seed)
         here = {sound.id for sound in self.here}
         kept = [one.model_copy(update={"sounds": tuple(name for name in one.sounds if name in here)}) for one in streams]
-        return [Asked(one) for one in kept if one.sounds]
+        return [StreamGroup(one) for one in kept if one.sounds]
 
     def measured(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         """`predictions` with levels and lengths of the recordings that are here; sounds without a prediction stay without."""
@@ -98,14 +98,14 @@ class ProactiveSet:
 
 def run_stream(
     proactive: ProactiveSet,
-    groups: Sequence[Asked],
+    groups: Sequence[StreamGroup],
     out: Path,
     checkpoint: Path,
     *,
     threshold: float = 0.5,
     as_recorded: bool = False,
     told: str | None = None,
-) -> Driven:
+) -> RunProgress:
     """Play a tier to a checkpoint; `out` gets run.json, tier.jsonl and predictions.jsonl, and is taken up where it was left.
 
     Recordings are brought to the level corpora have, unless `as_recorded`. `told`: another instruction.
@@ -119,33 +119,33 @@ def run_stream(
         write_manifest(out / MANIFEST, [group.stream for group in groups])
         player = StreamPlayer.load(checkpoint, threshold)
 
-        def answer(group: Asked) -> list[dict[str, Any]]:
+        def answer(group: StreamGroup) -> list[dict[str, Any]]:
             recordings = [proactive.audio(name) for name in group.ids]
             heard = recordings if as_recorded else [at_reference_level(one) for one in recordings]
             played = player.play(heard, said, group.stream.gap_seconds)
             return [
                 {
                     "id": name,
-                    "decision": (Decision.RESPOND if one.said else Decision.IGNORE).value,
+                    "decision": (Decision.RESPOND if one.responses else Decision.IGNORE).value,
                     "reply": one.text,
                     "seconds": one.seconds,
                     "level_db": round(level_db(recording), 3),
                     "stream": group.id,
                     "chunks": [round(chance, 4) for chance in one.probabilities],
-                    "said": [{"chunk": here.chunk, "text": here.text} for here in one.said],
+                    "said": [{"chunk": here.chunk, "text": here.text} for here in one.responses],
                 }
                 for name, recording, one in zip(group.ids, recordings, played, strict=True)
             ]
 
-        return drive_stream(predictions, groups, answer)
+        return collect_local(predictions, groups, answer)
 
 
-def run_chat(proactive: ProactiveSet, groups: Sequence[Asked], out: Path, config: LlmConfig) -> Driven:
+def run_chat(proactive: ProactiveSet, groups: Sequence[StreamGroup], out: Path, config: LlmConfig) -> RunProgress:
     """Put the public prompt and a tier's sounds to a chat model; `out` as in `run_stream`."""
     about = {"tester": "chat", "answering": config.answering("benchmark").model_dump(mode="json"), "prompt": PUBLIC}
     measured: dict[str, tuple[float, float]] = {}
 
-    def make(group: Asked) -> Conversation:
+    def make(group: StreamGroup) -> Conversation:
         turns = []
         for name in group.ids:
             samples = proactive.audio(name)
@@ -153,7 +153,7 @@ def run_chat(proactive: ProactiveSet, groups: Sequence[Asked], out: Path, config
             turns.append(UserTurn(name, PUBLIC, (samples,)))
         return Conversation(group.id, tuple(turns))
 
-    def rows(group: Asked, answers: list[Answered]) -> list[dict[str, Any]]:
+    def rows(group: StreamGroup, answers: list[ChatAnswer]) -> list[dict[str, Any]]:
         return [
             {"id": one.id, "_raw_reply": one.text, "seconds": measured[one.id][0], "level_db": measured[one.id][1]}
             | {"stream": group.id, "finish": one.finish, "answered_by": one.model}
@@ -163,10 +163,10 @@ def run_chat(proactive: ProactiveSet, groups: Sequence[Asked], out: Path, config
 
     with Predictions(out, _about(proactive, groups, about)) as predictions:
         write_manifest(out / MANIFEST, [group.stream for group in groups])
-        return drive_chat(predictions, groups, config, make, rows)
+        return collect_chat(predictions, groups, config, make, rows)
 
 
-def _about(proactive: ProactiveSet, groups: Sequence[Asked], tester: Mapping[str, Any]) -> dict[str, Any]:
+def _about(proactive: ProactiveSet, groups: Sequence[StreamGroup], tester: Mapping[str, Any]) -> dict[str, Any]:
     tier = hashlib.sha256(canonical_json([group.stream.model_dump(mode="json") for group in groups])).hexdigest()
     kind = groups[0].stream.tier if groups else "single"
     return {"benchmark": set_name(proactive.sounds), "tier": kind, "set": proactive.identity, "streams": tier, **tester}

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from soundflow.bench.harness.driving import Driven
+from soundflow.bench.harness.collect import RunProgress
 from soundflow.bench.harness.grid import Grid, percent
 from soundflow.bench.harness.predictions import PREDICTIONS
 from soundflow.bench.proactive.metadata import Sound, read_predictions, set_name
 from soundflow.bench.proactive.multiple import Stream
 from soundflow.bench.proactive.results import Result
-from soundflow.bench.proactive.run import Asked, ProactiveSet
+from soundflow.bench.proactive.run import ProactiveSet, StreamGroup
 from soundflow.bench.proactive.score import Score, score
 from soundflow.schemas.identity import rng_for
 
@@ -47,17 +47,17 @@ def concatenated(sounds: Sequence[Sound], count: int, seed: int = 0) -> list[Str
 def run_stability(
     proactive: ProactiveSet,
     out: Path,
-    run: Callable[[Sequence[Asked], Path], Driven],
+    run: Callable[[Sequence[StreamGroup], Path], RunProgress],
     model: str,
     tester: str,
     counts: Sequence[int] = COUNTS,
     seed: int = 0,
-) -> tuple[Result, dict[int, Score], list[Driven]]:
+) -> tuple[Result, dict[int, Score], list[RunProgress]]:
     """Run every N into `out`/nN (each resumable) and put them together."""
-    scores, driven = {}, []
+    scores, progress = {}, []
     for count in counts:
         place = out / f"n{count}"
-        driven.append(run([Asked(stream) for stream in concatenated(proactive.here, count, seed)], place))
+        progress.append(run([StreamGroup(stream) for stream in concatenated(proactive.here, count, seed)], place))
         found = read_predictions(place / PREDICTIONS, {sound.id for sound in proactive.sounds})
         scores[count] = score(proactive.sounds, found)
     balanced = {count: one.counts.balanced_accuracy for count, one in scores.items()}
@@ -82,8 +82,8 @@ def run_stability(
         figures={f"{what}, {name}": value for name, cells in rows.items() for what, value in cells.items()},
         n=last.n,
         missing=last.missing,
-        complete=all(one.whole for one in driven),
+        complete=all(one.is_complete for one in progress),
         grid=Grid.of(rows),
         curve={count: round(100.0 * value, 4) for count, value in balanced.items()},
     )
-    return result, scores, driven
+    return result, scores, progress

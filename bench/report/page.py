@@ -11,7 +11,7 @@ from typing import Final
 import jinja2
 import yaml
 
-from soundflow.bench.harness.grid import shown
+from soundflow.bench.harness.grid import format_cell
 from soundflow.bench.proactive.metadata import OTHER
 from soundflow.bench.proactive.results import Result
 from soundflow.bench.report.analyses import Analysis
@@ -67,8 +67,8 @@ def paper_tables() -> list[PaperTable]:
 def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: Sequence[Analysis] = ()) -> Path:
     """Write the page, whole or not at all. `analyses`: of checkpoints."""
     found = [result for _, result in results]
-    tables = [own_table(place, result) for place, result in results]
-    tables += [beside(table, found) for table in paper_tables()]
+    tables = [run_table(place, result) for place, result in results]
+    tables += [compare_with_paper(table, found) for table in paper_tables()]
     plots = [plot for plot in (domain_plot(found), segment_plot(found)) if plot] + takes_plots(found)
     plots += [plot for one in analyses for plot in analysis_plots(one)]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
@@ -80,9 +80,9 @@ def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: S
     return path
 
 
-def beside(table: PaperTable, results: Sequence[Result]) -> Table:
+def compare_with_paper(table: PaperTable, results: Sequence[Result]) -> Table:
     """The paper's rows, then one for every model that was run here; what was not run says so."""
-    rows = [[row.model, *map(shown, row.values)] for row in table.rows]
+    rows = [[row.model, *map(format_cell, row.values)] for row in table.rows]
     begin, about = len(rows), f"As printed in the {table.source}."
     for model in sorted({result.model for result in results}):
         runs = [[one for one in results if _fills(one, column, model)] for column in table.columns]
@@ -106,7 +106,7 @@ def _here(runs: Sequence[Result], figure: str) -> str:
     return f"{value:.2f} (n={run.n:,}{'' if run.complete else ', incomplete'})"
 
 
-def own_table(place: Path, result: Result) -> Table:
+def run_table(place: Path, result: Result) -> Table:
     """Everything one run tells."""
     name = f"{OTHER} (not the published sounds)" if result.benchmark == OTHER else result.benchmark
     title = f"{name}, {result.mode}" + (f", {result.segments} a stream" if result.segments > 1 else "")
@@ -118,10 +118,12 @@ def own_table(place: Path, result: Result) -> Table:
     if result.grid is not None:
         told = "; ".join(f"{name.replace('_', ' ')} {span}" for name, span in spans.items())
         about += f" 95 %: {told}." if told else ""
-        cells = [[name, *map(shown, values)] for name, values in result.grid.rows]
+        cells = [[name, *map(format_cell, values)] for name, values in result.grid.rows]
         ours = frozenset(number for number, row in enumerate(cells) if row[0] == result.model)
         return Table(title, ["", *result.grid.head], cells, about, ours)
-    rows = [[name, NOT_RUN if value is None else shown(value), spans.get(name, "–")] for name, value in result.figures.items()]
+    rows = [
+        [name, NOT_RUN if value is None else format_cell(value), spans.get(name, "–")] for name, value in result.figures.items()
+    ]
     return Table(title, ("", "figure", "95 %"), rows, about)
 
 

@@ -19,7 +19,7 @@ PARTS: Final[tuple[Callable[[int], bench.Part], ...]] = (scenes, replay, retriev
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; exit code 1 when a limit is missed."""
-    arguments = bench.arguments("curation", argv)
+    arguments = bench.parse_arguments("speed.curation", argv)
     measured = [part(arguments.runs) for part in PARTS]
     return bench.finish(
         "curation",

@@ -159,7 +159,7 @@ def resident(process: int) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """An hour, then a crowd; returns the exit code."""
-    args = bench.arguments("endless", argv, runs=1)
+    args = bench.parse_arguments("speed.endless", argv, runs=1)
     with tempfile.TemporaryDirectory() as folder:
         model = _checkpoint(Path(folder) / "model")
         engine, single = Engine(model, sessions=SESSIONS), Engine(model, sessions=SESSIONS, together=1)

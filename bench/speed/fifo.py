@@ -158,7 +158,7 @@ def _long_run(mode: str, tokens: int) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Play every way with every reply length; returns the exit code."""
-    args = bench.arguments("fifo", argv, runs=1)
+    args = bench.parse_arguments("speed.fifo", argv, runs=1)
     os.environ["OMP_NUM_THREADS"] = "1"
     plays = [(mode, tokens) for tokens in REPLY_TOKENS for mode in MODES] * args.runs
     with ProcessPoolExecutor(PARALLEL) as pool:

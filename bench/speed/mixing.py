@@ -127,7 +127,7 @@ def load_scaper() -> ModuleType | None:
     vars(np).setdefault("Inf", np.inf)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return bench.peer("scaper")
+        return bench.import_peer("scaper")
 
 
 def wav_of(directory: Path, label: str, clip_id: str) -> Path:
@@ -274,7 +274,7 @@ def _level(samples: NDArray[Any]) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison; exit code 1 when a limit is missed."""
-    args = bench.arguments("mixing", argv)
+    args = bench.parse_arguments("speed.mixing", argv)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as name:
         warnings.simplefilter("ignore")
         directory = Path(name)
@@ -284,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plans = [plan for plan, _ in streams]
         pcm = [stream_pcm16(audio) for _, audio in streams]
         write_cleaned(plans, index, directory / "cleaned")
-        scaper, lhotse = load_scaper(), bench.peer("lhotse")
+        scaper, lhotse = load_scaper(), bench.import_peer("lhotse")
 
         candidates: dict[str, Callable[[], object]] = {
             "ours: compose from cached PCM": lambda: [ours(scene, index, n) for n, scene in enumerate(spec)],

@@ -163,7 +163,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; exit code 1 when a limit is missed."""
-    arguments = bench.arguments("pipeline", argv, runs=3)
+    arguments = bench.parse_arguments("speed.pipeline", argv, runs=3)
     with tempfile.TemporaryDirectory(dir=".") as name:
         work = PipelineBench(Path(name).absolute())
         candidates: dict[str, Callable[[], object]] = {

@@ -109,8 +109,8 @@ def _sync(stream: IO[bytes]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; exit code 1 when a limit is missed."""
-    arguments = bench.arguments("shards", argv, runs=9)
-    webdataset = bench.peer("webdataset")
+    arguments = bench.parse_arguments("speed.shards", argv, runs=9)
+    webdataset = bench.import_peer("webdataset")
     data = samples()
     flat = [content for _, members in data for content in members.values()]
     with tempfile.TemporaryDirectory(dir=_disk()) as name:

@@ -127,8 +127,8 @@ def clips_of(samples: Audio, seconds: float) -> list[Audio]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; the exit code is 1 when a limit is missed."""
-    args = bench.arguments("tfjp", argv, runs=15)
-    noisereduce, librosa = bench.peer("noisereduce"), bench.peer("librosa")
+    args = bench.parse_arguments("speed.tfjp", argv, runs=15)
+    noisereduce, librosa = bench.import_peer("noisereduce"), bench.import_peer("librosa")
     real = recorded()
     speech = [*spoken(), *real]
     rng = np.random.default_rng(1)

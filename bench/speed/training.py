@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--corpus", type=Path)
     mine, rest = own.parse_known_args(argv)
-    arguments = bench.arguments("training", rest, runs=3)
+    arguments = bench.parse_arguments("speed.training", rest, runs=3)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         run = TrainingBench(Path(folder), mine.corpus)

@@ -74,7 +74,7 @@ def size_of(folder: Path) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; exit code 1 when the limit is missed."""
-    arguments = bench.arguments("virtual", argv)
+    arguments = bench.parse_arguments("speed.virtual", argv)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         folders = {"stored": root / "stored", "virtual": root / "virtual"}

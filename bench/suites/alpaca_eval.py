@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from soundflow.bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
-from soundflow.bench.suites.judging import LOWEST, rating, unjudged
+from soundflow.bench.suites.item import Figures, Item, find_files, mean_and_interval, numbered_rows, recording_of, unique_items
+from soundflow.bench.suites.judging import LOWEST, rating, unjudged_note
 from soundflow.bench.suites.spoken_qa import SpokenQuestions
 
 
@@ -22,12 +22,12 @@ class AlpacaEval(SpokenQuestions):
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        rows = enumerate(numbered(files(source, ".parquet", inside="alpacaeval_full"), ("prompt",)), 1)
+        rows = enumerate(numbered_rows(find_files(source, ".parquet", inside="alpacaeval_full"), ("prompt",)), 1)
         pairs = (
             (Item(f"alpaca-{place:04d}", row.text("prompt"), (), recording_of(row, number, audio, (), "audio"), row.where), row)
             for place, (number, row) in rows
         )
-        return distinct(pairs, source)
+        return unique_items(pairs, source)
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """The mean rating."""
@@ -43,6 +43,6 @@ class AlpacaEval(SpokenQuestions):
             unread += [] if read else [votes]
         missing = sum(item.id not in answers for item in items)
         if unread:
-            return Figures({"rating": None}, len(items), missing, notes=unjudged("rating", unread))
+            return Figures({"rating": None}, len(items), missing, notes=unjudged_note("rating", unread))
         mean, interval = mean_and_interval(ratings, self.name)
         return Figures({"rating": mean}, len(items), missing, {"rating": interval})

@@ -12,7 +12,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 from soundflow.bench.harness.rows import Row
-from soundflow.bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, numbered, recording_of
+from soundflow.bench.suites.item import (
+    Figures,
+    Item,
+    ItemPrompt,
+    Mode,
+    Spoken,
+    find_files,
+    numbered_rows,
+    recording_of,
+    unique_items,
+)
 from soundflow.schemas.base import InputError, missing_library
 
 DIRECTIONS = MappingProxyType({"en-zh": ("en_zh-CN", "en_zh"), "zh-en": ("zh-CN_en", "zh_en")})
@@ -29,12 +39,12 @@ class Covost2:
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        return distinct(_items(files(source, ".tsv", ".parquet"), audio), source)
+        return unique_items(_items(find_files(source, ".tsv", ".parquet"), audio), source)
 
-    def ask(self, item: Item, mode: Mode) -> Ask:
+    def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
         """The instruction, written or spoken before the recording."""
         told = f"Translate the speech into {INTO[item.group]}. Answer with the translation only."
-        return Ask(
+        return ItemPrompt(
             told, (item.recording,) if mode is Mode.TEXT else (Spoken(f"Translate into {INTO[item.group]}."), item.recording)
         )
 
@@ -61,7 +71,7 @@ def bleu(references: Sequence[str], said: Sequence[str], direction: str) -> floa
 def _items(paths: Sequence[Path], audio: Path | None) -> Iterator[tuple[Item, Row]]:
     for path in paths:
         direction = _direction(path)
-        for number, row in numbered([path], ("id", "file", "path", "sentence", "translation", "split")):
+        for number, row in numbered_rows([path], ("id", "file", "path", "sentence", "translation", "split")):
             if row.values.get("split") not in (None, "test"):
                 continue
             recording = recording_of(row, number, audio, ("clips", "."), "path", "file")

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from soundflow.bench.harness.rows import Row, read_rows, unique, unreadable_parquet
+from soundflow.bench.harness.rows import Row, read_rows, unique_rows, unreadable_parquet
 from soundflow.schemas.base import InputError
 from soundflow.schemas.identity import rng_for
 
@@ -76,11 +76,11 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ItemPrompt:
     """How an item is put to a model: written text, and what is heard in order."""
 
     text: str
-    heard: tuple[Recording | Spoken, ...] = ()
+    audio: tuple[Recording | Spoken, ...] = ()
     instruction: str = ""
     """What a model that always listens is told instead, at the beginning of its stream: the words it was trained with."""
 
@@ -132,7 +132,7 @@ class Benchmark(Protocol):
         """
         ...
 
-    def ask(self, item: Item, mode: Mode) -> Ask:
+    def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
         """How the item is put."""
         ...
 
@@ -141,7 +141,7 @@ class Benchmark(Protocol):
         ...
 
 
-def files(source: Path, *suffixes: str, inside: str = "") -> list[Path]:
+def find_files(source: Path, *suffixes: str, inside: str = "") -> list[Path]:
     """`source` when it is a file, else the files below it with one of these suffixes, sorted; InputError when there are none.
 
     A whole data set may be named: of it `inside` is read where there is such a file or folder, and no part for training.
@@ -157,7 +157,7 @@ def files(source: Path, *suffixes: str, inside: str = "") -> list[Path]:
     return found
 
 
-def numbered(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+def numbered_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
     """(row number in its file from 1, row) of several files; InputError for a file without rows."""
     for path in paths:
         number = 0
@@ -172,7 +172,7 @@ def no_rows(path: Path) -> InputError:
     return InputError("holds no rows", file=path, remedy="Fetch it again, or take it out of the folder")
 
 
-def distinct(items: Iterable[tuple[Item, Row]], source: Path) -> list[Item]:
+def unique_items(items: Iterable[tuple[Item, Row]], source: Path) -> list[Item]:
     """The items, no id twice and at least one."""
     found: list[Item] = []
 
@@ -181,7 +181,7 @@ def distinct(items: Iterable[tuple[Item, Row]], source: Path) -> list[Item]:
             found.append(item)
             yield item.id, row
 
-    for _ in unique(named()):
+    for _ in unique_rows(named()):
         pass
     if not found:
         raise InputError("holds no rows", file=source, remedy="Name the published files")

@@ -13,8 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from soundflow.bench.harness.chat_player import Answered, Conversation, UserTurn, config_of
-from soundflow.bench.harness.driving import Driven, drive_chat
+from soundflow.bench.harness.chat_player import ChatAnswer, Conversation, UserTurn, config_of
+from soundflow.bench.harness.collect import RunProgress, collect_chat
 from soundflow.bench.harness.predictions import Predictions
 from soundflow.bench.suites.item import Item
 from soundflow.schemas.llm import LlmConfig, LlmServer
@@ -65,29 +65,29 @@ def judge_config(
 
 def judge(
     items: Sequence[Item], answers: Mapping[str, str], directory: Path, config: LlmConfig, name: str
-) -> tuple[Driven, dict[str, list[str]]]:
+) -> tuple[RunProgress, dict[str, list[str]]]:
     """Votes on every answer that is there, kept in `directory`; (how far it is, item id → votes)."""
     text = rubric(name)
     votes = [Vote(item, number) for item in items if answers.get(item.id, "").strip() for number in range(VOTES)]
 
     def make(vote: Vote) -> Conversation:
         values = {"prompt": vote.item.text, "reference": (vote.item.references or ("",))[0], "response": answers[vote.item.id]}
-        return Conversation(vote.id, (UserTurn(vote.id, filled(text, values)),), SYSTEM)
+        return Conversation(vote.id, (UserTurn(vote.id, fill_rubric(text, values)),), SYSTEM)
 
-    def rows(vote: Vote, got: list[Answered]) -> list[dict[str, Any]]:
+    def rows(vote: Vote, got: list[ChatAnswer]) -> list[dict[str, Any]]:
         return [one.row() for one in got]
 
     about = {"judge": config.answering("benchmark").model_dump(mode="json"), "rubric": text}
     with Predictions(directory, about) as predictions:
-        driven = drive_chat(predictions, votes, config, make, rows)
+        progress = collect_chat(predictions, votes, config, make, rows)
         found: dict[str, list[str]] = {}
         for vote in votes:
             if vote.id in predictions.done:
                 found.setdefault(vote.item.id, []).append(str(predictions.done[vote.id]["answer"]))
-    return driven, found
+    return progress, found
 
 
-def filled(text: str, values: Mapping[str, str]) -> str:
+def fill_rubric(text: str, values: Mapping[str, str]) -> str:
     """A rubric with its places filled; what is filled in is not looked at again."""
     parts = [text]
     for name, value in values.items():
@@ -119,7 +119,7 @@ def rating(vote: str) -> float | None:
     return value if LOWEST <= value <= HIGHEST else None
 
 
-def unjudged(what: str, votes: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def unjudged_note(what: str, votes: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """The note on answers whose votes tell nothing, and what helps: a judge, or asking it afresh since votes are kept."""
     if not votes:
         return ()

@@ -13,7 +13,18 @@ from typing import Any
 
 from soundflow import prompts
 from soundflow.bench.harness.rows import Row
-from soundflow.bench.suites.item import Ask, Figures, Item, Mode, Spoken, distinct, files, no_rows, numbered, recording_of
+from soundflow.bench.suites.item import (
+    Figures,
+    Item,
+    ItemPrompt,
+    Mode,
+    Spoken,
+    find_files,
+    no_rows,
+    numbered_rows,
+    recording_of,
+    unique_items,
+)
 from soundflow.schemas.base import missing_library
 
 SPLITS = ("clean", "other")
@@ -32,13 +43,13 @@ class LibriSpeech:
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        paths = files(source, ".txt", ".parquet")
-        return distinct(_items(paths, audio), source)
+        paths = find_files(source, ".txt", ".parquet")
+        return unique_items(_items(paths, audio), source)
 
-    def ask(self, item: Item, mode: Mode) -> Ask:
+    def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
         """The instruction, written or spoken before the recording."""
         heard = (item.recording,) if mode is Mode.TEXT else (Spoken(SPOKEN), item.recording)
-        return Ask(WRITTEN, heard, prompts.variants("instruction_streaming_asr")[0])
+        return ItemPrompt(WRITTEN, heard, prompts.variants("instruction_streaming_asr")[0])
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """Word error rates in percent."""
@@ -84,7 +95,7 @@ def _library(name: str) -> Any:
 def _items(paths: Sequence[Path], audio: Path | None) -> Iterator[tuple[Item, Row]]:
     for path in paths:
         if path.suffix.lower() == ".parquet":
-            for number, row in numbered([path], ("id", "text")):
+            for number, row in numbered_rows([path], ("id", "text")):
                 recording = recording_of(row, number, audio, (), "audio")
                 yield Item(row.text("id"), "", (row.text("text"),), recording, row.where, _split(path)), row
         elif path.name.endswith(".trans.txt"):
@@ -95,7 +106,7 @@ def _transcripts(path: Path) -> Iterator[tuple[Item, Row]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise Row(path, "line 1", {}).wrong(f"is not UTF-8 text ({error.reason})", remedy="Fetch the archive again") from None
+        raise Row(path, "line 1", {}).error(f"is not UTF-8 text ({error.reason})", remedy="Fetch the archive again") from None
     if not any(line.strip() for line in lines):
         raise no_rows(path)
     for number, line in enumerate(lines, 1):

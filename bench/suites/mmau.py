@@ -13,16 +13,16 @@ from pathlib import Path
 from soundflow import prompts
 from soundflow.bench.harness.rows import Row
 from soundflow.bench.suites.item import (
-    Ask,
     Figures,
     Item,
+    ItemPrompt,
     Mode,
     Spoken,
-    distinct,
-    files,
+    find_files,
     mean_and_interval,
-    numbered,
+    numbered_rows,
     recording_of,
+    unique_items,
 )
 
 TASKS = ("sound", "music", "speech")
@@ -37,18 +37,18 @@ class Mmau:
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        rows = numbered(files(source, ".json", inside="mmau-test-mini.json"), ())
-        return distinct(((_item(row, number, audio), row) for number, row in rows), source)
+        rows = numbered_rows(find_files(source, ".json", inside="mmau-test-mini.json"), ())
+        return unique_items(((_item(row, number, audio), row) for number, row in rows), source)
 
-    def ask(self, item: Item, mode: Mode) -> Ask:
+    def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
         """The clip, then the question with its choices, written or spoken."""
         if mode is Mode.TEXT:
             listed = "\n".join(f"- {choice}" for choice in item.choices)
-            return Ask(f"{item.text}\nAnswer with one of these, word for word:\n{listed}", (item.recording,))
+            return ItemPrompt(f"{item.text}\nAnswer with one of these, word for word:\n{listed}", (item.recording,))
         *first, last = item.choices
         said = f"{item.text} Is it {', '.join(first)} or {last}?" if first else item.text
         told = "Answer the spoken question about the sound before it."
-        return Ask(told, (item.recording, Spoken(said)), prompts.variants("instruction_voice_chat")[0])
+        return ItemPrompt(told, (item.recording, Spoken(said)), prompts.variants("instruction_voice_chat")[0])
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """Accuracy in percent, by task and over all."""
@@ -76,6 +76,6 @@ def _words(text: str) -> set[str]:
 def _item(row: Row, number: int, audio: Path | None) -> Item:
     choices, answer = row.texts("choices"), row.text("answer")
     if answer not in choices:
-        raise row.wrong("is none of the choices", "answer", answer, "The test split has no answers; use test-mini")
+        raise row.error("is none of the choices", "answer", answer, "The test split has no answers; use test-mini")
     recording = recording_of(row, number, audio, (".",), "audio_id")
     return Item(row.text("id"), row.text("question"), (answer,), recording, row.where, row.text("task").lower(), choices)

@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from soundflow.bench.harness.chat_player import Answered, Conversation, UserTurn
-from soundflow.bench.harness.driving import Driven, checkpoint_identity, drive_chat, drive_stream
+from soundflow.bench.harness.chat_player import ChatAnswer, Conversation, UserTurn
+from soundflow.bench.harness.collect import RunProgress, checkpoint_identity, collect_chat, collect_local
 from soundflow.bench.harness.predictions import PREDICTIONS, Predictions
-from soundflow.bench.harness.rows import read_rows, storable, unique
+from soundflow.bench.harness.rows import read_rows, storable, unique_rows
 from soundflow.bench.harness.sounds import ROOM_TONE_DBFS, Audio, at_reference_level, load
-from soundflow.bench.suites.item import Ask, Benchmark, Embedded, Item, Mode, Recording, Spoken
+from soundflow.bench.suites.item import Benchmark, Embedded, Item, ItemPrompt, Mode, Recording, Spoken
 from soundflow.bench.suites.spoken import BenchmarkVoice
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.identity import rng_for
@@ -73,7 +73,7 @@ def run_stream(
     threshold: float = 0.5,
     longest_response: int = 256,
     voice: BenchmarkVoice | None = None,
-) -> Driven:
+) -> RunProgress:
     """Play items to a checkpoint; `out` has run.json and predictions.jsonl, and is taken up where it was left.
 
     InputError when items that share a stream are told different things in writing: a stream has one instruction.
@@ -81,7 +81,7 @@ def run_stream(
     from soundflow.bench.harness.stream_player import StreamPlayer
 
     groups, speak = segmented(items, segments), voice or BenchmarkVoice()
-    told = {item.id: (ask := benchmark.ask(item, mode)).instruction or ask.text for item in items}
+    told = {item.id: (ask := benchmark.prompt(item, mode)).instruction or ask.text for item in items}
     if any(len({told[name] for name in group.ids}) > 1 for group in groups):
         remedy = "Use --mode audio, or --segments 1"
         raise InputError("a stream is told one thing, and these items differ in writing", field="segments", remedy=remedy)
@@ -93,7 +93,7 @@ def run_stream(
         def answer(group: ItemGroup) -> list[dict[str, Any]]:
             pieces, owners = [], []
             for item in group.items:
-                heard = _heard(benchmark.ask(item, mode), item, speak) or [_NOTHING]
+                heard = _heard(benchmark.prompt(item, mode), item, speak) or [_NOTHING]
                 pieces += [at_reference_level(one) for one in heard]
                 owners += [item.id] * len(heard)
             played = player.play(pieces, told[group.id], PAUSE_SECONDS)
@@ -101,12 +101,12 @@ def run_stream(
             for place, item in enumerate(group.items):
                 own = [one for owner, one in zip(owners, played, strict=True) if owner == item.id]
                 text = " ".join(one.text for one in own if one.text)
-                opened = sum(len(one.said) for one in own)
+                opened = sum(len(one.responses) for one in own)
                 seconds = sum(one.seconds for one in own)
                 rows.append({"id": item.id, "answer": text, "responses": opened, "seconds": seconds, "place": place})
             return rows
 
-        return drive_stream(predictions, groups, answer)
+        return collect_local(predictions, groups, answer)
 
 
 def run_chat(
@@ -118,20 +118,20 @@ def run_chat(
     *,
     segments: int = 1,
     voice: BenchmarkVoice | None = None,
-) -> Driven:
+) -> RunProgress:
     """Ask a chat model; `out` as in `run_stream`."""
     speak = voice or BenchmarkVoice()
 
     def make(group: ItemGroup) -> Conversation:
-        asks = [(item, benchmark.ask(item, mode)) for item in group.items]
+        asks = [(item, benchmark.prompt(item, mode)) for item in group.items]
         return Conversation(group.id, tuple(UserTurn(item.id, ask.text, tuple(_heard(ask, item, speak))) for item, ask in asks))
 
-    def rows(group: ItemGroup, answers: list[Answered]) -> list[dict[str, Any]]:
+    def rows(group: ItemGroup, answers: list[ChatAnswer]) -> list[dict[str, Any]]:
         return [one.row() | {"place": place} for place, one in enumerate(answers)]
 
     about = {"tester": "chat", "answering": config.answering("benchmark").model_dump(mode="json")}
     with Predictions(out, _about(benchmark, items, mode, segments, about)) as predictions:
-        return drive_chat(predictions, segmented(items, segments), config, make, rows)
+        return collect_chat(predictions, segmented(items, segments), config, make, rows)
 
 
 def read_answers(path: Path, known: set[str]) -> dict[str, str]:
@@ -141,14 +141,14 @@ def read_answers(path: Path, known: set[str]) -> dict[str, str]:
     InputError for a row without any of them, an id that is no item's, or one that is there twice.
     """
     found = {}
-    for name, row in unique((row.text("id"), row) for row in read_rows(path, otherwise=".jsonl")):
+    for name, row in unique_rows((row.text("id"), row) for row in read_rows(path, otherwise=".jsonl")):
         if name not in known:
-            raise row.wrong("is no item of the benchmark", "id", name, "Score against the files the answers were made for")
+            raise row.error("is no item of the benchmark", "id", name, "Score against the files the answers were made for")
         given = ANSWERS[:-1] if row.has("choices", "question", "prompt", "reference") else ANSWERS  # there it is the solution
         key = next((key for key in given if key in row.values), None)
         value = None if key is None else row.values[key]
         if key is None or not (value is None or isinstance(value, str)):
-            raise row.wrong("has no answer that is text", key or "answer", value, "One row: {id, answer}")
+            raise row.error("has no answer that is text", key or "answer", value, "One row: {id, answer}")
         found[name] = storable(value or "")
     return found
 
@@ -162,8 +162,8 @@ _NOTHING: Final = np.zeros(0, dtype=np.float32)
 """What a stream hears before its pause when a question is only read."""
 
 
-def _heard(ask: Ask, item: Item, voice: BenchmarkVoice) -> list[Audio]:
-    return [voice.say(piece.text) if isinstance(piece, Spoken) else _loaded(piece, item.where) for piece in ask.heard]
+def _heard(ask: ItemPrompt, item: Item, voice: BenchmarkVoice) -> list[Audio]:
+    return [voice.say(piece.text) if isinstance(piece, Spoken) else _loaded(piece, item.where) for piece in ask.audio]
 
 
 def _loaded(recording: Recording, where: str) -> Audio:

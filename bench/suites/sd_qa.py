@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from soundflow.bench.harness.rows import Row
-from soundflow.bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
-from soundflow.bench.suites.judging import unjudged, verdict
+from soundflow.bench.suites.item import Figures, Item, find_files, mean_and_interval, numbered_rows, recording_of, unique_items
+from soundflow.bench.suites.judging import unjudged_note, verdict
 from soundflow.bench.suites.pedant import NOT_RUN, pedant
 from soundflow.bench.suites.spoken_qa import SpokenQuestions
 
@@ -24,14 +24,14 @@ class SdQa(SpokenQuestions):
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        rows = numbered(files(source, ".parquet", inside="sd-qa"), ("prompt", "reference"))
-        return distinct(((_item(row, number, audio), row) for number, row in rows), source)
+        rows = numbered_rows(find_files(source, ".parquet", inside="sd-qa"), ("prompt", "reference"))
+        return unique_items(((_item(row, number, audio), row) for number, row in rows), source)
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """Accuracy by the judge and by PEDANT, over all and by region."""
         given = {item.id: answers.get(item.id, "").strip() for item in items}
         judged = {item.id: verdict(verdicts.get(item.id, [])) if given[item.id] else False for item in items}
-        notes = unjudged("vote", [verdicts.get(name, []) for name, found in judged.items() if found is None])
+        notes = unjudged_note("vote", [verdicts.get(name, []) for name, found in judged.items() if found is None])
         values: dict[str, float | None] = {"judge": None}
         intervals = {}
         if not notes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soundflow.bench.harness.rows import Row
-from soundflow.bench.suites.item import Figures, Item, distinct, files, mean_and_interval, numbered, recording_of
+from soundflow.bench.suites.item import Figures, Item, find_files, mean_and_interval, numbered_rows, recording_of, unique_items
 from soundflow.bench.suites.spoken_qa import SpokenQuestions, has_answer
 
 QUESTION, ANSWER = ("Questions", "question", "Question"), ("Answer", "answer", "answers")
@@ -33,9 +33,9 @@ class ShortAnswers(SpokenQuestions):
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
         """See `Benchmark.read`."""
-        rows = numbered(files(source, ".csv", ".parquet", inside=self.folder), (*QUESTION, *ANSWER))
+        rows = numbered_rows(find_files(source, ".csv", ".parquet", inside=self.folder), (*QUESTION, *ANSWER))
         pairs = ((self._item(row, number, place, audio), row) for place, (number, row) in enumerate(rows, 1))
-        return distinct(pairs, source)
+        return unique_items(pairs, source)
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
         """Share of answers, in percent, in which one of the references stands."""
@@ -55,8 +55,8 @@ def _separated(row: Row) -> tuple[str, ...]:
     try:
         listed = ast.literal_eval(text.strip()) if text.strip().startswith("[") else text.split(";")
     except (ValueError, SyntaxError):
-        raise row.wrong("is no list of answers", "answers", text, "Write a;b or ['a', 'b']") from None
+        raise row.error("is no list of answers", "answers", text, "Write a;b or ['a', 'b']") from None
     found = tuple(one.strip() for one in listed if isinstance(one, str) and one.strip()) if isinstance(listed, list) else ()
     if not found:
-        raise row.wrong("holds no answer", "answers", text, "Write a;b or ['a', 'b']")
+        raise row.error("holds no answer", "answers", text, "Write a;b or ['a', 'b']")
     return found

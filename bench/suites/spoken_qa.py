@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from soundflow import prompts
-from soundflow.bench.suites.item import Ask, Item, Mode
+from soundflow.bench.suites.item import Item, ItemPrompt, Mode
 
 
 class SpokenQuestions:
@@ -19,11 +19,13 @@ class SpokenQuestions:
 
     mode = Mode.AUDIO
 
-    def ask(self, item: Item, mode: Mode) -> Ask:
+    def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
         """The question, read or heard."""
         if mode is Mode.TEXT:
-            return Ask(item.text)
-        return Ask("Answer what is asked in the recording.", (item.recording,), prompts.variants("instruction_voice_chat")[0])
+            return ItemPrompt(item.text)
+        return ItemPrompt(
+            "Answer what is asked in the recording.", (item.recording,), prompts.variants("instruction_voice_chat")[0]
+        )
 
 
 def has_answer(references: Sequence[str], text: str) -> bool:

@@ -13,7 +13,7 @@ from soundflow.cli.common import Json, Retries, Timeout, say, say_json
 from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
-    from soundflow.bench.harness.driving import Driven
+    from soundflow.bench.harness.collect import RunProgress
     from soundflow.bench.suites.item import Benchmark, Figures, Item
 
 bench_app = sub_app("Run and score the public benchmarks and ProactiveSound-Bench.")
@@ -71,10 +71,10 @@ def run(
     items = kind.read(data, audio)[:limit]
     check_recordings(items)
     if model is not None:
-        driven = run_stream(kind, items, out, model, presented, segments=segments, threshold=threshold)
+        progress = run_stream(kind, items, out, model, presented, segments=segments, threshold=threshold)
     else:
         config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
-        driven = run_chat(kind, items, out, config, presented, segments=segments)
+        progress = run_chat(kind, items, out, config, presented, segments=segments)
     answers = answers_of(out)
     figures, judged = _scored(kind, items, answers, out, judge, judge_server, timeout, retries)
     result = Result(
@@ -86,14 +86,14 @@ def run(
         figures=dict(figures.values),
         n=figures.n,
         missing=figures.missing,
-        complete=driven.whole and limit is None,
+        complete=progress.is_complete and limit is None,
         intervals=dict(figures.intervals),
         notes=figures.notes,
     )
     write_result(out, result)
     _print(figures, as_json)
-    for part in (driven, judged):
-        if part is not None and not part.whole:
+    for part in (progress, judged):
+        if part is not None and not part.is_complete:
             finish(part, out)
 
 
@@ -119,17 +119,17 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow bench score`."""
-    from soundflow.bench.harness.rows import some_rows
+    from soundflow.bench.harness.rows import require_rows
     from soundflow.bench.suites.registry import benchmark
     from soundflow.bench.suites.run import read_answers
 
     kind = benchmark(name)
     items = kind.read(data, audio)
-    some_rows(predictions, "{id, answer}")
+    require_rows(predictions, "{id, answer}")
     answers = read_answers(predictions, {item.id for item in items})
     figures, judged = _scored(kind, items, answers, votes or predictions.parent, judge, judge_server, timeout, retries)
     _print(figures, as_json)
-    if judged is not None and not judged.whole:
+    if judged is not None and not judged.is_complete:
         finish(judged, votes or predictions.parent)
 
 
@@ -205,7 +205,7 @@ def _scored(
     server: str | None,
     timeout: float | None,
     retries: int | None,
-) -> tuple[Figures, Driven | None]:
+) -> tuple[Figures, RunProgress | None]:
     """Return the figures, and the progress of the judge if there is one."""
     if not kind.rubric or judge is None:
         return kind.score(items, answers, {}), None
@@ -213,8 +213,8 @@ def _scored(
     from soundflow.bench.suites.judging import judge_config
 
     config = judge_config(judge, server, timeout=timeout, retries=retries)
-    driven, verdicts = ask_judge(items, answers, out / "judge", config, kind.rubric)
-    return kind.score(items, answers, verdicts), driven
+    progress, verdicts = ask_judge(items, answers, out / "judge", config, kind.rubric)
+    return kind.score(items, answers, verdicts), progress
 
 
 def _print(figures: Figures, as_json: bool) -> None:

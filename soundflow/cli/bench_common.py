@@ -10,7 +10,7 @@ import typer
 from soundflow.cli.common import INCOMPLETE
 
 if TYPE_CHECKING:
-    from soundflow.bench.harness.driving import Driven
+    from soundflow.bench.harness.collect import RunProgress
 
 RunDirectory = Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)]
 Checkpoint = Annotated[Path | None, typer.Option(help="Directory of a checkpoint made by `soundflow train`.")]
@@ -31,10 +31,10 @@ def one_of(model: Path | None, chat: str | None) -> None:
         raise InputError("give either --model or --chat", remedy="Name one checkpoint or one chat model")
 
 
-def finish(driven: Driven, out: Path) -> None:
+def finish(progress: RunProgress, out: Path) -> None:
     """Report the missing rows on stderr and exit with code 3."""
-    for fault in driven.faults[:5]:
+    for fault in progress.faults[:5]:
         typer.echo(f"no answer: {fault}", err=True)
-    missing = driven.asked - driven.answered
-    typer.echo(f"{missing} of {driven.asked} rows are missing; run the same command again to resume in {out}", err=True)
+    missing = progress.expected - progress.answered
+    typer.echo(f"{missing} of {progress.expected} rows are missing; run the same command again to resume in {out}", err=True)
     raise typer.Exit(INCOMPLETE)

@@ -15,10 +15,10 @@ from soundflow.cli.help import sub_app
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from soundflow.bench.harness.driving import Driven
+    from soundflow.bench.harness.collect import RunProgress
     from soundflow.bench.proactive.metadata import Prediction, Sound
     from soundflow.bench.proactive.results import Result
-    from soundflow.bench.proactive.run import Asked
+    from soundflow.bench.proactive.run import StreamGroup
     from soundflow.bench.proactive.score import Score
 
 proactive_app = sub_app("Run ProactiveSound-Bench, which tests whether a model responds to the right sounds.")
@@ -58,11 +58,11 @@ def proactive_score(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow bench proactive score`."""
-    from soundflow.bench.harness.rows import some_rows
+    from soundflow.bench.harness.rows import require_rows
     from soundflow.bench.proactive.metadata import read_predictions, read_sounds
 
     sounds = read_sounds(meta, answers)
-    some_rows(predictions, "{id, decision, reply}")
+    require_rows(predictions, "{id, decision, reply}")
     found = read_predictions(predictions, {sound.id for sound in sounds})
     _print(_scored(sounds, found, audio, embedder, threshold), as_json, {})
 
@@ -106,15 +106,15 @@ def proactive_run(
     proactive = ProactiveSet(sounds, audio, partial)
     groups = proactive.tier(tier.value, seed, manifest)
     if model is not None:
-        driven = run_stream(proactive, groups, out, model, threshold=threshold, as_recorded=as_recorded)
+        progress = run_stream(proactive, groups, out, model, threshold=threshold, as_recorded=as_recorded)
     else:
         config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
-        driven = run_chat(proactive, groups, out, config)
+        progress = run_chat(proactive, groups, out, config)
     found = read_predictions(out / PREDICTIONS, {sound.id for sound in sounds})
     result = _scored(sounds, found, None, embedder, None)
-    write_result(out, proactive_result(result, tier.value, label or chat or str(model), driven.whole, bool(chat)))
+    write_result(out, proactive_result(result, tier.value, label or chat or str(model), progress.is_complete, bool(chat)))
     _print(result, as_json, {"run": str(out), "tier": tier.value})
-    _finish([] if driven.whole else [driven], out)
+    _finish([] if progress.is_complete else [progress], out)
 
 
 @proactive_app.command(
@@ -178,20 +178,20 @@ def proactive_stability(
     one_of(model, chat)
     proactive = ProactiveSet(read_sounds(meta), audio, partial)
 
-    def run(groups: Sequence[Asked], place: Path) -> Driven:
+    def run(groups: Sequence[StreamGroup], place: Path) -> RunProgress:
         if model is not None:
             return run_stream(proactive, groups, place, model, threshold=threshold)
         config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
         return run_chat(proactive, groups, place, config)
 
     name, counts = label or chat or str(model), tuple(range(1, longest + 1))
-    result, scores, driven = run_stability(proactive, out, run, name, "chat" if chat else "runtime", counts, seed)
+    result, scores, progress = run_stability(proactive, out, run, name, "chat" if chat else "runtime", counts, seed)
     write_result(out, result)
     if as_json:
         say_json({str(count): one.to_json() for count, one in scores.items()} | {"figures": result.figures})
     else:
         _grid(result)
-    _finish([one for one in driven if not one.whole], out)
+    _finish([one for one in progress if not one.is_complete], out)
 
 
 @proactive_app.command(
@@ -211,16 +211,16 @@ def proactive_recordings(
     """Run `soundflow bench proactive recordings`."""
     from soundflow.bench.harness.predictions import PREDICTIONS
     from soundflow.bench.harness.rows import read_rows
-    from soundflow.bench.proactive.recordings import read_takes, run_recordings, takes_result, tally
+    from soundflow.bench.proactive.recordings import read_recordings, recording_rates, recordings_result, run_recordings
     from soundflow.bench.proactive.results import write_result
 
-    takes = read_takes(folder)
+    takes = read_recordings(folder)
     run_recordings(takes, out, model, threshold)
     rows = {row.text("id"): row.values for row in read_rows(out / PREDICTIONS)}
-    result = takes_result(takes, rows, label or str(model))
+    result = recordings_result(takes, rows, label or str(model))
     write_result(out, result)
     if as_json:
-        say_json(tally(takes, rows))
+        say_json(recording_rates(takes, rows))
     else:
         _grid(result)
         say("".join(f"{note}. " for note in result.notes) + f"Next: soundflow bench report {out}")
@@ -232,10 +232,10 @@ def _grid(result: Result) -> None:
         say(line)
 
 
-def _finish(driven: Sequence[Driven], out: Path) -> None:
+def _finish(progress: Sequence[RunProgress], out: Path) -> None:
     """Exit with code 3 if rows are missing."""
-    if driven:
-        finish(driven[0], out)
+    if progress:
+        finish(progress[0], out)
 
 
 def _scored(

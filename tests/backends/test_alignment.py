@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from soundflow.backends.align.aligners import aligner_name, language_of, open_aligner
 from soundflow.backends.align.pronunciation import Pronouncer, arpabet, plain
-from soundflow.bench.experiments.alignment import SENTENCES, Known, measure, rendered
+from soundflow.bench.experiments.alignment import SENTENCES, TimedSpeech, measure, rendered
 from soundflow.operators.protocols.alignment import Aligner, place_words
 from soundflow.schemas.asset_dir import asset_dir
 from soundflow.schemas.clip import Word
@@ -23,7 +23,7 @@ BASE = asset_dir() / "whisper-base" / "model.bin"
 
 
 @pytest.fixture(scope="module")
-def known() -> list[Known]:
+def known() -> list[TimedSpeech]:
     """Speech joined from single words: without gaps, with short and with long ones."""
     return list(rendered(SENTENCES[1:7]))
 
@@ -47,7 +47,7 @@ def refusal(aligner: Aligner, samples: np.ndarray, text: str, language: str = "e
     return outcome.reason
 
 
-def test_word_ends_lie_where_the_words_end(aligner: Aligner, known: list[Known]) -> None:
+def test_word_ends_lie_where_the_words_end(aligner: Aligner, known: list[TimedSpeech]) -> None:
     found = measure(aligner, known)
     assert found["clips not aligned"] == 0
     assert found["median"] <= 60 and found["95 %"] <= 200

@@ -36,7 +36,7 @@ def test_a_misbehaving_server_costs_no_row(tmp_path: Path) -> None:
     items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
     with HostileLlm(faulty(0.5, TRANSIENT)) as server:
         config = config_of("m", server=server.settings())
-        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT).whole
+        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT).is_complete
         assert server.faults
     assert set(answers_of(tmp_path / "run").values()) == {"{}"}
 
@@ -45,17 +45,17 @@ def test_a_server_that_is_down_is_not_asked_for_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
-    monkeypatch.setattr("soundflow.bench.harness.driving.FAILED_IN_A_ROW", 2)
+    monkeypatch.setattr("soundflow.bench.harness.collect.FAILED_IN_A_ROW", 2)
     with AudioServer(lambda heard, before: "stew" if before == 0 else (500, "down")) as server:
         settings = LlmServer(base_url=server.url, concurrency=1, retries=1, backoff_seconds=0.005)
-        driven = run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config_of("m", server=settings), Mode.TEXT)
-        assert (driven.answered, driven.asked, len(server.requests)) == (1, 4, 5)
-    assert driven.faults[0] == "2 conversations in a row failed: 1 more were not begun" and len(driven.faults) == 3
-    assert "4 tries failed" in capsys.readouterr().err
+        progress = run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config_of("m", server=settings), Mode.TEXT)
+        assert (progress.answered, progress.expected, len(server.requests)) == (1, 4, 5)
+    assert progress.faults[0] == "2 conversations in a row failed; 1 more were not started" and len(progress.faults) == 3
+    assert "4 attempts failed" in capsys.readouterr().err
     with AudioServer(lambda heard, before: "stew") as server:
         settings = LlmServer(base_url=server.url)
         config = config_of("m", server=settings)
-        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT).whole
+        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT).is_complete
         assert len(server.requests) == 3
 
 
@@ -144,10 +144,10 @@ def test_predictions_as_they_come_from_anywhere(data: bytes, tmp_path: Path) -> 
     [
         ('{"id": "a"}'.encode("utf-16"), "UTF-16"),
         (b'{"id": "caf\xe9"}', "line 1: is not UTF-8"),
-        (b'{"id": NaN}', "line 1: holds NaN"),
+        (b'{"id": NaN}', "line 1: contains NaN"),
         (gzip.compress(b'{"id": "a"}'), r"is compressed \(gzip\).*gunzip"),
         (b'{"ID": "a", "decision": "IGNORE"}', "line 1: id: required field is missing. The row has: ID, decision"),
-        (b'{"id": "x", "seconds": Infinity}', "line 1: holds Infinity"),
+        (b'{"id": "x", "seconds": Infinity}', "line 1: contains Infinity"),
         (b'{"id": "x"} {"id": "y"}', "line 1: is not JSON"),
         (b"[" * 100_000, "line 1: is not JSON"),
         (b'\n\n"text"\n', "line 3: is not a JSON object"),
@@ -175,14 +175,14 @@ def test_a_prediction_cannot_spoil_the_score_with_its_numbers(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("a.csv", "a,b\n1\n", "row 1: 1 cells under 2 columns"),
-        ("a.csv", 'a,b\n"1,2\n', "1 cells under 2 columns|quotation mark"),
-        ("a.csv", "a,a\n1,2\n", "does not name every column once"),
-        ("a.csv", "", "does not name every column once"),
+        ("a.csv", "a,b\n1\n", "row 1: 1 cells for 2 columns"),
+        ("a.csv", 'a,b\n"1,2\n', "1 cells for 2 columns|quotation mark"),
+        ("a.csv", "a,a\n1,2\n", "column names are empty or repeated"),
+        ("a.csv", "", "column names are empty or repeated"),
         ("a.csv", "a\n" + "x" * 5_000_000, "line 2|is not CSV"),
         ("a.json", "{}", "is not a JSON list"),
         ("a.json", '[{"a": 1}, 2]', "row 2: is not a JSON object"),
-        ("a.xml", "<a/>", "is none of"),
+        ("a.xml", "<a/>", "unknown file format"),
         ("nothing.jsonl", None, "no such file"),
     ],
 )
@@ -241,10 +241,9 @@ def test_a_file_without_predictions_is_no_score_of_zero(tmp_path: Path) -> None:
         ["proactive", "score", str(empty), "--meta", str(meta)],
         ["score", "librispeech", str(empty), "--data", str(items)],
     ):
-        told = CliRunner().invoke(app, ["bench", *command])
-        assert (
-            isinstance(told.exception, InputError) and str(empty) in str(told.exception) and "holds no row" in str(told.exception)
-        )
+        result = CliRunner().invoke(app, ["bench", *command])
+        assert isinstance(result.exception, InputError)
+        assert str(empty) in str(result.exception) and "contains no rows" in str(result.exception)
 
 
 def test_timeout_and_retries_of_a_run_reach_the_server(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from soundflow.bench.experiments.analyses.continuity import continuity
 from soundflow.bench.experiments.analyses.heads import head_importance
 from soundflow.bench.experiments.analyses.windows import readings
-from soundflow.bench.harness.driving import checkpoint_identity
+from soundflow.bench.harness.collect import checkpoint_identity
 from soundflow.bench.report.analyses import Analysis
 from soundflow.model.thinker import StreamingThinker
 from soundflow.pipeline.mechanics.console import Console

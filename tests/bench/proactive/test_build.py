@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from soundflow.bench.experiments.learning.corpora import Spec, make_corpus
 from soundflow.bench.experiments.learning.recordings import write_recordings
-from soundflow.bench.proactive.build import Category, ProactiveRecipe, build, judged
+from soundflow.bench.proactive.build import Category, ProactiveRecipe, build, classify
 from soundflow.bench.proactive.metadata import Decision, read_sounds
 from soundflow.bench.proactive.multiple import read_manifest
 from soundflow.cli.app import app
@@ -52,10 +52,10 @@ def test_the_example_has_the_benchmarks_six_domains_and_seventeen_sub_categories
 def test_the_longest_phrase_decides_and_what_fits_two_places_is_borderline() -> None:
     rail = Category(domain="Traffic", category="Large Traffic", respond=("train horn",), ignore=("train",))
     road = Category(domain="Traffic", category="Traffic", respond=("horn",), ignore=("bell",))
-    assert judged("train_horn", "", [rail, road]) == (rail, Decision.RESPOND)
-    assert judged("Train", "a train passes", [rail, road]) == (rail, Decision.IGNORE)
-    assert judged("horn", "a car horn", [rail, road]) == (road, Decision.RESPOND)
-    assert judged("bell horn", "", [rail, road]) == "borderline" and judged("cat", "", [rail, road]) == "unmatched"
+    assert classify("train_horn", "", [rail, road]) == (rail, Decision.RESPOND)
+    assert classify("Train", "a train passes", [rail, road]) == (rail, Decision.IGNORE)
+    assert classify("horn", "a car horn", [rail, road]) == (road, Decision.RESPOND)
+    assert classify("bell horn", "", [rail, road]) == "borderline" and classify("cat", "", [rail, road]) == "unmatched"
 
 
 def test_a_set_is_the_recipes_clips_as_they_were_recorded(clips: Path, tmp_path: Path) -> None:

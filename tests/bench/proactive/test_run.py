@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
 from soundflow.bench.harness.chat_player import config_of
-from soundflow.bench.harness.sounds import ROOM_TONE_DBFS, followed
+from soundflow.bench.harness.sounds import ROOM_TONE_DBFS, append_room_tone
 from soundflow.bench.harness.stream_player import StreamPlayer
 from soundflow.bench.proactive.metadata import Decision, Prediction, Sound, read_predictions, read_sounds
 from soundflow.bench.proactive.multiple import multiple, read_manifest, write_manifest
@@ -66,11 +66,11 @@ def test_a_stream_gives_every_recording_its_own_chunks_and_what_was_said_in_them
     rng = np.random.default_rng(2)
     pieces = [(0.1 * rng.standard_normal(length)).astype(np.float32) for length in (9_000, 16_000, 3_000)]
     quiet = StreamPlayer(thinker, threshold=0.999999).play(pieces, "Answer.", pause_seconds=0.5)
-    assert [len(one.probabilities) for one in quiet] == [3, 4, 2] and not any(one.said for one in quiet)
+    assert [len(one.probabilities) for one in quiet] == [3, 4, 2] and not any(one.responses for one in quiet)
     assert [one.seconds for one in quiet] == pytest.approx([1.2, 1.6, 0.8])
     chances = sorted(chance for one in quiet for chance in one.probabilities)
     loud = StreamPlayer(thinker, threshold=chances[-2] - 1e-6, longest_response=4).play(pieces, "Answer.", pause_seconds=0.5)
-    said = [(number, here.chunk) for number, one in enumerate(loud) for here in one.said]
+    said = [(number, here.chunk) for number, one in enumerate(loud) for here in one.responses]
     assert said and all(here < len(loud[number].probabilities) for number, here in said)
     alone = StreamPlayer(thinker, threshold=0.999999).play(pieces[:1], "Answer.", pause_seconds=0.5)
     assert alone[0] == quiet[0], "nothing later changes what came before"
@@ -80,7 +80,7 @@ def test_a_checkpoint_is_tested_as_a_stream_and_a_killed_run_goes_on(
     world: ProactiveSet, checkpoint: Path, tmp_path: Path
 ) -> None:
     groups, out = world.tier("multiple", 0), tmp_path / "run"
-    assert run_stream(world, groups, out, checkpoint, threshold=0.6).whole
+    assert run_stream(world, groups, out, checkpoint, threshold=0.6).is_complete
     whole = (out / "predictions.jsonl").read_bytes()
     rows = [json.loads(line) for line in whole.splitlines()]
     assert {row["id"] for row in rows} == {sound.id for sound in world.sounds}
@@ -88,7 +88,7 @@ def test_a_checkpoint_is_tested_as_a_stream_and_a_killed_run_goes_on(
     assert len({row["decision"] for row in rows}) == 2, "the model, untrained, answers some of it"
     assert all(row["seconds"] == pytest.approx(0.4 * len(row["chunks"])) for row in rows)
     (out / "predictions.jsonl").write_bytes(whole[: whole.index(b"\n") + 40])  # as kill -9 leaves it
-    assert run_stream(world, groups, out, checkpoint, threshold=0.6).whole
+    assert run_stream(world, groups, out, checkpoint, threshold=0.6).is_complete
     again = [json.loads(line) for line in (out / "predictions.jsonl").read_bytes().splitlines()]
     assert sorted(again, key=lambda row: row["id"]) == sorted(rows, key=lambda row: row["id"])
     with pytest.raises(InputError, match="another threshold"):
@@ -109,7 +109,7 @@ def loud(heard: Heard, before: int) -> str:
 def test_a_chat_model_gets_the_public_prompt_with_each_sound_and_its_own_history(world: ProactiveSet, tmp_path: Path) -> None:
     groups = world.tier("multiple", 0)
     with AudioServer(loud) as server:
-        assert run_chat(world, groups, tmp_path / "run", quick(server.url)).whole
+        assert run_chat(world, groups, tmp_path / "run", quick(server.url)).is_complete
     assert max(len(heard) for heard in server.requests) == 2 * max(len(group.ids) for group in groups) - 1
     assert all(turn["text"] == PUBLIC for heard in server.requests for turn in heard[::2])
     assert all(len(turn["sounds"]) == 1 for heard in server.requests for turn in heard[::2])
@@ -129,21 +129,21 @@ def test_what_a_server_refuses_is_wrong_and_what_it_fails_at_is_asked_again(worl
 
     groups, out = world.tier("single", 0), tmp_path / "run"
     with AudioServer(moody) as server:
-        driven = run_chat(world, groups, out, quick(server.url))
-        assert not driven.whole and driven.answered == 5 and "500" in driven.faults[0]
+        progress = run_chat(world, groups, out, quick(server.url))
+        assert not progress.is_complete and progress.answered == 5 and "500" in progress.faults[0]
     found = score(world.sounds, read_predictions(out / "predictions.jsonl", {sound.id for sound in world.sounds}))
     assert (found.missing, found.unreadable) == (1, 2)
     with AudioServer(loud) as server:
-        assert run_chat(world, groups, out, quick(server.url)).whole and len(server.requests) == 1
+        assert run_chat(world, groups, out, quick(server.url)).is_complete and len(server.requests) == 1
 
 
 def test_standard_answers_may_come_later_and_nothing_is_asked_again(world: ProactiveSet, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with AudioServer(loud) as server:
-        assert run_chat(world, world.tier("single", 0), out, quick(server.url)).whole
+        assert run_chat(world, world.tier("single", 0), out, quick(server.url)).is_complete
         asked = len(server.requests)
         world.sounds = [sound.model_copy(update={"standard_answers": ("Something is loud.",)}) for sound in world.sounds]
-        assert run_chat(world, world.tier("single", 0), out, quick(server.url)).whole and len(server.requests) == asked
+        assert run_chat(world, world.tier("single", 0), out, quick(server.url)).is_complete and len(server.requests) == asked
         world.sounds[0] = world.sounds[0].model_copy(update={"decision": Decision.IGNORE})
         with pytest.raises(InputError, match="another set"):
             run_chat(world, world.tier("single", 0), out, quick(server.url))
@@ -194,7 +194,7 @@ def test_the_commands_run_and_score(world: ProactiveSet, checkpoint: Path, tmp_p
 
 def test_between_sounds_a_quiet_room_is_heard_and_the_sound_itself_is_untouched() -> None:
     sound = np.full(7_000, 0.25, dtype=np.float32)
-    heard = followed(sound, 16_000, 6_400)
+    heard = append_room_tone(sound, 16_000, 6_400)
     assert len(heard) == 25_600 and np.array_equal(heard[:7_000], sound)
     assert 20 * np.log10(np.sqrt((heard[7_000:] ** 2).mean())) == pytest.approx(ROOM_TONE_DBFS, abs=1.0)
-    assert np.array_equal(followed(sound, 0, 7_000), sound)
+    assert np.array_equal(append_room_tone(sound, 0, 7_000), sound)

@@ -11,7 +11,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from soundflow.bench.proactive.metadata import read_sounds
-from soundflow.bench.proactive.recordings import read_takes, tally
+from soundflow.bench.proactive.recordings import read_recordings, recording_rates
 from soundflow.bench.proactive.stability import concatenated
 from soundflow.cli.app import app
 from soundflow.schemas.base import InputError
@@ -65,10 +65,10 @@ def row(said: list[int], chunks: int = 20) -> dict[str, object]:
 def test_rates_of_takes_by_hand(tmp_path: Path) -> None:
     take(tmp_path, "home/a.wav", "1.0\t2.0\tRESPOND glass\n4.0\t4.5\tIGNORE: spoon\n6.0\t6.2\tignore\n")
     take(tmp_path, "work/b.wav", None)
-    takes = read_takes(tmp_path)
+    takes = read_recordings(tmp_path)
     # chunk k ends at 0.4 (k + 1): 1.2 and 2.8 s answer the glass (slack 2 s), 4.4 s the spoon
     rows = {"home/a.wav": row([2, 6, 10]), "work/b.wav": row([0])}
-    found = tally(takes, rows)
+    found = recording_rates(takes, rows)
     model = found["model"]
     assert model["recall"] == 1.0 and model["specificity"] == 0.5 and model["trigger_accuracy"] == pytest.approx(2 / 3)
     assert model["false_alarms_per_hour"] == pytest.approx(1 / (8 / 3600)) and model["precision"] == pytest.approx(2 / 3)
@@ -96,10 +96,10 @@ def test_rates_of_takes_by_hand(tmp_path: Path) -> None:
 def test_bad_labels_are_told_with_their_line(labels: str, tmp_path: Path) -> None:
     take(tmp_path, "a.wav", "0\t1\tIGNORE\n\n" + labels)
     with pytest.raises(InputError, match=r"a\.txt, line 3"):
-        read_takes(tmp_path)
+        read_recordings(tmp_path)
     (tmp_path / "a.wav").write_text("no sound")
     with pytest.raises(InputError, match=r"a\.wav: is no recording"):
-        read_takes(tmp_path)
+        read_recordings(tmp_path)
 
 
 def test_the_recordings_command_plays_takes_as_they_are(checkpoint: Path, tmp_path: Path) -> None:
@@ -126,4 +126,4 @@ def test_the_recordings_command_plays_takes_as_they_are(checkpoint: Path, tmp_pa
     assert "mine: responses in recordings as they are." in text and "home/a.wav" in text and "calls for a response" in text
     assert text.index("<td>mine</td>") < text.index("<td>always respond</td>") < text.index("<td>  home</td>")
     with pytest.raises(InputError, match="holds no recordings"):
-        read_takes(tmp_path / "run")
+        read_recordings(tmp_path / "run")

@@ -48,10 +48,10 @@ def test_segments_hold_every_item_once_and_stay_within_their_group(tmp_path: Pat
 def test_every_benchmark_runs_on_a_checkpoint_and_resumes(name: str, checkpoint: Path, tmp_path: Path) -> None:
     items = BENCHMARKS[name].read(MINIATURES[name](tmp_path), None)[:2]
     out = tmp_path / "run"
-    assert run_stream(BENCHMARKS[name], items, out, checkpoint, Mode.TEXT, longest_response=3).whole
+    assert run_stream(BENCHMARKS[name], items, out, checkpoint, Mode.TEXT, longest_response=3).is_complete
     first = (out / "predictions.jsonl").read_bytes()
     (out / "predictions.jsonl").write_bytes(first[:-7])
-    assert run_stream(BENCHMARKS[name], items, out, checkpoint, Mode.TEXT, longest_response=3).whole
+    assert run_stream(BENCHMARKS[name], items, out, checkpoint, Mode.TEXT, longest_response=3).is_complete
     assert (out / "predictions.jsonl").read_bytes() == first
     assert set(answers_of(out)) == {item.id for item in items}
     with pytest.raises(InputError, match="another mode"):
@@ -62,7 +62,7 @@ def test_spoken_instructions_are_heard_before_the_recording(tmp_path: Path) -> N
     items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)[:1]
     with AudioServer(knows_all) as server:
         config = config_of("m", server=server_of(server.url))
-        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.AUDIO).whole
+        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.AUDIO).is_complete
     spoken, recording = server.requests[0][-1]["sounds"]
     assert len(spoken) > 16_000 and len(recording) == 8_000 and np.abs(spoken).max() > 0.1
 
@@ -77,7 +77,7 @@ def test_items_of_a_segment_share_a_conversation(tmp_path: Path) -> None:
     items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
     with AudioServer(knows_all) as server:
         config = config_of("m", server=server_of(server.url))
-        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT, segments=2).whole
+        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT, segments=2).is_complete
     assert sorted(len(heard) for heard in server.requests) == [1, 1, 3, 3]
     figures = BENCHMARKS["librispeech"].score(items, answers_of(tmp_path / "run"), {})
     assert figures.values["clean"] == 0.0 and figures.values["other"] == 0.0
@@ -93,10 +93,10 @@ def test_a_judge_is_asked_three_times_and_never_twice_for_one_vote(tmp_path: Pat
 
     with AudioServer(strict) as server:
         config = judge_config("j", None, server_of(server.url))
-        driven, votes = judge(items, answers, tmp_path / "votes", config, "open")
+        progress, votes = judge(items, answers, tmp_path / "votes", config, "open")
         asked = len(server.requests)
         again, same = judge(items, answers, tmp_path / "votes", config, "open")
-    assert driven.whole and again.whole and votes == same and len(server.requests) == asked == 7
+    assert progress.is_complete and again.is_complete and votes == same and len(server.requests) == asked == 7
     assert server.bodies[0]["temperature"] == 0.5 and server.bodies[0]["top_p"] == 0.95
     found = BENCHMARKS["alpaca-eval"].score(items, answers, votes)
     assert found.values["rating"] == pytest.approx((4 + 2 + 1) / 3)

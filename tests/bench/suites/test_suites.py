@@ -12,8 +12,8 @@ import pytest
 from pyarrow import parquet
 
 from soundflow.bench.suites.covost2 import bleu
-from soundflow.bench.suites.item import Ask, Embedded, Mode, Spoken, check_recordings
-from soundflow.bench.suites.judging import filled, rating, rubric, verdict
+from soundflow.bench.suites.item import Embedded, ItemPrompt, Mode, Spoken, check_recordings
+from soundflow.bench.suites.judging import fill_rubric, rating, rubric, verdict
 from soundflow.bench.suites.librispeech import whisper_error_rate, word_error_rate
 from soundflow.bench.suites.mmau import string_match
 from soundflow.bench.suites.pedant import pedant
@@ -40,10 +40,10 @@ def test_every_reader_reads_its_published_format(name: str, tmp_path: Path) -> N
     assert all(level == pytest.approx(np.abs(tone(0)).max() * round(level / 0.05), rel=0.02) for level in heard)
     assert len({round(float(level), 2) for level in heard}) == len(heard), "each item has its own recording"
     for mode in Mode:
-        asks = [BENCHMARKS[name].ask(item, mode) for item in items]
-        assert all(isinstance(ask, Ask) and ask.text for ask in asks)
-        assert all(ask.heard or mode is Mode.TEXT for ask in asks)
-    spoken = [any(isinstance(piece, Spoken) for piece in BENCHMARKS[name].ask(item, Mode.AUDIO).heard) for item in items]
+        asks = [BENCHMARKS[name].prompt(item, mode) for item in items]
+        assert all(isinstance(ask, ItemPrompt) and ask.text for ask in asks)
+        assert all(ask.audio or mode is Mode.TEXT for ask in asks)
+    spoken = [any(isinstance(piece, Spoken) for piece in BENCHMARKS[name].prompt(item, Mode.AUDIO).audio) for item in items]
     assert all(spoken) if name in ("mmau", "librispeech", "covost2") else not any(spoken)
 
 
@@ -135,7 +135,7 @@ def test_votes_of_a_judge() -> None:
     assert [rating(vote) for vote in ("4", " 5.0 ", "Rating: [[3]]", "6", "0", "good", "")] == [4, 5, 3, None, None, None, None]
     assert verdict(["Yes", "yes.", "No"]) is True and verdict(["no", "maybe", "Yes"]) is False and verdict(["?", ""]) is None
     values = {"prompt": "{response} {reference}", "reference": "{prompt}", "response": "r"}
-    text = filled(rubric("qa"), values)
+    text = fill_rubric(rubric("qa"), values)
     assert "### Question\n{response} {reference}\n" in text and "### Reference answer\n{prompt}\n" in text, (
         "data is not filled in"
     )
@@ -165,7 +165,7 @@ def broken(name: str, root: Path) -> tuple[Path, str]:
     if name == "mmau":
         rows = json.loads(source.read_text())
         source.write_text(json.dumps([*rows, rows[1]]))
-        return source, r"mini\.json, row 4: id: is there twice"
+        return source, r"mini\.json, row 4: id: is a duplicate"
     if name == "alpaca-eval":
         hugging_face(source / "test-00000-of-00001.parquet", {"prompt": ["fine", None, "fine"]})
         return source, r"parquet, row 2: prompt: required field is missing"
@@ -177,7 +177,7 @@ def broken(name: str, root: Path) -> tuple[Path, str]:
         return source, r"llama_questions\.csv, row 2: audio: its recording is missing.*--audio"
     if name == "web-questions":
         hugging_face(source / "test-00000-of-00001.parquet", {"question": ["who?"], "answers": [["", "x"]]})
-        return source, r"parquet, row 1: answers: is no list of texts"
+        return source, r"parquet, row 1: answers: is not a list of strings"
     if name == "librispeech":
         (source / "test-other" / "1688" / "134686" / "1688-134686-0001.flac").unlink()
         return source, r"1688-134686\.trans\.txt, line 2: audio: its recording is missing"
@@ -230,7 +230,7 @@ def test_recordings_that_are_no_audio_are_told_with_their_row(tmp_path: Path) ->
     assert isinstance(items[1].recording, Embedded)
     with pytest.raises(InputError, match="row 2: audio: holds no audio"):
         _loaded(items[1].recording, items[1].where)
-    with pytest.raises(InputError, match="row 3: the recording cannot be used"):
+    with pytest.raises(InputError, match="row 3: unusable recording"):
         _loaded(items[2].recording, items[2].where)
 
 

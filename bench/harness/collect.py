@@ -1,6 +1,6 @@
-"""Drives a run: what is not answered yet is asked, answers are written as they come.
+"""Collecting the answers of a run: requests the missing ones and writes each as it arrives.
 
-A signal or kill -9 loses only what is under way.
+A signal or kill -9 loses only the requests in progress.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from soundflow.backends.llm.openai_chat import OpenAiChat
-from soundflow.bench.harness.chat_player import ROLE, Answered, Conversation, converse
+from soundflow.bench.harness.chat_player import ROLE, ChatAnswer, Conversation, converse
 from soundflow.bench.harness.predictions import Predictions
 from soundflow.operators.protocols.faults import ServerFault
 from soundflow.pipeline.mechanics.console import Console
@@ -24,17 +24,17 @@ from soundflow.schemas.llm import BudgetSpent, LlmConfig, Usage
 Row = dict[str, Any]
 NOTHING: Final = Usage()
 FAILED_IN_A_ROW: Final = 8
-"""Conversations after which a server is taken to be down: each was tried for minutes, and there may be hundreds more."""
+"""Consecutive failed conversations after which a server counts as down: each one was retried for minutes."""
 POLL_SECONDS: Final = 0.2
-"""How soon a signal is heeded while a server is thinking."""
+"""Maximum delay of the reaction to a signal while requests are in progress."""
 
 
 class Group(Protocol):
-    """What is asked at once and written at once: one stream, or one conversation."""
+    """Rows that are answered and written together: one stream, or one conversation."""
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """Name of the group."""
         ...
 
     @property
@@ -47,52 +47,53 @@ G = TypeVar("G", bound=Group)
 
 
 @dataclass(frozen=True, slots=True)
-class Driven:
-    """How far a run is."""
+class RunProgress:
+    """Progress of a run."""
 
     answered: int
-    """Rows that are there."""
-    asked: int
-    """Rows there should be."""
+    """Number of answered rows."""
+    expected: int
+    """Number of rows of the run."""
     faults: tuple[str, ...] = ()
-    """Why groups are left out: the server's faults."""
+    """Server faults due to which groups are missing."""
     usage: Usage = NOTHING
-    """Of this call."""
+    """Usage of this call, without earlier ones."""
 
     @property
-    def whole(self) -> bool:
-        """Whether every row is there."""
-        return self.answered == self.asked
+    def is_complete(self) -> bool:
+        """Whether every row is answered."""
+        return self.answered == self.expected
 
 
-def drive_stream(predictions: Predictions, groups: Sequence[G], answer: Callable[[G], list[Row]]) -> Driven:
-    """Ask a model in this process, one group after the other. Raises Interrupted once the group under way is written."""
+def collect_local(predictions: Predictions, groups: Sequence[G], answer: Callable[[G], list[Row]]) -> RunProgress:
+    """Collect answers of a model in this process, group by group. On a signal, raises Interrupted after the current group."""
     pending = _pending(predictions, groups)
-    with deferred_signals() as asked_to_stop, Console("bench", "streams") as console:
+    with deferred_signals() as is_stopping, Console("bench", "streams") as console:
         for number, group in enumerate(pending):
             console.show(len(groups) - len(pending) + number, len(groups))
             predictions.put(answer(group))
-            if asked_to_stop():
+            if is_stopping():
                 raise Interrupted
         console.show(len(groups), len(groups))
-    return _driven(predictions, groups)
+    return _progress(predictions, groups)
 
 
-def drive_chat(
+def collect_chat(
     predictions: Predictions,
     groups: Sequence[G],
     config: LlmConfig,
     make: Callable[[G], Conversation],
-    rows: Callable[[G, list[Answered]], list[Row]],
-) -> Driven:
-    """Ask a server, several groups at a time. `make` is called when a group's time has come: recordings need memory.
+    rows: Callable[[G, list[ChatAnswer]], list[Row]],
+) -> RunProgress:
+    """Collect answers of a server, several groups at a time. `make` is called just before a group is sent, to save memory.
 
-    Raises Interrupted at a signal (what is under way is given up), InputError when no question will fare better.
+    On a signal, raises Interrupted and drops the requests in progress. Raises InputError for errors that affect every request,
+    such as a rejected API key.
     """
     pending = _pending(predictions, groups)
-    with deferred_signals() as asked_to_stop, Console("bench", "conversations") as console:
+    with deferred_signals() as is_stopping, Console("bench", "conversations") as console:
         try:
-            return asyncio.run(_converse(predictions, groups, pending, config, make, rows, asked_to_stop, console))
+            return asyncio.run(_converse(predictions, groups, pending, config, make, rows, is_stopping, console))
         except InputError as error:
             if not error.field.startswith("llm"):
                 raise
@@ -106,12 +107,12 @@ async def _converse(
     pending: Sequence[G],
     config: LlmConfig,
     make: Callable[[G], Conversation],
-    rows: Callable[[G, list[Answered]], list[Row]],
-    asked_to_stop: Callable[[], bool],
+    rows: Callable[[G, list[ChatAnswer]], list[Row]],
+    is_stopping: Callable[[], bool],
     console: Console,
-) -> Driven:
+) -> RunProgress:
     waiting, faults, in_a_row = list(reversed(pending)), [], 0
-    running: dict[asyncio.Task[list[Answered] | ServerFault], G] = {}
+    running: dict[asyncio.Task[list[ChatAnswer] | ServerFault], G] = {}
     async with OpenAiChat(config) as chat:
         try:
             while waiting or running:
@@ -120,30 +121,30 @@ async def _converse(
                     running[asyncio.create_task(converse(chat, make(group)))] = group
                 done, _ = await asyncio.wait(running, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    group, got = running.pop(task), task.result()
-                    if isinstance(got, ServerFault):
-                        faults.append(f"{group.id}: {got}")
+                    group, outcome = running.pop(task), task.result()
+                    if isinstance(outcome, ServerFault):
+                        faults.append(f"{group.id}: {outcome}")
                         in_a_row += 1
                     else:
-                        predictions.put(rows(group, got))
+                        predictions.put(rows(group, outcome))
                         in_a_row = 0
-                console.show(len(groups) - len(waiting) - len(running), len(groups), _so_far(chat))
+                console.show(len(groups) - len(waiting) - len(running), len(groups), _usage_line(chat))
                 if in_a_row >= FAILED_IN_A_ROW and waiting:
-                    faults.insert(0, f"{in_a_row} conversations in a row failed: {len(waiting)} more were not begun")
+                    faults.insert(0, f"{in_a_row} conversations in a row failed; {len(waiting)} more were not started")
                     waiting.clear()
-                if asked_to_stop():
+                if is_stopping():
                     raise Interrupted
         except BudgetSpent as spent:
-            faults.append(f"the budget is spent: {spent}")
+            faults.append(f"the budget is exhausted: {spent}")
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-        return _driven(predictions, groups, faults, _used(chat))
+        return _progress(predictions, groups, faults, _used(chat))
 
 
 def checkpoint_identity(directory: Path) -> str:
-    """SHA-256 (hex) over a checkpoint's configuration and weights; InputError when it is none."""
+    """Return the SHA-256 (hex) of a checkpoint's configuration and weights; raises InputError if it is not a checkpoint."""
     files = [directory / "config.json", *sorted(directory.glob("*.safetensors"))]
     digest = hashlib.sha256()
     for path in files:
@@ -151,8 +152,8 @@ def checkpoint_identity(directory: Path) -> str:
             with path.open("rb") as file:
                 digest.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            remedy = "Name a directory `soundflow train` made"
-            raise InputError(f"is no checkpoint: {path.name}: {error.strerror}", file=directory, remedy=remedy) from None
+            remedy = "Name a directory that `soundflow train` wrote"
+            raise InputError(f"not a checkpoint: {path.name}: {error.strerror}", file=directory, remedy=remedy) from None
     return digest.hexdigest()
 
 
@@ -160,15 +161,15 @@ def _used(chat: OpenAiChat) -> Usage:
     return chat.ledger.roles[ROLE].asked if ROLE in chat.ledger.roles else Usage()
 
 
-def _so_far(chat: OpenAiChat) -> str:
-    told, faults = _used(chat).describe(), chat.ledger.roles[ROLE].faults if ROLE in chat.ledger.roles else 0
-    return f"{told}, {faults} tries failed" if faults else told
+def _usage_line(chat: OpenAiChat) -> str:
+    usage, faults = _used(chat).describe(), chat.ledger.roles[ROLE].faults if ROLE in chat.ledger.roles else 0
+    return f"{usage}, {faults} attempts failed" if faults else usage
 
 
 def _pending(predictions: Predictions, groups: Sequence[G]) -> list[G]:
     return [group for group in groups if any(name not in predictions.done for name in group.ids)]
 
 
-def _driven(predictions: Predictions, groups: Sequence[G], faults: Sequence[str] = (), usage: Usage = NOTHING) -> Driven:
+def _progress(predictions: Predictions, groups: Sequence[G], faults: Sequence[str] = (), usage: Usage = NOTHING) -> RunProgress:
     names = [name for group in groups for name in group.ids]
-    return Driven(sum(name in predictions.done for name in names), len(names), tuple(faults), usage)
+    return RunProgress(sum(name in predictions.done for name in names), len(names), tuple(faults), usage)
