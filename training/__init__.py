@@ -1,1 +1,1 @@
-"""Four stages of streaming training: shards to batches, dual loss, checkpoints that resume bit for bit."""
+"""Four stages of streaming training: shards to batches, the dual loss, checkpoints that resume bit for bit."""

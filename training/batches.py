@@ -1,7 +1,7 @@
-"""A micro-batch as numpy arrays: it crosses process boundaries as bytes and becomes tensors where it is used.
+"""Micro-batches as numpy arrays, which cross process boundaries as bytes and become tensors on the device.
 
-Windows of similar length, padded on the right without a mask: causal models compute the same, and on a CPU nothing is faster
-(`bench/speed/training`). On GPUs with varlen attention `pack` joins them in one sequence instead.
+`pad` right-pads windows of similar length without a mask, which a causal model does not need; on a CPU this is the fastest way
+(`bench/speed/training`). `pack` joins them into one sequence, for GPUs with variable-length attention.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ from soundflow.training.sequences import Example
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B windows of at most L tokens with N chunks in all (packed: B = 1)."""
+    """B windows of at most L tokens with N chunks in total. Packed batches have B = 1."""
 
     rows: Rows
-    """(B, L); AUDIO_ROW where audio stands, row 0 in the padding."""
+    """Inputs (B, L); AUDIO_ROW for audio, 0 for padding."""
     mel: Mel
-    """(N, 128, frames), in the order in which their places come."""
+    """Log-mel chunks (N, 128, frames), in the order of their positions."""
     stream_at: Rows
-    """(S,) indices into the flattened (B * L,) of the hidden states that predict a control token."""
+    """Indices (S,) into the flattened (B * L,) hidden states that predict a control token."""
     stream_rows: Rows
-    """(S,) the control tokens."""
+    """Control tokens (S,) at those positions."""
     lm_at: Rows
+    """Indices (T,) of the hidden states that predict text or <eos>."""
     lm_rows: Rows
+    """Text rows (T,) at those positions."""
     positions: NDArray[np.int64] | None = None
-    """(4, 1, L) when packed: text positions and M-RoPE's three, starting again with each window."""
+    """Positions (4, 1, L) of a packed batch: text and the three rows of M-RoPE, restarting with each window."""
     windows: int = 1
     tokens: int = 0
-    """Without padding."""
+    """Tokens without padding."""
     masked: int = 0
-    """Text labels the model has no row for."""
+    """Text labels without a row in the vocabulary."""
 
 
 def pad(examples: Sequence[tuple[Example, Mel]]) -> Batch:
-    """Windows as rows of one array, padded on the right."""
+    """Combine windows into right-padded rows."""
     length = max(len(example.rows) for example, _ in examples)
     rows = np.zeros((len(examples), length), dtype=np.int64)
     labels = np.full((2, len(examples), length), c.IGNORE_LABEL, dtype=np.int64)
@@ -54,7 +56,7 @@ def pad(examples: Sequence[tuple[Example, Mel]]) -> Batch:
 
 
 def pack(examples: Sequence[tuple[Example, Mel]]) -> Batch:
-    """Windows one after the other in one sequence; positions tell where each begins."""
+    """Combine windows into one sequence; positions restart where a window begins."""
     rows = np.concatenate([example.rows for example, _ in examples])[None]
     labels = np.stack([np.concatenate([getattr(example, name) for example, _ in examples]) for name in ("y_stream", "y_lm")])
     positions = np.concatenate([np.arange(len(example.rows)) for example, _ in examples])

@@ -1,4 +1,4 @@
-"""Checkpoints that are there or not: written aside, synced, renamed. Also from several processes, each its own part."""
+"""Atomic checkpoints: written to a temporary directory, synced, renamed. Each process writes its own part."""
 
 from __future__ import annotations
 
@@ -33,49 +33,51 @@ STATE: Final = "state.json"
 
 
 class TrainState(Schema):
-    """Where training stands, beside the tensors."""
+    """The state of training besides the tensors."""
 
     format: str = "soundflow.train/1"
     step: int = Field(ge=0)
-    """Optimizer steps done."""
+    """Completed optimizer steps."""
     position: Position
-    """Of the loader, after them."""
+    """Position of the loader after them."""
     tokens: int = 0
+    """Tokens so far, without padding."""
     windows: int = 0
+    """Windows so far."""
     since_line: tuple[float, ...] = ()
-    """`Sums` of the steps the log has no line for yet."""
+    """`Sums.values` of the steps since the last line of the log."""
     files: dict[str, int] = Field(default_factory=dict)
-    """Name → bytes of the files the checkpoint was written with."""
+    """Size in bytes of every file of the checkpoint, by name."""
 
 
 class Checkpoints:
-    """`RUN/checkpoints/step-NNNNNN`, the newest few."""
+    """The newest `keep` checkpoints of a run, `RUN/checkpoints/step-NNNNNN`."""
 
     def __init__(self, folder: Path, keep: int, processes: Processes):
         self.folder, self.keep, self.processes = folder, keep, processes
 
     def steps(self) -> list[int]:
-        """Steps with a whole checkpoint, increasing. One that was damaged is told and left out: the one before it serves."""
-        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*") if _whole(path))
+        """Return the steps with a complete checkpoint, increasing. A damaged one is logged and skipped."""
+        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*") if _is_complete(path))
 
     def save(self, objective: DualLoss, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
-        """Write a checkpoint; a kill at any moment leaves it whole or not there. OSError when it cannot be written."""
+        """Write a checkpoint atomically and delete old ones. Raises OSError if it cannot be written."""
         place = self.folder / f"step-{state.step:06d}"
         aside = self.folder / f"_tmp-step-{state.step:06d}"
-        if self.processes.first:
+        if self.processes.is_first:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
-        self.processes.wait()
+        self.processes.barrier()
         try:
-            with _alone():
+            with _without_warning():
                 tensors = self._tensors(objective, optimizer)
                 state_dict_saver.save(tensors, checkpoint_id=aside, no_dist=self.processes.count == 1)
-        except CheckpointException as error:  # of torch, about whatever went wrong in any process
+        except CheckpointException as error:  # whatever went wrong in any process
             free = shutil.disk_usage(self.folder).free
             shutil.rmtree(aside, ignore_errors=True)
-            why = f"no checkpoint could be written ({free:,} bytes were free): {_reason(error)}"
+            why = f"the checkpoint could not be written ({free:,} bytes are free): {_reason(error)}"
             raise OSError(errno.EIO, why, str(place)) from None
-        if self.processes.first:
+        if self.processes.is_first:
             files = {path.name: path.stat().st_size for path in aside.iterdir()}
             (aside / STATE).write_bytes(state.model_copy(update={"files": files}).canonical_json())
             for path in aside.iterdir():
@@ -85,10 +87,10 @@ class Checkpoints:
             sync(self.folder)
             for step in self.steps()[: -self.keep]:
                 shutil.rmtree(self.folder / f"step-{step:06d}")
-        self.processes.wait()
+        self.processes.barrier()
 
     def load(self, objective: DualLoss, optimizer: torch.optim.Optimizer) -> TrainState | None:
-        """Put the newest checkpoint into model, optimizer and generator; None when there is none."""
+        """Restore model, optimizer and random generator from the newest checkpoint; return None if there is none."""
         steps = self.steps()
         if not steps:
             return None
@@ -96,11 +98,11 @@ class Checkpoints:
         state = TrainState.from_json((place / STATE).read_bytes(), file=place / STATE)
         tensors = self._tensors(objective, optimizer)
         try:
-            with _alone():
+            with _without_warning():
                 state_dict_loader.load(tensors, checkpoint_id=place, no_dist=self.processes.count == 1)
         except (CheckpointException, RuntimeError, KeyError) as error:
-            remedy = "Remove it to go on from the checkpoint before it, or choose another output directory"
-            raise InputError(f"is damaged, or of another model: {_reason(error)}", file=place, remedy=remedy) from None
+            remedy = "Delete it to resume from the previous checkpoint, or choose another directory with -o"
+            raise InputError(f"is damaged or belongs to another model: {_reason(error)}", file=place, remedy=remedy) from None
         set_model_state_dict(objective, tensors["model"])
         set_optimizer_state_dict(objective, optimizer, tensors["optimizer"])
         torch.set_rng_state(tensors["rng"][f"{self.processes.rank}"])
@@ -115,11 +117,11 @@ class Checkpoints:
 
 
 def export(objective: DualLoss, directory: Path, processes: Processes) -> None:
-    """Write the model as an ordinary transformers directory, gathered from all processes."""
+    """Gather the model from all processes and write it as a transformers directory."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     gathered: dict[str, Any] = get_model_state_dict(objective, options=options)
     state = {name.removeprefix("model."): value for name, value in gathered.items()}
-    if processes.first:
+    if processes.is_first:
         aside = directory.with_name(f"_tmp-{directory.name}")
         shutil.rmtree(aside, ignore_errors=True)
         objective.model.save(aside, state)
@@ -127,10 +129,10 @@ def export(objective: DualLoss, directory: Path, processes: Processes) -> None:
             sync(path)
         shutil.rmtree(directory, ignore_errors=True)
         aside.replace(directory)
-    processes.wait()
+    processes.barrier()
 
 
-def _whole(checkpoint: Path) -> bool:
+def _is_complete(checkpoint: Path) -> bool:
     path = checkpoint / STATE
     if not path.is_file():
         return False
@@ -140,19 +142,19 @@ def _whole(checkpoint: Path) -> bool:
     except (InputError, OSError) as error:
         short = [str(error)]
     if short:
-        logging.getLogger(__name__).warning("%s is damaged and not used: %s", checkpoint, short[0])
+        logging.getLogger(__name__).warning("checkpoint %s is damaged and skipped: %s", checkpoint, short[0])
     return not short
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what was wrong, without torch's tracebacks."""
+    """Return the first line of the cause, without the tracebacks that torch adds."""
     causes = [cause for cause, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
     return str(causes[0]).strip().split("\n")[0] or type(causes[0]).__name__
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """One process is warned each time that it is alone; that is how it was asked."""
+def _without_warning() -> Iterator[None]:
+    """Suppress torch's warning that a single process saves without torch.distributed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield

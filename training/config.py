@@ -1,4 +1,4 @@
-"""What a stage of training is: a YAML preset. `training/presets` has the paper's table and what a CPU can do of it."""
+"""The configuration of a training stage, a YAML file. `training/presets` holds the paper's stages and small ones for a CPU."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class StageConfig(Schema):
     """Steps between lines of the log."""
 
     def accumulation(self, processes: int) -> int:
-        """Forward passes per step and process; InputError when the effective batch does not divide."""
+        """Return the forward passes per step and process. Raises InputError if the effective batch cannot be divided."""
         passes, rest = divmod(self.effective_batch, self.micro_batch * processes)
         if rest or not passes:
-            why = f"is no multiple of {self.micro_batch} (micro_batch) x {processes} (processes)"
-            raise InputError(why, field="effective_batch", value=self.effective_batch, remedy="Change one of the three")
+            why = f"is not a multiple of {self.micro_batch} (micro_batch) x {processes} (processes)"
+            raise InputError(why, field="effective_batch", value=self.effective_batch, remedy="Change one of the three values")
         return passes
 
 

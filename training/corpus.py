@@ -1,4 +1,4 @@
-"""Where streams come from: committed shards on disk, read by seeking. Anything else with these methods will do."""
+"""Sources of training streams: a protocol, and committed shards on disk that are read by seeking."""
 
 from __future__ import annotations
 
@@ -19,58 +19,58 @@ from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.shard import ShardManifest
 from soundflow.schemas.stream import StreamPlan
-from soundflow.training.sequences import Turns, take_apart
+from soundflow.training.sequences import Turns, parse_turns
 
 SHARDS_OPEN: Final = 64
-"""Shards whose member tables are kept."""
-REMEDY: Final = "Run `soundflow verify` on the corpus; `soundflow build` again makes what is missing"
+"""Number of shards whose member tables are cached."""
+REMEDY: Final = "Run `soundflow verify` on the corpus; `soundflow build` rebuilds missing shards"
 
 
 class StreamSource(Protocol):
-    """Streams in numbered shards. Pickles, since loader processes get a copy."""
+    """Streams in numbered shards. Picklable: every loader process gets a copy."""
 
     @property
     def id(self) -> str:
-        """Changes whenever what is read would."""
+        """Identifies the content: changes whenever a stream does."""
         ...
 
     @property
     def shard_sizes(self) -> Sequence[int]:
-        """Streams per shard."""
+        """Number of streams per shard."""
         ...
 
     def name(self, shard: int, index: int) -> str:
-        """The sample id of a stream."""
+        """Return the sample id of a stream."""
         ...
 
     def turns(self, shard: int, index: int) -> Turns:
-        """What is said in a stream, and when."""
+        """Return the instruction and responses of a stream."""
         ...
 
     def plan(self, shard: int, index: int) -> StreamPlan:
-        """How it was composed."""
+        """Return the plan of a stream."""
         ...
 
     def audio(self, shard: int, index: int, start: int, stop: int) -> Audio:
-        """Samples `start`...`stop` (exclusive) of a stream at 16 kHz, float32; past its end they are 0."""
+        """Return samples `start`...`stop` (exclusive) of a stream, float32 at 16 kHz; 0 past its end."""
         ...
 
 
 Renderer = Callable[[Path, StreamPlan, int, int], Audio]
-"""(build, plan, start, stop) → the samples `StreamSource.audio` gives, of a virtual build. Pickles."""
+"""(build, plan, start, stop) → the samples of `StreamSource.audio` for a virtual build. Picklable."""
 
 
 class StoredCorpus:
-    """One or several builds of `soundflow build`, by their manifests.
+    """The streams of one or several builds, listed by their manifests.
 
-    A shard counts if its manifest does and its tar has the size it tells. Members are found by one pass over the tar's headers,
-    and read by position.
+    The tar of every shard must have the size of its manifest. Members are located by one pass over the tar's headers and read by
+    position.
     """
 
     def __init__(self, *directories: Path, renderer: Renderer | None = None):
-        """Raises InputError when a directory has no committed shard, or a tar is missing or of another size.
+        """Open builds. Virtual builds need a `renderer` for their audio.
 
-        Virtual builds need a `renderer` for their audio.
+        Raises InputError when a directory has no committed shard, or a tar is missing or has another size.
         """
         self._renderer = renderer
         self._plan: tuple[tuple[int, int], StreamPlan] | None = None
@@ -81,24 +81,25 @@ class StoredCorpus:
         for directory in directories:
             paths = sorted(path for path in (directory / "manifest").glob("*.json") if path.stem.isdecimal())
             if not paths:
-                raise InputError("holds no committed shard", file=directory, remedy="Name a directory `soundflow build` made")
+                remedy = "Pass an output directory of `soundflow build`"
+                raise InputError("contains no committed shard", file=directory, remedy=remedy)
             for path in paths:
                 manifest = ShardManifest.from_json(path.read_bytes(), file=path)
                 tar = directory / "data" / manifest.tar
                 if not tar.is_file() or tar.stat().st_size != manifest.bytes:
-                    raise InputError("is missing or not of the size its manifest tells", file=tar, remedy=REMEDY)
+                    raise InputError("is missing or not of the size in its manifest", file=tar, remedy=REMEDY)
                 if manifest.keys:
                     self._virtual.append(manifest.virtual)
                     self._tars.append(tar)
                     self._keys.append(manifest.keys)
                     manifests.append(manifest.sha256)
         if not self._keys:
-            raise InputError("every shard is empty", file=directories[0] if directories else None)
+            raise InputError("all shards are empty", file=directories[0] if directories else None)
         self._id = hashlib.sha256(canonical_json(manifests)).hexdigest()
 
     @property
     def id(self) -> str:
-        """SHA-256 over the hashes of the shards, in order."""
+        """SHA-256 of the shard hashes, in order."""
         return self._id
 
     @property
@@ -111,8 +112,8 @@ class StoredCorpus:
         return self._keys[shard][index]
 
     def turns(self, shard: int, index: int) -> Turns:
-        """See `StreamSource`; InputError naming the member when its tokens are not a stream's."""
-        return take_apart(
+        """See `StreamSource`. Raises InputError naming the member if its tokens are damaged."""
+        return parse_turns(
             self._member(shard, index, ("tokens.npz",)), f"{self._tars[shard]}: {self.name(shard, index)}.tokens.npz"
         )
 
@@ -134,18 +135,17 @@ class StoredCorpus:
                     raise InputError("is not 16 kHz mono", value=f"{file.samplerate} Hz, {file.channels} channels")
                 file.seek(min(start, file.frames))
                 samples = file.read(stop - start, dtype="float32")
-            if not np.isfinite(samples).all():  # a WAV of floats may hold any
-                raise InputError("holds samples that are no numbers")
+            if not np.isfinite(samples).all():  # possible in a WAV of floats
+                raise InputError("contains NaN or infinite samples")
         except (soundfile.SoundFileError, InputError) as error:
-            raise InputError(
-                f"its audio cannot be read: {error}", file=self._tars[shard], value=self.name(shard, index)
-            ) from None
+            why = f"the audio of {self.name(shard, index)} cannot be read: {error}"
+            raise InputError(why, file=self._tars[shard], remedy=REMEDY) from None
         return np.pad(np.asarray(samples, dtype=np.float32), (0, stop - start - len(samples)))
 
     def _rendered(self, shard: int, index: int, start: int, stop: int) -> Audio:
         directory = self._tars[shard].parent.parent
         if self._renderer is None:
-            raise InputError("is virtual: its audio has to be rendered", file=directory, remedy="`soundflow materialize` it")
+            raise InputError("is a virtual build: it has no audio", file=directory, remedy="Run `soundflow materialize` on it")
         plan = self.plan(shard, index)
         first, last = min(start, plan.samples), min(stop, plan.samples)
         samples = self._renderer(directory, plan, first, last)
@@ -162,29 +162,29 @@ class StoredCorpus:
                     data = file.read(place[1])
                 if len(data) == place[1]:
                     return data
-        raise InputError(f"has no whole {self.name(shard, index)}.{suffixes[0]}", file=self._tars[shard], remedy=REMEDY)
+        raise InputError(f"has no complete {self.name(shard, index)}.{suffixes[0]}", file=self._tars[shard], remedy=REMEDY)
 
 
 @functools.lru_cache(maxsize=SHARDS_OPEN)
 def _member_table(tar: Path) -> dict[str, tuple[int, int]]:
-    """Member name → (offset, size) of its content."""
+    """Return the offset and size of the content of each member, by name."""
     try:
         with tarfile.open(tar, "r:") as archive:
             return {member.name: (member.offset_data, member.size) for member in archive}
     except (tarfile.TarError, OSError) as error:
-        raise InputError(f"is not a whole tar: {error}", file=tar, remedy=REMEDY) from None
+        raise InputError(f"is not a complete tar: {error}", file=tar, remedy=REMEDY) from None
 
 
 def text_ids(source: StreamSource) -> tuple[int, ...]:
-    """Every id a corpus' instructions and responses use, increasing: the vocabulary of a small model."""
+    """Return the ids of all instructions and responses, increasing: the vocabulary of a small model."""
     found: set[int] = set()
     for shard, size in enumerate(source.shard_sizes):
         for index in range(size):
             turns = source.turns(shard, index)
-            found.update(turns.head, *(said for said in turns.said if said is not None))
+            found.update(turns.head, *(response for response in turns.responses if response is not None))
     return tuple(sorted(found))
 
 
 def layouts(source: StreamSource) -> set[str]:
-    """Token layouts of the first stream of every shard."""
+    """Return the token layouts of the first stream of every shard."""
     return {source.turns(shard, 0).layout for shard in range(len(source.shard_sizes))}

@@ -1,6 +1,6 @@
-"""One process or several: torch-native FSDP2, and sums over processes.
+"""Training in one process or several: FSDP2 of torch, and sums over processes.
 
-Accelerate's FSDP2 plugin was measured wrong on CPUs (it falls back to separate ranks without a word), so it is not used.
+Accelerate's FSDP2 plugin is not used: on CPUs it silently falls back to independent ranks (measured).
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from soundflow.training.objective import DualLoss
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Who shares the work, and where this one computes."""
+    """The processes that share a run, and the device of this one."""
 
     device: torch.device
     rank: int = 0
     count: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this process writes files and talks."""
+    def is_first(self) -> bool:
+        """Whether this process writes files and output."""
         return self.rank == 0
 
     def sums(self, values: Sequence[float]) -> list[float]:
-        """Sum numbers over all processes."""
+        """Return element-wise sums over all processes."""
         if self.count == 1:
             return [float(value) for value in values]
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
         return [float(value) for value in total.tolist()]
 
-    def wait(self) -> None:
-        """Until every process is here."""
+    def barrier(self) -> None:
+        """Wait until every process has arrived here."""
         if self.count > 1:
             dist.barrier()
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Processes]:
-    """The processes `torchrun` started, or this one alone."""
+def process_group() -> Iterator[Processes]:
+    """Join the processes started by `torchrun`; without it, this process is alone."""
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -61,11 +61,11 @@ def joined() -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def share(objective: DualLoss, processes: Processes, bf16: bool) -> None:
+def shard(objective: DualLoss, processes: Processes, bf16: bool) -> None:
     """Shard parameters, gradients and optimizer state over the processes, in place.
 
-    Decoder layers are gathered one by one, everything else with the root, which is the one module that is called: parts sharded
-    as roots of their own get no gradient.
+    Decoder layers are gathered one at a time, everything else with the root. Only the root module is called: parts sharded as
+    roots of their own would receive no gradient.
     """
     if processes.count == 1:
         return

@@ -1,4 +1,4 @@
-"""What a stage costs before anybody has a GPU: parameters by group and memory per GPU, on the meta device."""
+"""Estimates of a training stage, computed on the meta device: parameters by group and memory per GPU."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from soundflow.training.config import Group, StageConfig
 from soundflow.training.freezing import count, freeze, parts
 
 TEXT_SHARE: Final = 0.15
-"""Text tokens beside the eleven of each chunk, and supervised positions beside them: a generous guess."""
+"""Supervised text tokens per audio or control token, a generous guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingEstimate:
-    """Of one stage on so many GPUs. Bytes are per GPU."""
+    """Parameters and memory of one stage on `processes` GPUs. All byte counts are per GPU."""
 
     stage: str
     processes: int
     parameters: int
+    """Parameters of the model."""
     moving: int
+    """Parameters that are trained."""
     groups: dict[str, int]
-    """Parameters of every group; groups overlap (`lm` holds `lm_head` and `new_tokens`)."""
+    """Parameters per group. Groups overlap: `lm` includes `lm_head` and `new_tokens`."""
     tokens_per_step: int
     weights: int
-    """fp32 master weights, sharded, and the gathered bf16 copy."""
+    """Sharded fp32 master weights and the gathered bf16 copy."""
     gradients: int
     optimizer: int
     activations: int
-    """With every layer's input kept and one layer recomputed at a time, plus the logits of supervised positions."""
+    """The input of every layer, one recomputed layer, and the logits of supervised positions."""
 
     @property
     def total(self) -> int:
@@ -43,31 +45,31 @@ class TrainingEstimate:
         return self.weights + self.gradients + self.optimizer + self.activations
 
     def to_json(self) -> dict[str, Any]:
-        """Everything."""
+        """Return all fields and the total."""
         return asdict(self) | {"total": self.total}
 
     def lines(self) -> list[str]:
-        """For people."""
-        moving = ", ".join(f"{name} {size / 1e6:,.2f} M" for name, size in self.groups.items())
-        parts_ = ("weights", "gradients", "optimizer", "activations", "total")
-        memory = ", ".join(f"{name} {getattr(self, name) / 2**30:.1f} GiB" for name in parts_)
+        """Return lines of text."""
+        groups = ", ".join(f"{name} {size / 1e6:,.2f} M" for name, size in self.groups.items())
+        figures = ("weights", "gradients", "optimizer", "activations", "total")
+        memory = ", ".join(f"{name} {getattr(self, name) / 2**30:.1f} GiB" for name in figures)
         return [
-            f"{self.stage}: {self.moving / 1e6:,.2f} M of {self.parameters / 1e6:,.2f} M parameters move ({moving})",
+            f"{self.stage}: {self.moving / 1e6:,.2f} M of {self.parameters / 1e6:,.2f} M parameters are trained ({groups})",
             f"  per GPU of {self.processes}: {memory}",
         ]
 
 
 def meta_model(name: str) -> StreamingThinker:
-    """A preset's shapes without memory."""
+    """Create a preset on the meta device, without memory."""
     with torch.device("meta"):
         compact = None if "vocab_size" in PRESETS[name]["text"] else ()
         return StreamingThinker(preset(name, StreamingConfig(layout=SOUNDFLOW.id, text_ids=compact)))
 
 
 def estimate(model: StreamingThinker, stage: StageConfig, processes: int) -> TrainingEstimate:
-    """Freeze `model` as the stage does and add up. InputError when the stage's batch does not divide."""
+    """Freeze `model` as the stage does and add up. Raises InputError if the effective batch cannot be divided."""
     stage.accumulation(processes)
-    everything, moving = count(model.parameters()), count(freeze(model, stage.trainable))
+    parameters, trained = count(model.parameters()), count(freeze(model, stage.trainable))
     text = model.config.text_config
     tokens = round(stage.window_chunks * (c.AUDIO_SLOTS_PER_CHUNK + 1) * (1 + TEXT_SHARE)) * stage.micro_batch
     labels = round(stage.window_chunks * stage.micro_batch * (1 + TEXT_SHARE * (c.AUDIO_SLOTS_PER_CHUNK + 1)))
@@ -77,12 +79,12 @@ def estimate(model: StreamingThinker, stage: StageConfig, processes: int) -> Tra
     return TrainingEstimate(
         stage=stage.name,
         processes=processes,
-        parameters=everything,
-        moving=moving,
+        parameters=parameters,
+        moving=trained,
         groups={group: count(parts(model, group)) for group in get_args(Group)},
         tokens_per_step=tokens * stage.accumulation(processes) * processes,
-        weights=4 * everything // processes + 2 * everything,
-        gradients=4 * moving // processes,
-        optimizer=8 * moving // processes,
+        weights=4 * parameters // processes + 2 * parameters,
+        gradients=4 * trained // processes,
+        optimizer=8 * trained // processes,
         activations=kept + one_layer + 2 * labels * text.vocab_size * 4 + audio * (model.config.audio_config.encoder_layers + 6),
     )

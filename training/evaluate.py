@@ -1,12 +1,12 @@
-"""How a model does as a stream goes by: it hears chunk after chunk, decides, speaks, and never sees what comes later.
+"""Streaming evaluation: a model reads a stream chunk by chunk, decides and responds without seeing later audio.
 
 Definitions, used everywhere:
 * an event is a response of the timeline; a trigger is a chunk at which the model opens a response;
-* a trigger finds an event when it opens at most k chunks before or after the event's chunk; each finds one at most, the nearest
-  free one, in order of time;
+* a trigger finds an event when it opens at most k chunks before or after the event's chunk. Events in order of time take the
+  nearest free trigger; each trigger finds at most one event;
 * recall is found / events, precision is found / triggers, F1 their harmonic mean;
-* false alarms per minute are triggers that find nothing, per minute of audio;
-* balanced chunk accuracy is the mean of the share of response chunks and the share of silent chunks decided right (k = 0);
+* false alarms per minute are triggers that find no event, per minute of audio;
+* balanced chunk accuracy is the mean of the recall of response chunks and the recall of silent chunks (k = 0);
 * text accuracy is the share of found events with an acceptable reply.
 """
 
@@ -28,26 +28,26 @@ from soundflow.training.loader import BatchBuilder, LoaderConfig
 from soundflow.training.sequences import Turns, Window
 
 REPLY_TOKENS: Final = 64
-"""A longer reply is cut."""
+"""Maximum text tokens of a reply; longer ones are cut."""
 KEPT_CHUNKS: Final = c.WINDOW_CHUNKS // 2
-"""What a full window keeps (settled): the instruction and the last half."""
+"""Chunks kept when the window is full (settled): the last half."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedStream:
-    """One stream as the model took it."""
+    """The events and triggers of one stream."""
 
     events: tuple[tuple[int, tuple[int, ...]], ...]
-    """(chunk, ids) that should be said, chunks 0-based."""
+    """Expected responses: (chunk, text ids), 0-based."""
     triggers: tuple[tuple[int, tuple[int, ...]], ...]
-    """(chunk, ids) that were said."""
+    """Responses of the model: (chunk, text ids), 0-based."""
     chunks: int
     seconds: float
 
 
 @dataclass(slots=True)
 class StreamingScore:
-    """Counts over streams; the ratios follow."""
+    """Counts over streams, and the figures derived from them."""
 
     events: int = 0
     triggers: int = 0
@@ -68,31 +68,31 @@ class StreamingScore:
 
     @property
     def precision(self) -> float:
-        """Found / triggers; 0 when there was none."""
+        """Found / triggers; 0 without triggers."""
         return self.found / max(self.triggers, 1)
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of both."""
+        """Harmonic mean of recall and precision."""
         return 2 * self.found / max(self.events + self.triggers, 1)
 
     @property
     def false_alarms_per_minute(self) -> float:
-        """Triggers that found nothing."""
+        """Triggers that found no event, per minute of audio."""
         return (self.triggers - self.found) / max(self.seconds / 60, 1e-9)
 
     @property
     def balanced_chunk_accuracy(self) -> float:
-        """Mean of both shares."""
+        """Mean recall of response chunks and of silent chunks."""
         return (self.response_right / max(self.response_chunks, 1) + self.silent_right / max(self.silent_chunks, 1)) / 2
 
     @property
     def text_accuracy(self) -> float:
-        """Acceptable replies / found."""
+        """Acceptable replies / found events."""
         return self.texts / max(self.found, 1)
 
     def to_json(self) -> dict[str, float]:
-        """All figures."""
+        """Return all figures."""
         return {
             "recall": self.recall,
             "precision": self.precision,
@@ -108,34 +108,34 @@ class StreamingScore:
 
 
 Acceptable = Callable[[tuple[int, ...], tuple[int, ...]], bool]
-"""(expected ids, said ids) → whether the reply will do."""
+"""(expected ids, ids of the reply) → whether the reply is acceptable."""
 
 
 class Evaluator:
-    """Plays streams to a model."""
+    """Evaluates a model on the streams of a source."""
 
     def __init__(self, model: StreamingThinker, source: StreamSource, threshold: float = 0.0, reply_tokens: int = REPLY_TOKENS):
-        """`threshold`: a response opens when its logit is larger than that of silence by more than this."""
+        """A response opens when the logit of <response> exceeds that of <silent> by more than `threshold`."""
         self.model, self.source, self.threshold, self.reply_tokens = model.eval(), source, threshold, reply_tokens
         config = LoaderConfig(seed=0, micro_batch=1, window_chunks=1, streaming=model.streaming)
-        self.maker = BatchBuilder(source, config)
+        self.builder = BatchBuilder(source, config)
 
     def streams(self) -> Iterator[tuple[int, int]]:
-        """(shard, index) of every stream."""
+        """Yield (shard, index) of every stream."""
         for shard, size in enumerate(self.source.shard_sizes):
             for index in range(size):
                 yield shard, index
 
     def evaluate(self, shard: int, index: int) -> EvaluatedStream:
-        """Play one stream."""
-        turns = self.maker.turns(shard, index)
-        mel = self.maker.mel(shard, index, Window(0, turns.chunks - 1, 0))
-        triggers = tuple(self._play(turns, mel))
+        """Run the model on one stream."""
+        turns = self.builder.turns(shard, index)
+        mel = self.builder.mel(shard, index, Window(0, turns.chunks - 1, 0))
+        triggers = tuple(self._triggers(turns, mel))
         size = self.model.streaming.chunk_samples
         return EvaluatedStream(_events(turns), triggers, turns.chunks, turns.chunks * size / c.SAMPLE_RATE)
 
     @torch.inference_mode()
-    def _play(self, turns: Turns, mel: Mel) -> Iterator[tuple[int, tuple[int, ...]]]:
+    def _triggers(self, turns: Turns, mel: Mel) -> Iterator[tuple[int, tuple[int, ...]]]:
         layout = layout_of(turns.layout)
         features = self.model.encode_chunks(torch.from_numpy(mel).to(self.model.device))
         decoder = StreamDecoder(self.model, _instruction(turns, layout))
@@ -167,32 +167,32 @@ def _instruction(turns: Turns, layout: TokenLayout) -> tuple[int, ...]:
 
 
 def _events(turns: Turns) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    return tuple((chunk, said) for chunk, said in enumerate(turns.said) if said is not None)
+    return tuple((chunk, response) for chunk, response in enumerate(turns.responses) if response is not None)
 
 
 def score(
-    streams: Sequence[EvaluatedStream], within: int, acceptable: Acceptable = lambda expected, said: expected == said
+    streams: Sequence[EvaluatedStream], within: int, acceptable: Acceptable = lambda expected, reply: expected == reply
 ) -> StreamingScore:
-    """Count over streams, by the definitions at the top of this module; `within` is k."""
+    """Score streams by the definitions of this module; `within` is k."""
     total = StreamingScore()
-    for heard in streams:
-        pairs = _match([chunk for chunk, _ in heard.events], [chunk for chunk, _ in heard.triggers], within)
-        due, opened = {chunk for chunk, _ in heard.events}, {chunk for chunk, _ in heard.triggers}
-        total.events += len(heard.events)
-        total.triggers += len(heard.triggers)
+    for stream in streams:
+        pairs = _match([chunk for chunk, _ in stream.events], [chunk for chunk, _ in stream.triggers], within)
+        due, opened = {chunk for chunk, _ in stream.events}, {chunk for chunk, _ in stream.triggers}
+        total.events += len(stream.events)
+        total.triggers += len(stream.triggers)
         total.found += len(pairs)
-        total.texts += sum(acceptable(heard.events[event][1], heard.triggers[trigger][1]) for event, trigger in pairs)
-        total.delays += [heard.triggers[trigger][0] - heard.events[event][0] for event, trigger in pairs]
-        total.seconds += heard.seconds
+        total.texts += sum(acceptable(stream.events[event][1], stream.triggers[trigger][1]) for event, trigger in pairs)
+        total.delays += [stream.triggers[trigger][0] - stream.events[event][0] for event, trigger in pairs]
+        total.seconds += stream.seconds
         total.response_chunks += len(due)
         total.response_right += len(due & opened)
-        total.silent_chunks += heard.chunks - len(due)
-        total.silent_right += heard.chunks - len(due | opened)
+        total.silent_chunks += stream.chunks - len(due)
+        total.silent_right += stream.chunks - len(due | opened)
     return total
 
 
 def _match(events: Sequence[int], triggers: Sequence[int], within: int) -> list[tuple[int, int]]:
-    """(event, trigger) pairs, each index once: events in order take the nearest free trigger not more than `within` away."""
+    """Return (event, trigger) index pairs: events in order take the nearest free trigger at most `within` chunks away."""
     free = set(range(len(triggers)))
     pairs = []
     for event, chunk in enumerate(events):

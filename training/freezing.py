@@ -1,4 +1,4 @@
-"""Which parameters a stage moves. Resolved from module objects: paths changed between versions of transformers."""
+"""The parameters that a stage trains. Resolved from modules, because paths differ between versions of transformers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from soundflow.training.config import Group
 
 
 def parts(model: StreamingThinker, group: Group) -> list[nn.Parameter]:
-    """Parameters of one group of the paper's "trainable modules".
+    """Return the parameters of one group of the paper's "trainable modules".
 
-    `new_tokens` are the embeddings of the control tokens, `lm` is the language model with its embedding, its head and the new
-    tokens; `audio_encoder` is the audio tower without the adapter, which no stage of the paper moves.
+    `new_tokens` are the embeddings of the control tokens; `lm` is the language model with its embedding, its head and the new
+    tokens; `audio_encoder` is the audio tower without the adapter, which no stage of the paper trains.
     """
     tower, language = model.model.audio_tower, model.model.language_model
     if group == "lm_head":
@@ -31,13 +31,13 @@ def parts(model: StreamingThinker, group: Group) -> list[nn.Parameter]:
 
 
 def freeze(model: StreamingThinker, groups: Sequence[Group]) -> list[nn.Parameter]:
-    """Let these groups move and nothing else; returns the moving parameters in the model's order, each once."""
-    moving = {id(parameter) for group in groups for parameter in parts(model, group)}
+    """Make only these groups trainable; return their parameters in the order of the model, each once."""
+    trained = {id(parameter) for group in groups for parameter in parts(model, group)}
     for parameter in model.parameters():
-        parameter.requires_grad_(id(parameter) in moving)
+        parameter.requires_grad_(id(parameter) in trained)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def count(parameters: Iterable[nn.Parameter]) -> int:
-    """How many numbers."""
+    """Return the number of elements."""
     return sum(parameter.numel() for parameter in parameters)

@@ -1,4 +1,4 @@
-"""RUN/log.jsonl and TensorBoard. A resumed run's log goes on where its checkpoint was: lines after it are taken back."""
+"""RUN/log.jsonl and TensorBoard. Resuming removes the lines after the checkpoint."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from soundflow.training.metrics import StepLog
 
 
 class RunLog:
-    """Writes lines as they come; each is whole or not there."""
+    """Appends lines to the log. A line is complete or missing."""
 
     def __init__(self, run: Path, step: int):
-        """Keep the lines of steps up to `step`, which the checkpoint has."""
+        """Open the log of a run, keeping the lines up to `step`, the step of the checkpoint."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = run / "log.jsonl"
@@ -28,7 +28,7 @@ class RunLog:
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
 
     def write(self, line: StepLog) -> None:
-        """Append a line, and its figures to TensorBoard."""
+        """Append a line and add its figures to TensorBoard. Raises OSError on a full disk."""
         data = line.canonical_json() + b"\n"
         if self._stream.write(data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
@@ -45,7 +45,7 @@ class RunLog:
 
 
 def read_log(run: Path) -> list[StepLog]:
-    """The lines of a run; a torn last line (a kill while writing) is left out."""
+    """Return the lines of a run without an incomplete last line, which a killed process leaves."""
     return list(_lines(run / "log.jsonl"))
 
 

@@ -1,4 +1,4 @@
-"""What is told about a step, and the arithmetic of speed."""
+"""The figures of a training step: losses, trigger precision and recall, throughput."""
 
 from __future__ import annotations
 
@@ -16,64 +16,73 @@ from soundflow.training.batches import Batch
 from soundflow.training.freezing import count
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
-"""Dense bf16, from the vendors' data sheets."""
+"""Peak FLOP/s in dense bf16 by GPU, from the vendors' data sheets."""
 
 
 class StepLog(Schema):
-    """One line of RUN/log.jsonl: means over the steps since the last line."""
+    """One line of RUN/log.jsonl: means over the steps since the previous line."""
 
     step: int
     l_lm: float | None
-    """Mean cross-entropy of a text token; None when there was none."""
+    """Mean cross-entropy of text tokens; None without any."""
     l_stream: float | None
+    """Mean cross-entropy of control tokens."""
     trigger_precision: float | None
-    """Of chunks where <response> beat <silent> (teacher-forced): how many should respond. None when there was none."""
+    """Share of chunks with <response> above <silent> (teacher-forced) that should respond; None without any."""
     trigger_recall: float | None
+    """Share of chunks that should respond with <response> above <silent>; None without any."""
     silence_share: float
-    """Chunks where <silent> won."""
+    """Share of chunks with <silent> above <response>."""
     learning_rate: float
     grad_norm: float
+    """Norm of the last step's gradient before clipping."""
     tokens: int
-    """Since the beginning, without padding."""
+    """Tokens since the first step, without padding."""
     windows: int
+    """Windows since the first step."""
     masked: int
-    """Text labels the model has no row for, since the last line."""
+    """Text labels without a row in the vocabulary since the previous line."""
     tokens_per_second: float
     mfu: float
+    """Model FLOPs utilisation, an estimate."""
     seconds: float
-    """Wall time since this process began."""
+    """Seconds since this process began to train."""
 
     def describe(self) -> str:
-        """For people, in a line."""
+        """Return the figures as one line of text."""
         figures = [("L_LM", self.l_lm), ("L_stream", self.l_stream), ("P", self.trigger_precision), ("R", self.trigger_recall)]
-        told = [f"{name} {value:.3f}" for name, value in figures if value is not None]
-        return ", ".join([*told, f"{self.tokens_per_second:.0f} tokens/s"])
+        shown = [f"{name} {value:.3f}" for name, value in figures if value is not None]
+        return ", ".join([*shown, f"{self.tokens_per_second:.0f} tokens/s"])
 
 
 @dataclass(slots=True)
 class Sums:
-    """Totals that add up over micro-batches and processes."""
+    """Totals over micro-batches and processes."""
 
     lm: float = 0.0
+    """Cross-entropy of text tokens."""
     stream: float = 0.0
+    """Cross-entropy of control tokens."""
     lm_labels: float = 0.0
     stream_labels: float = 0.0
     hits: float = 0.0
-    """<response> won and was right."""
+    """Chunks that should respond with <response> above <silent>."""
     triggers: float = 0.0
+    """Chunks with <response> above <silent>."""
     due: float = 0.0
+    """Chunks that should respond."""
     tokens: float = 0.0
     windows: float = 0.0
     masked: float = 0.0
     flops: float = 0.0
 
     def values(self) -> list[float]:
-        """In the order of the fields."""
+        """Return the totals in the order of the fields."""
         return [getattr(self, field.name) for field in fields(self)]
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """The inverse of `values`; nothing gives zeros."""
+        """Create totals from `values()`; an empty sequence gives zeros."""
         return cls(*values)
 
     def add(self, other: Sums) -> None:
@@ -82,25 +91,26 @@ class Sums:
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def count(self, batch: Batch, out: dict[str, Tensor], response_row: int) -> None:
-        """Add one micro-batch and what the model made of it."""
-        won = (out["control"][:, 1] > out["control"][:, 0]).cpu()
+        """Add one micro-batch and the outputs of `DualLoss` for it."""
+        triggers = (out["control"][:, 1] > out["control"][:, 0]).cpu()
         due = torch.from_numpy(batch.stream_rows == response_row)
-        figures = (out["lm"], out["stream"], len(batch.lm_rows), len(batch.stream_rows), (won & due).sum(), won.sum(), due.sum())
+        losses = (out["lm"], out["stream"], len(batch.lm_rows), len(batch.stream_rows))
+        figures = (*losses, (triggers & due).sum(), triggers.sum(), due.sum())
         self.add(Sums.of([*(float(figure) for figure in figures), batch.tokens, batch.windows, batch.masked]))
 
 
 class Speed:
-    """Floating-point operations of a step, and what the device could do."""
+    """Floating-point operations of a model, and the peak of its devices."""
 
     def __init__(self, model: StreamingThinker, device: torch.device, processes: int):
-        """Forward 2 per weight and token, backward 2 for activations and 2 for weights that move (attention's own left out)."""
+        """Count 2 FLOPs per weight and token forward, 2 backward, and 2 more for trained weights; attention is left out."""
         language, tower = model.model.language_model, model.model.audio_tower
         body, head, audio = list(language.layers.parameters()), list(model.lm_head.parameters()), list(tower.parameters())
         self.per_token, self.per_label, self.per_frame = (_flops(part) for part in (body, head, audio))
         self.peak = _peak(device) * processes
 
     def flops(self, batch: Batch) -> float:
-        """Of one micro-batch; the encoder's layers work at half the frame rate of the mel."""
+        """Return the FLOPs of one micro-batch. The encoder's layers run at half the frame rate of the mel."""
         frames = batch.mel.shape[0] * batch.mel.shape[2] / 2
         labels = len(batch.lm_at) + len(batch.stream_at)
         return float(batch.tokens * self.per_token + labels * self.per_label + frames * self.per_frame)
@@ -111,7 +121,7 @@ def _flops(parameters: list[torch.nn.Parameter]) -> float:
 
 
 def _peak(device: torch.device) -> float:
-    """FLOP/s from the data sheet, or of a matrix product measured here."""
+    """Return FLOP/s from the data sheet, or measure a matrix product."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         known = [peak for gpu, peak in PEAK_FLOPS.items() if gpu in name]

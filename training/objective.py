@@ -1,7 +1,7 @@
-"""The dual loss (paper, 3.3): L = L_LM + λ L_stream, each a mean over its own positions.
+"""The dual loss (paper, 3.3): L = L_LM + λ L_stream, each the mean over its own positions.
 
-The paper writes one 1/N for both; its own rare term then learns slower (measured), so each has its own count. One root
-module holds the model and returns the loss: FSDP2 then gives every parameter the gradient a single process would.
+The paper writes a common 1/N. The rarer term then learns more slowly (measured), so each term has its own count. One root module
+holds the model and returns the loss, so that FSDP2 gives every parameter the same gradient as a single process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from soundflow.training.batches import Batch
 
 @dataclass(frozen=True, slots=True)
 class DeviceBatch:
-    """A `Batch` as tensors on the model's device."""
+    """A `Batch` as tensors on the device of the model; shapes as there."""
 
     rows: Tensor
     mel: Tensor
@@ -37,7 +37,7 @@ class DeviceBatch:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What one label's cross-entropy counts in the loss: 1 / labels of the step, λ / labels of the step."""
+    """Weights of one label's cross-entropy in the loss: 1 / text labels and λ / control labels of the step."""
 
     lm: float
     stream: float
@@ -51,7 +51,7 @@ class DualLoss(nn.Module):
         self.model = model
 
     def forward(self, batch: DeviceBatch, weights: Weights) -> dict[str, Tensor]:
-        """`loss`, the sums `lm` and `stream` of the cross-entropies, and `control` (S, 2): logits of <silent> and <response>.
+        """Return `loss`, the summed cross-entropies `lm` and `stream`, and `control`, logits (S, 2) of <silent> and <response>.
 
         Only supervised positions (about one in nine) go through the LM head.
         """

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: no scripts, no network, whole or not there."""
+"""The report of a run: one self-contained HTML page without scripts or network access, written atomically."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ CHARTS: Final = (
 )
 LEFT, RIGHT, TOP, BOTTOM = 44, 352, 10, 150
 POINTS: Final = 400
-"""Points a curve is thinned to."""
+"""Maximum points per curve."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """Rows of text under a title."""
+    """A titled table of text cells."""
 
     title: str
     head: Sequence[str]
@@ -44,7 +44,7 @@ class ReportTable:
 def render(
     title: str, about: str, totals: Sequence[tuple[str, str]], lines: Sequence[StepLog], tables: Sequence[ReportTable]
 ) -> str:
-    """The page."""
+    """Render the page."""
     template = jinja2.Environment(autoescape=True).from_string(
         (resources.files("soundflow.training") / "report_page.html").read_text(encoding="utf-8")
     )
@@ -53,9 +53,9 @@ def render(
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
-    """RUN/report.html (or `out`) of a run, finished or not; InputError when there is no run."""
+    """Write RUN/report.html (or `out`) of a run, finished or not. Raises InputError if `run` is not a run directory."""
     if not (run / "run.json").is_file():
-        raise InputError("is not a run (no run.json)", file=run, remedy="Name a directory `soundflow train` made")
+        raise InputError("is not a run (no run.json)", file=run, remedy="Pass an output directory of `soundflow train`")
     record = RunRecord.from_json((run / "run.json").read_bytes(), file=run / "run.json")
     lines = read_log(run)
     last = lines[-1] if lines else None
@@ -78,7 +78,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 
 
 def put_page(path: Path, page: str) -> Path:
-    """Write a page whole or not at all."""
+    """Write a page atomically; return its path."""
     write_atomic(path, page.encode())
     return path
 

@@ -1,7 +1,7 @@
-"""From the tokens of a stored stream to what the model reads and is asked for (paper, Algorithm 2), as rows.
+"""From the tokens of a stored stream to model inputs and labels (paper, Algorithm 2), as vocabulary rows.
 
-A stream is taken apart once: its instruction and what is said at each chunk's end. Windows, drain-aware samples and other chunk
-sizes are put together from that.
+A stored stream is parsed once into `Turns`: its instruction and the response of each chunk. Windows, drain-aware samples and
+other chunk sizes are derived from them.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from soundflow.training.config import DrainConfig
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """A stream without its audio. Ids are the layout's."""
+    """A stream without its audio. Ids are those of the layout."""
 
     layout: str
     head: tuple[int, ...]
-    """Prefix, instruction, end of prefix."""
-    said: tuple[tuple[int, ...] | None, ...]
+    """Ids of prefix, instruction and end of prefix."""
+    responses: tuple[tuple[int, ...] | None, ...]
     """Per chunk: None for <silent>, else the ids between <response> and <eos>."""
 
     @property
     def chunks(self) -> int:
         """Number of chunks."""
-        return len(self.said)
+        return len(self.responses)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Chunks `first`...`last` of a stream, 0-based and inclusive, and how many tokens they are."""
+    """Chunks `first`...`last` of a stream, 0-based and inclusive, and their number of tokens."""
 
     first: int
     last: int
@@ -47,49 +47,53 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A window as the model sees it: arrays (L,), labels at the token's own index."""
+    """A training window: int64 arrays (L,). A label stands at the index of its own token, IGNORE_LABEL elsewhere."""
 
     rows: Rows
-    """AUDIO_ROW where audio stands."""
+    """Inputs; AUDIO_ROW for audio."""
     y_stream: Rows
+    """Control tokens."""
     y_lm: Rows
+    """Text and <eos> of responses."""
     drained: tuple[tuple[int, int], ...] = ()
-    """Runs of chunks (first, last), 0-based in the window, that were heard as one."""
+    """Runs of chunks (first, last) read in one drain, 0-based in the window and inclusive."""
     masked: int = 0
-    """Text the model has no row for: read as unknown, never asked for."""
+    """Text labels without a row in the vocabulary: inputs read `unknown_row`, labels are ignored."""
 
 
-def take_apart(npz: bytes, where: str) -> Turns:
-    """The turns of a KEY.tokens.npz; InputError naming `where` when it is not what `soundflow build` writes."""
+def parse_turns(npz: bytes, where: str) -> Turns:
+    """Parse a KEY.tokens.npz. Raises InputError naming `where` unless it is what `soundflow build` writes."""
     try:
         with np.load(io.BytesIO(npz), allow_pickle=False) as arrays:
             x, y_stream, layout = arrays["x"], arrays["y_stream"], layout_of(str(arrays["layout"][()]))
             y_lm = arrays["y_lm"]
         turns = _turns(x.tolist(), np.flatnonzero(y_stream != c.IGNORE_LABEL).tolist(), layout)
-        whole = zip((x, y_stream, y_lm), _spell(turns, layout), strict=True)
-        sound = all(np.array_equal(stored, expected) for stored, expected in whole)
-    except Exception as error:  # on foreign bytes zipfile and numpy raise a dozen types
-        raise InputError(f"is not a token archive: {error}", file=where, remedy="`soundflow verify` tells more") from None
-    if not sound:
-        raise InputError("its tokens are no stream of Algorithm 2", file=where, remedy="`soundflow verify` tells more")
+        pairs = zip((x, y_stream, y_lm), _encode(turns, layout), strict=True)
+        equal = all(np.array_equal(stored, expected) for stored, expected in pairs)
+    except Exception as error:  # on other bytes zipfile and numpy raise a dozen types
+        raise InputError(f"is not a token archive: {error}", file=where, remedy="Run `soundflow verify` on the corpus") from None
+    if not equal:
+        why = "its tokens and labels do not form a stream of Algorithm 2"
+        raise InputError(why, file=where, remedy="Run `soundflow verify` on the corpus")
     return turns
 
 
 def _turns(x: Sequence[int], controls: Sequence[int], layout: TokenLayout) -> Turns:
     frame = len(layout.chunk_begin) + layout.slots + len(layout.chunk_end)
     ends = [*(at - frame for at in controls[1:]), len(x)]
-    said = tuple(None if x[at] == layout.silent else tuple(x[at + 1 : end - 1]) for at, end in zip(controls, ends, strict=True))
-    return Turns(layout.id, tuple(x[: controls[0] - frame]), said)
+    spans = zip(controls, ends, strict=True)
+    responses = tuple(None if x[at] == layout.silent else tuple(x[at + 1 : end - 1]) for at, end in spans)
+    return Turns(layout.id, tuple(x[: controls[0] - frame]), responses)
 
 
-def _spell(turns: Turns, layout: TokenLayout) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """x, y_stream, y_lm of Algorithm 2."""
+def _encode(turns: Turns, layout: TokenLayout) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return x, y_stream and y_lm (L,) of Algorithm 2."""
     frame = [*layout.chunk_begin, *[layout.audio] * layout.slots, *layout.chunk_end]
     x = list(turns.head)
     y_stream, y_lm = ([c.IGNORE_LABEL] * len(x) for _ in range(2))
-    for said in turns.said:
-        control = [layout.silent] if said is None else [layout.response]
-        text = [] if said is None else [*said, layout.eos]
+    for response in turns.responses:
+        control = [layout.silent] if response is None else [layout.response]
+        text = [] if response is None else [*response, layout.eos]
         x += frame + control + text
         y_stream += [c.IGNORE_LABEL] * len(frame) + control + [c.IGNORE_LABEL] * len(text)
         y_lm += [c.IGNORE_LABEL] * (len(frame) + 1) + text
@@ -97,58 +101,60 @@ def _spell(turns: Turns, layout: TokenLayout) -> tuple[NDArray[np.int64], NDArra
 
 
 def windows(turns: Turns, longest: int, slots: int) -> list[Window]:
-    """Cut into windows of at most `longest` chunks, after a response where one lies in the second half of the window."""
+    """Cut a stream into windows of at most `longest` chunks, if possible after the last response in a window's second half."""
     layout = layout_of(turns.layout)
     frame = len(layout.chunk_begin) + slots + len(layout.chunk_end)
     found, first = [], 0
     while first < turns.chunks:
         last = min(first + longest, turns.chunks) - 1
         if last < turns.chunks - 1:
-            responses = [chunk for chunk in range(first + longest // 2, last + 1) if turns.said[chunk] is not None]
+            responses = [chunk for chunk in range(first + longest // 2, last + 1) if turns.responses[chunk] is not None]
             last = responses[-1] if responses else last
-        text = sum(len(said) + 1 for said in turns.said[first : last + 1] if said is not None)
+        text = sum(len(response) + 1 for response in turns.responses[first : last + 1] if response is not None)
         found.append(Window(first, last, len(turns.head) + (last + 1 - first) * (frame + 1) + text))
         first = last + 1
     return found
 
 
 def draw_drains(
-    said: Sequence[tuple[int, ...] | None], drain: DrainConfig, rng: np.random.Generator
+    responses: Sequence[tuple[int, ...] | None], drain: DrainConfig, rng: np.random.Generator
 ) -> tuple[tuple[int, int], ...]:
-    """Runs of chunks (first, last) that wait while a response is spoken: after each response with some probability."""
+    """Draw runs of chunks (first, last) that wait while a response is generated, each with `drain.probability`."""
     runs: list[tuple[int, int]] = []
     chunk = 0
-    while chunk < len(said):
-        responded = said[chunk] is not None
+    while chunk < len(responses):
+        responded = responses[chunk] is not None
         chunk += 1
-        while responded and chunk < len(said) and rng.random() < drain.probability:
-            last = min(chunk + int(rng.integers(1, drain.longest + 1)), len(said)) - 1
+        while responded and chunk < len(responses) and rng.random() < drain.probability:
+            last = min(chunk + int(rng.integers(1, drain.longest + 1)), len(responses)) - 1
             if last > chunk:
                 runs.append((chunk, last))
-            responded = any(text is not None for text in said[chunk : last + 1])  # then the run ends with a response
+            responded = any(text is not None for text in responses[chunk : last + 1])  # then the run ends with a response
             chunk = last + 1
     return tuple(runs)
 
 
-def spell(turns: Turns, window: Window, vocabulary: Vocabulary, slots: int, drained: Sequence[tuple[int, int]] = ()) -> Example:
-    """A window as rows and labels.
+def encode_window(
+    turns: Turns, window: Window, vocabulary: Vocabulary, slots: int, drained: Sequence[tuple[int, int]] = ()
+) -> Example:
+    """Encode a window as inputs and labels.
 
-    In a drained run the inner chunks are read as silent whatever happens in them, their true decision stays the label, and what
-    they call for is said at the run's end, one text after the other.
+    In a drained run the inner chunks are followed by <silent> in the input, their true decision stays the label, and their
+    responses are joined at the end of the run.
     """
     layout = vocabulary.layout
     frame_ids = [*layout.chunk_begin, *[layout.audio] * slots, *layout.chunk_end]
-    said = turns.said[window.first : window.last + 1]
+    responses = turns.responses[window.first : window.last + 1]
     ends = {chunk: last for first, last in drained for chunk in range(first, last + 1)}
     ids, stream, text = list(turns.head), list[tuple[int, int]](), list[int]()
     waiting: list[int] = []
     waits = False
-    for chunk, words in enumerate(said):
+    for chunk, response in enumerate(responses):
         ids += frame_ids
-        due = words is not None
+        due = response is not None
         last = ends.get(chunk, chunk)
         if due:
-            waiting, waits = [*waiting, *(words or ())], True
+            waiting, waits = [*waiting, *(response or ())], True
         stream.append((len(ids), layout.response if due or (waits and chunk == last) else layout.silent))
         if chunk < last or not waits:
             ids.append(layout.silent)
@@ -166,17 +172,17 @@ def spell(turns: Turns, window: Window, vocabulary: Vocabulary, slots: int, drai
     return Example(rows, y_stream, y_lm, tuple(drained), int(unknown.sum()))
 
 
-def at_chunk_size(turns: Turns, evidence: Sequence[int], samples: int, chunk_samples: int) -> Turns:
-    """The same stream decided every `chunk_samples`: response k opens in the chunk in whose end `evidence[k]` (samples) lies.
+def rechunk(turns: Turns, evidence: Sequence[int], samples: int, chunk_samples: int) -> Turns:
+    """Return the stream with another decision period: response k opens in the chunk in which `evidence[k]` (samples) ends.
 
-    Of two due in one chunk the later goes to the next, as in composition; what falls past the end is said in the last.
+    Of two responses due in one chunk the later moves to the next, as in composition. Those due past the end join the last chunk.
     """
-    texts = [said for said in turns.said if said is not None]
+    texts = [response for response in turns.responses if response is not None]
     chunks = -(-samples // chunk_samples)
-    said: list[tuple[int, ...] | None] = [None] * chunks
+    responses: list[tuple[int, ...] | None] = [None] * chunks
     free = 0
-    for due, words in zip(evidence, texts, strict=True):
+    for due, text in zip(evidence, texts, strict=True):
         free = min(max(-(-due // chunk_samples) - 1, free), chunks - 1)
-        said[free] = (*(said[free] or ()), *words)
+        responses[free] = (*(responses[free] or ()), *text)
         free += 1
-    return Turns(turns.layout, turns.head, tuple(said))
+    return Turns(turns.layout, turns.head, tuple(responses))

@@ -1,4 +1,4 @@
-"""`soundflow model init`: the checkpoint a first stage begins from."""
+"""The initial checkpoint of training (`soundflow model init`)."""
 
 from __future__ import annotations
 
@@ -18,39 +18,45 @@ from soundflow.training.freezing import count
 
 
 @dataclass(frozen=True, slots=True)
-class MadeModel:
-    """What was written."""
+class InitialModel:
+    """Summary of a new checkpoint."""
 
     model: str
     parameters: int
     words: int
-    """Text ids the model has a row for."""
+    """Text ids with a row of their own."""
     layout: str
 
     def to_json(self) -> dict[str, Any]:
-        """Everything."""
+        """Return all fields."""
         return asdict(self)
 
 
-def make_model(
+def init_model(
     base: str, out: Path, corpora: Sequence[Path], *, layout: str = "soundflow/1", chunk_ms: int = 400, seed: int = 0
-) -> MadeModel:
-    """Write a checkpoint. InputError when `out` is taken, a small model has no corpus, or corpora differ in layout."""
+) -> InitialModel:
+    """Write the checkpoint a first stage starts from.
+
+    `base` is a preset to create from scratch, with the vocabulary of `corpora`, or a checkpoint to adapt. Raises InputError if
+    `out` exists, a preset has no corpus, or the corpora have different token layouts.
+    """
     if out.exists():
-        raise InputError("is there already", file=out, remedy="Choose another directory with -o")
+        raise InputError("exists already", file=out, remedy="Choose another directory with -o")
     frames, rest = divmod(chunk_ms, 10)
     if rest or frames % BLOCK_FRAMES:
-        raise InputError("is no multiple of 200 ms", field="--chunk-ms", value=chunk_ms)
+        raise InputError("is not a multiple of 200 ms", field="--chunk-ms", value=chunk_ms, remedy="Use 200, 400, 600 …")
     small = base in PRESETS and base != "3b"
     if base == "3b":
-        raise InputError("has no weights of its own", field="model", value=base, remedy="Give a checkpoint: a path or a hub id")
+        raise InputError("is a preset without weights", field="model", value=base, remedy="Pass a checkpoint: a path or a hub id")
     if small and not corpora:
-        raise InputError("a model from scratch knows the words of its corpora", field="--corpus", remedy="Give at least one")
+        why = "a model from scratch takes its vocabulary from corpora"
+        raise InputError(why, field="--corpus", remedy="Pass at least one build")
     source = StoredCorpus(*corpora) if corpora else None
     if source is not None:
         found = layouts(source)
         if len(found) > 1:
-            raise InputError("the corpora have several token layouts", field="--corpus", value=sorted(found))
+            remedy = "Pass builds of one output.token_layout"
+            raise InputError("the corpora have different token layouts", field="--corpus", value=sorted(found), remedy=remedy)
         layout = found.pop()
     streaming = StreamingConfig(layout=layout, chunk_frames=frames, text_ids=text_ids(source) if small and source else None)
     model = StreamingThinker.from_scratch(base, streaming, seed) if small else StreamingThinker.adapt(base, streaming, seed)
@@ -59,4 +65,4 @@ def make_model(
     model.save(aside)
     aside.replace(out)
     rows = model.config.text_config.vocab_size
-    return MadeModel(str(out), count(model.parameters()), len(streaming.text_ids) if streaming.text_ids else rows, layout)
+    return InitialModel(str(out), count(model.parameters()), len(streaming.text_ids) if streaming.text_ids else rows, layout)

@@ -1,4 +1,4 @@
-"""One stage of training: batches in, weights moved, everything needed to go on written down."""
+"""The trainer of one stage: optimizer steps, the log, checkpoints and the final model. Runs resume bit for bit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from soundflow.training.batches import Batch
 from soundflow.training.checkpoints import Checkpoints, TrainState, export
 from soundflow.training.config import StageConfig
 from soundflow.training.corpus import StreamSource
-from soundflow.training.distributed import Processes, share
+from soundflow.training.distributed import Processes, shard
 from soundflow.training.freezing import freeze
 from soundflow.training.loader import Loader, LoaderConfig, Position
 from soundflow.training.logs import RunLog
@@ -36,30 +36,31 @@ LOCK: Final = "lock"
 
 
 class RunRecord(Schema):
-    """What a run is; a changed one is told, never silently mixed with old checkpoints."""
+    """What identifies a run (RUN/run.json). A run is resumed only with an equal record."""
 
     format: Literal["soundflow.run/1"] = "soundflow.run/1"
     stage: StageConfig
     corpus: str
-    """`StreamSource.id`."""
+    """`StreamSource.id` of the training data."""
     model: str
-    """Where the weights came from: a path or a hub id."""
+    """Initial weights: a path or a hub id."""
     seed: int
     processes: int
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """How a run ended."""
+    """The result of a run."""
 
     steps: int
     log: StepLog | None
-    """The last line."""
+    """The last line of the log; None when there was nothing left to train."""
     model: Path
+    """The trained checkpoint."""
 
 
 class Trainer:
-    """Trains one stage in RUN; the same call resumes it."""
+    """Trains one stage in the directory `run`, or resumes it."""
 
     def __init__(
         self,
@@ -74,30 +75,39 @@ class Trainer:
         on_step: Callable[[StepLog], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ):
-        """`model` is a checkpoint of ours. Raises InputError for one that is none, and for a RUN of something else."""
+        """Load the checkpoint `model`, lock `run` and restore its newest checkpoint.
+
+        `should_stop` is polled after each step, `on_step` is called with each line of the log (in the first process). Raises
+        InputError if `model` is not a streaming checkpoint or `run` belongs to another training.
+        """
         self.stage, self.run, self.processes = stage, run, processes
         self.on_step, self.should_stop = on_step, should_stop
         self.accumulation = stage.accumulation(processes.count)
         thinker = StreamingThinker.load(model, dtype=torch.float32, **_attention(stage, processes.device))
         record = RunRecord(stage=stage, corpus=source.id, model=str(model), seed=seed, processes=processes.count)
-        self._lock = _claim(run, record) if processes.first else None
-        processes.wait()
+        self._lock = _claim(run, record) if processes.is_first else None
+        processes.barrier()
         torch.manual_seed(seed)
         thinker = thinker.to(processes.device).train()
-        moving = freeze(thinker, stage.trainable)
+        trained = freeze(thinker, stage.trainable)
         _checkpoint_activations(thinker, stage.checkpointing)
         self.speed = Speed(thinker, processes.device, processes.count)
         self.response_row = thinker.response_row
         self.objective = DualLoss(thinker)
-        share(self.objective, processes, stage.precision == "bf16")
+        shard(self.objective, processes, stage.precision == "bf16")
         if processes.count > 1:  # sharding replaced the parameters
-            moving = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
-        self.moving = moving
+            trained = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
+        self.trained = trained
         self.optimizer = torch.optim.AdamW(
-            moving, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon, weight_decay=stage.weight_decay
+            trained, lr=stage.learning_rate, betas=stage.betas, eps=stage.epsilon, weight_decay=stage.weight_decay
         )
         self.checkpoints = Checkpoints(run / "checkpoints", stage.keep_checkpoints, processes)
-        self.state = self.checkpoints.load(self.objective, self.optimizer) or TrainState(step=0, position=Position())
+        try:
+            self.state = self.checkpoints.load(self.objective, self.optimizer) or TrainState(step=0, position=Position())
+        except BaseException:
+            if self._lock is not None:
+                self._lock.close()
+            raise
         config = LoaderConfig(
             seed=seed,
             micro_batch=stage.micro_batch,
@@ -110,36 +120,39 @@ class Trainer:
             workers=workers,
         )
         self.loader = Loader(source, config, self.state.position)
-        self.nothing = _nothing(thinker)
+        self.empty = _empty_batch(thinker)
 
     def train(self) -> TrainResult:
-        """Go on to the last step, then write RUN/model. Raises Interrupted when asked to stop, after a checkpoint; once only."""
+        """Train to the last step, then write RUN/model. May be called once.
+
+        Raises Interrupted, after a checkpoint, as soon as `should_stop` returns True in any process.
+        """
         last = None
-        log = RunLog(self.run, self.state.step) if self.processes.first else None
-        with self._lock or contextlib.nullcontext(), log or contextlib.nullcontext():
+        with self._lock or contextlib.nullcontext(), contextlib.ExitStack() as stack:
+            log = stack.enter_context(RunLog(self.run, self.state.step)) if self.processes.is_first else None
             for line in self._steps():
                 last = line
                 if log is not None:
                     log.write(line)
-                if self.on_step is not None and self.processes.first:
+                if self.on_step is not None and self.processes.is_first:
                     self.on_step(line)
             export(self.objective, self.run / "model", self.processes)
         return TrainResult(self.state.step, last, self.run / "model")
 
     def _steps(self) -> Iterator[StepLog]:
         batches = iter(self.loader)
-        begin = told = time.monotonic()
-        worked = 0.0
+        begin = logged = time.monotonic()
+        tokens_since = 0.0
         try:
             while self.state.step < self.stage.steps:
                 norm, tokens = self._step(batches)
-                worked += tokens
+                tokens_since += tokens
                 step = self.state.step
                 if step % self.stage.log_every == 0 or step == self.stage.steps:
                     now = time.monotonic()
-                    yield self._line(norm, worked / (now - told), now - begin)
+                    yield self._line(norm, tokens_since / (now - logged), now - begin)
                     self.state = self.state.model_copy(update={"since_line": ()})
-                    told, worked = now, 0.0
+                    logged, tokens_since = now, 0.0
                 if self._stop():
                     self._save()
                     raise Interrupted
@@ -149,12 +162,12 @@ class Trainer:
             batches.close()
 
     def _step(self, batches: Iterator[tuple[Batch | None, Position]]) -> tuple[float, float]:
-        """One optimizer step; returns the gradient's norm and the tokens of all processes."""
-        made = [next(batches) for _ in range(self.accumulation)]
-        micro = [batch or self.nothing for batch, _ in made]
+        """Run one optimizer step; return the norm of the gradient and the tokens of all processes."""
+        loaded = [next(batches) for _ in range(self.accumulation)]
+        micro = [batch or self.empty for batch, _ in loaded]
         lm, stream = self.processes.sums([sum(len(b.lm_rows) for b in micro), sum(len(b.stream_rows) for b in micro)])
-        share_of = self.processes.count  # FSDP means over processes what is to be summed
-        weights = Weights(lm=share_of / max(lm, 1), stream=share_of * self.stage.loss_weight / max(stream, 1))
+        scale = self.processes.count  # FSDP averages gradients over processes; they must be summed
+        weights = Weights(lm=scale / max(lm, 1), stream=scale * self.stage.loss_weight / max(stream, 1))
         sums = Sums()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.stage, self.state.step)
@@ -164,10 +177,10 @@ class Trainer:
             out["loss"].backward()
             sums.count(batch, out, self.response_row)
             sums.flops += self.speed.flops(batch)
-        gradient = torch.nn.utils.clip_grad_norm_(self.moving, self.stage.max_grad_norm)
+        gradient = torch.nn.utils.clip_grad_norm_(self.trained, self.stage.max_grad_norm)
         norm = float(gradient.full_tensor() if isinstance(gradient, DTensor) else gradient)
         if not math.isfinite(norm):
-            remedy = "Lower it and begin another run; checkpoints up to here are intact"
+            remedy = "Start another run with a lower rate; the checkpoints of this one are intact"
             why = f"the gradient of step {self.state.step + 1} is not finite"
             raise InputError(why, field="learning_rate", value=self.stage.learning_rate, remedy=remedy)
         self.optimizer.step()
@@ -177,7 +190,7 @@ class Trainer:
         since.add(done)
         self.state = TrainState(
             step=self.state.step + 1,
-            position=made[-1][1],
+            position=loaded[-1][1],
             tokens=self.state.tokens + int(done.tokens),
             windows=self.state.windows + int(done.windows),
             since_line=tuple(since.values()),
@@ -185,7 +198,7 @@ class Trainer:
         return norm, done.tokens
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        if self.stage.precision == "bf16" and self.processes.count == 1:  # FSDP casts by itself
+        if self.stage.precision == "bf16" and self.processes.count == 1:  # FSDP casts itself
             return torch.autocast(self.processes.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
@@ -216,7 +229,7 @@ class Trainer:
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
-    """Of step `step`, 0-based: linear warm-up over `warmup_ratio` of the steps, then half a cosine to 0."""
+    """Return the learning rate of step `step` (0-based): linear warm-up over `warmup_ratio` of the steps, then a cosine to 0."""
     warmup = round(stage.warmup_ratio * stage.steps)
     if step < warmup:
         return stage.learning_rate * (step + 1) / warmup
@@ -225,17 +238,17 @@ def learning_rate(stage: StageConfig, step: int) -> float:
 
 
 def _claim(run: Path, record: RunRecord) -> IO[bytes]:
-    """Make RUN or find it as it was; returns an open file whose lock keeps other processes out and ends with this one."""
+    """Create `run` or check that it is the same; return an open lock file, which keeps other processes out until it is closed."""
     path = run / "run.json"
     if path.is_file():
         old = RunRecord.from_json(path.read_bytes(), file=path)
         if old != record:
             before, now = old.model_dump(mode="json"), record.model_dump(mode="json")
             changed = [f"{name}: {before[name]} -> {now[name]}" for name in before if before[name] != now[name]]
-            raise InputError(f"holds another run; {'; '.join(changed)}", file=run, remedy="Choose another directory with -o")
+            raise InputError(f"contains another run; {'; '.join(changed)}", file=run, remedy="Choose another directory with -o")
         return _locked(run)
     if run.is_dir() and any(entry.name != LOCK and not entry.name.startswith(TEMPORARY) for entry in run.iterdir()):
-        raise InputError("is not empty and not a run", file=run, remedy="Choose another directory with -o")
+        raise InputError("is not empty and not a run directory", file=run, remedy="Choose another directory with -o")
     run.mkdir(parents=True, exist_ok=True)
     lock = _locked(run)
     sweep_abandoned(run.glob(f"{TEMPORARY}*"))
@@ -257,22 +270,22 @@ def _locked(run: Path) -> IO[bytes]:
 
 
 def _attention(stage: StageConfig, device: torch.device) -> dict[str, str]:
-    """Packed windows on a GPU need varlen kernels; elsewhere a block-diagonal mask does, slowly."""
+    """Return options for packed windows: variable-length kernels on a GPU; elsewhere a slow block-diagonal mask is enough."""
     if not stage.packing or device.type != "cuda":
         return {}
     if find_spec("flash_attn") is None:
-        raise InputError("needs flash-attn on a GPU", field="packing", remedy="pip install flash-attn, or packing: false")
+        raise InputError("needs flash-attn on a GPU", field="packing", remedy="pip install flash-attn, or set packing: false")
     return {"attn_implementation": "flash_attention_2"}
 
 
-def _checkpoint_activations(thinker: StreamingThinker, wanted: bool) -> None:
-    thinker.checkpoint_audio = wanted
-    if wanted:
+def _checkpoint_activations(thinker: StreamingThinker, enabled: bool) -> None:
+    thinker.checkpoint_audio = enabled
+    if enabled:
         thinker.model.language_model.activation_checkpointing_enable({"use_reentrant": False})
 
 
-def _nothing(thinker: StreamingThinker) -> Batch:
-    """A batch without labels, for the process an epoch's last unit has nothing for: all must take part in every step."""
+def _empty_batch(thinker: StreamingThinker) -> Batch:
+    """Return a batch without labels, for a process without windows in the last unit: all take part in every step."""
     rows = np.full((1, thinker.streaming.slots), AUDIO_ROW, dtype=np.int64)
     none = np.zeros(0, dtype=np.int64)
     mel = np.zeros((1, MELS, thinker.streaming.chunk_frames), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Processes that work for another one."""
+"""Worker processes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Let this process end when the one that started it does, however that ended; nothing in a process nobody started so.
+    """End this process when its parent ends, even if the parent is killed. Does nothing in a main process.
 
-    A worker of a pool whose owner was killed would wait for its next task for ever.
+    Otherwise a pool worker whose parent was killed would wait for its next task forever.
     """
     parent = multiprocessing.parent_process()
     if parent is None:

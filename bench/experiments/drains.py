@@ -91,12 +91,13 @@ def measure(model: Path, corpus: Path, streams: int | None) -> list[dict[str, An
         (rule, drain): DrainCounts() for rule in ("settled", "literal") for drain in DRAINS if (rule, drain) != ("literal", 1)
     }
     for shard, index in list(evaluator.streams())[:streams]:
-        turns = evaluator.maker.turns(shard, index)
+        turns = evaluator.builder.turns(shard, index)
         layout = layout_of(turns.layout)
         instruction = tokenizer.decode(turns.head[len(layout.prefix) : len(turns.head) - len(layout.prefix_end)])
         with torch.inference_mode():
-            features = thinker.encode_chunks(torch.from_numpy(evaluator.maker.mel(shard, index, Window(0, turns.chunks - 1, 0))))
-        due = [(chunk, said) for chunk, said in enumerate(turns.said, 1) if said is not None]
+            mel = evaluator.builder.mel(shard, index, Window(0, turns.chunks - 1, 0))
+            features = thinker.encode_chunks(torch.from_numpy(mel))
+        due = [(chunk, said) for chunk, said in enumerate(turns.responses, 1) if said is not None]
         for (rule, size), tally in tallies.items():
             drains = [min(size, turns.chunks - at) for at in range(0, turns.chunks, size)]
             config = ListenConfig(literal=rule == "literal", longest_response=64)

@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         run = TrainingBench(Path(folder), mine.corpus)
-        maker = Loader(run.source, run.config).maker
+        maker = Loader(run.source, run.config).builder
         units = run.units()
         made = [[maker.example(place, 0) for place in unit] for unit in units]
         flat = [example for unit in made for example in unit]
@@ -199,7 +199,7 @@ def drawn_lengths(count: int) -> list[float]:
 
 
 def _nearest(turns: Turns, tokens: float, slots: int) -> Turns:
-    ends = [Turns(turns.layout, turns.head, turns.said[:end]) for end in range(1, c.WINDOW_CHUNKS + 1)]
+    ends = [Turns(turns.layout, turns.head, turns.responses[:end]) for end in range(1, c.WINDOW_CHUNKS + 1)]
     return min(ends, key=lambda end: abs(windows(end, c.WINDOW_CHUNKS, slots)[0].tokens - tokens))
 
 

@@ -59,12 +59,12 @@ def model_init(
     from soundflow.model.presets import PRESETS
     from soundflow.schemas.base import InputError
     from soundflow.schemas.suggest import did_you_mean
-    from soundflow.training.start import make_model
+    from soundflow.training.start import init_model
 
     if base not in PRESETS and "/" not in base and not Path(base).is_dir():
         remedy = f"{did_you_mean(base, PRESETS)} Name a preset (nano, tiny), a directory or a hub id OWNER/NAME".strip()
         raise InputError("unknown model", value=base, remedy=remedy)
-    made = make_model(base, out, corpus or [], layout=layout, chunk_ms=chunk_ms, seed=seed)
+    made = init_model(base, out, corpus or [], layout=layout, chunk_ms=chunk_ms, seed=seed)
     if as_json:
         say_json(made.to_json())
     else:
@@ -129,7 +129,7 @@ def train(
     from soundflow.pipeline.mechanics.stopping import deferred_signals
     from soundflow.training.config import load_stage
     from soundflow.training.corpus import StoredCorpus
-    from soundflow.training.distributed import joined
+    from soundflow.training.distributed import process_group
     from soundflow.training.report import write_report
     from soundflow.training.trainer import Trainer
 
@@ -151,13 +151,13 @@ def train(
         try:
             return trainer.train()
         finally:
-            if processes.first:
+            if processes.is_first:
                 with contextlib.suppress(OSError):  # after a full disk, report the cause and not this
                     write_report(run)
 
-    with joined() as processes, deferred_signals() as signalled, Console(config.name, "steps") as console:
+    with process_group() as processes, deferred_signals() as signalled, Console(config.name, "steps") as console:
         result = work(processes, lambda line: console.show(line.step, config.steps, line.describe()), signalled)
-        first = processes.first
+        first = processes.is_first
     if first and as_json:
         say_json({"run": str(run), "model": str(result.model), "steps": result.steps, "log": _last(run)})
     elif first:

@@ -56,7 +56,7 @@ def decisions(events: Sequence[Event]) -> list[ChunkSilent | ResponseCreated]:
 
 
 def clear_threshold(model: StreamingThinker, features: np.ndarray, longest: int) -> float:
-    """One that some chunks cross, heard one by one, and none comes near: rounding changes no decision."""
+    """A threshold that some chunks reach and none comes close to, so that rounding changes no decision."""
     found = {}
     for threshold in np.linspace(0.3, 0.7, 5):
         config = ListenConfig(threshold=float(threshold), longest_response=longest)

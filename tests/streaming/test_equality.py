@@ -26,7 +26,7 @@ from soundflow.streaming.events import (
 )
 from soundflow.streaming.listener import Listener
 from soundflow.streaming.server import Server
-from soundflow.training.sequences import Turns, Window, spell
+from soundflow.training.sequences import Turns, Window, encode_window
 from tests.streaming.conftest import INSTRUCTION, TOKENIZER, clear_threshold, decisions, features_of
 from tests.streaming.conftest import play as play_drains
 
@@ -144,7 +144,7 @@ def test_in_any_drains_decisions_and_texts_are_those_of_the_forward_pass_of_trai
     ends = np.cumsum(drains).tolist()
     runs = [(begin, end - 1) for begin, end in zip([0, *ends[:-1]], ends, strict=True) if end - begin > 1]
     turns = Turns(layout.id, head, texts)
-    example = spell(turns, Window(0, CHUNKS - 1, 0), vocabulary, model.streaming.slots, runs)
+    example = encode_window(turns, Window(0, CHUNKS - 1, 0), vocabulary, model.streaming.slots, runs)
     with torch.inference_mode():
         hidden = model.hidden(model.embed(torch.from_numpy(example.rows)[None], torch.from_numpy(features)))[0]
         controls = model.control_logits(hidden[np.flatnonzero(example.y_stream != -100) - 1]).double()

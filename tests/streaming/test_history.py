@@ -14,7 +14,7 @@ from torch.nn import functional
 from soundflow.model.thinker import StreamingThinker
 from soundflow.streaming.events import Event, ListenConfig, Reanchored, ResponseDone
 from soundflow.streaming.listener import Listener
-from soundflow.training.sequences import Turns, Window, spell
+from soundflow.training.sequences import Turns, Window, encode_window
 from tests.streaming.conftest import TOKENIZER, play
 from tests.training.world import pico
 
@@ -34,7 +34,7 @@ def sounds(kinds: np.ndarray, generator: torch.Generator) -> torch.Tensor:
 def stream(rng: np.random.Generator) -> tuple[np.ndarray, Turns]:
     """A window of a stream and its responses; half of them remember lines from before it."""
     kinds = rng.choice(4, p=[0.4, 0.15, 0.15, 0.3], size=int(rng.integers(2, 9)))
-    head, last, said = ASK, 2, []
+    head, last, responses = ASK, 2, []
     if rng.random() < 0.5:
         time, head = 0.2 * int(rng.integers(1, 50)), head + "\nSaid before:"
         for last in rng.integers(0, 2, int(rng.integers(1, 3))):
@@ -42,8 +42,8 @@ def stream(rng: np.random.Generator) -> tuple[np.ndarray, Turns]:
             time += 0.2 * int(rng.integers(1, 6))
     for kind in kinds:
         last = kind - 1 if kind in (DOG, CAT) else last
-        said.append(None if kind == QUIET else tuple(TOKENIZER.encode(NAMES[last])))
-    return kinds, Turns("soundflow/1", tuple(TOKENIZER.encode(head)), tuple(said))
+        responses.append(None if kind == QUIET else tuple(TOKENIZER.encode(NAMES[last])))
+    return kinds, Turns("soundflow/1", tuple(TOKENIZER.encode(head)), tuple(responses))
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +56,15 @@ def model() -> StreamingThinker:
     for _ in range(STEPS):
         rows, labels, audio = [], [], []
         for kinds, turns in (stream(rng) for _ in range(STREAMS)):
-            whole = Turns(turns.layout, (*layout.prefix, *turns.head, *layout.prefix_end), turns.said)
-            example = spell(whole, Window(0, len(kinds) - 1, 0), learner.vocabulary, SLOTS)
+            whole = Turns(turns.layout, (*layout.prefix, *turns.head, *layout.prefix_end), turns.responses)
+            example = encode_window(whole, Window(0, len(kinds) - 1, 0), learner.vocabulary, SLOTS)
             rows.append(torch.from_numpy(example.rows))
             labels.append(torch.from_numpy(np.where(example.y_lm != -100, example.y_lm, example.y_stream)))
             audio.append(sounds(kinds, generator))
-        wanted = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)[:, 1:]
+        targets = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)[:, 1:]
         embedded = learner.embed(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.cat(audio))
-        asked = wanted != -100
-        loss = functional.cross_entropy(learner.logits(learner.hidden(embedded)[:, :-1][asked]), wanted[asked])
+        labelled = targets != -100
+        loss = functional.cross_entropy(learner.logits(learner.hidden(embedded)[:, :-1][labelled]), targets[labelled])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Streams made of nothing, without torch: loader processes import this too."""
+"""Synthetic streams without torch, since loader processes import this too."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from soundflow.schemas import constants as c
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.stream import StreamPlan
 from soundflow.schemas.tokens import SOUNDFLOW
-from soundflow.training.sequences import Turns, take_apart
+from soundflow.training.sequences import Turns, parse_turns
 
 
 @dataclass
 class MadeCorpus:
-    """A `StreamSource` without files: streams of some lengths with responses at some chunks, and noise to hear."""
+    """A `StreamSource` without files: streams of some lengths with responses at some chunks, and noise as audio."""
 
     shards: list[list[tuple[int, list[int]]]]
     """Per shard: (chunks, chunks that respond, 1-based)."""
     id: str = "made"
     read: list[tuple[int, int]] = field(default_factory=list)
-    """Which streams' turns were asked for."""
+    """Streams whose turns were read."""
     made: dict[tuple[int, int], Turns] = field(default_factory=dict)
 
     @property
@@ -42,7 +42,7 @@ class MadeCorpus:
     def _turns(self, chunks: int, responses: list[int]) -> Turns:
         texts = [(chunk, f"I hear number {chunk}.") for chunk in responses]
         tokens = tokenize("Tell me what you hear.", chunks, texts, QwenTokenizer.load(), SOUNDFLOW)
-        return take_apart(to_npz(tokens), "made")
+        return parse_turns(to_npz(tokens), "made")
 
     def plan(self, shard: int, index: int) -> StreamPlan:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The real 3B shapes, on the meta device, pass through every stage's setup."""
+"""The shapes of the 3B model, on the meta device, pass through the setup of every stage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def model() -> StreamingThinker:
 @pytest.mark.parametrize(
     ("name", "moving"), [("1", {"lm_head", "new_tokens"}), ("2", {"adapter"}), ("3", {"adapter", "lm"}), ("4", {"adapter", "lm"})]
 )
-def test_a_stage_of_the_paper_moves_its_parameters_of_the_3b(model: StreamingThinker, name: str, moving: set[str]) -> None:
+def test_a_stage_of_the_paper_trains_its_parameters_of_the_3b(model: StreamingThinker, name: str, moving: set[str]) -> None:
     found = estimate(model, load_stage(name), processes=32)
     assert all(parameter.is_meta for parameter in model.parameters())
     assert found.moving == sum(found.groups[group] for group in moving)
@@ -34,6 +34,6 @@ def test_more_gpus_hold_less_each(model: StreamingThinker) -> None:
     assert many.optimizer < few.optimizer and many.total < few.total and many.tokens_per_step == few.tokens_per_step
 
 
-def test_a_number_of_gpus_the_batch_does_not_divide_by_is_told(model: StreamingThinker) -> None:
+def test_a_number_of_gpus_that_does_not_divide_the_batch_is_reported(model: StreamingThinker) -> None:
     with pytest.raises(InputError, match="effective_batch"):
         estimate(model, load_stage("1"), processes=7)

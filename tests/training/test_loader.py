@@ -1,4 +1,4 @@
-"""The loader's order: every window once an epoch, shared without overlap, taken up anywhere."""
+"""The order of the loader: every window once per epoch, no overlap between processes, resumable anywhere."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_epochs_and_seeds_have_other_orders_and_the_same_seed_the_same() -> None
 
 @given(at=st.integers(0, 60), micro_batch=st.integers(1, 4))
 @settings(max_examples=20)
-def test_from_any_position_the_series_goes_on_as_it_would_have(at: int, micro_batch: int) -> None:
+def test_a_loader_resumed_at_any_position_continues_the_series(at: int, micro_batch: int) -> None:
     source = some_corpus(shards=35, streams=2)
     series = list(islice(Loader(source, config(source, micro_batch=micro_batch)).units(), at + 12))
     position = series[at - 1][2] if at else Position()
@@ -105,15 +105,15 @@ def same(left: Batch, right: Batch) -> bool:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_made_ahead_are_the_batches_of_the_series_in_order(workers: int) -> None:
+def test_prefetched_batches_are_those_of_the_series_in_order(workers: int) -> None:
     source = some_corpus()
     settings_ = config(source, workers=workers, drain=DrainConfig())
-    maker = BatchBuilder(source, settings_)
+    builder = BatchBuilder(source, settings_)
     series = islice(Loader(source, settings_).units(), 5)
     batches = iter(Loader(source, settings_))
     for places, number, after in series:
         batch, position = next(batches)
-        expected = maker.batch(places, number)
+        expected = builder.batch(places, number)
         assert batch is not None and expected is not None and same(batch, expected) and position == after
     batches.close()
 
@@ -132,7 +132,7 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_of_a_killed_training_end_with_it(tmp_path: Path) -> None:
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     (tmp_path / "killed.py").write_text(KILLED)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, str(tmp_path / "killed.py")], stdout=subprocess.PIPE, env=environment)
@@ -151,31 +151,31 @@ def test_windows_of_a_unit_have_similar_lengths() -> None:
     assert np.mean(waste) < 0.1
 
 
-def test_a_window_hears_what_came_before_it_in_the_stream() -> None:
+def test_the_front_end_of_a_window_covers_the_audio_before_it() -> None:
     source = MadeCorpus([[(9, [4, 8])]])
-    maker = BatchBuilder(source, config(source))
-    pieces = [maker.example((0, 0, number), epoch=0)[1] for number in range(3)]
+    builder = BatchBuilder(source, config(source))
+    pieces = [builder.example((0, 0, number), epoch=0)[1] for number in range(3)]
     whole = log_mel(source.audio(0, 0, 0, 9 * 6400))
     assert np.array_equal(np.concatenate([np.concatenate(list(piece), axis=1) for piece in pieces], axis=1), whole)
 
 
-def test_other_chunk_sizes_hear_the_same_frames() -> None:
+def test_a_window_has_a_placeholder_for_every_audio_embedding() -> None:
     source = MadeCorpus([[(6, [])]])
-    maker = BatchBuilder(source, config(source))
-    example, mel = maker.example((0, 0, 0), epoch=0)
+    builder = BatchBuilder(source, config(source))
+    example, mel = builder.example((0, 0, 0), epoch=0)
     assert mel.shape == (4, 128, 40) and (example.rows == -1).sum() == 40
 
 
 def test_a_corpus_of_another_layout_is_refused() -> None:
     source = some_corpus()
     streaming = StreamingConfig(layout="authors/1", text_ids=())
-    with pytest.raises(InputError, match=r"the model reads layout authors/1 \(got 'soundflow/1'\)"):
+    with pytest.raises(InputError, match=r"another token layout than the model, authors/1 \(got 'soundflow/1'\)"):
         BatchBuilder(source, config(source, streaming=streaming)).batch([(0, 0, 0)], 0)
 
 
 def test_drained_samples_differ_by_epoch_and_not_by_process() -> None:
     source = MadeCorpus([[(4, [1, 2])]])
     drain = DrainConfig(probability=0.9)
-    makers = [BatchBuilder(source, config(source, drain=drain, rank=rank, processes=2)) for rank in range(2)]
-    runs = [[maker.example((0, 0, 0), epoch)[0].drained for epoch in range(12)] for maker in makers]
+    builders = [BatchBuilder(source, config(source, drain=drain, rank=rank, processes=2)) for rank in range(2)]
+    runs = [[builder.example((0, 0, 0), epoch)[0].drained for epoch in range(12)] for builder in builders]
     assert runs[0] == runs[1] and len(set(runs[0])) > 1

@@ -1,4 +1,4 @@
-"""The dual loss equals a slow reading of Algorithm 2, position by position; masks, weights and freezing hold."""
+"""The dual loss equals a slow implementation of Algorithm 2, position by position; masks, weights and freezing hold."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def model() -> StreamingThinker:
 
 def examples(model: StreamingThinker, drain: DrainConfig | None = None) -> list[tuple[Example, object]]:
     config = LoaderConfig(seed=0, micro_batch=3, window_chunks=60, streaming=model.streaming, drain=drain)
-    maker = BatchBuilder(SOURCE, config)
-    return [maker.example((0, index, 0), epoch=0) for index in range(3)]
+    builder = BatchBuilder(SOURCE, config)
+    return [builder.example((0, index, 0), epoch=0) for index in range(3)]
 
 
 def slow(model: StreamingThinker, made: list[tuple[Example, object]]) -> tuple[float, float, int, int]:
@@ -40,11 +40,11 @@ def slow(model: StreamingThinker, made: list[tuple[Example, object]]) -> tuple[f
     for example, mel in made:
         with torch.no_grad():
             audio = model.encode_chunks(torch.from_numpy(mel)).flatten(0, 1)
-            heard, embeddings = 0, []
+            used, embeddings = 0, []
             for row in example.rows.tolist():
                 if row == AUDIO_ROW:
-                    embeddings.append(audio[heard])
-                    heard += 1
+                    embeddings.append(audio[used])
+                    used += 1
                 elif row in model.control_rows.tolist():
                     embeddings.append(model.ctrl_embed[model.control_rows.tolist().index(row)])
                 else:
@@ -65,7 +65,9 @@ def forward(model: StreamingThinker, batch: Batch, weights: Weights = Weights(1.
 
 @pytest.mark.parametrize("drain", [None, DrainConfig(probability=1.0)])
 @pytest.mark.parametrize("join", [pad, pack])
-def test_the_loss_is_the_slow_one_of_algorithm_2(model: StreamingThinker, drain: DrainConfig | None, join: object) -> None:
+def test_the_loss_equals_a_slow_implementation_of_algorithm_2(
+    model: StreamingThinker, drain: DrainConfig | None, join: object
+) -> None:
     made = examples(model, drain)
     batch = join(made)  # type: ignore[operator]
     lm, stream, texts, controls = slow(model, made)
@@ -75,7 +77,7 @@ def test_the_loss_is_the_slow_one_of_algorithm_2(model: StreamingThinker, drain:
     assert float(out["loss"].detach()) == pytest.approx(lm / texts + 0.5 * stream / controls, rel=1e-4)
 
 
-def test_what_is_masked_has_no_say(model: StreamingThinker) -> None:
+def test_masked_labels_do_not_contribute(model: StreamingThinker) -> None:
     made = examples(model)
     full = forward(model, pad(made))
     instruction_changed = [(example, mel) for example, mel in made]
@@ -103,11 +105,11 @@ def test_the_weight_of_the_streaming_loss_scales_its_gradient_alone(model: Strea
 @pytest.mark.parametrize(
     "groups", [("lm_head", "new_tokens"), ("adapter",), ("adapter", "lm"), ("audio_encoder",), ("adapter", "lm", "audio_encoder")]
 )
-def test_what_is_frozen_stays_bit_for_bit_and_what_moves_moves(groups: tuple[Group, ...]) -> None:
+def test_frozen_parameters_stay_bit_for_bit_and_trained_ones_change(groups: tuple[Group, ...]) -> None:
     model = pico(text_ids(SOURCE))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    moving = freeze(model, groups)
-    optimizer = torch.optim.AdamW(moving, lr=1e-2, weight_decay=0.01)
+    trained = freeze(model, groups)
+    optimizer = torch.optim.AdamW(trained, lr=1e-2, weight_decay=0.01)
     batch = DeviceBatch.of(pad(examples(model)), CPU)
     for _ in range(2):
         DualLoss(model)(batch, Weights(0.1, 0.1))["loss"].backward()
@@ -120,11 +122,11 @@ def test_what_is_frozen_stays_bit_for_bit_and_what_moves_moves(groups: tuple[Gro
     assert changed == expected
 
 
-def test_stage_1_moves_new_rows_without_touching_the_old_embedding() -> None:
+def test_stage_1_trains_new_rows_without_changing_the_old_embedding() -> None:
     model = pico(text_ids(SOURCE))
-    moving = freeze(model, ("lm_head", "new_tokens"))
-    assert {id(parameter) for parameter in moving} == {id(model.lm_head.weight), id(model.ctrl_embed)}
-    assert count(moving) == model.lm_head.weight.numel() + 5 * 32
+    trained = freeze(model, ("lm_head", "new_tokens"))
+    assert {id(parameter) for parameter in trained} == {id(model.lm_head.weight), id(model.ctrl_embed)}
+    assert count(trained) == model.lm_head.weight.numel() + 5 * 32
 
 
 def test_recomputed_activations_give_the_same_gradients() -> None:

@@ -1,4 +1,4 @@
-"""The page of a run, and what a damaged log or folder says."""
+"""The report of a run, and errors of damaged logs and directories."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def test_the_page_shows_curves_and_configuration_and_needs_nothing_else(run: Pat
     page = write_report(run).read_text(encoding="utf-8")
     drawn = ("l_lm", "l_stream", "trigger_precision", "trigger_recall", "silence_share", "tokens_per_second", "mfu")
     assert page.count("<polyline") == 9 and all(f"<b>{name}</b>" in page for name in drawn)
-    told = ("L_LM", "L_stream", "trigger precision", "trigger recall", "tokens/s", "MFU, estimate")
-    assert all(f"<dt>{name}</dt>" in page for name in told) and "learning_rate" in page
+    totals = ("L_LM", "L_stream", "trigger precision", "trigger recall", "tokens/s", "MFU, estimate")
+    assert all(f"<dt>{name}</dt>" in page for name in totals) and "learning_rate" in page
     assert "&lt;b&gt;what &amp; why&lt;/b&gt;" in page and "<script" not in page and "http" not in page.split("</style>")[1]
 
 
-def test_the_page_of_a_run_of_which_nothing_is_told_yet_has_its_configuration(run: Path, tmp_path: Path) -> None:
+def test_the_report_of_a_run_without_a_log_shows_its_configuration(run: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes((run / "run.json").read_bytes())
     page = write_report(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "steps of 3" in page and "learning_rate" in page and "<polyline" not in page
@@ -49,17 +49,17 @@ def test_tensorboard_has_every_figure_of_every_line(run: Path) -> None:
     lines = read_log(run)
     assert len(lines) == 3
     for name in lines[0].model_dump(exclude={"step"}):
-        told = {line.step: getattr(line, name) for line in lines if getattr(line, name) is not None}
-        shown = {event.step: event.value for event in board.Scalars(f"train/{name}")} if told else {}
-        assert shown == pytest.approx(told, rel=1e-5), name
+        logged = {line.step: getattr(line, name) for line in lines if getattr(line, name) is not None}
+        shown = {event.step: event.value for event in board.Scalars(f"train/{name}")} if logged else {}
+        assert shown == pytest.approx(logged, rel=1e-5), name
 
 
-def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a run"):
         write_report(tmp_path)
 
 
-def test_a_damaged_line_in_the_middle_of_a_log_is_told(run: Path, tmp_path: Path) -> None:
+def test_a_damaged_line_within_a_log_is_reported(run: Path, tmp_path: Path) -> None:
     lines = (run / "log.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "log.jsonl").write_bytes(lines[0] + b"{}\n" + lines[1])
     with pytest.raises(InputError, match=r"log\.jsonl:2"):

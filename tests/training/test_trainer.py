@@ -1,4 +1,4 @@
-"""A run resumes bit for bit, whatever ended it."""
+"""A run resumes bit for bit, however it ended."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_run_learns_and_leaves_a_model_and_a_log(finished: Path) -> None:
 
 
 @pytest.mark.parametrize("stopped_after", [1, 2, 5])
-def test_a_run_that_was_asked_to_stop_goes_on_as_if_it_had_not(
+def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(
     source: MadeCorpus, start: Path, finished: Path, tmp_path: Path, stopped_after: int
 ) -> None:
     seen: list[StepLog] = []
@@ -92,7 +92,7 @@ def test_a_run_that_was_asked_to_stop_goes_on_as_if_it_had_not(
     assert_same(run, finished)
 
 
-def test_between_lines_of_the_log_nothing_is_lost(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_between_two_lines_of_the_log_loses_no_figures(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
     """A checkpoint between two lines keeps the sums of the line to come."""
     config = stage(log_every=3, save_every=2, steps=6)
     Trainer(config, source, start, tmp_path / "whole", CPU).train()
@@ -134,11 +134,11 @@ from tests.training.world import stage
 from soundflow.training.distributed import Processes
 from soundflow.training.trainer import Trainer
 start, run = map(Path, sys.argv[1:])
-def told(line):
+def on_step(line):
     print(line.step, flush=True)
     time.sleep(0.1)
 source = some_corpus(shards=2, streams=3, longest=4)
-Trainer(stage(), source, start, run, Processes(torch.device("cpu")), seed=3, on_step=told).train()
+Trainer(stage(), source, start, run, Processes(torch.device("cpu")), seed=3, on_step=on_step).train()
 """
 
 
@@ -177,7 +177,7 @@ def cut_in_half(path: Path) -> None:
 
 
 @pytest.mark.parametrize("member", ["__0_0.distcp", ".metadata", "state.json"])
-def test_a_checkpoint_that_lost_half_of_a_file_is_told_and_the_one_before_it_serves(
+def test_a_truncated_checkpoint_is_logged_and_the_previous_one_is_used(
     source: MadeCorpus, start: Path, finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, member: str
 ) -> None:
     run = tmp_path / "run"
@@ -185,23 +185,23 @@ def test_a_checkpoint_that_lost_half_of_a_file_is_told_and_the_one_before_it_ser
     shutil.rmtree(run / "model")
     cut_in_half(run / "checkpoints" / "step-000006" / member)
     result = Trainer(stage(), source, start, run, CPU, seed=3).train()
-    assert result.log is not None and "step-000006 is damaged and not used" in caplog.text
+    assert result.log is not None and "step-000006 is damaged and skipped" in caplog.text
     assert_same(run, finished)
 
 
-def test_a_checkpoint_that_cannot_be_read_is_told_in_a_sentence(
+def test_an_unreadable_checkpoint_is_reported_without_a_traceback(
     source: MadeCorpus, start: Path, finished: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     tensors = run / "checkpoints" / "step-000006" / "__0_0.distcp"
     tensors.write_bytes(bytes(tensors.stat().st_size))
-    with pytest.raises(InputError, match=r"step-000006: is damaged, or of another model: .*Remove it") as told:
+    with pytest.raises(InputError, match=r"step-000006: is damaged or belongs to another model: .*Delete it") as caught:
         Trainer(stage(), source, start, run, CPU, seed=3)
-    assert "Traceback" not in str(told.value)
+    assert "Traceback" not in str(caught.value)
 
 
-def test_a_disk_that_is_full_ends_a_run_that_goes_on_when_it_is_not(
+def test_a_full_disk_ends_a_run_that_resumes_when_there_is_space(
     source: MadeCorpus, start: Path, finished: Path, tmp_path: Path
 ) -> None:
     """A limit on the size of a file is a disk that is full in the middle of a checkpoint."""
@@ -212,17 +212,19 @@ def test_a_disk_that_is_full_ends_a_run_that_goes_on_when_it_is_not(
     try:
         trainer = Trainer(stage(), source, start, run, CPU, seed=3)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limits[1]))
-        with pytest.raises(OSError, match="no checkpoint could be written") as told:
+        with pytest.raises(OSError, match="the checkpoint could not be written") as caught:
             trainer.train()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert "step-000002" in str(told.value) and not list((run / "checkpoints").iterdir())
+    assert "step-000002" in str(caught.value) and not list((run / "checkpoints").iterdir())
     Trainer(stage(), source, start, run, CPU, seed=3).train()
     assert_same(run, finished)
 
 
-def test_two_trainings_in_one_directory_are_told(source: MadeCorpus, start: Path, finished: Path, tmp_path: Path) -> None:
+def test_a_second_training_in_the_same_directory_is_refused(
+    source: MadeCorpus, start: Path, finished: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     first = Trainer(stage(), source, start, run, CPU, seed=3)
     with pytest.raises(InputError, match="another process is training here"):
@@ -248,27 +250,27 @@ def test_a_finished_run_is_not_trained_again(source: MadeCorpus, start: Path, fi
 @pytest.mark.parametrize(
     ("change", "message"), [({"steps": 7}, "stage"), ({"learning_rate": 0.5}, "stage"), ({"loss_weight": 2.0}, "stage")]
 )
-def test_a_run_of_something_else_is_told(
+def test_a_directory_of_another_run_is_refused(
     source: MadeCorpus, start: Path, finished: Path, change: dict[str, float], message: str
 ) -> None:
-    with pytest.raises(InputError, match=rf"holds another run; {message}: .*-o"):
+    with pytest.raises(InputError, match=rf"contains another run; {message}: .*-o"):
         Trainer(stage(**change), source, start, finished, CPU, seed=3)
 
 
-def test_a_model_that_is_none_leaves_no_run_behind(source: MadeCorpus, tmp_path: Path) -> None:
+def test_an_invalid_model_leaves_no_run_directory_behind(source: MadeCorpus, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a checkpoint"):
         Trainer(stage(), source, tmp_path, tmp_path / "run", CPU)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_of_something_else_is_left_alone(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_left_alone(source: MadeCorpus, start: Path, tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(InputError, match="is not empty and not a run"):
         Trainer(stage(), source, start, tmp_path, CPU)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_a_gradient_that_is_no_number_ends_the_run_before_it_does_harm(source: MadeCorpus, tmp_path: Path) -> None:
+def test_a_gradient_that_is_not_finite_ends_the_run_before_a_checkpoint(source: MadeCorpus, tmp_path: Path) -> None:
     broken = pico(text_ids(source))
     with torch.no_grad():
         broken.lm_head.weight[3] = torch.inf
@@ -299,7 +301,7 @@ def test_packed_and_padded_steps_are_the_same(source: MadeCorpus, start: Path, t
         assert left.l_stream == pytest.approx(right.l_stream, rel=1e-4) and left.l_lm == pytest.approx(right.l_lm, rel=1e-4)
 
 
-def test_bf16_trains_and_stays_near(source: MadeCorpus, start: Path, finished: Path, tmp_path: Path) -> None:
+def test_bf16_trains_with_similar_losses(source: MadeCorpus, start: Path, finished: Path, tmp_path: Path) -> None:
     Trainer(stage(precision="bf16", checkpointing=True), source, start, tmp_path / "run", CPU, seed=3).train()
     for half, whole in zip(read_log(tmp_path / "run")[:3], read_log(finished), strict=False):
         assert half.l_stream == pytest.approx(whole.l_stream, rel=0.05)
@@ -339,30 +341,32 @@ def test_the_presets_are_the_papers_table(name: str) -> None:
 
 
 def test_the_deepspeed_configuration_is_stage_3_of_the_same_table() -> None:
-    told = json.loads((ROOT / "deploy" / "deepspeed_zero2.json").read_bytes())
+    config = json.loads((ROOT / "deploy" / "deepspeed_zero2.json").read_bytes())
     preset = load_stage("3")
-    assert told["zero_optimization"]["stage"] == 2 and told["bf16"]["enabled"]
-    assert told["train_micro_batch_size_per_gpu"] == preset.micro_batch
-    assert told["gradient_accumulation_steps"] == preset.accumulation(32) and told["gradient_clipping"] == preset.max_grad_norm
+    assert config["zero_optimization"]["stage"] == 2 and config["bf16"]["enabled"]
+    assert config["train_micro_batch_size_per_gpu"] == preset.micro_batch
+    assert (
+        config["gradient_accumulation_steps"] == preset.accumulation(32) and config["gradient_clipping"] == preset.max_grad_norm
+    )
     expected = {"lr": preset.learning_rate, "betas": [*preset.betas], "eps": preset.epsilon, "weight_decay": preset.weight_decay}
-    assert told["optimizer"] == {"type": "AdamW", "params": expected}
-    steps = told["scheduler"]["params"]
+    assert config["optimizer"] == {"type": "AdamW", "params": expected}
+    steps = config["scheduler"]["params"]
     assert (steps["total_num_steps"], steps["warmup_num_steps"]) == (preset.steps, round(preset.warmup_ratio * preset.steps))
 
 
-def test_a_batch_that_does_not_divide_is_told() -> None:
-    with pytest.raises(InputError, match=r"effective_batch: is no multiple of 2 \(micro_batch\) x 3 \(processes\)"):
+def test_a_batch_that_cannot_be_divided_is_reported() -> None:
+    with pytest.raises(InputError, match=r"effective_batch: is not a multiple of 2 \(micro_batch\) x 3 \(processes\)"):
         StageConfig.model_validate(stage().model_dump() | {"effective_batch": 8}).accumulation(3)
 
 
 @pytest.mark.parametrize("betas", [[1.5, 0.9], [0.9, 1], [-0.1, 0.9], [math.nan, 0.9], [0.9]])
-def test_betas_no_optimizer_takes_are_told_with_the_file(tmp_path: Path, betas: list[float]) -> None:
+def test_invalid_betas_are_reported_with_the_file(tmp_path: Path, betas: list[float]) -> None:
     path = tmp_path / "stage.yaml"
     path.write_text(yaml.safe_dump(stage().model_dump(mode="json") | {"betas": betas}))
     with pytest.raises(InputError, match="betas"):
         load_stage(path)
 
 
-def test_an_unknown_stage_is_told() -> None:
+def test_an_unknown_stage_is_reported() -> None:
     with pytest.raises(InputError, match=r"unknown preset .*Presets: .*1, .*cpu"):
         load_stage("9")

@@ -11,7 +11,7 @@ import torch
 from soundflow.model.frontend import Mel
 from soundflow.schemas.base import Interrupted
 from soundflow.training.config import StageConfig
-from soundflow.training.distributed import joined
+from soundflow.training.distributed import process_group
 from soundflow.training.loader import BatchBuilder, Place
 from soundflow.training.sequences import Example
 from soundflow.training.trainer import Trainer
@@ -30,22 +30,22 @@ STAGES = {
 }
 
 
-def remembered() -> list[list[int]]:
-    """(shard, index, window, epoch) of every sample that is made in this process from now on."""
+def record_samples() -> list[list[int]]:
+    """(shard, index, window, epoch) of every sample built in this process from now on."""
     made: list[list[int]] = []
     plain = BatchBuilder.example
 
-    def example(maker: BatchBuilder, place: Place, epoch: int) -> tuple[Example, Mel]:
+    def example(builder: BatchBuilder, place: Place, epoch: int) -> tuple[Example, Mel]:
         made.append([*place, epoch])
-        return plain(maker, place, epoch)
+        return plain(builder, place, epoch)
 
     BatchBuilder.example = example  # type: ignore[method-assign]
     return made
 
 
 def main(start: Path, out: Path) -> None:
-    with joined() as processes:
-        made = remembered()
+    with process_group() as processes:
+        made = record_samples()
         Trainer(EPOCH, ODD, start, out / "epoch", processes, seed=3).train()
         (out / f"made-{processes.rank}.json").write_text(json.dumps(made))
         for name, config in STAGES.items():

@@ -42,6 +42,6 @@ def stage(**changes: object) -> StageConfig:
 
 
 def save_pico(folder: Path, source: MadeCorpus) -> Path:
-    """A checkpoint that knows the words of a corpus."""
+    """Save a checkpoint with the vocabulary of a corpus."""
     pico(text_ids(source)).save(folder)
     return folder

@@ -16,7 +16,7 @@ from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.training.corpus import StreamSource
 from soundflow.training.loader import BatchBuilder, LoaderConfig
-from soundflow.training.sequences import Window, spell
+from soundflow.training.sequences import Window, encode_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def readings(model: StreamingThinker, source: StreamSource, streams: int) -> Ite
             remedy = "Name a corpus of the model's layout"
             raise InputError("has another token layout than the model", value=turns.layout, remedy=remedy)
         window = Window(0, min(turns.chunks, longest) - 1, 0)
-        example = spell(turns, window, model.vocabulary, model.streaming.slots)
+        example = encode_window(turns, window, model.vocabulary, model.streaming.slots)
         labels = np.flatnonzero(example.y_stream != c.IGNORE_LABEL)
         audio = np.flatnonzero(example.rows == AUDIO_ROW).reshape(-1, model.streaming.slots)
         yield Reading(

@@ -22,7 +22,7 @@ from soundflow.training.config import StageConfig, load_stage
 from soundflow.training.corpus import StoredCorpus
 from soundflow.training.distributed import Processes
 from soundflow.training.evaluate import EvaluatedStream, Evaluator, score
-from soundflow.training.start import make_model
+from soundflow.training.start import init_model
 from soundflow.training.trainer import Trainer
 from soundflow.training.workers import end_with_parent
 
@@ -84,7 +84,7 @@ def learn(task: ProofTask) -> dict[str, Any]:
     model = task.run / "start"
     if not model.is_dir():
         training = [task.corpora[name] for name in dict.fromkeys(task.reads.values())]
-        make_model("nano", model, training, chunk_ms=task.chunk_ms, seed=task.seed)
+        init_model("nano", model, training, chunk_ms=task.chunk_ms, seed=task.seed)
     start = model
     for name, stage in task.stages.items():
         run = task.run / name.replace("/", "-")
@@ -149,7 +149,7 @@ def trivial(heldout: StoredCorpus) -> dict[str, dict[str, dict[str, float]]]:
     for shard, size in enumerate(heldout.shard_sizes):
         for index in range(size):
             turns = heldout.turns(shard, index)
-            events = tuple((chunk, said) for chunk, said in enumerate(turns.said) if said is not None)
+            events = tuple((chunk, said) for chunk, said in enumerate(turns.responses) if said is not None)
             seconds = heldout.plan(shard, index).seconds
             silent.append(EvaluatedStream(events, (), turns.chunks, seconds))
             always.append(EvaluatedStream(events, tuple((chunk, ()) for chunk in range(turns.chunks)), turns.chunks, seconds))
