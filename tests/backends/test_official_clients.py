@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from soundflow.backends.embed.server import ServerEmbedder
@@ -56,9 +57,9 @@ def test_sounds_are_requested_as_the_elevenlabs_client_does(tmp_path: Path, monk
             assert generator is not None
             await generator.generate("A dog barks twice", (2.5, 2.5), 1)
 
-    with HostileSounds() as server:
+    with HostileSounds() as server, httpx.Client() as http:
         asyncio.run(ours(server.config("elevenlabs", prompt_influence=0.7)))
-        official = client.ElevenLabs(api_key=KEY, base_url=server.url).text_to_sound_effects
+        official = client.ElevenLabs(api_key=KEY, base_url=server.url, httpx_client=http).text_to_sound_effects
         sound = official.convert(
             text="A dog barks twice",
             duration_seconds=2.5,
@@ -67,8 +68,9 @@ def test_sounds_are_requested_as_the_elevenlabs_client_does(tmp_path: Path, monk
             prompt_influence=0.7,
         )
         assert b"".join(sound)[:4] == b"RIFF"
+        default = client.ElevenLabs(api_key=KEY, httpx_client=http)._client_wrapper.get_base_url()
     first, second = map(essence, server.requests)
-    assert first == second and client.ElevenLabs(api_key=KEY)._client_wrapper.get_base_url() == URL
+    assert first == second and default == URL
 
 
 def essence(request: dict[str, Any]) -> list[Any]:
