@@ -1,1 +1,1 @@
-"""Clips become a stream: the clip pool, noise tracks and dual-track mixing (paper, Algorithm 3)."""
+"""From clips to a stream: the clip pool, noise tracks and dual-track mixing (paper, Algorithm 3)."""

@@ -1,6 +1,7 @@
-"""What planner and composer may ask of a clip index, and a palette of its clips to choose from.
+"""The interface of a clip index for planner and composer, and the palette of its clips.
 
-`pipeline.clips.index.ClipIndex` is the one on disk."""
+`pipeline.clips.table.ClipIndex` is the implementation on disk.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ from soundflow.schemas.taxonomy import (
 
 
 class ClipBrief(NamedTuple):
-    """The few columns a planner chooses by; cheap enough to hold for every clip."""
+    """The columns by which a planner chooses clips; small enough to keep for every clip of an index."""
 
     id: str
     role: ClipRole
@@ -49,15 +50,15 @@ class ClipBrief(NamedTuple):
     translated: bool = False
     translation_language: str = ""
     aligned: bool = False
-    """Its words have times."""
+    """Whether its words have times."""
     voice: str = ""
     content_sha256: str = ""
     asks: str = ""
-    """Which of the questions everybody may ask it is: see `prompts.question_kind`."""
+    """Kind of question that the speech asks, see `prompts.question_kind`; empty for none."""
 
     @classmethod
     def of(cls, clip: Clip) -> Self:
-        """Of a whole row. The index itself reads columns (`pipeline.clips.table`): a million rows are not validated for this."""
+        """Return the brief of a clip. The index itself reads columns instead of validating every row (`pipeline.clips.table`)."""
         copied = {name: getattr(clip, name) for name in COPIED}
         return cls.derive(copied, clip.transcript, clip.reply, clip.translation, aligned=bool(clip.words))
 
@@ -84,38 +85,39 @@ class ClipPool(Protocol):
     """Clips by id, in a fixed order, with their cleaned audio."""
 
     def briefs(self) -> Sequence[ClipBrief]:
-        """All clips, sorted by id."""
+        """Return the briefs of all clips, sorted by id."""
         ...
 
     def ids(self, role: ClipRole) -> Sequence[str]:
-        """Ids of one role, sorted."""
+        """Return the ids of a role, sorted."""
         ...
 
     def get(self, clip_id: str) -> Clip:
-        """The whole row; KeyError when there is none."""
+        """Return a clip. Raises KeyError for an unknown id."""
         ...
 
     def audio(self, clip: Clip) -> NDArray[np.float32]:
-        """Cleaned samples in [-1, 1], shape (clip.samples,), 16 kHz, read-only. Raises OSError when it cannot be had intact."""
+        """Return the cleaned samples in [-1, 1], shape (clip.samples,), 16 kHz, read-only. Raises OSError if they are missing or
+        damaged."""
         ...
 
 
 class Candidate(NamedTuple):
-    """A clip a planner may choose, with what it chooses by."""
+    """A clip that a planner may choose, with its features."""
 
     id: str
     samples: int
     source: str
     places: frozenset[str]
-    """Where it may be heard: one, a few, or all; empty when its label and caption say nothing of it."""
+    """Places of the template planner where the sound may occur; empty if label and caption do not tell."""
     speaker: str = ""
-    """Who is heard: the voice where it is known, else the source."""
+    """The voice if it is known, else the source."""
     direction: str = ""
-    """Of a translation, such as `en>zh`."""
+    """Direction of the translation, such as `en>zh`; empty without a translation."""
     dialogue: str = ""
     turn: int = 0
     name: str = ""
-    """The words of its label."""
+    """The words of the label."""
     aligned: bool = False
     asks: str = ""
     """See `ClipBrief`."""
@@ -126,43 +128,43 @@ Candidates = list[Candidate]
 
 @dataclass(frozen=True)
 class Palette:
-    """The clips of an index by what they are good for. Built once per worker; lists are in id order."""
+    """The clips of an index, grouped by use. Built once per worker; lists are in id order."""
 
     speech: Candidates = field(default_factory=list)
     sounds: Candidates = field(default_factory=list)
     """Foreground sounds with a label."""
     dialogue: Candidates = field(default_factory=list)
-    """Speech with a paired reply; of dialogues, turns that can be reached from the first."""
+    """Speech with a reply. Turns of dialogues only if no earlier turn is missing."""
     turns: dict[str, Candidates] = field(default_factory=dict)
-    """Dialogue → its turns in order, up to the first that is missing."""
+    """Turns of each dialogue in order, up to the first missing one."""
     single: Candidates = field(default_factory=list)
-    """Speech that is no turn of a dialogue: with a reply, where there is such."""
+    """Speech that is not a turn of a dialogue: the clips with a reply, or all if none has one."""
     aligned: Candidates = field(default_factory=list)
     """Speech whose words have times."""
     translated: Candidates = field(default_factory=list)
-    """Of it, what has a translation into another language."""
+    """Aligned speech with a translation into another language."""
     hazards: Candidates = field(default_factory=list)
     """Foreground sounds that call for a response."""
     benign: Candidates = field(default_factory=list)
     background: Candidates = field(default_factory=list)
     ambient: Candidates = field(default_factory=list)
     kinds: dict[str, Candidates] = field(default_factory=dict)
-    """Foreground clips by what else they are good for: a sub-task, `music`, `emotion`, `repeated` (sounds of which there is
-    another of the same label), `alone` (speech with a reply that needs no turn before it), `review` (turns that ask about earlier
-    ones), `question:<what>` (see `prompts.question_kind`)."""
+    """Foreground clips by further uses: a sub-task, `music`, `emotion`, `repeated` (sounds whose label occurs more than once),
+    `alone` (speech with a reply that depends on no earlier turn), `review` (turns that ask about earlier ones) and
+    `question:<kind>` (see `prompts.question_kind`)."""
 
     def of_kind(self, kind: str) -> Candidates:
-        """The clips of a kind; empty when there are none."""
+        """Return the clips of a kind, possibly none."""
         return self.kinds.get(kind, [])
 
     @classmethod
     def of(cls, pool: ClipPool, split: str | None = None) -> Self:
-        """Sort the clips of `pool` (of one split, when given) into the lists."""
+        """Group the clips of `pool`, or of one split of it."""
         palette = cls()
         for brief in pool.briefs():
             if split is None or brief.split == split:
                 palette._add(brief)
-        palette._settle()
+        palette._finish()
         return palette
 
     def _add(self, brief: ClipBrief) -> None:
@@ -185,13 +187,13 @@ class Palette:
                 self._add_speech(brief, clip)
         elif brief.role is ClipRole.FOREGROUND and brief.label:
             self.sounds.append(clip)
-            told = "emotion" if emotion(brief.label) else None, "music" if is_music(brief.label, brief.caption) else None
-            self._keep(clip, danger(brief.label, brief.caption), *told)
+            kinds = "emotion" if emotion(brief.label) else None, "music" if is_music(brief.label, brief.caption) else None
+            self._add_kinds(clip, danger(brief.label, brief.caption), *kinds)
             if verdict is Urgency.RESPOND:
                 self.hazards.append(clip)
             if verdict is Urgency.IGNORE:
                 self.benign.append(clip)
-        # What nobody answers must not be something to answer: hazards never play in the background.
+        # Hazards never play in the background, where they would get no response.
         elif brief.role is ClipRole.BACKGROUND and verdict is not Urgency.RESPOND:
             self.background.append(clip)
         elif brief.role is ClipRole.AMBIENT and verdict is not Urgency.RESPOND:
@@ -199,11 +201,11 @@ class Palette:
 
     def _add_speech(self, brief: ClipBrief, clip: Candidate) -> None:
         self.speech.append(clip)
-        self._keep(clip, speech_style(brief.label, brief.language, brief.source), _SENTENCES.get(clip.direction))
-        self._keep(clip, "emotion" if emotion(brief.label) else None, "review" if "review" in clip.name.split() else None)
-        self._keep(clip, f"question:{clip.asks}" if clip.asks else None)
+        self._add_kinds(clip, speech_style(brief.label, brief.language, brief.source), _SENTENCES.get(clip.direction))
+        self._add_kinds(clip, "emotion" if emotion(brief.label) else None, "review" if "review" in clip.name.split() else None)
+        self._add_kinds(clip, f"question:{clip.asks}" if clip.asks else None)
         if brief.has_reply:
-            self._keep(clip, chat_style(brief.label, brief.source))
+            self._add_kinds(clip, chat_style(brief.label, brief.source))
             self.dialogue.append(clip)
         if brief.dialogue:
             self.turns.setdefault(brief.dialogue, []).append(clip)
@@ -213,18 +215,18 @@ class Palette:
             self.aligned.append(clip)
             if clip.direction:
                 self.translated.append(clip)
-                self._keep(clip, _SIMULTANEOUS.get(clip.direction))
+                self._add_kinds(clip, _SIMULTANEOUS.get(clip.direction))
 
-    def _keep(self, clip: Candidate, *kinds: str | None) -> None:
+    def _add_kinds(self, clip: Candidate, *kinds: str | None) -> None:
         for kind in kinds:
             if kind is not None:
                 self.kinds.setdefault(kind, []).append(clip)
 
-    def _settle(self) -> None:
-        """Leave out turns without what was said before."""
-        alone = {found[0].id for found in self.turns.values() if len(found) == 1}
-        for name, found in list(self.turns.items()):
-            self.turns[name] = _unbroken(found)
+    def _finish(self) -> None:
+        """Remove turns whose earlier turns are missing and derive the lists that need all clips."""
+        alone = {turns[0].id for turns in self.turns.values() if len(turns) == 1}
+        for name, turns in list(self.turns.items()):
+            self.turns[name] = _complete_turns(turns)
         reached = {clip.id for turns in self.turns.values() for clip in turns}
         self.dialogue[:] = [clip for clip in self.dialogue if not clip.dialogue or clip.id in reached]
         self.single[:] = [clip for clip in self.dialogue if not clip.dialogue] or self.single
@@ -248,13 +250,13 @@ _SIMULTANEOUS: Final = {"en>zh": Task.INTERPRETATION_EN_ZH, "zh>en": Task.INTERP
 
 
 def direction(language: str, into: str) -> str:
-    """Two languages as `en>zh`; empty when either is unknown, or they are one."""
+    """Return two languages as `en>zh`; empty if one is unknown or both are the same."""
     source, target = (code.partition("-")[0] for code in (language, into))
     return f"{source}>{target}" if source and target and source != target else ""
 
 
-def _unbroken(turns: Candidates) -> Candidates:
-    """The turns of a dialogue from its first on (number 0 or 1), as long as none is missing and none is there twice."""
+def _complete_turns(turns: Candidates) -> Candidates:
+    """Return the turns of a dialogue from its first (number 0 or 1) up to a missing or duplicate one."""
     ordered = sorted(turns, key=lambda clip: (clip.turn, clip.id))
     first = ordered[0].turn
     if first > 1:
@@ -263,7 +265,7 @@ def _unbroken(turns: Candidates) -> Candidates:
     return ordered[:missing]
 
 
-@functools.lru_cache(maxsize=65_536)  # a label stands for thousands of clips
+@functools.lru_cache(maxsize=65_536)  # thousands of clips share a label
 def places_of(text: str) -> frozenset[str]:
-    """Where a sound with this label or caption may be heard: see `prompts.places_of`."""
+    """Return the places where a sound with this label or caption may occur (`prompts.places_of`)."""
     return prompts.places_of(label_words(text))

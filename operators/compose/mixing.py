@@ -1,7 +1,7 @@
-"""Dual-track composition (paper, Algorithm 3): `compose` draws and plans, `render` makes the audio of a plan.
+"""Dual-track composition (paper, Algorithm 3): `compose` draws and plans a stream, `render` produces the audio of a plan.
 
-Both build the tracks with the same function, so that a render is bit-equal to what was composed. Two passes: the whole
-foreground is laid out first, then background and ambient offsets are drawn over its span.
+Both build the tracks with the same function, so that the audio of `render` is bit-equal to that of `compose`. The layout has two
+passes: first the whole foreground, then background and ambient events at random offsets within its span.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from soundflow.schemas.stream import PlannedClip, PlannedNoise, PlannedPiece, St
 MIXING_VERSION: Final = "3"
 SNR_TOLERANCE_DB: Final = 0.1
 STREAM_FULL_SCALE: Final = 32_767.0
-"""The integer that 1.0 stands for in the audio of a stream. Part of the corpus format: clips have 32,768."""
+"""Integer value of 1.0 in the audio of a stream. Part of the corpus format; clips have 32,768."""
 
 Audio = NDArray[np.float32]
 Load = Callable[["PlannedClip | PlannedNoise"], ClipSamples]
 
 
 class AudioMismatch(ValueError):
-    """The samples of a clip are not those its row or plan speaks of."""
+    """Raised when the samples of a clip do not match its row or its place in a plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamIdentity:
-    """Which stream this is; identity is the framework's."""
+    """The identity of a stream, assigned by the pipeline."""
 
     sample_id: str
     fingerprint: str
@@ -60,27 +60,27 @@ class StreamIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the tracks of a plan really are, before peak scaling; powers are mean squares."""
+    """Measurements of the tracks of a plan before peak scaling. Powers are mean squares."""
 
     main_power: float
     snr_db: tuple[float, ...]
-    """Per noise track, in the plan's order."""
+    """SNR of each noise track, in the order of the plan."""
     peak: float
-    """Of the final stream."""
+    """Peak of the final stream."""
     deviations: tuple[str, ...]
-    """Sentences on what is not as planned; empty when all is."""
+    """Descriptions of deviations from the plan; empty if there are none."""
     audio: Audio
-    """The final stream, as `render` makes it."""
+    """The final stream, equal to the output of `render`."""
 
 
 def compose(
     scene: Scene, identity: StreamIdentity, pool: ClipPool, mixing: MixingConfig, layout_id: str, rng: np.random.Generator
 ) -> Outcome[tuple[StreamPlan, Audio]]:
-    """Place a scene in time, draw noise and levels, mix (paper, Algorithm 3). Deterministic in its arguments.
+    """Place the events of a scene in time, draw noise and levels, and mix (paper, Algorithm 3). Deterministic in its arguments.
 
-    Ok((plan, audio float32 of shape (plan.samples,))); every draw is in the plan. Rejected: `no_foreground`, `silent_clip`,
-    `silent_main` (nothing to be heard), `peaks_bury_stream`. Failed: a clip that is missing or not intact, or an event
-    that contradicts its clip.
+    Ok: (plan, audio), audio as float32 of shape (plan.samples,); every draw is in the plan. Rejected: `no_foreground`,
+    `silent_clip`, `silent_main` (the main track is silent), `peaks_bury_stream` (scaling down the peaks would make it silent).
+    Failed: a clip is missing or damaged, or an event contradicts its clip.
     """
     try:
         clips = [pool.get(event.clip_id) for event in scene.events]
@@ -115,7 +115,7 @@ def _compose(
     audio_of = {clip.id: _intact(clip, pool.audio(clip)) for clip in clips}
     mixed = _main_track(planned, range(chunks * c.CHUNK_SAMPLES), lambda item: audio_of[str(item.clip_id)])
     if not math.isfinite(_peak(mixed)):
-        raise AudioMismatch("a clip of the scene holds samples that are no numbers")
+        raise AudioMismatch("a clip of the scene contains NaN or infinity")
     power = significant(active_power(mixed))
     if power < SILENT_POWER:
         return Rejected("silent_main", {"active_dbfs": _db(power)})
@@ -123,21 +123,21 @@ def _compose(
     draws = list(scene.draws)
     taken = {clip.content_sha256 for clip in clips}
     noises: list[PlannedNoise] = []
-    wanted: list[tuple[Track, float]] = []  # both SNRs before any noise: independent draws
+    tracks: list[tuple[Track, float]] = []  # draw both SNRs before any noise, so that the draws are independent
     if mixing.event_noise:
-        wanted.append(("event", float(rng.uniform(*mixing.snr_db))))
+        tracks.append(("event", float(rng.uniform(*mixing.snr_db))))
     if mixing.ambient_noise:
-        wanted.append(("ambient", float(rng.uniform(*mixing.snr_db)) + mixing.ambient_snr_offset_db))
-    for track, snr in wanted:
+        tracks.append(("ambient", float(rng.uniform(*mixing.snr_db)) + mixing.ambient_snr_offset_db))
+    for track, snr in tracks:
         noise, samples = draw_noise(track, snr, power, mixed.size, pool, taken, draws, rng)
         noises.append(noise)
         _add_noise(mixed, noise, samples)
     peak = _peak(mixed)
-    # A millionth below the limit, so that rounding to float32 cannot pass it.
+    # A millionth below the limit, so that rounding to float32 cannot exceed it.
     scale = 1.0 if peak <= mixing.peak_limit else mixing.peak_limit / peak * (1.0 - 1e-6)
-    heard_dbfs = _db(power * scale**2)
-    if heard_dbfs < FLOOR_DBFS:  # a click in a long noise, say: scaled to keep its peaks the stream would be silence
-        return Rejected("peaks_bury_stream", {"scale": scale, "active_dbfs": heard_dbfs})
+    scaled_dbfs = _db(power * scale**2)
+    if scaled_dbfs < FLOOR_DBFS:  # for example a click in a long noise
+        return Rejected("peaks_bury_stream", {"scale": scale, "active_dbfs": scaled_dbfs})
     plan = StreamPlan(
         sample_id=identity.sample_id,
         fingerprint=identity.fingerprint,
@@ -164,15 +164,15 @@ def _compose(
 
 
 def render(plan: StreamPlan, audio: Load, span: range | None = None) -> Audio:
-    """The audio of a plan: float32, shape (plan.samples,), bit-equal to what `compose` returned; of a `span`, that part of it.
+    """Return the audio of a plan, float32 of shape (plan.samples,), bit-equal to that of `compose`; with `span`, that part of it.
 
-    `audio` gives the cleaned samples of a planned clip or recorded noise; procedural noise is made here. Of PCM16 only what is
-    heard in the span is touched. Raises AudioMismatch when a clip is shorter than its place, ValueError for a span that
-    leaves the stream.
+    `audio` returns the cleaned samples of a planned clip or recorded noise; procedural noise is generated here. Of PCM16 samples,
+    only those within the span are read. Raises AudioMismatch if a clip is shorter than its place, ValueError if the span is not
+    within the stream.
     """
     span = range(plan.samples) if span is None else span
     if span.step != 1 or not 0 <= span.start <= span.stop <= plan.samples:
-        raise ValueError(f"{span} of a stream of {plan.samples} samples")
+        raise ValueError(f"{span} is not a range within the {plan.samples} samples of the stream")
     mixed = _main_track(plan.clips, span, audio)
     for noise in plan.noises:
         _add_noise(mixed, noise, *noise_track(noise, span, audio))
@@ -180,10 +180,10 @@ def render(plan: StreamPlan, audio: Load, span: range | None = None) -> Audio:
 
 
 def measure(plan: StreamPlan, audio: Load, *, peak_limit: float = c.PEAK_LIMIT) -> Measured:
-    """Measure the tracks of a plan again: active power of the main track, SNR of each noise track, peak of the stream.
+    """Measure the tracks of a plan: active power of the main track, SNR of each noise track, peak of the stream.
 
-    `audio` as for `render`, `peak_limit` the recipe's. A deviation is an SNR or a main level more than 0.1 dB from the plan,
-    or a peak past the limit.
+    `audio`: as for `render`. `peak_limit`: that of the recipe. A deviation is an SNR or main level that differs by more than 0.1
+    dB from the plan, or a peak above the limit.
     """
     whole = range(plan.samples)
     mixed = _main_track(plan.clips, whole, audio)
@@ -219,10 +219,10 @@ def _contradiction(events: Sequence[SceneEvent], clips: Sequence[Clip]) -> str:
     """What an event claims that its clip or Algorithm 3 denies; empty when all is well."""
     for number, (event, clip) in enumerate(zip(events, clips, strict=True)):
         if event.role not in (ClipRole.FOREGROUND, ClipRole.BACKGROUND, ClipRole.AMBIENT):
-            return f"event {number}: {event.role} is no role of an event"
+            return f"event {number}: {event.role} is not a role of events"
         if event.responses and event.responses[-1].evidence > clip.samples:
             late = event.responses[-1].evidence
-            return f"event {number}: evidence at {late}, but clip {clip.id} has {clip.samples} samples"
+            return f"event {number}: evidence at sample {late}, but clip {clip.id} has {clip.samples} samples"
     return ""
 
 
@@ -234,10 +234,10 @@ class _Place:
 
 
 def _lay_out(events: Sequence[SceneEvent], clips: Sequence[Clip], rng: np.random.Generator) -> list[_Place]:
-    """A place for every event: foreground one after another (length D), then the others at random inside D.
+    """Return the place of every event: the foreground in sequence (total length D), the others at random within D.
 
-    Empty when there is no foreground. A clip longer than D is cropped at a random start; with responses it keeps its
-    beginning, or at least the D samples before its last evidence, so that none is due before its evidence.
+    Empty without a foreground. A clip longer than D is cropped at a random start. With responses, it keeps its beginning, or at
+    least the D samples before its last evidence, so that no response is due before its evidence.
     """
     places: dict[int, _Place] = {}
     length = 0
@@ -251,16 +251,16 @@ def _lay_out(events: Sequence[SceneEvent], clips: Sequence[Clip], rng: np.random
     for number, clip in enumerate(clips):
         if number not in places:
             kept = min(clip.samples, length)
-            said = events[number].responses
-            start = max(said[-1].evidence - kept, 0) if said else int(rng.integers(clip.samples - kept + 1))
+            responses = events[number].responses
+            start = max(responses[-1].evidence - kept, 0) if responses else int(rng.integers(clip.samples - kept + 1))
             places[number] = _Place(int(rng.integers(length - kept + 1)), start, kept)
     return [places[number] for number in range(len(events))]
 
 
 def _pieces(events: Sequence[SceneEvent], places: Sequence[_Place]) -> list[PlannedPiece]:
-    """Every response with its place in the stream, in the order of their evidence.
+    """Return all responses with their place in the stream, in the order of their evidence.
 
-    Of a cropped clip, what rests on samples before the crop is heard by its beginning.
+    If a clip is cropped, evidence before the crop moves to the beginning of the rest.
     """
     pieces = [
         PlannedPiece(
@@ -302,12 +302,14 @@ def _planned_clip(clip: Clip, event: SceneEvent, place: _Place, mixing: MixingCo
 
 def _intact(clip: Clip, samples: Audio) -> Audio:
     if samples.shape != (clip.samples,):
-        raise AudioMismatch(f"clip {clip.id} has samples of shape {samples.shape}, its row says {clip.samples}")
+        raise AudioMismatch(
+            f"clip {clip.id} has samples of shape {samples.shape}, but {clip.samples} samples according to its row"
+        )
     return samples
 
 
 def _main_track(clips: Sequence[PlannedClip], span: range, audio: Load) -> Audio:
-    """The samples of `span` of y_main: every clip at its place and level, float32 (len(span),)."""
+    """Return the samples of `span` of y_main, float32 (len(span),): all clips at their places and levels."""
     main = np.zeros(len(span), dtype=np.float32)
     for clip in clips:
         first, last = max(span.start - clip.offset, 0), min(span.stop - clip.offset, clip.length)
@@ -315,10 +317,12 @@ def _main_track(clips: Sequence[PlannedClip], span: range, audio: Load) -> Audio
             continue
         whole = audio(clip)
         if whole.size < clip.start + clip.length:
-            raise AudioMismatch(f"clip {clip.clip_id} has {whole.size} samples, its place needs {clip.start + clip.length}")
+            raise AudioMismatch(
+                f"clip {clip.clip_id} has {whole.size} samples, but its place requires {clip.start + clip.length}"
+            )
         level = np.float32(clip.amplitude) * np.float32(unit_of(whole))
         piece = np.multiply(whole[clip.start + first : clip.start + last], level, dtype=np.float32)
-        # TFJP tapered the clip's own ends; only ends made by a crop are faded here (never faded twice).
+        # TFJP has tapered the ends of the clip; only ends that a crop created are faded here.
         if clip.start > 0:
             _rise(piece, first, clip.length)
         if clip.start + clip.length < whole.size:
@@ -328,19 +332,19 @@ def _main_track(clips: Sequence[PlannedClip], span: range, audio: Load) -> Audio
 
 
 def _rise(piece: Audio, first: int, length: int) -> None:
-    """Rising half Hann over ω (half the whole when that is shorter), in place, as TFJP's spec_smooth.
+    """Apply a half-Hann fade-in of ω, or half the length if that is shorter, in place, like `spec_smooth` of TFJP.
 
-    `piece` holds what begins at sample `first` of a whole of `length` samples.
+    `piece` begins at sample `first` of a clip of `length` samples.
     """
     fade = min(c.FADE_SAMPLES, length // 2)
     if first < fade:
         curve = (0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / max(fade, 1))).astype(np.float32)[first:]
-        heard = piece[: curve.size]
-        heard *= curve[: heard.size]
+        faded = piece[: curve.size]
+        faded *= curve[: faded.size]
 
 
 def _add_noise(mixed: Audio, noise: PlannedNoise, track: Audio, unit: float = 1.0) -> None:
-    """Add a noise track at its amplitude, in place; `track` is used up."""
+    """Add a noise track at its amplitude, in place. `track` is overwritten."""
     track *= np.float32(noise.amplitude) * np.float32(unit)
     mixed += track
 
@@ -350,6 +354,6 @@ def _peak(samples: Audio) -> float:
 
 
 def _scaled(mixed: Audio, scale: float) -> Audio:
-    """Scale the stream, in place; 1 changes nothing."""
+    """Scale the stream in place."""
     mixed *= np.float32(scale)
     return mixed

@@ -1,4 +1,4 @@
-"""The two noise tracks of Algorithm 3: what is drawn, and a source tiled over the whole stream with crossfades of ω."""
+"""The two noise tracks of Algorithm 3: drawing of a source, and tiling over the whole stream with crossfades of ω."""
 
 from __future__ import annotations
 
@@ -20,56 +20,56 @@ from soundflow.schemas.scene import Draw
 from soundflow.schemas.stream import PlannedNoise
 
 SILENT_POWER: Final = 1e-9
-"""A track below this mean square (-90 dBFS) is silent."""
+"""Mean square (-90 dBFS) below which a track is silent."""
 NOISE_DRAWS: Final = 8
-"""Silent noise clips heard before procedural noise takes their place."""
+"""Number of silent noise clips that are drawn before procedural noise is used."""
 NOISE_ROLES: Final = {"event": (ClipRole.NOISE_EVENT,), "ambient": (ClipRole.NOISE_AMBIENT, ClipRole.AMBIENT)}
-"""Where a track is drawn from, in this order, before it is made procedurally."""
+"""Roles from which a track is drawn, in this order."""
 PROCEDURAL_SECONDS: Final = 10
 PROCEDURAL_KEPT: Final = 8
-"""Procedural noises at hand (640 kB each): a stream is read in several windows."""
+"""Number of cached procedural noises (640 kB each), since a stream is read in several windows."""
 COLOURS: Final = {"pink": 0.5, "brown": 1.0}
-"""Exponent of the amplitude's fall with frequency: 1/f power is pink, 1/f² brown."""
+"""Exponent of the decrease of amplitude with frequency: the power of pink noise is 1/f, of brown noise 1/f²."""
 FALLBACK: Final = {"event": "brown", "ambient": "pink"}
 
 Audio = NDArray[np.float32]
 ClipSamples = NDArray[np.float32] | NDArray[np.int16]
-"""Cleaned samples as a pool has them: float32 in [-1, 1], or PCM16 (which may lie in a file that is mapped into memory)."""
+"""Cleaned samples of a pool: float32 in [-1, 1], or PCM16, possibly of a memory-mapped file."""
 Track = Literal["event", "ambient"]
 
 
 def noise_track(noise: PlannedNoise, span: range, audio: Callable[[PlannedNoise], ClipSamples]) -> tuple[Audio, float]:
-    """The samples of `span` of the tiled track of a planned noise before its amplitude, float32 (len(span),), and their unit.
+    """Return the samples of `span` of a planned noise track before its amplitude, float32 (len(span),), and their unit.
 
-    Procedural noise is made here.
+    Procedural noise is generated here.
     """
     source = procedural(noise.procedural) if noise.procedural is not None else audio(noise)
     return tile(source, noise.start, len(span), span.start), unit_of(source)
 
 
 def unit_of(samples: ClipSamples) -> float:
-    """What the number 1 in `samples` stands for: floats are full scale, PCM16 counts steps of 2^-15.
+    """Return the amplitude of the number 1 in `samples`: 1.0 for floats, 2^-15 for PCM16.
 
-    A power of two, so that it may be multiplied in anywhere without changing a bit.
+    It is a power of two, so that multiplication by it is exact.
     """
     return 1.0 / FULL_SCALE if samples.dtype == np.int16 else 1.0
 
 
 def tile(source: ClipSamples, start: int, length: int, skip: int = 0) -> Audio:
-    """(length,) samples of `source` (n,) repeated without end, beginning `skip` after source[start], 0 <= start < n.
+    """Return (length,) samples of the endlessly repeated `source` (n,), from `skip` samples after source[start], 0 <= start < n.
 
-    Float32, in the unit of the source. Each repetition overlaps the one before by ω = 20 ms (half the source when that is
-    shorter) with sine/cosine ramps, whose powers add up to one (paper, TileCrossfade of Algorithm 3).
+    Float32 in the unit of the source. Consecutive repetitions overlap by ω = 20 ms, or half the source if that is shorter, with
+    sine and cosine ramps, whose powers sum to one (paper, TileCrossfade of Algorithm 3).
     """
     fade = min(c.FADE_SAMPLES, source.size // 2)
     period = source.size - fade
-    first = (start - fade + skip) % period  # a start inside the head is heard where the head fades in: near the end of the loop
+    first = (start - fade + skip) % period  # a start within the head is where the head fades in: near the end of the loop
     out = np.empty(length, dtype=np.float32)
     filled = min(length, period)
     before = min(filled, period - first)
     _copy_loop(source, fade, first, out[:before])
     _copy_loop(source, fade, 0, out[before:filled])
-    while filled < length:  # whole periods, doubled
+    while filled < length:  # whole periods
         more = min(filled, length - filled)
         out[filled : filled + more] = out[:more]
         filled += more
@@ -77,7 +77,7 @@ def tile(source: ClipSamples, start: int, length: int, skip: int = 0) -> Audio:
 
 
 def _copy_loop(source: ClipSamples, fade: int, first: int, out: Audio) -> None:
-    """Write out.size samples of the loop: source[fade:], whose last `fade` samples fade into source[:fade]."""
+    """Write out.size samples of the loop, which is source[fade:] with its last `fade` samples faded into source[:fade]."""
     out[:] = source[fade + first : fade + first + out.size]
     seam = source.size - 2 * fade
     begin, end = max(first, seam), first + out.size
@@ -90,15 +90,18 @@ def _copy_loop(source: ClipSamples, fade: int, first: int, out: Audio) -> None:
 
 @functools.lru_cache(maxsize=PROCEDURAL_KEPT)
 def procedural(name: str) -> Audio:
-    """`procedural:<colour>:<seed>` → 10 s of coloured noise at RMS 0.1, float32, read-only. The same name gives the same samples.
+    """Return the noise `procedural:<colour>:<seed>`: 10 s at RMS 0.1, float32, read-only. Equal names give equal samples.
 
-    Samples lie on a 16-bit grid, like a recording's: the last bits of an FFT differ from processor to processor.
-    Raises InputError for any other name.
+    Samples are rounded to 16 bits, since the last bits of an FFT differ between processors. Raises InputError for any other name.
     """
     kind, _, rest = name.partition(":")
     colour, _, seed = rest.partition(":")
     if kind != "procedural" or colour not in COLOURS or not (seed.isascii() and seed.isdigit()):
-        raise InputError("is not procedural noise", value=name, remedy=f"procedural:<{'|'.join(COLOURS)}>:<seed>")
+        raise InputError(
+            "is not the name of a procedural noise",
+            value=name,
+            remedy=f"Names have the form procedural:<{'|'.join(COLOURS)}>:<seed>",
+        )
     count = PROCEDURAL_SECONDS * c.SAMPLE_RATE
     white = np.random.Generator(np.random.PCG64(int(seed))).standard_normal(count)
     spectrum = scipy.fft.rfft(white, workers=1)
@@ -112,7 +115,7 @@ def procedural(name: str) -> Audio:
 
 
 def mean_square(samples: Audio) -> float:
-    """Power of a whole track: blocks in float32, their sum in float64."""
+    """Return the power of a track. Blocks are summed in float32, their sums in float64."""
     whole = samples.size // 4096 * 4096
     blocks, rest = samples[:whole].reshape(-1, 4096), samples[whole:]
     total = np.einsum("ij,ij->i", blocks, blocks).sum(dtype=np.float64) + np.einsum("i,i->", rest, rest)
@@ -120,7 +123,7 @@ def mean_square(samples: Audio) -> float:
 
 
 def significant(power: float) -> float:
-    """Six digits: sums may round differently on another processor, and the plan must not."""
+    """Round to six digits, so that plans do not depend on how a processor rounds sums."""
     return float(f"{power:.6g}")
 
 
@@ -134,10 +137,10 @@ def draw_noise(
     draws: list[Draw],
     rng: np.random.Generator,
 ) -> tuple[PlannedNoise, Audio]:
-    """A noise track `snr_db` below `main_power` (mean square): its plan, and its samples before the amplitude.
+    """Draw a noise track `snr_db` below `main_power` (mean square); return its plan and its samples before the amplitude.
 
-    Never a clip whose content is in `taken` (heard in this stream already; the chosen one is added); a silent clip is passed
-    over and another drawn, and `draws` says so. Procedural when no recording is left. Raises OSError with the pool.
+    A clip whose content is in `taken` (already used in this stream) is not drawn; the drawn clip is added to it. Silent clips are
+    skipped and recorded in `draws`. Procedural noise is used if no recording remains. Raises OSError of the pool.
     """
     chosen = _draw_recording(track, samples, pool, taken, draws, rng)
     if chosen is None:
@@ -147,10 +150,10 @@ def draw_noise(
         tiled = tile(source, start, samples)
         power = significant(mean_square(tiled))
         amplitude = amplitude_for(snr_db, main_power, power)
-        made = PlannedNoise(
+        generated = PlannedNoise(
             track=track, clip_id=None, procedural=name, label=name, start=start, snr_db=snr_db, power=power, amplitude=amplitude
         )
-        return made, tiled
+        return generated, tiled
     clip, start, tiled, power = chosen
     recorded = PlannedNoise(
         track=track,
@@ -172,10 +175,10 @@ def draw_noise(
 def _draw_recording(
     track: Track, samples: int, pool: ClipPool, taken: set[str], draws: list[Draw], rng: np.random.Generator
 ) -> tuple[Clip, int, Audio, float] | None:
-    heard = 0
+    silent = 0
     for role in NOISE_ROLES[track]:
         for clip_id in _shuffled(pool.ids(role), rng):
-            if heard == NOISE_DRAWS:
+            if silent == NOISE_DRAWS:
                 return None
             clip = pool.get(clip_id)
             if clip.content_sha256 in taken:
@@ -186,15 +189,15 @@ def _draw_recording(
             tiled = tile(source, start, samples)
             power = significant(mean_square(tiled))
             if power >= SILENT_POWER:
-                taken.add(clip.content_sha256)  # the two tracks are two recordings
+                taken.add(clip.content_sha256)  # the two tracks use different recordings
                 return clip, start, tiled, power
             draws.append(Draw(what=f"{track} noise passed over, silent", value=clip.id))
-            heard += 1
+            silent += 1
     return None
 
 
 def _shuffled(ids: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
-    """`ids` in random order, each once; a pool of millions costs only what is taken from it (Fisher-Yates, sparse)."""
+    """Yield `ids` in random order (sparse Fisher-Yates shuffle). The cost depends only on the number of ids taken."""
     moved: dict[int, int] = {}
     for last in range(len(ids) - 1, -1, -1):
         pick = int(rng.integers(last + 1))
@@ -203,5 +206,5 @@ def _shuffled(ids: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
 
 
 def amplitude_for(snr_db: float, main_power: float, noise_power: float) -> float:
-    """The factor that brings a noise of `noise_power` to `snr_db` below `main_power`."""
+    """Return the factor that scales a noise of `noise_power` to `snr_db` below `main_power`."""
     return math.sqrt(main_power / noise_power * math.pow(10.0, -snr_db / 10.0))

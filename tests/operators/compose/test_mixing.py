@@ -314,7 +314,7 @@ def test_what_cannot_be_composed_is_rejected_and_breakage_fails() -> None:
     torn.add("talk", burst(10_000, 1), samples=10_001)
     holed.add("talk", np.where(np.arange(10_000) == 5_000, np.nan, burst(10_000, 1)), active_level_db=-20.0, peak=0.5)
     for result, words in (
-        (outcome(event("talk"), where=torn), "its row says 10001"),
+        (outcome(event("talk"), where=torn), "10001 samples according to its row"),
         (outcome(event("talk"), where=holed), "no numbers"),
         (outcome(event("nobody")), "nobody"),
         (outcome(event("talk"), where=broken), "cached clip is torn"),
@@ -328,7 +328,7 @@ def test_a_clip_shorter_than_its_place_is_named() -> None:
     pool = MemoryPool()
     pool.add("talk", burst(10_000, 1))
     plan, _ = composed(pool, [event("talk")])
-    with pytest.raises(ValueError, match="clip talk has 9000 samples, its place needs 10000"):
+    with pytest.raises(ValueError, match="clip talk has 9000 samples, but its place requires 10000"):
         render(plan, lambda item: pool.planned(item)[:9_000])
 
 
