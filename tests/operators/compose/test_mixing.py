@@ -315,7 +315,7 @@ def test_what_cannot_be_composed_is_rejected_and_breakage_fails() -> None:
     holed.add("talk", np.where(np.arange(10_000) == 5_000, np.nan, burst(10_000, 1)), active_level_db=-20.0, peak=0.5)
     for result, words in (
         (outcome(event("talk"), where=torn), "10001 samples according to its row"),
-        (outcome(event("talk"), where=holed), "no numbers"),
+        (outcome(event("talk"), where=holed), "NaN or infinity"),
         (outcome(event("nobody")), "nobody"),
         (outcome(event("talk"), where=broken), "cached clip is torn"),
         (outcome(event("hiss", ClipRole.NOISE_EVENT)), "no role of an event"),
