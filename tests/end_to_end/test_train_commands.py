@@ -83,7 +83,7 @@ def test_a_stage_that_is_told_to_stop_resumes_and_its_model_is_evaluated(world: 
 def test_mistakes_are_told_in_a_sentence(world: Path, built: Path, tmp_path: Path) -> None:
     assert "unknown preset" in run("train", built, "--stage", "7", "--model", world / "model", "-o", tmp_path / "run", code=2)
     assert "is not a checkpoint" in run("train", built, "--stage", "cpu/1", "--model", tmp_path, "-o", tmp_path / "run", code=2)
-    assert "is there already" in run("model", "init", "nano", "--corpus", built, "-o", world / "model", code=2)
+    assert "exists already" in run("model", "init", "nano", "--corpus", built, "-o", world / "model", code=2)
     assert "knows the words of its corpora" in run("model", "init", "nano", "-o", tmp_path / "m", code=2)
 
 
