@@ -318,7 +318,7 @@ def test_what_cannot_be_composed_is_rejected_and_breakage_fails() -> None:
         (outcome(event("talk"), where=holed), "NaN or infinity"),
         (outcome(event("nobody")), "nobody"),
         (outcome(event("talk"), where=broken), "cached clip is torn"),
-        (outcome(event("hiss", ClipRole.NOISE_EVENT)), "no role of an event"),
+        (outcome(event("hiss", ClipRole.NOISE_EVENT)), "is not a role of events"),
         (outcome(event("talk", FG, ("late", 10_001))), "evidence at 10001"),
     ):
         assert isinstance(result, Failed) and words in result.error and result.stage == "mixing"
