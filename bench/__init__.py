@@ -1,1 +1,1 @@
-"""How fast and how good, always as a ratio against a peer or a limit in the same run."""
+"""Benchmarks of speed and quality. Speed is a ratio to a peer or a limit measured in the same run."""

@@ -1,1 +1,1 @@
-"""ProactiveSound-Bench (paper, §5.3): 644 sounds nobody addressed to the assistant; should it speak up, and what does it say?"""
+"""ProactiveSound-Bench (paper, §5.3): 644 sounds that are not addressed to the assistant; some of them call for a response."""

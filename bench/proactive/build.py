@@ -1,8 +1,8 @@
-"""A proactive test set of anybody's own clips: the taxonomy's criteria as a recipe, disjoint from training by the clips' content.
+"""A proactive test set from the user's own clips: a recipe of sub-categories, disjoint from training builds by clip content.
 
-A clip belongs to the sub-category whose phrase its label and caption hold (all words of it), and to RESPOND or IGNORE by the side
-the phrase is on; the longest phrase decides (`train horn` before `train`). What still fits two sub-categories or both sides is
-borderline, and left out as the paper leaves it out. The set has the public benchmark's form, its recordings are uncleaned.
+A clip belongs to the sub-category and decision of the longest phrase whose words all occur in its label and caption (`train horn`
+before `train`). Clips that fit two sub-categories or both decisions are borderline and left out, as in the paper. The set has the
+form of the public benchmark; its recordings are not cleaned.
 """
 
 from __future__ import annotations
@@ -35,53 +35,53 @@ from soundflow.schemas.taxonomy import label_words
 from soundflow.training.corpus import StoredCorpus
 
 BUILD_VERSION: Final = "2"
-"""Raise it when the same recipe and clips would give another set."""
+"""Increase it when the same recipe and clips would give another set."""
 META, RESPONSES, TIER, PROVENANCE, RECORD = "meta.jsonl", "responses.jsonl", "multiple.jsonl", "provenance.jsonl", "build.json"
 TREE: Final = "proactive-sound-effect"
 
 
 class Category(Schema):
-    """One of the benchmark's sub-categories and what decides about its sounds."""
+    """A sub-category of the benchmark and the phrases that select its sounds."""
 
     domain: str = Field(min_length=1, pattern=r"^[^/\\]+$")
     category: str = Field(min_length=1, pattern=r"^[^/\\]+$")
     about: str = ""
-    """The paper's definition."""
+    """Definition in the paper."""
     respond: tuple[str, ...] = ()
-    """Phrases of sounds that call for a response."""
+    """Phrases for sounds that call for a response."""
     ignore: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
-    """Further standard answers; `{sound}` stands for what is heard."""
+    """Additional standard answers; `{sound}` is replaced by the caption or label."""
 
 
 class ProactiveRecipe(Schema):
-    """What a set is made of."""
+    """Recipe of a test set."""
 
     version: int = Field(1, ge=1, le=1)
     name: str = Field(min_length=1)
     description: str = ""
     clips: str
-    """An index made by `soundflow clips index`, relative to the recipe."""
+    """Directory of a clip index, relative to the recipe."""
     split: str | None = None
-    """Only clips of this split."""
+    """Restrict the set to clips of this split."""
     roles: tuple[ClipRole, ...] = (ClipRole.FOREGROUND,)
-    """Only clips of these roles; ambient recordings may be of interest too."""
+    """Restrict the set to clips of these roles."""
     seed: int = Field(0, ge=0)
     per_side: int = Field(50, ge=1)
-    """At most so many sounds of a sub-category call for a response, and as many for none."""
+    """Maximum number of sounds per sub-category and decision."""
     categories: tuple[Category, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _once(self) -> ProactiveRecipe:
         names = [(one.domain, one.category) for one in self.categories]
         if len(set(names)) < len(names):
-            raise ValueError("a sub-category stands there twice")
+            raise ValueError("duplicate sub-category")
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class SelectedClip:
-    """A clip with its place in the set."""
+    """A clip with its sub-category and decision."""
 
     clip: Clip
     category: Category
@@ -89,18 +89,19 @@ class SelectedClip:
 
     @property
     def place(self) -> tuple[str, str, Decision]:
-        """Domain, sub-category and side."""
+        """Domain, sub-category and decision."""
         return self.category.domain, self.category.category, self.decision
 
 
 def build(recipe_path: Path, out: Path, not_in: Sequence[Path] = (), clips: Path | None = None) -> dict[str, Any]:
-    """Write the set to `out`; returns what build.json says. The same command makes the same bytes. `clips`: another index.
+    """Write the set to `out` and return the content of build.json. Equal arguments give equal bytes.
 
-    InputError when no clip is left, when a source recording changed since it was indexed, or when `out` holds another set.
+    `not_in` are builds whose clips must not be in the set; `clips` replaces the recipe's index. Raises InputError if no clip is
+    left, if a recording has changed since it was indexed, or if `out` contains something else.
     """
     recipe = ProactiveRecipe.from_yaml(recipe_path)
     index = ClipIndex.open((clips or recipe_path.parent / recipe.clips).resolve())
-    heard, corpora = _heard([StoredCorpus(path) for path in not_in])
+    used, corpora = _used_clips([StoredCorpus(path) for path in not_in])
     identity = {
         "version": BUILD_VERSION,
         "recipe": recipe.model_dump(mode="json", exclude={"clips"}),
@@ -108,23 +109,23 @@ def build(recipe_path: Path, out: Path, not_in: Sequence[Path] = (), clips: Path
     }
     fingerprint = hashlib.sha256(canonical_json({**identity, "not_in": corpora})).hexdigest()
     counts: Counter[str] = Counter()
-    chosen = _chosen(recipe, index, heard, counts)
-    if not chosen:
-        told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "the index is empty"
+    selected = _selected(recipe, index, used, counts)
+    if not selected:
+        reasons = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "the index is empty"
         raise InputError(
-            f"no clip is left: {told}", file=recipe_path, remedy="Add phrases of your labels to the recipe's categories"
+            f"no clip is left: {reasons}", file=recipe_path, remedy="Add phrases that occur in your labels to categories"
         )
     _begin(out, fingerprint)
     rows, answers, provenance = [], [], []
     with Console("build", "sounds") as console:
-        for number, one in enumerate(chosen, 1):
+        for number, one in enumerate(selected, 1):
             row = _row(one)
             _write_recording(one.clip, out / row["path"])
             rows.append(row)
             if one.decision is Decision.RESPOND:
                 answers.append(row | {"standard_answers": standard_answers(one)})
             provenance.append(_provenance(row["id"], one.clip))
-            console.show(number, len(chosen))
+            console.show(number, len(selected))
     for name, documents in ((META, rows), (RESPONSES, answers), (PROVENANCE, provenance)):
         write_atomic(out / name, b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in documents))
     write_manifest(out / TIER, multiple(read_sounds(out / META), recipe.seed))
@@ -134,7 +135,7 @@ def build(recipe_path: Path, out: Path, not_in: Sequence[Path] = (), clips: Path
         "sounds": len(rows),
         "respond": len(answers),
         "ignore": len(rows) - len(answers),
-        "categories": len({(one.category.domain, one.category.category) for one in chosen}),
+        "categories": len({(one.category.domain, one.category.category) for one in selected}),
         "left_out": dict(sorted(counts.items())),
         "not_in": corpora,
     }
@@ -143,17 +144,17 @@ def build(recipe_path: Path, out: Path, not_in: Sequence[Path] = (), clips: Path
 
 
 def classify(label: str, caption: str, categories: Sequence[Category]) -> tuple[Category, Decision] | str:
-    """The one sub-category and side of a sound, or why there is none: `unmatched` or `borderline`."""
+    """Return the sub-category and decision of a sound, or the reason why there is none: `unmatched` or `borderline`."""
     words = set(label_words(f"{label} {caption}"))
-    said = [
+    matches = [
         (len(phrase), place, decision)
         for place, category in enumerate(categories)
         for decision, phrases in ((Decision.RESPOND, category.respond), (Decision.IGNORE, category.ignore))
         for phrase in (set(label_words(text)) for text in phrases)
         if phrase and phrase <= words
     ]
-    longest = max((length for length, _, _ in said), default=0)
-    found = {(place, decision) for length, place, decision in said if length == longest}
+    longest = max((length for length, _, _ in matches), default=0)
+    found = {(place, decision) for length, place, decision in matches if length == longest}
     if len(found) != 1:
         return "borderline" if found else "unmatched"
     place, decision = found.pop()
@@ -161,13 +162,13 @@ def classify(label: str, caption: str, categories: Sequence[Category]) -> tuple[
 
 
 def standard_answers(one: SelectedClip) -> list[str]:
-    """What may be said: the templates of proactive streams about this sound, and the category's own."""
-    said = [answer.text for answer in respond_with_description("response_proactive_respond", one.clip)]
+    """Return acceptable responses: the templates of proactive streams for this sound, and those of the category."""
+    texts = [answer.text for answer in respond_with_description("response_proactive_respond", one.clip)]
     sound = one.clip.caption or one.clip.label
-    return list(dict.fromkeys([*said, *(text.replace("{sound}", sound) for text in one.category.answers)]))
+    return list(dict.fromkeys([*texts, *(text.replace("{sound}", sound) for text in one.category.answers)]))
 
 
-def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], counts: Counter[str]) -> list[SelectedClip]:
+def _selected(recipe: ProactiveRecipe, index: ClipIndex, used: frozenset[str], counts: Counter[str]) -> list[SelectedClip]:
     fit: list[SelectedClip] = []
     places: dict[str, set[tuple[str, str, Decision]]] = {}
     for clip in index.clips():
@@ -178,7 +179,7 @@ def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], co
             counts["of another role"] += 1
         elif clip.kind == "speech" or isinstance(found, str):
             counts["speech" if clip.kind == "speech" else str(found)] += 1
-        elif _digests(clip) & heard:
+        elif _digests(clip) & used:
             counts["heard in training"] += 1
         else:
             fit.append(SelectedClip(clip, *found))
@@ -189,7 +190,7 @@ def _chosen(recipe: ProactiveRecipe, index: ClipIndex, heard: frozenset[str], co
     for one in fit:
         digests = _digests(one.clip)
         if any(len(places[digest]) > 1 for digest in digests):
-            counts["borderline"] += 1  # the same sound under another label is elsewhere
+            counts["borderline"] += 1  # the same sound has another label, which puts it elsewhere
         elif digests & seen:
             counts["doubled"] += 1
         else:
@@ -211,8 +212,8 @@ def _digests(clip: Clip) -> set[str]:
     return {clip.content_sha256, clip.clean_sha256}
 
 
-def _heard(corpora: Iterable[StoredCorpus]) -> tuple[frozenset[str], list[str]]:
-    """Hashes of everything audible in corpora, noise tracks too, and the corpora's ids."""
+def _used_clips(corpora: Iterable[StoredCorpus]) -> tuple[frozenset[str], list[str]]:
+    """Return the hashes of all clips in corpora, including noise tracks, and the ids of the corpora."""
     found: set[str] = set()
     ids = []
     for corpus in corpora:
@@ -234,37 +235,39 @@ def _row(one: SelectedClip) -> dict[str, Any]:
 
 
 def _write_recording(clip: Clip, path: Path) -> None:
-    """The source as PCM16 at 16 kHz: no TFJP, no level."""
+    """Write the source recording as PCM16 at 16 kHz, neither cleaned nor leveled."""
     source = Path(clip.path)
     try:
-        same = file_sha256(source) == clip.content_sha256
+        is_unchanged = file_sha256(source) == clip.content_sha256
     except OSError as error:
-        why = f"its recording cannot be read ({error.strerror or error})"
-        raise InputError(why, file=source, field=clip.id, remedy="Put it back, or index the clips again") from None
-    if not same:
-        raise InputError("its recording has changed", file=source, field=clip.id, remedy="Index the clips again")
+        why = f"the recording cannot be read ({error.strerror or error})"
+        raise InputError(why, file=source, field=clip.id, remedy="Restore the file, or index the clips again") from None
+    if not is_unchanged:
+        raise InputError(
+            "the recording has changed since it was indexed", file=source, field=clip.id, remedy="Index the clips again"
+        )
     samples = load(source)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".tmp-{path.name}")
-    soundfile.write(aside, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    aside.replace(path)
+    temporary = path.with_name(f".tmp-{path.name}")
+    soundfile.write(temporary, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    temporary.replace(path)
 
 
 def _provenance(name: str, clip: Clip) -> dict[str, Any]:
-    told = ("content_sha256", "label", "caption", "source", "licence", "attribution")
-    return {"id": name, "clip": clip.id, **{field: getattr(clip, field) for field in told}}
+    fields = ("content_sha256", "label", "caption", "source", "licence", "attribution")
+    return {"id": name, "clip": clip.id, **{field: getattr(clip, field) for field in fields}}
 
 
 def _begin(out: Path, fingerprint: str) -> None:
-    """Refuse a directory that is anybody else's; a set that was begun is gone on with."""
+    """Start or resume the set in `out`; raises InputError if the directory contains something else."""
     try:
         before = json.loads((out / RECORD).read_bytes())
     except FileNotFoundError:
         if out.is_dir() and any(out.iterdir()):
-            raise InputError("is not empty", file=out, remedy="Name a new directory") from None
-        write_atomic(out / RECORD, json.dumps({"fingerprint": fingerprint}).encode() + b"\n")  # begun, and by whom
+            raise InputError("is not empty", file=out, remedy="Choose a new directory") from None
+        write_atomic(out / RECORD, json.dumps({"fingerprint": fingerprint}).encode() + b"\n")  # marks the set as started
         return
     except ValueError:
         before = {}
     if not isinstance(before, dict) or before.get("fingerprint") != fingerprint:
-        raise InputError("holds another set", file=out, remedy="Name a new directory, or remove this one")
+        raise InputError("contains another test set", file=out, remedy="Choose a new directory, or delete this one")

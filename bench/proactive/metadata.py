@@ -1,8 +1,8 @@
-"""Readers of the benchmark's public files and of anyone's predictions; every bad row is told with file, row and remedy.
+"""Readers of the benchmark's public files and of predictions. An invalid row raises InputError with file, row and remedy.
 
-Metadata: one JSON object a line, {id, path, description, decision}; the response file has the sounds that call for a reply once
-more, with `standard_answers`. The path `…/<Domain>/<Sub-category>/<DECISION>/<id>.wav` gives domain and sub-category.
-Predictions: {id, decision, reply}, or the public form {id, _raw_reply} with the model's whole answer.
+Metadata: one JSON object per line, {id, path, description, decision}. The response file repeats the sounds that call for a
+response, with `standard_answers`. The path `…/<Domain>/<Sub-category>/<DECISION>/<id>.wav` contains domain and sub-category.
+Predictions: {id, decision, reply}, or the public form {id, _raw_reply} with the complete output of the model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from soundflow.schemas.base import InputError, Schema, canonical_json, explain
 
 
 class Decision(StrEnum):
-    """What the assistant does at a sound."""
+    """Whether the assistant responds to a sound."""
 
     RESPOND = "RESPOND"
     IGNORE = "IGNORE"
@@ -35,35 +35,35 @@ class Sound(Schema):
     description: str
     decision: Decision
     standard_answers: tuple[str, ...] = ()
-    """Acceptable replies of a sound that calls for one."""
+    """Acceptable responses to a sound that calls for one."""
 
     @property
     def domain(self) -> str:
-        """One of the six."""
+        """One of the six domains."""
         return PurePosixPath(self.path).parts[-4]
 
     @property
     def category(self) -> str:
-        """One of the seventeen."""
+        """One of the seventeen sub-categories."""
         return PurePosixPath(self.path).parts[-3]
 
     def file(self, root: Path) -> Path:
-        """Where the recording is below `root`: the folder that holds `proactive-sound-effect`, or that folder itself."""
+        """Return the path of the recording; `root` contains `proactive-sound-effect` or is that folder itself."""
         parts = PurePosixPath(self.path).parts
         whole = root.joinpath(*parts)
         return whole if whole.is_file() or root.name != parts[0] else root.joinpath(*parts[1:])
 
 
 class Prediction(Schema):
-    """What a model did at one sound; `decision` None could not be read, and counts as wrong."""
+    """A model's decision on one sound. `decision` None is unreadable and counts as wrong."""
 
     id: str
     decision: Decision | None
     reply: str = ""
     seconds: float | None = Field(None, ge=0)
-    """Audio the model was played for this sound, where that is known."""
+    """Seconds of audio that were played for this sound, if known."""
     level_db: float | None = None
-    """Of the sound's loudest 400 ms, where that is known."""
+    """Level (dBFS) of the sound's loudest 400 ms, if known."""
 
 
 _TAG: Final = r"<\s*{0}\s*>(.*?)<\s*/\s*{0}\s*>"
@@ -72,19 +72,19 @@ _REPLY: Final = re.compile(_TAG.format("reply"), re.IGNORECASE | re.DOTALL)
 _WORD: Final = re.compile(r"\b(RESPOND|IGNORE)\b", re.IGNORECASE)
 PUBLIC: Final = "proactive-sound-bench"
 OTHER: Final = "proactive-set"
-"""What figures are of: the published sounds, or any other set, which stands in no table of the paper's."""
+"""Name of a set in results: the published sounds, or any other set, which fills no table of the paper."""
 _PUBLISHED: Final = "3c2aa6c2e386794ca55954393495b2ec4929ed9c34aae1d9860955686edae8ab"
 """SHA-256 over the sorted [id, decision] pairs of the published metadata (644 rows)."""
 RAW: Final = ("_raw_reply", "answer", "reply")
-"""Where a prediction without a decision may keep the model's whole answer; the first is the public scorer's."""
+"""Fields that may contain the complete output of the model in a row without decision; the first is that of the public scorer."""
 NO_HINT: Final = frozenset({"decision", RAW[0], "answered_by"})
-"""Fields of rows that are in a form we know; the last is of our own runs."""
+"""Fields that mark a row as being in a known form; the last is of our own runs."""
 
 
 def parse_answer(text: str) -> tuple[Decision | None, str]:
-    """(decision, reply) of an answer to the public prompt, `<Decision>…</Decision><Reply>…</Reply>`.
+    """Parse (decision, reply) from an answer to the public prompt, `<Decision>…</Decision><Reply>…</Reply>`.
 
-    As the public scorer reads it: closed tags in any case, the first of the two words within. Without them the decision is
+    Same rule as the public scorer: closed tags in any case, and the first of the two words inside. Otherwise the decision is
     None, which counts as wrong (the public scorer drops such answers from its denominator).
     """
     tagged, reply = _DECISION.search(text), _REPLY.search(text)
@@ -93,31 +93,31 @@ def parse_answer(text: str) -> tuple[Decision | None, str]:
 
 
 def parse_decision(text: object) -> Decision | None:
-    """RESPOND or IGNORE, whatever its case and the punctuation around it; None for anything else."""
+    """Parse RESPOND or IGNORE, ignoring case and surrounding punctuation; None for any other value."""
     word = text.strip(" \t\r\n.!\"'*`").upper() if isinstance(text, str) else ""
     return Decision(word) if word in Decision.__members__ else None
 
 
 def set_name(sounds: Iterable[Sound]) -> str:
-    """`PUBLIC` when these are the published sounds with their decisions, else `OTHER`."""
+    """Return `PUBLIC` if these are the published sounds with their decisions, else `OTHER`."""
     pairs = sorted([sound.id, sound.decision.value] for sound in sounds)
     return PUBLIC if hashlib.sha256(canonical_json(pairs)).hexdigest() == _PUBLISHED else OTHER
 
 
 def read_sounds(path: Path, answers: Path | None = None) -> list[Sound]:
-    """The benchmark's rows, in order; InputError for a bad row, a doubled id, or a path that names no category.
+    """Read the sounds of the benchmark, in order, with the `standard_answers` of the response file `answers`.
 
-    `answers`: the response file, whose `standard_answers` are added; a sound it has and `path` has not is an InputError.
+    Raises InputError for an invalid row, a duplicate id, a path without sub-category, or a sound that only `answers` contains.
     """
     sounds = _sounds(path)
     if answers is not None:
-        given = _sounds(answers)
-        if strange := next((name for name in given if name not in sounds), None):
+        responses = _sounds(answers)
+        if unknown := next((name for name in responses if name not in sounds), None):
             raise InputError(
-                "is no sound of the metadata", file=answers, field="id", value=strange, remedy="Name files of one set"
+                "is not a sound of the metadata", file=answers, field="id", value=unknown, remedy="Name two files of the same set"
             )
         sounds |= {
-            name: sounds[name].model_copy(update={"standard_answers": one.standard_answers}) for name, one in given.items()
+            name: sounds[name].model_copy(update={"standard_answers": one.standard_answers}) for name, one in responses.items()
         }
     return list(sounds.values())
 
@@ -125,7 +125,7 @@ def read_sounds(path: Path, answers: Path | None = None) -> list[Sound]:
 def _sounds(path: Path) -> dict[str, Sound]:
     sounds = dict(_checked(read_rows(path, otherwise=".jsonl")))
     if not sounds:
-        raise InputError("holds no rows", file=path, remedy="Name the benchmark's metadata (.jsonl)")
+        raise InputError("contains no rows", file=path, remedy="Name the metadata of the benchmark (.jsonl)")
     return sounds
 
 
@@ -138,16 +138,16 @@ def _checked(rows: Iterable[Row]) -> Iterable[tuple[str, Sound]]:
             raise row.error(found.why, found.field, found.value, found.remedy) from None
         parts = PurePosixPath(sound.path).parts
         if len(parts) < 4 or ".." in parts or parts[0] == "/":
-            remedy = "Paths look like proactive-sound-effect/Domain/Sub-category/DECISION/id.wav, below the metadata's folder"
-            raise row.error("names no domain and sub-category", "path", sound.path, remedy)
+            remedy = "Write it as proactive-sound-effect/Domain/Sub-category/DECISION/id.wav, relative to the audio folder"
+            raise row.error("does not contain domain and sub-category", "path", sound.path, remedy)
         yield name, sound
 
 
 def read_predictions(path: Path, known: set[str]) -> dict[str, Prediction]:
-    """Predictions by id. A decision that cannot be read is None; a row not of `known`, or there twice, is an InputError.
+    """Read predictions by id. An unreadable decision is None.
 
-    A row without `decision` (or with an empty one) may carry the model's whole answer (`RAW`), in the public prompt's form; one
-    that has the decision alone in another field is an InputError.
+    A row without decision may contain the complete output of the model (`RAW`) in the form of the public prompt. Raises
+    InputError for an id that is not in `known`, a duplicate id, or a row that has its decision in another field.
     """
     return {
         name: _prediction(name, row, known)
@@ -158,28 +158,28 @@ def read_predictions(path: Path, known: set[str]) -> dict[str, Prediction]:
 def _name(row: Row, known: set[str]) -> str:
     name = row.values["id"] if row.has("id") else row.text("id")
     if not isinstance(name, str) or name not in known:
-        remedy = "Score against the metadata the predictions were made for"
-        raise row.error("is no sound of the metadata", "id", name, remedy)
+        remedy = "Name the metadata that the predictions belong to with --meta"
+        raise row.error("is not a sound of the metadata", "id", name, remedy)
     return name
 
 
 def _prediction(name: str, row: Row, known: set[str]) -> Prediction:
-    said = next((text for key in RAW if isinstance(text := row.values.get(key), str)), "")
-    decision, reply = parse_answer(said)
+    output = next((text for key in RAW if isinstance(text := row.values.get(key), str)), "")
+    decision, reply = parse_answer(output)
     if not row.values.keys() & NO_HINT:
         for key, value in row.values.items():
             if key != "reply" and parse_decision(value) is not None:
-                remedy = f"Did you mean `decision`? Rename {key}; a model's whole answer is called {RAW[0]}"
-                raise row.error("there is no `decision`, and this field holds one", key, value, remedy)
+                remedy = f"Did you mean `decision`? Rename {key}; the field of a model's complete output is {RAW[0]}"
+                raise row.error("this field contains a decision, and `decision` is missing", key, value, remedy)
     if row.values.get("decision") not in (None, ""):
         decision = parse_decision(row.values["decision"])
-        given = text if isinstance(text := row.values.get("reply"), str) else ""
-        reply = parse_answer(given)[1] if _REPLY.search(given) else given
+        reply = text if isinstance(text := row.values.get("reply"), str) else ""
+        reply = parse_answer(reply)[1] if _REPLY.search(reply) else reply
     measured = {key: _number(row.values, key) for key in ("seconds", "level_db")}
     return Prediction(id=name, decision=decision, reply=storable(reply), **measured)
 
 
 def _number(values: Mapping[str, object], key: str) -> float | None:
     value = values.get(key)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and (key != "seconds" or 0 <= value < 1e9)
-    return float(value) if good and isinstance(value, int | float) else None
+    is_valid = isinstance(value, int | float) and not isinstance(value, bool) and (key != "seconds" or 0 <= value < 1e9)
+    return float(value) if is_valid and isinstance(value, int | float) else None

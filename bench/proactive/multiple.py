@@ -1,8 +1,8 @@
-"""The Multiple tier: sounds of one sub-category one after the other. No public manifest of it exists; this is ours.
+"""The tier Multiple: streams of several sounds of one sub-category. The paper publishes no manifest of it; this one is ours.
 
-The paper's figures tell how it is counted: a domain's score on Multiple has the domain's number of Single sounds for its
-denominator (45 of 156, 77 of 181, 25 of 140, …), so every sound is heard once and decided once. Here the sounds of a
-sub-category are shuffled by a seeded generator and dealt into streams of 2 to 5; a sub-category of one sound stays alone.
+In the paper a domain's score on Multiple has the domain's number of Single sounds as its denominator (45 of 156, 77 of 181, 25 of
+140, …), so every sound occurs once. Here the sounds of a sub-category are shuffled by a seeded generator and grouped into streams
+of 2 to 5; a sub-category with one sound is a stream of its own.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from soundflow.schemas.base import InputError, Schema, explain
 from soundflow.schemas.identity import rng_for
 
 MULTIPLE_VERSION: Final = "1"
-"""Raise it when the same sounds and seed would be dealt differently."""
+"""Increase it when the same sounds and seed would give other streams."""
 SHORTEST, LONGEST = 2, 5
-"""Sounds of a stream: the paper's stability study goes to N = 5."""
+"""Sounds per stream; the stability study of the paper ends at N = 5."""
 GAP_SECONDS: Final = 1.0
-"""A quiet room between two sounds: two and a half chunks, in which a late reply still belongs to the sound before."""
+"""Room tone between two sounds: two and a half chunks, in which a late response still belongs to the sound before."""
 
 
 class Stream(Schema):
-    """One stream of the tier, a row of its manifest."""
+    """A stream of a tier, one row of its manifest."""
 
     id: str = Field(min_length=1)
     tier: str = "multiple"
@@ -37,12 +37,12 @@ class Stream(Schema):
     domain: str
     category: str
     sounds: tuple[str, ...] = Field(min_length=1)
-    """Ids, in the order they are heard."""
+    """Ids in the order of the stream."""
     gap_seconds: float = Field(GAP_SECONDS, ge=0, le=60)
 
 
 def single(sounds: Sequence[Sound]) -> list[Stream]:
-    """The Single tier as streams of one sound."""
+    """Return the tier Single: streams of one sound."""
     return [
         Stream(id=sound.id, tier="single", seed=0, domain=sound.domain, category=sound.category, sounds=(sound.id,))
         for sound in sounds
@@ -50,33 +50,33 @@ def single(sounds: Sequence[Sound]) -> list[Stream]:
 
 
 def multiple(sounds: Sequence[Sound], seed: int = 0) -> list[Stream]:
-    """Deal every sound into exactly one stream of its sub-category; depends on ids and seed, not on the order of rows."""
+    """Return the tier Multiple. It depends on ids and seed, not on the order of `sounds`."""
     groups: dict[tuple[str, str], list[str]] = {}
     for sound in sorted(sounds, key=lambda sound: sound.id):
         groups.setdefault((sound.domain, sound.category), []).append(sound.id)
-    dealt: list[Stream] = []
+    streams: list[Stream] = []
     for (domain, category), ids in sorted(groups.items()):
         rng = rng_for(f"proactive-multiple/{MULTIPLE_VERSION}/{seed}/{domain}/{category}", 0, 0, "deal")
         order = [ids[place] for place in rng.permutation(len(ids))]
         while order:
             left = len(order)
             count = left if left <= SHORTEST + 1 else int(rng.integers(SHORTEST, min(LONGEST, left) + 1))
-            count -= left - count == 1  # nobody is left alone
+            count -= left - count == 1  # leave no single sound behind
             taken, order = order[:count], order[count:]
-            name = f"multiple-{seed}-{len(dealt):04d}"
-            dealt.append(Stream(id=name, seed=seed, domain=domain, category=category, sounds=tuple(taken)))
-    return dealt
+            name = f"multiple-{seed}-{len(streams):04d}"
+            streams.append(Stream(id=name, seed=seed, domain=domain, category=category, sounds=tuple(taken)))
+    return streams
 
 
 def write_manifest(path: Path, sequences: Sequence[Stream]) -> Path:
-    """One JSON object a line, whole or not at all; equal tiers give equal bytes."""
+    """Write one JSON object per line, atomically. Equal tiers give equal bytes."""
     write_atomic(path, b"".join(one.canonical_json() + b"\n" for one in sequences))
     return path
 
 
 def read_manifest(path: Path, sounds: Sequence[Sound]) -> list[Stream]:
-    """A manifest's streams; InputError for a bad row, an unknown sound, or one that is heard twice."""
-    known, heard, found = {sound.id for sound in sounds}, set(), []
+    """Read the streams of a manifest; raises InputError for an invalid row, an unknown sound or a repeated one."""
+    known, seen, found = {sound.id for sound in sounds}, set(), []
     for _, row in unique_rows((row.text("id"), row) for row in read_rows(path)):
         try:
             one = Stream.model_validate(row.values)
@@ -85,11 +85,13 @@ def read_manifest(path: Path, sounds: Sequence[Sound]) -> list[Stream]:
             raise row.error(wrong.why, wrong.field, wrong.value, wrong.remedy) from None
         for name in one.sounds:
             if name not in known:
-                raise row.error("is no sound of the metadata", "sounds", name, "Name the metadata the manifest was made from")
-            if name in heard:
-                raise row.error("is heard twice", "sounds", name, "Every sound is decided once")
-            heard.add(name)
+                raise row.error(
+                    "is not a sound of the metadata", "sounds", name, "Name the metadata that the manifest belongs to"
+                )
+            if name in seen:
+                raise row.error("occurs twice", "sounds", name, "Put every sound into one stream only")
+            seen.add(name)
         found.append(one)
     if not found:
-        raise InputError("holds no rows", file=path, remedy="Write one with `soundflow bench proactive run --tier multiple`")
+        raise InputError("contains no rows", file=path, remedy="Write one with `soundflow bench proactive run --tier multiple`")
     return found

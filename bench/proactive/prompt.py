@@ -1,4 +1,4 @@
-"""What a model is told: the benchmark's public prompt for chat models, a proactive instruction for those that always listen."""
+"""Prompts of the benchmark: the public one for chat models, a proactive instruction for streaming models."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Your task is to determine whether to assist the user based on the provided audio
 Your final output must strictly follow this format:
 <Decision>(RESPOND or IGNORE)</Decision>
 <Reply>(Your reply)</Reply>"""
-"""Word for word as published with the benchmark: figures of other models were made with it."""
+"""Word for word as published with the benchmark; the figures of other models were measured with it."""
 
 
 def instruction() -> str:
-    """The first of the instructions that proactive streams are made with."""
+    """Return the first instruction of proactive training streams."""
     return prompts.variants("instruction_proactive_respond")[0]

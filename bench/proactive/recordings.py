@@ -1,8 +1,9 @@
-"""Real recordings (paper, App. realworld): long takes as they are, no TFJP, no synthesis, no level; false alarms an hour.
+"""False alarms per hour on long real recordings (paper, App. realworld), without cleaning or leveling.
 
-A take may have labels beside it (`kitchen.txt` for `kitchen.wav`) as Audacity exports them: start, end (seconds) and RESPOND or
-IGNORE, separated by tabs; what follows the word is a note. A response answers the label in whose span it opens; a span ends
-SLACK_SECONDS after its label. What answers no RESPOND label is a false alarm. The folder a take is in is its scenario.
+Labels of a recording are next to it (`kitchen.txt` for `kitchen.wav`) as Audacity exports them: start, end (seconds) and RESPOND
+or IGNORE, separated by tabs; text after the decision is a note. A response belongs to the label in whose span it opens; the span
+ends SLACK_SECONDS after the label. A response outside the RESPOND spans is a false alarm. The folder of a recording is its
+scenario.
 """
 
 from __future__ import annotations
@@ -29,11 +30,9 @@ from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 
 SLACK_SECONDS: Final = 2.0
-"""A response this long after the end of a sound still belongs to it."""
+"""Time after the end of a sound in which a response still belongs to it."""
 BIN_SECONDS: Final = 2.0
-"""Silence is told per so many seconds (the paper's bins)."""
-
-
+"""Width of the bins over which silence is averaged (as in the paper)."""
 COLUMNS: Final = {
     "trigger_accuracy": "trigger accuracy, %",
     "recall": "recall, %",
@@ -44,12 +43,12 @@ COLUMNS: Final = {
     "silence": "silence, %",
     "hours": "hours",
 }
-"""Rates as tables call them."""
+"""Rate → its name in tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One sound of a take."""
+    """A labelled sound of a recording."""
 
     start: float
     end: float
@@ -58,65 +57,65 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedRecording:
-    """One recording."""
+    """A recording and its labels."""
 
     id: str
     path: Path
     labels: tuple[Label, ...] | None
-    """None: nobody listened to it, so only responses an hour can be told."""
+    """None if there are no labels; then only responses are counted."""
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Its one row."""
+        """The id of its row."""
         return (self.id,)
 
     @property
     def scenario(self) -> str:
-        """The folder it is in."""
+        """Folder of the recording."""
         return self.id.rpartition("/")[0] or "all"
 
 
 @dataclass(slots=True)
 class RecordingCounts:
-    """Counts over takes."""
+    """Counts over recordings."""
 
-    wanted: int = 0
+    respond_labels: int = 0
     answered: int = 0
+    """RESPOND labels with a response."""
+    ignore_labels: int = 0
     ignored: int = 0
-    """IGNORE labels that were left alone …"""
-    benign: int = 0
-    """… of so many."""
+    """IGNORE labels without a response."""
     responses: int = 0
     judged: int = 0
-    """Responses in takes with labels."""
+    """Responses in recordings with labels."""
     false_alarms: int = 0
     seconds: float = 0.0
     labelled_seconds: float = 0.0
     bins: list[float] = field(default_factory=list)
-    """Share of silent chunks, bin by bin."""
+    """Share of silent chunks in each bin."""
 
     def to_json(self) -> dict[str, float | None]:
-        """Rates; None where they are not defined."""
+        """Return the rates; None where a rate is undefined."""
         return {
-            "trigger_accuracy": _share(self.answered + self.ignored, self.wanted + self.benign),
-            "recall": _share(self.answered, self.wanted),
-            "specificity": _share(self.ignored, self.benign),
+            "trigger_accuracy": _share(self.answered + self.ignored, self.respond_labels + self.ignore_labels),
+            "recall": _share(self.answered, self.respond_labels),
+            "specificity": _share(self.ignored, self.ignore_labels),
             "precision": _share(self.judged - self.false_alarms, self.judged),
             "false_alarms_per_hour": _rate(self.false_alarms, self.labelled_seconds),
             "responses_per_hour": _rate(self.responses, self.seconds),
             "silence": float(np.mean(self.bins)) if self.bins else None,
             "hours": self.seconds / 3600,
-            "labels": float(self.wanted + self.benign),
+            "labels": float(self.respond_labels + self.ignore_labels),
         }
 
 
 def read_recordings(folder: Path) -> list[AnnotatedRecording]:
-    """Every recording below `folder`, with its labels where they are; InputError for bad labels or no recording."""
+    """Read all recordings below `folder` with their labels; raises InputError for invalid labels or if there is no recording."""
     paths = (
         sorted(path for path in folder.rglob("*") if path.suffix.lower().removeprefix(".") in READABLE) if folder.is_dir() else []
     )
     if not paths:
-        raise InputError("holds no recordings", file=folder, remedy="Name a folder of wav, flac, ogg or mp3 files")
+        raise InputError("contains no recordings", file=folder, remedy="Name a folder of wav, flac, ogg or mp3 files")
     return [
         AnnotatedRecording(path.relative_to(folder).as_posix(), path, _labels(path.with_suffix(".txt"), _seconds(path)))
         for path in paths
@@ -124,28 +123,28 @@ def read_recordings(folder: Path) -> list[AnnotatedRecording]:
 
 
 def run_recordings(takes: Sequence[AnnotatedRecording], out: Path, checkpoint: Path, threshold: float = 0.5) -> RunProgress:
-    """Play every take to a checkpoint as one stream; `out` as with other runs."""
+    """Play each recording to a checkpoint as one stream. `out` receives run.json and predictions.jsonl."""
     from soundflow.bench.harness.stream_player import StreamPlayer
 
-    told = instruction()
-    about = {
+    text = instruction()
+    record = {
         "benchmark": "recordings",
         "takes": [[take.id, file_sha256(take.path)] for take in takes],
         "tester": "runtime",
         "checkpoint": checkpoint_identity(checkpoint),
         "threshold": threshold,
-        "instruction": told,
+        "instruction": text,
     }
-    with Predictions(out, about) as predictions:
+    with Predictions(out, record) as predictions:
         player = StreamPlayer.load(checkpoint, threshold)
         chunk = player.model.streaming.chunk_samples
 
         def answer(take: AnnotatedRecording) -> list[dict[str, Any]]:
             samples = load(take.path)
-            samples = samples[: len(samples) // chunk * chunk]  # a last piece of a chunk is never heard
+            samples = samples[: len(samples) // chunk * chunk]  # the runtime never decides on a partial chunk
             if not samples.size:
-                raise InputError("is shorter than a chunk", file=take.path, remedy="Take it out of the folder")
-            played = player.play([samples], told, 0.0)[0]
+                raise InputError("is shorter than one chunk", file=take.path, remedy="Remove it from the folder")
+            played = player.play([samples], text, 0.0)[0]
             return [
                 {
                     "id": take.id,
@@ -161,24 +160,24 @@ def run_recordings(takes: Sequence[AnnotatedRecording], out: Path, checkpoint: P
 
 
 def recording_rates(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Rates of the model and of the trivial detectors over all takes that have a row, and of the model by scenario."""
+    """Return the rates of the model and of trivial detectors over all recordings with a row, and of the model by scenario."""
     scenarios = sorted({take.scenario for take in takes})
-    heard = [take for take in takes if take.id in rows]
-    found: dict[str, dict[str, Any]] = {"model": _over(heard, rows, _said)}
-    found["always respond"] = _over(heard, rows, lambda row: list(range(len(row["chunks"]))))
-    found["never respond"] = _over(heard, rows, lambda row: [])
-    found["energy threshold"] = _over(heard, rows, _loud)
+    played = [take for take in takes if take.id in rows]
+    found: dict[str, dict[str, Any]] = {"model": _rates(played, rows, _response_chunks)}
+    found["always respond"] = _rates(played, rows, lambda row: list(range(len(row["chunks"]))))
+    found["never respond"] = _rates(played, rows, lambda row: [])
+    found["energy threshold"] = _rates(played, rows, _loud_chunks)
     for scenario in scenarios:
-        found[f"  {scenario}"] = _over([take for take in heard if take.scenario == scenario], rows, _said)
+        found[f"  {scenario}"] = _rates([take for take in played if take.scenario == scenario], rows, _response_chunks)
     return found
 
 
 def recordings_result(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]], model: str) -> Result:
-    """All that a run over takes tells, in percent and per hour, with what the report draws."""
+    """Return the result of a run on recordings, in percent and per hour, with the data of its plot."""
     found = recording_rates(takes, rows)
     table = {
         name if name != "model" else model: {
-            told: percent(rates[key]) if told.endswith("%") else rates[key] for key, told in COLUMNS.items()
+            column: percent(rates[key]) if column.endswith("%") else rates[key] for key, column in COLUMNS.items()
         }
         for name, rates in found.items()
     }
@@ -187,7 +186,9 @@ def recordings_result(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Ma
             id=take.id,
             seconds=float(rows[take.id]["seconds"]),
             labels=tuple((label.start, label.end, label.decision.value) for label in take.labels or ()),
-            said=tuple(round((chunk + 1) * float(rows[take.id]["chunk_seconds"]), 3) for chunk in _said(rows[take.id])),
+            said=tuple(
+                round((chunk + 1) * float(rows[take.id]["chunk_seconds"]), 3) for chunk in _response_chunks(rows[take.id])
+            ),
         )
         for take in takes
         if take.id in rows
@@ -204,11 +205,11 @@ def recordings_result(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Ma
         complete=len(drawn) == len(takes),
         grid=Grid.of(table),
         takes=tuple(drawn),
-        notes=(f"{unlabelled} recordings have no labels: of those only responses are counted",) if unlabelled else (),
+        notes=(f"{unlabelled} recordings have no labels; only their responses are counted",) if unlabelled else (),
     )
 
 
-def _over(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]], choose: Any) -> dict[str, Any]:
+def _rates(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, Any]], choose: Any) -> dict[str, Any]:
     total = RecordingCounts()
     for take in takes:
         _count(total, take, rows[take.id], choose(rows[take.id]))
@@ -216,7 +217,7 @@ def _over(takes: Sequence[AnnotatedRecording], rows: Mapping[str, Mapping[str, A
 
 
 def _count(total: RecordingCounts, take: AnnotatedRecording, row: Mapping[str, Any], chunks: Sequence[int]) -> None:
-    """A response opens when its chunk has been heard: at the chunk's end."""
+    """Add the counts of a recording. A response opens at the end of its chunk."""
     size, seconds = float(row["chunk_seconds"]), float(row["seconds"])
     times = [(chunk + 1) * size for chunk in chunks]
     total.responses += len(times)
@@ -230,24 +231,24 @@ def _count(total: RecordingCounts, take: AnnotatedRecording, row: Mapping[str, A
     total.labelled_seconds += seconds
     total.judged += len(times)
     used: set[int] = set()
-    for label in sorted(take.labels, key=lambda label: label.decision is Decision.IGNORE):  # a hazard has the first claim
+    for label in sorted(take.labels, key=lambda label: label.decision is Decision.IGNORE):  # RESPOND labels come first
         inside = {number for number, time in enumerate(times) if label.start <= time <= label.end + SLACK_SECONDS}
         if label.decision is Decision.RESPOND:
-            total.wanted += 1
+            total.respond_labels += 1
             total.answered += bool(inside)
             used |= inside
         else:
-            total.benign += 1
+            total.ignore_labels += 1
             total.ignored += not inside - used
     total.false_alarms += len(times) - len(used)
 
 
-def _said(row: Mapping[str, Any]) -> list[int]:
+def _response_chunks(row: Mapping[str, Any]) -> list[int]:
     return [int(one["chunk"]) for one in row["said"]]
 
 
-def _loud(row: Mapping[str, Any]) -> list[int]:
-    """Chunks at which the level rises above the take's 90th percentile."""
+def _loud_chunks(row: Mapping[str, Any]) -> list[int]:
+    """Return the chunks at which the level rises above the 90th percentile of the recording."""
     levels = np.array(row["levels"])
     above = levels > np.quantile(levels, 0.9)
     return [int(place) for place in np.flatnonzero(above & ~np.concatenate([[False], above[:-1]]))]
@@ -257,7 +258,7 @@ def _seconds(path: Path) -> float:
     try:
         return float(soundfile.info(path).duration)
     except (soundfile.SoundFileError, OSError) as error:
-        raise InputError(f"is no recording: {error}", file=path, remedy="Take it out of the folder") from None
+        raise InputError(f"is not a readable recording: {error}", file=path, remedy="Remove it from the folder") from None
 
 
 def _labels(path: Path, seconds: float) -> tuple[Label, ...] | None:
@@ -273,23 +274,25 @@ def _labels(path: Path, seconds: float) -> tuple[Label, ...] | None:
             continue
         found.append(_label(line, f"{path}, line {number}"))
         if found[-1].start > seconds:
-            why = f"begins after the recording's end ({seconds:.1f} s)"
-            raise InputError(why, file=f"{path}, line {number}", value=line, remedy="Are these the labels of another recording?")
+            why = f"the label begins after the end of the recording ({seconds:.1f} s)"
+            raise InputError(
+                why, file=f"{path}, line {number}", value=line, remedy="Check that the labels belong to this recording"
+            )
     return tuple(sorted(found, key=lambda label: label.start))
 
 
 def _label(line: str, where: str) -> Label:
     cells = line.split("\t")
-    remedy = "A line is: start, end (seconds) and RESPOND or IGNORE, separated by tabs"
+    remedy = "Write start, end (seconds) and RESPOND or IGNORE, separated by tabs"
     decision = parse_decision(cells[2].strip().partition(" ")[0].rstrip(":,")) if len(cells) >= 3 else None
     if decision is None:
-        raise InputError("is no label", file=where, value=line, remedy=remedy)
+        raise InputError("is not a label", file=where, value=line, remedy=remedy)
     try:
         start, end = float(cells[0]), float(cells[1])
     except ValueError:
-        raise InputError("its times are no numbers", file=where, value=line, remedy=remedy) from None
+        raise InputError("the times are not numbers", file=where, value=line, remedy=remedy) from None
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start <= end):
-        raise InputError("its times go backwards or are none", file=where, value=line, remedy=remedy)
+        raise InputError("the times are negative, infinite or in the wrong order", file=where, value=line, remedy=remedy)
     return Label(start, end, decision)
 
 

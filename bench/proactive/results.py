@@ -1,4 +1,4 @@
-"""What a run came to: `result.json` in its directory, which the report gathers."""
+"""Result of a run: `result.json` in its directory, the input of the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULT: Final = "result.json"
 
 
 class DrawnTake(Schema):
-    """A long recording: when what was heard, and when a response opened, in seconds."""
+    """Data for the plot of a long recording: labels and responses over time, in seconds."""
 
     id: str
     seconds: float
@@ -28,51 +28,51 @@ class DrawnTake(Schema):
 
 
 class Result(Schema):
-    """One run's figures."""
+    """Figures of a run."""
 
     benchmark: str
     mode: str
-    """Of the seven: text or audio; of ProactiveSound-Bench: single or multiple."""
+    """text or audio for the seven public benchmarks; single, multiple or stability for ProactiveSound-Bench."""
     segments: int = 1
-    """Items that share a stream."""
+    """Number of items per stream."""
     model: str
-    """How the report calls who was tested."""
+    """Name of the tested model in the report."""
     tester: str
     """`runtime` or `chat`."""
     figures: dict[str, float | None]
-    """By name, in the paper's units."""
+    """Name → figure, in the units of the paper."""
     n: int
     missing: int
     complete: bool
-    """Whether every row was asked."""
+    """Whether every row was run."""
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
-    """95 %, of figures."""
+    """95 % intervals of figures."""
     notes: tuple[str, ...] = ()
     grid: Grid | None = None
-    """The run's table, where figures alone are none."""
+    """Table of the run, if it is more than a list of figures."""
     domains: dict[str, float | None] = Field(default_factory=dict)
     """Balanced accuracy by domain of a proactive set."""
     curve: dict[int, float] = Field(default_factory=dict)
-    """Balanced accuracy over N sounds in a stream."""
+    """Balanced accuracy by N, the number of sounds per stream."""
     takes: tuple[DrawnTake, ...] = ()
     details: dict[str, Any] = Field(default_factory=dict)
-    """What else a scorer knows."""
+    """Additional output of the scorer."""
 
 
 def write_result(directory: Path, result: Result) -> Path:
-    """Put a run's figures into its directory, whole or not at all."""
+    """Write result.json of a run atomically."""
     path = directory / RESULT
     write_atomic(path, json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n")
     return path
 
 
 def read_results(places: Iterable[Path]) -> list[tuple[Path, Result]]:
-    """Every result in or below these directories, sorted by path; InputError for a damaged one, or when there is none."""
+    """Read all results in or below directories, sorted by path; raises InputError for a damaged or missing result."""
     found = []
     for place in places:
         paths = [place / RESULT] if (place / RESULT).is_file() else sorted(place.rglob(RESULT))
         if not paths:
-            raise InputError("holds no result", file=place, remedy="Name a directory of `soundflow bench run` or `proactive run`")
+            raise InputError("contains no result.json", file=place, remedy="Name a directory that `soundflow bench` wrote")
         for path in paths:
             try:
                 found.append((path.parent, Result.model_validate_json(path.read_bytes())))
@@ -82,7 +82,7 @@ def read_results(places: Iterable[Path]) -> list[tuple[Path, Result]]:
 
 
 def proactive_result(score: Score, tier: str, model: str, complete: bool, chat: bool) -> Result:
-    """A proactive score as a result, its figures in percent, domains by their names."""
+    """Convert a proactive score to a result, in percent, with a figure per domain."""
     document = score.to_json()
     names = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
     figures = {name: percent(document[name]) for name in names} | {"false_alarms_per_hour": document["false_alarms_per_hour"]}

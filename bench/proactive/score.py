@@ -1,8 +1,8 @@
-"""Scores of a proactive benchmark: every sound counts, what is missing or unreadable is wrong, and luck has its own rows.
+"""Scores of a proactive benchmark. Every sound counts; missing and unreadable predictions are wrong.
 
-Accuracy alone flatters silence (58.54 % of the public sounds ask for none), so balanced accuracy, precision and recall of
-RESPOND stand beside it, with bootstrap intervals, and the trivial predictors are always in the table. Without the recordings
-the threshold on energy cannot be run; the table says so.
+Accuracy alone favors silence (58.54 % of the public sounds call for no response). So the table also has balanced accuracy,
+precision and recall of RESPOND, bootstrap intervals, and rows of trivial detectors. The energy detector needs levels of the
+recordings.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ RESAMPLES: Final = 2000
 LEVEL: Final = 0.95
 SEED: Final = "0" * 64
 ENERGY: Final = "energy threshold"
-NO_ENERGY: Final = "not run: the predictions tell no levels; give --audio"
+NO_ENERGY: Final = "not run: the predictions contain no levels; add --audio"
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A confusion matrix. `wrong` sounds have no readable prediction: they are neither RESPOND nor IGNORE, and wrong."""
+    """A confusion matrix in which a prediction can also be missing or unreadable."""
 
     hits: int
     """RESPOND, answered."""
@@ -43,7 +43,7 @@ class Counts:
 
     @property
     def accuracy(self) -> float:
-        """Share of sounds decided right."""
+        """Share of correct decisions."""
         return _ratio(self.hits + self.quiet, self.hits + self.misses + self.false_alarms + self.quiet + self.wrong)
 
     @property
@@ -58,12 +58,12 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Share of answers that were called for; NaN when nothing was answered."""
+        """Share of answered sounds that are RESPOND; NaN if no sound was answered."""
         return _ratio(self.hits, self.hits + self.false_alarms)
 
     @property
     def balanced_accuracy(self) -> float:
-        """Mean of recall and specificity; where there is one class only, that class's."""
+        """Mean of recall and specificity, or the defined one if there is only one class."""
         return float(np.nanmean([self.recall, self.specificity]))
 
     @property
@@ -72,7 +72,7 @@ class Counts:
         return _ratio(2 * self.hits, 2 * self.hits + self.false_alarms + self.misses)
 
     def rates(self, hours: float | None = None) -> dict[str, float | None]:
-        """Every rate, by name; None where it is not defined. `hours` of audio give false alarms an hour."""
+        """Return all rates by name; None where a rate is undefined. False alarms per hour need the `hours` of audio."""
         names = ("accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1")
         found = {name: None if np.isnan(value := getattr(self, name)) else round(float(value), 6) for name in names}
         return found | {"false_alarms_per_hour": round(self.false_alarms / hours, 3) if hours else None}
@@ -80,7 +80,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a set of predictions is worth."""
+    """Score of a set of predictions."""
 
     counts: Counts
     intervals: Mapping[str, tuple[float, float]]
@@ -92,15 +92,15 @@ class Score:
     missing: int
     unreadable: int
     set_name: str = OTHER
-    """Of which sounds: the published ones or others."""
+    """Name of the set: the published sounds or others."""
     hours: float | None = None
-    """Audio that was played; None where it is not known of every sound."""
+    """Hours of audio that were played; None if unknown for a sound."""
     replies: ReplyScore | None = None
     accuracy_with_replies: float | None = None
-    """Share of sounds decided right where a hit also needs a reply that will do (the public scorer's second accuracy)."""
+    """Share of correct decisions if a hit also requires a matching reply (second accuracy of the public scorer)."""
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document that `--json` prints."""
         replies = None
         if self.replies is not None and self.accuracy_with_replies is not None:
             replies = self.replies.to_json() | {"accuracy_with_replies": round(self.accuracy_with_replies, 6)}
@@ -120,63 +120,62 @@ class Score:
         }
 
     def grid(self, name: str = "predictions") -> Grid:
-        """The rates of the predictions, called `name`, of the trivial detectors, and by domain."""
+        """Return the rates of the predictions (row `name`), of trivial detectors, and by domain."""
         rows: dict[str, dict[str, Cell]] = {
-            one: _told(counts, self.hours) for one, counts in ((name, self.counts), *self.baselines.items())
+            one: _cells(counts, self.hours) for one, counts in ((name, self.counts), *self.baselines.items())
         }
         if ENERGY not in rows:
             rows[ENERGY] = dict.fromkeys(rows[name], "not run")
-        return Grid.of(rows | {f"  {one}": _told(counts, None) for one, counts in self.domains.items()})
+        return Grid.of(rows | {f"  {one}": _cells(counts, None) for one, counts in self.domains.items()})
 
     def lines(self) -> list[str]:
-        """A table for people."""
+        """Return the lines to print in a terminal."""
         table = [*self.grid().lines(), *([] if ENERGY in self.baselines else [f"{ENERGY}: {NO_ENERGY}"])]
         if self.replies is not None and self.accuracy_with_replies is not None:
-            told = self.replies
+            replies = self.replies
             table.append(
-                f"replies: {len(told.matched)} of {len(told.similarity)} match a standard answer ({told.embedder}, cosine"
-                f" {told.threshold:g} and more); {self.accuracy_with_replies:.2%} accuracy when only those count"
+                f"replies: {len(replies.matched)} of {len(replies.similarity)} match a standard answer ({replies.embedder},"
+                f" cosine >= {replies.threshold:g}); accuracy {self.accuracy_with_replies:.2%} if only those count as hits"
             )
         spans = ", ".join(f"{name} {low:.1%}…{high:.1%}" for name, (low, high) in self.intervals.items())
-        table.append(
-            f"{self.n} sounds, {self.missing} missing, {self.unreadable} unreadable (both count as wrong); 95 %: {spans}"
-        )
+        counts = f"{self.n} sounds, {self.missing} missing, {self.unreadable} unreadable (both counted as wrong)"
+        table.append(f"{counts}; 95 % intervals: {spans}")
         return table
 
 
 def score(
     sounds: Sequence[Sound],
     predictions: Mapping[str, Prediction],
-    more: Mapping[str, NDArray[np.bool_]] | None = None,
+    detectors: Mapping[str, NDArray[np.bool_]] | None = None,
     replies: ReplyScore | None = None,
 ) -> Score:
-    """Score `predictions` (by id) on `sounds`. `more`: further baselines, name → answered or not, one per sound.
+    """Score `predictions` (by id) on `sounds`. `detectors` are additional baselines: name → decisions (n,), true for RESPOND.
 
-    Where every prediction tells level and seconds, the threshold on energy and false alarms an hour are there too.
+    If every prediction has level and seconds, the score includes the energy detector and false alarms per hour.
     """
-    wanted = np.array([sound.decision is Decision.RESPOND for sound in sounds])
-    given = [predictions.get(sound.id) for sound in sounds]
-    readable = np.array([found is not None and found.decision is not None for found in given])
-    answered = np.array([found is not None and found.decision is Decision.RESPOND for found in given])
-    everything = np.ones(wanted.size, dtype=np.bool_)
-    levels = [None if found is None else found.level_db for found in given]
-    trivial = {"always respond": everything, "never respond": ~everything, **by_energy(levels), **(more or {})}
-    seconds = [None if found is None else found.seconds for found in given]
-    right = np.where(wanted, answered, readable & ~answered)
+    expected = np.array([sound.decision is Decision.RESPOND for sound in sounds])
+    predicted = [predictions.get(sound.id) for sound in sounds]
+    readable = np.array([found is not None and found.decision is not None for found in predicted])
+    answered = np.array([found is not None and found.decision is Decision.RESPOND for found in predicted])
+    everything = np.ones(expected.size, dtype=np.bool_)
+    levels = [None if found is None else found.level_db for found in predicted]
+    trivial = {"always respond": everything, "never respond": ~everything, **by_energy(levels), **(detectors or {})}
+    seconds = [None if found is None else found.seconds for found in predicted]
+    right = np.where(expected, answered, readable & ~answered)
     with_replies = None
     if replies is not None:
-        will_do = np.array([sound.id in replies.matched for sound in sounds])
-        with_replies = float((right & (will_do | ~wanted)).mean())
+        matched = np.array([sound.id in replies.matched for sound in sounds])
+        with_replies = float((right & (matched | ~expected)).mean())
     return Score(
-        counts=_counts(wanted, answered, readable),
-        intervals=_intervals(wanted, right),
-        domains=_grouped([sound.domain for sound in sounds], wanted, answered, readable),
-        categories=_grouped([f"{sound.domain} / {sound.category}" for sound in sounds], wanted, answered, readable),
-        baselines={name: _counts(wanted, choice, everything) for name, choice in trivial.items()},
-        n=wanted.size,
+        counts=_counts(expected, answered, readable),
+        intervals=_intervals(expected, right),
+        domains=_grouped([sound.domain for sound in sounds], expected, answered, readable),
+        categories=_grouped([f"{sound.domain} / {sound.category}" for sound in sounds], expected, answered, readable),
+        baselines={name: _counts(expected, choice, everything) for name, choice in trivial.items()},
+        n=expected.size,
         set_name=set_name(sounds),
-        missing=sum(found is None for found in given),
-        unreadable=sum(found is not None and found.decision is None for found in given),
+        missing=sum(found is None for found in predicted),
+        unreadable=sum(found is not None and found.decision is None for found in predicted),
         hours=None if None in seconds else sum(one for one in seconds if one is not None) / 3600 or None,
         replies=replies,
         accuracy_with_replies=with_replies,
@@ -184,36 +183,36 @@ def score(
 
 
 def by_energy(levels_db: Sequence[float | None]) -> dict[str, NDArray[np.bool_]]:
-    """The detector that answers the louder half: level above the median, which no label has a say in. Empty without levels."""
+    """Return the energy detector, which answers sounds above the median level; empty if a level is missing."""
     known = np.array([level for level in levels_db if level is not None])
     return {ENERGY: known > np.median(known)} if known.size and known.size == len(levels_db) else {}
 
 
-def _counts(wanted: NDArray[np.bool_], answered: NDArray[np.bool_], readable: NDArray[np.bool_]) -> Counts:
+def _counts(expected: NDArray[np.bool_], answered: NDArray[np.bool_], readable: NDArray[np.bool_]) -> Counts:
     return Counts(
-        hits=int((wanted & answered).sum()),
-        misses=int((wanted & ~answered).sum()),
-        false_alarms=int((~wanted & answered).sum()),
-        quiet=int((~wanted & ~answered & readable).sum()),
-        wrong=int((~wanted & ~readable).sum()),
+        hits=int((expected & answered).sum()),
+        misses=int((expected & ~answered).sum()),
+        false_alarms=int((~expected & answered).sum()),
+        quiet=int((~expected & ~answered & readable).sum()),
+        wrong=int((~expected & ~readable).sum()),
     )
 
 
 def _grouped(
-    names: Sequence[str], wanted: NDArray[np.bool_], answered: NDArray[np.bool_], readable: NDArray[np.bool_]
+    names: Sequence[str], expected: NDArray[np.bool_], answered: NDArray[np.bool_], readable: NDArray[np.bool_]
 ) -> dict[str, Counts]:
     groups = np.array(names)
     masks = {name: groups == name for name in sorted(set(names))}
-    return {name: _counts(wanted[mask], answered[mask], readable[mask]) for name, mask in masks.items()}
+    return {name: _counts(expected[mask], answered[mask], readable[mask]) for name, mask in masks.items()}
 
 
-def _intervals(wanted: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, tuple[float, float]]:
-    """Percentile bootstrap over sounds, seeded; balanced accuracy is resampled within each class.
+def _intervals(expected: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, tuple[float, float]]:
+    """Return seeded percentile bootstrap intervals over sounds; balanced accuracy is resampled within each class.
 
-    How many of n resampled sounds are right is binomial, so it is drawn as such: no memory however many sounds there are.
+    The number of correct decisions among n resampled sounds is binomial and drawn as such, so memory does not grow with n.
     """
     rng = rng_for(SEED, 0, 0, "bootstrap")
-    classes = [right[wanted == kind] for kind in (True, False) if (wanted == kind).any()]
+    classes = [right[expected == kind] for kind in (True, False) if (expected == kind).any()]
     spread = {
         "accuracy": _resampled(right, rng),
         "balanced_accuracy": np.mean([_resampled(part, rng) for part in classes], axis=0),
@@ -230,7 +229,7 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
 
 
-def _told(counts: Counts, hours: float | None) -> dict[str, Cell]:
+def _cells(counts: Counts, hours: float | None) -> dict[str, Cell]:
     rates = counts.rates(hours)
     shares = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
     found: dict[str, Cell] = {f"{name.replace('_', ' ')}, %": percent(rates[name]) for name in shares}

@@ -1,7 +1,7 @@
-"""Stability under concatenation (paper, Fig. ablation_stability): the same sounds, N = 1 … 5 of them in one stream.
+"""Stability under concatenation (paper, Fig. ablation_stability): the same sounds with N = 1 … 5 of them per stream.
 
-Every sound is heard once for each N, after N - 1 others at most, of any sub-category. Kept is the figure at N over the
-figure at 1.
+For each N every sound occurs once, in a stream with up to N - 1 others of any sub-category. `kept` is the ratio of the figure at
+N to the figure at 1.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from soundflow.schemas.identity import rng_for
 
 COUNTS: Final = (1, 2, 3, 4, 5)
 STABILITY_VERSION: Final = "1"
-"""Raise it when the same sounds and seed would be dealt differently."""
+"""Increase it when the same sounds and seed would give other streams."""
 
 
 def concatenated(sounds: Sequence[Sound], count: int, seed: int = 0) -> list[Stream]:
-    """All sounds in streams of `count`, shuffled by a seeded generator; the last stream may be shorter."""
+    """Return streams of `count` sounds, shuffled by a seeded generator; the last stream may be shorter."""
     ids = sorted(sound.id for sound in sounds)
     order = rng_for(f"proactive-stability/{STABILITY_VERSION}/{seed}/{count}", 0, 0, "deal").permutation(len(ids))
-    dealt = [ids[place] for place in order]
+    shuffled = [ids[place] for place in order]
     return [
         Stream(
             id=f"n{count}-{seed}-{start // count:04d}",
@@ -38,9 +38,9 @@ def concatenated(sounds: Sequence[Sound], count: int, seed: int = 0) -> list[Str
             seed=seed,
             domain="",
             category="",
-            sounds=tuple(dealt[start : start + count]),
+            sounds=tuple(shuffled[start : start + count]),
         )
-        for start in range(0, len(dealt), count)
+        for start in range(0, len(shuffled), count)
     ]
 
 
@@ -53,11 +53,11 @@ def run_stability(
     counts: Sequence[int] = COUNTS,
     seed: int = 0,
 ) -> tuple[Result, dict[int, Score], list[RunProgress]]:
-    """Run every N into `out`/nN (each resumable) and put them together."""
+    """Run every N in the directory `out`/nN (each resumable); return the result, the score by N and the progress of each run."""
     scores, progress = {}, []
     for count in counts:
         place = out / f"n{count}"
-        progress.append(run([StreamGroup(stream) for stream in concatenated(proactive.here, count, seed)], place))
+        progress.append(run([StreamGroup(stream) for stream in concatenated(proactive.available, count, seed)], place))
         found = read_predictions(place / PREDICTIONS, {sound.id for sound in proactive.sounds})
         scores[count] = score(proactive.sounds, found)
     balanced = {count: one.counts.balanced_accuracy for count, one in scores.items()}

@@ -1,1 +1,1 @@
-"""One page of benchmark results beside the figures of the paper."""
+"""Report page that compares benchmark results with the figures of the paper."""

@@ -1,4 +1,4 @@
-"""What the analyses of a checkpoint come to, as a file keeps it."""
+"""Results of the analyses of a checkpoint, as stored in a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from soundflow.schemas.base import Schema
 
 
 class LayerContinuity(Schema):
-    """Cosine similarities at one layer; see `bench.experiments.analyses.continuity`."""
+    """Cosine similarities at one layer (see `bench.experiments.analyses.continuity`)."""
 
     layer: str
     ratio: float
@@ -16,14 +16,14 @@ class LayerContinuity(Schema):
 
 
 class HeadDrops(Schema):
-    """Balanced token match with all heads, and what each head's loss takes from it, layer by layer."""
+    """Balanced token match with all heads, and its drop when one head is zeroed: a row per layer, a column per head."""
 
     base: float
     drop: tuple[tuple[float, ...], ...]
 
 
 class TopHead(Schema):
-    """The head that costs most."""
+    """The head with the largest drop."""
 
     layer: int
     head: int
@@ -31,7 +31,7 @@ class TopHead(Schema):
 
 
 class Heads(HeadDrops):
-    """Over all streams, and by task."""
+    """Drops over all streams and by task."""
 
     by_task: dict[str, HeadDrops]
     top: TopHead
@@ -48,8 +48,8 @@ class Analysis(Schema):
     heads: Heads
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines to print in a terminal."""
         layers = [f"{one.layer:<12} continuity {one.ratio:.3f} (centred {one.centred:.3f})" for one in self.continuity]
         top = self.heads.top
-        told = f"balanced token match {self.heads.base:.3f}; without L{top.layer}H{top.head} {top.drop:.3f} less"
-        return [*layers, told]
+        match = f"balanced token match {self.heads.base:.3f}; largest drop {top.drop:.3f} (layer {top.layer}, head {top.head})"
+        return [*layers, match]

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: the paper's tables with what was run beside them, every run's own table, plots. No scripts."""
+"""One self-contained HTML page without scripts: a table per run, the paper's tables with rows of the tested models, plots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_RUN: Final = "not run"
 
 
 class Column(Schema):
-    """A column of a paper's table, and which figure of which run fills it."""
+    """A column of a table of the paper, and the figure that fills it: benchmark, mode and name."""
 
     name: str
     benchmark: str
@@ -32,14 +32,14 @@ class Column(Schema):
 
 
 class PaperRow(Schema):
-    """What the paper prints for one model; None is a cell it leaves empty."""
+    """Figures that the paper prints for one model; None is an empty cell."""
 
     model: str
     values: tuple[float | None, ...]
 
 
 class PaperTable(Schema):
-    """One of the paper's tables."""
+    """A table of the paper."""
 
     title: str
     source: str
@@ -49,7 +49,7 @@ class PaperTable(Schema):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under a title; `ours` are the numbers of rows that were run here."""
+    """Rows of text under a title; `ours` are the indices of the rows that were measured here."""
 
     title: str
     head: Sequence[str]
@@ -59,13 +59,13 @@ class Table:
 
 
 def paper_tables() -> list[PaperTable]:
-    """The paper's, as printed."""
+    """Return the tables of the paper, as printed."""
     text = (resources.files("soundflow.bench.report") / "paper.yaml").read_text(encoding="utf-8")
     return [PaperTable.model_validate(one) for one in yaml.safe_load(text)]
 
 
 def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: Sequence[Analysis] = ()) -> Path:
-    """Write the page, whole or not at all. `analyses`: of checkpoints."""
+    """Write the page atomically."""
     found = [result for _, result in results]
     tables = [run_table(place, result) for place, result in results]
     tables += [compare_with_paper(table, found) for table in paper_tables()]
@@ -81,7 +81,7 @@ def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: S
 
 
 def compare_with_paper(table: PaperTable, results: Sequence[Result]) -> Table:
-    """The paper's rows, then one for every model that was run here; what was not run says so."""
+    """Return the paper's rows and one row per tested model, with `not run` in cells without a figure."""
     rows = [[row.model, *map(format_cell, row.values)] for row in table.rows]
     begin, about = len(rows), f"As printed in the {table.source}."
     for model in sorted({result.model for result in results}):
@@ -90,15 +90,15 @@ def compare_with_paper(table: PaperTable, results: Sequence[Result]) -> Table:
             [f"{model} (here)", *(_here(found, column.figure) for found, column in zip(runs, table.columns, strict=True))]
         )
         if any(len(found) > 1 for found in runs):
-            about += f" Of several runs of {model} the first by path is shown."
+            about += f" {model} has several runs; the first by path is shown."
     if begin == len(rows):
-        rows.append(["nothing (here)", *[NOT_RUN] * len(table.columns)])
+        rows.append(["no model (here)", *[NOT_RUN] * len(table.columns)])
     head = ["", *(column.name for column in table.columns)]
     return Table(table.title, head, rows, about, frozenset(range(begin, len(rows))))
 
 
 def _here(runs: Sequence[Result], figure: str) -> str:
-    """A figure of the first run with the rows it is of: a part of a benchmark is not taken for the whole."""
+    """Format a figure of the first run with its number of rows, so that a partial run is not taken for a complete one."""
     run = runs[0] if runs else None
     value = None if run is None else run.figures.get(figure)
     if run is None or value is None:
@@ -107,24 +107,24 @@ def _here(runs: Sequence[Result], figure: str) -> str:
 
 
 def run_table(place: Path, result: Result) -> Table:
-    """Everything one run tells."""
+    """Return the table of one run."""
     name = f"{OTHER} (not the published sounds)" if result.benchmark == OTHER else result.benchmark
-    title = f"{name}, {result.mode}" + (f", {result.segments} a stream" if result.segments > 1 else "")
-    about = f"{result.model} as {result.tester}, {place.name}: {result.n} rows, {result.missing} missing (wrong)."
+    title = f"{name}, {result.mode}" + (f", {result.segments} items per stream" if result.segments > 1 else "")
+    about = f"{result.model} ({result.tester}), run {place.name}: {result.n} rows, {result.missing} missing (counted as wrong)."
     if not result.complete:
-        about += " The run is not complete."
+        about += " The run is incomplete."
     about += "".join(f" {note}." for note in result.notes)
     spans = {name: f"{low:.2f} … {high:.2f}" for name, (low, high) in result.intervals.items()}
     if result.grid is not None:
-        told = "; ".join(f"{name.replace('_', ' ')} {span}" for name, span in spans.items())
-        about += f" 95 %: {told}." if told else ""
+        intervals = "; ".join(f"{name.replace('_', ' ')} {span}" for name, span in spans.items())
+        about += f" 95 % intervals: {intervals}." if intervals else ""
         cells = [[name, *map(format_cell, values)] for name, values in result.grid.rows]
         ours = frozenset(number for number, row in enumerate(cells) if row[0] == result.model)
         return Table(title, ["", *result.grid.head], cells, about, ours)
     rows = [
         [name, NOT_RUN if value is None else format_cell(value), spans.get(name, "–")] for name, value in result.figures.items()
     ]
-    return Table(title, ("", "figure", "95 %"), rows, about)
+    return Table(title, ("", "figure", "95 % interval"), rows, about)
 
 
 def _fills(result: Result, column: Column, model: str) -> bool:

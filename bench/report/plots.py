@@ -1,4 +1,4 @@
-"""Plots of a benchmark report, as SVG that stands in the page itself; equal figures give equal bytes."""
+"""Plots of a benchmark report as inline SVG. Equal figures give equal bytes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from soundflow.bench.report.analyses import Analysis, HeadDrops
 
 COLOURS: Final = ("#0072b2", "#c8500a", "#009e73", "#7a5195", "#a07000", "#56b4e9")
 METRICS: Final = {"mmau": "average", "alpaca-eval": "rating", "sd-qa": "judge", "librispeech": "clean", "covost2": "en-zh"}
-
-
-TAKES: Final = 10
-"""Recordings drawn of a run."""
+"""Benchmark → figure that its plot shows; `accuracy` for others."""
+MAX_RECORDINGS: Final = 10
+"""Maximum number of recordings in the plot of a run."""
 LABELS: Final = {("RESPOND", "calls for a response"): "#f0a070", ("IGNORE", "calls for none"): "#a8c8e0"}
 
 
@@ -30,7 +29,7 @@ class Plot:
 
 
 def domain_plot(results: Sequence[Result]) -> Plot | None:
-    """Balanced accuracy on proactive sets by domain, run beside run; 50 % is what luck gets."""
+    """Return the bar plot of balanced accuracy by domain, for runs on proactive sets; chance level is 50 %."""
     runs = [one for one in results if one.domains]
     if not runs:
         return None
@@ -49,12 +48,13 @@ def domain_plot(results: Sequence[Result]) -> Plot | None:
         _legend(axes)
 
     return Plot(
-        "Proactive sounds by domain; the line is what always and never responding get where both decisions are in it.", _svg(draw)
+        "Proactive sounds by domain. The line is the score of always or never responding, in domains with both decisions.",
+        _svg(draw),
     )
 
 
 def segment_plot(results: Sequence[Result]) -> Plot | None:
-    """Stability under concatenation: a benchmark's figure over N, where it was run with more than one."""
+    """Return the plot of figures over N (stability under concatenation), for benchmarks that were run with several N."""
     curves: dict[tuple[str, str, str], dict[int, float]] = {}
     for one in results:
         if one.curve:
@@ -73,7 +73,7 @@ def segment_plot(results: Sequence[Result]) -> Plot | None:
             counts = sorted(points)
             colour = COLOURS[place % len(COLOURS)]
             axes.plot(counts, [points[count] for count in counts], "o-", color=colour, label=", ".join(name), markersize=4)
-        axes.set_xlabel("N, sounds or items in one stream")
+        axes.set_xlabel("N, sounds or items per stream")
         axes.set_xticks(sorted({count for points in curves.values() for count in points}))
         axes.set_ylim(0, 1.15 * max(max(points.values()) for points in curves.values()) or 1.0)
         _legend(axes)
@@ -82,18 +82,18 @@ def segment_plot(results: Sequence[Result]) -> Plot | None:
 
 
 def takes_plots(results: Sequence[Result]) -> list[Plot]:
-    """When responses opened in long recordings, over the labels of what was heard; a plot a run."""
+    """Return a plot per run on long recordings: when responses opened, over the labels."""
     return [_takes_plot(one) for one in results if one.takes]
 
 
 def _takes_plot(run: Result) -> Plot:
-    takes = run.takes[:TAKES]
+    takes = run.takes[:MAX_RECORDINGS]
 
     def draw(axes: Any) -> None:
         for row, take in enumerate(takes):
             axes.plot([0, take.seconds], [row, row], color="#dddddd", linewidth=0.8, zorder=0)
             for (decision, name), colour in LABELS.items():
-                spans = [(start, end - start) for start, end, wanted in take.labels if wanted == decision]
+                spans = [(start, end - start) for start, end, labelled in take.labels if labelled == decision]
                 axes.broken_barh(spans, (row - 0.3, 0.6), color=colour, label="" if row else name)
             axes.plot(take.said, [row] * len(take.said), "k|", markersize=9, label="" if row else "response")
         axes.set_yticks(range(len(takes)), [take.id for take in takes], fontsize=7)
@@ -102,16 +102,16 @@ def _takes_plot(run: Result) -> Plot:
         _legend(axes)
 
     left = len(run.takes) - len(takes)
-    caption = f"{run.model}: responses in recordings as they are" + (f"; {left} more recordings are not drawn." if left else ".")
+    caption = f"{run.model}: responses in long recordings" + (f"; {left} more recordings are not shown." if left else ".")
     return Plot(caption, _svg(draw))
 
 
 def analysis_plots(analysis: Analysis) -> list[Plot]:
-    """Continuity by layer, and the importance of every head, over all tasks and by task."""
+    """Return the plots of continuity by layer and of the importance of heads, over all tasks and by task."""
 
     def continuity(axes: Any) -> None:
         places = range(len(analysis.continuity))
-        axes.plot(places, [one.ratio for one in analysis.continuity], "o-", color=COLOURS[0], label="as it is", markersize=4)
+        axes.plot(places, [one.ratio for one in analysis.continuity], "o-", color=COLOURS[0], label="raw", markersize=4)
         axes.plot(places, [one.centred for one in analysis.continuity], "o-", color=COLOURS[1], label="centred", markersize=4)
         _legend(axes)
         axes.axhline(1.0, color="#888888", linewidth=0.8)
@@ -134,18 +134,18 @@ def _heads_plot(name: str, heads: HeadDrops) -> Plot:
         axes.set_ylabel("layer")
         axes.set_xticks(range(len(drop[0])))
         axes.set_yticks(range(len(drop)))
-        axes.figure.colorbar(image, label="drop of balanced token match")
+        axes.figure.colorbar(image, label="drop in balanced token match")
 
-    return Plot(f"{name}: what zeroing one attention head costs in control tokens (all heads: {heads.base:.3f}).", _svg(draw))
+    return Plot(f"{name}: drop in balanced token match when one head is zeroed (all heads: {heads.base:.3f}).", _svg(draw))
 
 
 def _legend(axes: Any) -> None:
-    """Above the axes, where it covers nothing."""
+    """Draw the legend above the axes."""
     axes.figure.legend(loc="outside upper left", fontsize=7, ncols=3, frameon=False)
 
 
 def _svg(draw: Callable[[Any], None]) -> str:
-    """An inline SVG element."""
+    """Return an inline SVG element."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -156,6 +156,6 @@ def _svg(draw: Callable[[Any], None]) -> str:
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes)
-        held = io.StringIO()
-        figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    return re.sub(r"^.*?(?=<svg)", "", held.getvalue(), count=1, flags=re.DOTALL)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), count=1, flags=re.DOTALL)

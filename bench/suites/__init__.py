@@ -1,1 +1,1 @@
-"""The seven public benchmarks beside ProactiveSound-Bench: readers of their real files, their official metrics, one report."""
+"""Seven public benchmarks besides ProactiveSound-Bench: readers of the published files, and the official metrics."""

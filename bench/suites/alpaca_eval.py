@@ -1,7 +1,7 @@
 """VoiceBench's AlpacaEval (Chen et al. 2024): 636 open questions, answers rated from 1 to 5 by a judge.
 
 Files: parquet of `hlt-lab/voicebench`, subset `alpacaeval_full` {prompt, audio}. Metric: the mean of all votes. A missing or
-empty answer is rated 1, the lowest; an answer whose votes cannot be read keeps the figure from being told.
+empty answer is rated 1, the lowest rating. The figure is None if an answer has no readable vote.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ class AlpacaEval(SpokenQuestions):
         return unique_items(pairs, source)
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
-        """The mean rating."""
+        """Return the mean rating."""
         ratings: list[float] = []
-        unread: list[list[str]] = []
+        unrated: list[list[str]] = []
         for item in items:
             if not answers.get(item.id, "").strip():
                 ratings.append(LOWEST)
                 continue
             votes = verdicts.get(item.id, [])
-            read = [value for vote in votes if (value := rating(vote)) is not None]
-            ratings += [sum(read) / len(read)] if read else []
-            unread += [] if read else [votes]
+            values = [value for vote in votes if (value := rating(vote)) is not None]
+            ratings += [sum(values) / len(values)] if values else []
+            unrated += [] if values else [votes]
         missing = sum(item.id not in answers for item in items)
-        if unread:
-            return Figures({"rating": None}, len(items), missing, notes=unjudged_note("rating", unread))
+        if unrated:
+            return Figures({"rating": None}, len(items), missing, notes=unjudged_note("rating", unrated))
         mean, interval = mean_and_interval(ratings, self.name)
         return Figures({"rating": mean}, len(items), missing, {"rating": interval})

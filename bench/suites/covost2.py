@@ -1,8 +1,8 @@
 """CoVoST 2 (Wang et al. 2021): speech translation, English to Chinese and Chinese to English.
 
 Files: parquet files {id, sentence, translation, audio} in folders `en_zh-CN` and `zh-CN_en`, or the published
-`covost_v2.en_zh-CN.test.tsv` {path, sentence, translation} (a `split` column is heeded) with Common Voice's `clips/`.
-Metric: sacrebleu's corpus BLEU, tokenised by `zh` for Chinese and by `13a` for English. A missing translation is empty.
+`covost_v2.en_zh-CN.test.tsv` {path, sentence, translation} (only the split `test`, if there is such a column) with `clips/`.
+Metric: corpus BLEU of sacrebleu, with the tokenizers `zh` for Chinese and `13a` for English. A missing translation is empty.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from soundflow.bench.suites.item import (
 from soundflow.schemas.base import InputError, missing_library
 
 DIRECTIONS = MappingProxyType({"en-zh": ("en_zh-CN", "en_zh"), "zh-en": ("zh-CN_en", "zh_en")})
-"""Direction → how folders and files name it."""
+"""Direction → its names in folders and files."""
 INTO = MappingProxyType({"en-zh": "Chinese", "zh-en": "English"})
 
 
 class Covost2:
-    """CoVoST 2, en↔zh."""
+    """CoVoST 2 between English and Chinese."""
 
     name, title = "covost2", "CoVoST 2"
     mode = Mode.TEXT
@@ -42,30 +42,30 @@ class Covost2:
         return unique_items(_items(find_files(source, ".tsv", ".parquet"), audio), source)
 
     def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
-        """The instruction, written or spoken before the recording."""
-        told = f"Translate the speech into {INTO[item.group]}. Answer with the translation only."
+        """Return the instruction, written or spoken before the recording."""
+        text = f"Translate the speech into {INTO[item.group]}. Answer with the translation only."
         return ItemPrompt(
-            told, (item.recording,) if mode is Mode.TEXT else (Spoken(f"Translate into {INTO[item.group]}."), item.recording)
+            text, (item.recording,) if mode is Mode.TEXT else (Spoken(f"Translate into {INTO[item.group]}."), item.recording)
         )
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
-        """BLEU by direction."""
+        """Return the BLEU of each direction."""
         values: dict[str, float | None] = {}
         for direction in DIRECTIONS:
             group = [item for item in items if item.group == direction]
-            said = [answers.get(item.id, "") for item in group]
-            values[direction] = bleu([item.references[0] for item in group], said, direction) if group else None
+            hypotheses = [answers.get(item.id, "") for item in group]
+            values[direction] = bleu([item.references[0] for item in group], hypotheses, direction) if group else None
         return Figures(values, len(items), sum(item.id not in answers for item in items))
 
 
-def bleu(references: Sequence[str], said: Sequence[str], direction: str) -> float:
-    """sacrebleu's corpus BLEU of one direction."""
+def bleu(references: Sequence[str], hypotheses: Sequence[str], direction: str) -> float:
+    """Return the corpus BLEU of one direction."""
     try:
         import sacrebleu
     except ImportError:
         raise missing_library("sacrebleu", "benchmarks") from None
     tokenize = "zh" if direction == "en-zh" else "13a"
-    return float(sacrebleu.corpus_bleu(list(said), [list(references)], tokenize=tokenize).score)
+    return float(sacrebleu.corpus_bleu(list(hypotheses), [list(references)], tokenize=tokenize).score)
 
 
 def _items(paths: Sequence[Path], audio: Path | None) -> Iterator[tuple[Item, Row]]:
@@ -85,5 +85,5 @@ def _direction(path: Path) -> str:
         for direction, names in DIRECTIONS.items():
             if any(name in part for name in names):
                 return direction
-    remedy = "Keep the published names: a folder or file called en_zh-CN or zh-CN_en"
-    raise InputError("its name tells no direction", file=path, remedy=remedy)
+    remedy = "Keep the published names: put the file into a folder named en_zh-CN or zh-CN_en"
+    raise InputError("the path does not contain a direction", file=path, remedy=remedy)

@@ -1,4 +1,4 @@
-"""What all benchmarks share: an item that can be asked in words or by voice, figures, recordings inside parquet files."""
+"""Shared parts of the public benchmarks: items, prompts in text or speech, figures, recordings inside parquet files."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.identity import rng_for
 
 RESAMPLES: Final = 1000
-NO_FILES: Final = "holds none of this benchmark's files"
+NO_FILES: Final = "contains no file of this benchmark"
 
 
 class Mode(StrEnum):
-    """How a model is told what to do."""
+    """Form of the instruction and of questions."""
 
     TEXT = "text"
-    """In writing; a question that is a recording is not heard but read."""
+    """In text; a question that is a recording is replaced by its text."""
     AUDIO = "audio"
-    """By voice."""
+    """In speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A recording in a cell of a parquet file, as Hugging Face keeps them: {bytes, path}."""
+    """A recording in a cell of a parquet file, in the form of Hugging Face: {bytes, path}."""
 
     file: Path
     row: int
@@ -39,13 +39,13 @@ class Embedded:
     column: str
 
     def read(self) -> bytes:
-        """The audio file's bytes; InputError with file and row when there are none."""
+        """Read the bytes of the audio file; raises InputError if there are none."""
         group, place = _place(self.file, self.row)
         cell = _group(self.file, group, self.column)[place]
         data = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(data, bytes) or not data:
-            remedy = "Fetch the parquet file that holds the recordings, not one that only names them"
-            raise InputError("holds no audio", file=f"{self.file}, row {self.row}", field=self.column, remedy=remedy)
+            remedy = "Download the parquet file that contains the recordings"
+            raise InputError("contains no audio", file=f"{self.file}, row {self.row}", field=self.column, remedy=remedy)
         return data
 
 
@@ -54,7 +54,7 @@ Recording = Path | Embedded
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """Words that a voice says to the model."""
+    """Text that is rendered by a voice."""
 
     text: str
 
@@ -65,40 +65,40 @@ class Item:
 
     id: str
     text: str
-    """The question or instruction in words."""
+    """The question or instruction."""
     references: tuple[str, ...]
     recording: Recording
     where: str
     """File and row."""
     group: str = ""
-    """What figures are broken down by: sound, music, speech; a region; a split."""
+    """Category of the figures: sound, music or speech; a region; a split."""
     choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ItemPrompt:
-    """How an item is put to a model: written text, and what is heard in order."""
+    """Prompt of an item: text, and audio in order."""
 
     text: str
     audio: tuple[Recording | Spoken, ...] = ()
     instruction: str = ""
-    """What a model that always listens is told instead, at the beginning of its stream: the words it was trained with."""
+    """Instruction at the start of a stream, in the words of training; it replaces `text` for streaming models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a set of answers is worth. Every item counts; a missing answer is wrong."""
+    """Figures of a set of answers. Every item counts; a missing answer is wrong."""
 
     values: Mapping[str, float | None]
-    """By name; None where it could not be computed, which a note explains."""
+    """Name → figure; None if it could not be computed, which a note explains."""
     n: int
     missing: int
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """95 %, bootstrap over items."""
+    """95 % bootstrap intervals over items."""
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document that `--json` prints."""
         return {
             "figures": {name: None if value is None else round(value, 4) for name, value in self.values.items()},
             "n": self.n,
@@ -108,43 +108,44 @@ class Figures:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines to print in a terminal."""
         lines = [f"{name:<16}{'not run' if value is None else format(value, '.2f'):>10}" for name, value in self.values.items()]
         lines += [f"{name:<16}{low:.2f} … {high:.2f} (95 %)" for name, (low, high) in self.intervals.items()]
-        return [*lines, f"{self.n} items, {self.missing} missing (they count as wrong)", *self.notes]
+        return [*lines, f"{self.n} items, {self.missing} missing (counted as wrong)", *self.notes]
 
 
 class Benchmark(Protocol):
     """One benchmark."""
 
     name: str
-    """As it is called in commands."""
+    """Name in commands."""
     title: str
     mode: Mode
-    """How it is asked in the paper unless somebody says otherwise."""
+    """Default mode: that of the paper."""
     rubric: str
-    """What a judge is asked, by name; empty where the metric asks none."""
+    """Name of the judge's rubric; empty if the metric needs no judge."""
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
-        """Items of a file or folder in the published format; InputError with file, row and remedy.
+        """Read the items of a file or folder in the published format; raises InputError for an invalid row.
 
-        `audio`: where recordings are that the rows only name, when that is not beside them.
+        `audio` is the folder of recordings that the rows only name (default: next to the file).
         """
         ...
 
     def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
-        """How the item is put."""
+        """Return the prompt of an item."""
         ...
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
-        """Figures of answers (id → text). `verdicts`: a judge's raw votes, for those that ask one."""
+        """Score answers (id → text). `verdicts` are the raw votes of a judge (id → votes), if the metric needs one."""
         ...
 
 
 def find_files(source: Path, *suffixes: str, inside: str = "") -> list[Path]:
-    """`source` when it is a file, else the files below it with one of these suffixes, sorted; InputError when there are none.
+    """Return `source` if it is a file, else the files below it that have one of the suffixes, sorted.
 
-    A whole data set may be named: of it `inside` is read where there is such a file or folder, and no part for training.
+    In a folder with a file or folder `inside`, only that one is searched. Training and validation parts are skipped. Raises
+    InputError if there is no file.
     """
     source = source / inside if inside and (source / inside).exists() else source
     if source.is_file():
@@ -153,12 +154,12 @@ def find_files(source: Path, *suffixes: str, inside: str = "") -> list[Path]:
     found = sorted(path for path in below if path.suffix.lower() in suffixes and not _for_training(path.relative_to(source)))
     if not found:
         why = NO_FILES if source.is_dir() else "no such file or folder"
-        raise InputError(why, file=source, remedy=f"It reads {', '.join(suffixes)}; see --help for the published layout")
+        raise InputError(why, file=source, remedy=f"Name a file or folder with the published {', '.join(suffixes)} files")
     return found
 
 
 def numbered_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    """(row number in its file from 1, row) of several files; InputError for a file without rows."""
+    """Yield (row number in its file from 1, row) of all files; raises InputError for a file without rows."""
     for path in paths:
         number = 0
         for number, row in enumerate(read_rows(path, columns), 1):
@@ -168,12 +169,12 @@ def numbered_rows(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[tup
 
 
 def no_rows(path: Path) -> InputError:
-    """What to raise about a file that holds nothing: half a download would make a benchmark smaller, and nobody notice."""
-    return InputError("holds no rows", file=path, remedy="Fetch it again, or take it out of the folder")
+    """Return the error about an empty file: ignoring an incomplete download would shrink the benchmark silently."""
+    return InputError("contains no rows", file=path, remedy="Download it again, or remove it from the folder")
 
 
 def unique_items(items: Iterable[tuple[Item, Row]], source: Path) -> list[Item]:
-    """The items, no id twice and at least one."""
+    """Return the items; raises InputError for a duplicate id or if there is no item."""
     found: list[Item] = []
 
     def named() -> Iterator[tuple[str, Row]]:
@@ -184,37 +185,37 @@ def unique_items(items: Iterable[tuple[Item, Row]], source: Path) -> list[Item]:
     for _ in unique_rows(named()):
         pass
     if not found:
-        raise InputError("holds no rows", file=source, remedy="Name the published files")
+        raise InputError("contains no rows", file=source, remedy="Name the published files")
     return found
 
 
 def recording_of(row: Row, number: int, audio: Path | None, folders: Sequence[str], *names: str) -> Recording:
-    """The recording a row holds (parquet) or names; whether it is there is `check_recordings`' question."""
+    """Return the recording that a row contains (parquet) or names. `check_recordings` checks that it exists."""
     if row.file.suffix.lower() == ".parquet":
         return Embedded(row.file, number, "audio")
     name = row.text(*names)
     bases = [audio] if audio is not None else [row.file.parent / folder for folder in folders]
-    tried = [base / name for base in bases]
-    return next((path for path in tried if path.is_file()), tried[0])
+    candidates = [base / name for base in bases]
+    return next((path for path in candidates if path.is_file()), candidates[0])
 
 
 def check_recordings(items: Sequence[Item]) -> None:
-    """InputError at the first item whose recording is not there: told before anything is asked."""
+    """Raise InputError at the first item whose recording is missing."""
     for item in items:
         if isinstance(item.recording, Path) and not item.recording.is_file():
-            remedy = "Name the recordings' folder with --audio"
-            raise InputError("its recording is missing", file=item.where, field="audio", value=str(item.recording), remedy=remedy)
+            remedy = "Name the folder of the recordings with --audio"
+            raise InputError("recording not found", file=item.where, field="audio", value=str(item.recording), remedy=remedy)
         if isinstance(item.recording, Embedded) and "audio" not in _columns(item.recording.file):
-            remedy = "Fetch the parquet files that hold recordings"
-            raise InputError("the column is missing", file=item.recording.file, field="audio", remedy=remedy)
+            remedy = "Download the parquet files that contain recordings"
+            raise InputError("missing column", file=item.recording.file, field="audio", remedy=remedy)
 
 
 def mean_and_interval(values: Sequence[float], name: str) -> tuple[float, tuple[float, float]]:
-    """Mean of values and its 95 % bootstrap interval over items."""
-    right = np.asarray(values, dtype=np.float64)
+    """Return the mean of values and its 95 % bootstrap interval over items."""
+    scores = np.asarray(values, dtype=np.float64)
     rng = rng_for("0" * 64, 0, 0, f"bootstrap {name}")
-    spread = [float(right[rng.integers(right.size, size=right.size)].mean()) for _ in range(RESAMPLES)]
-    return float(right.mean()), (float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975)))
+    means = [float(scores[rng.integers(scores.size, size=scores.size)].mean()) for _ in range(RESAMPLES)]
+    return float(scores.mean()), (float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
 
 
 def _for_training(path: Path) -> bool:
@@ -229,13 +230,13 @@ def _columns(path: Path) -> tuple[str, ...]:
 
 
 def _place(path: Path, row: int) -> tuple[int, int]:
-    """(row group, place in it) of a row counted from 1."""
+    """Return (row group, index in it) of a row, counted from 1."""
     place = row - 1
     for group, size in enumerate(_sizes(path)):
         if place < size:
             return group, place
         place -= size
-    raise InputError("the file has become shorter", file=path, remedy="Fetch it again")
+    raise InputError("the file became shorter while it was read", file=path, remedy="Download it again")
 
 
 @functools.lru_cache(maxsize=256)
@@ -248,7 +249,7 @@ def _sizes(path: Path) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=2)
 def _group(path: Path, group: int, column: str) -> list[Any]:
-    """One column of a row group: recordings are asked for in order, so the last two groups are enough."""
+    """Read one column of a row group. Recordings are read in order, so a cache of two groups is enough."""
     import pyarrow
     from pyarrow import parquet
 
@@ -258,6 +259,6 @@ def _group(path: Path, group: int, column: str) -> list[Any]:
     except (pyarrow.ArrowException, OSError) as error:
         raise unreadable_parquet(path, error) from None
     if column not in table.column_names:
-        raise InputError("the column is missing", file=path, field=column, remedy="Fetch the files that hold recordings")
+        raise InputError("missing column", file=path, field=column, remedy="Download the files that contain recordings")
     values: list[Any] = table.column(column).to_pylist()
     return values

@@ -1,7 +1,7 @@
-"""VoiceBench's judge: a language model that rates answers from 1 to 5, or says whether one is correct; three votes each.
+"""VoiceBench's judge: a language model that rates answers from 1 to 5 or decides whether they are correct, with three votes each.
 
-The two rubrics are VoiceBench's word for word (Apache-2.0, github.com/MatthewCYM/VoiceBench): other words are another metric. The
-published judge is gpt-4o-mini at temperature 0.5. Votes are kept like predictions, so a judge is asked each thing once.
+The two rubrics are those of VoiceBench, word for word (Apache-2.0, github.com/MatthewCYM/VoiceBench). The published judge is
+gpt-4o-mini at temperature 0.5. Votes are stored like predictions, so each one is requested once.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ LOWEST, HIGHEST = 1.0, 5.0
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One question to the judge."""
+    """One request to the judge."""
 
     item: Item
     number: int
 
     @property
     def id(self) -> str:
-        """Of the vote."""
+        """Id of the vote."""
         return f"{self.item.id}#{self.number}"
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Its one row."""
+        """The id of its row."""
         return (self.id,)
 
 
 def rubric(name: str) -> str:
-    """`open` or `qa`."""
+    """Return the text of a rubric, `open` or `qa`."""
     return (resources.files("soundflow.bench.suites") / f"judge_{name}.txt").read_text(encoding="utf-8")
 
 
@@ -56,7 +56,7 @@ def judge_config(
     timeout: float | None = None,
     retries: int | None = None,
 ) -> LlmConfig:
-    """The judge as published, at another address or of another name."""
+    """Return the configuration of the published judge with this model and address."""
     config = config_of(
         model, base_url, max_tokens=TOKENS, temperature=TEMPERATURE, server=server, timeout=timeout, retries=retries
     )
@@ -66,7 +66,7 @@ def judge_config(
 def judge(
     items: Sequence[Item], answers: Mapping[str, str], directory: Path, config: LlmConfig, name: str
 ) -> tuple[RunProgress, dict[str, list[str]]]:
-    """Votes on every answer that is there, kept in `directory`; (how far it is, item id → votes)."""
+    """Collect votes on all non-empty answers in `directory`; return (progress, item id → votes)."""
     text = rubric(name)
     votes = [Vote(item, number) for item in items if answers.get(item.id, "").strip() for number in range(VOTES)]
 
@@ -74,11 +74,11 @@ def judge(
         values = {"prompt": vote.item.text, "reference": (vote.item.references or ("",))[0], "response": answers[vote.item.id]}
         return Conversation(vote.id, (UserTurn(vote.id, fill_rubric(text, values)),), SYSTEM)
 
-    def rows(vote: Vote, got: list[ChatAnswer]) -> list[dict[str, Any]]:
-        return [one.row() for one in got]
+    def rows(vote: Vote, answers: list[ChatAnswer]) -> list[dict[str, Any]]:
+        return [one.row() for one in answers]
 
-    about = {"judge": config.answering("benchmark").model_dump(mode="json"), "rubric": text}
-    with Predictions(directory, about) as predictions:
+    record = {"judge": config.answering("benchmark").model_dump(mode="json"), "rubric": text}
+    with Predictions(directory, record) as predictions:
         progress = collect_chat(predictions, votes, config, make, rows)
         found: dict[str, list[str]] = {}
         for vote in votes:
@@ -88,7 +88,7 @@ def judge(
 
 
 def fill_rubric(text: str, values: Mapping[str, str]) -> str:
-    """A rubric with its places filled; what is filled in is not looked at again."""
+    """Fill the placeholders of a rubric. Placeholders inside inserted values stay as they are."""
     parts = [text]
     for name, value in values.items():
         mark = f"{{{name}}}"
@@ -97,7 +97,7 @@ def fill_rubric(text: str, values: Mapping[str, str]) -> str:
 
 
 class _Value(str):
-    """Text that came from outside."""
+    """An inserted value."""
 
 
 def _split(part: str, mark: str, value: str) -> list[str]:
@@ -108,7 +108,7 @@ def _split(part: str, mark: str, value: str) -> list[str]:
 
 
 def rating(vote: str) -> float | None:
-    """A number from 1 to 5, bare or as `[[4]]`; None when the judge said anything else."""
+    """Parse a rating from 1 to 5, bare or as `[[4]]`; None for any other text."""
     text = vote.strip()
     if text.count("[[") == 1 and "]]" in text:
         text = text.partition("[[")[2].partition("]]")[0]
@@ -120,14 +120,14 @@ def rating(vote: str) -> float | None:
 
 
 def unjudged_note(what: str, votes: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The note on answers whose votes tell nothing, and what helps: a judge, or asking it afresh since votes are kept."""
+    """Return a note on answers without a readable vote: name a judge or, since votes are stored, delete them."""
     if not votes:
         return ()
-    remedy = "take the folder `judge` out of the run and run again" if all(votes) else "name a judge (--judge) and run again"
-    return (f"{len(votes)} answers have no {what} that can be read: {remedy}",)
+    remedy = "delete the folder `judge` of the run and run again" if all(votes) else "name a judge with --judge and run again"
+    return (f"{len(votes)} answers have no readable {what}: {remedy}",)
 
 
 def verdict(votes: Sequence[str]) -> bool | None:
-    """Whether most votes that can be read say yes; None when none can be read. A tie is a no."""
+    """Return whether most of the readable votes are yes; None if no vote is readable. A tie is a no."""
     counted = Counter(word for vote in votes if (word := vote.strip().strip(".!\"'*").lower()) in ("yes", "no"))
     return counted["yes"] > counted["no"] if counted else None

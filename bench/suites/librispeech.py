@@ -1,8 +1,8 @@
 """LibriSpeech (Panayotov et al. 2015): word error rate on test-clean and test-other.
 
 Files: the published tree (`test-clean/SPEAKER/CHAPTER/*.flac` with `*.trans.txt`), or parquet files {id, text, audio} in folders
-whose names tell clean from other. Metric: jiwer's corpus WER in percent, lower case, punctuation stripped; beside it the same
-under Whisper's English normaliser, which most published tables use. A missing transcript is all deletions.
+whose names contain clean or other. Metrics: corpus WER of jiwer in percent, in lower case without punctuation, and WER with
+Whisper's English normalizer, which most published tables use. A missing transcript counts as deletions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SPLITS = ("clean", "other")
 WRITTEN = "Transcribe the English speech word for word. Answer with the transcript only."
 SPOKEN = "Write down what is said now."
 NOT_WHISPERS = (r"\bkinda\b", r"\bsorta\b", r"\bdunno\b", r"\bcause\b")
-"""Rules that the package whisper-normalizer adds to Whisper's own: `cause` would be heard as `because`."""
+"""Rules that the package whisper-normalizer adds to those of Whisper: `cause` would become `because`."""
 
 
 class LibriSpeech:
@@ -47,40 +47,42 @@ class LibriSpeech:
         return unique_items(_items(paths, audio), source)
 
     def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
-        """The instruction, written or spoken before the recording."""
-        heard = (item.recording,) if mode is Mode.TEXT else (Spoken(SPOKEN), item.recording)
-        return ItemPrompt(WRITTEN, heard, prompts.variants("instruction_streaming_asr")[0])
+        """Return the instruction, written or spoken before the recording."""
+        audio = (item.recording,) if mode is Mode.TEXT else (Spoken(SPOKEN), item.recording)
+        return ItemPrompt(WRITTEN, audio, prompts.variants("instruction_streaming_asr")[0])
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
-        """Word error rates in percent."""
+        """Return the word error rates in percent."""
         values: dict[str, float | None] = {}
         notes = []
         for split in (*SPLITS, *sorted({item.group for item in items} - set(SPLITS))):
             group = [item for item in items if item.group == split]
-            said = [answers.get(item.id, "") for item in group]
-            values[split] = word_error_rate([item.references[0] for item in group], said) if group else None
-            values[f"{split}, whisper"] = whisper_error_rate([item.references[0] for item in group], said) if group else None
+            hypotheses = [answers.get(item.id, "") for item in group]
+            values[split] = word_error_rate([item.references[0] for item in group], hypotheses) if group else None
+            values[f"{split}, whisper"] = (
+                whisper_error_rate([item.references[0] for item in group], hypotheses) if group else None
+            )
             if group and values[f"{split}, whisper"] is None:
-                notes.append(f"{split}, whisper: Whisper's normaliser leaves no word of the transcripts")
+                notes.append(f"{split}, whisper: undefined, since Whisper's normalizer leaves no word of the transcripts")
         return Figures(values, len(items), sum(item.id not in answers for item in items), notes=tuple(notes))
 
 
-def word_error_rate(references: Sequence[str], said: Sequence[str]) -> float:
-    """Corpus WER in percent: edits of all utterances over all reference words."""
+def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    """Return the corpus WER in percent: edits of all utterances over all reference words."""
     jiwer = _library("jiwer")
     steps = (jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip())
     as_compared = jiwer.Compose([*steps, jiwer.ReduceToListOfListOfWords()])
-    texts = [text if text.strip() else "" for text in said]
+    texts = [text if text.strip() else "" for text in hypotheses]
     return 100.0 * float(jiwer.process_words(list(references), texts, as_compared, as_compared).wer)
 
 
-def whisper_error_rate(references: Sequence[str], said: Sequence[str]) -> float | None:
-    """The same under Whisper's English normaliser; None when it leaves no word of any reference."""
-    jiwer, normalise = _library("jiwer"), _library("whisper_normalizer.english").EnglishTextNormalizer()
+def whisper_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float | None:
+    """Return the WER with Whisper's English normalizer; None if it leaves no word of any reference."""
+    jiwer, normalize = _library("jiwer"), _library("whisper_normalizer.english").EnglishTextNormalizer()
     for rule in NOT_WHISPERS:
-        normalise.replacers.pop(rule, None)
-    wanted, heard = [normalise(text) for text in references], [normalise(text) for text in said]
-    return 100.0 * float(jiwer.wer(wanted, heard)) if any(text.strip() for text in wanted) else None
+        normalize.replacers.pop(rule, None)
+    expected, found = [normalize(text) for text in references], [normalize(text) for text in hypotheses]
+    return 100.0 * float(jiwer.wer(expected, found)) if any(text.strip() for text in expected) else None
 
 
 def _library(name: str) -> Any:
@@ -106,7 +108,7 @@ def _transcripts(path: Path) -> Iterator[tuple[Item, Row]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise Row(path, "line 1", {}).error(f"is not UTF-8 text ({error.reason})", remedy="Fetch the archive again") from None
+        raise Row(path, "line 1", {}).error(f"is not UTF-8 text ({error.reason})", remedy="Download the archive again") from None
     if not any(line.strip() for line in lines):
         raise no_rows(path)
     for number, line in enumerate(lines, 1):

@@ -1,7 +1,7 @@
-"""MMAU (Sakshi et al. 2024): multiple choice about sound, music and speech.
+"""MMAU (Sakshi et al. 2024): multiple-choice questions about sound, music and speech.
 
-Files: `mmau-test-mini.json`, a list of {id, audio_id, question, choices, answer, task, …}, recordings at `audio_id` below it.
-Metric: the published string match. The published script passes over rows without a prediction; here they are wrong.
+Files: `mmau-test-mini.json`, a list of {id, audio_id, question, choices, answer, task, …}, with recordings at the relative path
+`audio_id`. Metric: the published string match. The published script skips rows without a prediction; here they are wrong.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TASKS = ("sound", "music", "speech")
 
 
 class Mmau:
-    """MMAU test-mini, or any file in its format that has answers."""
+    """MMAU test-mini, or a file in its format with answers."""
 
     name, title = "mmau", "MMAU"
     mode = Mode.TEXT
@@ -41,17 +41,17 @@ class Mmau:
         return unique_items(((_item(row, number, audio), row) for number, row in rows), source)
 
     def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
-        """The clip, then the question with its choices, written or spoken."""
+        """Return the clip and the question with its choices, written or spoken."""
         if mode is Mode.TEXT:
             listed = "\n".join(f"- {choice}" for choice in item.choices)
             return ItemPrompt(f"{item.text}\nAnswer with one of these, word for word:\n{listed}", (item.recording,))
         *first, last = item.choices
-        said = f"{item.text} Is it {', '.join(first)} or {last}?" if first else item.text
-        told = "Answer the spoken question about the sound before it."
-        return ItemPrompt(told, (item.recording, Spoken(said)), prompts.variants("instruction_voice_chat")[0])
+        question = f"{item.text} Is it {', '.join(first)} or {last}?" if first else item.text
+        text = "Answer the spoken question about the sound before it."
+        return ItemPrompt(text, (item.recording, Spoken(question)), prompts.variants("instruction_voice_chat")[0])
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
-        """Accuracy in percent, by task and over all."""
+        """Return the accuracy in percent, by task and over all."""
         right = {item.id: string_match(item.references[0], answers.get(item.id, ""), item.choices) for item in items}
         values: dict[str, float | None] = {}
         for task in (*TASKS, *sorted({item.group for item in items} - set(TASKS))):
@@ -63,10 +63,10 @@ class Mmau:
 
 
 def string_match(answer: str, prediction: str, choices: Sequence[str]) -> bool:
-    """All words of the answer are in the prediction, and none that only a wrong choice has (the published rule)."""
-    said, wanted = _words(prediction), _words(answer)
-    wrong = {word for choice in choices if (words := _words(choice)) != wanted for word in words - wanted}
-    return bool(said) and wanted <= said and not said & wrong
+    """Return whether the prediction has all words of the answer and none that only wrong choices have (published rule)."""
+    predicted, expected = _words(prediction), _words(answer)
+    wrong = {word for choice in choices if (words := _words(choice)) != expected for word in words - expected}
+    return bool(predicted) and expected <= predicted and not predicted & wrong
 
 
 def _words(text: str) -> set[str]:
@@ -76,6 +76,6 @@ def _words(text: str) -> set[str]:
 def _item(row: Row, number: int, audio: Path | None) -> Item:
     choices, answer = row.texts("choices"), row.text("answer")
     if answer not in choices:
-        raise row.error("is none of the choices", "answer", answer, "The test split has no answers; use test-mini")
+        raise row.error("is not one of the choices", "answer", answer, "Use test-mini; the test split has no answers")
     recording = recording_of(row, number, audio, (".",), "audio_id")
     return Item(row.text("id"), row.text("question"), (answer,), recording, row.where, row.text("task").lower(), choices)

@@ -1,7 +1,7 @@
-"""PEDANT (Li et al. 2024), called as VoiceBench calls it, by a Python of its own.
+"""PEDANT (Li et al. 2024), called as in VoiceBench, in a separate Python environment.
 
-VoiceBench pins qa-metrics 0.2.17, which wants scikit-learn 1.3.2 and numpy below 2: it cannot be installed beside this
-project. `$SOUNDFLOW_PEDANT` names the Python that has it. The package fetches its two classifiers from GitHub when it is used.
+VoiceBench pins qa-metrics 0.2.17, which requires scikit-learn 1.3.2 and numpy < 2 and conflicts with this project.
+`$SOUNDFLOW_PEDANT` names the Python that has it. On use the package downloads its two classifiers from GitHub.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from soundflow.schemas.base import InputError
 
 VARIABLE: Final = "SOUNDFLOW_PEDANT"
 NOT_RUN: Final = (
-    "PEDANT is not run: name a Python that has it in $SOUNDFLOW_PEDANT"
+    "PEDANT was not run: set $SOUNDFLOW_PEDANT to a Python that has it"
     " (python -m venv pedant; pedant/bin/pip install qa-metrics==0.2.17 nltk; SOUNDFLOW_PEDANT=pedant/bin/python)"
 )
 _CODE: Final = """
@@ -30,22 +30,22 @@ json.dump(found, sys.stdout)
 
 
 def pedant(rows: Sequence[tuple[str, str, str]]) -> list[bool] | None:
-    """Whether each answer will do, of (reference, answer, question); an empty one does not. None where there is no PEDANT.
+    """Judge (reference, answer, question) rows: whether each answer is correct. None if PEDANT is not configured.
 
-    Raises InputError when the Python that was named fails.
+    An empty answer is wrong. Raises InputError if the configured Python fails.
     """
     python = os.environ.get(VARIABLE)
     if not python:
         return None
-    asked = [place for place, (_, said, _) in enumerate(rows) if said]
-    text = json.dumps([[part.lower() for part in rows[place]] for place in asked])
+    judged = [place for place, (_, answer, _) in enumerate(rows) if answer]
+    text = json.dumps([[part.lower() for part in rows[place]] for place in judged])
     try:
-        done = subprocess.run([python, "-I", "-c", _CODE], input=text, capture_output=True, text=True)
-        right = dict(zip(asked, json.loads(done.stdout), strict=True))
+        completed = subprocess.run([python, "-I", "-c", _CODE], input=text, capture_output=True, text=True)
+        correct = dict(zip(judged, json.loads(completed.stdout), strict=True))
     except OSError as error:
-        raise InputError(f"cannot be started: {error.strerror}", field=VARIABLE, value=python, remedy="Name a Python") from None
+        raise InputError(f"cannot be started: {error.strerror}", field=VARIABLE, value=python, remedy="Check the path") from None
     except ValueError:
-        why = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:200]
-        remedy = "It needs qa-metrics 0.2.17 and nltk, and GitHub for its classifiers"
+        why = (completed.stderr.strip().splitlines() or ["no output"])[-1][:200]
+        remedy = "Install qa-metrics 0.2.17 and nltk, and check the connection to GitHub"
         raise InputError(f"PEDANT failed: {why}", field=VARIABLE, value=python, remedy=remedy) from None
-    return [right.get(place, False) for place in range(len(rows))]
+    return [correct.get(place, False) for place in range(len(rows))]

@@ -1,4 +1,4 @@
-"""The seven, by name."""
+"""The seven benchmarks by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = MappingProxyType({one.name: one for
 
 
 def benchmark(name: str) -> Benchmark:
-    """One of them; InputError for another name."""
+    """Return a benchmark; raises InputError if the name is unknown."""
     if name not in BENCHMARKS:
         remedy = f"{did_you_mean(name, BENCHMARKS)} Benchmarks: {', '.join(BENCHMARKS)}".strip()
         raise InputError("unknown benchmark", value=name, remedy=remedy)

@@ -1,7 +1,7 @@
-"""Running one of the seven: a checkpoint in this process, or an audio model behind an OpenAI-compatible server.
+"""Running a public benchmark on a checkpoint in this process, or on an audio model behind an OpenAI-compatible server.
 
-With `segments` N, N items share one stream or conversation (the paper's stability under concatenation, N = 1 … 5): each is
-answered after those before it. Groups are dealt by a seed; the last may be shorter.
+With `segments` = N, N items share one stream or conversation (the paper's stability under concatenation, N = 1 … 5). Groups are
+shuffled by a seed; the last may be shorter.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from soundflow.schemas.identity import rng_for
 from soundflow.schemas.llm import LlmConfig
 
 ANSWERS: Final = ("model_output", "model_prediction", "response", "prediction", "answer")
-"""Where published predictions keep what the model said."""
+"""Fields of published predictions that contain the model's answer."""
 PAUSE_SECONDS: Final = 1.0
-"""Behind a recording: two and a half chunks to answer in."""
+"""Pause after a recording: two and a half chunks to respond in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,17 @@ class ItemGroup:
 
     @property
     def id(self) -> str:
-        """Of its first item."""
+        """Id of the first item."""
         return self.items[0].id
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Of its items."""
+        """Ids of the items."""
         return tuple(item.id for item in self.items)
 
 
 def segmented(items: Sequence[Item], segments: int, seed: int = 0) -> list[ItemGroup]:
-    """Items in groups of `segments`, shuffled by the seed within what figures are broken down by; in order when alone."""
+    """Return items in groups of `segments`, shuffled within each category of the figures; in order if `segments` is 1."""
     if segments == 1:
         return [ItemGroup((item,)) for item in items]
     groups: dict[str, list[Item]] = {}
@@ -74,29 +74,29 @@ def run_stream(
     longest_response: int = 256,
     voice: BenchmarkVoice | None = None,
 ) -> RunProgress:
-    """Play items to a checkpoint; `out` has run.json and predictions.jsonl, and is taken up where it was left.
+    """Play items to a checkpoint. `out` receives run.json and predictions.jsonl; an incomplete run is resumed.
 
-    InputError when items that share a stream are told different things in writing: a stream has one instruction.
+    Raises InputError if items of one stream have different written instructions, since a stream has one.
     """
     from soundflow.bench.harness.stream_player import StreamPlayer
 
     groups, speak = segmented(items, segments), voice or BenchmarkVoice()
-    told = {item.id: (ask := benchmark.prompt(item, mode)).instruction or ask.text for item in items}
-    if any(len({told[name] for name in group.ids}) > 1 for group in groups):
-        remedy = "Use --mode audio, or --segments 1"
-        raise InputError("a stream is told one thing, and these items differ in writing", field="segments", remedy=remedy)
-    about = {"tester": "runtime", "checkpoint": checkpoint_identity(checkpoint), "threshold": threshold}
-    about |= {"room_tone_dbfs": ROOM_TONE_DBFS}
-    with Predictions(out, _about(benchmark, items, mode, segments, about)) as predictions:
+    instructions = {item.id: (prompt := benchmark.prompt(item, mode)).instruction or prompt.text for item in items}
+    if any(len({instructions[name] for name in group.ids}) > 1 for group in groups):
+        remedy = "Use --mode audio or --segments 1"
+        raise InputError("items with different instructions cannot share a stream", field="--segments", remedy=remedy)
+    tester = {"tester": "runtime", "checkpoint": checkpoint_identity(checkpoint), "threshold": threshold}
+    tester |= {"room_tone_dbfs": ROOM_TONE_DBFS}
+    with Predictions(out, _record(benchmark, items, mode, segments, tester)) as predictions:
         player = StreamPlayer.load(checkpoint, threshold, longest_response)
 
         def answer(group: ItemGroup) -> list[dict[str, Any]]:
             pieces, owners = [], []
             for item in group.items:
-                heard = _heard(benchmark.prompt(item, mode), item, speak) or [_NOTHING]
-                pieces += [at_reference_level(one) for one in heard]
-                owners += [item.id] * len(heard)
-            played = player.play(pieces, told[group.id], PAUSE_SECONDS)
+                audio = _audio(benchmark.prompt(item, mode), item, speak) or [_NOTHING]
+                pieces += [at_reference_level(one) for one in audio]
+                owners += [item.id] * len(audio)
+            played = player.play(pieces, instructions[group.id], PAUSE_SECONDS)
             rows = []
             for place, item in enumerate(group.items):
                 own = [one for owner, one in zip(owners, played, strict=True) if owner == item.id]
@@ -119,51 +119,54 @@ def run_chat(
     segments: int = 1,
     voice: BenchmarkVoice | None = None,
 ) -> RunProgress:
-    """Ask a chat model; `out` as in `run_stream`."""
+    """Put items to a chat model; `out` as in `run_stream`."""
     speak = voice or BenchmarkVoice()
 
     def make(group: ItemGroup) -> Conversation:
-        asks = [(item, benchmark.prompt(item, mode)) for item in group.items]
-        return Conversation(group.id, tuple(UserTurn(item.id, ask.text, tuple(_heard(ask, item, speak))) for item, ask in asks))
+        prompts = [(item, benchmark.prompt(item, mode)) for item in group.items]
+        turns = tuple(UserTurn(item.id, prompt.text, tuple(_audio(prompt, item, speak))) for item, prompt in prompts)
+        return Conversation(group.id, turns)
 
     def rows(group: ItemGroup, answers: list[ChatAnswer]) -> list[dict[str, Any]]:
         return [one.row() | {"place": place} for place, one in enumerate(answers)]
 
-    about = {"tester": "chat", "answering": config.answering("benchmark").model_dump(mode="json")}
-    with Predictions(out, _about(benchmark, items, mode, segments, about)) as predictions:
+    tester = {"tester": "chat", "answering": config.answering("benchmark").model_dump(mode="json")}
+    with Predictions(out, _record(benchmark, items, mode, segments, tester)) as predictions:
         return collect_chat(predictions, segmented(items, segments), config, make, rows)
 
 
 def read_answers(path: Path, known: set[str]) -> dict[str, str]:
-    """Anyone's answers by id: `model_output`, `model_prediction`, `response`, `prediction`, or `answer` (unless
-    the row repeats the question: then that is the solution); null is an empty answer.
+    """Read third-party answers; return id → text. Null is an empty answer.
 
-    InputError for a row without any of them, an id that is no item's, or one that is there twice.
+    The answer is in `model_output`, `model_prediction`, `response`, `prediction` or `answer` (not in a row that repeats the
+    question, where `answer` is the solution). Raises InputError for a row without an answer, an unknown id or a duplicate one.
     """
     found = {}
     for name, row in unique_rows((row.text("id"), row) for row in read_rows(path, otherwise=".jsonl")):
         if name not in known:
-            raise row.error("is no item of the benchmark", "id", name, "Score against the files the answers were made for")
-        given = ANSWERS[:-1] if row.has("choices", "question", "prompt", "reference") else ANSWERS  # there it is the solution
-        key = next((key for key in given if key in row.values), None)
+            raise row.error(
+                "is not an item of the benchmark", "id", name, "Name the files that the answers belong to with --data"
+            )
+        fields = ANSWERS[:-1] if row.has("choices", "question", "prompt", "reference") else ANSWERS
+        key = next((key for key in fields if key in row.values), None)
         value = None if key is None else row.values[key]
         if key is None or not (value is None or isinstance(value, str)):
-            raise row.error("has no answer that is text", key or "answer", value, "One row: {id, answer}")
+            raise row.error("is not a string", key or "answer", value, "Write rows such as {id, answer}")
         found[name] = storable(value or "")
     return found
 
 
 def answers_of(directory: Path) -> dict[str, str]:
-    """Id → answer of a run, so far."""
+    """Return the answers of a run, so far, by id."""
     return {row.text("id"): str(row.values.get("answer") or "") for row in read_rows(directory / PREDICTIONS)}
 
 
 _NOTHING: Final = np.zeros(0, dtype=np.float32)
-"""What a stream hears before its pause when a question is only read."""
+"""Audio of an item whose question is text: only the pause is played."""
 
 
-def _heard(ask: ItemPrompt, item: Item, voice: BenchmarkVoice) -> list[Audio]:
-    return [voice.say(piece.text) if isinstance(piece, Spoken) else _loaded(piece, item.where) for piece in ask.audio]
+def _audio(prompt: ItemPrompt, item: Item, voice: BenchmarkVoice) -> list[Audio]:
+    return [voice.say(piece.text) if isinstance(piece, Spoken) else _loaded(piece, item.where) for piece in prompt.audio]
 
 
 def _loaded(recording: Recording, where: str) -> Audio:
@@ -175,5 +178,5 @@ def _identity(items: Sequence[Item]) -> str:
     return hashlib.sha256(canonical_json(rows)).hexdigest()
 
 
-def _about(benchmark: Benchmark, items: Sequence[Item], mode: Mode, segments: int, tester: dict[str, Any]) -> dict[str, Any]:
+def _record(benchmark: Benchmark, items: Sequence[Item], mode: Mode, segments: int, tester: dict[str, Any]) -> dict[str, Any]:
     return {"benchmark": benchmark.name, "mode": mode.value, "segments": segments, "set": _identity(items), **tester}

@@ -1,7 +1,7 @@
 """VoiceBench's SD-QA (Faisal et al. 2021): 553 questions in eleven accents of English, judged against a reference.
 
 Files: parquet of `hlt-lab/voicebench`, subset `sd-qa` {prompt, reference, audio}, one file a region (`usa-….parquet`). Metrics:
-the majority of three votes of a judge, and PEDANT (where there is a Python that has it, see `pedant`), both in percent.
+the majority of three votes of a judge, and PEDANT if it is configured (see `pedant`), both in percent.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class SdQa(SpokenQuestions):
         return unique_items(((_item(row, number, audio), row) for number, row in rows), source)
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
-        """Accuracy by the judge and by PEDANT, over all and by region."""
-        given = {item.id: answers.get(item.id, "").strip() for item in items}
-        judged = {item.id: verdict(verdicts.get(item.id, [])) if given[item.id] else False for item in items}
+        """Return the accuracy by the judge (over all and by region) and by PEDANT."""
+        stripped = {item.id: answers.get(item.id, "").strip() for item in items}
+        judged = {item.id: verdict(verdicts.get(item.id, [])) if stripped[item.id] else False for item in items}
         notes = unjudged_note("vote", [verdicts.get(name, []) for name, found in judged.items() if found is None])
         values: dict[str, float | None] = {"judge": None}
         intervals = {}
@@ -39,9 +39,9 @@ class SdQa(SpokenQuestions):
             for region in sorted({item.group for item in items}):
                 group = [bool(judged[item.id]) for item in items if item.group == region]
                 values[f"judge, {region}"] = 100.0 * sum(group) / len(group)
-        right = pedant([(item.references[0], given[item.id], item.text) for item in items])
-        values["pedant"] = None if right is None else 100.0 * sum(right) / len(right)
-        notes = notes if right is not None else (*notes, NOT_RUN)
+        correct = pedant([(item.references[0], stripped[item.id], item.text) for item in items])
+        values["pedant"] = None if correct is None else 100.0 * sum(correct) / len(correct)
+        notes = notes if correct is not None else (*notes, NOT_RUN)
         return Figures(values, len(items), sum(item.id not in answers for item in items), intervals, notes)
 
 

@@ -2,7 +2,7 @@
 
 Files: OpenAudioBench's CSV with `audios/`, `llama_questions.csv` {Questions, Answer, audio_filename} and `web_questions.csv`
 {question, answers, audio_filename}, or parquet files with recordings. Several answers are a list; in CSV they are `a;b` or a
-list as Python writes it (Web Questions). Metric: `spoken_qa.has_answer` of any.
+Python list (Web Questions). Metric: `spoken_qa.has_answer` of any reference.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ QUESTION, ANSWER = ("Questions", "question", "Question"), ("Answer", "answer", "
 
 @dataclass(slots=True)
 class ShortAnswers(SpokenQuestions):
-    """One of the two."""
+    """One of the two benchmarks."""
 
     name: str
     title: str
     folder: str
-    """And file, as OpenAudioBench calls them."""
+    """Name of the folder and the file in OpenAudioBench."""
     several: bool
-    """Whether text holds several answers."""
+    """Whether a text can contain several answers."""
     rubric: str = ""
 
     def read(self, source: Path, audio: Path | None) -> list[Item]:
@@ -38,9 +38,9 @@ class ShortAnswers(SpokenQuestions):
         return unique_items(pairs, source)
 
     def score(self, items: Sequence[Item], answers: Mapping[str, str], verdicts: Mapping[str, list[str]]) -> Figures:
-        """Share of answers, in percent, in which one of the references stands."""
-        right = [100.0 * has_answer(item.references, answers.get(item.id, "")) for item in items]
-        accuracy, interval = mean_and_interval(right, self.name)
+        """Return the share of answers, in percent, that contain one of the references."""
+        scores = [100.0 * has_answer(item.references, answers.get(item.id, "")) for item in items]
+        accuracy, interval = mean_and_interval(scores, self.name)
         return Figures({"accuracy": accuracy}, len(items), sum(item.id not in answers for item in items), {"accuracy": interval})
 
     def _item(self, row: Row, number: int, place: int, audio: Path | None) -> Item:
@@ -55,8 +55,8 @@ def _separated(row: Row) -> tuple[str, ...]:
     try:
         listed = ast.literal_eval(text.strip()) if text.strip().startswith("[") else text.split(";")
     except (ValueError, SyntaxError):
-        raise row.error("is no list of answers", "answers", text, "Write a;b or ['a', 'b']") from None
+        raise row.error("is not a list of answers", "answers", text, "Write a;b or ['a', 'b']") from None
     found = tuple(one.strip() for one in listed if isinstance(one, str) and one.strip()) if isinstance(listed, list) else ()
     if not found:
-        raise row.error("holds no answer", "answers", text, "Write a;b or ['a', 'b']")
+        raise row.error("contains no answer", "answers", text, "Write a;b or ['a', 'b']")
     return found

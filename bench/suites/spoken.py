@@ -1,4 +1,4 @@
-"""Instructions by voice: an embedded speaker says them, the same words always with the same samples."""
+"""Spoken instructions, rendered by an embedded speaker. Equal texts give equal samples."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.speech import HibariConfig, SpeakerConfig
 
 KEPT = 256
-"""Renderings kept: instructions repeat, questions do not."""
+"""Size of the cache of renderings: instructions repeat, questions do not."""
 
 
 class BenchmarkVoice:
-    """A speaker's first voice. Loaded when something is to be said."""
+    """The first voice of a speaker, loaded on first use."""
 
     def __init__(self, config: SpeakerConfig | None = None):
         self._config = config or HibariConfig()
         self._kept = functools.lru_cache(maxsize=KEPT)(self._say)
 
     def say(self, text: str) -> Audio:
-        """Samples at 16 kHz."""
+        """Render `text` to samples at 16 kHz."""
         return self._kept(text)
 
     def _say(self, text: str) -> Audio:
         speaker = self._speaker
         if not speaker.voices:
-            raise InputError("has no voice here", field="speaker", remedy="pip install 'soundflow-audio[models]'")
+            raise InputError("no voice is installed", field="speaker", remedy="pip install 'soundflow-audio[models]'")
         return speaker.say(text, speaker.voices[0], seed=0).samples
 
     @functools.cached_property

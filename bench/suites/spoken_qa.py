@@ -1,8 +1,7 @@
-"""What the benchmarks of spoken questions share: the question is the recording, in text mode it is read instead.
+"""Shared parts of the benchmarks of spoken questions. The question is the recording; text mode uses its text.
 
-`has_answer` is the match that Llama Questions and Web Questions are scored with: a reference's tokens stand in the answer one
-after the other (DPR's rule, as published with UltraEval-Audio). Tokens are runs of letters, digits and marks, or single
-other signs.
+`has_answer` scores Llama Questions and Web Questions: the tokens of a reference occur contiguously in the answer (rule of DPR, as
+published with UltraEval-Audio). Tokens are runs of letters, digits and marks, or other single characters.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from soundflow.bench.suites.item import Item, ItemPrompt, Mode
 
 
 class SpokenQuestions:
-    """How they are asked."""
+    """Base of these benchmarks: their prompt."""
 
     mode = Mode.AUDIO
 
     def prompt(self, item: Item, mode: Mode) -> ItemPrompt:
-        """The question, read or heard."""
+        """Return the question as text or as its recording."""
         if mode is Mode.TEXT:
             return ItemPrompt(item.text)
         return ItemPrompt(
@@ -29,17 +28,17 @@ class SpokenQuestions:
 
 
 def has_answer(references: Sequence[str], text: str) -> bool:
-    """Whether the tokens of one of the references stand in `text`, one after the other."""
-    said = tokens(text)
+    """Return whether the tokens of a reference occur contiguously in `text`."""
+    answer = tokens(text)
     for reference in references:
-        wanted = tokens(reference)
-        if wanted and any(said[at : at + len(wanted)] == wanted for at in range(len(said) - len(wanted) + 1)):
+        expected = tokens(reference)
+        if expected and any(answer[at : at + len(expected)] == expected for at in range(len(answer) - len(expected) + 1)):
             return True
     return False
 
 
 def tokens(text: str) -> list[str]:
-    """Lower-case tokens of the canonically decomposed text."""
+    """Split the canonically decomposed text into lower-case tokens."""
     found: list[str] = []
     joins = False
     for sign in unicodedata.normalize("NFD", text):

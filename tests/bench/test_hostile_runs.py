@@ -198,7 +198,7 @@ def test_an_empty_cell_is_an_empty_answer(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,question,response\nx,why?,\ny,who?,me\n")
     assert read_answers(tmp_path / "a.csv", {"x", "y"}) == {"x": "", "y": "me"}
     (tmp_path / "b.csv").write_text("id,question,said\nx,,me\n")
-    with pytest.raises(InputError, match="row 1: answer: has no answer"):
+    with pytest.raises(InputError, match="row 1: answer: is not a string"):
         read_answers(tmp_path / "b.csv", {"x"})
     (tmp_path / "p.csv").write_text("id,decision,reply\n" + "".join(f"{row['id']},,\n" for row in SMALL))
     assert [one.decision for one in read_predictions(tmp_path / "p.csv", {row["id"] for row in SMALL}).values()] == [None] * 6

@@ -77,4 +77,4 @@ def test_the_command_analyses_any_checkpoint_and_the_report_draws_it(checkpoint:
     refused = CliRunner().invoke(app, ["bench", "report", "--analysis", str(tmp_path / "no.json")])
     assert "no.json" in str(refused.exception) and refused.exit_code
     text = (tmp_path / "bench.html").read_text()
-    assert text.count("<svg") == len(plots) and "nothing (here)" in text
+    assert text.count("<svg") == len(plots) and "no model (here)" in text

@@ -85,7 +85,7 @@ def test_the_same_recipe_gives_the_same_bytes_and_another_is_refused(clips: Path
     (first / "meta.jsonl").write_text("half")
     build(recipe(tmp_path, clips), first)  # as after a kill
     assert all((first / path).read_bytes() == (second / path).read_bytes() for path in files)
-    with pytest.raises(InputError, match="holds another set"):
+    with pytest.raises(InputError, match="contains another test set"):
         build(recipe(tmp_path, clips, seed=8), first)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
@@ -133,7 +133,7 @@ def test_a_recording_that_changed_or_went_is_told(clips: Path, tmp_path: Path) -
     ("changes", "told"),
     [
         ({"categories": []}, "categories"),
-        ({"categories": [{"domain": "A", "category": "B"}] * 2}, "stands there twice"),
+        ({"categories": [{"domain": "A", "category": "B"}] * 2}, "duplicate sub-category"),
         ({"categories": [{"domain": "A/..", "category": "B"}]}, "domain"),
         ({"per_sides": 3}, 'Did you mean "per_side"'),
         ({"split": "dev"}, "no clip is left: 30 of another split"),

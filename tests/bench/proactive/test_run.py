@@ -56,9 +56,9 @@ def test_the_multiple_tier_has_every_sound_once_in_streams_of_one_sub_category(t
 def test_a_manifest_that_hears_a_sound_twice_or_one_nobody_knows_is_told_with_its_row(tmp_path: Path) -> None:
     sounds = read_sounds(write(tmp_path / "meta.jsonl", SMALL))
     rows = [stream.model_dump(mode="json") for stream in multiple(sounds)]
-    with pytest.raises(InputError, match="line 2: sounds: is heard twice"):
+    with pytest.raises(InputError, match="line 2: sounds: occurs twice"):
         read_manifest(write(tmp_path / "a.jsonl", [rows[0], rows[0] | {"id": "again"}]), sounds)
-    with pytest.raises(InputError, match="line 1: sounds: is no sound of the metadata"):
+    with pytest.raises(InputError, match="line 1: sounds: is not a sound of the metadata"):
         read_manifest(write(tmp_path / "b.jsonl", [rows[0] | {"sounds": ["nobody"]}]), sounds)
 
 
@@ -167,7 +167,7 @@ def test_replies_are_compared_with_the_nearest_standard_answer() -> None:
         for sound, reply in zip(sounds, said, strict=False)
     }
     found = match_replies(sounds, given, HashedNgrams())
-    assert found.matched == {sounds[0].id} and found.asked == 2 and len(found.similarity) == 2
+    assert found.matched == {sounds[0].id} and found.expected == 2 and len(found.similarity) == 2
     total = score(sounds, given | {sounds[2].id: Prediction(id=sounds[2].id, decision=Decision.IGNORE)}, replies=found)
     assert total.counts.accuracy == 1.0 and total.accuracy_with_replies == pytest.approx(2 / 3)
 

@@ -89,7 +89,7 @@ def test_what_is_no_decision_is_unreadable(value: object) -> None:
         ([SMALL[0] | {"path": "a.wav"}], "line 1: path"),
         ([SMALL[0], SMALL[0]], "line 2: id: is a duplicate"),
         ([SMALL[0] | {"sound": 1}], "unknown field"),
-        ([], "holds no rows"),
+        ([], "contains no rows"),
     ],
 )
 def test_bad_metadata_is_told_with_its_row(rows: list[Any], told: str, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_bad_metadata_is_told_with_its_row(rows: list[Any], told: str, tmp_path:
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([{"id": "nobody", "decision": "IGNORE"}], "line 1: id: is no sound of the metadata"),
+        ([{"id": "nobody", "decision": "IGNORE"}], "line 1: id: is not a sound of the metadata"),
         ([{"decision": "IGNORE"}], "line 1: id"),
         ([{"id": SMALL[0]["id"], "decision": "IGNORE"}] * 2, "line 2: id: is a duplicate"),
         (["null\n"], "line 1: is not a JSON object"),

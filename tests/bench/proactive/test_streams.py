@@ -98,7 +98,7 @@ def test_bad_labels_are_told_with_their_line(labels: str, tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"a\.txt, line 3"):
         read_recordings(tmp_path)
     (tmp_path / "a.wav").write_text("no sound")
-    with pytest.raises(InputError, match=r"a\.wav: is no recording"):
+    with pytest.raises(InputError, match=r"a\.wav: is not a readable recording"):
         read_recordings(tmp_path)
 
 
@@ -119,11 +119,11 @@ def test_the_recordings_command_plays_takes_as_they_are(checkpoint: Path, tmp_pa
     assert set(json.loads(done.stdout)) == {"model", "always respond", "never respond", "energy threshold", "  home"}
     assert "false alarms/h" in CliRunner().invoke(app, [*command, "--label", "mine"]).output
     take(tmp_path / "takes", "home/b.wav", None, seconds=1.0)  # another set of takes: the run is refused
-    assert "holds a run with another takes" in str(CliRunner().invoke(app, command).exception)
+    assert "contains a run with another takes" in str(CliRunner().invoke(app, command).exception)
     page = tmp_path / "bench.html"
     assert CliRunner().invoke(app, ["bench", "report", str(tmp_path / "run"), "-o", str(page)]).exit_code == 0
     text = page.read_text()
-    assert "mine: responses in recordings as they are." in text and "home/a.wav" in text and "calls for a response" in text
+    assert "mine: responses in long recordings." in text and "home/a.wav" in text and "calls for a response" in text
     assert text.index("<td>mine</td>") < text.index("<td>always respond</td>") < text.index("<td>  home</td>")
-    with pytest.raises(InputError, match="holds no recordings"):
+    with pytest.raises(InputError, match="contains no recordings"):
         read_recordings(tmp_path / "run")

@@ -105,10 +105,10 @@ def test_a_judge_is_asked_three_times_and_never_twice_for_one_vote(tmp_path: Pat
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"id": "nobody", "answer": "x"}, "line 1: id: is no item of the benchmark"),
-        ({"id": "1089-134686-0000"}, "line 1: answer: has no answer that is text"),
-        ({"id": "1089-134686-0000", "answer": 7}, "line 1: answer: has no answer that is text"),
-        ({"id": "1089-134686-0000", "answer": "x", "choices": ["x", "y"]}, "line 1: answer: has no answer that is text"),
+        ({"id": "unknown", "answer": "x"}, "line 1: id: is not an item of the benchmark"),
+        ({"id": "1089-134686-0000"}, "line 1: answer: is not a string"),
+        ({"id": "1089-134686-0000", "answer": 7}, "line 1: answer: is not a string"),
+        ({"id": "1089-134686-0000", "answer": "x", "choices": ["x", "y"]}, "line 1: answer: is not a string"),
     ],
 )
 def test_bad_answers_are_told_and_a_solution_is_no_answer(row: dict[str, Any], told: str, tmp_path: Path) -> None:
@@ -130,11 +130,11 @@ def test_commands_run_score_and_report_beside_the_papers_tables(checkpoint: Path
     assert "hears (here)" in text and text.count("not run") > 20 and "Audio-Interaction (3B)" in text
     row = re.search(r"hears \(here\)</td><td class=\"number\">0\.00 \(n=4\)</td><td class=\"number\">0\.00 \(n=4\)</td>", text)
     assert row, "WER of clean and other stand under the paper's columns"
-    assert "Of several runs" not in text
+    assert "several runs" not in text
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / "result.json").write_bytes((out / "result.json").read_bytes())
     CliRunner().invoke(app, ["bench", "report", str(tmp_path), "-o", str(tmp_path / "bench.html")])
-    assert "Of several runs of hears the first by path is shown." in (tmp_path / "bench.html").read_text()
+    assert "hears has several runs; the first by path is shown." in (tmp_path / "bench.html").read_text()
     assert "<script" not in text and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", text)
 
 
