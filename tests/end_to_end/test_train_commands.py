@@ -84,7 +84,7 @@ def test_mistakes_are_told_in_a_sentence(world: Path, built: Path, tmp_path: Pat
     assert "unknown preset" in run("train", built, "--stage", "7", "--model", world / "model", "-o", tmp_path / "run", code=2)
     assert "is not a checkpoint" in run("train", built, "--stage", "cpu/1", "--model", tmp_path, "-o", tmp_path / "run", code=2)
     assert "exists already" in run("model", "init", "nano", "--corpus", built, "-o", world / "model", code=2)
-    assert "knows the words of its corpora" in run("model", "init", "nano", "-o", tmp_path / "m", code=2)
+    assert "takes its vocabulary from corpora" in run("model", "init", "nano", "-o", tmp_path / "m", code=2)
 
 
 def test_the_real_shapes_are_estimated_without_a_gpu() -> None:
