@@ -17,7 +17,7 @@ from soundflow.backends.embed import minilm
 from soundflow.bench.harness import measure as bench
 from soundflow.bench.speed.labels import QUERIES, demo_rows, recall, synthetic_rows, write_index
 from soundflow.operators.curate.retrieval import Hit, Query, clip_text
-from soundflow.operators.curate.vector_search import Coded, Shelf
+from soundflow.operators.curate.vector_search import CodedColumn, VectorIndex
 from soundflow.operators.protocols.embedding import Vectors, normalize
 from soundflow.pipeline.clips.search_index import SearchIndex
 from soundflow.schemas.clip import ClipRole
@@ -58,8 +58,8 @@ def retrieval(runs: int) -> bench.Part:
 
 def _speed(runs: int) -> tuple[list[bench.Ratio], dict[str, float], dict[str, Any]]:
     rng = rng_for("0" * 64, 0, 0, "bench retrieval")
-    shelf = _shelf(normalize(rng.standard_normal((CLIPS, DIMENSION))))
-    near = shelf.vectors[rng.integers(0, CLIPS, ASKED)]
+    index = _vector_index(normalize(rng.standard_normal((CLIPS, DIMENSION))))
+    near = index.vectors[rng.integers(0, CLIPS, ASKED)]
     asked = normalize(near + 0.04 * rng.standard_normal((ASKED, DIMENSION)))
     query = Query("sound", K, ClipRole.FOREGROUND, "sound", (0.1, 30.0))
     candidates: dict[str, Any] = {}
@@ -71,13 +71,13 @@ def _speed(runs: int) -> tuple[list[bench.Ratio], dict[str, float], dict[str, An
             found = []
             for start in range(0, len(part), size):
                 begin = time.perf_counter()
-                found += shelf.search(part[start : start + size], [query] * min(size, len(part) - start))
+                found += index.search(part[start : start + size], [query] * min(size, len(part) - start))
                 latencies[size].append(time.perf_counter() - begin)
             return found
 
         def theirs(size: int = size, part: Vectors = part) -> list[list[int]]:
             return [
-                best for start in range(0, len(part), size) for best in _brute_force(shelf.vectors, part[start : start + size])
+                best for start in range(0, len(part), size) for best in _brute_force(index.vectors, part[start : start + size])
             ]
 
         if [[hit.id for hit in hits] for hits in ours()] != [[_name(row) for row in best] for best in theirs()]:
@@ -98,19 +98,19 @@ def _speed(runs: int) -> tuple[list[bench.Ratio], dict[str, float], dict[str, An
     return ratios, medians, notes
 
 
-def _shelf(vectors: Vectors) -> Shelf:
+def _vector_index(vectors: Vectors) -> VectorIndex:
     """Every clip with a text of its own."""
     count = len(vectors)
     same = np.zeros(count, np.int32)
-    return Shelf(
+    return VectorIndex(
         vectors=vectors,
         spans={ClipRole.FOREGROUND: (0, count)},
         first=np.arange(count + 1),
         clips=np.arange(count, dtype=np.int32),
         ids=[_name(row) for row in range(count)],
-        labels=Coded(same, ["sound"]),
-        licences=Coded(same, ["CC0-1.0"]),
-        splits=Coded(same, ["train"]),
+        labels=CodedColumn(same, ["sound"]),
+        licences=CodedColumn(same, ["CC0-1.0"]),
+        splits=CodedColumn(same, ["train"]),
         speech=np.zeros(count, np.bool_),
         samples=np.full(count, 32_000),
     )

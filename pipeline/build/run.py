@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from soundflow.operators.compose.clips import Palette
-from soundflow.operators.curate.planning import check
+from soundflow.operators.curate.planning import check_tasks
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.pipeline.build.committers import committer_for
 from soundflow.pipeline.build.executors import Executor, InlineExecutor
@@ -108,7 +108,7 @@ def build(
     record = record.model_copy(update={"virtual": virtual})
     _check_split(record.recipe.split, index, recipe_path)
     for split, pool in split_pools(record.recipe, index).items():
-        check(record.recipe, Palette.of(pool, record.recipe.split), recipe_path, split)
+        check_tasks(record.recipe, Palette.of(pool, record.recipe.split), recipe_path, split)
     if not over_budget:
         _check_budget(record.recipe.budget, recipe_path)
     QwenTokenizer.load()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from soundflow.operators.compose.clips import Palette
-from soundflow.operators.curate.planning import check, plan_scene, weights_of
+from soundflow.operators.curate.planning import check_tasks, plan_scene, weights_of
 from soundflow.pipeline.clips.splits import split_pools
 from soundflow.pipeline.corpus.versions import OPERATOR_VERSIONS
 from soundflow.pipeline.estimate.index_sample import IndexSample
@@ -69,7 +69,7 @@ def estimate(
     pools = split_pools(recipe, pool)
     palettes = {name: Palette.of(own, recipe.split) for name, own in pools.items()}
     for split, palette in palettes.items():
-        check(recipe, palette, recipe_path, split)
+        check_tasks(recipe, palette, recipe_path, split)
     mark = fingerprint(recipe, pool.footer.content_hash, prompt_hash(), OPERATOR_VERSIONS)
     seconds: dict[str, list[float]] = defaultdict(list)
     responses, events = 0, 0
