@@ -60,7 +60,8 @@ class Progress:
     def describe(self) -> str:
         """Return the counts as one line of text."""
         parts = [f"{self.scenes} scenes curated"] if self.scenes else []
-        parts += [f"{self.streams} streams", f"{self.hours:.2f} h of audio", f"{self.rate:.0f}x real time"]
+        parts += [f"{self.streams} streams", f"{self.hours:.2f} h of audio"]
+        parts += [f"{self.rate:.0f}x real time"] if self.rate else []
         parts += [f"{self.clips} clips stored"] if self.clips else []
         problems = {"rejected": self.rejected, "quarantined": self.quarantined, "failed shards": self.failed}
         return ", ".join(parts + [f"{count} {name}" for name, count in problems.items() if count])
@@ -146,8 +147,8 @@ def _check_budget(budget: BuildBudget, recipe_path: Path) -> None:
 
     if over := estimate(recipe_path).over_budget:
         remedy = "Make the corpus smaller, raise the limit, or pass --over-budget. See `soundflow estimate`"
-        why = "the estimate exceeds the budget"
-        raise InputError(why, file=recipe_path, field="budget", value="; ".join(over), remedy=remedy)
+        why = f"the estimate exceeds the budget: {', '.join(over)}"
+        raise InputError(why, file=recipe_path, field="budget", remedy=remedy)
 
 
 def _check_split(split: str | None, index: ClipIndex, recipe_path: Path) -> None:

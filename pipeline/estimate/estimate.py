@@ -244,7 +244,7 @@ def _variance_of_mean(values: list[float] | tuple[()]) -> float:
 
 
 def exceeded_limits(budget: BuildBudget, estimated: Estimate) -> list[str]:
-    """Return the limits of `budget` that `estimated` exceeds, as `NAME VALUE of LIMIT`."""
+    """Return the limits of `budget` that `estimated` exceeds, as `NAME VALUE (limit LIMIT)`."""
     values = {
         "hours": estimated.hours,
         "gigabytes": estimated.gigabytes,
@@ -253,4 +253,4 @@ def exceeded_limits(budget: BuildBudget, estimated: Estimate) -> list[str]:
         "money": estimated.money,
     }
     limits = {name: limit for name in values if (limit := getattr(budget, name)) is not None}
-    return [f"{name} {values[name]:.4g} of {limit:g}" for name, limit in limits.items() if values[name] > limit]
+    return [f"{name} {values[name]:.4g} (limit {limit:g})" for name, limit in limits.items() if values[name] > limit]
