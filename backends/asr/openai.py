@@ -10,7 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from soundflow.backends.calls.http_errors import ResponseModel, parsed
-from soundflow.backends.calls.service import Service
+from soundflow.backends.calls.service import openai_service
 from soundflow.backends.calls.speech_server import SpeechServer
 from soundflow.operators.protocols.asr import Transcription
 from soundflow.schemas import constants as c
@@ -29,7 +29,7 @@ class OpenAiRecogniser:
 
     def __init__(self, config: OpenAiTranscriptionConfig):
         self.config = config
-        service = Service("the transcription server", config.base_url, "recogniser", config.api_key_env)
+        service = openai_service("the transcription server", "recogniser", config.base_url, config.api_key_env)
         self.server = SpeechServer(service, config.server)
 
     def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
@@ -37,13 +37,15 @@ class OpenAiRecogniser:
         wav = io.BytesIO()
         soundfile.write(wav, samples, c.SAMPLE_RATE, subtype="PCM_16", format="WAV")
         model = self.config.model
-        form = {"model": model, "language": language.partition("-")[0], "response_format": "json", "temperature": "0"}
         text = self.server.post(
             "/audio/transcriptions",
             lambda body: parsed(_TranscriptionBody, body, "a transcription").text,
             largest=LARGEST_ANSWER,
             detail=f"model {model}",
-            data=form,
-            files={"file": ("speech.wav", wav.getvalue(), "audio/wav")},
+            file=("speech.wav", wav.getvalue(), "audio/wav"),
+            model=model,
+            language=language.partition("-")[0],
+            response_format="json",
+            temperature=0,
         )
         return Transcription(text, model)

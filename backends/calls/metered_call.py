@@ -1,8 +1,8 @@
 """Metered calls: the one path that every request to a service behind HTTP takes.
 
 1. admit: the meter reserves the most the call can cost, or makes it wait (budget, rate limits, a pause).
-2. call: one POST under one deadline, with a limit on the size of the response. Redirects are not followed: they would carry the
-   key to another server.
+2. call: one POST under one deadline, with a limit on the size of the response (`transport`). Redirects are not followed: they
+   would carry the key to another server.
 3. settle: the meter books the cost. A call that may have been charged without a bill counts in full.
 4. ledger: the cost is added to the role's account.
 5. pause: Retry-After holds back every caller of the meter, not only the one that received it.
@@ -23,25 +23,23 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
-import httpx
+import httpx2
 import tenacity
 from pydantic import SecretStr
 
 from soundflow.backends.calls.http_errors import HttpReply, status_error
 from soundflow.backends.calls.metering import CostLedger, Meter
 from soundflow.backends.calls.service import Service, scrubbed
+from soundflow.backends.calls.transport import LINE_ERRORS, AsyncTransport, BlockingTransport
 from soundflow.operators.protocols.faults import ServerFault, Unreachable
 from soundflow.schemas.llm import Usage
 
-CONNECT_SECONDS: Final = 15.0
 STARTING_SECONDS: Final = 10.0
 """How long an address that never answered is retried: the service may be starting, or the address may be wrong."""
 LONGEST_BACKOFF: Final = 60.0
 """Seconds between two tries, unless the service asks for more."""
 LONGEST_RETRY_AFTER: Final = 600.0
 """Seconds. A service that asks for a longer pause is not waited for."""
-ERROR_BYTES: Final = 10_000
-"""Of the body of an error that are read."""
 
 T = TypeVar("T")
 
@@ -69,7 +67,7 @@ class Post(Generic[T]):
     role: str
     """Account in the ledger."""
     content: Mapping[str, Any]
-    """Arguments of httpx: `json`, `data`, `files`, `params`."""
+    """Arguments of the SDK's `create`, or those of httpx2 if the service speaks plain HTTP: `json`, `data`, `files`, `params`."""
     read: Callable[[HttpReply], tuple[T, Usage]]
     """Result and cost from a 2xx response; raises ServerFault for a response that is damaged."""
     worst: Usage
@@ -98,17 +96,6 @@ class MeteredCalls:
         self._unreachable_since: float | None = None
         self._key = SecretStr("")
 
-    def _client_options(self) -> dict[str, Any]:
-        """Read the key and return the arguments of the HTTP client; raises InputError."""
-        self._key, headers = self.service.credentials()
-        seconds = self.settings.timeout_seconds
-        return {
-            "headers": {"Accept-Encoding": "identity", "User-Agent": "soundflow"} | headers,
-            "timeout": httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds)),
-            "limits": httpx.Limits(max_connections=None),
-            "follow_redirects": False,
-        }
-
     def _policy(self, retries: int | None) -> dict[str, Any]:
         """Arguments of tenacity's retrying."""
         first = self.settings.backoff_seconds
@@ -132,21 +119,21 @@ class MeteredCalls:
             return time.monotonic() - (self._unreachable_since or 0.0) <= STARTING_SECONDS
         return isinstance(error, ServerFault) and (error.retry_after or 0.0) <= LONGEST_RETRY_AFTER
 
-    def _answer(self, post: Post[T], response: httpx.Response, body: bytearray) -> HttpReply | ServerFault:
+    def _answer(self, post: Post[T], response: httpx2.Response, body: bytearray) -> HttpReply | ServerFault:
         """The response without the key; a fault if it is too large."""
         if response.is_success and len(body) > post.largest:
             return ServerFault(f"{self._label(post)}: the response is larger than {post.largest:,} bytes", billed=True)
-        if response.is_success and response.headers.get("content-encoding", "identity") != "identity":
+        if _is_encoded(response):
             return ServerFault(f"{self._label(post)}: the response is compressed, which was not requested", billed=True)
         headers = {name: scrubbed(value, self._key) for name, value in response.headers.items()}
-        return HttpReply(response.status_code, httpx.Headers(headers), scrubbed(bytes(body), self._key))
+        return HttpReply(response.status_code, httpx2.Headers(headers), scrubbed(bytes(body), self._key))
 
     def _line_fault(self, post: Post[T], error: Exception) -> ServerFault:
         """What broke between us and the service, and whether the request may have reached it."""
         label, cause = self._label(post), f"{type(error).__name__}: {error}".rstrip(": ")
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             return Unreachable(scrubbed(f"{label} cannot be reached: {cause}", self._key))
-        if isinstance(error, TimeoutError | httpx.TimeoutException):
+        if isinstance(error, TimeoutError | httpx2.TimeoutException):
             return ServerFault(f"{label}: no complete response within {self.settings.timeout_seconds:g} s", billed=True)
         return ServerFault(scrubbed(f"{label}: connection lost: {cause}", self._key), billed=True)
 
@@ -186,6 +173,10 @@ class MeteredCalls:
         return self.service.label(post.detail)
 
 
+def _is_encoded(response: httpx2.Response) -> bool:
+    return response.headers.get("content-encoding", "identity") != "identity"
+
+
 class AsyncCalls(MeteredCalls):
     """Calls from one event loop, at most `concurrency` at a time. Used inside `async with`; connects with the first call."""
 
@@ -195,16 +186,16 @@ class AsyncCalls(MeteredCalls):
         super().__init__(service, settings, meter, ledger)
         self._concurrency = concurrency
         self._slots: asyncio.Semaphore | None = None
-        self._client: httpx.AsyncClient | None = None
+        self._transport: AsyncTransport | None = None
 
     async def __aenter__(self) -> Self:
         self._slots = asyncio.Semaphore(self._concurrency)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        client, self._client, self._slots = self._client, None, None
-        if client is not None:
-            await client.aclose()
+        transport, self._transport, self._slots = self._transport, None, None
+        if transport is not None:
+            await transport.close()
 
     async def send(self, post: Post[T], retries: int | None = None) -> T:
         """Return the result of `post`. `retries` lowers the configured number.
@@ -217,32 +208,35 @@ class AsyncCalls(MeteredCalls):
     async def _once(self, post: Post[T]) -> T:
         if self._slots is None:
             raise RuntimeError(f"calls to {self.service.name} are made inside `async with`")
-        if self._client is None:
-            self._client = httpx.AsyncClient(**self._client_options())
+        if self._transport is None:
+            self._transport = AsyncTransport(self.service, self.settings.timeout_seconds)
+            self._key = self._transport.key
         async with self._slots:
             ticket, outcome = uuid.uuid4().hex, None
             while wait := self.meter.admit(ticket, post.worst):
                 await asyncio.sleep(wait)
             try:
-                outcome = self._outcome(post, await self._exchange(self._client, post))
+                outcome = self._outcome(post, await self._exchange(self._transport, post))
             finally:
                 self._settle(post, ticket, outcome)
         if isinstance(outcome, Exception):
             raise outcome  # raised here, where no frame or chained exception holds the request with its headers
         return outcome.result
 
-    async def _exchange(self, client: httpx.AsyncClient, post: Post[T]) -> HttpReply | ServerFault:
+    async def _exchange(self, transport: AsyncTransport, post: Post[T]) -> HttpReply | ServerFault:
         body = bytearray()
-        url = self.service.url + post.path
         try:
-            async with asyncio.timeout(self.settings.timeout_seconds), client.stream("POST", url, **post.content) as response:
-                limit = post.largest if response.is_success else ERROR_BYTES
-                async for block in response.aiter_raw():
-                    body += block
-                    if len(body) > limit:
-                        break
+            async with (
+                asyncio.timeout(self.settings.timeout_seconds),
+                transport.post(post.path, post.content) as response,
+            ):
+                if not _is_encoded(response):
+                    async for block in response.aiter_bytes():
+                        body += block
+                        if len(body) > post.largest:
+                            break
             return self._answer(post, response, body)
-        except (TimeoutError, httpx.HTTPError) as error:
+        except LINE_ERRORS as error:
             return self._line_fault(post, error)
 
 
@@ -251,7 +245,7 @@ class BlockingCalls(MeteredCalls):
 
     def __init__(self, service: Service, settings: CallSettings, meter: Meter, ledger: CostLedger | None = None):
         super().__init__(service, settings, meter, ledger)
-        self._client: httpx.Client | None = None
+        self._transport: BlockingTransport | None = None
         self._connecting = threading.Lock()
 
     def send(self, post: Post[T], retries: int | None = None) -> T:
@@ -261,32 +255,32 @@ class BlockingCalls(MeteredCalls):
 
     def _once(self, post: Post[T]) -> T:
         with self._connecting:
-            if self._client is None:
-                self._client = httpx.Client(**self._client_options())
-                weakref.finalize(self, self._client.close)
+            if self._transport is None:
+                self._transport = BlockingTransport(self.service, self.settings.timeout_seconds)
+                self._key = self._transport.key
+                weakref.finalize(self, self._transport.close)
         ticket, outcome = uuid.uuid4().hex, None
         while wait := self.meter.admit(ticket, post.worst):
             time.sleep(wait)
         try:
-            outcome = self._outcome(post, self._exchange(self._client, post))
+            outcome = self._outcome(post, self._exchange(self._transport, post))
         finally:
             self._settle(post, ticket, outcome)
         if isinstance(outcome, Exception):
             raise outcome  # see AsyncCalls
         return outcome.result
 
-    def _exchange(self, client: httpx.Client, post: Post[T]) -> HttpReply | ServerFault:
-        body = bytearray()
-        url, deadline = self.service.url + post.path, time.monotonic() + self.settings.timeout_seconds
+    def _exchange(self, transport: BlockingTransport, post: Post[T]) -> HttpReply | ServerFault:
+        body, deadline = bytearray(), time.monotonic() + self.settings.timeout_seconds
         try:
-            with client.stream("POST", url, **post.content) as response:
-                limit = post.largest if response.is_success else ERROR_BYTES
-                for block in response.iter_raw():
-                    body += block
-                    if time.monotonic() > deadline:
-                        raise TimeoutError
-                    if len(body) > limit:
-                        break
+            with transport.post(post.path, post.content) as response:
+                if not _is_encoded(response):
+                    for block in response.iter_bytes():
+                        body += block
+                        if time.monotonic() > deadline:
+                            raise TimeoutError
+                        if len(body) > post.largest:
+                            break
             return self._answer(post, response, body)
-        except (TimeoutError, httpx.HTTPError) as error:
+        except LINE_ERRORS as error:
             return self._line_fault(post, error)

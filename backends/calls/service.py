@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import AnyStr, Final
+from typing import AnyStr, Final, Literal
 
 from pydantic import SecretStr
 
@@ -34,6 +34,8 @@ class Service:
     """Whether calls without a key are pointless."""
     refusal_hint: str = ""
     """Appended to the error when the service refuses a request."""
+    protocol: Literal["http", "openai"] = "http"
+    """Whether requests are plain POSTs or calls of the OpenAI SDK."""
 
     def label(self, detail: str = "") -> str:
         """Return name, address and `detail` (role, model) for an error message."""
@@ -63,7 +65,8 @@ class Service:
 def openai_service(name: str, section: str, base_url: str | None, key_variable: str, refusal_hint: str = "") -> Service:
     """Return an OpenAI-compatible service: at `base_url`, else $OPENAI_BASE_URL, else OpenAI itself (which needs a key)."""
     url = base_url or os.environ.get("OPENAI_BASE_URL", "").rstrip("/")
-    return Service(name, url or OPENAI_URL, section, key_variable, needs_key=not url, refusal_hint=refusal_hint)
+    hint = refusal_hint
+    return Service(name, url or OPENAI_URL, section, key_variable, needs_key=not url, refusal_hint=hint, protocol="openai")
 
 
 def scrubbed(content: AnyStr, key: SecretStr) -> AnyStr:

@@ -23,7 +23,7 @@ class SpeechServer(BlockingCalls):
         super().__init__(service, server, ProcessMeter(Limits(call_seconds=server.timeout_seconds)))
 
     def post(self, path: str, read: Callable[[bytes], T], *, largest: int, detail: str, **content: Any) -> T:
-        """Return what `read` makes of the body of a response of at most `largest` bytes; `content` are httpx's arguments.
+        """Return what `read` makes of the body of a response of at most `largest` bytes; `content`: see `Post`.
 
         `read` raises ServerFault for a damaged body, which is then requested again. Raises BackendError if there is no good
         response, InputError if the key or the address is wrong.

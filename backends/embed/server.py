@@ -147,7 +147,7 @@ class ServerEmbedder:
         worst = self._priced(sum(len(one.encode()) + TOKENS_AROUND for one in inputs))
         request: dict[str, Any] = {"model": self._model, "input": inputs, "encoding_format": "float"}
         if self._config.hears_hz is not None:
-            request["modality"] = modality
+            request["extra_body"] = {"modality": modality}
 
         def read(answer: HttpReply) -> tuple[list[list[float]], Usage]:
             body = parsed(_EmbeddingBody, answer.body, "a list of embeddings")
@@ -159,7 +159,7 @@ class ServerEmbedder:
             return vectors, worst if body.usage is None else self._priced(body.usage.prompt_tokens)
 
         largest = BYTES_PER_INPUT * len(inputs)
-        return Post(LEDGER_ROLE, {"json": request}, read, worst, largest, "/embeddings", f"model {self._model}")
+        return Post(LEDGER_ROLE, request, read, worst, largest, "/embeddings", f"model {self._model}")
 
     def _priced(self, tokens: int) -> Usage:
         return Usage(calls=1, input_tokens=tokens, money=tokens * self._config.price / 1e6)

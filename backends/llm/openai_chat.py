@@ -93,7 +93,7 @@ class OpenAiChat:
 
         post = Post(
             role=request.role,
-            content={"json": request.wire()},
+            content=request.wire(),
             read=read,
             worst=worst,
             largest=LARGEST_ANSWER,

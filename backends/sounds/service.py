@@ -59,7 +59,7 @@ class SoundService(Protocol):
         """Appended to the address."""
 
     def content(self, caption: str, seconds: float, seed: int) -> dict[str, Any]:
-        """Return the arguments of httpx for one request; the response is an audio file."""
+        """Return the arguments of httpx2 for one request; the response is an audio file."""
 
 
 class RemoteGenerator:

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from soundflow.backends.calls.service import Service
+from soundflow.backends.calls.service import openai_service
 from soundflow.backends.calls.speech_server import SpeechServer
 from soundflow.backends.tts.pcm import samples_of_int16
 from soundflow.operators.protocols.faults import ServerFault
@@ -29,7 +29,8 @@ class OpenAiSpeaker:
         self.config = config
         self.voices = tuple(entry.voice("openai") for entry in config.voices)
         self._entries = {f"openai:{entry.id}": entry for entry in config.voices}
-        self.server = SpeechServer(Service("the speech server", config.base_url, "speakers", config.api_key_env), config.server)
+        service = openai_service("the speech server", "speakers", config.base_url, config.api_key_env)
+        self.server = SpeechServer(service, config.server)
 
     def say(self, text: str, voice: Voice, *, seed: int = 0, speed: float = 1.0) -> Rendering:
         """See `Speaker.say`."""
@@ -44,7 +45,7 @@ class OpenAiSpeaker:
         if entry.instruct:
             request["instructions"] = entry.instruct
         samples, rate = self.server.post(
-            "/audio/speech", self._decoded, largest=LARGEST_ANSWER, detail=f"model {model}, voice {voice.id}", json=request
+            "/audio/speech", self._decoded, largest=LARGEST_ANSWER, detail=f"model {model}, voice {voice.id}", **request
         )
         return Rendering(resample_to_16k(samples, rate), {"backend": "openai", "model": model, "rate": rate, "speed": speed})
 

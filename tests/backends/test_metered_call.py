@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
+import re
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -34,7 +36,7 @@ from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.shared_meter import SharedMeter
 from soundflow.schemas.base import InputError
 from soundflow.schemas.generation import GenerationConfig
-from soundflow.schemas.llm import LlmConfig
+from soundflow.schemas.llm import LlmConfig, ServiceBroken
 from soundflow.schemas.outcome import Failed
 from soundflow.schemas.retrieval import RetrievalConfig
 from soundflow.schemas.speech import CosyVoiceConfig, OpenAiSpeechConfig, OpenAiTranscriptionConfig
@@ -83,6 +85,21 @@ class ScriptedServer(LocalServer):
             request.send_header(name, value)
         request.end_headers()
         request.wfile.write(body)
+
+
+class DrippingServer(ScriptedServer):
+    """Sends an error, a byte every 0.2 s."""
+
+    def post(self, request: BaseHTTPRequestHandler) -> None:
+        request.rfile.read(int(request.headers["content-length"]))
+        request.send_response(500)
+        request.send_header("content-length", "1000")
+        request.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(40):
+                request.wfile.write(b"x")
+                request.wfile.flush()
+                time.sleep(0.2)
 
 
 def ask_chat(origin: str, meter: Meter, folder: Path) -> None:
@@ -148,6 +165,8 @@ BACKENDS: dict[str, tuple[Ask, Reply]] = {
     "openai transcription": (ask_recogniser, (200, {}, b'{"text": "hello"}')),
 }
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
+OPENAI = ("chat", "embedder", "openai speech", "openai transcription")
+"""Backends whose requests the OpenAI SDK sends; the others send plain HTTP."""
 
 
 class Clock:
@@ -240,6 +259,72 @@ def test_an_error_names_service_address_status_and_remedy(backend: str, status: 
     text = str(raised.value)
     assert f" at {server.origin}" in text and f"{why}: HTTP {status}: bad " in text and raised.value.remedy
     assert len(server.requests) == 1 and (KEY not in text or backend == "cosyvoice")  # no key is sent to CosyVoice
+
+
+@every_backend
+def test_the_sdk_sends_what_is_openais_protocol_and_nothing_from_its_own_variables(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-1")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gateway-Token: hush\nAuthorization: Bearer other")
+    ask, good = BACKENDS[backend]
+    with ScriptedServer(good) as server:
+        ask(server.origin, ProcessMeter(Limits()), tmp_path)
+    [sent] = server.requests
+    sender = r"(Async)?OpenAI/Python 3\.[\d.]+" if backend in OPENAI else "soundflow"
+    assert re.fullmatch(sender, sent["user-agent"]) and sent["accept-encoding"] == "identity"
+    assert not {"org-1", "proj-1", "hush", "Bearer other"} & set(sent.values())
+    if backend in OPENAI:
+        assert sent["x-stainless-retry-count"] == "0"
+
+
+@every_backend
+def test_without_a_key_none_is_sent(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    ask, good = BACKENDS[backend]
+    with ScriptedServer(good) as server:
+        if backend == "elevenlabs":
+            with pytest.raises(InputError, match="OPENAI_API_KEY is not set"):
+                ask(server.origin, ProcessMeter(Limits()), tmp_path)
+            return
+        ask(server.origin, ProcessMeter(Limits()), tmp_path)
+    assert "authorization" not in server.requests[0]
+
+
+@every_backend
+def test_no_transport_retries_by_itself(backend: str, tmp_path: Path) -> None:
+    ask, good = BACKENDS[backend]
+    fault = (503, {"x-should-retry": "true", "retry-after-ms": "1"}, b"busy")
+    with ScriptedServer(good, fault) as server, pytest.raises((BackendError, OSError), match="HTTP 503"):
+        ask(server.origin, ProcessMeter(Limits()), tmp_path)
+
+
+@every_backend
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_an_endless_error_is_read_to_its_limit_and_keeps_its_status(backend: str, encoding: str, tmp_path: Path) -> None:
+    ask, good = BACKENDS[backend]
+    body = b"no such model " * 300_000
+    headers = {"content-encoding": encoding} if encoding != "identity" else {}
+    with (
+        ScriptedServer(good, (404, headers, body)) as server,
+        pytest.raises(InputError, match="HTTP 404: no such model") as raised,
+    ):
+        ask(server.origin, ProcessMeter(Limits()), tmp_path)
+    assert len(str(raised.value)) < 1000
+
+
+@every_backend
+def test_a_dripping_error_ends_with_the_deadline(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, good = BACKENDS[backend]
+    monkeypatch.setitem(SERVER, "timeout_seconds", 1.0)
+    started = time.monotonic()
+    with (
+        DrippingServer(good) as server,
+        pytest.raises((BackendError, OSError, ServiceBroken), match="no complete response within 1 s"),
+    ):
+        ask(server.origin, ProcessMeter(Limits()), tmp_path)
+    assert time.monotonic() - started < 8
 
 
 SERVICE = Service("the sound service", "http://host/v1", "generation.server", "SOUND_API_KEY")

@@ -27,7 +27,7 @@ HEAVY = (
     "pyarrow",
     "faiss",
     "matplotlib",
-    "httpx",
+    "httpx2",
     "openai",
     "rich",
 )

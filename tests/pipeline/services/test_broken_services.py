@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from soundflow.backends.calls.http_errors import HttpReply
 from soundflow.backends.calls.metered_call import AsyncCalls, Post
+from soundflow.backends.calls.transport import AsyncTransport
 from soundflow.cli.app import main
 from soundflow.operators.protocols.faults import ServerFault, Unreachable
 from soundflow.pipeline.build.run import build
@@ -129,8 +129,8 @@ def test_a_model_that_becomes_unavailable_costs_no_sample(
 ) -> None:
     recipe, exchange = write({"concurrency": 1}, streams=8, shards=1), AsyncCalls._exchange
 
-    async def lost(self: AsyncCalls, client: httpx.AsyncClient, post: Post[Any]) -> HttpReply | ServerFault:
-        return Unreachable("the server is gone") if server.calls >= 13 else await exchange(self, client, post)
+    async def lost(self: AsyncCalls, transport: AsyncTransport, post: Post[Any]) -> HttpReply | ServerFault:
+        return Unreachable("the server is gone") if server.calls >= 13 else await exchange(self, transport, post)
 
     with monkeypatch.context() as gone:
         gone.setattr(AsyncCalls, "_exchange", lost)
