@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any, Final
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from soundflow.backends.calls.service import openai_service
 from soundflow.backends.calls.speech_server import SpeechServer
 from soundflow.backends.tts.pcm import samples_of_int16
+from soundflow.operators.clean.clip_cache import detail_of
+from soundflow.operators.clean.ingress import decode_bytes
 from soundflow.operators.protocols.faults import ServerFault
 from soundflow.operators.protocols.tts import Knob, Rendering, resample_to_16k
+from soundflow.schemas.outcome import Ok, Rejected
 from soundflow.schemas.speech import OpenAiSpeechConfig, Voice
 
 LARGEST_ANSWER: Final = 600 * 48_000 * 4
@@ -52,8 +53,8 @@ class OpenAiSpeaker:
     def _decoded(self, body: bytes) -> tuple[NDArray[np.float32], int]:
         if self.config.format == "pcm":
             return samples_of_int16(body), self.config.sample_rate
-        try:
-            frames, rate = soundfile.read(io.BytesIO(body), dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-            raise ServerFault(f"the response is not a {self.config.format} file: {error}") from error
-        return np.asarray(frames.mean(axis=1), dtype=np.float32), int(rate)
+        found = decode_bytes(body)
+        if isinstance(found, Ok):
+            return found.value
+        why = f"{found.reason} ({detail_of(found)})" if isinstance(found, Rejected) else found.error
+        raise ServerFault(f"the response is not a {self.config.format} file that can be used: {why}")

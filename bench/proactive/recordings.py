@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import soundfile
 
 from soundflow.bench.harness.collect import RunProgress, checkpoint_identity, collect_local
 from soundflow.bench.harness.grid import Grid, percent
@@ -25,7 +24,7 @@ from soundflow.bench.proactive.metadata import Decision, parse_decision
 from soundflow.bench.proactive.prompt import instruction
 from soundflow.bench.proactive.results import DrawnTake, Result
 from soundflow.operators.clean.clip_cache import file_sha256
-from soundflow.operators.sources.folder import READABLE
+from soundflow.operators.sources.folder import RECORDINGS
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 
@@ -112,12 +111,16 @@ class RecordingCounts:
 def read_recordings(folder: Path) -> list[AnnotatedRecording]:
     """Read all recordings below `folder` with their labels; raises InputError for invalid labels or if there is no recording."""
     paths = (
-        sorted(path for path in folder.rglob("*") if path.suffix.lower().removeprefix(".") in READABLE) if folder.is_dir() else []
+        sorted(path for path in folder.rglob("*") if path.suffix.lower().removeprefix(".") in RECORDINGS)
+        if folder.is_dir()
+        else []
     )
     if not paths:
         raise InputError("contains no recordings", file=folder, remedy="Name a folder of wav, flac, ogg or mp3 files")
     return [
-        AnnotatedRecording(path.relative_to(folder).as_posix(), path, _labels(path.with_suffix(".txt"), _seconds(path)))
+        AnnotatedRecording(
+            path.relative_to(folder).as_posix(), path, _labels(path.with_suffix(".txt"), load(path).size / c.SAMPLE_RATE)
+        )
         for path in paths
     ]
 
@@ -252,13 +255,6 @@ def _loud_chunks(row: Mapping[str, Any]) -> list[int]:
     levels = np.array(row["levels"])
     above = levels > np.quantile(levels, 0.9)
     return [int(place) for place in np.flatnonzero(above & ~np.concatenate([[False], above[:-1]]))]
-
-
-def _seconds(path: Path) -> float:
-    try:
-        return float(soundfile.info(path).duration)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise InputError(f"is not a readable recording: {error}", file=path, remedy="Remove it from the folder") from None
 
 
 def _labels(path: Path, seconds: float) -> tuple[Label, ...] | None:

@@ -30,7 +30,7 @@ from soundflow.schemas.pcm16 import from_pcm16, to_pcm16
 
 CACHE_VERSION: Final = "1"
 HASH_BLOCK: Final = 1 << 20
-TRANSIENT: Final = frozenset({"missing", "not_a_file", "symlink_loop", "permission_denied", "unreadable"})
+TRANSIENT: Final = frozenset({"missing", "not_a_file", "symlink_loop", "permission_denied", "unreadable", "unsupported_format"})
 """Rejection reasons that may depend on the machine instead of the content. The next run retries such files."""
 
 

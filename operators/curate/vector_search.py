@@ -35,7 +35,7 @@ Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class CodedColumn:
+class Coded:
     """A column of few different words."""
 
     codes: NDArray[np.int32]
@@ -51,7 +51,7 @@ class CodedColumn:
 
 
 @dataclass(frozen=True)
-class VectorIndex:
+class Shelf:
     """Clips in id order, the distinct texts they are found by, and a vector for each text. Arrays may be memory maps."""
 
     vectors: Vectors
@@ -64,9 +64,9 @@ class VectorIndex:
     """(clips,): rows, text by text, ascending within a text."""
     ids: Sequence[str]
     """Ascending."""
-    labels: CodedColumn
-    licences: CodedColumn
-    splits: CodedColumn
+    labels: Coded
+    licences: Coded
+    splits: Coded
     speech: NDArray[np.bool_]
     samples: NDArray[np.int64]
 

@@ -18,12 +18,12 @@ from soundflow.operators.sources.rows import RowOrRejection, SourceRow, guess_fr
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection
 
-READABLE: Final = frozenset(name.lower() for name in soundfile.available_formats()) - {"raw"} | frozenset(
-    "aif aifc oga opus wave snd sph".split()
+RECORDINGS: Final = frozenset(name.lower() for name in soundfile.available_formats()) - {"raw"} | frozenset(
+    "8svx aif aifc bwf iff mp1 mp2 mpa mpga m2a oga opus snd sph wave "
+    "3g2 3gp 3gpp aac ac3 adts amr ape asf avi awb dff dsf dts eac3 flv g722 gsm m2ts m4a m4b m4v mka mkv mov mp4 mpc mpeg mpg "
+    "mpp mts ogv ogx pcm qt ra rm spx tak tta vox weba webm wma wv".split()
 )
-"""Suffixes of recordings. The format of a file is detected later, from its content."""
-UNREADABLE: Final = frozenset("m4a aac wma webm amr ape mp4 mka".split())
-"""Suffixes of recordings that soundfile cannot open. They are reported as rejections."""
+"""Suffixes of recordings. The format of a file is detected later, from its content; what cannot be read is then rejected."""
 TRANSCRIPT_SUFFIXES: Final = (".normalized.txt", ".txt", ".lab")
 TRANSCRIPT_BYTES: Final = 65_536
 
@@ -99,10 +99,7 @@ def _file(
     root: Path, folders: tuple[str, ...], name: str, names: set[str], transcripts: Mapping[str, str]
 ) -> Iterator[RowOrRejection]:
     stem, _, suffix = name.rpartition(".")
-    if suffix.lower() in UNREADABLE and stem:
-        detail = f".{suffix.lower()} is not a format of libsndfile: convert it to wav or flac"
-        yield ClipRejection(path=str(root.joinpath(*folders, name)), reason="unsupported_format", detail=detail)
-    if suffix.lower() not in READABLE or not stem:
+    if suffix.lower() not in RECORDINGS or not stem:
         return
     transcript = transcripts.get(stem)
     text_file = next((stem + ending for ending in TRANSCRIPT_SUFFIXES if stem + ending in names), None)

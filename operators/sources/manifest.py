@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from soundflow.operators.sources.folder import READABLE, row_of, walk
+from soundflow.operators.sources.folder import RECORDINGS, row_of, walk
 from soundflow.operators.sources.rows import (
     ID_LENGTH,
     RowOrRejection,
@@ -64,7 +64,7 @@ def read_source(
     suffix = source.suffix.lower()
     if suffix in SUFFIXES:
         return read_manifest(source, roots, warn)
-    if suffix.removeprefix(".") in READABLE:
+    if suffix.removeprefix(".") in RECORDINGS:
         return iter([row_of(source.parent, (), source.name)])
     remedy = f"Pass a folder, a manifest ({', '.join(SUFFIXES)}) or a recording (wav, flac, ogg, mp3, …)"
     raise InputError("is neither a manifest nor a recording", file=source, remedy=remedy)

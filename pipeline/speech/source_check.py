@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from itertools import islice
+from typing import Final
 
-import soundfile
 from pydantic import Field
 
+from soundflow.operators.clean.clip_cache import detail_of
+from soundflow.operators.clean.ingress import read_bytes
 from soundflow.operators.sources.corpora import READERS, CorpusFolder, Recording
 from soundflow.pipeline.speech.source_import import find_source
 from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.clip import ClipRejection
+from soundflow.schemas.outcome import Rejected
+
+UNUSABLE: Final = ("unreadable", "truncated", "damaged", "empty", "unsupported_format")
+"""Reasons that a file has, not what was recorded."""
 
 
 class FilesFound(Schema):
@@ -94,16 +99,18 @@ def _fault(recording: Recording, corpus: CorpusFolder) -> str:
     """Return what is wrong with the file of a recording; empty if it can be opened."""
     if recording.data is None and not corpus.has_file(recording.audio):
         return f"{corpus.display_path(recording.audio)}: the recording is missing. Unpack the audio of the corpus too"
-    if recording.data is None:
+    data = recording.data
+    if data is None:
         with corpus.open(recording.audio) as file:
-            return _unreadable(file, recording.audio)
-    return _unreadable(io.BytesIO(recording.data), recording.audio)
-
-
-def _unreadable(file: object, name: str) -> str:
-    try:
-        soundfile.info(file)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        why = str(getattr(error, "error_string", error)).strip(" .")
-        return f"{name}: libsndfile cannot open the recording ({why}). Unpack or download it again"
-    return ""
+            data = file.read()
+    found = read_bytes(data)
+    if not isinstance(found, Rejected) or found.reason not in (
+        "unreadable",
+        "truncated",
+        "damaged",
+        "empty",
+        "unsupported_format",
+    ):
+        return ""
+    why = detail_of(found).rstrip(". ")
+    return f"{recording.audio}: the recording cannot be read: {found.reason} ({why}). Unpack or download it again"

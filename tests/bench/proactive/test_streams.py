@@ -98,7 +98,7 @@ def test_bad_labels_are_told_with_their_line(labels: str, tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"a\.txt, line 3"):
         read_recordings(tmp_path)
     (tmp_path / "a.wav").write_text("no sound")
-    with pytest.raises(InputError, match=r"a\.wav: is not a readable recording"):
+    with pytest.raises(InputError, match=r"a\.wav: unusable recording: unreadable"):
         read_recordings(tmp_path)
 
 

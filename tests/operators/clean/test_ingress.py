@@ -82,7 +82,7 @@ BAD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "truncated wav": ("truncated", lambda folder: cut(written(folder / "x.wav", tone(3)), 0.5)),
     "truncated header": ("truncated", lambda folder: cut(written(folder / "x.wav", tone(3)), 0.0002)),
     "truncated aiff": ("truncated", lambda folder: cut(written(folder / "x.aiff", tone(3), form="AIFF"), 0.5)),
-    "truncated flac": ("damaged", lying_flac),
+    "truncated flac": ("truncated", lying_flac),
     "one sample": ("too_short", lambda folder: written(folder / "x.wav", tone(1 / RATE))),
     "under two frames": ("too_short", lambda folder: written(folder / "x.wav", tone(799 / RATE))),
     "NaN": ("not_finite", lambda folder: written(folder / "x.wav", with_nan(tone(), np.nan), subtype="FLOAT")),

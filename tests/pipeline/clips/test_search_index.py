@@ -213,6 +213,6 @@ def mapped(pid: int, path: Path) -> tuple[int, int]:
 
 
 def test_what_is_mapped_cannot_be_written(demo: Path) -> None:
-    index = SearchIndex.open(demo, NGRAMS).vectors
+    shelf = SearchIndex.open(demo, NGRAMS).shelf
     with pytest.raises(ValueError, match="read-only"):
-        index.vectors[0] = np.zeros(512)
+        shelf.vectors[0] = np.zeros(512)

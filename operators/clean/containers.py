@@ -1,0 +1,194 @@
+"""What the headers of a recording announce, against the bytes that are there.
+
+Decoders trust a header: they read a cut file without an error, read nothing where a program wrote to a pipe and could not fill in
+the length, and stop where the first of two joined files ends. `survey` walks the structure of a file without decoding it and
+returns the parts to decode, with corrected sizes, or the reason why the file does not hold all of its sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from soundflow.operators.clean.byte_view import AudioPart, Bytes
+from soundflow.operators.clean.chunks import chunk_parts
+from soundflow.operators.clean.flac import flac_parts
+from soundflow.operators.clean.mpeg import id3_length, is_mpeg, mpeg_parts
+from soundflow.operators.clean.ogg import ogg_parts
+from soundflow.schemas.outcome import Rejected
+
+_CHUNKED: Final = {
+    **dict.fromkeys((b"RIFF", b"RIFX", b"RF64", b"BW64"), "wav"),
+    b"FORM": "aiff",
+    b"riff": "w64",
+    b"caff": "caf",
+    **dict.fromkeys((b".snd", b"dns."), "au"),
+}
+"""First bytes of containers made of chunks, and FFmpeg's names of them."""
+_FOREIGN: Final = (
+    (b"wvpk", "wv"),
+    (b"#!AMR", "amr"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+    (b"MAC ", "ape"),
+    (b"TTA1", "tta"),
+    (b"tBaK", "tak"),
+    (b"MPCK", "mpc8"),
+    (b"MP+", "mpc"),
+    (b"\x0b\x77", "ac3"),
+    (b"\x7f\xfe\x80\x01", "dts"),
+    (b"\x00\x00\x01\xba", "mpeg"),
+    (b"FLV\x01", "flv"),
+    (b"DSD ", "dsf"),
+    (b"ADIF", "aac"),
+)
+"""First bytes of containers that libsndfile does not read, and FFmpeg's names of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The parts of a file, and which decoder reads them."""
+
+    parts: list[AudioPart]
+    demuxer: str = ""
+    """FFmpeg's name of the container, empty where FFmpeg reads nothing that libsndfile does not."""
+    sndfile: bool = True
+    """Whether libsndfile reads the container; FFmpeg then only reads what libsndfile has no decoder for."""
+
+
+def survey(data: Bytes, max_seconds: float) -> Survey | Rejected:
+    """Return the parts of a recording and how to decode them, or Rejected with `truncated`, `damaged`, `empty` or `too_long`."""
+    base = 0
+    while length := id3_length(data.read(base, 10)):
+        base += length
+    head = data.read(base, 64)
+    if not head:
+        return Rejected("truncated", {"detail": "nothing follows the ID3 tag"})
+    parts, demuxer = _sndfile_parts(data, base, head, max_seconds)
+    if parts is not None:
+        return parts if isinstance(parts, Rejected) else Survey(parts, demuxer)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"free", b"styp"):
+        return _boxes(data, base) or Survey([AudioPart(base, data.size)], "mov", sndfile=False)
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return _matroska(data, base) or Survey([AudioPart(base, data.size)], "matroska", sndfile=False)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return Survey([AudioPart(base, data.size)], "avi", sndfile=False)
+    for magic, name in _FOREIGN:
+        if head.startswith(magic):
+            return Survey([AudioPart(base, data.size)], name, sndfile=False)
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        return Survey([AudioPart(base, data.size)], "aac", sndfile=False)
+    if head[0] == 0x47 and data.read(base + 188, 1) == b"\x47":
+        return Survey([AudioPart(base, data.size)], "mpegts", sndfile=False)
+    return _simple(data, base, head) or Survey([AudioPart(base, data.size)])
+
+
+def _sndfile_parts(data: Bytes, base: int, head: bytes, max_seconds: float) -> tuple[list[AudioPart] | Rejected | None, str]:
+    """Return the parts of containers whose structure is checked and which libsndfile reads, with FFmpeg's name."""
+    form = head[8:12]
+    chunked = {b"RIFF": (b"WAVE",), b"RIFX": (b"WAVE",), b"FORM": (b"AIFF", b"AIFC", b"8SVX", b"16SV")}.get(head[:4], ())
+    if head[:4] in _CHUNKED and (not chunked or form in chunked or len(head) < 12):
+        return chunk_parts(data, base, max_seconds), _CHUNKED[head[:4]]
+    if head[:4] == b"fLaC":
+        return flac_parts(data, base), ""
+    if head[:4] == b"OggS":
+        return ogg_parts(data, base), "ogg"
+    first = base + (data.zeros(base) if head[0] == 0 else 0)
+    if is_mpeg(data, first):
+        return mpeg_parts(data, first, data.size, max_seconds), ""
+    return None, ""
+
+
+def _boxes(data: Bytes, at: int) -> Rejected | None:
+    """Return why an MP4, MOV or 3GP file does not hold all of its sound (ISO/IEC 14496-12, 4.2); None if it does."""
+    movies = 0
+    while at < data.size:
+        head = data.peek(at, 16)
+        size, name = int.from_bytes(head[:4]), head[4:8]
+        if size == 1:
+            size = int.from_bytes(head[8:16])
+        elif size == 0:
+            size = data.size - at
+        if size < 8 or len(head) < 8 or not all(32 <= byte < 127 or byte == 0xA9 for byte in name):
+            if at + data.zeros(at) == data.size:
+                break
+            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no MP4 box"})
+        if at + size > data.size:
+            return Rejected("truncated", {"missing_bytes": at + size - data.size})
+        movies += name == b"moov"
+        at += size
+    if not movies:
+        return Rejected("truncated", {"detail": "the MP4 file has no moov box: its recording was not finished"})
+    return (
+        Rejected("damaged", {"detail": "several MP4 files are joined; decoders read the first one only"}) if movies > 1 else None
+    )
+
+
+def _matroska(data: Bytes, at: int) -> Rejected | None:
+    """Return why a Matroska or WebM file does not hold all of its sound (RFC 9559); None if it does.
+
+    A segment of unknown size, which browsers record, lasts to the end.
+    """
+    headers = 0
+    while at < data.size:
+        name, name_bytes = _vint(data.read(at, 8), keep_marker=True)
+        size, size_bytes = _vint(data.read(at + name_bytes, 8), keep_marker=False)
+        if not name_bytes or not size_bytes:
+            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no Matroska element"})
+        headers += name == 0x1A45DFA3
+        if size == (1 << 7 * size_bytes) - 1:
+            return None
+        at += name_bytes + size_bytes + size
+    if at > data.size:
+        return Rejected("truncated", {"missing_bytes": at - data.size})
+    return (
+        Rejected("damaged", {"detail": "several Matroska files are joined; decoders read the first one only"})
+        if headers > 1
+        else None
+    )
+
+
+def _vint(head: bytes, keep_marker: bool) -> tuple[int, int]:
+    """Return the value and the length of a variable-size integer; a length of 0 if there is none."""
+    length = 9 - head[0].bit_length() if head and head[0] else 0
+    if not length or len(head) < length:
+        return 0, 0
+    value = int.from_bytes(head[:length])
+    return (value if keep_marker else value & (1 << 7 * length) - 1), length
+
+
+def _simple(data: Bytes, base: int, head: bytes) -> Survey | Rejected | None:
+    """Return Rejected or the survey of formats with one header and one block of samples; None for others."""
+    if head[:7] == b"NIST_1A":
+        return _nist(data, base)
+    if head[:4] == b"2BIT":  # AVR: frames behind name, channels, bits and rate
+        channels = 1 if head[12:14] == b"\0\0" else 2
+        wanted = 128 + int.from_bytes(head[26:30]) * channels * -(-int.from_bytes(head[14:16]) // 8)
+        return Rejected("truncated", {"missing_bytes": base + wanted - data.size}) if base + wanted > data.size else None
+    if head[:19] == b"Creative Voice File":
+        at, sounds = base + int.from_bytes(head[20:22], "little"), 0
+        while (block := data.read(at, 4)) and block[0]:
+            size = int.from_bytes(block[1:4], "little")
+            sounds += block[0] in (1, 2, 9)
+            at += 4 + size
+        if at > data.size:
+            return Rejected("truncated", {"missing_bytes": at - data.size})
+        return Survey([AudioPart(base, data.size)], "voc", sndfile=sounds <= 1)
+    return None
+
+
+def _nist(data: Bytes, base: int) -> Survey | Rejected:
+    """Return the survey of a NIST SPHERE file: `sample_count` counts samples per channel."""
+    size = data.read(base + 8, 8).strip()
+    header = int(size) if size.isdigit() else 1024
+    fields: dict[str, str] = {}
+    for line in data.read(base, min(header, 1 << 16)).decode("latin-1").splitlines():
+        name, _, value = line.strip().partition(" ")
+        fields[name] = value.rpartition(" ")[2]
+    counts = [fields.get(name, "") for name in ("sample_count", "channel_count", "sample_n_bytes")]
+    compressed = "shorten" in fields.get("sample_coding", "") or "wavpack" in fields.get("sample_coding", "")
+    if not compressed and all(count.isdigit() for count in counts):
+        samples, channels, width = (int(count) for count in counts)
+        missing = base + header + samples * channels * width - data.size
+        if missing > 0:
+            return Rejected("truncated", {"missing_bytes": missing})
+    return Survey([AudioPart(base, data.size)], "nistsphere", sndfile=not compressed)
