@@ -27,7 +27,7 @@ from soundflow.operators.protocols.asking import ASKING_VERSION
 from soundflow.operators.protocols.chat import ChatModel
 from soundflow.operators.protocols.embedding import AudioEmbedder, CachedEmbed
 from soundflow.operators.tasks import POLICIES
-from soundflow.pipeline.build.worker import MAX_FAILED_FRACTION, Job, ShardFailedError, ShardResult
+from soundflow.pipeline.build.worker import MAX_FAILED_FRACTION, Job, ShardFailedError, ShardResult, describe_error
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.clips.search_index import SearchIndex
 from soundflow.pipeline.corpus.commit import write_file, write_if_absent
@@ -90,7 +90,7 @@ class Curator:
         samples = await self.samples([(shard, index) for index in range(self.job.recipe.shard_sizes()[shard])])
         errors = [sample.failed for sample in samples if sample.failed]
         if len(errors) > MAX_FAILED_FRACTION * len(samples):
-            raise ShardFailedError(f"{len(errors)} of {len(samples)} scenes failed, the first with: {errors[0]}")
+            raise ShardFailedError(f"{len(errors)} of {len(samples)} scenes failed, the first with {errors[0]}")
         sheet = SceneSheet(fingerprint=self.job.fingerprint, shard=shard, samples=tuple(samples), work=ledger.roles)
         path = build.sheet_path(shard)
         if not write_if_absent(build, path, sheet.canonical_json()) and build.sheet(shard, self.job.fingerprint) is None:
@@ -162,7 +162,7 @@ async def scenes_or_failure(curator: Curator, shard: int) -> ShardResult | None:
         raise
     except Exception as error:
         fatal = isinstance(error, OSError) and error.errno in NO_SPACE
-        return ShardResult(shard, None, f"{type(error).__name__}: {error}", traceback.format_exc(), fatal)
+        return ShardResult(shard, None, describe_error(error), traceback.format_exc(), fatal)
     return None
 
 

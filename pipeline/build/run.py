@@ -62,7 +62,8 @@ class Progress:
         parts = [f"{self.scenes} scenes curated"] if self.scenes else []
         parts += [f"{self.streams} streams", f"{self.hours:.2f} h of audio", f"{self.rate:.0f}x real time"]
         parts += [f"{self.clips} clips stored"] if self.clips else []
-        problems = {"rejected": self.rejected, "quarantined": self.quarantined, "failed shards": self.failed}
+        problems = {"rejected": self.rejected, "quarantined": self.quarantined}
+        problems["shard failed" if self.failed == 1 else "shards failed"] = self.failed
         return ", ".join(parts + [f"{count} {name}" for name, count in problems.items() if count])
 
 

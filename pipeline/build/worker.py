@@ -75,6 +75,12 @@ class MovedAsideError(RuntimeError):
     """The output directory has been moved aside and replaced by another build."""
 
 
+def describe_error(error: Exception) -> str:
+    """Return the message of an error, with its type unless it is one of the errors above."""
+    is_ours = isinstance(error, (ShardFailedError, MovedAsideError))
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"
+
+
 class Worker:
     """Makes and commits shards of one job. Loads the clip index and the tokenizer once."""
 
@@ -96,13 +102,13 @@ class Worker:
             return ShardResult(shard, self._make(shard, on_sample))
         except Exception as error:
             fatal = isinstance(error, MovedAsideError) or (isinstance(error, OSError) and error.errno in NO_SPACE)
-            return ShardResult(shard, None, f"{type(error).__name__}: {error}", traceback.format_exc(), fatal)
+            return ShardResult(shard, None, describe_error(error), traceback.format_exc(), fatal)
 
     def _make(self, shard: int, on_sample: Callable[[Sample | None], None] | None) -> ShardManifest:
         wall, cpu = time.monotonic(), time.process_time()
         keys: list[str] = []
         rejected: list[RejectedSample] = []
-        quarantined: list[str] = []
+        quarantined: dict[str, str] = {}  # sample id → error
         redraws: Counter[str] = Counter()
         tasks: Counter[str] = Counter()
         chunks = responses = 0
@@ -123,13 +129,14 @@ class Worker:
                 elif isinstance(outcome, Rejected):
                     rejected.append(RejectedSample(sample_id=name, reason=outcome.reason, attempts=produced.attempts))
                 else:
-                    quarantined.append(name)
+                    quarantined[name] = outcome.error
                     self._quarantine(name, shard, index, outcome)
                 if on_sample is not None:
                     on_sample(outcome.value if isinstance(outcome, Ok) else None)
             if len(quarantined) > MAX_FAILED_FRACTION * self.sizes[shard]:
-                first = f"{self.build.quarantined / quarantined[0]}.json"
-                raise ShardFailedError(f"{len(quarantined)} of {self.sizes[shard]} samples failed; see {first}")
+                name, error = next(iter(quarantined.items()))
+                count, first = f"{len(quarantined)} of {self.sizes[shard]}", self.build.quarantined / f"{name}.json"
+                raise ShardFailedError(f"{count} samples failed, the first with {error} ({first})")
             writer.finish()
         sha256 = writer.sha256()
         sheet = self.build.sheet(shard, self.job.fingerprint) if self.job.recipe.curates else None

@@ -230,6 +230,8 @@ def _say_failures(directory: Path, at_most: int | None = None) -> None:
         say(f"  shard {failure.shard} failed: {failure.error}")
     if at_most is not None and len(failures) > at_most:
         say(f"  {len(failures) - at_most} more failed; list all: soundflow status {directory}")
+    if at_most is not None and failures:
+        say("  Run the same command again to retry failed shards")
 
 
 def _say_status(directory: Path, found: Any) -> None:

@@ -158,7 +158,7 @@ def test_a_build_that_cannot_finish_exits_3(corpus_dir: Path, tmp_path: Path) ->
     done = soundflow("build", "r.yaml", "-o", "out", "--executor", "inline", folder=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "2 failed" in done.stdout
-    assert "samples failed; see " in soundflow("status", "out", folder=tmp_path).stdout
+    assert "samples failed, the first with " in soundflow("status", "out", folder=tmp_path).stdout
 
 
 @pytest.mark.skipif(
