@@ -156,16 +156,18 @@ def test_a_connection_that_never_finishes_its_request_is_closed(engine: Engine, 
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         server = asyncio.create_task(run_server(Server(engine).application(), listening))
-        slow, _ = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-        slow[1].write(b"GET /healthz HTTP/1.1\r\nHost: ")
+        (slow, half), (_, silent) = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        half.write(b"GET /healthz HTTP/1.1\r\nHost: ")
         async with Client.connect(f"http://127.0.0.1:{port}") as client:
             events = client.__aiter__()
             await anext(events)
             with contextlib.suppress(ConnectionError):
-                assert await slow[0].read() == b""
+                assert await slow.read() == b""
             await client.send(noise(0.4))
             assert (await anext(events)).chunk == 1  # one that did is not
             await client.finish()
+        for writer in (half, silent):
+            writer.close()
         server.cancel()
         with pytest.raises(asyncio.CancelledError):
             await server
