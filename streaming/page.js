@@ -1,9 +1,9 @@
 "use strict";
-// The page of `soundflow serve`: a microphone or a recording goes out as PCM16, decisions come back and are drawn over the sound.
+// The page of `soundflow serve`: sends a microphone or a recording as PCM16 and draws the decisions below the sound.
 const RATE = 16000, PIECE = 1600, SHOWN = 24, SPECTRUM = 256, BANDS = 64;
 const byId = (id) => document.getElementById(id);
 const canvas = byId("view"), pen = canvas.getContext("2d");
-let live = null;  // what belongs to the running stream
+let live = null;  // the current Stream
 
 class Stream {
   constructor(socket) {
@@ -11,7 +11,7 @@ class Stream {
     this.stops = []; this.responses = 0; this.dropped = 0; this.decided = 0; this.open = null; this.ended = false;
     this.voice = null; this.playing = new Set(); this.spokenUntil = 0; this.aloud = 0;
   }
-  play(encoded) {  // PCM16 in base64, after what is still to be played
+  play(encoded) {  // queue a piece of speech: base64 of PCM16
     this.voice ??= new AudioContext({ sampleRate: RATE });
     const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0)), pcm = new Int16Array(bytes.buffer);
     const buffer = this.voice.createBuffer(1, pcm.length, RATE), source = this.voice.createBufferSource();
@@ -23,7 +23,7 @@ class Stream {
     source.onended = () => { this.playing.delete(source); if (!this.playing.size) byId("interrupt").disabled = true; };
     source.start(at);
   }
-  hush() { this.playing.forEach((source) => source.stop()); this.playing.clear(); this.spokenUntil = 0; byId("interrupt").disabled = true; }
+  silence() { this.playing.forEach((source) => source.stop()); this.playing.clear(); this.spokenUntil = 0; byId("interrupt").disabled = true; }
   send(piece) {
     const pcm = new Int16Array(piece.length);
     piece.forEach((sample, k) => { pcm[k] = Math.max(-32768, Math.min(32767, Math.round(sample * 32768))); });
@@ -39,10 +39,10 @@ const twiddles = Array.from({ length: BANDS }, (_, band) => {
   return Array.from({ length: SPECTRUM }, (_, k) => [Math.cos(step * k), Math.sin(step * k), 0.5 - 0.5 * Math.cos(2 * Math.PI * k / SPECTRUM)]);
 });
 
-function column(samples) {  // 20 ms: lowest and highest sample, level of each band in dB
-  const levels = twiddles.map((turns) => {
+function column(samples) {  // one column of the view, 20 ms: lowest and highest sample, level of each band in dB
+  const levels = twiddles.map((factors) => {
     let real = 0, imaginary = 0;
-    for (let k = 0; k < SPECTRUM; k++) { const s = samples[k] * turns[k][2]; real += s * turns[k][0]; imaginary += s * turns[k][1]; }
+    for (let k = 0; k < SPECTRUM; k++) { const s = samples[k] * factors[k][2]; real += s * factors[k][0]; imaginary += s * factors[k][1]; }
     return 10 * Math.log10((real * real + imaginary * imaginary) / (SPECTRUM * SPECTRUM) + 1e-10);
   });
   return { low: Math.min(...samples), high: Math.max(...samples), levels };
@@ -76,17 +76,17 @@ function draw() {
   requestAnimationFrame(draw);
 }
 
-function say(chunk, text, kind = "") {
+function addLine(chunk, text, kind = "") {
   const line = document.createElement("li"), when = document.createElement("time"), words = document.createElement("span");
   when.textContent = `${(chunk * (live ? live.chunk / RATE : 0.4)).toFixed(1)} s`;
   words.textContent = text;
   line.className = kind;
   line.append(when, words);
-  byId("said").prepend(line);
+  byId("log").prepend(line);
   return line;
 }
 
-function told(stream, event) {
+function handle(stream, event) {
   switch (event.type) {
     case "session.created":
       stream.chunk = event.session.chunk_ms * RATE / 1000;
@@ -98,19 +98,19 @@ function told(stream, event) {
       byId("chunks").textContent = stream.decided;
       byId("latency").textContent = event.latency_ms.toFixed(0); byId("latency-meter").value = event.latency_ms;
       byId("queue").textContent = event.queue; byId("queue-meter").value = event.queue;
-      if (event.type === "response.created") { stream.open = say(event.chunk, "", "open"); byId("responses").textContent = ++stream.responses; }
+      if (event.type === "response.created") { stream.open = addLine(event.chunk, "", "open"); byId("responses").textContent = ++stream.responses; }
       break;
     case "response.output_text.delta":
       if (stream.open) stream.open.lastChild.textContent += event.delta;
       break;
     case "response.done":
-      if (stream.open) { stream.open.lastChild.textContent = event.text || "(nothing)"; stream.open.className = ""; stream.open = null; }
+      if (stream.open) { stream.open.lastChild.textContent = event.text || "(empty response)"; stream.open.className = ""; stream.open = null; }
       break;
     case "response.output_audio.delta": stream.play(event.delta); break;
-    case "response.output_audio.done": if (event.stopped) stream.hush(); break;
+    case "response.output_audio.done": if (event.stopped) stream.silence(); break;
     case "input_audio.dropped": stream.dropped += event.chunks; byId("dropped").textContent = stream.dropped; break;
-    case "session.restarted": stream.open = null; say(event.chunk, `Restarted: ${event.died.join(", ")} died. What was heard before is forgotten.`, "trouble"); break;
-    case "error": say(stream.decided, event.error.message, "trouble"); break;
+    case "session.restarted": stream.open = null; addLine(event.chunk, `Restarted after a failure (${event.died.join(", ")}). The context is empty.`, "trouble"); break;
+    case "error": addLine(stream.decided, event.error.message, "trouble"); break;
   }
 }
 
@@ -120,7 +120,7 @@ function stop(text = "stopped") {
   if (!live || live.ended) return;
   live.ended = true;
   live.stops.forEach((end) => end());
-  live.hush();
+  live.silence();
   if (live.socket.readyState === WebSocket.OPEN) live.socket.send(JSON.stringify({ type: "session.close" }));
   byId("stop").disabled = true; byId("microphone").disabled = false;
   state(text);
@@ -136,17 +136,17 @@ function connect() {
   return new Promise((resolve, reject) => {
     const stream = new Stream(new WebSocket(address));
     for (const id of ["chunks", "responses", "dropped"]) byId(id).textContent = "0";
-    byId("said").replaceChildren();
+    byId("log").replaceChildren();
     stream.socket.onopen = () => { live = stream; byId("stop").disabled = false; byId("microphone").disabled = true; resolve(stream); };
-    stream.socket.onmessage = (message) => told(stream, JSON.parse(message.data));
-    stream.socket.onclose = () => { if (stream === live) stop("the server closed the connection"); reject(new Error("refused")); };
+    stream.socket.onmessage = (message) => handle(stream, JSON.parse(message.data));
+    stream.socket.onclose = () => { if (stream === live) stop("the server closed the connection"); reject(new Error("the server refused the connection")); };
   });
 }
 
 async function context() { const audio = new AudioContext({ sampleRate: RATE }); await audio.resume(); return audio; }
 
 async function microphone() {
-  state("waiting for the microphone");
+  state("waiting for permission to use the microphone");
   const source = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
   const audio = await context();
   await audio.audioWorklet.addModule("worklet.js");
@@ -154,7 +154,7 @@ async function microphone() {
   tap.port.onmessage = ({ data }) => { if (!stream.ended) stream.send(data); };
   audio.createMediaStreamSource(source).connect(tap);
   stream.stops.push(() => { source.getTracks().forEach((track) => track.stop()); audio.close(); });
-  state("listening to the microphone", true);
+  state("streaming the microphone", true);
 }
 
 async function recording(file) {
@@ -167,20 +167,20 @@ async function recording(file) {
   let at = 0;
   const timer = setInterval(() => {
     while (at < samples.length && at / RATE <= (performance.now() - begun) / 1000) { stream.send(samples.subarray(at, at + PIECE)); at += PIECE; }
-    if (at >= samples.length) { clearInterval(timer); state(`${file.name} has ended`); }
+    if (at >= samples.length) { clearInterval(timer); state(`${file.name}: end of the recording`); }
   }, 50);
   stream.stops.push(() => { clearInterval(timer); player.stop(); audio.close(); });
   state(`playing ${file.name}`, true);
 }
 
-const trouble = (error) => { state(`${error.message || error}`); };
-byId("microphone").onclick = () => microphone().catch(trouble);
-byId("file").onchange = ({ target }) => { if (target.files[0]) recording(target.files[0]).catch(trouble); target.value = ""; };
+const fail = (error) => { state(`${error.message || error}`); };
+byId("microphone").onclick = () => microphone().catch(fail);
+byId("file").onchange = ({ target }) => { if (target.files[0]) recording(target.files[0]).catch(fail); target.value = ""; };
 byId("stop").onclick = () => stop();
-byId("interrupt").onclick = () => { if (live) { live.hush(); live.socket.send(JSON.stringify({ type: "response.cancel" })); } };
+byId("interrupt").onclick = () => { if (live) { live.silence(); live.socket.send(JSON.stringify({ type: "response.cancel" })); } };
 fetch("healthz").then((answer) => answer.json()).then(({ speaks, instruction }) => { byId("instruction").value ||= instruction; byId("aloud-label").hidden = byId("interrupt").hidden = !speaks; }, () => {});
 byId("controls").onsubmit = (event) => event.preventDefault();
 byId("drop").ondragover = (event) => { event.preventDefault(); byId("drop").classList.add("over"); };
 byId("drop").ondragleave = () => byId("drop").classList.remove("over");
-byId("drop").ondrop = (event) => { event.preventDefault(); byId("drop").classList.remove("over"); const [file] = event.dataTransfer.files; if (file) recording(file).catch(trouble); };
+byId("drop").ondrop = (event) => { event.preventDefault(); byId("drop").classList.remove("over"); const [file] = event.dataTransfer.files; if (file) recording(file).catch(fail); };
 requestAnimationFrame(draw);

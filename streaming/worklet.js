@@ -1,4 +1,4 @@
-// Hands the microphone's samples to the page, 100 ms at a time.
+// Passes the microphone's samples to the page, 100 ms at a time.
 class Tap extends AudioWorkletProcessor {
   constructor() { super(); this.held = new Float32Array(1600); this.filled = 0; }
   process([input]) {

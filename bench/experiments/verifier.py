@@ -29,7 +29,7 @@ from soundflow.bench.harness import measure as bench
 from soundflow.operators.clean.activity import active_power
 from soundflow.operators.clean.ingress import ingress
 from soundflow.operators.clean.tfjp import tfjp
-from soundflow.operators.curate.clip_evidence import CandidateClip, SpeechDetector, Wanted, measure
+from soundflow.operators.curate.clip_evidence import CandidateClip, RequiredClip, SpeechDetector, measure
 from soundflow.operators.curate.verifying import Rules, verify
 from soundflow.operators.protocols.embedding import Embedder
 from soundflow.pipeline.clips.index import ClipIndex
@@ -63,7 +63,7 @@ class Case:
     """A clip and what it is wanted for."""
 
     candidate: CandidateClip
-    wanted: Wanted
+    wanted: RequiredClip
     neighbour: Audio
 
 
@@ -93,7 +93,9 @@ class Spoiler:
             other = self.clips[int(rng.integers(len(self.clips)))]
             yield Case(CandidateClip(clip, samples), self._wanted(clip, samples, rng, **changes), self.index.audio(other))
 
-    def _wanted(self, clip: Clip, samples: Audio, rng: np.random.Generator, factor: float = 1.0, wrong: bool = False) -> Wanted:
+    def _wanted(
+        self, clip: Clip, samples: Audio, rng: np.random.Generator, factor: float = 1.0, wrong: bool = False
+    ) -> RequiredClip:
         label = clip.label
         if wrong:
             near = {label, *(name for group in NEAR if label in group.split(",") for name in group.split(","))}
@@ -101,14 +103,14 @@ class Spoiler:
             label = others[int(rng.integers(len(others)))]
         query, _, caption = WANTED[label].partition("|")
         seconds = samples.size / c.SAMPLE_RATE * factor
-        return Wanted(query, caption, clip.role.value, (0.6 * seconds, 1.5 * seconds))  # type: ignore[arg-type]
+        return RequiredClip(query, caption, clip.role.value, (0.6 * seconds, 1.5 * seconds))  # type: ignore[arg-type]
 
     def procedural(self) -> Iterator[Case]:
         """What the synthesiser makes of the names of its sounds, as a build would clean it."""
         for number, sound in enumerate(SOUNDS.values()):
             rng = rng_for("0" * 64, 0, number, "bench.verifier.procedural")
             query = sound.heads.split("|")[0]
-            wanted = Wanted(query, f"The sound of {query}.", "foreground", (1.0, max(5.0, 2 * sound.seconds[0])))
+            wanted = RequiredClip(query, f"The sound of {query}.", "foreground", (1.0, max(5.0, 2 * sound.seconds[0])))
             made = asyncio.run(Procedural().generate(query, wanted.seconds, int(rng.integers(2**31))))
             assert isinstance(made, Ok)
             pattern = self.clips[int(rng.integers(len(self.clips)))]

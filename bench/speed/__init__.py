@@ -1,1 +1,1 @@
-"""Speed, always as a ratio against a peer or a limit in the same run."""
+"""Speed benchmarks: ratios to a peer or a limit measured in the same run."""

@@ -1,4 +1,4 @@
-"""Curation without the model's time: scenes, replaying answers, finding clips; each part measures one thing in the same run.
+"""Speed of curation without the time of the model: scenes, replayed answers, retrieval of clips.
 
 `python -m soundflow.bench.speed.curation [--json OUT] [--runs N]`.
 """
@@ -14,11 +14,11 @@ from soundflow.bench.speed.retrieval import retrieval
 from soundflow.bench.speed.scenes import scenes
 
 PARTS: Final[tuple[Callable[[int], bench.Part], ...]] = (scenes, replay, retrieval)
-"""Each is given the number of runs."""
+"""Functions from the number of runs to the results of a part."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; exit code 1 when a limit is missed."""
+    """Run the benchmark; return exit code 1 if a limit is missed."""
     arguments = bench.parse_arguments("speed.curation", argv)
     measured = [part(arguments.runs) for part in PARTS]
     return bench.finish(

@@ -1,11 +1,12 @@
-"""The runtime over an hour, and many streams at once: memory stays flat, and eight sessions on two cores stay in real time.
+"""Memory, latency and throughput of the runtime in long and concurrent sessions.
 
-`python -m soundflow.bench.speed.endless [--json OUT] [--runs N]`. The two processes of `streaming.engine` are the real ones;
-their model is the smallest preset with random weights, told to speak now and then. An hour of audio is pushed as fast as
-it is taken; resident memory of both processes is read from the system every two minutes of audio. Then eight sessions are fed in
-real time, and what counts is how long a chunk waits for its decision. Then eight sessions all speak at a time, with passes they
-share and, in turns with that, with a pass for each. Last, a process is killed in mid-reply, and what counts is how long the
-session is deaf.
+`python -m soundflow.bench.speed.endless [--json OUT] [--runs N]`. The two processes of `streaming.engine` are real; their model
+is the smallest preset with random weights and occasional responses. Four parts:
+
+* one hour of audio, pushed as fast as the engine accepts it: memory of both processes every two minutes of audio;
+* eight sessions in real time: time from the arrival of a chunk to its decision;
+* eight sessions that generate at once: tokens per second with shared decoder passes, and with one pass per session;
+* a process that is killed during a response: time until the next decision.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ from soundflow.streaming.events import (
 
 HOUR_CHUNKS: Final = 9000
 SETTLED_CHUNKS: Final = 900
-"""Six minutes: windows are full, allocators have grown."""
+"""Six minutes, after which windows are full and allocators have grown."""
 EVERY_CHUNKS: Final = 300
 AHEAD: Final = 20
-"""Chunks in flight."""
+"""Maximum number of chunks in flight."""
 SESSIONS: Final = 8
 SECONDS: Final = 40
-CHORUS_TOKENS: Final = 150
-CHORUSES: Final = 3
+RESPONSE_TOKENS: Final = 150
+THROUGHPUT_RUNS: Final = 3
 CONFIG: Final = ListenConfig(threshold=0.5, longest_response=12)
 INSTRUCTION: Final = "Name what you hear."
 
 
-def hour(engine: Engine) -> dict[str, Any]:
-    """Push an hour through one session."""
+def run_hour(engine: Engine) -> dict[str, Any]:
+    """Push an hour of audio through one session; return seconds, memory readings in MiB and counts of events."""
     decided = threading.Semaphore(AHEAD)
     counts = {"silent": 0, "response": 0, "reanchored": 0, "dropped": 0}
     names = {ChunkSilent: "silent", ResponseCreated: "response", Reanchored: "reanchored", AudioDropped: "dropped"}
@@ -80,8 +81,8 @@ def hour(engine: Engine) -> dict[str, Any]:
     return {"seconds": round(seconds, 1), "memory_mb": [round(value / 2**20, 1) for value in memory], **counts}
 
 
-def crowd(engine: Engine) -> dict[str, float]:
-    """Feed eight sessions in real time; seconds from a chunk's arrival to its decision, over all but the first five seconds."""
+def run_real_time(engine: Engine) -> dict[str, float]:
+    """Feed eight sessions in real time; return seconds from the arrival of a chunk to its decision, after the first 12 chunks."""
     waits: list[float] = []
 
     def on_event(event: EngineEvent) -> None:
@@ -103,20 +104,20 @@ def crowd(engine: Engine) -> dict[str, float]:
     return {"median_wait": bench.quantile(waits, 0.5), "p99_wait": bench.quantile(waits, 0.99), "left": float(sum(late))}
 
 
-def chorus(engine: Engine) -> tuple[float, float]:
-    """Let eight sessions speak at a time: tokens a second of them all, and slowest / fastest session (1 is fair)."""
+def measure_throughput(engine: Engine) -> tuple[float, float]:
+    """Generate in eight sessions at once; return tokens per second of all, and the time of the slowest session / the fastest."""
     tokens: list[list[float]] = [[] for _ in range(SESSIONS)]
     over = threading.Semaphore(0)
 
     def on_event(seat: int, event: EngineEvent) -> None:
         if isinstance(event, TextDelta):
             tokens[seat].append(time.monotonic())
-            if len(tokens[seat]) == CHORUS_TOKENS:
+            if len(tokens[seat]) == RESPONSE_TOKENS:
                 over.release()
-        elif isinstance(event, ResponseDone) and len(tokens[seat]) < CHORUS_TOKENS:
-            engine.push(sessions[seat], np.zeros(c.CHUNK_SAMPLES, np.int16))  # the next reply, at once
+        elif isinstance(event, ResponseDone) and len(tokens[seat]) < RESPONSE_TOKENS:
+            engine.push(sessions[seat], np.zeros(c.CHUNK_SAMPLES, np.int16))  # starts the next response at once
 
-    config = ListenConfig(threshold=1e-9, longest_response=CHORUS_TOKENS)
+    config = ListenConfig(threshold=1e-9, longest_response=RESPONSE_TOKENS)
     sessions = [engine.open(INSTRUCTION, config, partial(on_event, seat)) for seat in range(SESSIONS)]
     for session in sessions:
         engine.push(session, np.zeros(c.CHUNK_SAMPLES, np.int16))
@@ -125,12 +126,12 @@ def chorus(engine: Engine) -> tuple[float, float]:
     for session in sessions:
         engine.end(session)
     begun = max(times[0] for times in tokens)
-    lasted = [times[CHORUS_TOKENS - 1] - begun for times in tokens]
-    return SESSIONS * CHORUS_TOKENS / max(lasted), max(lasted) / min(lasted)
+    lasted = [times[RESPONSE_TOKENS - 1] - begun for times in tokens]
+    return SESSIONS * RESPONSE_TOKENS / max(lasted), max(lasted) / min(lasted)
 
 
-def deaf(engine: Engine, victim: int) -> float:
-    """Kill the encoder (0) or the decoder (1) in mid-reply: seconds until a chunk pushed afterwards is decided."""
+def measure_recovery(engine: Engine, victim: int) -> float:
+    """Kill the encoder (0) or the decoder (1) during a response; return the seconds until the next decision."""
     responding, again = threading.Event(), threading.Event()
 
     def on_event(event: EngineEvent) -> None:
@@ -141,7 +142,7 @@ def deaf(engine: Engine, victim: int) -> float:
         elif isinstance(event, ResponseCreated) and event.chunk > 1:
             again.set()
 
-    session = engine.open(INSTRUCTION, ListenConfig(threshold=1e-9, longest_response=CHORUS_TOKENS), on_event)
+    session = engine.open(INSTRUCTION, ListenConfig(threshold=1e-9, longest_response=RESPONSE_TOKENS), on_event)
     engine.push(session, np.zeros(c.CHUNK_SAMPLES, np.int16))
     responding.wait()
     begun = time.monotonic()
@@ -152,48 +153,48 @@ def deaf(engine: Engine, victim: int) -> float:
 
 
 def resident(process: int) -> int:
-    """Bytes of memory that are a process's own."""
+    """Return the private memory of a process in bytes."""
     fields = Path(f"/proc/{process}/smaps_rollup").read_text().split()
     return sum(int(fields[fields.index(name) + 1]) * 1024 for name in ("Private_Clean:", "Private_Dirty:"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """An hour, then a crowd; returns the exit code."""
+    """Run the benchmark; return exit code 1 if a limit is missed."""
     args = bench.parse_arguments("speed.endless", argv, runs=1)
     with tempfile.TemporaryDirectory() as folder:
         model = _checkpoint(Path(folder) / "model")
         engine, single = Engine(model, sessions=SESSIONS), Engine(model, sessions=SESSIONS, together=1)
         engine.start()
         try:
-            long, many = hour(engine), crowd(engine)
+            hour, real_time = run_hour(engine), run_real_time(engine)
             single.start()
-            sung = [(chorus(engine), chorus(single)) for _ in range(CHORUSES)]
-            wounds = [deaf(engine, victim) for victim in (0, 1, 0, 1)]
+            pairs = [(measure_throughput(engine), measure_throughput(single)) for _ in range(THROUGHPUT_RUNS)]
+            recoveries = [measure_recovery(engine, victim) for victim in (0, 1, 0, 1)]
         finally:
             engine.close()
             single.close()
-    rates = [statistics.median(pair[which][0] for pair in sung) for which in (0, 1)]
-    memory = long["memory_mb"]
+    rates = [statistics.median(pair[which][0] for pair in pairs) for which in (0, 1)]
+    memory = hour["memory_mb"]
     middle = float(np.median(memory))
     ratios = [
         bench.Ratio("memory over an hour, largest / median", max(memory) / middle, at_most=1.05),
         bench.Ratio("memory over an hour, smallest / median", min(memory) / middle, at_least=0.95),
-        bench.Ratio("an hour / the time it took", 3600 / long["seconds"], at_least=1.0),
-        bench.Ratio("chunks dropped in an hour", long["dropped"], at_most=0),
-        bench.Ratio("eight sessions: p99 wait for a decision / chunk", many["p99_wait"] / c.CHUNK_SECONDS, at_most=1.0),
-        bench.Ratio("eight sessions: chunks left over", many["left"], at_most=0),
-        bench.Ratio("eight speak: tokens a second, shared passes / one each", rates[0] / rates[1], at_least=1.5),
-        bench.Ratio("a process killed in mid-reply: seconds until the session hears again", max(wounds), at_most=3.0),
-        bench.Ratio("eight speak: slowest session / fastest", statistics.median(pair[0][1] for pair in sung), at_most=1.2),
+        bench.Ratio("one hour / processing time", 3600 / hour["seconds"], at_least=1.0),
+        bench.Ratio("chunks dropped in an hour", hour["dropped"], at_most=0),
+        bench.Ratio("eight sessions: p99 wait for a decision / chunk", real_time["p99_wait"] / c.CHUNK_SECONDS, at_most=1.0),
+        bench.Ratio("eight sessions: chunks without a decision at the end", real_time["left"], at_most=0),
+        bench.Ratio("eight responses: tokens/s, shared passes / separate passes", rates[0] / rates[1], at_least=1.5),
+        bench.Ratio("killed process: seconds until the next decision", max(recoveries), at_most=3.0),
+        bench.Ratio("eight responses: slowest session / fastest", statistics.median(pair[0][1] for pair in pairs), at_most=1.2),
     ]
-    timing = {"eight sessions, median wait": many["median_wait"], "eight sessions, p99 wait": many["p99_wait"]}
+    timing = {"eight sessions, median wait": real_time["median_wait"], "eight sessions, p99 wait": real_time["p99_wait"]}
     return bench.finish(
         "endless",
         ratios,
         timing,
         versions=["torch", "transformers"],
         json_path=args.json,
-        notes={"hour": long, "eight speak, tokens a second (shared, one each)": [round(rate) for rate in rates]},
+        notes={"hour": hour, "eight responses, tokens/s (shared, separate passes)": [round(rate) for rate in rates]},
     )
 
 

@@ -1,11 +1,11 @@
-"""Ways of scheduling encoder and decoder, on a real clock and on the virtual one that predicts it.
+"""Scheduling modes of encoder and decoder, on a real clock and on the virtual clock that predicts it.
 
-`python -m soundflow.bench.speed.fifo [--json OUT] [--runs N]`. Every way (`streaming.simulate.MODES`) plays the same stream on
-one small model: its audio tower and its KV cache do their real work, and each step then lasts at least as long as the stated cost
-of a 3B model (a sleep: no core is burnt). What the model would say is scripted, so that each way hears the same triggers. The
-encoder of the asynchronous ways is a thread of its own; the processes of the real runtime are tested in `tests/streaming`.
+`python -m soundflow.bench.speed.fifo [--json OUT] [--runs N]`. Each mode (`streaming.simulate.MODES`) plays the same stream on a
+small model. Its audio tower and KV cache do real work; each step is then extended by a sleep to the stated cost of a 3B model.
+Responses are scripted, so all modes see the same triggers. The encoder of asynchronous modes is a thread; the processes of the
+real runtime are tested in `tests/streaming`.
 
-JSON: `rows`, one per way and reply length, measured on the real clock; `virtual` the same rows from costs alone; `ok`.
+JSON: `rows`, one per mode and response length, measured on the real clock; `virtual`, the same rows from costs alone; `ok`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from soundflow.streaming.simulate import LONG, MODES, THREE_B, Costs, Script, St
 
 REPLY_TOKENS: Final = (10, 20, 50, 80)
 CHUNKS: Final = 42
-"""16.8 s a run: 2.8 s before the first trigger, then time for the longest reply (2.3 s) and what follows it, twice over."""
+"""16.8 s per run: 2.8 s before the first trigger, then enough time after each trigger for the longest response (2.3 s)."""
 TRIGGERS: Final = (7, 22, 37)
 PARALLEL: Final = 2
 
 
 class RealStage:
-    """`streaming.simulate.Stage` on a real clock: the model works, then time is let pass until the stated cost is reached."""
+    """`streaming.simulate.Stage` on a real clock: the model works, then a sleep fills the stated cost."""
 
     def __init__(self, script: Script, costs: Costs):
         from soundflow.model.decoding import StreamDecoder
@@ -44,7 +44,7 @@ class RealStage:
         self.decoder = StreamDecoder(self.model, [1, 2, 3])
         self.features: dict[int, Any] = {}
         self._encoded = 0
-        self._news = threading.Condition()
+        self._encoded_more = threading.Condition()
         self._begun = time.monotonic()
 
     def now(self) -> float:
@@ -61,12 +61,12 @@ class RealStage:
 
     def await_features(self, chunk: int) -> int:
         """See `Stage`."""
-        with self._news:
-            self._news.wait_for(lambda: self._encoded >= chunk)
+        with self._encoded_more:
+            self._encoded_more.wait_for(lambda: self._encoded >= chunk)
             return self._encoded
 
     def encode(self, chunk: int, calls: int) -> None:
-        """See `Stage`. Of a window encoded again the newest chunk's work is real, the rest its cost."""
+        """See `Stage`. For a window that is encoded again only the newest chunk's work is real; the rest is a sleep."""
         self.trace.encode_start.append(self.now())
         self.trace.encoder_calls += calls
         self._spend(calls * self.costs.encode, lambda: self._tower(chunk))
@@ -98,9 +98,9 @@ class RealStage:
             self.trace.encode_start.append(self.now())
             self.trace.encoder_calls += 1
             self._spend(self.costs.encode, lambda number=number: self._tower(number))  # type: ignore[misc]
-            with self._news:
+            with self._encoded_more:
                 self._encoded = number
-                self._news.notify_all()
+                self._encoded_more.notify_all()
 
     def _tower(self, chunk: int) -> None:
         import torch
@@ -109,7 +109,7 @@ class RealStage:
             self.features[chunk] = self.model.encode_chunks(self.mel[chunk - 1 : chunk]).numpy()
 
     def _spend(self, seconds: float, work: Callable[[], object]) -> None:
-        """Do the work; it lasts at least so long."""
+        """Do the work and sleep until `seconds` have passed."""
         due = time.monotonic() + seconds
         work()
         time.sleep(max(0.0, due - time.monotonic()))
@@ -136,7 +136,7 @@ def _mel(chunks: int) -> Any:
 
 
 def play(mode: str, tokens: int) -> dict[str, Any]:
-    """One row on the real clock."""
+    """Return a row measured on the real clock."""
     _model()
     stage = RealStage(Script(CHUNKS, dict.fromkeys(TRIGGERS, tokens)), THREE_B)
     MODES[mode](stage)
@@ -144,7 +144,7 @@ def play(mode: str, tokens: int) -> dict[str, Any]:
 
 
 def predict(mode: str, tokens: int) -> dict[str, Any]:
-    """The same row from costs alone."""
+    """Return the same row, predicted from costs."""
     return _row(mode, tokens, simulate(mode, Script(CHUNKS, dict.fromkeys(TRIGGERS, tokens)), THREE_B))
 
 
@@ -157,7 +157,7 @@ def _long_run(mode: str, tokens: int) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play every way with every reply length; returns the exit code."""
+    """Run the benchmark; return exit code 1 if a limit is missed."""
     args = bench.parse_arguments("speed.fifo", argv, runs=1)
     os.environ["OMP_NUM_THREADS"] = "1"
     plays = [(mode, tokens) for tokens in REPLY_TOKENS for mode in MODES] * args.runs
@@ -166,7 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = [_median_of([row for row in measured if (row["mode"], row["reply_tokens"]) == key]) for key in dict.fromkeys(plays)]
     virtual = [predict(mode, tokens) for mode, tokens in dict.fromkeys(plays)]
     real = {(row["mode"], row["reply_tokens"]): row for row in rows}
-    apart = [abs(row["fcl_ms"] - told["fcl_ms"]) for row, told in zip(rows, virtual, strict=True) if row["mode"] != "authors"]
+    pairs = zip(rows, virtual, strict=True)
+    errors = [abs(row["fcl_ms"] - predicted["fcl_ms"]) for row, predicted in pairs if row["mode"] != "authors"]
     ours, locked = _long_run("fifo", 50), _long_run("lockstep", 50)
     ratios = [
         bench.Ratio("resume, lockstep / ours, 50 tokens, ten minutes (virtual)", locked["resume_ms"] / ours["resume_ms"], 4.5),
@@ -178,8 +179,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         bench.Ratio(
             "first token, tick-barrier / ours (real)", real["tick-barrier", 20]["fcl_ms"] / real["fifo", 20]["fcl_ms"], 1.9
         ),
-        bench.Ratio("encoder calls a chunk, ours (real)", real["fifo", 50]["encoder_calls_per_chunk"], at_most=1.0),
-        bench.Ratio("first token, real against predicted, median (ms apart)", statistics.median(apart), at_most=5.0),
+        bench.Ratio("encoder calls per chunk, ours (real)", real["fifo", 50]["encoder_calls_per_chunk"], at_most=1.0),
+        bench.Ratio("first token, real - predicted, median (ms)", statistics.median(errors), at_most=5.0),
     ]
     _print(rows, virtual)
     code = bench.finish("fifo", ratios, {}, versions=["torch", "transformers"], missing=[], json_path=args.json, notes={})
@@ -198,8 +199,8 @@ def _median_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _print(rows: Sequence[dict[str, Any]], virtual: Sequence[dict[str, Any]]) -> None:
     head = f"{'':<14}{'tokens':>7}{'first token ms':>20}{'resume ms':>18}{'stalls %':>10}{'dropped s':>10}{'calls':>7}"
     print(f"{head}   (real | virtual)")
-    for row, told in zip(rows, virtual, strict=True):
-        pairs = (f"{row[name]:8.0f} |{told[name]:8.0f}" for name in ("fcl_ms", "resume_ms"))
+    for row, predicted in zip(rows, virtual, strict=True):
+        pairs = (f"{row[name]:8.0f} |{predicted[name]:8.0f}" for name in ("fcl_ms", "resume_ms"))
         rest = f"{row['stall_pct']:10.1f}{row['dropped_s']:10.1f}{row['encoder_calls_per_chunk']:7.1f}"
         print(f"{row['mode']:<14}{row['reply_tokens']:>7}  {'  '.join(pairs)}{rest}")
 

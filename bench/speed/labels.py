@@ -1,4 +1,4 @@
-"""Words to search: real queries for the demo's recordings, as a planner would ask; indexes of clips that are only words."""
+"""Test data for retrieval: queries in the style of a planner for the demo's recordings, and clip indexes without audio."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ QUERIES: Final[dict[str, set[str]]] = {
     "strumming a guitar": {"guitar"},
     "bus departing from a stop": {"bus engine"},
 }
-"""Query → the labels that answer it. Written before anything was measured."""
+"""Query → correct labels. Written before any measurement."""
 
 _KINDS = (
     "dog cat bird engine door siren rain wind river hammer bell horn crowd baby kettle train truck saw drill piano drum clock"
@@ -68,20 +68,20 @@ Row = dict[str, Any]
 
 
 def demo_rows() -> Iterator[Row]:
-    """The demo's recordings, as their labels and captions have it."""
+    """Yield a row per recording of the demo, with label and caption."""
     chosen = yaml.safe_load(resources.files("soundflow.pipeline.start").joinpath("demo_data.yaml").read_text(encoding="utf-8"))
     for source in ("scratch", "sonic-pi-samples", "openttd-opensfx"):
         for role, files in chosen[source].items():
             for file, (label, caption) in files.items():
                 yield {"id": f"{source}/{file}".replace(" ", "_"), "role": role, "label": label, "caption": caption}
-    for name, said in chosen["asterisk-prompts"].items():
-        yield {"id": f"prompts/{name}", "label": "speech", "caption": "a woman speaking", "transcript": said}
+    for name, transcript in chosen["asterisk-prompts"].items():
+        yield {"id": f"prompts/{name}", "label": "speech", "caption": "a woman speaking", "transcript": transcript}
     for number, question in enumerate(chosen["dialogue"]):
         yield {"id": f"spoken/{number:02d}", "label": "speech", "caption": "a synthetic voice", "transcript": question}
 
 
 def synthetic_rows(clips: int, texts: int) -> Iterator[Row]:
-    """`clips` clips with `texts` different texts, a label of two words and a caption of a dozen, as in AudioCaps."""
+    """Yield `clips` rows with `texts` distinct texts: labels of two words, captions of a dozen as in AudioCaps."""
     words = [column.split() for column in (_KINDS, _VERBS, _MANNERS, _MANNERS, _PLACES)]
     picks = rng_for("0" * 64, 0, 0, "synthetic labels").integers(0, 10_000, (texts, len(words)))
     for number in range(clips):
@@ -96,7 +96,7 @@ def synthetic_rows(clips: int, texts: int) -> Iterator[Row]:
 
 
 def write_index(directory: Path, rows: Iterable[Row]) -> str:
-    """An index of clips that are only words at `directory`; returns its content hash."""
+    """Write an index of clips without audio to `directory` and return its content hash."""
     mark = "0" * 64
     common = {
         "path": "/nowhere",
@@ -124,5 +124,5 @@ def write_index(directory: Path, rows: Iterable[Row]) -> str:
 
 
 def recall(found: dict[str, list[str]], depth: int) -> int:
-    """How many of QUERIES have an answer among the first `depth` different labels of what was found, best first."""
+    """Count the queries with a correct label among the first `depth` distinct labels of `found` (query → labels, best first)."""
     return sum(bool(answers & set(list(dict.fromkeys(found[query]))[:depth])) for query, answers in QUERIES.items())

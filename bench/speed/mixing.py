@@ -1,9 +1,10 @@
-"""Composition from files against scaper and lhotse, and end to end against FLAC encoding alone.
+"""Speed of composition from files against scaper and lhotse, and with encoding against FLAC encoding alone.
 
-`python -m soundflow.bench.speed.mixing [--json OUT] [--runs N]`. All mix the same cleaned clips at the same places with the same
-noise: ours reads the cached PCM of a clip index and draws the stream as in a build, the peers read WAV files and get its spec.
+`python -m soundflow.bench.speed.mixing [--json OUT] [--runs N]`. All candidates mix the same cleaned clips at the same positions
+with the same noise. Ours reads cached PCM from a clip index and draws the stream as in a build; the peers read WAV files and
+receive the finished specification.
 
-scaper builds soxbindings, which needs the headers of sox (Debian: libsox-dev); lhotse brings torch.
+Installing scaper builds soxbindings, which needs the headers of sox (Debian: libsox-dev). lhotse depends on torch.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from soundflow.schemas.stream import PlannedClip, PlannedNoise, StreamPlan
 from soundflow.schemas.taxonomy import Task
 
 STREAMS: Final = 12
-"""Their clips exceed what an index keeps decoded: ours reads its files, too."""
+"""Enough streams that their clips exceed the memory cache of an index, so that ours reads files too."""
 EVENTS: Final = 10
 SECONDS: Final = {"foreground": (4, 7), "background": (6, 12), "noise_event": (20, 30), "noise_ambient": (20, 30)}
 IDENTITY: Final = StreamIdentity("sf-000000000000-000000-00000", "0" * 64, 0, 0)
 
 
 def sound(seconds: float, rng: np.random.Generator, *, steady: bool = False) -> Audio:
-    """Noise with the spectrum and the syllable rate of speech; `steady` has no envelope."""
+    """Return noise with the spectrum and, unless `steady`, the syllable envelope of speech."""
     count = round(seconds * c.SAMPLE_RATE)
     spectrum = np.fft.rfft(rng.standard_normal(count)) / np.maximum(np.arange(count // 2 + 1) * c.SAMPLE_RATE / count, 150.0)
     samples = np.fft.irfft(spectrum, n=count)
@@ -55,7 +56,7 @@ def sound(seconds: float, rng: np.random.Generator, *, steady: bool = False) -> 
 
 
 def make_index(directory: Path, seed: int = 0) -> ClipIndex:
-    """Recordings for STREAMS streams, indexed: folder name is the role's label."""
+    """Write and index recordings for STREAMS streams."""
     rng = np.random.default_rng(seed)
     counts = {"foreground": EVENTS * STREAMS, "background": STREAMS, "noise_event": STREAMS, "noise_ambient": STREAMS}
     rows = ["id,path,label,role"]
@@ -72,7 +73,7 @@ def make_index(directory: Path, seed: int = 0) -> ClipIndex:
 
 
 def scenes(index: ClipIndex) -> list[Scene]:
-    """One scene per stream: EVENTS foreground clips with pauses and answers, one background clip."""
+    """Return a scene per stream: EVENTS foreground clips with pauses and responses, and one background clip."""
     rng = np.random.default_rng(1)
     foreground, background = index.ids(ClipRole.FOREGROUND), index.ids(ClipRole.BACKGROUND)
     made = []
@@ -100,30 +101,30 @@ def scenes(index: ClipIndex) -> list[Scene]:
 
 
 def ours(scene: Scene, index: ClipIndex, seed: int) -> tuple[StreamPlan, Audio]:
-    """Draw and mix one stream."""
+    """Plan and mix one stream."""
     outcome = compose(scene, IDENTITY, index, MixingConfig(), "soundflow/1", np.random.default_rng(seed))
     if not isinstance(outcome, Ok):
-        raise RuntimeError(f"not composed: {outcome}")
+        raise RuntimeError(f"composition failed: {outcome}")
     return outcome.value
 
 
 def write_cleaned(plans: Sequence[StreamPlan], index: ClipIndex, directory: Path) -> None:
-    """The cleaned clips of `plans` as WAV below a folder per label, as scaper wants them: the peers' input."""
+    """Write the cleaned clips of `plans`, the input of the peers, as WAV files in a folder per label, as scaper requires."""
     for plan in plans:
-        for item in heard_in(plan):
+        for item in clips_in(plan):
             path = wav_of(directory, item.label, str(item.clip_id))
             path.parent.mkdir(parents=True, exist_ok=True)
             pcm = to_pcm16(index.audio(index.get(str(item.clip_id))))
             soundfile.write(path, pcm, c.SAMPLE_RATE, subtype="PCM_16")
 
 
-def heard_in(plan: StreamPlan) -> list[PlannedClip | PlannedNoise]:
-    """Every recording of a stream."""
+def clips_in(plan: StreamPlan) -> list[PlannedClip | PlannedNoise]:
+    """Return all recordings of a stream, including noise."""
     return [*plan.clips, *plan.noises]
 
 
 def load_scaper() -> ModuleType | None:
-    """The peer, or None; scaper 1.6 says np.Inf, which numpy 2 no longer has."""
+    """Import scaper, or return None. scaper 1.6 uses np.Inf, which numpy 2 removed."""
     vars(np).setdefault("Inf", np.inf)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -131,12 +132,12 @@ def load_scaper() -> ModuleType | None:
 
 
 def wav_of(directory: Path, label: str, clip_id: str) -> Path:
-    """Where the cleaned WAV of a clip lies."""
+    """Return the path of the cleaned WAV file of a clip."""
     return directory / label / f"{clip_id}.wav"
 
 
 def with_scaper(scaper: ModuleType, plan: StreamPlan, directory: Path) -> tuple[NDArray[Any], Any, list[Any], list[NDArray[Any]]]:
-    """`Scaper.generate` of the same spec: first noise as background, everything else as events at their times and SNRs."""
+    """Run `Scaper.generate`: the first noise is the background, other clips are events with the plan's times and SNRs."""
     first = plan.noises[0]
     scape = scaper.Scaper(plan.seconds, str(directory), str(directory), random_state=0)
     scape.sr, scape.ref_db, scape.n_channels = c.SAMPLE_RATE, -26.0 - first.snr_db, 1
@@ -179,7 +180,7 @@ def _constant(scape: Any, path: Path, label: str, start: int, offset: int, lengt
 
 
 def with_lhotse(plan: StreamPlan, cuts: dict[str, Any]) -> NDArray[Any]:
-    """A lhotse MixedCut of the same spec, loaded: noise repeated without crossfades, levels by SNR where lhotse has them."""
+    """Load a lhotse MixedCut of the plan. Noise is repeated without crossfades; levels are SNRs where lhotse supports them."""
     foreground = [clip for clip in plan.clips if clip.role is ClipRole.FOREGROUND]
     mixed = cuts[foreground[0].clip_id].pad(duration=plan.seconds, preserve_id=True)
     for clip in [*foreground[1:], *(clip for clip in plan.clips if clip.role is not ClipRole.FOREGROUND)]:
@@ -187,7 +188,7 @@ def with_lhotse(plan: StreamPlan, cuts: dict[str, Any]) -> NDArray[Any]:
         mixed = mixed.mix(cuts[clip.clip_id], offset_other_by=clip.offset / c.SAMPLE_RATE, allow_padding=True, snr=snr)
     for noise in plan.noises:
         at, cut = 0.0, cuts[str(noise.clip_id)]
-        while at < plan.seconds:  # as lhotse's own CutSet.mix fills a cut
+        while at < plan.seconds:  # as lhotse's CutSet.mix does
             piece = cut.truncate(duration=min(cut.duration, plan.seconds - at))
             mixed = mixed.mix(piece, offset_other_by=at, snr=noise.snr_db)
             at = round(at + piece.duration, 8)
@@ -196,8 +197,8 @@ def with_lhotse(plan: StreamPlan, cuts: dict[str, Any]) -> NDArray[Any]:
 
 
 def lhotse_cuts(lhotse: ModuleType, plans: Sequence[StreamPlan], directory: Path) -> dict[str, Any]:
-    """A lhotse cut per clip; its manifest, as our index, is made once and not timed."""
-    items = [item for plan in plans for item in heard_in(plan)]
+    """Return a lhotse cut per clip. Like our index, they are prepared once and not timed."""
+    items = [item for plan in plans for item in clips_in(plan)]
     return {
         str(item.clip_id): lhotse.Recording.from_file(wav_of(directory, item.label, str(item.clip_id))).to_cut() for item in items
     }
@@ -205,7 +206,7 @@ def lhotse_cuts(lhotse: ModuleType, plans: Sequence[StreamPlan], directory: Path
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One event in our stream and in scaper's: where it begins (samples) and how far above the noise it is."""
+    """Start (samples) and SNR of one event in our stream and in scaper's."""
 
     ours_at: int
     scaper_at: int
@@ -214,10 +215,10 @@ class Placed:
 
 
 def agreement_with_scaper(seed: int = 0) -> list[Placed] | None:
-    """Give scaper the spec of a stream of ours and look where its events are; None when scaper is not installed.
+    """Render the plan of a stream with scaper and compare the events; None if scaper is not installed.
 
-    Scaper levels by LUFS, we by RMS over active frames: steady sounds of one spectrum make the two the same question.
-    Both streams are searched by cross-correlation, and both SNRs measured on the isolated tracks.
+    Scaper measures levels in LUFS, we in RMS over active frames. For steady sounds with equal spectra both agree. Events are
+    located by cross-correlation, and SNRs are measured on the isolated tracks.
     """
     scaper = load_scaper()
     if scaper is None:
@@ -240,7 +241,7 @@ def agreement_with_scaper(seed: int = 0) -> list[Placed] | None:
         scene = Scene(task=Task.EVENT_DESCRIPTION, planner="random", title="bench", instruction="Listen.", events=events)
         made = compose(scene, IDENTITY, index, MixingConfig(ambient_noise=False), "soundflow/1", rng)
         if not isinstance(made, Ok):
-            raise RuntimeError(f"not composed: {made}")
+            raise RuntimeError(f"composition failed: {made}")
         plan, audio = made.value
         write_cleaned([plan], index, cleaned)
         scape, _, _, isolated = with_scaper(scaper, plan, cleaned)
@@ -273,7 +274,7 @@ def _level(samples: NDArray[Any]) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the comparison; exit code 1 when a limit is missed."""
+    """Run the benchmark; return exit code 1 if a limit is missed."""
     args = bench.parse_arguments("speed.mixing", argv)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as name:
         warnings.simplefilter("ignore")

@@ -1,10 +1,14 @@
-"""A build end to end with cached clips, against FLAC-encoding the same audio alone; workers, Ray and the loader against theirs.
+"""Speed of a build with cached clips, of Ray workers, and of the source of the training loader.
 
-`python -m soundflow.bench.speed.pipeline [--json OUT] [--runs N]`. Four ratios, each within one run of turns on one machine:
-one worker (plan, compose, encode, tokens, tar, hash, commit) / encoding its audio; two Ray workers' shards a second / one's;
-Ray's one worker / the same shards in this process; the training loader's source against reading the tar raw and decoding FLAC.
-Ray is timed from the first shard of every worker on, when index and tokenizer are loaded. What it costs is a few milliseconds a
-shard: its share is measured at shards of several seconds of work, an upper bound of that at shards of a minute.
+`python -m soundflow.bench.speed.pipeline [--json OUT] [--runs N]`. Four ratios, each from interleaved runs on one machine:
+
+* one worker (plan, compose, encode, tokens, tar, hash, commit) / FLAC encoding of its audio alone;
+* shards per second, two Ray workers / one;
+* time per shard, one Ray worker / a worker in this process;
+* the training loader's source / plain reading of the tar and decoding of its FLAC members.
+
+Ray is timed after the first shard of each worker, when index and tokenizer are loaded. It costs a few milliseconds per shard;
+with shards of several seconds of work the measured share is an upper bound for shards of a minute.
 """
 
 from __future__ import annotations
@@ -46,7 +50,7 @@ LOADER_LIMIT: Final = 0.8
 
 
 def recipe(root: Path, name: str, streams: int, shards: int) -> Path:
-    """Streams of a minute or so over the recordings of `bench.speed.mixing`, whose index is in `root`."""
+    """Write a recipe of streams of about a minute over the index in `root` (see `bench.speed.mixing`)."""
     document = {
         "clips": str(root / "index"),
         "streams": streams,
@@ -61,7 +65,7 @@ def recipe(root: Path, name: str, streams: int, shards: int) -> Path:
 
 
 class PipelineBench:
-    """One recipe, built again and again into folders that go away."""
+    """Two recipes, of short and long shards, that are built repeatedly into temporary folders."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -81,28 +85,28 @@ class PipelineBench:
         return Job(self.root / f"space-{path.stem}", index.directory, record.recipe, record.fingerprint)
 
     def places(self) -> Iterator[tuple[int, int]]:
-        """Every stream."""
+        """Yield (shard, index) of every stream."""
         return ((shard, index) for shard, size in enumerate(self.corpus.shard_sizes) for index in range(size))
 
     @property
     def seconds(self) -> float:
-        """Of audio in one build."""
+        """Seconds of audio in one build."""
         return sum(manifest.seconds for manifest in self.manifests)
 
     def inline(self, worker: Worker | None = None) -> None:
-        """Every shard by one worker in this process, from the beginning."""
+        """Build all shards from scratch with one worker in this process."""
         worker = worker or self.worker
         shutil.rmtree(worker.job.out, ignore_errors=True)
         for shard in range(worker.job.recipe.shards):
-            _sound(worker.run(shard))
+            _check(worker.run(shard))
 
     def flac(self) -> None:
-        """Only what nobody can go without: the audio as FLAC."""
+        """Encode the audio as FLAC, which every build has to do."""
         for samples in self.audio:
             encode(samples, "flac")
 
     def on(self, workers: int, job: Job) -> float:
-        """Seconds per shard of so many Ray workers, once each has made its first."""
+        """Return seconds per shard of `workers` Ray workers, after the first shard of each."""
         shutil.rmtree(job.out, ignore_errors=True)
         watch, shards = _Watch(), job.recipe.shards
         RayExecutor(workers).run(job, range(shards), watch)
@@ -110,13 +114,13 @@ class PipelineBench:
         return (times[-1] - times[workers - 1]) / (shards - workers)
 
     def load(self) -> None:
-        """Tokens and audio of every stream, as the trainer reads them."""
+        """Read tokens and audio of every stream as the trainer does."""
         for shard, index in self.places():
             chunks = self.corpus.turns(shard, index).chunks
             self.corpus.audio(shard, index, 0, chunks * c.CHUNK_SAMPLES)
 
     def raw(self) -> None:
-        """The tars read whole, their FLAC members decoded; places are known."""
+        """Read all tars and decode their FLAC members at known positions."""
         from soundflow.training.corpus import _member_table
 
         for tar in self.tars:
@@ -127,30 +131,30 @@ class PipelineBench:
 
 
 class _Watch:
-    """Notes when shards come in."""
+    """Build listener that records when shards are finished."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def sample(self, sample: object) -> None:
-        """Told by workers of this process only."""
+        """Ignore samples, which only workers of this process report."""
 
     def result(self, result: ShardResult) -> None:
-        """A shard."""
-        _sound(result)
+        """Record the time of a shard."""
+        _check(result)
         self.times.append(time.perf_counter())
 
     def curated(self, samples: int) -> None:
-        """Nothing is."""
+        """Do nothing: there is no curator."""
 
     def halted(self, why: Halted) -> None:
-        """Nothing is."""
+        """Do nothing: there is no service that could halt the build."""
 
     def pulse(self) -> None:
-        """Nothing stops this."""
+        """Do nothing."""
 
 
-def _sound(result: ShardResult) -> None:
+def _check(result: ShardResult) -> None:
     if result.manifest is None:
         raise RuntimeError(result.error)
 
@@ -162,7 +166,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; exit code 1 when a limit is missed."""
+    """Run the benchmark; return exit code 1 if a limit is missed."""
     arguments = bench.parse_arguments("speed.pipeline", argv, runs=3)
     with tempfile.TemporaryDirectory(dir=".") as name:
         work = PipelineBench(Path(name).absolute())

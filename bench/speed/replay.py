@@ -1,4 +1,4 @@
-"""How fast answers come from the cache: what a second build of a recipe waits for instead of a model."""
+"""Speed of replayed answers: a second build of a recipe reads them from the cache instead of calling the model."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from soundflow.schemas.taxonomy import Task
 
 CALLS: Final = 1_000
 BAG: Final = tuple(f"sound number {number} of a library, with a caption of usual length" for number in range(24))
-ENOUGH: Final = 1_000.0
+REQUIRED_RATE: Final = 1_000.0
 """Calls per second."""
 
 
 class Fixed:
-    """Stands for the model while the cache is filled; counts what it is asked."""
+    """Stand-in for the model that fills the cache and counts its calls."""
 
     def __init__(self) -> None:
-        self.config, self.asked = LlmConfig(model="none"), 0
+        self.config, self.calls = LlmConfig(model="none"), 0
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """A scenario as long as they get."""
-        self.asked += 1
+        """Return a scenario of maximum length."""
+        self.calls += 1
         event = {"role": "foreground", "sound": BAG[0], "responds": True, "why": "Because it is the next thing that happens."}
         events = [{"order": order, **event} for order in range(1, c.EVENTS_RANGE[1] + 1)]
         text = json.dumps({"title": "A day", "setting": "a kitchen", "narrative": "It goes on. " * 40, "events": events})
@@ -44,23 +44,25 @@ class Fixed:
 
 
 def replay(runs: int) -> bench.Part:
-    """Replayed calls per second, alone and with all that asking a role does around them."""
+    """Measure replayed calls per second: the cache alone, and complete requests of a role."""
     with tempfile.TemporaryDirectory() as folder:
         model = Fixed()
         chat = CachedChat(model, AnswerCache(Path(folder)), CostLedger())
         values = [_values(seed) for seed in range(CALLS)]
         requests = [request_of(chat, "scenario_planner", filled, Scenario, seed=seed) for seed, filled in enumerate(values)]
         asyncio.run(_complete(chat, requests))
-        asked, latencies = model.asked, list[float]()
+        calls, latencies = model.calls, list[float]()
         candidates = {
             "replay: calls": lambda: latencies.extend(asyncio.run(_complete(chat, requests))),
-            "replay: roles asked": lambda: asyncio.run(_ask(chat, values)),
+            "replay: complete requests": lambda: asyncio.run(_ask(chat, values)),
         }
         medians = bench.compare("replay", candidates, runs)["medians"]
-        if model.asked != asked:
-            raise RuntimeError("a replay asked the model")
+        if model.calls != calls:
+            raise RuntimeError("a replay called the model")
     rates = {label: CALLS / seconds for label, seconds in medians.items()}
-    ratios = tuple(bench.Ratio(f"{label} per second / 1,000", rate / ENOUGH, at_least=1.0) for label, rate in rates.items())
+    ratios = tuple(
+        bench.Ratio(f"{label} per second / 1,000", rate / REQUIRED_RATE, at_least=1.0) for label, rate in rates.items()
+    )
     notes = {f"replay_p{100 * share:g}_ms": round(1000 * bench.quantile(latencies, share), 3) for share in (0.5, 0.99)}
     return bench.Part(ratios, medians, notes)
 
@@ -72,7 +74,7 @@ def _values(seed: int) -> dict[str, object]:
 
 
 async def _complete(chat: CachedChat, requests: list[ChatRequest]) -> list[float]:
-    """Seconds of each call."""
+    """Return the seconds of each call."""
     taken = []
     for request in requests:
         begin = time.perf_counter()
@@ -84,4 +86,4 @@ async def _complete(chat: CachedChat, requests: list[ChatRequest]) -> list[float
 async def _ask(chat: CachedChat, values: list[dict[str, object]]) -> None:
     for seed, filled in enumerate(values):
         if not isinstance(await ask(chat, "scenario_planner", filled, Scenario, seed=seed), Ok):
-            raise RuntimeError("a kept answer is not accepted")
+            raise RuntimeError("a replayed answer was rejected")

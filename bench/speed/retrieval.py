@@ -1,5 +1,4 @@
-"""How fast clips are found, against numpy's brute force in the same run; what building the vectors of a large index costs; how
-often real queries find real labels."""
+"""Speed of retrieval against brute force in numpy, cost of the vectors of a large index, and recall of real queries."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from soundflow.backends.embed import minilm
 from soundflow.bench.harness import measure as bench
 from soundflow.bench.speed.labels import QUERIES, demo_rows, recall, synthetic_rows, write_index
 from soundflow.operators.curate.retrieval import Hit, Query, clip_text
-from soundflow.operators.curate.vector_search import Coded, Shelf
+from soundflow.operators.curate.vector_search import CodedColumn, VectorIndex
 from soundflow.operators.protocols.embedding import Vectors, normalize
 from soundflow.pipeline.clips.search_index import SearchIndex
 from soundflow.schemas.clip import ClipRole
@@ -28,20 +27,20 @@ CLIPS: Final = 171_000
 DIMENSION: Final = 384
 K: Final = 3
 BATCHES: Final = (1, 64)
-ASKED: Final = 256
-"""Queries; each candidate answers all of them, batch by batch."""
+QUERY_COUNT: Final = 256
+"""Queries that each candidate answers, batch by batch."""
 ROWS: Final = 200_000
-"""Of the index that is built, each with a text of its own."""
+"""Rows of the index that is built, each with a distinct text."""
 BUILD_SECONDS: Final = 120.0
 BUILD_MIB: Final = 2048.0
 WORKERS: Final = 4
-"""Processes that search one index at once."""
+"""Processes that search the same index concurrently."""
 SAMPLE: Final = 1_500
-"""Texts that MiniLM's speed is measured on."""
+"""Texts on which the speed of MiniLM is measured."""
 
 
 def retrieval(runs: int) -> bench.Part:
-    """Queries per second, the cost of a large index, recall."""
+    """Measure queries per second, the cost of a large index, and recall."""
     ratios, medians, notes = _speed(runs)
     with tempfile.TemporaryDirectory() as folder:
         built = _build(Path(folder) / "large")
@@ -58,30 +57,30 @@ def retrieval(runs: int) -> bench.Part:
 
 def _speed(runs: int) -> tuple[list[bench.Ratio], dict[str, float], dict[str, Any]]:
     rng = rng_for("0" * 64, 0, 0, "bench retrieval")
-    shelf = _shelf(normalize(rng.standard_normal((CLIPS, DIMENSION))))
-    near = shelf.vectors[rng.integers(0, CLIPS, ASKED)]
-    asked = normalize(near + 0.04 * rng.standard_normal((ASKED, DIMENSION)))
+    index = _vector_index(normalize(rng.standard_normal((CLIPS, DIMENSION))))
+    near = index.vectors[rng.integers(0, CLIPS, QUERY_COUNT)]
+    queries = normalize(near + 0.04 * rng.standard_normal((QUERY_COUNT, DIMENSION)))
     query = Query("sound", K, ClipRole.FOREGROUND, "sound", (0.1, 30.0))
     candidates: dict[str, Any] = {}
     latencies: dict[int, list[float]] = {size: [] for size in BATCHES}
     for size in BATCHES:
-        part = asked[: ASKED if size > 1 else 64]
+        part = queries[: QUERY_COUNT if size > 1 else 64]
 
         def ours(size: int = size, part: Vectors = part) -> list[list[Hit]]:
             found = []
             for start in range(0, len(part), size):
                 begin = time.perf_counter()
-                found += shelf.search(part[start : start + size], [query] * min(size, len(part) - start))
+                found += index.search(part[start : start + size], [query] * min(size, len(part) - start))
                 latencies[size].append(time.perf_counter() - begin)
             return found
 
         def theirs(size: int = size, part: Vectors = part) -> list[list[int]]:
             return [
-                best for start in range(0, len(part), size) for best in _brute_force(shelf.vectors, part[start : start + size])
+                best for start in range(0, len(part), size) for best in _brute_force(index.vectors, part[start : start + size])
             ]
 
         if [[hit.id for hit in hits] for hits in ours()] != [[_name(row) for row in best] for best in theirs()]:
-            raise RuntimeError("retrieval and brute force differ")
+            raise RuntimeError("retrieval and brute force return different clips")
         candidates |= {f"retrieval: ours, batches of {size}": ours, f"retrieval: numpy, batches of {size}": theirs}
     for taken in latencies.values():
         taken.clear()
@@ -92,25 +91,25 @@ def _speed(runs: int) -> tuple[list[bench.Ratio], dict[str, float], dict[str, An
         ratios.append(
             bench.Ratio(f"retrieval: queries/s, batches of {size}, x numpy", their_seconds / ours_seconds, at_least=0.8)
         )
-        notes[f"retrieval_queries_per_second_batch_{size}"] = round((ASKED if size > 1 else 64) / ours_seconds, 1)
+        notes[f"retrieval_queries_per_second_batch_{size}"] = round((QUERY_COUNT if size > 1 else 64) / ours_seconds, 1)
         for share in (0.5, 0.99):
             notes[f"retrieval_batch_{size}_p{100 * share:g}_ms"] = round(1000 * bench.quantile(latencies[size], share), 2)
     return ratios, medians, notes
 
 
-def _shelf(vectors: Vectors) -> Shelf:
-    """Every clip with a text of its own."""
+def _vector_index(vectors: Vectors) -> VectorIndex:
+    """Return an index in which every clip has a distinct text."""
     count = len(vectors)
     same = np.zeros(count, np.int32)
-    return Shelf(
+    return VectorIndex(
         vectors=vectors,
         spans={ClipRole.FOREGROUND: (0, count)},
         first=np.arange(count + 1),
         clips=np.arange(count, dtype=np.int32),
         ids=[_name(row) for row in range(count)],
-        labels=Coded(same, ["sound"]),
-        licences=Coded(same, ["CC0-1.0"]),
-        splits=Coded(same, ["train"]),
+        labels=CodedColumn(same, ["sound"]),
+        licences=CodedColumn(same, ["CC0-1.0"]),
+        splits=CodedColumn(same, ["train"]),
         speech=np.zeros(count, np.bool_),
         samples=np.full(count, 32_000),
     )
@@ -120,9 +119,9 @@ def _name(row: int) -> str:
     return f"clip-{row:06d}"
 
 
-def _brute_force(vectors: Vectors, wanted: Vectors) -> list[list[int]]:
-    """numpy's best: all scores by one product of matrices, then a partition."""
-    scores = wanted @ vectors.T
+def _brute_force(vectors: Vectors, queries: Vectors) -> list[list[int]]:
+    """Compute all scores as one matrix product, then select the best rows with a partition."""
+    scores = queries @ vectors.T
     best = np.argpartition(scores, -K, axis=1)[:, -K:]
     order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1)
     rows: list[list[int]] = np.take_along_axis(best, order, axis=1).tolist()
@@ -130,7 +129,7 @@ def _brute_force(vectors: Vectors, wanted: Vectors) -> list[list[int]]:
 
 
 def _build(directory: Path) -> dict[str, float]:
-    """Seconds and peak memory of a process that makes the vectors of ROWS rows with as many texts."""
+    """Measure seconds and peak memory of a process that builds the vectors of ROWS distinct texts."""
     write_index(directory, synthetic_rows(ROWS, ROWS))
     command = [sys.executable, "-m", "soundflow.bench.speed.retrieval", str(directory)]
     seconds, peak, again = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
@@ -138,13 +137,13 @@ def _build(directory: Path) -> dict[str, float]:
 
 
 def _copies(directory: Path) -> float:
-    """Memory that the vectors of an index take in WORKERS processes which have read all of them, as a share of their size."""
+    """Return the memory that an index's vectors occupy in WORKERS processes, relative to their size. 1 means fully shared."""
     command = [sys.executable, "-m", "soundflow.bench.speed.retrieval", str(directory), "hold"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = [subprocess.Popen(command, **pipes) for _ in range(WORKERS)]  # type: ignore[call-overload]
     try:
         if any(worker.stdout.readline() != "searched\n" for worker in workers):
-            raise RuntimeError("a worker could not search")
+            raise RuntimeError("a worker failed to search")
         (path,) = (directory / "search").glob("*.vectors")
         return sum(_proportional_kib(worker.pid, path) for worker in workers) * 1024 / path.stat().st_size
     finally:
@@ -153,7 +152,7 @@ def _copies(directory: Path) -> float:
 
 
 def _proportional_kib(pid: int, path: Path) -> int:
-    """What a process' mapping of a file takes, with what it shares divided among those who do."""
+    """Return the proportional set size (KiB) of a process's mapping of a file."""
     total, inside = 0, False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         if "-" in line.split(" ", 1)[0]:
@@ -164,23 +163,23 @@ def _proportional_kib(pid: int, path: Path) -> int:
 
 
 def _recall(directory: Path) -> dict[str, str]:
-    """Real queries on the demo's labels, by each embedder that is here."""
+    """Measure recall of real queries on the demo's labels, for each installed embedder."""
     write_index(directory, demo_rows())
-    told = {}
+    recalls = {}
     for embedder in ("ngrams", "minilm"):
         if embedder == "minilm" and not minilm.fetched():
-            told["recall_minilm"] = f"not measured. {minilm.FETCH}"
+            recalls["recall_minilm"] = f"not measured. {minilm.FETCH}"
             continue
         search = SearchIndex.open(directory, RetrievalConfig.model_validate({"embedder": embedder}))
         hits = search.search([Query(query, k=200) for query in QUERIES])
         found = {query: [hit.label for hit in best] for query, best in zip(QUERIES, hits, strict=True)}
         one, five = recall(found, 1), recall(found, 5)
-        told[f"recall_{embedder}"] = f"R@1 {one}/{len(QUERIES)}, R@5 {five}/{len(QUERIES)} of {len(search)} clips"
-    return told
+        recalls[f"recall_{embedder}"] = f"R@1 {one}/{len(QUERIES)}, R@5 {five}/{len(QUERIES)} of {len(search)} clips"
+    return recalls
 
 
 def _minilm_rate() -> dict[str, float]:
-    """MiniLM's texts per second of one processor, on the words of a large index."""
+    """Measure texts per CPU second of MiniLM."""
     if not minilm.fetched():
         return {}
     texts = [clip_text(row["label"], row["caption"], None) for row in synthetic_rows(SAMPLE, SAMPLE)]
@@ -192,7 +191,7 @@ def _minilm_rate() -> dict[str, float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The child of `_build`: prints seconds, peak MiB and the seconds of opening what is there; or that of `_copies`."""
+    """Run as the child process of `_build` (prints build seconds, peak MiB and opening seconds) or of `_copies`."""
     if arguments[1:] == ["hold"]:
         search = SearchIndex.open(Path(arguments[0]), RetrievalConfig(embedder="ngrams"))
         search.search([Query("a loud dog barking")] * 8)
@@ -207,7 +206,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _peak_mib() -> float:
-    """Of this process alone: what getrusage tells begins with the memory of whoever started it."""
+    """Return the peak memory of this process. `getrusage` would include the memory of its parent before the fork."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 

@@ -1,4 +1,4 @@
-"""How fast scenes are curated when no model is waited for: bag, questions replayed, retrieval, verifier, sheet committed."""
+"""Speed of curating scenes with replayed answers: bag, requests, retrieval, verifier and the committed sheet."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from soundflow.schemas.outcome import Ok
 
 SCENES: Final = 64
 TAKES: Final = 3
-"""Clips of each procedural sound."""
+"""Clips per procedural sound."""
 STEADY: Final = frozenset("rain wind stream waves fire crickets hum fan engine_idle".split())
 SECTION: Final = {"model": "none", "server": {"base_url": "http://127.0.0.1:9/v1", "retries": 0}}
-"""Nobody is at this address: what is not replayed fails."""
+"""No server listens at this address, so any call that is not replayed fails."""
 
 
 class ScriptedPlanner:
-    """Stands for the model while the cache is filled: plans the first sounds of its bag, and words them plainly."""
+    """Stand-in for the model that fills the cache: plans the first sounds of its bag."""
 
     def __init__(self, config: LlmConfig):
         self.config = config
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """A scenario of five events, or its refinement."""
+        """Return a scenario of up to five events, or its refinement."""
         found = re.search(r"<data>\n(.*?)\n</data>", request.messages[-1].text, re.DOTALL)
         assert found is not None
         data = json.loads(found[1])
@@ -75,7 +75,7 @@ def _refinement(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def scenes(runs: int) -> bench.Part:
-    """Scenes per second and milliseconds per scene, of sheets whose every answer is replayed."""
+    """Measure scenes per second and milliseconds per scene, with all answers replayed."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         recipe = _recipe(root)
@@ -96,17 +96,17 @@ def scenes(runs: int) -> bench.Part:
 
 
 async def _sheet(job: Job, model: ScriptedPlanner | None = None) -> None:
-    """Curate and commit the one sheet of a job."""
+    """Curate and commit the only sheet of a job."""
     async with curating(job) as curator:
         if model is not None:
             curator.chat = CachedChat(model, AnswerCache(job.answers), CostLedger())
         sheet = await curator.sheet(0)
     if any(sample.failed for sample in sheet.samples):
-        raise RuntimeError(f"a scene broke: {next(sample.failed for sample in sheet.samples if sample.failed)}")
+        raise RuntimeError(f"a scene failed: {next(sample.failed for sample in sheet.samples if sample.failed)}")
 
 
 async def _one_by_one(job: Job) -> tuple[list[float], int]:
-    """Seconds of each scene, and how many were planned."""
+    """Return the seconds of each scene, and the number of scenes that were planned."""
     taken, made = [], 0
     async with curating(job) as curator:
         for place in range(SCENES):
@@ -118,7 +118,7 @@ async def _one_by_one(job: Job) -> tuple[list[float], int]:
 
 
 def _recipe(root: Path) -> Path:
-    """A recipe over an index of procedural sounds."""
+    """Write a recipe over an index of procedural sounds."""
     rows = []
     for number, name in enumerate(SOUNDS):
         for take in range(TAKES):

@@ -1,8 +1,9 @@
-"""Writing and committing a shard against writing the same bytes raw, and against webdataset's TarWriter.
+"""Speed of writing and reading a shard against plain file access and webdataset.
 
-`python -m soundflow.bench.speed.shards [--json OUT] [--runs N]`. Every candidate ends with its bytes synced to the same disk.
-Ours includes the SHA-256 and the whole commit: the move to the content-addressed name, the manifest and the synced folders.
-Reading: every member of the shard, by our strict reader and by stock webdataset, against reading the file raw."""
+`python -m soundflow.bench.speed.shards [--json OUT] [--runs N]`. Every writer ends with its bytes synced to the same disk. Ours
+includes the SHA-256 and the commit: the move to the content-addressed name, the manifest and the synced folders. Readers read
+every member of the shard.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +29,15 @@ from soundflow.schemas.tokens import SOUNDFLOW
 
 SAMPLES: Final = 200
 CHUNKS: Final = 60
-"""24 s a stream: about 600 kB of FLAC."""
+"""24 s per stream, about 600 kB of FLAC."""
 KINDS: Final = 8
-"""Different streams; encoding 200 would only take time."""
+"""Number of distinct streams, to save encoding time."""
 WRITE_LIMIT: Final = 1.5
 Sample = tuple[str, dict[str, bytes]]
 
 
 def samples() -> list[Sample]:
-    """Streams as a build makes them: FLAC of something like speech in noise, a plan's worth of JSON, tokens."""
+    """Return samples of realistic sizes: FLAC of noise with a tone, a JSON plan, tokens."""
     rng = np.random.default_rng(0)
     tokenizer = QwenTokenizer.load()
     kinds = []
@@ -51,7 +52,7 @@ def samples() -> list[Sample]:
 
 
 def write_raw(data: Sequence[bytes], folder: Path) -> None:
-    """The bytes of the members as they are, one after the other."""
+    """Write the bytes of all members to one file."""
     with (folder / "raw").open("wb", buffering=2**20) as stream:
         for content in data:
             stream.write(content)
@@ -59,9 +60,9 @@ def write_raw(data: Sequence[bytes], folder: Path) -> None:
 
 
 def write_ours(data: Sequence[Sample], folder: Path) -> None:
-    """A shard, hashed and committed."""
+    """Write, hash and commit a shard."""
     build = BuildDir(folder / "ours")
-    build.manifest_path(0).unlink(missing_ok=True)  # so that it is committed again
+    build.manifest_path(0).unlink(missing_ok=True)  # allows another commit
     with unfinished_file(build, "shard-000000") as (stream, path):
         writer = ShardWriter(stream)
         for key, members in data:
@@ -82,11 +83,11 @@ def write_ours(data: Sequence[Sample], folder: Path) -> None:
         tasks={},
     )
     if not commit(build, path, manifest):
-        raise RuntimeError("the shard was there already")
+        raise RuntimeError("the shard was already committed")
 
 
 def write_webdataset(webdataset: Any, data: Sequence[Sample], folder: Path) -> None:
-    """The peer's tar of the same members: no hash, no commit, the same sync."""
+    """Write the same members with webdataset, synced, without hash and commit."""
     with (folder / "webdataset.tar").open("wb", buffering=2**20) as stream:
         with webdataset.TarWriter(stream, encoder=False) as writer:
             for key, members in data:
@@ -95,7 +96,7 @@ def write_webdataset(webdataset: Any, data: Sequence[Sample], folder: Path) -> N
 
 
 def read_raw(path: Path) -> None:
-    """The whole file, in blocks of the size of a member."""
+    """Read the file in blocks of 1 MiB."""
     block = bytearray(2**20)
     with path.open("rb", buffering=0) as stream:
         while stream.readinto(block):
@@ -108,7 +109,7 @@ def _sync(stream: IO[bytes]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; exit code 1 when a limit is missed."""
+    """Run the benchmark; return exit code 1 if a limit is missed."""
     arguments = bench.parse_arguments("speed.shards", argv, runs=9)
     webdataset = bench.import_peer("webdataset")
     data = samples()
@@ -151,7 +152,7 @@ def _exhaust(items: Iterator[object]) -> int:
 
 
 def _disk() -> str | None:
-    """Where a build would lie: the current folder's disk (the system's temporary folder may be memory)."""
+    """Return the current folder if it is writable: the system's temporary folder may be in memory."""
     return "." if os.access(".", os.W_OK) else None
 
 

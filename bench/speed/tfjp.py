@@ -1,10 +1,9 @@
-"""TFJP against its peer and its limit: `python -m soundflow.bench.speed.tfjp [--json OUT] [--runs N]`.
+"""Speed and quality of TFJP: `python -m soundflow.bench.speed.tfjp [--json OUT] [--runs N]`.
 
-Speed: noisereduce (stationary) followed by librosa.effects.split, the two calls people clean clips with; and the FFT limit,
-the scipy rFFT + irFFT of TFJP's own frames. Quality: SI-SDR on the hops TFJP keeps, on the same mixtures of speech with white,
-pink and speech-shaped noise at 20 and 10 dB, against noisereduce left alone and against noisereduce shown half a second of the
-pure noise; the better of the two counts. Recordings below `demo/recordings` join in where they are; otherwise the speech is the
-embedded voice's.
+Speed is compared with noisereduce (stationary) followed by librosa.effects.split, and with a lower bound, the scipy rFFT and
+irFFT of TFJP's frames. Quality is SI-SDR on the hops that TFJP keeps, for speech in white, pink and speech-shaped noise at 20 and
+10 dB. It is compared with the better of noisereduce without and with half a second of pure noise as its profile. The speech is
+rendered by the embedded voice; recordings below `demo/recordings` are added if they exist.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from soundflow.schemas import constants as c
 from soundflow.schemas.outcome import Ok
 
 CLIP_SECONDS: Final = 10.0
-"""Length of an AudioSet clip, the paper's largest source of events."""
+"""Length of an AudioSet clip, the largest source of events in the paper."""
 Audio = NDArray[np.float32]
 SENTENCES = (
     "What is the weather going to be like tomorrow morning?",
@@ -40,19 +39,19 @@ PAUSE = np.zeros(c.SAMPLE_RATE, dtype=np.float32)
 
 
 def spoken() -> list[Audio]:
-    """Sentences of the embedded voice, each between pauses of half a second, a second after it."""
+    """Render sentences with half a second of silence before and a second after each."""
     from hibari import SAMPLE_RATE, Hibari
 
     voice = Hibari()
     clips = []
     for number, sentence in enumerate(SENTENCES):
-        said = soxr.resample(np.asarray(voice(sentence, seed=number), dtype=np.float32), SAMPLE_RATE, c.SAMPLE_RATE)
-        clips.append(np.concatenate([PAUSE[::2], said, PAUSE]))
+        speech = soxr.resample(np.asarray(voice(sentence, seed=number), dtype=np.float32), SAMPLE_RATE, c.SAMPLE_RATE)
+        clips.append(np.concatenate([PAUSE[::2], speech, PAUSE]))
     return clips
 
 
 def recorded(folder: Path = Path("demo/recordings"), limit: int = 8) -> list[Audio]:
-    """Real prompts of 3 to 15 s from the demo's recordings, if `make demo` was run."""
+    """Load real prompts of 3 to 15 s from the demo's recordings, if `make demo` was run."""
     found: list[Audio] = []
     for path in sorted(folder.rglob("*.wav")):
         if "asterisk" not in str(path) or len(found) == limit:
@@ -64,7 +63,7 @@ def recorded(folder: Path = Path("demo/recordings"), limit: int = 8) -> list[Aud
 
 
 def noises(size: int, speech: Sequence[Audio], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-    """White and pink noise, and a room: pink noise that eight voices at once have coloured."""
+    """Return white noise, pink noise, and noise with the long-term spectrum of `speech`."""
     white = rng.standard_normal(size)
     spectrum = np.fft.rfft(rng.standard_normal(size))
     pink = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(spectrum.size), 40.0 * size / c.SAMPLE_RATE)), n=size)
@@ -75,20 +74,20 @@ def noises(size: int, speech: Sequence[Audio], rng: np.random.Generator) -> dict
 
 
 def si_sdr(reference: NDArray[np.floating], estimate: NDArray[np.floating]) -> float:
-    """Scale-invariant signal-to-distortion ratio, dB."""
+    """Return the scale-invariant signal-to-distortion ratio in dB."""
     reference, estimate = reference.astype(np.float64), estimate.astype(np.float64)
     target = np.dot(estimate, reference) / np.dot(reference, reference) * reference
     return float(10 * np.log10(np.sum(target**2) / np.sum((estimate - target) ** 2)))
 
 
 def hops_of(x: NDArray[np.floating], hops: NDArray[np.intp]) -> NDArray[np.floating]:
-    """Some hops of 12.5 ms, one after the other."""
+    """Return the samples of the given hops (12.5 ms each), concatenated."""
     chosen: NDArray[np.floating] = np.append(x, np.zeros(-x.size % c.STFT_HOP)).reshape(-1, c.STFT_HOP)[hops].ravel()
     return chosen
 
 
 def quality(speech: Sequence[Audio], snr_db: float, noisereduce: Any) -> dict[str, float | None]:
-    """Mean SI-SDR (dB) of the mixtures, of TFJP and of the peer, on the hops TFJP kept away from cuts and tapers."""
+    """Return the mean SI-SDR (dB) of mixtures, TFJP and peer, on the hops that TFJP keeps, away from cuts and tapers."""
     rows: dict[str, list[float]] = {"mixture": [], "tfjp": [], "noisereduce": [], "noisereduce shown noise": []}
     rng = np.random.default_rng(round(snr_db))
     for clip in speech:
@@ -105,14 +104,14 @@ def quality(speech: Sequence[Audio], snr_db: float, noisereduce: Any) -> dict[st
             rows["tfjp"].append(si_sdr(reference, hops_of(result.samples, places)))
             if noisereduce is not None:
                 pause = {"y_noise": mixture[: PAUSE.size // 2]}
-                for name, told in (("noisereduce", {}), ("noisereduce shown noise", pause)):
-                    peer = noisereduce.reduce_noise(y=mixture, sr=c.SAMPLE_RATE, stationary=True, **told)
+                for name, profile in (("noisereduce", {}), ("noisereduce shown noise", pause)):
+                    peer = noisereduce.reduce_noise(y=mixture, sr=c.SAMPLE_RATE, stationary=True, **profile)
                     rows[name].append(si_sdr(reference, hops_of(peer, source)))
     return {name: statistics.fmean(values) if values else None for name, values in rows.items()}
 
 
 def fft_limit(samples: Audio) -> int:
-    """The rFFT and irFFT of TFJP's frames of `samples`, in its blocks, nothing else; how many frames."""
+    """Run only the rFFT and irFFT of TFJP's frames, in blocks as TFJP does; return the number of frames."""
     frames = np.lib.stride_tricks.sliding_window_view(np.append(samples, PAUSE[: c.STFT_SIZE]), c.STFT_SIZE)[:: c.STFT_HOP]
     for start in range(0, frames.shape[0], BLOCK):
         spectrum = scipy.fft.rfft(frames[start : start + BLOCK], axis=1, workers=1)
@@ -121,12 +120,12 @@ def fft_limit(samples: Audio) -> int:
 
 
 def clips_of(samples: Audio, seconds: float) -> list[Audio]:
-    """Equal parts of about `seconds`."""
+    """Split samples into equal parts of about `seconds`."""
     return np.array_split(samples, max(1, round(samples.size / (seconds * c.SAMPLE_RATE))))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; the exit code is 1 when a limit is missed."""
+    """Run the benchmark; return exit code 1 if a limit is missed."""
     args = bench.parse_arguments("speed.tfjp", argv, runs=15)
     noisereduce, librosa = bench.import_peer("noisereduce"), bench.import_peer("librosa")
     real = recorded()

@@ -1,26 +1,23 @@
-"""The chosen batching against naive padding with a mask, and the loader against batches that lie in memory.
+"""Speed of the loader's batching against padding in random order, and of the loader against batches in memory.
 
-`python -m soundflow.bench.speed.training [--corpus DIR] [--json OUT] [--runs N]`. All candidates train the same windows with the
-same model, loss and optimizer step. Naive: windows in random order, padded to the longest of their batch, with a mask that hides
-the padding, as a stock collator gives it. Packed: one sequence with block-diagonal attention, which pays off only with varlen
-kernels.
+`python -m soundflow.bench.speed.training [--corpus DIR] [--json OUT] [--runs N]`. All candidates train on the same windows with
+the same model, loss and optimizer. Naive batches have windows in random order, padded to the longest with an attention mask, as
+from a stock collator. Packed batches are one sequence with block-diagonal attention, which is faster only with varlen kernels.
 
-What is won depends on how much lengths vary, so the windows have the lengths of the corpus this project makes: streams of the
-learning proof's sounds, each cut at a chunk's end so that their quantiles are those of `make all-tasks` (`LENGTHS`).
-`--corpus DIR` takes the first windows of a build as they are instead: demo/all-tasks/corpus, or one of runs/learn.
+The gain depends on the spread of lengths. By default the windows are streams of the learning proof's sounds, cut at chunk ends to
+the length quantiles of `make all-tasks` (`LENGTHS`). `--corpus DIR` uses the first windows of a build instead, such as
+demo/all-tasks/corpus or one of runs/learn.
 
-The loader decodes FLAC, computes features and makes batches in its thread while the model works; its peer iterates over batches
-made before. Where no core is free for that thread its work (a tenth of such a small model's) is what is missing:
-`waited_for_shards` tells how much of the time the model had nothing to do.
+The loader decodes FLAC, computes features and makes batches in a thread while the model works. Without a free core its work (a
+tenth of that of such a small model) delays training; `waited_for_shards` is the share of time in which the model waits.
 
-Micro-batches have a number of windows, not of tokens: on a CPU a token costs the same in batches of 4 to 16 windows (measured,
-within 8 %), and `effective_batch` stays what the paper's table says. Pools of 64 units instead of the loader's 16 would bring
-padding from 4 % down to 1 %.
+The size of a micro-batch is a number of windows, not of tokens: on a CPU the cost per token is the same within 8 % in batches of
+4 to 16 windows, and `effective_batch` stays as in the paper. Pools of 64 units instead of 16 would reduce padding from 4 % to 1
+%.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -45,26 +42,26 @@ from soundflow.training.sequences import Turns, windows
 
 MICRO_BATCH: Final = 8
 UNITS: Final = POOL_UNITS
-"""Micro-batches per timed call: the windows the loader sorts together, 128 of them."""
+"""Micro-batches per timed call: the 128 windows that the loader sorts together."""
 LOADED: Final = 8
 PACKED: Final = 4
-"""Of these in the calls that time the loader, and the packing, which takes long."""
+"""Micro-batches per call that times the loader (LOADED) and packing (PACKED), which is slow."""
 LENGTHS: Final = (38, 181, 223, 265, 292, 320, 351, 380, 404, 425, 449, 472, 500, 527, 554, 580, 615, 651, 685, 711, 778)
-"""Tokens of a window, every twentieth quantile of the 615 windows of `make all-tasks` (560 streams, each of the 28 sub-tasks) at
-the paper's 60 chunks: mean 449; of random batches of 8 a third is padding. The scenes of examples/streamaudio-2m.yaml, planned
-with the same clips, give longer windows (mean 532) with the same extremes."""
+"""Tokens per window: quantiles in steps of 5 % of the 615 windows (60 chunks) of `make all-tasks`, which has 560 streams of the
+28 sub-tasks. Mean 449; random batches of 8 are one third padding. The scenes of examples/streamaudio-2m.yaml with the same clips
+give longer windows (mean 532) with the same extremes."""
 SCENE: Final = {"events": [16, 20], "max_seconds": 60}
-"""Of streams that are longer than a window before they are cut."""
+"""Scene of streams that are longer than a window before they are cut."""
 BATCHING_LIMIT: Final = 1.5
 LOADER_LIMIT: Final = 0.95
 CPU: Final = torch.device("cpu")
 
 
 class TruncatedSource:
-    """A `StreamSource` of long streams that end early, so that each is one window of a given length."""
+    """A `StreamSource` of long streams that are truncated, so that each is one window of a given length."""
 
     def __init__(self, source: StoredCorpus, slots: int):
-        """Each stream ends with the chunk at which it is nearest to the length drawn for it."""
+        """Truncate each stream at the chunk at which it is nearest to its drawn length."""
         self.name, self.plan, self.audio = source.name, source.plan, source.audio
         self.id, self.shard_sizes = source.id, source.shard_sizes
         places = [(shard, index) for shard, size in enumerate(source.shard_sizes) for index in range(size)]
@@ -72,12 +69,12 @@ class TruncatedSource:
         self.cut = {place: _nearest(source.turns(*place), tokens, slots) for place, tokens in drawn}
 
     def turns(self, shard: int, index: int) -> Turns:
-        """What is said until the cut."""
+        """Return the turns of a truncated stream."""
         return self.cut[shard, index]
 
 
 class TrainingBench:
-    """A model, an optimizer and a corpus: the one of `LENGTHS` unless there is another."""
+    """A model, an optimizer and a corpus; by default one with windows of `LENGTHS`."""
 
     def __init__(self, root: Path, corpus: Path | None):
         if corpus is None:
@@ -94,23 +91,23 @@ class TrainingBench:
         self.objective = DualLoss(self.model)
 
     def units(self) -> list[list[tuple[int, int, int]]]:
-        """The loader's first units: windows of similar length."""
+        """Return the loader's first units, which group windows of similar length."""
         return [places for places, _, _ in islice(Loader(self.source, self.config).units(), UNITS)]
 
     def step(self, batch: Batch) -> None:
-        """Forward, backward, optimizer."""
+        """Run forward, backward and an optimizer step."""
         weights = Weights(1 / max(len(batch.lm_rows), 1), 1 / max(len(batch.stream_rows), 1))
         self.objective(DeviceBatch.of(batch, CPU), weights)["loss"].backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def steps(self, batches: Iterable[Batch]) -> None:
-        """One after the other."""
+        """Train on batches in order."""
         for batch in batches:
             self.step(batch)
 
     def masked_steps(self, batches: Sequence[tuple[Batch, list[int]]]) -> None:
-        """The same with an attention mask over the padding, as a stock collator gives it."""
+        """Train with an attention mask over the padding, as from a stock collator."""
         language = self.model.model.language_model
         for batch, lengths in batches:
             mask = (torch.arange(batch.rows.shape[1])[None] < torch.tensor(lengths)[:, None]).long()
@@ -124,14 +121,15 @@ class TrainingBench:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; exit code 1 when a limit is missed."""
-    own = argparse.ArgumentParser(add_help=False)
-    own.add_argument("--corpus", type=Path)
-    mine, rest = own.parse_known_args(argv)
-    arguments = bench.parse_arguments("speed.training", rest, runs=3)
+    """Run the benchmark; return exit code 1 if a limit is missed."""
+    parser = bench.make_parser("speed.training", runs=3)
+    parser.add_argument(
+        "--corpus", type=Path, metavar="DIR", help="Train on the first windows of this build (default: synthetic streams)."
+    )
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        run = TrainingBench(Path(folder), mine.corpus)
+        run = TrainingBench(Path(folder), arguments.corpus)
         maker = Loader(run.source, run.config).builder
         units = run.units()
         made = [[maker.example(place, 0) for place in unit] for unit in units]
@@ -139,12 +137,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         order = np.random.default_rng(0).permutation(len(flat))
         naive = [[flat[number] for number in order[at : at + MICRO_BATCH]] for at in range(0, len(flat), MICRO_BATCH)]
         naive_batches = [(pad(examples), [len(example.rows) for example, _ in examples]) for examples in naive]
-        chosen, packed = [pad(examples) for examples in made], [pack(examples) for examples in made[:PACKED]]
-        tokens = sum(batch.tokens for batch in chosen)
+        bucketed, packed = [pad(examples) for examples in made], [pack(examples) for examples in made[:PACKED]]
+        tokens = sum(batch.tokens for batch in bucketed)
         batching = bench.compare(
             "batching",
             {
-                "bucketed, padded, no mask": lambda: run.steps(chosen),
+                "bucketed, padded, no mask": lambda: run.steps(bucketed),
                 "random order, padded, mask": lambda: run.masked_steps(naive_batches),
             },
             arguments.runs,
@@ -152,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         packing = bench.compare(
             "packing",
             {
-                f"{PACKED} units, padded": lambda: run.steps(chosen[:PACKED]),
+                f"{PACKED} units, padded": lambda: run.steps(bucketed[:PACKED]),
                 f"{PACKED} units, packed, block-diagonal": lambda: run.steps(packed),
             },
             arguments.runs,
@@ -168,17 +166,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.runs,
         )["medians"]
         from_shards.close()
-        padding = {name: _waste(batches) for name, batches in (("bucketed", chosen), ("random", [b for b, _ in naive_batches]))}
+        padding = {
+            name: _padding_share(batches) for name, batches in (("bucketed", bucketed), ("random", [b for b, _ in naive_batches]))
+        }
     ratios = [
         bench.Ratio(
-            "tokens/s: chosen / padded with mask",
+            "tokens/s: loader's batches / random order with mask",
             batching["random order, padded, mask"] / batching["bucketed, padded, no mask"],
             at_least=BATCHING_LIMIT,
         ),
         bench.Ratio(
-            "tokens/s: chosen / packed", packing[f"{PACKED} units, packed, block-diagonal"] / packing[f"{PACKED} units, padded"]
+            "tokens/s: loader's batches / packed",
+            packing[f"{PACKED} units, packed, block-diagonal"] / packing[f"{PACKED} units, padded"],
         ),
-        bench.Ratio("loader: shards / memory", loading["from memory"] / loading["from shards"], at_least=LOADER_LIMIT),
+        bench.Ratio(
+            "tokens/s: loader / batches in memory", loading["from memory"] / loading["from shards"], at_least=LOADER_LIMIT
+        ),
     ]
     notes = {
         "tokens_per_second": round(tokens / batching["bucketed, padded, no mask"]),
@@ -192,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def drawn_lengths(count: int) -> list[float]:
-    """So many lengths whose quantiles are `LENGTHS`, in a seeded order."""
+    """Return `count` lengths with the quantiles `LENGTHS`, in a seeded order."""
     shares = (np.arange(count) + 0.5) / count
     lengths = np.interp(shares, np.linspace(0, 1, len(LENGTHS)), LENGTHS)
     return [float(length) for length in np.random.default_rng(0).permutation(lengths)]
@@ -205,12 +208,12 @@ def _nearest(turns: Turns, tokens: float, slots: int) -> Turns:
 
 def _loaded(run: TrainingBench) -> Generator[Batch]:
     for batch, _ in Loader(run.source, run.config):
-        assert batch is not None, "one process has a share in every unit"
+        assert batch is not None, "a single process takes part in every unit"
         yield batch
 
 
 def _timed(batches: Iterator[Batch], waits: list[float]) -> Iterator[Batch]:
-    """The same batches, and the seconds each was waited for."""
+    """Yield batches and append the seconds of waiting for each to `waits`."""
     while True:
         begin = time.perf_counter()
         batch = next(batches)
@@ -218,7 +221,7 @@ def _timed(batches: Iterator[Batch], waits: list[float]) -> Iterator[Batch]:
         yield batch
 
 
-def _waste(batches: Sequence[Batch]) -> float:
+def _padding_share(batches: Sequence[Batch]) -> float:
     return 1 - sum(batch.tokens for batch in batches) / sum(batch.rows.size for batch in batches)
 
 

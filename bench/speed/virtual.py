@@ -1,9 +1,9 @@
-"""A virtual corpus against its stored twin: streams per second of the training loader's source on one core, bytes per hour.
+"""A virtual corpus against the equivalent stored one: windows per second of the training loader's source, and bytes per hour.
 
-`python -m soundflow.bench.speed.virtual [--json OUT] [--runs N]`. Both read the same windows of 24 s in the same random order,
-tokens and audio, as `training.loader` asks for them. Stored: FLAC from shards. Virtual: the plan, rendered from clips that are
-mapped into memory. The first reading of a clip checks its hash; a corpus' clips are heard some 30 times each, here as often as
-the recipe says (`uses_per_clip`), and both ways are told: `first` opens everything anew, `again` is a later epoch.
+`python -m soundflow.bench.speed.virtual [--json OUT] [--runs N]`. Both read tokens and audio of the same windows of 24 s in the
+same random order, as `training.loader` does. The stored corpus decodes FLAC from shards; the virtual one renders the plan from
+memory-mapped clips. The first use of a clip verifies its hash. `first` opens the corpora anew, `again` is a later epoch;
+`uses_per_clip` is about 30 in a real corpus.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Place = tuple[int, int, int]
 
 
 def recipe(root: Path) -> Path:
-    """Streams of a minute or so over the recordings of `bench.speed.mixing`."""
+    """Write a recipe of streams of about a minute over the recordings of `bench.speed.mixing`."""
     make_index(root)
     document = {
         "clips": str(root / "index"),
@@ -50,7 +50,7 @@ def recipe(root: Path) -> Path:
 
 
 def places(corpus: StoredCorpus) -> list[Place]:
-    """Every window of the corpus, (shard, index, first chunk), shuffled."""
+    """Return all windows of the corpus as (shard, index, first chunk), shuffled."""
     found = [
         (shard, index, first)
         for shard, size in enumerate(corpus.shard_sizes)
@@ -60,20 +60,20 @@ def places(corpus: StoredCorpus) -> list[Place]:
     return [found[number] for number in np.random.default_rng(0).permutation(len(found))]
 
 
-def hear(corpus: StoredCorpus, windows: Sequence[Place]) -> None:
-    """Tokens and audio of windows."""
+def read_windows(corpus: StoredCorpus, windows: Sequence[Place]) -> None:
+    """Read tokens and audio of windows."""
     for shard, index, first in windows:
         chunks = min(WINDOW, corpus.turns(shard, index).chunks - first)
         corpus.audio(shard, index, first * c.CHUNK_SAMPLES, (first + chunks) * c.CHUNK_SAMPLES)
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the files a reader needs: shards, manifests, clips."""
+    """Return the bytes of the files that a reader needs: shards, manifests and clips."""
     return sum(path.stat().st_size for name in ("data", "manifest", "clips") for path in (folder / name).rglob("*"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark; exit code 1 when the limit is missed."""
+    """Run the benchmark; return exit code 1 if a limit is missed."""
     arguments = bench.parse_arguments("speed.virtual", argv)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -84,10 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         windows = places(corpora["stored"])
 
         def first(name: str) -> Callable[[], None]:
-            return lambda: hear(StoredCorpus(folders[name], renderer=Renderer()), windows)
+            return lambda: read_windows(StoredCorpus(folders[name], renderer=Renderer()), windows)
 
         def again(name: str) -> Callable[[], None]:
-            return lambda: hear(corpora[name], windows)
+            return lambda: read_windows(corpora[name], windows)
 
         candidates = {f"{name}, {when.__name__}": when(name) for when in (first, again) for name in folders}
         medians = bench.compare("virtual", candidates, arguments.runs)["medians"]

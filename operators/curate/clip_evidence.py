@@ -37,7 +37,7 @@ SpeechDetector = Callable[[Audio], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequiredClip:
     """What an event asks of a clip."""
 
     query: str
@@ -59,14 +59,14 @@ class CandidateClip:
 
 
 def measure(
-    wanted: Wanted,
+    required: RequiredClip,
     candidate: CandidateClip,
     neighbours: Sequence[Audio],
     embed: Embed,
     detect_speech: SpeechDetector | None = None,
     embed_audio: EmbedAudio | None = None,
 ) -> Evidence:
-    """What there is to be known of `candidate` as `wanted`, beside `neighbours`: the cleaned clips before and after it.
+    """What there is to be known of `candidate` as `required`, beside `neighbours`: the cleaned clips before and after it.
 
     Rounded, to what a judge can use: the last bits differ from machine to machine, and questions to a model must not.
     """
@@ -78,29 +78,29 @@ def measure(
     distance = min(heard.distance(other) for other in others) if others else None
     return Evidence(
         seconds=round(samples.size / c.SAMPLE_RATE, 3),
-        wanted_seconds=wanted.seconds,
+        wanted_seconds=required.seconds,
         active_ratio=round(heard.active_ratio, 3),
         active_level_db=round(heard.level_db, 1),
         peak=round(float(np.abs(samples).max()), 3),
         clipped_ratio=round(max(clip.clipped_ratio, clipped), 5),
         snr_db=round(heard.snr_db, 1),
-        similarity=round(similarity(wanted, candidate, embed, embed_audio), 3),
+        similarity=round(similarity(required, candidate, embed, embed_audio), 3),
         level_gap_db=None if gap is None else round(gap, 1),
         spectral_distance_db=None if distance is None else round(distance, 1),
         speech_ratio=None if detect_speech is None else round(detect_speech(samples), 3),
     )
 
 
-def similarity(wanted: Wanted, candidate: CandidateClip, embed: Embed, embed_audio: EmbedAudio | None = None) -> float:
-    """The largest cosine of what is wanted (query, caption) and what the clip is said to be (label, caption, words of speech).
+def similarity(required: RequiredClip, candidate: CandidateClip, embed: Embed, embed_audio: EmbedAudio | None = None) -> float:
+    """The largest cosine of what is required (query, caption) and what the clip is said to be (label, caption, words of speech).
 
-    An embedder that hears takes the clip itself in place of its words, unless speech is wanted: then words are what counts.
+    An embedder that hears takes the clip itself in place of its words, unless speech is required: then words are what counts.
     """
     clip = candidate.clip
-    asked = [text for text in (wanted.query, wanted.caption) if text]
-    if embed_audio is not None and not wanted.speech and asked:
+    asked = [text for text in (required.query, required.caption) if text]
+    if embed_audio is not None and not required.speech and asked:
         return _closest(embed(asked), embed_audio([candidate.samples]))
-    words = clip.transcript if wanted.speech else None
+    words = clip.transcript if required.speech else None
     said = [text for text in (" ".join(label_words(clip.label)), clip.caption, words) if text]
     if not asked or not said:
         return 0.0

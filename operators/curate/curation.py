@@ -14,7 +14,7 @@ import numpy as np
 
 from soundflow.operators.compose.clips import Palette
 from soundflow.operators.curate.bag import Bag, contradiction, draw_bag, narrow_refinement, narrow_scenario, with_recordings
-from soundflow.operators.curate.grounding import Tools, ground
+from soundflow.operators.curate.grounding import GroundingTools, ground
 from soundflow.operators.curate.planning import draw_task, plan_scene
 from soundflow.operators.protocols.asking import Answer as Asked
 from soundflow.operators.protocols.asking import ask
@@ -35,7 +35,9 @@ from soundflow.schemas.taxonomy import Task
 CURATION_VERSION: Final = "4"
 
 
-async def curate(recipe: Recipe, palette: Palette, chat: ChatModel, tools: Tools, rng: np.random.Generator) -> Outcome[Curation]:
+async def curate(
+    recipe: Recipe, palette: Palette, chat: ChatModel, tools: GroundingTools, rng: np.random.Generator
+) -> Outcome[Curation]:
     """One attempt at a scene. Ok(Curation) also when it was refused; Failed when model, verifier or generator broke.
 
     Deterministic in its arguments and in what those answer. Raises BudgetSpent and InputError, which end the work.
@@ -46,7 +48,7 @@ async def curate(recipe: Recipe, palette: Palette, chat: ChatModel, tools: Tools
     return await _SceneCurator(recipe.scene, POLICIES[task], palette, chat, tools, rng).curate()
 
 
-def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: Tools, rng: np.random.Generator) -> Outcome[Curation]:
+def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: GroundingTools, rng: np.random.Generator) -> Outcome[Curation]:
     """A scene of clips in an order of their own, such as a dialogue's: cast without the model, and it says so."""
     planned = plan_scene(recipe, palette, tools.pool, rng, POLICIES[task])
     if isinstance(planned, Failed):
@@ -58,7 +60,13 @@ def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: Tools, rng: n
 
 class _SceneCurator:
     def __init__(
-        self, scene: SceneConfig, policy: Policy, palette: Palette, chat: ChatModel, tools: Tools, rng: np.random.Generator
+        self,
+        scene: SceneConfig,
+        policy: Policy,
+        palette: Palette,
+        chat: ChatModel,
+        tools: GroundingTools,
+        rng: np.random.Generator,
     ):
         self.scene, self.policy, self.palette, self.chat, self.tools, self.rng = scene, policy, palette, chat, tools, rng
         model = chat.config.answering("scenario_planner").model

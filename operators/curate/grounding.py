@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.operators.curate.bag import ROLES
-from soundflow.operators.curate.clip_evidence import CandidateClip, Embed, EmbedAudio, SpeechDetector, Wanted
+from soundflow.operators.curate.clip_evidence import CandidateClip, Embed, EmbedAudio, RequiredClip, SpeechDetector
 from soundflow.operators.curate.retrieval import Hit, Query, Retriever
-from soundflow.operators.curate.verifying import Judged, Verifier, verify
+from soundflow.operators.curate.verifying import Verifier, verify
 from soundflow.operators.protocols.generation import GeneratedSound, Generator
 from soundflow.operators.tasks import Policy
 from soundflow.schemas import constants as c
@@ -29,14 +29,14 @@ from soundflow.schemas.sheet import GroundedEvent, Judgement, Tried
 from soundflow.schemas.taxonomy import Urgency, urgency
 
 SLACK: Final = 2.0
-"""Clips this much shorter or longer than wanted are still looked at: the verifier decides, a guessed length does not."""
+"""Clips this much shorter or longer than required are still looked at: the verifier decides, a guessed length does not."""
 LONGEST_PHRASE: Final = 10
 """Words. A query of more tells a story, which no collection files a sound under: the planned sound is searched for instead."""
 SURPLUS: Final = 8
-"""Hits asked for per candidate wanted; of speech so many times more: some are used, of another voice, or not for the sub-task."""
+"""Number of hits requested per candidate; for speech its square, since hits may be used, of another voice or unsuitable."""
 
 
-class Workshop(Protocol):
+class MadeClipStore(Protocol):
     """Where clips are made during a build: `pipeline.curate.made_clips.MadeClips`."""
 
     def find(self, request: MadeRequest) -> Clip | None:
@@ -50,7 +50,7 @@ class Workshop(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class GroundingTools:
     """What grounding works with; all of it is shared by many scenes at once."""
 
     pool: ClipPool
@@ -59,7 +59,7 @@ class Tools:
     embed: Embed
     """For how alike two texts are; the retriever's."""
     verifier: Verifier
-    workshop: Workshop
+    made_clips: MadeClipStore
     generator: Generator | None = None
     detect_speech: SpeechDetector | None = None
     embed_audio: EmbedAudio | None = None
@@ -82,7 +82,7 @@ async def ground(
     planned: Sequence[SubEvent],
     refined: Sequence[RefinedEvent],
     policy: Policy,
-    tools: Tools,
+    tools: GroundingTools,
     voice: str,
     rng: np.random.Generator,
 ) -> Outcome[Grounding]:
@@ -113,7 +113,7 @@ async def ground(
     return Ok(done)
 
 
-def _found(work: Sequence[_EventSearch], turns: Sequence[int], tools: Tools) -> list[list[Hit]]:
+def _found(work: Sequence[_EventSearch], turns: Sequence[int], tools: GroundingTools) -> list[list[Hit]]:
     """For each event the hits among all clips of its roles, best first; one search for the whole scene."""
     queries = [(number, event.query(role, turn)) for number, (event, turn) in enumerate(zip(work, turns, strict=True))
                for role in ROLES[event.planned.role]]  # fmt: skip
@@ -126,10 +126,10 @@ def _found(work: Sequence[_EventSearch], turns: Sequence[int], tools: Tools) -> 
 class _EventSearch:
     """One event on its way to a clip."""
 
-    def __init__(self, planned: SubEvent, refined: RefinedEvent, policy: Policy, tools: Tools):
+    def __init__(self, planned: SubEvent, refined: RefinedEvent, policy: Policy, tools: GroundingTools):
         self.planned, self.refined, self.policy, self.tools = planned, refined, policy, tools
         self.speech = policy.responds_to_speech and planned.responds
-        self.wanted = Wanted(
+        self.required = RequiredClip(
             query=refined.query if self.speech else _phrase(refined.query, planned.sound),
             caption=refined.caption,
             role=planned.role,
@@ -143,9 +143,9 @@ class _EventSearch:
 
     def query(self, role: ClipRole, turn: int) -> Query:
         """What is searched for. Only a foreground clip can be too long: others are cropped to the stream."""
-        low, high = self.wanted.seconds
+        low, high = self.required.seconds
         return Query(
-            text=self.wanted.query,
+            text=self.required.query,
             k=self.tools.top_k * SURPLUS * (SURPLUS if self.speech else 1),
             role=role,
             kind="speech" if self.speech else "sound",
@@ -187,16 +187,16 @@ class _EventSearch:
             text=self.refined.caption,
             label=self.planned.sound,
             role=ClipRole(self.planned.role),
-            seconds=self.wanted.seconds,
+            seconds=self.required.seconds,
             seed=seed,
         )
         made: Outcome[Clip]
-        kept = self.tools.workshop.find(request)
+        kept = self.tools.made_clips.find(request)
         if kept is not None:
             made = Ok(kept)
         else:
-            sound = await generator.generate(request.text, self.wanted.seconds, seed)
-            made = self.tools.workshop.generated(request, sound.value) if isinstance(sound, Ok) else sound
+            sound = await generator.generate(request.text, self.required.seconds, seed)
+            made = self.tools.made_clips.generated(request, sound.value) if isinstance(sound, Ok) else sound
         if isinstance(made, Failed):
             return made
         if isinstance(made, Rejected):
@@ -219,7 +219,7 @@ class _EventSearch:
         tools = self.tools
         candidate = CandidateClip(clip, tools.pool.audio(clip))
         outcome = await verify(
-            self.wanted,
+            self.required,
             candidate,
             before,
             tools.verifier,
@@ -235,11 +235,11 @@ class _EventSearch:
             self.tried.append(tried.model_copy(update={"judged": judged, "refused": outcome.reason}))
             return None
         self.clip = outcome.value.clip
-        self.tried.append(tried.model_copy(update={"judged": tuple(map(_judgement, outcome.value.judged))}))
+        self.tried.append(tried.model_copy(update={"judged": outcome.value.judged}))
         return None
 
     def _reprocessed(self, candidate: CandidateClip) -> Outcome[CandidateClip]:
-        cleaned = self.tools.workshop.reprocess(candidate.clip, candidate.samples, ClipRole(self.planned.role))
+        cleaned = self.tools.made_clips.reprocess(candidate.clip, candidate.samples, ClipRole(self.planned.role))
         return Ok(CandidateClip(cleaned.value, self.tools.pool.audio(cleaned.value))) if isinstance(cleaned, Ok) else cleaned
 
     def left_out(self) -> str:
@@ -262,7 +262,3 @@ class _EventSearch:
 def _phrase(query: str, sound: str) -> str:
     """The query of a sound, or what was planned where the query is a sentence and the plan is none."""
     return sound if len(query.split()) > LONGEST_PHRASE >= len(sound.split()) else query
-
-
-def _judgement(judged: Judged) -> Judgement:
-    return Judgement(verifier=judged.verifier, verdict=judged.verdict, evidence=judged.evidence)

@@ -33,7 +33,7 @@ def available_tasks(palette: Palette, at_least: int = 1) -> set[Task]:
     return {task for task in Task if all(len(clips) >= at_least for clips in POLICIES[task].required_clips(palette).values())}
 
 
-def servable(task: Task, palette: Palette, fewest: int) -> bool:
+def can_serve(task: Task, palette: Palette, fewest: int) -> bool:
     """Whether a task has the clips of a scene of `fewest` events."""
     lists = POLICIES[task].required_clips(palette).values()
     return all(lists) and sum(map(len, lists)) >= fewest
@@ -45,13 +45,13 @@ def weights_of(recipe: Recipe, palette: Palette) -> dict[Task, float]:
     for name, weight in recipe.tasks.items():
         tasks: list[Task] = [name] if isinstance(name, Task) else []
         if isinstance(name, Capability):
-            tasks = [task for task in SUB_TASKS[name] if servable(task, palette, int(recipe.scene.events[0]))]
+            tasks = [task for task in SUB_TASKS[name] if can_serve(task, palette, int(recipe.scene.events[0]))]
         for task in tasks:
             weights[task] = weights.get(task, 0.0) + weight / len(tasks)
     return {task: weight for task, weight in sorted(weights.items()) if weight > 0}
 
 
-def check(recipe: Recipe, palette: Palette, file: object = None, split: str = "") -> None:
+def check_tasks(recipe: Recipe, palette: Palette, file: object = None, split: str = "") -> None:
     """Raise InputError when an asked-for task has too few clips for its shortest scene; `split`: of which clips these are."""
     holds = f"the index's {split} split" if split else "the index"
     fewest = int(recipe.scene.events[0])
@@ -67,7 +67,7 @@ def check(recipe: Recipe, palette: Palette, file: object = None, split: str = ""
             )
     for task in served:
         for what, clips in POLICIES[task].required_clips(palette).items():
-            if not servable(task, palette, fewest) and (not clips or all(POLICIES[task].required_clips(palette).values())):
+            if not can_serve(task, palette, fewest) and (not clips or all(POLICIES[task].required_clips(palette).values())):
                 raise InputError(
                     f"too few clips: {holds} has {len(clips)} {what}, a stream needs {max(fewest, 1)} different clips",
                     file=file,

@@ -21,12 +21,12 @@ LABEL: Final = "review question"
 """Label of the turn that asks back; the sub-task `chat_history` plays dialogues up to it."""
 
 
-def reviewable(dialogue: Dialogue) -> bool:
+def can_add_question(dialogue: Dialogue) -> bool:
     """Whether it has a turn far enough back, and no such question yet."""
     return len(dialogue.turns) > c.HISTORY_TURNS and all(turn.label != LABEL for turn in dialogue.turns)
 
 
-async def review(dialogue: Dialogue, chat: ChatModel, seed: int) -> Outcome[Dialogue]:
+async def add_question(dialogue: Dialogue, chat: ChatModel, seed: int) -> Outcome[Dialogue]:
     """The dialogue with a question behind it whose answer depends on a turn at least three before the last.
 
     Two more calls try the question out: with all turns the answer must be found, without the turn it depends on it must not be.
@@ -62,10 +62,10 @@ async def _tried(chat: ChatModel, question: HistoryQuestion, turns: Sequence[dic
     if isinstance(asked, (Rejected, Failed)):
         return asked
     found = asked.value.value
-    return Ok(found.known and agree(question.answer, found.answer))
+    return Ok(found.known and answers_agree(question.answer, found.answer))
 
 
-def stand_in(dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+def add_template_question(dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
     """The dialogue with a question that fits any: what was said first. No model wrote it, and its attribution says so."""
     asked = prompts.question_texts("review_first")
     texts = [text for text in asked if _is_wide(text) == dialogue.language.startswith(("zh", "cmn"))] or asked
@@ -73,7 +73,7 @@ def stand_in(dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
     return _with(dialogue, texts[int(rng.integers(len(texts)))], answers[int(rng.integers(len(answers)))], "template")
 
 
-def agree(answer: str, other: str) -> bool:
+def answers_agree(answer: str, other: str) -> bool:
     """Whether `other` says all the words of `answer`; a character is a word of Chinese."""
     return set(_words(answer)) <= set(_words(other))
 

@@ -35,7 +35,7 @@ Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Coded:
+class CodedColumn:
     """A column of few different words."""
 
     codes: NDArray[np.int32]
@@ -51,7 +51,7 @@ class Coded:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class VectorIndex:
     """Clips in id order, the distinct texts they are found by, and a vector for each text. Arrays may be memory maps."""
 
     vectors: Vectors
@@ -64,9 +64,9 @@ class Shelf:
     """(clips,): rows, text by text, ascending within a text."""
     ids: Sequence[str]
     """Ascending."""
-    labels: Coded
-    licences: Coded
-    splits: Coded
+    labels: CodedColumn
+    licences: CodedColumn
+    splits: CodedColumn
     speech: NDArray[np.bool_]
     samples: NDArray[np.int64]
 

@@ -15,7 +15,15 @@ from typing import Final, Literal, Protocol
 import numpy as np
 
 from soundflow.operators.clean.clip_cache import to_wav
-from soundflow.operators.curate.clip_evidence import Audio, CandidateClip, Embed, EmbedAudio, SpeechDetector, Wanted, measure
+from soundflow.operators.curate.clip_evidence import (
+    Audio,
+    CandidateClip,
+    Embed,
+    EmbedAudio,
+    RequiredClip,
+    SpeechDetector,
+    measure,
+)
 from soundflow.operators.protocols.asking import ask
 from soundflow.operators.protocols.chat import AudioAttachment, ChatModel
 from soundflow.schemas import constants as c
@@ -24,6 +32,7 @@ from soundflow.schemas.clip import Clip
 from soundflow.schemas.generation import ClipVerdict, Evidence, Line, VerifierConfig
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 from soundflow.schemas.scenario import EventRole
+from soundflow.schemas.sheet import Judgement
 from soundflow.schemas.taxonomy import label_words
 
 VERIFYING_VERSION: Final = "2"
@@ -48,20 +57,12 @@ VOICES: Final = frozenset(
 """Words of a query for sounds that people make: they may well be taken for speech."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One verdict, what it rests on, and who gave it."""
-
-    verdict: ClipVerdict
-    evidence: Evidence
-    verifier: str
-    """`rules`, or the model's name."""
-
-
 class Verifier(Protocol):
     """Judges from evidence."""
 
-    async def judge(self, wanted: Wanted, candidate: CandidateClip, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
+    async def judge(
+        self, required: RequiredClip, candidate: CandidateClip, evidence: Evidence, *, final: bool
+    ) -> Outcome[Judgement]:
         """The verdict; `final`: the clip was cleaned once more already, `reprocess` is no answer any more."""
         ...
 
@@ -72,7 +73,7 @@ class Verified:
 
     clip: Clip
     """The candidate, or what TFJP made of it."""
-    judged: tuple[Judged, ...]
+    judged: tuple[Judgement, ...]
     """One verdict, or two: the second after TFJP."""
 
 
@@ -100,13 +101,15 @@ class Rules:
             )
         self.config, self.similarity = config, line
 
-    async def judge(self, wanted: Wanted, candidate: CandidateClip, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
+    async def judge(
+        self, required: RequiredClip, candidate: CandidateClip, evidence: Evidence, *, final: bool
+    ) -> Outcome[Judgement]:
         """Always Ok."""
-        return Ok(Judged(self.verdict(wanted, evidence, final=final), evidence, "rules"))
+        return Ok(Judgement(verifier="rules", verdict=self.verdict(required, evidence, final=final), evidence=evidence))
 
-    def verdict(self, wanted: Wanted, evidence: Evidence, *, final: bool) -> ClipVerdict:
+    def verdict(self, required: RequiredClip, evidence: Evidence, *, final: bool) -> ClipVerdict:
         """The verdict on `evidence`; nothing else is looked at."""
-        scores = self._scores(wanted, evidence)
+        scores = self._scores(required, evidence)
         criteria = {name: min(measures.values(), default=1.0) for name, measures in scores.items()}
         failing = {
             measure: score for measures in scores.values() for measure, score in measures.items() if score < self.config.accept
@@ -118,7 +121,7 @@ class Rules:
         reason = ", ".join(f"{name} {score:.2f}" for name, score in failing.items()) or "all criteria are met"
         return ClipVerdict(**criteria, verdict=verdict, reason=reason)
 
-    def _scores(self, wanted: Wanted, evidence: Evidence) -> dict[str, dict[str, float]]:
+    def _scores(self, required: RequiredClip, evidence: Evidence) -> dict[str, dict[str, float]]:
         """Criterion → measure → score."""
         lines = self.config
         identity = {"similarity": ramp(evidence.similarity, self.similarity)}
@@ -127,14 +130,14 @@ class Rules:
             "level": ramp(evidence.active_level_db, lines.active_level_db),
         }
         duration = {
-            "length": ramp(length_factor(evidence, wanted.role), lines.length_factor),
+            "length": ramp(length_factor(evidence, required.role), lines.length_factor),
             "silence": ramp(evidence.active_ratio, lines.active_ratio),
         }
         continuity: dict[str, float] = {}
-        words = set(label_words(wanted.query))
-        if wanted.role != "ambient" and not words & STEADY:
+        words = set(label_words(required.query))
+        if required.role != "ambient" and not words & STEADY:
             cleanliness["snr"] = ramp(evidence.snr_db, lines.snr_db)
-        if evidence.speech_ratio is not None and wanted.speech:
+        if evidence.speech_ratio is not None and required.speech:
             identity["no speech"] = ramp(evidence.speech_ratio, lines.speech_ratio[::-1])
         elif evidence.speech_ratio is not None and not words & VOICES:
             cleanliness["speech"] = ramp(evidence.speech_ratio, lines.speech_ratio)
@@ -151,7 +154,9 @@ class LlmVerifier:
     def __init__(self, config: VerifierConfig, chat: ChatModel):
         self.config, self.chat = config, chat
 
-    async def judge(self, wanted: Wanted, candidate: CandidateClip, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
+    async def judge(
+        self, required: RequiredClip, candidate: CandidateClip, evidence: Evidence, *, final: bool
+    ) -> Outcome[Judgement]:
         """What `operators.protocols.asking.ask` gives: Rejected when the model has no usable answer, Failed when there is
         none.
 
@@ -160,11 +165,11 @@ class LlmVerifier:
         audible = self.chat.config.answering(ROLE).audio
         clip = candidate.clip
         event = {
-            "query": wanted.query,
-            "sounds_like": wanted.caption,
-            "role": wanted.role,
-            "seconds": wanted.seconds,
-            "speech": wanted.speech,
+            "query": required.query,
+            "sounds_like": required.caption,
+            "role": required.role,
+            "seconds": required.seconds,
+            "speech": required.speech,
         }
         told = {"label": clip.label, "caption": clip.caption, "transcript": clip.transcript, **evidence.model_dump()}
         values = {"event": event, "evidence": told, "audible": audible, "final": final, "accept": self.config.accept}
@@ -172,7 +177,9 @@ class LlmVerifier:
         answer = await ask(
             self.chat, ROLE, values, ClipVerdict, seed=0, sounds=sounds, check=lambda verdict: self.contradiction(verdict, final)
         )
-        return Ok(Judged(answer.value.value, evidence, answer.value.model)) if isinstance(answer, Ok) else answer
+        if not isinstance(answer, Ok):
+            return answer
+        return Ok(Judgement(verifier=answer.value.model, verdict=answer.value.value, evidence=evidence))
 
     def contradiction(self, verdict: ClipVerdict, final: bool) -> str:
         """Why the verdict does not follow from its own criteria; empty when it does."""
@@ -197,7 +204,7 @@ def verifier_of(config: VerifierConfig, embedder: str, chat: ChatModel | None) -
 
 
 def length_factor(evidence: Evidence, role: EventRole) -> float:
-    """By which a clip is longer or shorter than wanted, at least 1. TFJP makes whole δ, so one more is nothing; background and
+    """By which a clip is longer or shorter than required, at least 1. TFJP makes whole δ, so one more is nothing; background and
     ambient clips are cropped to the stream, so they are never too long."""
     low, high = evidence.wanted_seconds
     longer = (evidence.seconds - c.HALF_CHUNK_SAMPLES / c.SAMPLE_RATE) / high if role == "foreground" else 1.0
@@ -205,7 +212,7 @@ def length_factor(evidence: Evidence, role: EventRole) -> float:
 
 
 async def verify(
-    wanted: Wanted,
+    required: RequiredClip,
     candidate: CandidateClip,
     neighbours: Sequence[Audio],
     verifier: Verifier,
@@ -219,10 +226,10 @@ async def verify(
     Rejected: `clip_identity`, `clip_cleanliness`, `clip_duration_fit` or `clip_continuity` (the weakest criterion), with every
     verdict and its evidence in the metrics; the reasons of `reprocess` and of the verifier pass through.
     """
-    judged: list[Judged] = []
+    judged: list[Judgement] = []
     for final in (False, True):
-        evidence = measure(wanted, candidate, neighbours, embed, detect_speech, embed_audio)
-        outcome = await verifier.judge(wanted, candidate, evidence, final=final)
+        evidence = measure(required, candidate, neighbours, embed, detect_speech, embed_audio)
+        outcome = await verifier.judge(required, candidate, evidence, final=final)
         if not isinstance(outcome, Ok):
             return outcome
         judged.append(outcome.value)
@@ -235,7 +242,5 @@ async def verify(
         if not isinstance(cleaned, Ok):
             return cleaned
         candidate = cleaned.value
-    told = [
-        {"verifier": one.verifier, "verdict": one.verdict.model_dump(), "evidence": one.evidence.model_dump()} for one in judged
-    ]
-    return Rejected(f"clip_{judged[-1].verdict.weakest()}", {"clip": candidate.clip.id, "judged": told})
+    metrics = {"clip": candidate.clip.id, "judged": [judgement.model_dump() for judgement in judged]}
+    return Rejected(f"clip_{judged[-1].verdict.weakest()}", metrics)

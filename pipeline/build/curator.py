@@ -20,7 +20,7 @@ from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.embed.server import EmbeddingError
 from soundflow.operators.compose.clips import Palette
 from soundflow.operators.curate.curation import CURATION_VERSION, curate
-from soundflow.operators.curate.grounding import Tools
+from soundflow.operators.curate.grounding import GroundingTools
 from soundflow.operators.curate.planning import weights_of
 from soundflow.operators.curate.verifying import VERIFYING_VERSION, verifier_of
 from soundflow.operators.protocols.asking import ASKING_VERSION
@@ -70,7 +70,7 @@ class Curator:
     job: Job
     palette: Palette
     chat: ChatModel
-    tools: Tools
+    tools: GroundingTools
     slots: asyncio.Semaphore
     """Limits the samples in progress."""
     on_sample: Callable[[], None]
@@ -189,12 +189,12 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
         open_chat(config, answers, spent=job.build.spent_path, ledger=ledger) as chat,
         open_generator(recipe.generation, answers, spent=job.build.spent_on_sounds_path, ledger=ledger) as generator,
     ):
-        tools = Tools(
+        tools = GroundingTools(
             pool=pool,
             retriever=retriever,
             embed=CachedEmbed(retriever.embed),
             verifier=verifier_of(recipe.verifier, retriever.identity, chat),
-            workshop=pool.made,
+            made_clips=pool.made,
             generator=generator,
             detect_speech=SpeechGate() if recipe.verifier.listen_for_speech else None,
             embed_audio=retriever.embedder.embed_audio if isinstance(retriever.embedder, AudioEmbedder) else None,

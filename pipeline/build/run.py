@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from soundflow.operators.compose.clips import Palette
-from soundflow.operators.curate.planning import check
+from soundflow.operators.curate.planning import check_tasks
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.pipeline.build.committers import committer_for
 from soundflow.pipeline.build.executors import Executor, InlineExecutor
@@ -60,7 +60,8 @@ class Progress:
     def describe(self) -> str:
         """Return the counts as one line of text."""
         parts = [f"{self.scenes} scenes curated"] if self.scenes else []
-        parts += [f"{self.streams} streams", f"{self.hours:.2f} h of audio", f"{self.rate:.0f}x real time"]
+        parts += [f"{self.streams} streams", f"{self.hours:.2f} h of audio"]
+        parts += [f"{self.rate:.0f}x real time"] if self.rate else []
         parts += [f"{self.clips} clips stored"] if self.clips else []
         problems = {"rejected": self.rejected, "quarantined": self.quarantined}
         problems["shard failed" if self.failed == 1 else "shards failed"] = self.failed
@@ -109,7 +110,7 @@ def build(
     record = record.model_copy(update={"virtual": virtual})
     _check_split(record.recipe.split, index, recipe_path)
     for split, pool in split_pools(record.recipe, index).items():
-        check(record.recipe, Palette.of(pool, record.recipe.split), recipe_path, split)
+        check_tasks(record.recipe, Palette.of(pool, record.recipe.split), recipe_path, split)
     if not over_budget:
         _check_budget(record.recipe.budget, recipe_path)
     QwenTokenizer.load()
@@ -147,8 +148,8 @@ def _check_budget(budget: BuildBudget, recipe_path: Path) -> None:
 
     if over := estimate(recipe_path).over_budget:
         remedy = "Make the corpus smaller, raise the limit, or pass --over-budget. See `soundflow estimate`"
-        why = "the estimate exceeds the budget"
-        raise InputError(why, file=recipe_path, field="budget", value="; ".join(over), remedy=remedy)
+        why = f"the estimate exceeds the budget: {', '.join(over)}"
+        raise InputError(why, file=recipe_path, field="budget", remedy=remedy)
 
 
 def _check_split(split: str | None, index: ClipIndex, recipe_path: Path) -> None:

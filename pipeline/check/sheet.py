@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from soundflow.operators.curate.clip_evidence import Wanted
+from soundflow.operators.curate.clip_evidence import RequiredClip
 from soundflow.operators.curate.verifying import Rules
 from soundflow.operators.tasks import POLICIES
 from soundflow.operators.tasks.supervision import MODEL_PREFIX
@@ -67,7 +67,7 @@ def _curation_problems(rules: Rules | None, curation: Curation) -> Iterator[str]
 def _event_problems(rules: Rules | None, curation: Curation, event: GroundedEvent) -> Iterator[str]:
     name = f"event {event.planned.order}"
     policy = POLICIES[curation.task]
-    wanted = Wanted(
+    required = RequiredClip(
         query=event.refined.query,
         caption=event.refined.caption,
         role=event.planned.role,
@@ -75,7 +75,7 @@ def _event_problems(rules: Rules | None, curation: Curation, event: GroundedEven
         speech=policy.responds_to_speech and event.planned.responds,
     )
     for tried in event.tried:
-        yield from (f"{name}: {detail}" for detail in _verdict_problems(rules, wanted, tried))
+        yield from (f"{name}: {detail}" for detail in _verdict_problems(rules, required, tried))
     accepted = [tried for tried in event.tried if not tried.refused]
     if event.clip_id is not None and accepted != list(event.tried[-1:]):
         yield f"{name} is in the scene, but its last candidate was not accepted"
@@ -83,10 +83,10 @@ def _event_problems(rules: Rules | None, curation: Curation, event: GroundedEven
         yield f"{name} is left out without a reason"
 
 
-def _verdict_problems(rules: Rules | None, wanted: Wanted, tried: Tried) -> Iterator[str]:
+def _verdict_problems(rules: Rules | None, required: RequiredClip, tried: Tried) -> Iterator[str]:
     last = tried.judged[-1].verdict.verdict if tried.judged else ""
     if (last == "accept") != (not tried.refused):
         yield f"{tried.clip_id}: the last verdict is {last!r}, but the rejection reason is {tried.refused!r}"
     for number, one in enumerate(tried.judged):
-        if rules is not None and one.verdict != rules.verdict(wanted, one.evidence, final=number > 0):
+        if rules is not None and one.verdict != rules.verdict(required, one.evidence, final=number > 0):
             yield f"{tried.clip_id}: the verdict does not follow from its evidence"

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from soundflow.operators.curate.retrieval import TEXT_VERSION, clip_text
-from soundflow.operators.curate.vector_search import Shelf
+from soundflow.operators.curate.vector_search import VectorIndex
 from soundflow.operators.protocols.embedding import AudioEmbedder, Embedder, Vectors, identity
 from soundflow.pipeline.clips.search_file import (
     DIGEST,
@@ -33,7 +33,7 @@ from soundflow.pipeline.clips.search_file import (
     count_vectors,
     finish,
     map_vectors,
-    open_shelf,
+    open_vector_index,
     read_digests,
     read_info,
 )
@@ -52,7 +52,7 @@ OnProgress = Callable[[int, int], None]
 """(texts embedded, total texts)."""
 
 
-def shelf_of(directory: Path, content_hash: str, embedder: Embedder, on_progress: OnProgress) -> Shelf:
+def vector_index_of(directory: Path, content_hash: str, embedder: Embedder, on_progress: OnProgress) -> VectorIndex:
     """Return the mapped vectors of the index in `directory`; compute them first if they are missing or damaged.
 
     Raises InputError when they cannot be stored there, OSError (such as a full disk), Halted (a failing server). Computed vectors
@@ -62,7 +62,7 @@ def shelf_of(directory: Path, content_hash: str, embedder: Embedder, on_progress
     key = hashlib.sha256(f"{content_hash}/{name}".encode()).hexdigest()[:32]
     path = directory / FOLDER / f"{key}{SUFFIX}"
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, DamagedError):
-        return open_shelf(path, content_hash, name)
+        return open_vector_index(path, content_hash, name)
     try:
         path.parent.mkdir(exist_ok=True)
         lock = (path.parent / "lock").open("w")
@@ -72,9 +72,9 @@ def shelf_of(directory: Path, content_hash: str, embedder: Embedder, on_progress
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError, DamagedError):  # another process may have computed it meanwhile
-            return open_shelf(path, content_hash, name)
+            return open_vector_index(path, content_hash, name)
         _compute(directory, path, content_hash, embedder, on_progress)
-        return open_shelf(path, content_hash, name)
+        return open_vector_index(path, content_hash, name)
 
 
 def vectors_identity(embedder: Embedder) -> str:
@@ -182,7 +182,7 @@ class _OldVectors:
             with contextlib.suppress(FileNotFoundError, DamagedError):
                 info = read_info(other)
                 if info.identity == name:
-                    open_shelf(other, info.content_hash, name)  # raises if it is damaged
+                    open_vector_index(other, info.content_hash, name)  # raises if it is damaged
                     return cls(read_digests(other, info), map_vectors(other, info))
         return None
 

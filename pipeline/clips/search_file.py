@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from soundflow.operators.curate.vector_search import Coded, Shelf
+from soundflow.operators.curate.vector_search import CodedColumn, VectorIndex
 from soundflow.operators.protocols.embedding import Vectors
 from soundflow.pipeline.clips.table import IdColumn
 from soundflow.schemas.base import InputError, Schema
@@ -72,7 +72,7 @@ class ClipColumns:
     first: NDArray[np.int64]
     spans: dict[ClipRole, tuple[int, int]]
     columns: Any
-    """Arrow table, one row per clip: id, label, licence, split, speech, samples, and `clips` (see Shelf)."""
+    """Arrow table, one row per clip: id, label, licence, split, speech, samples, and `clips` (see VectorIndex)."""
 
 
 def finish(file: BinaryIO, contents: ClipColumns, content_hash: str, identity: str, dimension: int) -> None:
@@ -119,7 +119,7 @@ def _read_header(file: BinaryIO) -> tuple[VectorFileHeader, int]:
         raise DamagedError(f"has no valid header ({error})") from None
 
 
-def open_shelf(path: Path, content_hash: str, identity: str) -> Shelf:
+def open_vector_index(path: Path, content_hash: str, identity: str) -> VectorIndex:
     """Map the file at `path`. Raises DamagedError when it is damaged or belongs to another index, FileNotFoundError.
 
     The file is hashed first (about 0.2 s for 171,000 clips), which also loads it into the page cache.
@@ -139,7 +139,7 @@ def open_shelf(path: Path, content_hash: str, identity: str) -> Shelf:
     at += -at % ALIGNED
     reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(memoryview(body)[at:end])))
     table = reader.read_all()
-    return Shelf(
+    return VectorIndex(
         vectors=vectors,
         spans=TextSpans.from_json(reader.schema.metadata[SPANS]).spans,
         first=first,
@@ -158,9 +158,9 @@ def _numbers(table: Any, name: str) -> NDArray[Any]:
     return np.asarray(column.to_numpy(zero_copy_only=True))
 
 
-def _coded(table: Any, name: str) -> Coded:
+def _coded(table: Any, name: str) -> CodedColumn:
     column = table.column(name).combine_chunks()
-    return Coded(column.indices.to_numpy(zero_copy_only=True), column.dictionary.to_pylist())
+    return CodedColumn(column.indices.to_numpy(zero_copy_only=True), column.dictionary.to_pylist())
 
 
 def _sha256(info: VectorFileInfo, file: BinaryIO, end: int) -> str:

@@ -15,9 +15,9 @@ from soundflow.backends.calls.answers import AnswerStore
 from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.embed.embedders import open_embedder, resolved
 from soundflow.operators.curate.retrieval import Hit, Query
-from soundflow.operators.curate.vector_search import SEARCH_VERSION, Shelf
+from soundflow.operators.curate.vector_search import SEARCH_VERSION, VectorIndex
 from soundflow.operators.protocols.embedding import Embedder, Vectors
-from soundflow.pipeline.clips.search_build import FOLDER, OnProgress, shelf_of, vectors_identity
+from soundflow.pipeline.clips.search_build import FOLDER, OnProgress, vector_index_of, vectors_identity
 from soundflow.pipeline.clips.table import read_footer
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.shared_meter import SharedMeter
@@ -38,10 +38,10 @@ class SearchIndex:
         content_hash: str,
         store: AnswerStore,
         embedder: Embedder,
-        shelf: Shelf,
+        vectors: VectorIndex,
     ):
         self.directory, self.config, self.content_hash, self.store = directory, config, content_hash, store
-        self.embedder, self.shelf = embedder, shelf
+        self.embedder, self.vectors = embedder, vectors
 
     @classmethod
     def open(
@@ -69,13 +69,13 @@ class SearchIndex:
         config = resolved(config)
         store = store or AnswerCache()
         embedder = _opened(directory, config, store, ledger)
-        return cls(directory, config, found, store, embedder, shelf_of(directory, found, embedder, on_progress))
+        return cls(directory, config, found, store, embedder, vector_index_of(directory, found, embedder, on_progress))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_reopen, (self.directory, self.config, self.content_hash, self.store))
 
     def __len__(self) -> int:
-        return len(self.shelf.ids)
+        return len(self.vectors.ids)
 
     @property
     def identity(self) -> str:
@@ -86,7 +86,7 @@ class SearchIndex:
         """Return the k best clips of each query, best first; fewer if fewer clips match its filters."""
         if not queries:
             return []
-        return self.shelf.search(self.embed([query.text for query in queries]), queries, self.config.oversampling)
+        return self.vectors.search(self.embed([query.text for query in queries]), queries, self.config.oversampling)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors of texts, float32, shape (n, d)."""

@@ -28,11 +28,8 @@ def open_build(out: Path, record: BuildRecord, fresh: bool = False) -> BuildDir:
     old = build_dir.record()
     if old.fingerprint != record.fingerprint:
         lines = "".join(f"\n  {line}" for line in differences(old, record))
-        raise InputError(
-            f"contains a build of another recipe. Differences (existing -> new):{lines}\n",
-            file=out,
-            remedy="Choose another directory with -o, or move the existing build aside with --fresh",
-        )
+        remedy = f"{elsewhere}, or move the existing build aside with --fresh. Differences (existing -> new):{lines}"
+        raise InputError("contains a build of another recipe", file=out, remedy=remedy)
     if old.virtual != record.virtual:
         existing, requested = ("virtual", "stored") if old.virtual else ("stored", "virtual")
         remedy = "Add --virtual, or make a stored copy with `soundflow materialize`" if old.virtual else elsewhere

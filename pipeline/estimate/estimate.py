@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from soundflow.operators.compose.clips import Palette
-from soundflow.operators.curate.planning import check, plan_scene, weights_of
+from soundflow.operators.curate.planning import check_tasks, plan_scene, weights_of
 from soundflow.pipeline.clips.splits import split_pools
 from soundflow.pipeline.corpus.versions import OPERATOR_VERSIONS
 from soundflow.pipeline.estimate.index_sample import IndexSample
@@ -69,7 +69,7 @@ def estimate(
     pools = split_pools(recipe, pool)
     palettes = {name: Palette.of(own, recipe.split) for name, own in pools.items()}
     for split, palette in palettes.items():
-        check(recipe, palette, recipe_path, split)
+        check_tasks(recipe, palette, recipe_path, split)
     mark = fingerprint(recipe, pool.footer.content_hash, prompt_hash(), OPERATOR_VERSIONS)
     seconds: dict[str, list[float]] = defaultdict(list)
     responses, events = 0, 0
@@ -244,7 +244,7 @@ def _variance_of_mean(values: list[float] | tuple[()]) -> float:
 
 
 def exceeded_limits(budget: BuildBudget, estimated: Estimate) -> list[str]:
-    """Return the limits of `budget` that `estimated` exceeds, as `NAME VALUE of LIMIT`."""
+    """Return the limits of `budget` that `estimated` exceeds, as `NAME VALUE (limit LIMIT)`."""
     values = {
         "hours": estimated.hours,
         "gigabytes": estimated.gigabytes,
@@ -253,4 +253,4 @@ def exceeded_limits(budget: BuildBudget, estimated: Estimate) -> list[str]:
         "money": estimated.money,
     }
     limits = {name: limit for name in values if (limit := getattr(budget, name)) is not None}
-    return [f"{name} {values[name]:.4g} of {limit:g}" for name, limit in limits.items() if values[name] > limit]
+    return [f"{name} {values[name]:.4g} (limit {limit:g})" for name, limit in limits.items() if values[name] > limit]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ from soundflow.schemas.base import InputError, Interrupted
 
 PACKAGE: Final = Path(__file__).parents[2]
 """The folder `soundflow/` of a checkout or of site-packages. Ray follows its links and ships nothing else."""
+REACH_SECONDS: Final = 10.0
+"""How long to wait for a cluster's port. Ray itself would try for many minutes."""
 JOB_VARIABLE: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the driver of a submitted job."""
 
@@ -67,9 +71,16 @@ def _connect(address: str | None, cores: int | None) -> None:
             options["runtime_env"] = {"env_vars": threads, **stack.enter_context(shipped_code())}
         try:
             with signal_handler(raise_interrupted):  # connecting takes seconds and leaves nothing behind when it is interrupted
+                _check_reachable(address or "")
                 ray.init(address=address or "local", **options)
         except SystemExit:  # raised by Ray's own signal handler
             raise Interrupted from None
-        except (ConnectionError, RayError, ValueError, RuntimeError) as error:
-            remedy = "Check that a Ray cluster is running there"
+        except (OSError, RayError, ValueError, RuntimeError) as error:
+            remedy = "Start a Ray cluster there or correct the address"
             raise InputError(f"cannot connect to Ray: {error}", field="--address", value=address, remedy=remedy) from None
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError if nothing listens at `[ray://]HOST:PORT`; Ray checks other addresses, such as `auto`, itself."""
+    if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d{1,5})", address):
+        socket.create_connection((match[1], int(match[2])), REACH_SECONDS).close()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from soundflow.operators.curate.reviewing import REVIEWING_VERSION, review, reviewable, stand_in
+from soundflow.operators.curate.reviewing import REVIEWING_VERSION, add_question, add_template_question, can_add_question
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.chat_batch import run_chat_batch
 from soundflow.pipeline.speech.dialogue_lines import read_dialogues
@@ -73,11 +73,13 @@ def review_dialogues(
         else:
             kept.append(line)
     rngs = [_rng(seed, dialogue) for dialogue in kept]
-    drawn = [place for place, dialogue in enumerate(kept) if reviewable(dialogue) and rngs[place].random() < share]
-    made: list[Outcome[Dialogue]] = [Ok(stand_in(kept[place], rngs[place])) for place in drawn]
+    drawn = [place for place, dialogue in enumerate(kept) if can_add_question(dialogue) and rngs[place].random() < share]
+    made: list[Outcome[Dialogue]] = [Ok(add_template_question(kept[place], rngs[place])) for place in drawn]
     if config is not None:
         requests = [(kept[place], int(rngs[place].integers(2**31))) for place in drawn]
-        made = run_chat_batch(requests, lambda one, chat: review(one[0], chat, one[1]), config, answers or AnswerCache(), on_done)
+        made = run_chat_batch(
+            requests, lambda one, chat: add_question(one[0], chat, one[1]), config, answers or AnswerCache(), on_done
+        )
     failed = 0
     for place, outcome in zip(drawn, made, strict=True):
         if isinstance(outcome, Ok):

@@ -82,7 +82,7 @@ def _say(estimate: Estimate) -> None:
         say(f"  speech      {estimate.tts_hours:,.1f} h synthesized, {estimate.asr_hours:,.1f} h transcribed by the gate")
     say(f"  compute     {estimate.core_hours:,.2f} core-hours, {_list(estimate.gpu_hours, 'GPU-hours') or 'no GPU'}")
     say(f"  money       {estimate.money:,.2f}")
-    where = f"{estimate.nodes} nodes with {estimate.cores} cores, {estimate.gpus} GPUs"
+    where = f"{estimate.nodes} x {estimate.cores} cores and {estimate.gpus} GPUs"
     say(f"  duration    {estimate.duration_hours:,.2f} h on {where} ({_list(estimate.wall_hours, 'h')})")
     say(f"  bottleneck  {estimate.bottleneck}")
     say(f"  based on    {estimate.planned} planned streams; rates: {estimate.rates.origin}")

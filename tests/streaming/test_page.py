@@ -63,7 +63,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_the_microphone_is_streamed_and_each_chunk_drawn_and_decided(engine: Engine, microphone: Path, tmp_path: Path) -> None:
     async def steps(page: Page) -> None:
         await page.value("document.getElementById('microphone').click()")
-        await page.until(f"{TEXT.format('state')} === 'listening to the microphone'")
+        await page.until(f"{TEXT.format('state')} === 'streaming the microphone'")
         await page.until(f"Number({TEXT.format('chunks')}) >= 8")
         numbers = await page.value("[...live.decisions.keys()]")
         assert numbers == list(range(1, len(numbers) + 1))
@@ -91,7 +91,7 @@ def test_a_dropped_recording_is_played_and_responses_appear(engine: Engine, micr
         }})()""")  # noqa: E501, F541
         await page.until(f"{TEXT.format('state')}.startsWith('playing tone.wav')")
         await page.until(f"Number({TEXT.format('responses')}) >= 1")
-        await page.until("document.querySelectorAll('#said li').length >= 1")
+        await page.until("document.querySelectorAll('#log li').length >= 1")
         await page.screenshot(pictures(tmp_path) / "page-recording.png")
 
     visit(engine, microphone, 0.01, steps)

@@ -319,7 +319,7 @@ def test_what_cannot_be_composed_is_rejected_and_breakage_fails() -> None:
         (outcome(event("nobody")), "nobody"),
         (outcome(event("talk"), where=broken), "cached clip is torn"),
         (outcome(event("hiss", ClipRole.NOISE_EVENT)), "is not a role of events"),
-        (outcome(event("talk", FG, ("late", 10_001))), "evidence at 10001"),
+        (outcome(event("talk", FG, ("late", 10_001))), "evidence at sample 10001"),
     ):
         assert isinstance(result, Failed) and words in result.error and result.stage == "mixing"
 

@@ -1,4 +1,4 @@
-"""Tools of grounding, scripted: what retrieval finds, what the verifier says, what a generator makes."""
+"""GroundingTools of grounding, scripted: what retrieval finds, what the verifier says, what a generator makes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
-from soundflow.operators.curate.clip_evidence import CandidateClip, Wanted
-from soundflow.operators.curate.grounding import Tools
+from soundflow.operators.curate.clip_evidence import CandidateClip, RequiredClip
+from soundflow.operators.curate.grounding import GroundingTools
 from soundflow.operators.curate.retrieval import Hit, Query
-from soundflow.operators.curate.verifying import Judged
 from soundflow.operators.protocols.embedding import Vectors
 from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.schemas.clip import Clip, ClipRole
 from soundflow.schemas.generation import ClipVerdict, Evidence, MadeRequest, Maker
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
+from soundflow.schemas.sheet import Judgement
 from tests.operators.compose.pool import MemoryPool
 
 
@@ -55,7 +55,9 @@ class Script:
     judged: list[tuple[str, bool]] = field(default_factory=list)
     """Clip and whether the verdict was final."""
 
-    async def judge(self, wanted: Wanted, candidate: CandidateClip, evidence: Evidence, *, final: bool) -> Outcome[Judged]:
+    async def judge(
+        self, wanted: RequiredClip, candidate: CandidateClip, evidence: Evidence, *, final: bool
+    ) -> Outcome[Judgement]:
         self.judged.append((candidate.clip.id, final))
         said = self.verdicts.get(candidate.clip.id, ["accept"])
         verdict = said[min(final, len(said) - 1)]
@@ -63,7 +65,8 @@ class Script:
             return Failed("the model is gone", "llm")
         score = 0.9 if verdict == "accept" else 0.2
         four = {"identity": score, "cleanliness": 0.9, "duration_fit": 0.9, "continuity": 0.9}
-        return Ok(Judged(ClipVerdict.model_validate({"reason": "scripted", "verdict": verdict} | four), evidence, "script"))
+        judged = ClipVerdict.model_validate({"reason": "scripted", "verdict": verdict} | four)
+        return Ok(Judgement(verifier="script", verdict=judged, evidence=evidence))
 
 
 class Maker_:
@@ -82,7 +85,7 @@ class Maker_:
 
 
 class Bench:
-    """A workshop in memory."""
+    """A made_clips in memory."""
 
     def __init__(self, pool: MemoryPool):
         self.pool, self.made = pool, dict[str, Clip]()
@@ -99,6 +102,6 @@ class Bench:
         return Ok(self.pool.add(f"{parent.id}-cleaned", samples, role, parent.label))
 
 
-def tools_of(pool: MemoryPool, verifier: Script | None = None, generator: Maker_ | None = None) -> Tools:
+def tools_of(pool: MemoryPool, verifier: Script | None = None, generator: Maker_ | None = None) -> GroundingTools:
     retriever = Found(pool)
-    return Tools(pool, retriever, retriever.embed, verifier or Script(), Bench(pool), generator)
+    return GroundingTools(pool, retriever, retriever.embed, verifier or Script(), Bench(pool), generator)

@@ -10,13 +10,13 @@ import pytest
 from soundflow.backends.asr.speech_gate import SpeechGate
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
 from soundflow.operators.clean.tfjp import tfjp
-from soundflow.operators.curate.clip_evidence import CandidateClip, Wanted, measure
+from soundflow.operators.curate.clip_evidence import CandidateClip, RequiredClip, measure
 from soundflow.schemas.generation import Evidence
 from tests.operators.compose.pool import MemoryPool
 
 RATE = 16_000
 embed = HashedNgrams().embed
-WANTED = Wanted("door knock", "Somebody knocks on a door.", "foreground", (0.5, 2.0))
+WANTED = RequiredClip("door knock", "Somebody knocks on a door.", "foreground", (0.5, 2.0))
 
 
 def knock(seconds: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_an_embedder_that_hears_compares_the_sound_with_what_is_wanted() -> None
 
     liar, honest = candidate(tone(440), label="door knock"), candidate(knock(), label="recording 17")
     assert [measure(WANTED, one, [], texts, None, sounds).similarity for one in (liar, honest)] == [0.0, 1.0]
-    spoken = Wanted("door knock", "", "foreground", (0.5, 2.0), speech=True)
+    spoken = RequiredClip("door knock", "", "foreground", (0.5, 2.0), speech=True)
     assert measure(spoken, liar, [], texts, None, sounds).similarity == 1.0
 
 

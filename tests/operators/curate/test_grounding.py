@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from soundflow.operators.curate.grounding import Grounding, Tools, ground
+from soundflow.operators.curate.grounding import Grounding, GroundingTools, ground
 from soundflow.operators.tasks import POLICIES
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.outcome import Failed, Ok
@@ -35,7 +35,9 @@ def pool() -> MemoryPool:
     return pool
 
 
-def grounded(plan: list[Plan], tools: Tools, task: Task = Task.EVENT_DESCRIPTION, voice: str = "", **refined: Any) -> Any:
+def grounded(
+    plan: list[Plan], tools: GroundingTools, task: Task = Task.EVENT_DESCRIPTION, voice: str = "", **refined: Any
+) -> Any:
     events = [
         SubEvent(order=order, role=role, sound=sound, responds=responds, why="so")  # type: ignore[arg-type]
         for order, (role, sound, responds) in enumerate(plan, 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soundflow.operators.compose.clips import Palette
-from soundflow.operators.curate.planning import available_tasks, check, plan_scene
+from soundflow.operators.curate.planning import available_tasks, check_tasks, plan_scene
 from soundflow.operators.tasks import POLICIES
 from soundflow.operators.tasks.policy import ResponseOption
 from soundflow.schemas.base import InputError
@@ -141,10 +141,10 @@ def test_too_few_clips_is_told_with_task_and_remedy() -> None:
     sounds = {Task.EVENT_DESCRIPTION, Task.AUDIO_OPEN_QA, Task.AUDIO_CHOICE_QA, Task.SCENE_DESCRIPTION}
     assert available_tasks(palette) == sounds
     with pytest.raises(InputError, match=r"tasks\.event_description: too few clips.*scene\.events"):
-        check(recipe(tasks={"event_description": 1}), palette)
+        check_tasks(recipe(tasks={"event_description": 1}), palette)
     with pytest.raises(InputError, match=r"tasks\.voice_chat"):
-        check(recipe(tasks={"voice_chat": 1}), palette)
-    check(recipe(tasks={"event_description": 1, "voice_chat": 0}, scene={"events": [1, 3]}), palette)
+        check_tasks(recipe(tasks={"voice_chat": 1}), palette)
+    check_tasks(recipe(tasks={"event_description": 1, "voice_chat": 0}, scene={"events": [1, 3]}), palette)
 
 
 def test_a_stream_stays_within_its_seconds_but_is_never_empty(pool: MemoryPool) -> None:

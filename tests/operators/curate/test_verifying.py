@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
 from soundflow.backends.llm.openai_chat import OpenAiChat
-from soundflow.operators.curate.clip_evidence import CandidateClip, Wanted, measure
+from soundflow.operators.curate.clip_evidence import CandidateClip, RequiredClip, measure
 from soundflow.operators.curate.verifying import LlmVerifier, Rules, Verifier, length_factor, verifier_of, verify
 from soundflow.schemas.base import InputError
 from soundflow.schemas.generation import ClipVerdict, Evidence, VerifierConfig
@@ -45,11 +45,11 @@ def unchanged(candidate: CandidateClip) -> Outcome[CandidateClip]:
     return Ok(candidate)
 
 
-def verdict(evidence: Evidence, wanted: Wanted = WANTED, final: bool = False) -> ClipVerdict:
+def verdict(evidence: Evidence, wanted: RequiredClip = WANTED, final: bool = False) -> ClipVerdict:
     return RULES.verdict(wanted, evidence, final=final)
 
 
-def run(one: CandidateClip, verifier: Verifier = RULES, wanted: Wanted = WANTED, reprocess: Any = unchanged) -> Any:
+def run(one: CandidateClip, verifier: Verifier = RULES, wanted: RequiredClip = WANTED, reprocess: Any = unchanged) -> Any:
     return asyncio.run(verify(wanted, one, [knock(seed=1)], verifier, embed, reprocess))
 
 
@@ -109,18 +109,18 @@ def test_noise_and_silence_are_what_a_second_cleaning_may_mend() -> None:
 
 def test_sounds_that_are_noise_are_not_asked_for_silence_between_them() -> None:
     evidence = GOOD.model_copy(update={"snr_db": 0.0})
-    rain, drone = Wanted("heavy rain", "", "foreground", (0.5, 2)), Wanted("cellar", "", "ambient", (0.5, 2))
+    rain, drone = RequiredClip("heavy rain", "", "foreground", (0.5, 2)), RequiredClip("cellar", "", "ambient", (0.5, 2))
     assert verdict(evidence, rain).verdict == verdict(evidence, drone).verdict == "accept"
-    traffic = Wanted("car horn", "A horn honks in traffic, in the rain.", "foreground", (0.5, 2))
+    traffic = RequiredClip("car horn", "A horn honks in traffic, in the rain.", "foreground", (0.5, 2))
     assert verdict(evidence, traffic).verdict == "reject"
 
 
 def test_speech_is_wanted_in_speech_and_allowed_in_voices() -> None:
     speaks, silent = (GOOD.model_copy(update={"speech_ratio": share}) for share in (0.9, 0.0))
-    question = Wanted("a question", "Somebody asks the way.", "foreground", (0.5, 2), speech=True)
+    question = RequiredClip("a question", "Somebody asks the way.", "foreground", (0.5, 2), speech=True)
     assert verdict(speaks, question).verdict == "accept"
     assert (verdict(silent, question).verdict, verdict(silent, question).weakest()) == ("reject", "identity")
-    assert verdict(speaks, Wanted("woman laughing", "", "foreground", (0.5, 2))).verdict == "accept"
+    assert verdict(speaks, RequiredClip("woman laughing", "", "foreground", (0.5, 2))).verdict == "accept"
 
 
 def test_a_clip_may_be_one_alignment_step_longer_and_a_background_as_long_as_it_likes() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from soundflow.operators.compose.clips import Palette
 from soundflow.operators.compose.mixing import StreamIdentity, compose
-from soundflow.operators.curate.planning import available_tasks, check, plan_scene, weights_of
+from soundflow.operators.curate.planning import available_tasks, check_tasks, plan_scene, weights_of
 from soundflow.operators.tasks import POLICIES
 from soundflow.operators.tasks.supervision import find_disagreements
 from soundflow.schemas.base import InputError
@@ -152,7 +152,7 @@ def test_a_capability_stands_for_the_sub_tasks_the_clips_can_serve(world: World)
     chosen = recipe(tasks={"understanding": 3.0, "asr_english": 1.0})
     weights = weights_of(chosen, world.palette)
     assert weights == {Task.ASR_ENGLISH: 1.0} | dict.fromkeys(SUB_TASKS[Capability.UNDERSTANDING], 0.5)
-    check(chosen, world.palette)
+    check_tasks(chosen, world.palette)
     small = MemoryPool()
     for number in range(3):
         small.add(f"owl-{number}", np.full(3200, 0.1 + number / 10, dtype=np.float32), label="owl")
@@ -161,6 +161,6 @@ def test_a_capability_stands_for_the_sub_tasks_the_clips_can_serve(world: World)
         SUB_TASKS[Capability.UNDERSTANDING]
     )
     with pytest.raises(InputError, match=r"tasks\.music: the index serves none of its sub-tasks: they need pieces of music"):
-        check(recipe(tasks={"music": 1}), few)
+        check_tasks(recipe(tasks={"music": 1}), few)
     with pytest.raises(InputError, match=r"tasks\.asr_mandarin: too few clips: the index has 0 speech clips"):
-        check(recipe(tasks={"asr_mandarin": 1, "event_description": 1}), few)
+        check_tasks(recipe(tasks={"asr_mandarin": 1, "event_description": 1}), few)

@@ -72,7 +72,7 @@ def test_a_budget_holds_for_all_workers_and_curated_scenes_are_rendered(
     server.script = lambda body, before: Fault.HTML if server.calls > 35 else None
     settings = server.settings(retries=1).model_dump(mode="json", exclude_unset=True)
     recipe = write_curated(recipe, clips_dir, server, {"server": settings}, streams=30, shards=10)
-    with pytest.raises(ServiceBroken, match="no chat completion"):
+    with pytest.raises(ServiceBroken, match="not a chat completion"):
         build(recipe, tmp_path / "out", workers=2)
     assert "does not work" in build_dir.status().stopped
     server.script = lambda body, before: None

@@ -17,7 +17,7 @@ from soundflow.bench.speed.labels import synthetic_rows, write_index
 from soundflow.operators.curate.retrieval import Query
 from soundflow.pipeline.clips import search_build
 from soundflow.pipeline.clips.index import index_clips
-from soundflow.pipeline.clips.search_file import DamagedError, open_shelf, read_info
+from soundflow.pipeline.clips.search_file import DamagedError, open_vector_index, read_info
 from soundflow.pipeline.clips.search_index import SearchIndex
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.schemas.clip import ClipRole
@@ -137,7 +137,7 @@ def test_no_byte_of_a_file_can_change_untold(tmp_path: Path) -> None:
     for place in [*range(0, len(whole), 13), *range(len(whole) - 500, len(whole))]:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x01]) + whole[place + 1 :])
         with pytest.raises(DamagedError):
-            open_shelf(path, content_hash, identity)
+            open_vector_index(path, content_hash, identity)
 
 
 @pytest.mark.parametrize("left", [0, 7, 8, 5000, -1])

@@ -213,6 +213,6 @@ def mapped(pid: int, path: Path) -> tuple[int, int]:
 
 
 def test_what_is_mapped_cannot_be_written(demo: Path) -> None:
-    shelf = SearchIndex.open(demo, NGRAMS).shelf
+    index = SearchIndex.open(demo, NGRAMS).vectors
     with pytest.raises(ValueError, match="read-only"):
-        shelf.vectors[0] = np.zeros(512)
+        index.vectors[0] = np.zeros(512)

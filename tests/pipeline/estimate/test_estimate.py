@@ -114,7 +114,7 @@ def test_language_model_cost_is_per_role_and_may_be_the_bottleneck(clips_dir: Pa
 
 def test_a_build_over_its_budget_is_refused_before_anything_is_made(clips_dir: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, budget={"hours": 0.001, "money": 5.0})
-    with pytest.raises(InputError, match=r"budget: the estimate exceeds the budget.*hours 0\.0\d+ of 0\.001"):
+    with pytest.raises(InputError, match=r"budget: the estimate exceeds the budget.*hours 0\.0\d+ \(limit 0\.001\)"):
         build(recipe, tmp_path / "out", executor="inline")
     assert not (tmp_path / "out").exists()
     free = write_recipe(tmp_path / "free.yaml", clips_dir)
@@ -125,8 +125,8 @@ def test_a_build_over_its_budget_is_refused_before_anything_is_made(clips_dir: P
 def test_exceeded_limits_are_named_with_both_numbers(clips_dir: Path, tmp_path: Path) -> None:
     estimated = estimate(write_recipe(tmp_path / "recipe.yaml", clips_dir))
     assert exceeded_limits(BuildBudget(gigabytes=0.0, core_hours=0.0, hours=1e6), estimated) == [
-        f"gigabytes {estimated.gigabytes:.4g} of 0",
-        f"core_hours {estimated.core_hours:.4g} of 0",
+        f"gigabytes {estimated.gigabytes:.4g} (limit 0)",
+        f"core_hours {estimated.core_hours:.4g} (limit 0)",
     ]
 
 

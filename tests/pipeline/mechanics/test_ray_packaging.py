@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from soundflow.pipeline.mechanics.ray_connection import PACKAGE
+from soundflow.pipeline.mechanics.ray_connection import PACKAGE, connected
+from soundflow.schemas.base import InputError
 from tests.chaos import Cluster
 from tests.support import ROOT
 from tests.support.bare_python import bare_python
@@ -69,6 +71,15 @@ def test_workers_of_every_node_import_the_shipped_package_with_its_data_files(tm
         assert set(one["files"]) == ours and {Path(file).suffix for file in ours} >= {".py", ".yaml", ".j2", ".html"}
         assert one["loaded"] == [prompts.prompt_hash(), *assets.manifest()]
         assert one["folder"].startswith(folder), "no worker runs in the driver's directory"
+
+
+def test_an_address_without_a_cluster_is_reported_at_once() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # does not listen
+        address = "{}:{}".format(*unused.getsockname())
+        refused = pytest.raises(InputError, match=rf"--address: cannot connect to Ray: .*refused \(got '{address}'\)")
+        with refused, connected(address, None):
+            pass
 
 
 def _files(folder: Path) -> list[Path]:

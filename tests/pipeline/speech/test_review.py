@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from soundflow.operators.curate.reviewing import LABEL, agree
+from soundflow.operators.curate.reviewing import LABEL, answers_agree
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.speech.dialogue_lines import read_dialogues
 from soundflow.pipeline.speech.review import ReviewSummary, review_dialogues
@@ -105,5 +105,5 @@ def test_without_a_model_the_question_is_a_stand_in_for_a_drawn_share(source: Pa
 
 
 def test_agreement_is_about_words() -> None:
-    assert agree("In Oslo.", "she lives in oslo") and not agree("In Oslo.", "In Bergen")
-    assert agree("十二", "一共十二个") and not agree("十二", "十一")
+    assert answers_agree("In Oslo.", "she lives in oslo") and not answers_agree("In Oslo.", "In Bergen")
+    assert answers_agree("十二", "一共十二个") and not answers_agree("十二", "十一")
