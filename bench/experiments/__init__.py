@@ -1,1 +1,1 @@
-"""Experiments: does the data teach a model, and does each part of the pipeline do its work?"""
+"""Experiments on the quality of the data and of parts of the pipeline."""

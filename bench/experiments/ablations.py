@@ -1,11 +1,10 @@
-"""The paper's ablations (tables 3 to 6) on the small corpus and model of `bench.experiments.learning`, beside the paper's own
-figures.
+"""The paper's ablations (tables 3 to 6) with the small corpus and model of `bench.experiments.learning`.
 
 `python -m soundflow.bench.experiments.ablations [-o runs/ablations] [--seeds N] [--only VARIANT …] [--workers N] [--scale F]`.
-Every variant changes one thing of the reference, trains the same number of steps from the same seeds, and hears the same held-out
-streams, made with everything on. A cell is a variant and a seed. Cells are done seed by seed and the tables written after each:
-whatever ends the run leaves tables of what was done, and the same command goes on. What comes out is written down whatever it is:
-3B models on 302,000 hours and a million parameters on three hours need not agree, and intervals say how much a difference means.
+Each variant changes one property of the reference, trains the same number of steps from the same seeds, and is evaluated on the
+same held-out streams, made with the settings of the reference. A cell is one variant and one seed. Cells run seed by seed, and
+the tables are written after each cell; an interrupted run is resumed by the same command. A model of a million parameters on
+three hours need not agree with 3B models on 302,000 hours; the intervals show which differences are meaningful.
 """
 
 from __future__ import annotations
@@ -40,31 +39,31 @@ from soundflow.training.config import StageConfig, load_stage
 from soundflow.training.report import ReportTable, put_page, render
 
 WITHOUT_TFJP: Final = TfjpConfig(silence_limit_ms=10_000, denoise=False, max_passes=1)
-"""No silence is cut and nothing denoised; clips are still trimmed to their core and aligned to half chunks."""
+"""Neither cuts silence nor denoises. Clips are still trimmed to their core and aligned to half chunks."""
 TOLERANCE_MS: Final = 800
-"""A trigger may be this early or late, at any chunk size."""
+"""Maximum distance between trigger and event, at any chunk size."""
 CORPUS_OF: Final = {"hear": "single", "stream": "train"}
-"""Stage → corpus: the proof's stage 0, then everything moves on streams of both sub-tasks."""
+"""Stage → corpus: stage 0 of the proof, then full training on streams of both sub-tasks."""
 STREAMS: Final = Spec("train", 480, BOTH, MANY)
 STREAM_STEPS: Final = 240
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large: 1 is the benchmark, a hundredth a test."""
+    """Size of the experiment: 1 for the benchmark, 0.01 for tests."""
 
     factor: float = 1.0
 
     def of(self, number: int, least: int = 1) -> int:
-        """A number of steps, streams or clips."""
+        """Scale a number of steps, streams or clips."""
         return max(round(number * self.factor), least)
 
     def spec(self, spec: Spec) -> Spec:
-        """A corpus."""
+        """Scale a corpus."""
         return replace(spec, streams=self.of(spec.streams))
 
     def stages(self, loss_weight: float, chunk_ms: int) -> dict[str, StageConfig]:
-        """Both stages of a variant."""
+        """Return both stages of a variant."""
         hear, stream = load_stage("cpu/0"), load_stage("cpu/3")
         changes = {"loss_weight": loss_weight, "window_chunks": 24_000 // chunk_ms, "trainable": hear.trainable}
         return {
@@ -75,21 +74,21 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One change to the reference."""
+    """One change of the reference."""
 
     name: str
     paper: str
-    """The paper's trigger accuracy, or what it tells instead."""
+    """Trigger accuracy in the paper, or the figures it gives instead."""
     table: str
     scene: Scene = field(default_factory=dict)
-    """What is different in the recipe's scene."""
+    """Changes of the recipe's scene."""
     tfjp: bool = True
     loss_weight: float = 1.0
     chunk_ms: int = 400
 
     @property
     def slug(self) -> str:
-        """As a folder's name."""
+        """Name of the folder."""
         return self.name.replace(" ", "-").replace(".", "_")
 
 
@@ -99,7 +98,7 @@ VARIANTS: Final = (
     REFERENCE,
     Variant("without TFJP", "85.35 % (from 92.42 %)", DATA, tfjp=False),
     Variant("without event selection", "88.51 % (from 92.42 %)", DATA, scene={"planner": "random"}),
-    Variant("without silence mix", "not told", DATA, scene={"benign_share": 0.0}),
+    Variant("without silence mix", "not given", DATA, scene={"benign_share": 0.0}),
     Variant("lambda 0.5", "95.3 %", LAMBDA, loss_weight=0.5),
     Variant("lambda 2", "96.9 %", LAMBDA, loss_weight=2.0),
     Variant("chunk 0.2 s", "MMAU 49.74, 258 ms", CHUNK, chunk_ms=200),
@@ -107,28 +106,36 @@ VARIANTS: Final = (
     Variant("chunk 0.8 s", "MMAU 59.13, 786 ms", CHUNK, chunk_ms=800),
 )
 SHOWN: Final = {LAMBDA: ("lambda 1", "96.7 %"), CHUNK: ("chunk 0.4 s", "MMAU 58.15, 392 ms")}
-"""What the reference is called, and what the paper tells of it, in the other tables."""
+"""Name and paper figure of the reference in the other tables."""
 FIGURES: Final = ("f1", "recall", "precision", "false_alarms_per_min", "text_accuracy", "mean_delay_ms")
 DEFINITIONS: Final = (
-    f"A trigger finds an event at most {TOLERANCE_MS} ms before or after it (at least one chunk); recall is the trigger accuracy"
-    " of events. Held-out streams, of unseen clips, are the same for every variant."
+    f"A trigger matches an event at most {TOLERANCE_MS} ms before or after it (at least one chunk); recall is the trigger"
+    " accuracy of events. The held-out streams, of unseen clips, are the same for every variant."
 )
 Results = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Variant → seed → figures."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what is not there yet; always exit code 0: an ablation has no limit to keep."""
+    """Run the missing cells; always return exit code 0, since an ablation has no limit."""
     parser = argparse.ArgumentParser(
-        prog="python -m soundflow.bench.experiments.ablations", description="The paper's ablations, small."
+        prog="python -m soundflow.bench.experiments.ablations",
+        description="Run the paper's ablations with a small corpus and model.",
     )
-    parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--seeds", type=int, default=3, help="0: only table 3, which needs no training")
-    parser.add_argument("--only", nargs="*", choices=[variant.name for variant in VARIANTS], help="train only these")
-    parser.add_argument(
-        "--workers", type=int, choices=range(65), metavar="N", default=min(os.cpu_count() or 1, 3), help="cells trained at a time"
+    add = parser.add_argument
+    out, names, cores = Path("runs/ablations"), [variant.name for variant in VARIANTS], min(os.cpu_count() or 1, 3)
+    add("-o", "--out", type=Path, default=out, help=f"Write corpora, runs and tables to this directory (default {out}).")
+    add("--seeds", type=int, default=3, help="Number of seeds per variant; 0 writes only table 3 without training (default 3).")
+    add(
+        "--only",
+        nargs="*",
+        choices=names,
+        metavar="VARIANT",
+        help=f"Train only these variants (default: all): {', '.join(names)}.",
     )
-    parser.add_argument("--scale", type=float, default=1.0, help="of steps and corpora; 0.01 only shows that it runs")
+    workers_help = f"Number of cells trained at a time; 0 trains in this process (default {cores})."
+    add("--workers", type=int, choices=range(65), metavar="N", default=cores, help=workers_help)
+    add("--scale", type=float, default=1.0, help="Factor of steps and corpora; 0.01 is a functional test (default 1).")
     arguments = parser.parse_args(argv)
     root: Path = arguments.out
     root.mkdir(parents=True, exist_ok=True)
@@ -142,25 +149,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number, result in learn_all(tasks, arguments.workers):
         variant, seed = cells[number]
         results[variant.name][seed] = found = _figures(result, variant)
-        told = ", ".join(f"{name} {found[name]:.3f}" for name in FIGURES)
-        print(f"{variant.name}, seed {seed}: {told}; {found['cpu_seconds']:.0f} CPU-seconds", flush=True)
+        figures = ", ".join(f"{name} {found[name]:.3f}" for name in FIGURES)
+        print(f"{variant.name}, seed {seed}: {figures}; {found['cpu_seconds']:.0f} CPU seconds", flush=True)
         _write(root, results, scale)
     print(root / "report.html")
     return 0
 
 
 def _corpora(root: Path, variant: Variant, scale: Scale) -> dict[str, Path]:
-    """Corpus → directory; variants share what they do not change."""
+    """Make the corpora of a variant; return name → directory. Variants share the corpora that they do not change."""
     per_class = {split: scale.of(count, 2) for split, count in CLIPS_PER_CLASS.items()}
     clips = make_index(root, per_class=per_class).name
-    mine, suffix = clips, ""
+    own_clips, suffix = clips, ""
     if not variant.tfjp:
-        mine, suffix = make_index(root, WITHOUT_TFJP, "clips-without-tfjp").name, f"-{variant.slug}"
+        own_clips, suffix = make_index(root, WITHOUT_TFJP, "clips-without-tfjp").name, f"-{variant.slug}"
     train = f"train-{variant.slug}" if variant.scene else f"train{suffix}"
     return {
         "heldout": make_corpus(root, "heldout", scale.spec(CORPORA["heldout"]), seed=3, clips=clips),
-        "single": make_corpus(root, f"single{suffix}", scale.spec(CORPORA["single"]), seed=0, clips=mine),
-        "train": make_corpus(root, train, scale.spec(STREAMS), seed=11, clips=mine, scene=variant.scene),
+        "single": make_corpus(root, f"single{suffix}", scale.spec(CORPORA["single"]), seed=0, clips=own_clips),
+        "train": make_corpus(root, train, scale.spec(STREAMS), seed=11, clips=own_clips, scene=variant.scene),
     }
 
 
@@ -194,13 +201,13 @@ def _write(root: Path, results: Results, scale: Scale) -> None:
 
 
 def difference(found: Mapping[int, Mapping[str, float]], reference: Mapping[int, Mapping[str, float]]) -> list[float] | None:
-    """F1 of a variant less that of the reference, of each seed both have: mean, and the bounds of 95 % when there are two."""
+    """Return the difference in F1 to the reference over common seeds: mean, and bounds of 95 % for two seeds or more."""
     pairs = [found[seed]["f1"] - reference[seed]["f1"] for seed in sorted(found.keys() & reference.keys())]
     return [float(np.mean(pairs)), *(interval(pairs) or ())] if pairs else None
 
 
 def _scheduling() -> dict[str, dict[str, float]]:
-    """Table 3 on the virtual clock of `streaming.simulate`, with the costs of a 3B model that `bench.speed.fifo` states."""
+    """Compute table 3 on the virtual clock of `streaming.simulate`, with the stated costs of a 3B model."""
     script = Script(LONG, dict.fromkeys(range(25, LONG, 50), 40))
     return {mode: simulate(mode, script, THREE_B).summary() for mode in ("fifo", "lockstep", "tick-barrier")}
 
@@ -214,28 +221,28 @@ def _page(results: Results, scale: Scale) -> str:
             reference = variant is REFERENCE
             if (found := results.get(variant.name)) and (variant.table == title or reference):
                 name, paper = SHOWN.get(title, (variant.name, variant.paper)) if reference else (variant.name, variant.paper)
-                less = None if reference else difference(found, reference_cells)
+                change = None if reference else difference(found, reference_cells)
                 figures = [_cell([one[figure] for one in found.values()]) for figure in FIGURES]
-                rows.append([name, paper, str(len(found)), *figures, _bounded(less) if less else "–"])
-        head = ["", "paper", "seeds", *(name.replace("_", " ") for name in FIGURES), "f1 less reference, by seed"]
+                rows.append([name, paper, str(len(found)), *figures, _bounded(change) if change else "–"])
+        head = ["", "paper", "seeds", *(name.replace("_", " ") for name in FIGURES), "difference in f1, paired by seed"]
         if rows:
             tables.append(ReportTable(title, head, rows, DEFINITIONS))
-    about = "One change at a time, small: mean and 95 % interval (Student's t over seeds). The paper's figures are of 3B models."
+    about = "One change at a time: mean and 95 % interval (Student's t over seeds). The figures of the paper are of 3B models."
     if scale.factor != 1:
-        about += f" Steps and corpora are {scale.factor:g} of the benchmark's: these figures say nothing."
+        about += f" Steps and corpora are scaled by {scale.factor:g}; these figures have no meaning."
     return render("Ablations", about, [], [], tables)
 
 
 def _scheduling_table() -> ReportTable:
-    told = {"fifo": "392 ms, 0.0 %", "lockstep": "831 ms, 5.2 %"}
+    paper = {"fifo": "392 ms, 0.0 %", "lockstep": "831 ms, 5.2 %"}
     rows = []
     for mode, found in _scheduling().items():
         latencies = [f"{found[name]:.0f} ms" for name in ("fcl_start_ms", "fcl_ms", "resume_ms")]
-        rows.append([mode, told.get(mode, "–"), *latencies, f"{found['stall_pct']:.1f} %"])
+        rows.append([mode, paper.get(mode, "–"), *latencies, f"{found['stall_pct']:.1f} %"])
     head = ["", "paper", "first token after chunk start", "after chunk end", "resume", "stalls"]
     about = (
-        "On the virtual clock, ten minutes, three replies of 40 tokens a minute;"
-        " `bench/speed/fifo` measures the same on a real one."
+        "On the virtual clock: ten minutes with three responses of 40 tokens per minute."
+        " `bench/speed/fifo` measures the same on a real clock."
     )
     return ReportTable("Asynchronous inference (table 3)", head, rows, about)
 
@@ -245,7 +252,7 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def _bounded(figures: Sequence[float]) -> str:
-    """A mean, and its bounds when there are any."""
+    """Format a mean with its bounds, if there are any."""
     mean, *bounds = figures
     return f"{mean:.3f} ({bounds[0]:.3f} … {bounds[1]:.3f})" if bounds else f"{mean:.3f}"
 

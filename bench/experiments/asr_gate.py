@@ -1,12 +1,13 @@
-"""Is the gate right? What it passes and refuses of speech that is good, and of speech that is not.
+"""Accuracy of the speech gate: the shares of correct and of spoiled renderings that it accepts.
 
-`python -m soundflow.bench.experiments.asr_gate [--json OUT] [--runs N]` (N voices of Kokoro, when its assets are here; default
-2). For every voice a hundred sentences are rewritten, rendered once and judged as in `soundflow speak`, retries included. Then,
-for the embedded voice:
-* texts altered by 1, 2 and 3 words in 20 against speech of the unaltered text: which share is refused (false accepts);
-* renderings with a wrong, a missing and a cut-off clause against the whole text: which share is refused, and by which reason;
-* whole renderings cut by a twentieth to a quarter, or whose samples were taken for another rate.
-espeak-ng is measured when it is installed: it should fare visibly worse.
+`python -m soundflow.bench.experiments.asr_gate [--json OUT] [--runs N]`. For each voice, a hundred sentences are rewritten,
+rendered and checked as in `soundflow speak`, including retries. Then, for the embedded voice:
+
+* texts altered by 1, 2 and 3 words in 20, checked against speech of the original text: share rejected;
+* renderings with a wrong, a missing and a truncated clause, checked against the complete text: share rejected, by reason;
+* complete renderings truncated by 5 to 25 %, or played at a wrong sample rate: share rejected.
+
+espeak-ng, if installed, is expected to score clearly lower than the embedded voice.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ from soundflow.schemas.speech import GateConfig, HibariConfig, KokoroConfig, Pac
 KOKORO: Final = ("kokoro:af_heart", "kokoro:am_michael", "kokoro:bf_emma", "kokoro:bm_george")
 WORDS: Final = 20
 CUT: Final = (0.0, 0.7)
-"""How much of the last clause of a cut rendering is still heard, [low, high]."""
+"""Share of the last clause that a truncated rendering retains, [low, high]."""
 RATES: Final = ((16_000, 24_000), (24_000, 16_000), (22_050, 24_000))
 """(true, assumed) sample rates."""
 GATE: Final = GateConfig()
 
 
 class Espeak:
-    """espeak-ng, if it is installed: understood worse than a neural voice."""
+    """espeak-ng, which is less intelligible than a neural voice."""
 
     voices = (Voice(name="espeak:en-us", language="en-US", gender="male", licence="GPL-3.0"),)
     knobs: tuple[Knob, ...] = ("speed",)
@@ -66,27 +67,27 @@ class Espeak:
         return Rendering(resample_to_16k(samples, rate), {"backend": "espeak"})
 
 
-class Remembering:
-    """A recogniser that hears no rendering twice."""
+class CachingRecogniser:
+    """A recogniser that caches transcriptions by samples."""
 
     def __init__(self, recogniser: Recogniser):
         self._recogniser = recogniser
-        self._heard: dict[bytes, Transcription] = {}
+        self._transcriptions: dict[bytes, Transcription] = {}
 
     def transcribe(self, samples: NDArray[np.float32], language: str) -> Transcription:
         """See `Recogniser.transcribe`."""
         key = samples.tobytes()
-        if key not in self._heard:
-            self._heard[key] = self._recogniser.transcribe(samples, language)
-        return self._heard[key]
+        if key not in self._transcriptions:
+            self._transcriptions[key] = self._recogniser.transcribe(samples, language)
+        return self._transcriptions[key]
 
 
-def passes(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, Any]:
-    """All sentences by one voice: share that passed at the first take and within R retries, word error rates, reasons."""
+def pass_rates(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, Any]:
+    """Render all sentences by one voice; return the shares accepted at the first take and within retries, WERs and reasons."""
     voice_pool = VoicePool({voice.backend: speaker})
     tools = SpeechTools(voice_pool, recogniser, rewrite_by_rules, lambda voice: pace, GATE, 0)
     first = passed = 0
-    wers, reasons, refused = [], Counter[str](), []
+    wers, reasons, rejected = [], Counter[str](), []
     for number, sentence in enumerate(SENTENCES):
         turn = render_turn(to_spoken_form(whole(sentence)), voice, "en", "bench", number, tools)
         first += not turn.takes[0].refused
@@ -95,30 +96,30 @@ def passes(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -
         wer = turn.takes[0].metrics.get("wer")
         wers += [float(wer)] if isinstance(wer, int | float) else []
         if turn.takes[0].refused:
-            refused.append({"ref": turn.text, "reason": turn.takes[0].refused, "hyp": turn.takes[0].metrics.get("hyp")})
+            rejected.append({"ref": turn.text, "reason": turn.takes[0].refused, "hyp": turn.takes[0].metrics.get("hyp")})
     return {
         "first take": first / len(SENTENCES),
         "within retries": passed / len(SENTENCES),
         "wer": {name: round(float(np.quantile(wers, q)), 3) for name, q in (("p50", 0.5), ("p90", 0.9), ("max", 1.0))}
         | {"mean": round(float(np.mean(wers)), 4)},
         "reasons at the first take": dict(reasons),
-        "refused at the first take": refused[:12],
+        "rejected at the first take": rejected[:12],
     }
 
 
-def altered(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, float]:
-    """Share of texts of about 20 words that are refused after 0, 1, 2 and 3 of their words were replaced, dropped or added."""
+def check_altered_texts(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, float]:
+    """Return the share of texts of about 20 words that are rejected after 0 to 3 words were replaced, dropped or added."""
     texts = [text for text in (to_spoken_form(whole(sentence)) for sentence in SENTENCES) if 16 <= len(text.split()) <= 24]
     others = sorted({word for text in texts for word in text.lower().replace(",", "").replace(".", "").split()})
-    refused = Counter[int]()
+    rejected = Counter[int]()
     for number, text in enumerate(texts):
         samples = speaker.say(text, voice, seed=number).samples
         for errors in range(4):
             rng = rng_for(text, 0, number, "altered", errors)
             reference = _alter(text, round(errors * len(text.split()) / WORDS), others, rng)
             outcome = check_rendering(samples, reference, "en", recogniser, pace, config=GATE)
-            refused[errors] += not isinstance(outcome, Ok)
-    return {f"{errors} in {WORDS}": refused[errors] / len(texts) for errors in range(4)} | {"texts": len(texts)}
+            rejected[errors] += not isinstance(outcome, Ok)
+    return {f"{errors} in {WORDS}": rejected[errors] / len(texts) for errors in range(4)} | {"texts": len(texts)}
 
 
 def _alter(text: str, errors: int, others: Sequence[str], rng: np.random.Generator) -> str:
@@ -130,8 +131,8 @@ def _alter(text: str, errors: int, others: Sequence[str], rng: np.random.Generat
     return " ".join(words)
 
 
-def spoiled(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, Any]:
-    """Renderings with a wrong, missing or cut-off clause, judged against the whole text: share refused, by which reason."""
+def check_spoiled_renderings(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, Any]:
+    """Check renderings with a wrong, missing or truncated clause against the complete text; return shares and reasons."""
     chosen = [sentence for sentence in SENTENCES if "|" in sentence]
     counts: dict[str, Counter[str]] = {"wrong": Counter(), "missing": Counter(), "cut off": Counter()}
     accepted = []
@@ -144,7 +145,7 @@ def spoiled(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) 
             "wrong": " ".join([*parts[:place], other[min(place, len(other) - 1)], *parts[place + 1 :]]),
             "missing": " ".join([*parts[:place], *parts[place + 1 :]]),
         }
-        speech = {kind: speaker.say(to_spoken_form(said), voice, seed=number).samples for kind, said in versions.items()}
+        speech = {kind: speaker.say(to_spoken_form(version), voice, seed=number).samples for kind, version in versions.items()}
         speech["cut off"] = _cut(speaker.say(text, voice, seed=number).samples, parts, float(rng.uniform(*CUT)), rng)
         for kind, samples in speech.items():
             outcome = check_rendering(samples, text, "en", recogniser, pace, config=GATE)
@@ -152,36 +153,36 @@ def spoiled(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) 
             if isinstance(outcome, Ok):
                 accepted.append({"kind": kind, "ref": text, **outcome.value})
     return {
-        "refused": {kind: 1.0 - found["accepted"] / len(chosen) for kind, found in counts.items()},
+        "rejected": {kind: 1.0 - found["accepted"] / len(chosen) for kind, found in counts.items()},
         "reasons": {kind: dict(found) for kind, found in counts.items()},
         "accepted": accepted,
     }
 
 
-def _cut(samples: NDArray[np.float32], parts: Sequence[str], heard: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The rendering with only the share `heard` of its last clause; every second one with silence where the rest was."""
+def _cut(samples: NDArray[np.float32], parts: Sequence[str], retained: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Keep only the share `retained` of the last clause; half of the results end with the original trailing silence."""
     active = np.flatnonzero(active_hops(samples)) * c.STFT_HOP
     share = len(" ".join(parts[:-1])) / len(" ".join(parts))
-    end = int(active[0] + (active[-1] - active[0]) * (share + heard * (1.0 - share)))
+    end = int(active[0] + (active[-1] - active[0]) * (share + retained * (1.0 - share)))
     tail = np.zeros(samples.size - active[-1] if rng.random() < 0.5 else 0, dtype=np.float32)
     return np.concatenate([samples[:end], tail])
 
 
-def damaged(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, float]:
-    """Share refused of whole renderings that were cut by so much, or whose samples were taken for another rate."""
+def check_damaged_renderings(voice: Voice, speaker: Speaker, recogniser: Recogniser, pace: Pace) -> dict[str, float]:
+    """Return the share rejected of complete renderings that were truncated or interpreted at a wrong sample rate."""
     damages: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {}
     for share in (0.05, 0.1, 0.25):
         damages[f"cut by {share:.0%}"] = partial(_shortened, share=share)
     for true, assumed in RATES:
-        damages[f"{true} Hz taken for {assumed}"] = partial(_mistaken, true=true, assumed=assumed)
-    refused = Counter[str]()
+        damages[f"{true} Hz interpreted as {assumed} Hz"] = partial(_mistaken, true=true, assumed=assumed)
+    rejected = Counter[str]()
     chosen = SENTENCES[::3]
     for number, sentence in enumerate(chosen):
         text = to_spoken_form(whole(sentence))
         samples = speaker.say(text, voice, seed=number).samples
         for name, damage in damages.items():
-            refused[name] += not isinstance(check_rendering(damage(samples), text, "en", recogniser, pace, config=GATE), Ok)
-    return {name: refused[name] / len(chosen) for name in damages}
+            rejected[name] += not isinstance(check_rendering(damage(samples), text, "en", recogniser, pace, config=GATE), Ok)
+    return {name: rejected[name] / len(chosen) for name in damages}
 
 
 def _shortened(samples: NDArray[np.float32], share: float) -> NDArray[np.float32]:
@@ -194,7 +195,7 @@ def _mistaken(samples: NDArray[np.float32], true: int, assumed: int) -> NDArray[
 
 
 def speakers(kokoro: int) -> tuple[list[tuple[Voice, Speaker]], list[str]]:
-    """The voices to measure, the embedded one first, and what is missing."""
+    """Return the voices to measure, the embedded one first, and the names of missing ones."""
     hibari = open_speaker(HibariConfig())
     found: list[tuple[Voice, Speaker]] = [(voice, hibari) for voice in hibari.voices]
     missing = []
@@ -202,7 +203,7 @@ def speakers(kokoro: int) -> tuple[list[tuple[Voice, Speaker]], list[str]]:
         speaker = open_speaker(KokoroConfig())
         found += [(voice, speaker) for voice in speaker.voices if voice.name in KOKORO[:kokoro]]
     except InputError as error:
-        print(f"kokoro is left out: {error}")
+        print(f"kokoro is skipped: {error}")
         missing.append("kokoro")
     if shutil.which("espeak-ng"):
         found.append((Espeak.voices[0], Espeak()))
@@ -212,39 +213,39 @@ def speakers(kokoro: int) -> tuple[list[tuple[Voice, Speaker]], list[str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """See the module's text."""
-    args = bench.parse_arguments("experiments.asr_gate", argv, runs=2)
-    recogniser = Remembering(open_recogniser(WhisperConfig()))
+    """Run the benchmark; return exit code 1 if a limit is missed."""
+    args = bench.make_parser("experiments.asr_gate", 2, "Number of Kokoro voices to measure (default 2).").parse_args(argv)
+    recogniser = CachingRecogniser(open_recogniser(WhisperConfig()))
     found, missing = speakers(args.runs)
     ratios: list[bench.Ratio] = []
     notes: dict[str, Any] = {"gate": GATE.model_dump(), "recogniser": WhisperConfig().model_for("en")}
     shares = {}
     for voice, speaker in found:
         pace = measure_pace(voice, speaker, recogniser)
-        told = passes(voice, speaker, recogniser, pace)
-        notes[voice.name] = told | {"pace": pace.model_dump()}
-        shares[voice.name] = told["first take"]
+        rates = pass_rates(voice, speaker, recogniser, pace)
+        notes[voice.name] = rates | {"pace": pace.model_dump()}
+        shares[voice.name] = rates["first take"]
         limit = None if voice.backend == "espeak" else 0.95
-        ratios.append(bench.Ratio(f"{voice.name}: passed at the first take", told["first take"], at_least=limit))
-        ratios.append(bench.Ratio(f"{voice.name}: passed within retries", told["within retries"], at_least=limit))
-        print(f"{voice.name}: {told}", flush=True)
+        ratios.append(bench.Ratio(f"{voice.name}: accepted at the first take", rates["first take"], at_least=limit))
+        ratios.append(bench.Ratio(f"{voice.name}: accepted within retries", rates["within retries"], at_least=limit))
+        print(f"{voice.name}: {rates}", flush=True)
     voice, speaker = found[0]
     if "espeak:en-us" in shares:
         ratios.append(
-            bench.Ratio("espeak below the embedded voice by", shares[voice.name] - shares["espeak:en-us"], at_least=0.1)
+            bench.Ratio("first take: embedded voice - espeak-ng", shares[voice.name] - shares["espeak:en-us"], at_least=0.1)
         )
     pace = measure_pace(voice, speaker, recogniser)
-    caught = altered(voice, speaker, recogniser, pace)
-    notes["altered texts refused"] = caught
-    ratios.append(bench.Ratio("texts altered by 3 words in 20: refused", caught[f"3 in {WORDS}"], at_least=0.95))
-    bad = spoiled(voice, speaker, recogniser, pace)
+    caught = check_altered_texts(voice, speaker, recogniser, pace)
+    notes["altered texts rejected"] = caught
+    ratios.append(bench.Ratio("texts altered by 3 words in 20: rejected", caught[f"3 in {WORDS}"], at_least=0.95))
+    bad = check_spoiled_renderings(voice, speaker, recogniser, pace)
     notes["spoiled renderings"] = bad
     ratios += [
-        bench.Ratio(f"renderings with a clause {kind}: refused", share, at_least=0.95) for kind, share in bad["refused"].items()
+        bench.Ratio(f"renderings with a clause {kind}: rejected", share, at_least=0.95) for kind, share in bad["rejected"].items()
     ]
-    harm = damaged(voice, speaker, recogniser, pace)
-    notes["damaged renderings refused"] = harm
-    ratios += [bench.Ratio(f"{name}: refused", harm[name], at_least=0.95) for name in list(harm)[2:5]]
+    harm = check_damaged_renderings(voice, speaker, recogniser, pace)
+    notes["damaged renderings rejected"] = harm
+    ratios += [bench.Ratio(f"{name}: rejected", harm[name], at_least=0.95) for name in list(harm)[2:5]]
     packages = ["hibari-tts", "faster-whisper", "jiwer", "whisper-normalizer", "numpy"]
     return bench.finish("asr_gate", ratios, {}, versions=packages, missing=missing, json_path=args.json, notes=notes)
 

@@ -1,14 +1,14 @@
-"""Do planned scenes hang together? Rule violations per 100 scenes of `template`, `random` (the paper's ablation V4), a model.
+"""Coherence of planned scenes: rule violations of the planners `template`, `random` (ablation V4 of the paper) and of a model.
 
 `python -m soundflow.bench.experiments.coherence [--json OUT] [--runs N] [--events LOW HIGH] [--model NAME] [--scenes N] [--bag F
-B A] [--json-mode M]`. Scenes are planned over a pool of labels (no audio). With `--model` that model plans too, asked at
-$OPENAI_BASE_URL; answers are kept, so a second run asks nothing. Longer scenes break more rules: planners stand in one table per
-100 scenes and per 100 events. The scorer's knowledge (`bench.experiments.sounds`) is its own, not the planners'. Rules, the same
-for every planner:
+B A] [--json-mode M]`. Scenes are planned over a pool of labels without audio. With `--model` the model at $OPENAI_BASE_URL plans
+too; its answers are cached, so a second run makes no call. Longer scenes break more rules, so violations are counted per 100
+scenes and per 100 events. The tables of the scorer (`bench.experiments.sounds`) are independent of those of the planners. The
+rules:
 
-* setting conflict: a sound that cannot be heard where most sounds of the scene can;
-* exclusive overlap: a sound that takes the listener over (speech, alarm, siren, crying …) behind other sounds;
-* role misuse: a sound with a beginning and an end (a bark, a knock) as the constant ambience.
+* setting conflict: a sound that does not occur in the setting in which most sounds of the scene occur;
+* exclusive overlap: a sound that demands attention (speech, alarm, siren, crying …) in the background;
+* role misuse: a sound with a beginning and an end (a bark, a knock) as constant ambience.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.scenario import Scenario
 
 SCENES: Final = 600
-OURS: Final = ("template", "random")
+PLANNERS: Final = ("template", "random")
 PLANNED: Final = 24
-"""Scenes asked of a model."""
+"""Scenes planned by a model."""
 AMBIENT: Final = ClipRole.AMBIENT.value
 FOREGROUND: Final = ClipRole.FOREGROUND.value
 NOTHING: Final[Mapping[str, Any]] = {}
-Heard = tuple[str, str]
-"""Role and class of one event; the class is empty for sounds `bench.experiments.sounds` does not know."""
+RoleAndClass = tuple[str, str]
+"""Role and class of an event; the class is empty for sounds that `bench.experiments.sounds` does not contain."""
 
 
 @dataclass(slots=True)
 class ViolationCounts:
-    """What scenes of one planner broke."""
+    """Rule violations in scenes of one planner."""
 
     scenes: int = 0
     events: int = 0
     broken: Counter[str] = field(default_factory=Counter)
 
-    def add(self, events: Sequence[Heard]) -> None:
-        """One more scene."""
+    def add(self, events: Sequence[RoleAndClass]) -> None:
+        """Add a scene."""
         self.scenes, self.events = self.scenes + 1, self.events + len(events)
         self.broken.update(violations(events))
 
     def table(self) -> dict[str, float]:
-        """By rule per 100 scenes; all rules per 100 scenes and per 100 events."""
+        """Return violations per 100 scenes by rule, and of all rules per 100 scenes and per 100 events."""
         if not self.scenes:
             return {}
         rules = {rule: round(100 * count / self.scenes, 1) for rule, count in self.broken.items()}
@@ -75,7 +75,7 @@ class ViolationCounts:
 
 
 class LabelPool:
-    """Clips that are only labels, filed as collections file them: anything but ambiences in the foreground and background."""
+    """A clip pool of labels without audio: steady sounds are ambient, others foreground and background."""
 
     def __init__(self, sounds: Mapping[str, SoundClass]) -> None:
         self._clips: dict[str, Clip] = {}
@@ -107,27 +107,27 @@ class LabelPool:
         )
 
     def briefs(self) -> Sequence[ClipBrief]:
-        """All clips."""
+        """Return all clips."""
         return [
             ClipBrief(clip.id, clip.role, clip.kind, clip.label, "", clip.source, clip.split, clip.samples)
             for _, clip in sorted(self._clips.items())
         ]
 
     def ids(self, role: ClipRole) -> Sequence[str]:
-        """Ids of one role."""
+        """Return the ids of one role."""
         return [brief.id for brief in self.briefs() if brief.role is role]
 
     def get(self, clip_id: str) -> Clip:
-        """The row."""
+        """Return a clip."""
         return self._clips[clip_id]
 
     def audio(self, clip: Clip) -> NDArray[np.float32]:
-        """There is none."""
-        raise OSError("labels only")
+        """Raise OSError: there is no audio."""
+        raise OSError(f"{clip.id}: a label without audio")
 
 
-def violations(events: Iterable[Heard]) -> Counter[str]:
-    """Broken rules of one scene, by rule."""
+def violations(events: Iterable[RoleAndClass]) -> Counter[str]:
+    """Count the violations of a scene by rule."""
     sounds = [(role, SOUNDS[label]) for role, label in events if label]
     fitting = {setting: sum(setting in sound.settings for _, sound in sounds) for setting in SETTINGS}
     setting = max(sorted(fitting), key=lambda name: fitting[name])
@@ -141,14 +141,14 @@ def violations(events: Iterable[Heard]) -> Counter[str]:
 
 
 def recipe_of(planner: str, palette: Palette, scenes: int, scene: Mapping[str, Any] = NOTHING, **llm: Any) -> Recipe:
-    """Every task that labels and sentences can serve, over a pool of them."""
+    """Return a recipe with all tasks that labels and transcripts suffice for."""
     tasks = {task.value: 1.0 for task in sorted(available_tasks(palette))}
     document = {"clips": "", "streams": scenes, "shards": 1, "tasks": tasks, "scene": {"planner": planner, **scene}}
     return Recipe.model_validate(document | ({"llm": llm} if llm else {}))
 
 
 def score(planner: str, pool: LabelPool, scenes: int, scene: Mapping[str, Any] = NOTHING) -> ViolationCounts:
-    """Broken rules in so many scenes of a planner of ours."""
+    """Count violations in `scenes` scenes of a built-in planner."""
     palette = Palette.of(pool)
     recipe = recipe_of(planner, palette, scenes, scene)
     total = ViolationCounts()
@@ -159,19 +159,19 @@ def score(planner: str, pool: LabelPool, scenes: int, scene: Mapping[str, Any] =
     return total
 
 
-def heard(scenario: Scenario, bag: Sequence[dict[str, Any]]) -> list[Heard]:
-    """The events of a model's scenario; what it has from the speech in its bag is speech."""
-    said = {str(one["sound"]) for one in bag if one.get("kind") == "speech"}
-    return [(event.role, "speech" if event.sound in said else known(event.sound)) for event in scenario.events]
+def classify_events(scenario: Scenario, bag: Sequence[dict[str, Any]]) -> list[RoleAndClass]:
+    """Return role and class of the events of a model's scenario; sounds that are speech in the bag have the class speech."""
+    speech = {str(one["sound"]) for one in bag if one.get("kind") == "speech"}
+    return [(event.role, "speech" if event.sound in speech else known(event.sound)) for event in scenario.events]
 
 
 async def score_model(
     config: LlmConfig, pool: LabelPool, scenes: int, answers: AnswerCache, scene: Mapping[str, Any] = NOTHING
 ) -> dict[str, Any]:
-    """Broken rules of a model that plans with the build's own prompt, and what came of the questions."""
+    """Count the violations of a model that plans with the prompt of a build, and its rejected scenes by reason."""
     palette = Palette.of(pool)
     recipe = recipe_of("llm", palette, scenes, scene, model=config.model)
-    total, events, refused = ViolationCounts(), list[Heard](), Counter[str]()
+    total, events, refused = ViolationCounts(), list[RoleAndClass](), Counter[str]()
     async with open_chat(config, answers) as chat:
         for index in range(scenes):
             rng = rng_for("c" * 64, 0, index, "scene")
@@ -181,30 +181,32 @@ async def score_model(
             if not isinstance(outcome, Ok):
                 refused[getattr(outcome, "reason", "failed")] += 1
                 continue
-            found = heard(outcome.value.value, bag)
+            found = classify_events(outcome.value.value, bag)
             events += found
             total.add(found)
-    named = f"{sum(bool(label) for _, label in events)}/{len(events)}"
-    told = {"violations per 100 scenes": total.table(), "sounds the scorer knows": named}
-    return {"asked for": scenes, "scenes": total.scenes, "refused": dict(refused)} | told
+    known_events = f"{sum(bool(label) for _, label in events)}/{len(events)}"
+    violation_table = {"violations per 100 scenes": total.table(), "events with a known class": known_events}
+    return {"requested": scenes, "scenes": total.scenes, "refused": dict(refused)} | violation_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """ViolationCounts the planners; returns the exit code."""
-    own = argparse.ArgumentParser(add_help=False)
-    own.add_argument("--model", default="")
-    own.add_argument("--max-tokens", type=int, default=2048)
-    own.add_argument("--scenes", type=int, default=PLANNED)
-    own.add_argument("--json-mode", default="json_schema")
-    own.add_argument("--events", type=int, nargs=2, help="of a scene, all planners; default: the recipe's")
-    own.add_argument("--bag", type=int, nargs=3, help="annotations a model is shown; default: the recipe's")
-    asked, rest = own.parse_known_args(argv)
-    args = bench.parse_arguments("experiments.coherence", rest, runs=3)
+    """Run the benchmark; return exit code 1 if a limit is missed."""
+    parser = bench.make_parser("experiments.coherence", runs=3)
+    add = parser.add_argument
+    add("--model", default="", metavar="NAME", help="Also evaluate this model at $OPENAI_BASE_URL (default: none).")
+    add("--max-tokens", type=int, default=2048, metavar="N", help="Maximum tokens per answer of the model (default 2048).")
+    add("--scenes", type=int, default=PLANNED, metavar="N", help=f"Number of scenes of the model (default {PLANNED}).")
+    add("--json-mode", default="json_schema", metavar="MODE", help="JSON mode of the model (default json_schema).")
+    events_help = "Range of events per scene, for all planners (default: that of recipes)."
+    add("--events", type=int, nargs=2, metavar=("LOW", "HIGH"), help=events_help)
+    bag_help = "Foreground, background and ambient annotations in the bag of the model (default: those of recipes)."
+    add("--bag", type=int, nargs=3, metavar=("F", "B", "A"), help=bag_help)
+    args = parser.parse_args(argv)
     pools = {name: LabelPool(sounds) for name, sounds in SETS.items()}
-    scene = {name: value for name in ("events", "bag") if (value := getattr(asked, name))}
-    scores = {name: {planner: score(planner, pool, SCENES, scene) for planner in OURS} for name, pool in pools.items()}
+    scene = {name: value for name in ("events", "bag") if (value := getattr(args, name))}
+    scores = {name: {planner: score(planner, pool, SCENES, scene) for planner in PLANNERS} for name, pool in pools.items()}
     timing = bench.compare(
-        "coherence", {planner: partial(score, planner, pools[PUBLIC], SCENES, scene) for planner in OURS}, args.runs
+        "coherence", {planner: partial(score, planner, pools[PUBLIC], SCENES, scene) for planner in PLANNERS}, args.runs
     )
     shares = {name: found["template"].broken.total() / found["random"].broken.total() for name, found in scores.items()}
     return bench.finish(
@@ -215,27 +217,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         json_path=args.json,
         notes={
             "violations per 100 scenes": {planner: total.table() for planner, total in scores[PUBLIC].items()},
-            "template / random, words the planner's tables were not made for": round(shares[HELD_OUT], 2),
+            "template / random, words that are new to the planner": round(shares[HELD_OUT], 2),
             "scenes": SCENES,
-            f"llm {asked.model}".strip(): _model(asked, pools[PUBLIC], scene),
+            f"llm {args.model}".strip(): _model(args, pools[PUBLIC], scene),
         },
     )
 
 
-def _model(asked: argparse.Namespace, pool: LabelPool, scene: Mapping[str, Any]) -> Any:
-    """What a model's plans are like, or why that is not known."""
-    if not asked.model:
-        return "not run: give --model NAME and $OPENAI_BASE_URL"
+def _model(args: argparse.Namespace, pool: LabelPool, scene: Mapping[str, Any]) -> Any:
+    """Evaluate a model; return its figures, or the reason why there are none."""
+    if not args.model:
+        return "not run: add --model NAME and set $OPENAI_BASE_URL"
     server = {"concurrency": 1, "timeout_seconds": 600, "retries": 1}
     config = {
-        "model": asked.model,
-        "max_tokens": asked.max_tokens,
-        "json_mode": asked.json_mode,
+        "model": args.model,
+        "max_tokens": args.max_tokens,
+        "json_mode": args.json_mode,
         "send_seed": True,
         "server": server,
     }
     try:
-        return asyncio.run(score_model(LlmConfig.model_validate(config), pool, asked.scenes, AnswerCache(), scene))
+        return asyncio.run(score_model(LlmConfig.model_validate(config), pool, args.scenes, AnswerCache(), scene))
     except InputError as error:
         return f"not run: {error}"
 

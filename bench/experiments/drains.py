@@ -1,12 +1,11 @@
-"""What drains cost: a trained model hears held-out streams chunk by chunk, and 2 to 5 chunks at a time.
+"""Cost of drains: a trained model processes held-out streams chunk by chunk, and 2 to 5 chunks at a time.
 
 `python -m soundflow.bench.experiments.drains [--learned runs/learn] [--model DIR --corpus DIR] [--streams N] [--json OUT]`.
-`--learned` is where `python -m soundflow.bench.experiments.learning` left its model of seed 0 and its held-out corpus; the other
-two name them one by one. Everything is played through `streaming.listener`, as the runtime does, by the settled rule (every
-drained chunk is judged) and by Algorithm 4 word for word (one control token a drain).
+Streams are played through `streaming.listener` as in the runtime, by our rule (a decision per drained chunk) and by the literal
+Algorithm 4 (one control token per drain).
 
-Definitions are `training.evaluate`'s with k = 2, but for what a drain changes: a response comes at a drain's end, so a trigger
-finds an event when its drain holds a chunk at most k from the event's; it may find as many events as its drain has chunks.
+Definitions are those of `training.evaluate` with k = 2, with one change: a response opens at the end of a drain, so a trigger
+matches an event if its drain contains a chunk within k chunks of the event, and up to as many events as its drain has chunks.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from soundflow.bench.harness import measure as bench
 
 DRAINS: Final = (1, 2, 3, 4, 5)
 WITHIN: Final = 2
-LOST: Final = 0.04
-"""Recall a drain may cost."""
+MAX_RECALL_LOSS: Final = 0.04
+"""Maximum loss of recall by drains."""
 
 
 @dataclass(slots=True)
@@ -34,29 +33,29 @@ class DrainCounts:
     events: int = 0
     found: int = 0
     triggers: int = 0
-    useless: int = 0
-    """Triggers that found nothing."""
-    texts: int = 0
-    """Of triggers that found one event alone: replies its sub-task allows."""
-    lone: int = 0
+    unmatched: int = 0
+    """Triggers that match no event."""
+    correct_texts: int = 0
+    """Triggers that match exactly one event with a text that its sub-task allows."""
+    single_matches: int = 0
     seconds: float = 0.0
 
     def row(self, rule: str, drain: int) -> dict[str, Any]:
-        """Figures."""
+        """Return the figures."""
         return {
             "rule": rule,
             "drain": drain,
             "recall": self.found / max(self.events, 1),
-            "precision": 1 - self.useless / max(self.triggers, 1),
-            "false_alarms_per_min": self.useless / (self.seconds / 60),
-            "text_accuracy": self.texts / max(self.lone, 1),
+            "precision": 1 - self.unmatched / max(self.triggers, 1),
+            "false_alarms_per_min": self.unmatched / (self.seconds / 60),
+            "text_accuracy": self.correct_texts / max(self.single_matches, 1),
         }
 
 
 def match(events: Sequence[int], triggers: Sequence[int], drains: Sequence[int], within: int = WITHIN) -> dict[int, list[int]]:
-    """Which events (chunks, from 1) each trigger (a drain's last chunk) finds: trigger's place → events' places.
+    """Match triggers (last chunk of a drain) with events (chunks, from 1); return index of the trigger → indices of its events.
 
-    Events in order take the nearest trigger that has room; `drains` are the sizes of all drains, in order.
+    Events, in order, take the nearest trigger with room. `drains` are the sizes of all drains, in order.
     """
     begins = {end: end - size + 1 for end, size in zip(accumulate(drains), drains, strict=True)}
     found: dict[int, list[int]] = {place: [] for place in range(len(triggers))}
@@ -70,7 +69,7 @@ def match(events: Sequence[int], triggers: Sequence[int], drains: Sequence[int],
 
 
 def measure(model: Path, corpus: Path, streams: int | None) -> list[dict[str, Any]]:
-    """A row for each rule and size of drains."""
+    """Return a row per rule and drain size."""
     import torch
 
     from soundflow.bench.experiments.learning.corpora import replies
@@ -97,7 +96,7 @@ def measure(model: Path, corpus: Path, streams: int | None) -> list[dict[str, An
         with torch.inference_mode():
             mel = evaluator.builder.mel(shard, index, Window(0, turns.chunks - 1, 0))
             features = thinker.encode_chunks(torch.from_numpy(mel))
-        due = [(chunk, said) for chunk, said in enumerate(turns.responses, 1) if said is not None]
+        due = [(chunk, response) for chunk, response in enumerate(turns.responses, 1) if response is not None]
         for (rule, size), tally in tallies.items():
             drains = [min(size, turns.chunks - at) for at in range(0, turns.chunks, size)]
             config = ListenConfig(literal=rule == "literal", longest_response=64)
@@ -106,18 +105,18 @@ def measure(model: Path, corpus: Path, streams: int | None) -> list[dict[str, An
             tally.events += len(due)
             tally.triggers += len(triggers)
             tally.found += sum(map(len, found.values()))
-            tally.useless += sum(not events for events in found.values())
+            tally.unmatched += sum(not events for events in found.values())
             tally.seconds += turns.chunks * thinker.streaming.chunk_samples / c.SAMPLE_RATE
             for place, events in found.items():
                 if len(events) == 1:
-                    expected, said = due[events[0]][1], tuple(tokenizer.encode(triggers[place][1]))
-                    tally.lone += 1
-                    tally.texts += said == expected or said in allowed.get(expected, ())
+                    expected, response = due[events[0]][1], tuple(tokenizer.encode(triggers[place][1]))
+                    tally.single_matches += 1
+                    tally.correct_texts += response == expected or response in allowed.get(expected, ())
     return [tally.row(rule, drain) for (rule, drain), tally in tallies.items()]
 
 
 def _play(listener: Any, features: Any, drains: Sequence[int]) -> list[tuple[int, str]]:
-    """(chunk, text) of responses."""
+    """Play a stream; return (chunk, text) of its responses."""
     from soundflow.streaming.events import ResponseDone
 
     triggers: list[tuple[int, str]] = []
@@ -132,28 +131,31 @@ def _play(listener: Any, features: Any, drains: Sequence[int]) -> list[tuple[int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure; returns the exit code."""
+    """Run the benchmark; return exit code 1 if a limit is missed."""
     parser = argparse.ArgumentParser(
-        prog="python -m soundflow.bench.experiments.drains", description="What drains of 2 to 5 chunks cost."
+        prog="python -m soundflow.bench.experiments.drains", description="Measure the cost of drains of 2 to 5 chunks."
     )
-    parser.add_argument("--learned", type=Path, default=Path("runs/learn"))
-    parser.add_argument("--model", type=Path, help="a checkpoint, instead of the proof's")
-    parser.add_argument("--corpus", type=Path, help="a build of held-out streams, instead of the proof's")
-    parser.add_argument("--streams", type=int, help="the first so many")
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    add, learned = parser.add_argument, Path("runs/learn")
+    add("--learned", type=Path, default=learned, metavar="DIR", help=f"Directory of the learning proof (default {learned}).")
+    add("--model", type=Path, metavar="DIR", help="Directory of a checkpoint (default: seed 0 of the learning proof).")
+    add("--corpus", type=Path, metavar="DIR", help="Build of held-out streams (default: that of the learning proof).")
+    add("--streams", type=int, metavar="N", help="Maximum number of streams (default: all).")
+    add("--json", type=Path, metavar="OUT", help="Also write the result to this JSON file (default: none).")
     args = parser.parse_args(argv)
     os.environ["OMP_NUM_THREADS"] = "1"
     model, corpus = args.model or args.learned / "seed-0/cpu-4/model", args.corpus or args.learned / "heldout"
     if not (model / "config.json").is_file():
-        parser.error(f"{model} is not a checkpoint. Make one: python -m soundflow.bench.experiments.learning -o {args.learned}")
+        parser.error(f"{model}: not a checkpoint. Make one: python -m soundflow.bench.experiments.learning -o {args.learned}")
     rows = measure(model, corpus, args.streams)
     print(f"{'':<10}{'drain':>6}{'recall':>9}{'precision':>11}{'false alarms/min':>18}{'texts':>8}")
     for row in rows:
         figures = f"{row['recall']:9.3f}{row['precision']:11.3f}{row['false_alarms_per_min']:18.2f}{row['text_accuracy']:8.3f}"
         print(f"{row['rule']:<10}{row['drain']:>6}{figures}")
     settled = {row["drain"]: row for row in rows if row["rule"] == "settled"}
-    lost = {drain: settled[1]["recall"] - settled[drain]["recall"] for drain in DRAINS[1:]}
-    ratios = [bench.Ratio(f"recall lost to drains of {drain} chunks", value, at_most=LOST) for drain, value in lost.items()]
+    losses = {drain: settled[1]["recall"] - settled[drain]["recall"] for drain in DRAINS[1:]}
+    ratios = [
+        bench.Ratio(f"recall lost by drains of {drain} chunks", loss, at_most=MAX_RECALL_LOSS) for drain, loss in losses.items()
+    ]
     notes = {"rows": rows, "model": str(model)}
     return bench.finish("drains", ratios, {}, versions=["torch", "transformers"], json_path=args.json, notes=notes)
 

@@ -1,9 +1,10 @@
-"""`python -m soundflow.bench.experiments.proactive_proof -o runs/proactive`: the learning proof's model on a proactive set it was
-not trained on.
+"""The model of the learning proof on a proactive set of held-out clips.
 
-Recordings, training and its corpora are those of `bench.experiments.learning` (found again when `make learn` ran); the set is
-built of the recordings held out, by the recipe in `examples/`, and no clip of a training corpus is in it. Single, Multiple, N = 1
-… 5, continuity and heads, one report. Run again, it goes on where it was."""
+`python -m soundflow.bench.experiments.proactive_proof -o runs/proactive`. Recordings, training and corpora are those of
+`bench.experiments.learning` and are reused if `make learn` was run. The set is built by the recipe in `examples/` from held-out
+recordings without any clip of a training corpus. The model is tested on the tiers Single and Multiple, with N = 1 … 5, and with
+the continuity and head analyses; one report shows the results. The same command resumes an interrupted run.
+"""
 
 from __future__ import annotations
 
@@ -33,20 +34,21 @@ from soundflow.schemas.retrieval import RetrievalConfig
 RECIPE: Final = Path(__file__).parents[3] / "examples" / "proactive_bench.yaml"
 MODEL: Final = "nano, 1.2 M, make learn"
 ANALYSED: Final = 12
-"""Held-out streams whose first window the analyses read."""
+"""Number of held-out streams for the analyses."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
+    """Run the proof; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m soundflow.bench.experiments.proactive_proof", description="The learning proof's model, proactively."
+        prog="python -m soundflow.bench.experiments.proactive_proof",
+        description="Test the model of the learning proof on a proactive set of held-out clips.",
     )
-    parser.add_argument("-o", "--out", type=Path, default=Path("runs/proactive"))
-    parser.add_argument(
-        "--learn", type=Path, default=Path("runs/learn"), help="where `make learn` works; trained there if need be"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threshold", type=float, default=0.5, help="respond from this probability on")
+    add, default_out, default_learn = parser.add_argument, Path("runs/proactive"), Path("runs/learn")
+    add("-o", "--out", type=Path, default=default_out, help=f"Write the set, runs and report here (default {default_out}).")
+    learn_help = f"Directory of the learning proof, which is trained if missing (default {default_learn})."
+    add("--learn", type=Path, default=default_learn, help=learn_help)
+    add("--seed", type=int, default=0, help="Seed of the learning proof whose model is tested (default 0).")
+    add("--threshold", type=float, default=0.5, help="Minimum probability at which the model responds (default 0.5).")
     arguments = parser.parse_args(argv)
     out: Path = arguments.out
     corpora, checkpoint = trained(arguments.learn, arguments.seed)
@@ -55,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_atomic(out / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False).encode())
     training = [corpora[name] for name, spec in CORPORA.items() if spec.split == "train"]
     built = build(out / "recipe.yaml", out / "set", training)
-    print(f"set: {built['sounds']} sounds, {built['respond']} RESPOND, {built['categories']} sub-categories; {built['left_out']}")
+    print(f"set: {built['sounds']} sounds, {built['respond']} RESPOND, {built['categories']} sub-categories")
+    print(f"left out: {built['left_out']}")
     scores = prove(out, checkpoint, arguments.threshold)
     analysis = analyse(checkpoint, [corpora["heldout"]], ANALYSED, MODEL)
     write_atomic(out / "analysis.json", analysis.canonical_json() + b"\n")
@@ -69,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def trained(root: Path, seed: int) -> tuple[dict[str, Path], Path]:
-    """Corpora and last checkpoint of one seed of the learning proof, made where they are missing."""
+    """Return the corpora and the last checkpoint of one seed of the learning proof; missing ones are made."""
     root.mkdir(parents=True, exist_ok=True)
     make_index(root)
     corpora = {name: make_corpus(root, name, spec, seed=number) for number, (name, spec) in enumerate(CORPORA.items())}
@@ -79,7 +82,7 @@ def trained(root: Path, seed: int) -> tuple[dict[str, Path], Path]:
 
 
 def prove(out: Path, checkpoint: Path, threshold: float = 0.5) -> dict[str, Score]:
-    """Both tiers and N = 1 … 5 of the set in `out`/set; results are written beside the runs."""
+    """Run both tiers and N = 1 … 5 of the set in `out`/set; write the results and return the score by tier."""
     place = out / "set"
     sounds = read_sounds(place / META, place / RESPONSES)
     proactive = ProactiveSet(sounds, place)

@@ -1,4 +1,4 @@
-"""A hundred things a user might say, in writing: short and long, with numbers, money, dates, names. `|` parts clauses."""
+"""A hundred user sentences: short and long, with numbers, money, dates and names. `|` separates clauses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SENTENCES: Final = tuple(
 
 
 def whole(sentence: str) -> str:
-    """Without the marks."""
+    """Return the sentence without clause marks."""
     return sentence.replace("|", "")
 
 
 def clauses(sentence: str) -> list[str]:
-    """Its clauses, in order; one when there is no mark."""
+    """Return the clauses of a sentence in order."""
     return [clause.strip() for clause in sentence.split("|")]

@@ -81,12 +81,13 @@ def quantile(seconds: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def make_parser(name: str, runs: int = 5) -> argparse.ArgumentParser:
+def make_parser(name: str, runs: int = 5, runs_help: str = "") -> argparse.ArgumentParser:
     """Return a parser with the options of every benchmark, `--json OUT` and `--runs N`. `name` is `<folder>.<module>`."""
+    runs_help = runs_help or f"Number of interleaved runs (default {runs})."
     description = f"Run the benchmark {name} and print its ratios with their limits."
     parser = argparse.ArgumentParser(prog=f"python -m soundflow.bench.{name}", description=description)
     parser.add_argument("--json", type=Path, metavar="OUT", help="Also write the result to this JSON file (default: none).")
-    parser.add_argument("--runs", type=int, default=runs, metavar="N", help=f"Number of interleaved runs (default {runs}).")
+    parser.add_argument("--runs", type=int, default=runs, metavar="N", help=runs_help)
     return parser
 
 

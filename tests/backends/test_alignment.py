@@ -51,7 +51,7 @@ def test_word_ends_lie_where_the_words_end(aligner: Aligner, known: list[TimedSp
     found = measure(aligner, known)
     assert found["clips not aligned"] == 0
     assert found["median"] <= 60 and found["95 %"] <= 200
-    assert found["chunk right"] >= 0.9 and found["early by more than a chunk"] == 0
+    assert found["correct chunk"] >= 0.9 and found["early by more than a chunk"] == 0
     assert abs(found["bias of ends"]) <= 15  # ms: what was systematic is calibrated away
 
 

@@ -1,1 +1,1 @@
-"""Where in a checkpoint streaming happens (paper, Additional Analysis): continuity over chunk boundaries, heads that decide."""
+"""Analyses of a checkpoint (paper, Additional Analysis): continuity across chunk boundaries, importance of attention heads."""

@@ -16,18 +16,18 @@ from soundflow.training.corpus import StoredCorpus
 
 
 def analyse(checkpoint: Path, corpora: list[Path], streams: int, name: str | None = None) -> Analysis:
-    """Of the first `streams` streams; InputError when corpus and checkpoint do not fit."""
+    """Analyse a checkpoint on the first `streams` streams; raises InputError if corpora and checkpoint do not match."""
     model = StreamingThinker.load(checkpoint).eval()
-    read = list(readings(model, StoredCorpus(*corpora), streams))
-    if not any(len(one.control_at) > 1 for one in read):
-        raise InputError("every stream is one chunk long", remedy="Name a corpus of longer streams")
+    windows = list(readings(model, StoredCorpus(*corpora), streams))
+    if not any(len(one.control_at) > 1 for one in windows):
+        raise InputError("every stream has only one chunk", remedy="Name a corpus of longer streams")
     with Console("heads", "heads") as console:
-        heads = head_importance(model, read, console.show)
+        heads = head_importance(model, windows, console.show)
     return Analysis(
         model=name or str(checkpoint),
         checkpoint=checkpoint_identity(checkpoint),
-        streams=len(read),
-        tasks=tuple(sorted({one.task for one in read})),
-        continuity=tuple(continuity(model, read)),
+        streams=len(windows),
+        tasks=tuple(sorted({one.task for one in windows})),
+        continuity=tuple(continuity(model, windows)),
         heads=heads,
     )

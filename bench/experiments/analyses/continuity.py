@@ -1,8 +1,9 @@
-"""The continuity ratio (paper, Fig. continuity): are neighbours across a chunk boundary as alike as neighbours within a chunk?
+"""The continuity ratio by layer (paper, Fig. continuity): similarity across chunk boundaries relative to similarity within
+chunks.
 
-Per layer: mean cosine similarity of (last slot of chunk k, first of k + 1) over that of adjacent slots within chunks. 1 is
-seamless. A mean that all positions share makes every pair alike, so the same ratio of centred representations stands beside it.
-Layers are the encoder's output, the projector's, and the states after every decoder layer at the audio's places.
+It is the mean cosine similarity of (last slot of chunk k, first slot of k + 1) divided by that of adjacent slots within chunks; 1
+is seamless. A mean common to all positions raises every similarity, so the ratio of centred representations is given too. Layers
+are the output of the encoder, that of the projector, and the states after each decoder layer at audio positions.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from soundflow.model.thinker import StreamingThinker
 
 @torch.inference_mode()
 def continuity(model: StreamingThinker, readings: Sequence[Reading]) -> list[LayerContinuity]:
-    """From the encoder to the last decoder layer; over all windows."""
+    """Return the ratios from the encoder to the last decoder layer, over all windows."""
     kept: dict[str, list[Tensor]] = {}
     for reading in readings:
         for name, states in _layers(model, reading).items():
@@ -43,14 +44,14 @@ def continuity(model: StreamingThinker, readings: Sequence[Reading]) -> list[Lay
 
 
 def similarities(windows: Sequence[Tensor]) -> tuple[float, float]:
-    """Mean cosine similarity (across boundaries, within chunks) of windows (chunks, slots, width)."""
+    """Return mean cosine similarities (across boundaries, within chunks) of windows (chunks, slots, width)."""
     boundary = torch.cat([_cosine(states[:-1, -1], states[1:, 0]) for states in windows])
     within = torch.cat([_cosine(states[:, :-1], states[:, 1:]).flatten() for states in windows])
     return float(boundary.mean()), float(within.mean())
 
 
 def _layers(model: StreamingThinker, reading: Reading) -> dict[str, Tensor]:
-    """Layer → states (chunks, slots, width)."""
+    """Return layer → states (chunks, slots, width)."""
     states: dict[str, Tensor] = {}
     tower, decoder = model.model.audio_tower, model.model.language_model
     hooks = [

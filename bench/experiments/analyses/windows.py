@@ -1,4 +1,4 @@
-"""Windows of built streams as a model reads them, for analyses: everything said is given, nothing is decoded."""
+"""Windows of built streams as model inputs for analyses: reference responses are given, nothing is decoded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from soundflow.training.sequences import Window, encode_window
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One window."""
+    """A window of a stream as model input."""
 
     task: str
     rows: Tensor
@@ -29,23 +29,23 @@ class Reading:
     mel: Tensor
     """(N, 128, frames)"""
     audio_at: Tensor
-    """(N, slots) places of audio in the sequence."""
+    """(N, slots) positions of audio in the sequence."""
     control_at: Tensor
-    """(N,) places whose hidden state predicts a control token."""
+    """(N,) positions whose hidden state predicts a control token."""
     responds: Tensor
-    """(N,) whether <response> is right."""
+    """(N,) whether <response> is the reference."""
 
 
 def readings(model: StreamingThinker, source: StreamSource, streams: int) -> Iterator[Reading]:
-    """The first window of each of the first `streams` streams, dealt over shards; InputError when layout or corpus do not fit."""
+    """Yield the first window of each of `streams` streams, spread over shards; raises InputError for another token layout."""
     config = LoaderConfig(seed=0, micro_batch=1, window_chunks=1, streaming=model.streaming)
     maker = BatchBuilder(source, config)
     longest = c.WINDOW_CHUNKS * c.CHUNK_SAMPLES // model.streaming.chunk_samples
     for shard, index in islice(_places(source), streams):
         turns = maker.turns(shard, index)
         if turns.layout != model.vocabulary.layout.id:
-            remedy = "Name a corpus of the model's layout"
-            raise InputError("has another token layout than the model", value=turns.layout, remedy=remedy)
+            remedy = f"Name a corpus with the layout {model.vocabulary.layout.id}"
+            raise InputError("the token layout of the corpus is not that of the model", value=turns.layout, remedy=remedy)
         window = Window(0, min(turns.chunks, longest) - 1, 0)
         example = encode_window(turns, window, model.vocabulary, model.streaming.slots)
         labels = np.flatnonzero(example.y_stream != c.IGNORE_LABEL)
@@ -61,7 +61,7 @@ def readings(model: StreamingThinker, source: StreamSource, streams: int) -> Ite
 
 
 def embedded(model: StreamingThinker, reading: Reading) -> Tensor:
-    """Input embeddings (1, L, hidden)."""
+    """Return the input embeddings (1, L, hidden)."""
     audio = model.encode_chunks(reading.mel.to(model.device))
     return model.embed(reading.rows.to(model.device), audio)
 

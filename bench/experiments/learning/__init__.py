@@ -1,1 +1,1 @@
-"""The learning proof: a corpus made by the pipeline teaches a small model when to speak and what to say."""
+"""The learning proof: a small model learns from a corpus of the pipeline when to respond and with which text."""

@@ -1,7 +1,7 @@
-"""`python -m soundflow.bench.experiments.learning -o runs/learn`: builds the corpora, trains from several seeds, evaluates,
-writes summary and report.
+"""The learning proof: builds the corpora, trains from several seeds, evaluates, and writes a summary and a report.
 
-Run again, it goes on where it was. Exit code 1 when a limit is missed.
+`python -m soundflow.bench.experiments.learning -o runs/learn`. The same command resumes an interrupted run. Exit code 1 means
+that a limit is missed.
 """
 
 from __future__ import annotations
@@ -30,34 +30,38 @@ F1_LIMIT: Final = 0.85
 FALSE_ALARM_LIMIT: Final = 2.0
 FIGURES: Final = ("f1", "recall", "precision", "false_alarms_per_min", "balanced_chunk_accuracy", "text_accuracy")
 DEFINITIONS: Final = (
-    "An event is a response of the timeline, a trigger a chunk (400 ms) at which the model opens one. A trigger finds an event"
-    " when it opens at most k chunks before or after it; each finds one at most. Recall: found of events; precision: found of"
-    " triggers; false alarms: triggers that find none. Balanced chunk accuracy: mean of the shares of response and silent chunks"
-    " decided exactly right. Text: found events whose reply their sub-task allows. Intervals: 95 %, Student's t over seeds."
+    "An event is a response of the timeline, a trigger a chunk (400 ms) at which the model opens one. A trigger matches an event"
+    " if it is at most k chunks before or after it; each matches at most one. Recall: share of matched events. Precision: share"
+    " of matched triggers. False alarms: triggers without a match. Balanced chunk accuracy: mean of the accuracies on response"
+    " chunks and on silent chunks, without tolerance. Text accuracy: share of matched events whose text their sub-task allows."
+    " Intervals: 95 %, Student's t over seeds."
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    parser = argparse.ArgumentParser(prog="python -m soundflow.bench.experiments.learning", description="The learning proof.")
-    parser.add_argument("-o", "--out", type=Path, default=Path("runs/learn"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--workers", type=int, choices=range(65), metavar="N", default=min(os.cpu_count() or 1, 3), help="seeds trained at a time"
+    """Run the proof; return exit code 1 if a limit is missed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m soundflow.bench.experiments.learning",
+        description="Train a small model on corpora of the pipeline and evaluate it on held-out streams.",
     )
+    add, out, cores = parser.add_argument, Path("runs/learn"), min(os.cpu_count() or 1, 3)
+    add("-o", "--out", type=Path, default=out, help=f"Write corpora, runs and report to this directory (default {out}).")
+    add("--seeds", type=int, default=3, help="Number of seeds to train (default 3).")
+    workers_help = f"Number of seeds trained at a time; 0 trains in this process (default {cores})."
+    add("--workers", type=int, choices=range(65), metavar="N", default=cores, help=workers_help)
     arguments = parser.parse_args(argv)
     root: Path = arguments.out
     root.mkdir(parents=True, exist_ok=True)
     begin = time.process_time()
     make_index(root)
     corpora = {name: make_corpus(root, name, spec, seed=number) for number, (name, spec) in enumerate(CORPORA.items())}
-    print(f"corpora: {time.process_time() - begin:.0f} CPU-seconds", flush=True)
+    print(f"corpora: {time.process_time() - begin:.0f} CPU seconds", flush=True)
     tasks = [ProofTask.of(corpora, root / f"seed-{seed}", seed) for seed in range(arguments.seeds)]
     results = []
     for _, result in learn_all(tasks, arguments.workers):
         results.append(result)
         found = ", ".join(f"{name} {result['trained'][BEST][name]:.3f}" for name in FIGURES)
-        print(f"seed {result['seed']}: {found}; {result['cpu_seconds']:.0f} CPU-seconds", flush=True)
+        print(f"seed {result['seed']}: {found}; {result['cpu_seconds']:.0f} CPU seconds", flush=True)
     results.sort(key=lambda result: result["seed"])
     baselines = trivial(StoredCorpus(corpora["heldout"]))
     baselines["untrained"] = {k: _mean([result["untrained"][k] for result in results]) for k in results[0]["untrained"]}
@@ -72,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def summarise(results: Sequence[Mapping[str, Any]], baselines: Mapping[str, Any], cpu: float) -> dict[str, Any]:
-    """summary.json: means over seeds at the largest k with intervals, baselines beside them, and whether the limits are kept."""
+    """Return summary.json: means over seeds at the largest k, intervals, baselines, and whether the limits are met."""
     best = [result["trained"][BEST] for result in results]
     mean = _mean(best)
     return {
@@ -99,7 +103,7 @@ def _lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [f"{'':<16}" + "".join(f"{name:>22}" for name in names)]
     for label, found in {"trained": summary, **summary["baselines"]}.items():
         lines.append(f"{label:<16}" + "".join(f"{found[name]:>22.3f}" for name in names))
-    return [*lines, f"{summary['seeds']} seeds, {summary['cpu_seconds']:.0f} CPU-seconds in all"]
+    return [*lines, f"{summary['seeds']} seeds, {summary['cpu_seconds']:.0f} CPU seconds in total"]
 
 
 def _page(root: Path, results: Sequence[Mapping[str, Any]], baselines: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
@@ -109,7 +113,7 @@ def _page(root: Path, results: Sequence[Mapping[str, Any]], baselines: Mapping[s
     head = ["", *FIGURES]
     intervals = summary["intervals"]
     spread = [
-        "95 % over seeds",
+        "95 % interval over seeds",
         *("–" if intervals[name] is None else f"{intervals[name][0]:.3f} … {intervals[name][1]:.3f}" for name in FIGURES),
     ]
     rows = [row("trained", summary), spread, *(row(name.replace("_", " "), found[BEST]) for name, found in baselines.items())]
@@ -121,16 +125,16 @@ def _page(root: Path, results: Sequence[Mapping[str, Any]], baselines: Mapping[s
         (name, spec.split, str(spec.streams), ", ".join(f"{task} {weight:g}" for task, weight in spec.tasks.items()))
         for name, spec in CORPORA.items()
     ]
-    tables.append(ReportTable("Corpora", ("", "clips", "streams", "tasks"), corpora, "No clip is in both splits."))
+    tables.append(ReportTable("Corpora", ("", "clips", "streams", "tasks"), corpora, "The splits have no clip in common."))
     lines, before = [], 0
     for name in STAGES:
         log = read_log(root / "seed-0" / name.replace("/", "-"))
         lines += [line.model_copy(update={"step": line.step + before}) for line in log]
         before += log[-1].step
     totals = [("F1 at k = 2", f"{summary['f1']:.3f}"), ("false alarms/min", f"{summary['false_alarms_per_min']:.2f}")]
-    totals += [("seeds", str(summary["seeds"])), ("CPU-minutes in all", f"{summary['cpu_seconds'] / 60:.1f}")]
-    about = "A model of 1.2 million parameters from scratch, five stages one after the other (seed 0 is drawn), on a CPU."
-    return render("Does the data teach?", about, totals, lines, tables)
+    totals += [("seeds", str(summary["seeds"])), ("CPU minutes in total", f"{summary['cpu_seconds'] / 60:.1f}")]
+    about = "A model of 1.2 million parameters, trained from scratch in five stages on a CPU. The curves show seed 0."
+    return render("Learning proof", about, totals, lines, tables)
 
 
 if __name__ == "__main__":

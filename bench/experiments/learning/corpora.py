@@ -1,7 +1,6 @@
-"""The proof's corpora, by the pipeline's own functions: recordings, index, builds. Splits are by clip.
+"""Corpora of the learning proof, made by the pipeline: recordings, clip index and builds. Splits are by clip.
 
-Held-out streams are composed of clips no training stream uses, foreground and background alike; noise tracks are procedural, each
-with a seed of its stream's.
+Held-out streams use no foreground or background clip of training streams; noise tracks are procedural, with a seed per stream.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ CLIPS_PER_CLASS: Final[Mapping[str, int]] = {"train": 48, "test": 16}
 STREAMS_PER_SHARD: Final = 50
 Scene = Mapping[str, object]
 ONE: Final[Scene] = {"planner": "random", "events": [1, 1], "max_seconds": 8, "background": [0, 0], "ambient": [0, 0]}
-"""One sound is no scene: drawn from all clips alike, so that no class is rare where the model learns to hear."""
+"""Single sounds, drawn uniformly from all clips, so that no class is rare in the first stages."""
 MANY: Final[Scene] = {"events": [5, 9], "gap_seconds": [0.2, 1.6], "max_seconds": 24, "background": [0, 1]}
 LONG: Final[Scene] = {"events": [8, 14], "gap_seconds": [0.2, 1.6], "max_seconds": 45, "background": [0, 1]}
 DESCRIBE: Final = {"event_description": 1.0}
@@ -49,7 +48,7 @@ CORPORA: Final = {
     "interleaved": Spec("train", 400, BOTH, MANY),
     "heldout": Spec("test", 48, BOTH, LONG),
 }
-"""What stages 0 to 2, stage 3, stage 4 and the evaluation read."""
+"""Corpora of stages 0 to 2, stage 3, stage 4 and the evaluation."""
 
 
 def make_index(
@@ -58,7 +57,7 @@ def make_index(
     name: str = "clips",
     per_class: Mapping[str, int] = CLIPS_PER_CLASS,
 ) -> Path:
-    """Synthesise the recordings and index them; finds both as they are when they are there."""
+    """Synthesize the recordings and index them; existing ones are reused."""
     recordings = root / "recordings"
     if not (recordings / "manifest.csv").is_file():
         write_recordings(recordings, seed=0, per_class=per_class)
@@ -67,7 +66,7 @@ def make_index(
 
 
 def make_corpus(root: Path, name: str, spec: Spec, seed: int, clips: str = "clips", scene: Scene = MappingProxyType({})) -> Path:
-    """Build (or resume) one corpus inline; `scene` changes the recipe's scene."""
+    """Build or resume a corpus inline; `scene` updates the scene of the recipe."""
     recipe = {
         "name": name,
         "clips": clips,
@@ -85,9 +84,9 @@ def make_corpus(root: Path, name: str, spec: Spec, seed: int, clips: str = "clip
 
 
 def replies(corpus: StoredCorpus) -> dict[tuple[int, ...], frozenset[tuple[int, ...]]]:
-    """What a corpus' responses may be replaced by: every text their sub-task's policy allows for the same event, as ids.
+    """Return the token ids of each response → ids of all texts that the policy of its sub-task allows for the same event.
 
-    Templates put the same answer in several ways, drawn at random: a model cannot know which was drawn.
+    Templates give the same answer in several wordings drawn at random, which a model cannot predict.
     """
     tokenizer = QwenTokenizer.load()
     found: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
@@ -96,7 +95,7 @@ def replies(corpus: StoredCorpus) -> dict[tuple[int, ...], frozenset[tuple[int, 
             plan = corpus.plan(shard, index)
             for response in plan.responses:
                 texts = POLICIES[plan.task].response_texts(plan.clips[response.event])
-                expected = tuple(tokenizer.encode(response.text))  # of a running text it is a piece, and no other will do
+                expected = tuple(tokenizer.encode(response.text))  # a piece of a running text has no alternative
                 ids = {tuple(tokenizer.encode(text)) for text in texts} if response.text in texts else {expected}
                 found.setdefault(expected, set()).update(ids)
     return {expected: frozenset(allowed) for expected, allowed in found.items()}

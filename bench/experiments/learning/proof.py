@@ -1,4 +1,4 @@
-"""One seed of the proof: a model from scratch, stages 0 to 4, then held-out streams played to it chunk by chunk."""
+"""One seed of the learning proof: train a model from scratch in stages 0 to 4, then evaluate it on held-out streams."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ from soundflow.training.workers import end_with_parent
 STAGES: Final = {"cpu/0": "single", "cpu/1": "single", "cpu/2": "single", "cpu/3": "streaming", "cpu/4": "interleaved"}
 """Preset → corpus."""
 WITHIN: Final = (0, 1, 2)
-"""k, in chunks; the figure of merit is at the last."""
+"""Values of k in chunks; the limits apply to the last."""
 UNTRAINED_STREAMS: Final = 8
-"""A model that knows nothing opens a reply at every second chunk and never ends it: a few streams tell enough."""
+"""Streams for the untrained model, which responds at every second chunk without end."""
 UNTRAINED_TOKENS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ProofTask:
-    """What one process does; pickles."""
+    """The work of one process; can be pickled."""
 
     corpora: Mapping[str, Path]
     run: Path
     seed: int
     stages: Mapping[str, StageConfig]
-    """In order."""
+    """Stages in order."""
     reads: Mapping[str, str]
     """Stage → corpus."""
     chunk_ms: int = 400
     within: tuple[int, ...] = WITHIN
     untrained: bool = True
-    """Also play streams to the model as it was before."""
+    """Whether to evaluate the untrained model too."""
 
     @classmethod
     def of(cls, corpora: Mapping[str, Path], run: Path, seed: int) -> ProofTask:
-        """The proof's."""
+        """Return the task of the learning proof."""
         return cls(corpora, run, seed, {name: load_stage(name) for name in STAGES}, STAGES)
 
     def fingerprint(self) -> str:
-        """Changes whenever what would be measured does; reads the manifests of the corpora."""
+        """Return a hash of everything that determines the result; reads the manifests of the corpora."""
         about = {
             "stages": {name: stage.model_dump(mode="json") for name, stage in self.stages.items()},
             "reads": dict(self.reads),
@@ -68,15 +68,15 @@ class ProofTask:
 
 
 def learn(task: ProofTask) -> dict[str, Any]:
-    """Train and evaluate; found again when it was done before. Returns figures per k, and CPU seconds of this process.
+    """Train and evaluate, or read an existing result. Returns figures per k, and CPU seconds of this process.
 
-    InputError when RUN holds the result of another task (other stages, another corpus).
+    Raises InputError if the run directory contains the result of another task (other stages, another corpus).
     """
     done, fingerprint = task.run / "result.json", task.fingerprint()
     if done.is_file():
         found: dict[str, Any] = json.loads(done.read_bytes())
         if found.get("task") != fingerprint:
-            raise InputError("holds the result of another task", file=task.run, remedy="Choose another directory with -o")
+            raise InputError("contains the result of another task", file=task.run, remedy="Choose another directory with -o")
         return found
     torch.set_num_threads(1)
     task.run.mkdir(parents=True, exist_ok=True)
@@ -106,9 +106,9 @@ def learn(task: ProofTask) -> dict[str, Any]:
 
 
 def learn_all(tasks: Sequence[ProofTask], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number of the task, its result) as they end; with 0 workers one after the other in this process.
+    """Yield (index of the task, result) as tasks end; with 0 workers they run one by one in this process.
 
-    What fails, or an interruption, ends all of them: they resume.
+    A failure or an interruption ends all tasks; they can be resumed.
     """
     if not workers:
         yield from ((number, learn(task)) for number, task in enumerate(tasks))
@@ -125,26 +125,26 @@ def learn_all(tasks: Sequence[ProofTask], workers: int) -> Iterator[tuple[int, d
 def play(
     model: Path, heldout: StoredCorpus, streams: int | None = None, reply_tokens: int | None = None
 ) -> list[EvaluatedStream]:
-    """Every stream, or the first so many, to a model."""
+    """Evaluate a model on held-out streams, at most `streams` of them."""
     options = {} if reply_tokens is None else {"reply_tokens": reply_tokens}
     evaluator = Evaluator(StreamingThinker.load(model), heldout, **options)
     return [evaluator.evaluate(*place) for place in list(evaluator.streams())[:streams]]
 
 
 def figures(
-    heard: Sequence[EvaluatedStream], heldout: StoredCorpus, within: Sequence[int] = WITHIN
+    evaluated: Sequence[EvaluatedStream], heldout: StoredCorpus, within: Sequence[int] = WITHIN
 ) -> dict[str, dict[str, float]]:
-    """`k=0`, `k=1`, … → figures. A reply that joins several (they fell into one chunk) has to be exactly that."""
+    """Return `k=0`, `k=1`, … → figures. A response that joins several in one chunk has no alternative texts."""
     allowed = replies(heldout)
 
-    def acceptable(expected: tuple[int, ...], said: tuple[int, ...]) -> bool:
-        return said == expected or said in allowed.get(expected, ())
+    def is_acceptable(expected: tuple[int, ...], generated: tuple[int, ...]) -> bool:
+        return generated == expected or generated in allowed.get(expected, ())
 
-    return {f"k={k}": score(heard, k, acceptable).to_json() for k in within}
+    return {f"k={k}": score(evaluated, k, is_acceptable).to_json() for k in within}
 
 
 def trivial(heldout: StoredCorpus) -> dict[str, dict[str, dict[str, float]]]:
-    """What needs no model: never to speak, and to speak at every chunk."""
+    """Return the figures of two baselines without a model: never respond, and respond at every chunk."""
     silent, always = [], []
     for shard, size in enumerate(heldout.shard_sizes):
         for index in range(size):

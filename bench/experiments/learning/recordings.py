@@ -1,9 +1,8 @@
-"""Twelve classes of sounds, synthesised with variation: what a model of a million parameters can learn in minutes on a CPU.
+"""Twelve classes of synthetic sounds with variation, which a model of a million parameters can learn in minutes on a CPU.
 
-No two clips share their parameters, so a held-out clip is one the model never heard, of a class it did. The labels are such that
-half the classes call for a response (`schemas.taxonomy.urgency`) and half do not. As in a field recording the sound begins and
-ends somewhere in a quiet, slightly noisy take, which is what TFJP cuts away. Three more classes play in the back. Every clip
-says that it is synthetic.
+Every clip has its own parameters, so held-out clips are new sounds of known classes. By their labels half of the classes call for
+a response (`schemas.taxonomy.urgency`). As in field recordings, quiet noise surrounds the sound, which TFJP removes. Three more
+classes are backgrounds. The source of every clip is `synthetic`.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def _noise(rng: Rng, seconds: float, low: float, high: float) -> Samples:
 
 
 def _repeated(rng: Rng, seconds: float, gap: tuple[float, float], one: Callable[[], Samples]) -> Samples:
-    """A sound that comes again and again, at uneven distances in seconds."""
+    """Repeat a sound at random intervals in seconds."""
     out = np.zeros(round(seconds * RATE))
     at = 0.0
     while at < seconds - 0.05:
@@ -86,14 +85,14 @@ def knock(rng: Rng, seconds: float) -> Samples:
 
 
 def telephone(rng: Rng, seconds: float) -> Samples:
-    """Two tones that beat at 20 Hz or so."""
+    """Two tones that are switched on and off at about 20 Hz."""
     base = rng.uniform(400, 480)
     warble = 0.5 + 0.5 * np.sign(np.sin(2 * np.pi * rng.uniform(16, 25) * _time(seconds)))
     return (_tone(base, seconds, 2) + _tone(base * rng.uniform(1.1, 1.25), seconds, 2)) * warble
 
 
 def baby(rng: Rng, seconds: float) -> Samples:
-    """Voiced cries: harmonics over a pitch that rises and falls."""
+    """Voiced cries: harmonics of a pitch that rises and falls."""
 
     def cry() -> Samples:
         length = rng.uniform(0.5, 0.8)
@@ -144,7 +143,7 @@ def bell(rng: Rng, seconds: float) -> Samples:
 
 
 def drum(rng: Rng, seconds: float) -> Samples:
-    """Low beats with a falling pitch, in time."""
+    """Regular low beats with a falling pitch."""
     beat = rng.uniform(0.28, 0.5)
 
     def hit() -> Samples:
@@ -160,7 +159,7 @@ def wind(rng: Rng, seconds: float) -> Samples:
 
 
 def crowd(rng: Rng, seconds: float) -> Samples:
-    """Many voices, none to be understood."""
+    """Many unintelligible voices."""
     voices = [_tone(rng.uniform(100, 260), seconds, 6) * _noise(rng, seconds, 1, 5) for _ in range(8)]
     return np.asarray(sum(voices))
 
@@ -175,7 +174,7 @@ BACKDROPS: Final[dict[str, tuple[Callable[[Rng, float], Samples], str]]] = {
     "crowd": (crowd, "a crowd"),
     "engine": (engine, "an engine"),
 }
-"""Label → how it is made, and its caption. None is ambient: noise tracks would draw on those of either split."""
+"""Label → generator and caption. None is ambient, since noise tracks would use ambient clips of both splits."""
 SOUNDS: Final[dict[str, tuple[Callable[[Rng, float], Samples], str]]] = {
     "siren": (siren, "a siren"),
     "smoke alarm": (smoke_alarm, "a smoke alarm"),
@@ -190,11 +189,11 @@ SOUNDS: Final[dict[str, tuple[Callable[[Rng, float], Samples], str]]] = {
     "bell": (bell, "a bell"),
     "drum": (drum, "a drum"),
 }
-"""Label → how it is made, and its caption. The first six call for a response."""
+"""Label → generator and caption. The first six call for a response."""
 
 
 def write_recordings(folder: Path, seed: int, per_class: Mapping[str, int]) -> Path:
-    """Write so many clips of every class per split, and their manifest; returns the manifest's path."""
+    """Write `per_class` (split → number) clips of every class and their manifest; return the path of the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     classes = [(label, make, caption, "foreground") for label, (make, caption) in SOUNDS.items()]
@@ -217,7 +216,7 @@ def write_recordings(folder: Path, seed: int, per_class: Mapping[str, int]) -> P
 
 
 def _take(rng: Rng, sound: Samples, foreground: bool) -> Samples:
-    """A recording of a sound: quiet before and after it, a noisy room, some level."""
+    """Turn a sound into a recording: quiet before and after it, noise, and a random level."""
     before, after = rng.uniform(0.1, 1.0, 2) if foreground else (0.0, 0.0)
     take = np.pad(sound, (round(before * RATE), round(after * RATE)))
     loudest = np.abs(take).max()

@@ -1,4 +1,4 @@
-"""Intervals over seeds."""
+"""Confidence intervals over seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import scipy.stats
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % of Student's t for the mean; None for fewer than two values."""
+    """Return the 95 % interval (Student's t) of the mean; None for fewer than two values."""
     if len(values) < 2:
         return None
     half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))

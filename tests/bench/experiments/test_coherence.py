@@ -73,4 +73,4 @@ def test_a_models_plans_are_scored_and_asked_for_once(tmp_path: Path) -> None:
 def test_without_a_model_the_benchmark_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coherence, "SCENES", 20)
     coherence.main(["--runs", "1"])
-    assert "not run: give --model" in capsys.readouterr().out
+    assert "not run: add --model" in capsys.readouterr().out
