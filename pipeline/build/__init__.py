@@ -1,0 +1,1 @@
+"""How a build runs: curation, workers, executors, object stores."""
