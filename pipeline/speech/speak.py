@@ -204,9 +204,12 @@ def _rewriter(config: SpeechConfig, directory: SpeechDir) -> Iterator[Rewrite]:
 
         yield rewrite
     finally:
-        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        try:
+            asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
 class PaceCache:

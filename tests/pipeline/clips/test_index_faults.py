@@ -100,10 +100,9 @@ def test_a_killed_run_loses_nothing_it_cleaned_and_leaves_no_process(
     many: Path, expected: str, tmp_path: Path, count: int
 ) -> None:
     out = tmp_path / "out"
-    run = start(many, out)
-    wait_for_entries(out, count)
-    os.kill(run.pid, signal.SIGKILL)  # the parent only: its workers must notice
-    run.wait()
+    with start(many, out) as run:
+        wait_for_entries(out, count)
+        os.kill(run.pid, signal.SIGKILL)  # the parent only: its workers must notice
     assert group_is_gone(run.pid)
     assert not (out / TABLE).exists()
     before = entries(out)

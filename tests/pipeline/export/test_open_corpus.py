@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +45,10 @@ def test_stock_webdataset_reads_the_same_streams(built: Path) -> None:
 
     corpus = open_corpus(built)
     tars = sorted(str(path) for path in (built / "data").glob("*.tar"))
-    samples = list(webdataset.WebDataset(tars, shardshuffle=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # webdataset does not close the files it opens
+        samples = list(webdataset.WebDataset(tars, shardshuffle=False))
+        gc.collect()
     assert [sample["__key__"] for sample in samples] == corpus.keys
     assert [sample["json"] for sample in samples] == [stream.plan.canonical_json() for stream in corpus]
 

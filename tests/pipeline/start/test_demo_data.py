@@ -131,7 +131,7 @@ def test_recordings_are_taken_from_the_assets_as_they_are(
     monkeypatch.setattr(assets, "manifest", lambda: known)
     demo = prepare_demo(tmp_path / "recordings")
     assert demo.warnings == []
-    rows = {row["path"]: row for row in csv.DictReader(demo.manifest.open(encoding="utf-8", newline=""))}
+    rows = {row["path"]: row for row in csv.DictReader(io.StringIO(demo.manifest.read_text(encoding="utf-8"), newline=""))}
     assert len(rows) == len(demo.rows) > 100 and {row["split"] for row in rows.values()} == {"train", "test"}
     assert all(row["licence"] and row["attribution"] and (tmp_path / "recordings" / path).is_file() for path, row in rows.items())
     cry = rows["scratch/Human/BabyCry.mp3"]
