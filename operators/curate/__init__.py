@@ -1,1 +1,1 @@
-"""Hierarchical event curation (paper, section 3.2): bag, scenario, grounding and the clip verifier."""
+"""Hierarchical event curation (paper, section 3.2): scene planning, retrieval, grounding and clip verification."""

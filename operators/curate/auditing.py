@@ -1,4 +1,4 @@
-"""The silent-audio audit (paper, appendix B.2): whether a sound that nobody addressed to the assistant calls for a response."""
+"""The silent-audio audit (paper, appendix B.2): does a sound that does not address the assistant call for a response?"""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ AUDITING_VERSION: Final = "1"
 
 
 async def audit(label: str, caption: str, chat: ChatModel, seed: int = 0) -> Outcome[Urgency]:
-    """The verdict of a model, by four criteria, on a sound whose words give one.
+    """Let a language model decide by four criteria whether a sound calls for a response, and compare with the label's decision.
 
-    Ok(RESPOND or IGNORE) where it is the verdict of the words too. Rejected: `borderline` for the model; `contradicts_its_words`,
-    since the sub-tasks go by the words; or what `ask` rejects. What the words leave open is in no proactive stream: it is
-    Ok(BORDERLINE), and nobody is asked.
+    Ok(RESPOND or IGNORE): model and label agree. Ok(BORDERLINE): the label is not decisive; no call is made, since such sounds
+    occur in no proactive stream. Rejected: `borderline` (decision of the model), `contradicts_its_words` (the model contradicts
+    the label, which sub-tasks rely on), or a reason of `ask`.
     """
-    words = urgency(label, caption)
-    if words is Urgency.BORDERLINE:
-        return Ok(words)
+    expected = urgency(label, caption)
+    if expected is Urgency.BORDERLINE:
+        return Ok(expected)
     values = {"sound": {"label": label, "caption": caption}}
     number = int.from_bytes(hashlib.sha256(f"{AUDITING_VERSION}/{seed}/{label}/{caption}".encode()).digest()[:4]) % 2**31
-    asked = await ask(chat, "silence_auditor", values, SilenceAudit, seed=number)
-    if not isinstance(asked, Ok):
-        return asked
-    told = asked.value.value
-    if told.verdict == "borderline":
-        return Rejected("borderline", {"detail": told.reason})
-    if told.verdict != words.value:
-        return Rejected("contradicts_its_words", {"detail": f"{told.verdict}: {told.reason}"})
-    return Ok(words)
+    answer = await ask(chat, "silence_auditor", values, SilenceAudit, seed=number)
+    if not isinstance(answer, Ok):
+        return answer
+    decision = answer.value.value
+    if decision.verdict == "borderline":
+        return Rejected("borderline", {"detail": decision.reason})
+    if decision.verdict != expected.value:
+        return Rejected("contradicts_its_words", {"detail": f"{decision.verdict}: {decision.reason}"})
+    return Ok(expected)

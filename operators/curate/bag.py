@@ -1,8 +1,10 @@
-"""The bag: annotations matched at random (paper, appendix B.1), as the planner sees them, and what can be made of them.
+"""The bag: clip annotations drawn at random for the prompt of the scenario planner (paper, appendix B.1).
 
-What we know before a model is asked is told with every entry, and held against its plan: in which role there is a recording, and
-whether the sub-task answers it. A plan that contradicts it could not be grounded, and is better mended before it is refined.
-For models too small to keep to rules (`json_narrow`) the schema of the answer is made one in which it cannot be written.
+Every entry states what is known in advance: the roles with recordings of the sound, and whether the sub-task responds to it. A
+scenario that contradicts an entry cannot be grounded and is corrected before it is refined. For models too small to follow rules
+(`json_narrow`), the schema of the answer is restricted so that a contradiction cannot be expressed.
+
+The texts of `contradiction` are sent to the model: to change one is to change requests and their cache keys.
 """
 
 from __future__ import annotations
@@ -21,19 +23,19 @@ from soundflow.schemas.recipe import SceneConfig
 from soundflow.schemas.scenario import Scenario
 from soundflow.schemas.taxonomy import label_words
 
-LONGEST_WORDS: Final = 300
-"""Characters of a caption or transcript that the planner is shown."""
+MAX_WORDS: Final = 300
+"""Maximum number of characters of a caption or transcript in the prompt."""
 ROLES: Final[dict[str, tuple[ClipRole, ...]]] = {
     "foreground": (ClipRole.FOREGROUND,),
     "background": (ClipRole.BACKGROUND, ClipRole.FOREGROUND),
     "ambient": (ClipRole.AMBIENT, ClipRole.BACKGROUND),
 }
-"""Role of an event → roles of clips that may play it."""
+"""Roles of the clips that may play an event of a role."""
 LEEWAY: Final = (0.5, 2.0)
-"""A known recording may be replaced by one this much shorter or longer."""
+"""Factors of the length of a recording that limit the length of its replacement."""
 
 SHORT: Final = {"title": 60, "setting": 60, "narrative": 240, "why": 80, "caption": 120, "response": 200}
-"""Characters of a text, for models too small to find an end."""
+"""Maximum number of characters of texts, for models too small to end them."""
 
 Bag = Sequence[dict[str, Any]]
 
@@ -41,9 +43,9 @@ Bag = Sequence[dict[str, Any]]
 def draw_bag(
     scene: SceneConfig, policy: Policy, palette: Palette, pool: ClipPool, rng: np.random.Generator
 ) -> tuple[list[dict[str, Any]], str]:
-    """Annotations matched at random, as the planner sees them, and the voice of a spoken sub-task (paper: one a dialogue).
+    """Draw the annotations of a bag, and the voice of a spoken sub-task (paper: one voice per dialogue).
 
-    No two of them read alike. A spoken sub-task also gets sounds for its foreground, to stay silent at.
+    The annotations are distinct. The bag of a spoken sub-task also has foreground sounds without a response.
     """
     lists = list(policy.required_clips(palette).values())
     voice = ""
@@ -67,7 +69,7 @@ def draw_bag(
 def _annotations(
     clips: Candidates, share: int, pool: ClipPool, known: set[str], rng: np.random.Generator
 ) -> list[tuple[dict[str, Any], Clip]]:
-    """Up to `share` of `clips` with annotations that are not `known` yet."""
+    """Draw up to `share` of `clips` with annotations that are not in `known`."""
     found: list[tuple[dict[str, Any], Clip]] = []
     for place in rng.permutation(len(clips)):
         if len(found) == share:
@@ -83,20 +85,20 @@ def _annotations(
 def _annotation(clip: Clip, candidate: Candidate) -> dict[str, Any]:
     seconds = round(candidate.samples / c.SAMPLE_RATE, 1)
     if clip.kind == "speech":
-        return {"sound": (clip.transcript or "")[:LONGEST_WORDS], "kind": "speech", "seconds": seconds}
+        return {"sound": (clip.transcript or "")[:MAX_WORDS], "kind": "speech", "seconds": seconds}
     words = " ".join(label_words(clip.label)) or clip.label
-    caption = {"caption": clip.caption[:LONGEST_WORDS]} if clip.caption and clip.caption != words else {}
-    return {"sound": words[:LONGEST_WORDS], "seconds": seconds, **caption}
+    caption = {"caption": clip.caption[:MAX_WORDS]} if clip.caption and clip.caption != words else {}
+    return {"sound": words[:MAX_WORDS], "seconds": seconds, **caption}
 
 
 def _answered(policy: Policy, clip: Clip) -> dict[str, bool]:
-    """What the sub-task makes of it, where that follows from the clip alone."""
-    yes, no = policy.can_play(clip, True), policy.can_play(clip, False)
-    return {"answered": yes} if yes != no else {}
+    """Return whether the sub-task responds to a clip, if that follows from the clip alone."""
+    with_response, without = policy.can_play(clip, True), policy.can_play(clip, False)
+    return {"answered": with_response} if with_response != without else {}
 
 
 def contradiction(scenario: Scenario, bag: Bag) -> str:
-    """What a scenario makes of an entry of its bag that there is no recording for, in words; empty for nothing."""
+    """Return the first use of a bag entry in a scenario for which there is no recording, as text; empty if there is none."""
     entries = {str(one["sound"]): one for one in bag}
     for event in scenario.events:
         entry = entries.get(event.sound)
@@ -112,19 +114,19 @@ def contradiction(scenario: Scenario, bag: Bag) -> str:
 
 
 def with_recordings(scenario: Scenario, bag: Bag) -> dict[str, Any]:
-    """A scenario for its refiner: with what is known of the recordings that its sounds name."""
-    told = scenario.model_dump(mode="json")
-    for event in told["events"]:
+    """Return a scenario for the prompt of the refiner, with caption and length of the recordings of its sounds."""
+    document = scenario.model_dump(mode="json")
+    for event in document["events"]:
         entry = next((one for one in bag if one["sound"] == event["sound"]), None)
         if entry is not None:
             event["recording"] = {name: entry[name] for name in ("caption", "seconds") if name in entry}
-    return told
+    return document
 
 
 def narrow_scenario(schema: dict[str, Any], bag: Bag, count: int, spoken: bool = False) -> None:
-    """Make the schema of a `Scenario` one of `count` events of what is in the bag, the first of them in the foreground.
+    """Restrict the schema of a `Scenario` to `count` events of the bag, of which the first is in the foreground.
 
-    `spoken`: the first is one that is answered, since nothing is to be done in a stream of a spoken sub-task without one.
+    `spoken`: the first event must have a response, since a stream of a spoken sub-task needs one.
     """
     front, behind = schema["$defs"]["SubEvent"]["anyOf"]
     kinds: list[tuple[str, bool | None, dict[str, Any]]] = []
@@ -151,8 +153,10 @@ def narrow_scenario(schema: dict[str, Any], bag: Bag, count: int, spoken: bool =
 
 
 def narrow_refinement(schema: dict[str, Any], scenario: Scenario, bag: Bag, worded: bool) -> None:
-    """Make the schema of a `Refinement` one of this scenario: known recordings are asked for in the words and at the length they
-    have, and only who is answered is answered."""
+    """Restrict the schema of a `Refinement` to a scenario.
+
+    Sounds with a recording must keep its words and, within `LEEWAY`, its length. Only events with a response may have a text.
+    """
     entries = {str(one["sound"]): one for one in bag}
     events = []
     for event in scenario.events:
@@ -171,7 +175,7 @@ def narrow_refinement(schema: dict[str, Any], scenario: Scenario, bag: Bag, word
 
 
 def _shorten(node: Any) -> None:
-    """Lower the longest lengths of texts wherever they stand in a schema."""
+    """Reduce the maximum lengths of texts anywhere in a schema to those of `SHORT`."""
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         _shorten(child)
     for name, value in node.get("properties", {}).items() if isinstance(node, dict) else ():

@@ -1,4 +1,4 @@
-"""What is measured of a clip that may play an event: by us, never by a model, and alike for retrieved and for made clips."""
+"""Measurements of candidate clips, which are the same for retrieved and for generated clips."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from soundflow.schemas.scenario import EventRole
 from soundflow.schemas.taxonomy import label_words
 
 FLOOR_PERCENT: Final = 10.0
-"""Of the columns; the level that a bin is above for the rest of the time."""
+"""Percentile of the power of a bin over time that estimates its noise floor."""
 FLOOR_BIAS: Final = 1.6
-"""Mean of a steady noise against that percentile of it, three columns smoothed."""
+"""Ratio of the mean of stationary noise to this percentile, after smoothing over three columns."""
 FLOOR_BINS: Final = 21
-"""A floor is smooth over 840 Hz: what stands out of it all the time is a tone, not noise."""
+"""Width of the median over bins (840 Hz) that keeps stationary tones out of the floor."""
 SHAPE_FLOOR_DB: Final = -40.0
-"""Bands this far below the whole are not told apart."""
+"""Minimum level of a band relative to the total."""
 
 Audio = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-"""Texts → unit vectors, shape (n, d)."""
+"""Function from texts to unit vectors, shape (n, d)."""
 EmbedAudio = Callable[[Sequence[Audio]], NDArray[np.float32]]
-"""Sounds → unit vectors in the space of the texts, shape (n, d)."""
+"""Function from recordings to unit vectors in the space of the texts, shape (n, d)."""
 SpeechDetector = Callable[[Audio], float]
-"""Samples → share of them that is speech."""
+"""Function from samples to the share of them that is speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequiredClip:
-    """What an event asks of a clip."""
+    """The clip that an event requires."""
 
     query: str
-    """The words a sound library would file it under."""
+    """Retrieval query, in the words of a sound library."""
     caption: str
-    """How it sounds."""
+    """Description of the sound in one sentence."""
     role: EventRole
     seconds: tuple[float, float]
     speech: bool = False
-    """Whether somebody is meant to speak in it."""
+    """Whether the event is speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateClip:
-    """A clip as the verifier sees it; `samples` are the cleaned ones."""
+    """A candidate with its cleaned samples."""
 
     clip: Clip
     samples: Audio
@@ -66,24 +66,24 @@ def measure(
     detect_speech: SpeechDetector | None = None,
     embed_audio: EmbedAudio | None = None,
 ) -> Evidence:
-    """What there is to be known of `candidate` as `required`, beside `neighbours`: the cleaned clips before and after it.
+    """Measure `candidate` against `required` and `neighbours`, the cleaned clips before and after it.
 
-    Rounded, to what a judge can use: the last bits differ from machine to machine, and questions to a model must not.
+    Values are rounded, since their last bits differ between machines and prompts must not.
     """
     clip, samples = candidate.clip, candidate.samples
-    heard = _ClipProfile.of(samples)
+    profile = _ClipProfile.of(samples)
     others = [_ClipProfile.of(neighbour) for neighbour in neighbours]
     clipped = clipped_ratio(samples)
-    gap = heard.level_db - float(np.mean([other.level_db for other in others])) if others else None
-    distance = min(heard.distance(other) for other in others) if others else None
+    gap = profile.level_db - float(np.mean([other.level_db for other in others])) if others else None
+    distance = min(profile.distance(other) for other in others) if others else None
     return Evidence(
         seconds=round(samples.size / c.SAMPLE_RATE, 3),
         wanted_seconds=required.seconds,
-        active_ratio=round(heard.active_ratio, 3),
-        active_level_db=round(heard.level_db, 1),
+        active_ratio=round(profile.active_ratio, 3),
+        active_level_db=round(profile.level_db, 1),
         peak=round(float(np.abs(samples).max()), 3),
         clipped_ratio=round(max(clip.clipped_ratio, clipped), 5),
-        snr_db=round(heard.snr_db, 1),
+        snr_db=round(profile.snr_db, 1),
         similarity=round(similarity(required, candidate, embed, embed_audio), 3),
         level_gap_db=None if gap is None else round(gap, 1),
         spectral_distance_db=None if distance is None else round(distance, 1),
@@ -92,20 +92,20 @@ def measure(
 
 
 def similarity(required: RequiredClip, candidate: CandidateClip, embed: Embed, embed_audio: EmbedAudio | None = None) -> float:
-    """The largest cosine of what is required (query, caption) and what the clip is said to be (label, caption, words of speech).
+    """Return the largest cosine between the required texts (query, caption) and those of the clip (label, caption, transcript).
 
-    An embedder that hears takes the clip itself in place of its words, unless speech is required: then words are what counts.
+    With `embed_audio`, the audio of the clip replaces its texts, unless speech is required.
     """
     clip = candidate.clip
-    asked = [text for text in (required.query, required.caption) if text]
-    if embed_audio is not None and not required.speech and asked:
-        return _closest(embed(asked), embed_audio([candidate.samples]))
+    queries = [text for text in (required.query, required.caption) if text]
+    if embed_audio is not None and not required.speech and queries:
+        return _closest(embed(queries), embed_audio([candidate.samples]))
     words = clip.transcript if required.speech else None
-    said = [text for text in (" ".join(label_words(clip.label)), clip.caption, words) if text]
-    if not asked or not said:
+    texts = [text for text in (" ".join(label_words(clip.label)), clip.caption, words) if text]
+    if not queries or not texts:
         return 0.0
-    vectors = embed([*asked, *said])
-    return _closest(vectors[: len(asked)], vectors[len(asked) :])
+    vectors = embed([*queries, *texts])
+    return _closest(vectors[: len(queries)], vectors[len(queries) :])
 
 
 def _closest(some: NDArray[np.float32], others: NDArray[np.float32]) -> float:
@@ -114,13 +114,13 @@ def _closest(some: NDArray[np.float32], others: NDArray[np.float32]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _ClipProfile:
-    """Level, floor and colour of one clip."""
+    """Activity, level, SNR and spectral shape of a clip."""
 
     active_ratio: float
     level_db: float
     snr_db: float
     shape_db: NDArray[np.float32]
-    """(32,) mean level per band of equal width over the active columns, against the whole."""
+    """(32,) mean level in dB per band of equal width over the active columns, relative to the total."""
 
     @classmethod
     def of(cls, samples: Audio) -> _ClipProfile:
@@ -140,23 +140,24 @@ class _ClipProfile:
         return cls(float(active.mean()), float(to_db(np.asarray(whole))), _snr_db(power, mean), shape)
 
     def distance(self, other: _ClipProfile) -> float:
-        """RMS difference of the shapes, dB."""
+        """Return the RMS difference of the spectral shapes in dB."""
         return float(np.sqrt(np.mean((self.shape_db - other.shape_db) ** 2)))
 
 
 def _snr_db(power: NDArray[np.float32], mean: NDArray[np.float32]) -> float:
-    """Of columns (m, 201) and their mean over the active ones: sound against the floor that is always there, in -20 … 60 dB.
+    """Return the ratio of sound to stationary floor in dB, limited to -20 … 60.
 
-    Digital silence has no say in the floor. What is steady counts as floor, unless it is a tone.
+    `power`: columns (m, 201); `mean`: their mean over the active ones. Digital silence does not affect the floor. Stationary
+    sound counts as floor unless it is tonal.
     """
     smooth = power.copy()
     smooth[1:] += power[:-1]
     smooth[:-1] += power[1:]
     smooth /= 3.0
-    heard = smooth[smooth.sum(axis=1) > 1e-9]
-    if not heard.size:
+    recorded = smooth[smooth.sum(axis=1) > 1e-9]
+    if not recorded.size:
         return -20.0
-    quiet = np.percentile(heard, FLOOR_PERCENT, axis=0) * FLOOR_BIAS
+    quiet = np.percentile(recorded, FLOOR_PERCENT, axis=0) * FLOOR_BIAS
     padded = np.pad(quiet, FLOOR_BINS // 2, mode="reflect")
     level = np.median(np.lib.stride_tricks.sliding_window_view(padded, FLOOR_BINS), axis=1)
     floor = np.minimum(quiet, level)

@@ -1,7 +1,7 @@
 """Hierarchical event curation (paper, section 3.2 and B.1): a bag of annotations → scenario → refinement → grounded scene.
 
-A language model plans and words; which clips there are, what the sub-task answers, and whether a clip or a wording is fit is
-decided by us. What came of it, and why, is a `Curation`: everything a sheet and a report tell.
+A language model plans the scenario and words the responses. Code decides which clips exist, when the sub-task responds, and
+whether a clip or a wording is acceptable. The result with all reasons is a `Curation`, the content of sheets and reports.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from soundflow.operators.compose.clips import Palette
 from soundflow.operators.curate.bag import Bag, contradiction, draw_bag, narrow_refinement, narrow_scenario, with_recordings
 from soundflow.operators.curate.grounding import GroundingTools, ground
 from soundflow.operators.curate.planning import draw_task, plan_scene
-from soundflow.operators.protocols.asking import Answer as Asked
-from soundflow.operators.protocols.asking import ask
+from soundflow.operators.protocols.asking import Answer, ask
 from soundflow.operators.protocols.chat import ChatModel
 from soundflow.operators.tasks import POLICIES, Policy, wording
 from soundflow.operators.tasks.policy import ResponseOption
@@ -38,9 +37,9 @@ CURATION_VERSION: Final = "4"
 async def curate(
     recipe: Recipe, palette: Palette, chat: ChatModel, tools: GroundingTools, rng: np.random.Generator
 ) -> Outcome[Curation]:
-    """One attempt at a scene. Ok(Curation) also when it was refused; Failed when model, verifier or generator broke.
+    """Make one attempt to curate a scene. Ok(Curation): accepted or rejected. Failed: model, verifier or generator failed.
 
-    Deterministic in its arguments and in what those answer. Raises BudgetSpent and InputError, which end the work.
+    Deterministic in its arguments and in the results of the services. Raises BudgetSpent and InputError, which end the run.
     """
     task = draw_task(recipe, palette, rng)
     if POLICIES[task].has_fixed_order:
@@ -49,7 +48,7 @@ async def curate(
 
 
 def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: GroundingTools, rng: np.random.Generator) -> Outcome[Curation]:
-    """A scene of clips in an order of their own, such as a dialogue's: cast without the model, and it says so."""
+    """Plan a scene whose clips have a fixed order, such as a dialogue, without the model; its planner is `template`."""
     planned = plan_scene(recipe, palette, tools.pool, rng, POLICIES[task])
     if isinstance(planned, Failed):
         return planned
@@ -59,6 +58,8 @@ def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: GroundingTool
 
 
 class _SceneCurator:
+    """One attempt; `curation` is its state so far."""
+
     def __init__(
         self,
         scene: SceneConfig,
@@ -70,38 +71,38 @@ class _SceneCurator:
     ):
         self.scene, self.policy, self.palette, self.chat, self.tools, self.rng = scene, policy, palette, chat, tools, rng
         model = chat.config.answering("scenario_planner").model
-        self.told = Curation(task=policy.task, planner=MODEL_PREFIX + model)
+        self.curation = Curation(task=policy.task, planner=MODEL_PREFIX + model)
 
     async def curate(self) -> Outcome[Curation]:
         bag, voice = draw_bag(self.scene, self.policy, self.palette, self.tools.pool, self.rng)
         scenario = await self._plan(bag)
         if not isinstance(scenario, Ok):
-            return self._refused(scenario)
+            return self._rejected(scenario)
         refinement = await self._refine(scenario.value, bag)
         if not isinstance(refinement, Ok):
-            return self._refused(refinement)
+            return self._rejected(refinement)
         grounded = await ground(scenario.value.events, refinement.value.events, self.policy, self.tools, voice, self.rng)
         if not isinstance(grounded, Ok):
-            return self._refused(grounded)
+            return self._rejected(grounded)
         events = tuple(grounded.value.events)
         if grounded.value.refused:
-            refused = {"events": events, "refused": grounded.value.refused, "detail": grounded.value.detail}
-            return Ok(self.told.model_copy(update=refused))
-        return Ok(self._cast(events))
+            rejection = {"events": events, "refused": grounded.value.refused, "detail": grounded.value.detail}
+            return Ok(self.curation.model_copy(update=rejection))
+        return Ok(self._compose_scene(events))
 
     async def _plan(self, bag: Bag) -> Outcome[Scenario]:
-        asked = await plan_scenario(self.chat, self.scene, self.policy, bag, int(self.rng.integers(2**31)))
-        self._account("scenario_planner", asked)
-        if not isinstance(asked, Ok):
-            return asked
-        scenario = asked.value.value
+        answer = await plan_scenario(self.chat, self.scene, self.policy, bag, int(self.rng.integers(2**31)))
+        self._add_usage("scenario_planner", answer)
+        if not isinstance(answer, Ok):
+            return answer
+        scenario = answer.value.value
         planned = {"title": scenario.title, "setting": scenario.setting, "narrative": scenario.narrative}
-        self.told = self.told.model_copy(update={"planner": MODEL_PREFIX + asked.value.model, **planned})
+        self.curation = self.curation.model_copy(update={"planner": MODEL_PREFIX + answer.value.model, **planned})
         return Ok(scenario)
 
     async def _refine(self, scenario: Scenario, bag: Bag) -> Outcome[Refinement]:
         worded = bool(self.policy.response_rule)
-        asked = await ask(
+        answer = await ask(
             self.chat,
             "event_refiner",
             {
@@ -115,85 +116,89 @@ class _SceneCurator:
             counts={"events": (len(scenario.events), len(scenario.events))},
             narrow=lambda schema: narrow_refinement(schema, scenario, bag, worded),
         )
-        self._account("event_refiner", asked)
-        self.writer = MODEL_PREFIX + asked.value.model if isinstance(asked, Ok) else ""
-        return Ok(asked.value.value) if isinstance(asked, Ok) else asked
+        self._add_usage("event_refiner", answer)
+        self.writer = MODEL_PREFIX + answer.value.model if isinstance(answer, Ok) else ""
+        return Ok(answer.value.value) if isinstance(answer, Ok) else answer
 
-    def _account(self, role: str, asked: Outcome[Asked[Any]]) -> None:
-        """Keep what a question cost, answered or not."""
-        if isinstance(asked, Failed):
+    def _add_usage(self, role: str, answer: Outcome[Answer[Any]]) -> None:
+        """Record usage and calls of a request, also of a rejected one."""
+        if isinstance(answer, Failed):
             return
-        usage = asked.value.usage if isinstance(asked, Ok) else Usage.model_validate(asked.metrics["usage"])
-        calls = asked.value.calls if isinstance(asked, Ok) else tuple(asked.metrics["calls"])
-        self.told = self.told.model_copy(update={"usage": self.told.usage | {role: usage}, "calls": (*self.told.calls, *calls)})
+        usage = answer.value.usage if isinstance(answer, Ok) else Usage.model_validate(answer.metrics["usage"])
+        calls = answer.value.calls if isinstance(answer, Ok) else tuple(answer.metrics["calls"])
+        update = {"usage": self.curation.usage | {role: usage}, "calls": (*self.curation.calls, *calls)}
+        self.curation = self.curation.model_copy(update=update)
 
-    def _refused(self, outcome: Rejected | Failed) -> Outcome[Curation]:
+    def _rejected(self, outcome: Rejected | Failed) -> Outcome[Curation]:
         if isinstance(outcome, Failed):
-            payload = outcome.payload | {"curation": self.told.model_dump(mode="json")}
+            payload = outcome.payload | {"curation": self.curation.model_dump(mode="json")}
             return replace(outcome, payload=payload)
-        return Ok(self.told.model_copy(update={"refused": outcome.reason, "detail": str(outcome.metrics.get("detail", ""))}))
+        rejection = {"refused": outcome.reason, "detail": str(outcome.metrics.get("detail", ""))}
+        return Ok(self.curation.model_copy(update=rejection))
 
-    def _cast(self, events: tuple[GroundedEvent, ...]) -> Curation:
-        """The scene of grounded events; those that would pass the longest stream, or be answered if they were in front, are left
-        out."""
-        events, clips = self._kept(events)
-        heard = [
+    def _compose_scene(self, events: tuple[GroundedEvent, ...]) -> Curation:
+        """Return the curation with the scene of the grounded events.
+
+        Events that would exceed the maximum length, or that would call for a response in the background, are left out.
+        """
+        events, clips = self._limit_length(events)
+        foreground = [
             clip for event, clip in zip(events, clips, strict=True) if clip is not None and event.planned.role == "foreground"
         ]
-        brief = self.policy.draw_brief(heard, self.palette, self.rng)
+        brief = self.policy.draw_brief(foreground, self.palette, self.rng)
         if brief is None:
-            return self.told.model_copy(update={"events": events, "refused": "no_stream_of_the_task"})
-        options = iter(self.policy.respond_to_stream(brief, heard))
+            return self.curation.model_copy(update={"events": events, "refused": "no_stream_of_the_task"})
+        options = iter(self.policy.respond_to_stream(brief, foreground))
         low, high = (round(seconds * c.SAMPLE_RATE) for seconds in self.scene.gap_seconds)
-        told: list[GroundedEvent] = []
-        cast: list[SceneEvent] = []
+        recorded: list[GroundedEvent] = []
+        scene_events: list[SceneEvent] = []
         for event, clip in zip(events, clips, strict=True):
             if clip is None:
-                told.append(event)
+                recorded.append(event)
             elif event.planned.role == "foreground":
-                responses, event = self._answered(event, clip, next(options))
+                responses, event = self._respond(event, clip, next(options))
                 gap = int(self.rng.integers(low, high + 1))
-                cast.append(SceneEvent(clip_id=clip.id, role=ClipRole.FOREGROUND, responses=responses, gap=gap))
-                told.append(event)
+                scene_events.append(SceneEvent(clip_id=clip.id, role=ClipRole.FOREGROUND, responses=responses, gap=gap))
+                recorded.append(event)
             elif self.policy.can_play_in_background(brief, clip.label):
-                cast.append(SceneEvent(clip_id=clip.id, role=_role(event)))
-                told.append(event)
+                scene_events.append(SceneEvent(clip_id=clip.id, role=_role(event)))
+                recorded.append(event)
             else:
-                told.append(event.model_copy(update={"clip_id": None, "left_out": "would_be_answered"}))
+                recorded.append(event.model_copy(update={"clip_id": None, "left_out": "would_be_answered"}))
         instructions = self.policy.instructions(brief)
         number = int(self.rng.integers(len(instructions)))
         scene = Scene(
             task=self.policy.task,
-            planner=self.told.planner,
-            title=self.told.title,
+            planner=self.curation.planner,
+            title=self.curation.title,
             instruction=instructions[number],
             brief=brief,
-            events=tuple(cast),
+            events=tuple(scene_events),
             draws=(Draw(what="task", value=self.policy.task.value), Draw(what="instruction variant", value=number)),
         )
-        return self.told.model_copy(update={"events": tuple(told), "scene": scene})
+        return self.curation.model_copy(update={"events": tuple(recorded), "scene": scene})
 
-    def _kept(self, events: tuple[GroundedEvent, ...]) -> tuple[tuple[GroundedEvent, ...], list[Clip | None]]:
-        """The events with their clips, as far as the longest stream reaches."""
-        told: list[GroundedEvent] = []
+    def _limit_length(self, events: tuple[GroundedEvent, ...]) -> tuple[tuple[GroundedEvent, ...], list[Clip | None]]:
+        """Return the events with their clips, where foreground events beyond the maximum length have none."""
+        limited: list[GroundedEvent] = []
         clips: list[Clip | None] = []
         length = 0
         for event in events:
             clip = None if event.clip_id is None else self.tools.pool.get(event.clip_id)
             if clip is not None and event.planned.role == "foreground":
-                reached = length + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE) + clip.samples
-                if length and reached > self.scene.max_seconds * c.SAMPLE_RATE:
+                total = length + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE) + clip.samples
+                if length and total > self.scene.max_seconds * c.SAMPLE_RATE:
                     clip, event = None, event.model_copy(update={"clip_id": None, "left_out": "stream_long_enough"})
                 else:
-                    length = reached
-            told.append(event)
+                    length = total
+            limited.append(event)
             clips.append(clip)
-        return tuple(told), clips
+        return tuple(limited), clips
 
-    def _answered(
+    def _respond(
         self, event: GroundedEvent, clip: Clip, options: Sequence[ResponseOption]
     ) -> tuple[tuple[SceneResponse, ...], GroundedEvent]:
-        """The responses of a foreground event: in the model's words where they may be said, else in the sub-task's own."""
+        """Return the responses of a foreground event: the wording of the model if it is acceptable, else that of the sub-task."""
         text = event.refined.response
         if not options:
             return (), event
@@ -203,8 +208,8 @@ class _SceneCurator:
         return self.policy.draw_responses(clip, options, self.scene, self.rng), event.model_copy(update={"wording": problem})
 
 
-async def plan_scenario(chat: ChatModel, scene: SceneConfig, policy: Policy, bag: Bag, seed: int) -> Outcome[Asked[Scenario]]:
-    """Ask for a scenario of what is in `bag`, with as many events as a scene has; see `operators.protocols.asking.ask`."""
+async def plan_scenario(chat: ChatModel, scene: SceneConfig, policy: Policy, bag: Bag, seed: int) -> Outcome[Answer[Scenario]]:
+    """Request a scenario of sounds in `bag` with the number of events of a scene; see `operators.protocols.asking.ask`."""
     low, high = c.EVENTS_RANGE
     fewest = min(max(int(scene.events[0]), low), high)
     most = min(max(int(scene.events[1]), fewest), high)

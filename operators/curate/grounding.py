@@ -1,7 +1,7 @@
-"""Clip grounding (paper, section 3.2 and B.1): every event of a planned scene is played by a verified clip, found or made.
+"""Clip grounding (paper, section 3.2 and B.1): a verified clip, retrieved or generated, for every event of a scenario.
 
-For each event: the top candidates of retrieval in turn, each judged, and judged again after TFJP where that is the verdict; when
-none is accepted, a sound is generated and held to the same verifier. What plays one event is a neighbour of the next.
+For each event, the best candidates of retrieval are judged in order, and judged again after TFJP if the verdict is `reprocess`.
+If none is accepted, a sound is generated and judged by the same verifier. The clip of an event is a neighbour of the next one.
 """
 
 from __future__ import annotations
@@ -29,52 +29,52 @@ from soundflow.schemas.sheet import GroundedEvent, Judgement, Tried
 from soundflow.schemas.taxonomy import Urgency, urgency
 
 SLACK: Final = 2.0
-"""Clips this much shorter or longer than required are still looked at: the verifier decides, a guessed length does not."""
-LONGEST_PHRASE: Final = 10
-"""Words. A query of more tells a story, which no collection files a sound under: the planned sound is searched for instead."""
+"""Factor by which candidates may be shorter or longer than required: the planned length is a guess, and the verifier decides."""
+MAX_QUERY_WORDS: Final = 10
+"""Maximum number of words of a query. A longer query is a sentence rather than a name; the planned sound replaces it."""
 SURPLUS: Final = 8
 """Number of hits requested per candidate; for speech its square, since hits may be used, of another voice or unsuitable."""
 
 
 class MadeClipStore(Protocol):
-    """Where clips are made during a build: `pipeline.curate.made_clips.MadeClips`."""
+    """The store of clips made during a build: `pipeline.curate.made_clips.MadeClips`."""
 
     def find(self, request: MadeRequest) -> Clip | None:
-        """The clip that was made for `request`, or None."""
+        """Return the clip made for `request`, or None."""
 
     def generated(self, request: MadeRequest, made: GeneratedSound) -> Outcome[Clip]:
-        """Clean and keep what a generator gave."""
+        """Clean and store a generated sound."""
 
     def reprocess(self, parent: Clip, samples: NDArray[np.float32], role: ClipRole) -> Outcome[Clip]:
-        """TFJP once more."""
+        """Clean a clip by TFJP once more."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroundingTools:
-    """What grounding works with; all of it is shared by many scenes at once."""
+    """The services of grounding, shared by concurrent scenes."""
 
     pool: ClipPool
-    """The index and the clips made so far."""
+    """Clips of the index and clips made during the build."""
     retriever: Retriever
     embed: Embed
-    """For how alike two texts are; the retriever's."""
+    """Text embedding of the retriever, for the similarity of texts."""
     verifier: Verifier
     made_clips: MadeClipStore
     generator: Generator | None = None
     detect_speech: SpeechDetector | None = None
     embed_audio: EmbedAudio | None = None
-    """Of a retriever that hears: identity is then judged by the sound, not by its words."""
+    """Audio embedding of the retriever, if it has one. The similarity then uses the audio of clips instead of their texts."""
     top_k: int = c.RETRIEVED
     split: str | None = None
 
 
 @dataclass(slots=True)
 class Grounding:
-    """The events of one scene, as far as they are grounded."""
+    """The events of a scene that have been grounded."""
 
     events: list[GroundedEvent] = field(default_factory=list)
     refused: str = ""
-    """Why the scene cannot be: an essential event that nothing plays. Empty when all is well."""
+    """Reason for rejecting the scene: a foreground event without a clip. Empty if there is none."""
     detail: str = ""
 
 
@@ -86,45 +86,45 @@ async def ground(
     voice: str,
     rng: np.random.Generator,
 ) -> Outcome[Grounding]:
-    """Find or make a clip for every event, in order; of speech, clips of `voice` come first.
+    """Retrieve or generate a clip for every event, in order. For speech, clips of `voice` come first.
 
-    A background or ambient event that nothing plays is left out; a foreground event that nothing plays ends the scene
-    (`ungrounded`). Failed passes through from verifier and generator. Deterministic in its arguments and in what those answer.
+    A background or ambient event without a clip is left out; a foreground event without one ends the scene (`ungrounded`).
+    Failed: the verifier or the generator failed. Deterministic in its arguments and in the results of the services.
     """
-    work = [_EventSearch(event, wish, policy, tools) for event, wish in zip(planned, refined, strict=True)]
-    turns = [int(turn) for turn in rng.integers(2**31, size=len(work))]
-    hits = _found(work, turns, tools)
+    searches = [_EventSearch(event, refinement, policy, tools) for event, refinement in zip(planned, refined, strict=True)]
+    seeds = [int(seed) for seed in rng.integers(2**31, size=len(searches))]
+    hits = _retrieve(searches, seeds, tools)
     done, used, before = Grounding(), set[str](), list[NDArray[np.float32]]()
-    playing: list[Clip] = []
-    for event, found, turn in zip(work, hits, turns, strict=True):
-        free, event.playing = [hit for hit in found if hit.id not in used], tuple(playing)
-        broken = await event.ground(sorted(free, key=lambda hit: event.other_voice(hit, voice)), before, seed=turn)
-        if broken is not None:
-            return broken
-        done.events.append(event.told())
+    foreground: list[Clip] = []
+    for event, found, seed in zip(searches, hits, seeds, strict=True):
+        free, event.foreground = [hit for hit in found if hit.id not in used], tuple(foreground)
+        failed = await event.ground(sorted(free, key=lambda hit: event.has_other_voice(hit, voice)), before, seed=seed)
+        if failed is not None:
+            return failed
+        done.events.append(event.grounded_event())
         if event.clip is not None:
             used |= {event.clip.id, event.tried[-1].clip_id}
             if event.planned.role == "foreground":
                 before = [tools.pool.audio(event.clip)]
-                playing.append(event.clip)
+                foreground.append(event.clip)
         elif event.planned.role == "foreground":
             done.refused, done.detail = "ungrounded", f"event {event.planned.order} ({event.planned.sound}): {event.left_out()}"
             break
     return Ok(done)
 
 
-def _found(work: Sequence[_EventSearch], turns: Sequence[int], tools: GroundingTools) -> list[list[Hit]]:
-    """For each event the hits among all clips of its roles, best first; one search for the whole scene."""
-    queries = [(number, event.query(role, turn)) for number, (event, turn) in enumerate(zip(work, turns, strict=True))
+def _retrieve(searches: Sequence[_EventSearch], seeds: Sequence[int], tools: GroundingTools) -> list[list[Hit]]:
+    """Return the hits of each event among the clips of its roles, best first. The scene is one batch of queries."""
+    queries = [(number, event.query(role, seed)) for number, (event, seed) in enumerate(zip(searches, seeds, strict=True))
                for role in ROLES[event.planned.role]]  # fmt: skip
-    found: list[list[Hit]] = [[] for _ in work]
+    found: list[list[Hit]] = [[] for _ in searches]
     for (number, _), hits in zip(queries, tools.retriever.search([query for _, query in queries]), strict=True):
         found[number] += hits
     return [sorted(hits, key=lambda hit: -hit.score) for hits in found]
 
 
 class _EventSearch:
-    """One event on its way to a clip."""
+    """The search for the clip of one event."""
 
     def __init__(self, planned: SubEvent, refined: RefinedEvent, policy: Policy, tools: GroundingTools):
         self.planned, self.refined, self.policy, self.tools = planned, refined, policy, tools
@@ -138,11 +138,11 @@ class _EventSearch:
         )
         self.tried: list[Tried] = []
         self.clip: Clip | None = None
-        self.playing: tuple[Clip, ...] = ()
-        """What plays in the foreground before it."""
+        self.foreground: tuple[Clip, ...] = ()
+        """Clips of the foreground events before it."""
 
-    def query(self, role: ClipRole, turn: int) -> Query:
-        """What is searched for. Only a foreground clip can be too long: others are cropped to the stream."""
+    def query(self, role: ClipRole, seed: int) -> Query:
+        """Return the retrieval query. Only foreground clips can be too long; others are cropped to the stream."""
         low, high = self.required.seconds
         return Query(
             text=self.required.query,
@@ -151,30 +151,30 @@ class _EventSearch:
             kind="speech" if self.speech else "sound",
             seconds=(low / SLACK, high * SLACK if self.planned.role == "foreground" else float("inf")),
             split=self.tools.split,
-            turn=turn,
+            tie_seed=seed,
         )
 
-    def other_voice(self, hit: Hit, voice: str) -> bool:
-        """Whether a hit is speech of somebody else."""
+    def has_other_voice(self, hit: Hit, voice: str) -> bool:
+        """Return whether a hit is speech of another voice."""
         clip = self.tools.pool.get(hit.id)
         return self.speech and (clip.voice or clip.source) != voice
 
     async def ground(self, hits: Sequence[Hit], before: Sequence[NDArray[np.float32]], seed: int) -> Failed | None:
-        """Try retrieval's best, then what can be made; Failed when something broke."""
+        """Try the hits of retrieval, then generation. Returns Failed if a service failed."""
         rank = 0
         for hit in hits:
             clip = self.tools.pool.get(hit.id)
-            if not self._suits(clip):
+            if not self._can_play(clip):
                 continue
             rank += 1
-            broken = await self._try(clip, before, Tried(clip_id=hit.id, found="retrieved", rank=rank, score=hit.score))
-            if broken is not None or self.clip is not None or rank == self.tools.top_k:
+            failed = await self._try(clip, before, Tried(clip_id=hit.id, found="retrieved", rank=rank, score=hit.score))
+            if failed is not None or self.clip is not None or rank == self.tools.top_k:
                 break
         else:
-            broken = None
-        return broken if broken is not None or self.clip is not None else await self._make(before, seed)
+            failed = None
+        return failed if failed is not None or self.clip is not None else await self._generate(before, seed)
 
-    async def _make(self, before: Sequence[NDArray[np.float32]], seed: int) -> Failed | None:
+    async def _generate(self, before: Sequence[NDArray[np.float32]], seed: int) -> Failed | None:
         generator = self.tools.generator
         if generator is None or self.speech:
             return None
@@ -203,19 +203,19 @@ class _EventSearch:
             self.tried.append(Tried(clip_id="", found="generated", refused=made.reason))
             return None
         tried = Tried(clip_id=made.value.id, found="generated")
-        if not self._suits(made.value):
+        if not self._can_play(made.value):
             self.tried.append(tried.model_copy(update={"refused": "unsuitable"}))
             return None
         return await self._try(made.value, before, tried)
 
-    def _suits(self, clip: Clip) -> bool:
-        """Whether the sub-task lets the clip play this event. What nobody answers must not be something to answer."""
+    def _can_play(self, clip: Clip) -> bool:
+        """Return whether the sub-task allows the clip for this event. Hazards cannot play in the background."""
         if self.planned.role != "foreground":
             return urgency(clip.label, clip.caption) is not Urgency.RESPOND
-        return self.policy.can_play(clip, self.planned.responds) and self.policy.can_play_with(clip, self.playing)
+        return self.policy.can_play(clip, self.planned.responds) and self.policy.can_play_with(clip, self.foreground)
 
     async def _try(self, clip: Clip, before: Sequence[NDArray[np.float32]], tried: Tried) -> Failed | None:
-        """Hold one clip against the verifier; the same for retrieved and made ones."""
+        """Verify a clip, retrieved or generated alike."""
         tools = self.tools
         candidate = CandidateClip(clip, tools.pool.audio(clip))
         outcome = await verify(
@@ -224,7 +224,7 @@ class _EventSearch:
             before,
             tools.verifier,
             tools.embed,
-            self._reprocessed,
+            self._reprocess,
             tools.detect_speech,
             tools.embed_audio,
         )
@@ -238,18 +238,18 @@ class _EventSearch:
         self.tried.append(tried.model_copy(update={"judged": outcome.value.judged}))
         return None
 
-    def _reprocessed(self, candidate: CandidateClip) -> Outcome[CandidateClip]:
+    def _reprocess(self, candidate: CandidateClip) -> Outcome[CandidateClip]:
         cleaned = self.tools.made_clips.reprocess(candidate.clip, candidate.samples, ClipRole(self.planned.role))
         return Ok(CandidateClip(cleaned.value, self.tools.pool.audio(cleaned.value))) if isinstance(cleaned, Ok) else cleaned
 
     def left_out(self) -> str:
-        """Why nothing plays the event; empty when something does."""
+        """Return the reason for leaving the event out; empty if it has a clip."""
         if self.clip is not None:
             return ""
         return self.tried[-1].refused if self.tried else "nothing_found"
 
-    def told(self) -> GroundedEvent:
-        """For the sheet."""
+    def grounded_event(self) -> GroundedEvent:
+        """Return the result for the sheet."""
         return GroundedEvent(
             planned=self.planned,
             refined=self.refined,
@@ -260,5 +260,5 @@ class _EventSearch:
 
 
 def _phrase(query: str, sound: str) -> str:
-    """The query of a sound, or what was planned where the query is a sentence and the plan is none."""
-    return sound if len(query.split()) > LONGEST_PHRASE >= len(sound.split()) else query
+    """Return the query, or the planned sound if the query is a sentence and the planned sound is not."""
+    return sound if len(query.split()) > MAX_QUERY_WORDS >= len(sound.split()) else query

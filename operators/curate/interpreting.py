@@ -1,7 +1,8 @@
-"""A speech clip interpreted by the language model's role `interpreter`: which part of the translation is said after which clause.
+"""Simultaneous interpretation of a speech clip by the LLM role `interpreter`: a segment of the translation for each clause.
 
-Where a translation is known the model only cuts it; else it says the speech in another language itself. Each segment rests on the
-clauses up to its own: what the model says of a clause is never said before that was heard.
+If the clip has a translation, the model only splits it; otherwise it translates. A segment is due after the clause it belongs to.
+
+The texts of `_find_error` are sent to the model: to change one is to change requests and their cache keys.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from soundflow.schemas.text import join_texts, words_of
 INTERPRETING_VERSION: Final = f"1.{CLAUSES_VERSION}"
 ROLE: Final = "interpreter"
 CUT: Final = "cut:"
-"""How `interpreter` begins where the model only cut a translation somebody else wrote."""
+"""Prefix of `interpreter` if the model only split an existing translation."""
 
 
 async def interpret(chat: ChatModel, clip: Clip, into: str) -> Outcome[Interpreted]:
-    """Ask for the segments of an aligned clip: of its translation, or (where it has none) into the language `into`.
+    """Interpret an aligned clip: split its translation, or translate it into the language `into` if it has none.
 
-    Rejected (`llm_…`) when the answer is no such thing, Failed when there is none; raises what `ask` raises.
+    Rejected (`llm_…`): invalid answer. Failed: no answer. Raises the errors of `ask`.
     """
     clauses, ends, given = _clauses(clip), clause_ends(clip.words), clip.translation
     code = clip.translation_language if given else into
@@ -42,16 +43,17 @@ async def interpret(chat: ChatModel, clip: Clip, into: str) -> Outcome[Interpret
     }
 
     def check(answer: SpokenSegments) -> str:
-        return _wrong(answer.segments, len(clauses), given)
+        return _find_error(answer.segments, len(clauses), given)
 
     count = (len(clauses), len(clauses))
-    asked = await ask(chat, ROLE, values, SpokenSegments, seed=0, check=check, counts={"segments": count})
-    if not isinstance(asked, Ok):
-        return asked
-    said = _cut(asked.value.value.segments, given) if given else [tidy(text) for text in asked.value.value.segments]
-    segments = tuple(Segment(text=text, words=end) for text, end in zip(said, ends, strict=True) if text)
-    by = f"{CUT if given else ''}{MODEL_PREFIX}{chat.config.answering(ROLE).model}"
-    return Ok(Interpreted(translation=given or join_texts(said), translation_language=code, segments=segments, interpreter=by))
+    answer = await ask(chat, ROLE, values, SpokenSegments, seed=0, check=check, counts={"segments": count})
+    if not isinstance(answer, Ok):
+        return answer
+    texts = _split(answer.value.value.segments, given) if given else [tidy(text) for text in answer.value.value.segments]
+    segments = tuple(Segment(text=text, words=end) for text, end in zip(texts, ends, strict=True) if text)
+    author = f"{CUT if given else ''}{MODEL_PREFIX}{chat.config.answering(ROLE).model}"
+    translation = given or join_texts(texts)
+    return Ok(Interpreted(translation=translation, translation_language=code, segments=segments, interpreter=author))
 
 
 def _clauses(clip: Clip) -> list[str]:
@@ -59,30 +61,30 @@ def _clauses(clip: Clip) -> list[str]:
     return [join_texts(word.text for word in clip.words[begin:end]) for begin, end in pairwise(ends)]
 
 
-def _wrong(segments: Sequence[str], count: int, given: str | None) -> str:
-    """What the answer has wrong, in words; empty when nothing."""
+def _find_error(segments: Sequence[str], count: int, given: str | None) -> str:
+    """Return the first error of an answer as text; empty if it is valid."""
     if len(segments) != count:
         return f"{count} clauses were given, {len(segments)} segments came back; give one for each, empty ones too"
     if given:
-        return "" if _cut(segments, given) else "the segments joined are not the given translation; cut it, change nothing"
+        return "" if _split(segments, given) else "the segments joined are not the given translation; cut it, change nothing"
     if not any(char.isalnum() for char in segments[-1]):
         return "the last segment is empty; everything has been heard by then"
     return ""
 
 
-def _cut(segments: Sequence[str], given: str) -> list[str]:
-    """The given text cut where the segments end, spaces aside; empty when they are something else or cut through a word."""
-    words, made = words_of(given), list[str]()
+def _split(segments: Sequence[str], given: str) -> list[str]:
+    """Split `given` where the segments end, ignoring spaces. Empty if they differ from it or split a word."""
+    words, pieces = words_of(given), list[str]()
     for segment in segments:
-        wanted, piece, taken = _bare(segment), "", list[str]()
-        while len(piece) < len(wanted) and words:
+        target, piece, taken = _without_spaces(segment), "", list[str]()
+        while len(piece) < len(target) and words:
             taken.append(words.pop(0))
-            piece += _bare(taken[-1])
-        if piece != wanted:
+            piece += _without_spaces(taken[-1])
+        if piece != target:
             return []
-        made.append(join_texts(taken))
-    return [] if words else made
+        pieces.append(join_texts(taken))
+    return [] if words else pieces
 
 
-def _bare(text: str) -> str:
+def _without_spaces(text: str) -> str:
     return "".join(text.split())

@@ -1,7 +1,6 @@
-"""Scene planning without an LLM: the `random` and the `template` planner.
+"""Scene planning without a language model: the planners `random` and `template`.
 
-Both choose clips and order; the sub-task's policy (`operators.tasks`) decides what is answered. The plan says which planner
-it was.
+Both choose the clips and their order; the policy of the sub-task (`operators.tasks`) determines the responses.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from soundflow.schemas.taxonomy import SUB_TASKS, Capability, Task
 
 PLANNING_VERSION: Final = "9"
 FITTING_SHARE: Final = 0.95
-"""How often the template planner takes a sound of the scene's place when there are also sounds nothing is known of."""
+"""Probability that the template planner takes a sound that fits the place rather than one of unknown places."""
 
 
 def available_tasks(palette: Palette, at_least: int = 1) -> set[Task]:
-    """Tasks whose lists hold `at_least` clips each."""
+    """Return the sub-tasks for which each required kind has at least `at_least` clips."""
     return {task for task in Task if all(len(clips) >= at_least for clips in POLICIES[task].required_clips(palette).values())}
 
 
 def can_serve(task: Task, palette: Palette, fewest: int) -> bool:
-    """Whether a task has the clips of a scene of `fewest` events."""
+    """Return whether there are enough clips for a scene of `fewest` events of a sub-task."""
     lists = POLICIES[task].required_clips(palette).values()
     return all(lists) and sum(map(len, lists)) >= fewest
 
 
 def weights_of(recipe: Recipe, palette: Palette) -> dict[Task, float]:
-    """The sub-tasks of a recipe with their weights above 0; a capability's is shared by those the clips can serve."""
+    """Return the sub-tasks of a recipe with positive weights. Those that the clips can serve share the weight of a capability."""
     weights: dict[Task, float] = {}
     for name, weight in recipe.tasks.items():
         tasks: list[Task] = [name] if isinstance(name, Task) else []
@@ -52,32 +51,32 @@ def weights_of(recipe: Recipe, palette: Palette) -> dict[Task, float]:
 
 
 def check_tasks(recipe: Recipe, palette: Palette, file: object = None, split: str = "") -> None:
-    """Raise InputError when an asked-for task has too few clips for its shortest scene; `split`: of which clips these are."""
-    holds = f"the index's {split} split" if split else "the index"
+    """Raise InputError if there are too few clips for the shortest scene of a task. `split`: the split of the palette."""
+    holds = f"the {split} split of the index" if split else "the index"
     fewest = int(recipe.scene.events[0])
     served = weights_of(recipe, palette)
     for name, weight in recipe.tasks.items():
         if weight > 0 and isinstance(name, Capability) and not set(SUB_TASKS[name]) & set(served):
             needed = " or ".join(sorted({what for task in SUB_TASKS[name] for what in POLICIES[task].required_clips(palette)}))
             raise InputError(
-                f"{holds} serves none of its sub-tasks: they need {needed}",
+                f"{holds} has no clips for its sub-tasks, which require {needed}",
                 file=file,
                 field=f"tasks.{name.value}",
-                remedy=f"Index such clips, lower scene.events, or take {name.value} out of tasks",
+                remedy=f"Index such clips, reduce scene.events, or remove {name.value} from tasks",
             )
     for task in served:
         for what, clips in POLICIES[task].required_clips(palette).items():
             if not can_serve(task, palette, fewest) and (not clips or all(POLICIES[task].required_clips(palette).values())):
                 raise InputError(
-                    f"too few clips: {holds} has {len(clips)} {what}, a stream needs {max(fewest, 1)} different clips",
+                    f"too few clips: {holds} has {len(clips)} {what}, but a stream needs {max(fewest, 1)} different clips",
                     file=file,
                     field=f"tasks.{task.value}",
-                    remedy=f"Index more clips, lower scene.events, or take {task.value} out of tasks",
+                    remedy=f"Index more clips, reduce scene.events, or remove {task.value} from tasks",
                 )
 
 
 def draw_task(recipe: Recipe, palette: Palette, rng: np.random.Generator) -> Task:
-    """The sub-task of one stream, by the recipe's weights."""
+    """Draw the sub-task of a stream by the weights of the recipe."""
     tasks = weights_of(recipe, palette)
     weights = np.array(list(tasks.values()), dtype=np.float64)
     return list(tasks)[int(rng.choice(len(weights), p=weights / weights.sum()))]
@@ -130,7 +129,7 @@ class _StreamPlanner:
         instructions = policy.instructions(brief)
         instruction = instructions[self._integer("instruction variant", len(instructions))]
         draws = (Draw(what="task", value=task.value), *self.draws)
-        # Where a language model plans the others, what has an order of its own is still cast here, and says so.
+        # Scenes with a fixed order are planned here even if a language model plans the others.
         planner = "template" if self.scene.planner == "llm" else self.scene.planner
         return Ok(
             Scene(
@@ -145,8 +144,11 @@ class _StreamPlanner:
         )
 
     def _choose_place(self, policy: Policy, turns: int) -> str:
-        """The template planner's place: one of those with sounds of their own and enough for the scene, or the one with most.
-        The random planner has none."""
+        """Draw the place of the template planner and return its title.
+
+        The place has sounds that occur only there and enough clips for the scene; if there is none, it is one with the most
+        clips.
+        """
         if self.scene.planner == "random":
             return "clips drawn independently"
         needed, places = policy.place_bound_clips(self.palette), prompts.places()
@@ -178,9 +180,9 @@ class _StreamPlanner:
         return SceneEvent(clip_id=clip.id, role=ClipRole.FOREGROUND, responses=responses, gap=gap)
 
     def pick(self, clips: Candidates, strict: bool = False) -> str | None:
-        """A clip not yet used in this stream; in a place mostly one that fits it, now and then one of which nothing is known.
+        """Draw an unused clip and return its id: mostly one that fits the place, occasionally one of unknown places.
 
-        None when all are used, or (`strict`) when only sounds of other places are left.
+        None if all are used, or with `strict` if only clips of other places remain.
         """
         free = [clip for clip in clips if clip.id not in self.used]
         if self.place:

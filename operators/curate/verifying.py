@@ -1,8 +1,10 @@
-"""The clip verifier (paper, appendix B.1): may this clip play this event? Evidence is measured by us, then judged.
+"""The clip verifier (paper, appendix B.1): whether a clip may play an event.
 
-The same evidence, criteria and code for retrieved and for made clips: nothing here knows which of the two a clip is. Judges are
-rules on the evidence (`rules`), or the recipe's language model, which is shown the same evidence and hears the clip where it can.
-A clip that should be cleaned goes through TFJP once more and is judged again; then it is accepted or rejected.
+Measurements (`clip_evidence`) are judged by rules, or by the language model of the recipe, which also receives the audio if it
+accepts audio. Retrieved and generated clips are treated alike. A clip with the verdict `reprocess` is cleaned by TFJP once more
+and judged again; it is then accepted or rejected.
+
+Reasons are stored in sheets, and contradictions are sent to the model: their texts are part of digests and cache keys.
 """
 
 from __future__ import annotations
@@ -39,76 +41,76 @@ VERIFYING_VERSION: Final = "2"
 ROLE: Final = "clip_verifier"
 MINILM: Final = "all-MiniLM-L6-v2-int8"
 SIMILARITY_LINES: Final[Mapping[str, Line]] = MappingProxyType({MINILM: (0.30, 0.60), "hashed-ngrams": (0.10, 0.50)})
-"""By embedder, as `python -m soundflow.bench.experiments.verifier` draws them: what is alike to one is not to another."""
-MENDABLE: Final = frozenset({"snr", "silence"})
-"""What TFJP can mend: it removes noise and trims silence."""
+"""Limits of similarity for each embedder, measured by `python -m soundflow.bench.experiments.verifier`."""
+IMPROVABLE: Final = frozenset({"snr", "silence"})
+"""Measures that TFJP can improve, since it removes noise and trims silence."""
 STEADY: Final = frozenset(
     """rain rainfall raining drizzle downpour wind windy breeze water stream river brook waterfall fountain shower wave waves
     ocean sea surf tap faucet pouring hum humming buzz buzzing drone static hiss hissing steam fan vacuum dryer conditioner
     ventilation engine motor idling traffic crowd applause clapping cheering fire crackling frying sizzling boiling airplane
     helicopter crickets insects""".split()
 )
-"""Words of a query for sounds that are noise or go on without a pause: nothing tells their floor from them."""
+"""Words of queries for noise-like or continuous sounds, whose SNR cannot be measured."""
 VOICES: Final = frozenset(
     """voice voices speech speaking talk talking conversation chatter announcement announcer radio television tv crowd people
     party laugh laughs laughing laughter chuckle giggle giggling scream screaming shout shouting yell yelling cry crying sob
     sobbing baby child children cough coughing sneeze sneezing cheer cheering sing singing song music audience whisper""".split()
 )
-"""Words of a query for sounds that people make: they may well be taken for speech."""
+"""Words of queries for sounds of people, which a speech detector may take for speech."""
 
 
 class Verifier(Protocol):
-    """Judges from evidence."""
+    """Judges a candidate from its evidence."""
 
     async def judge(
         self, required: RequiredClip, candidate: CandidateClip, evidence: Evidence, *, final: bool
     ) -> Outcome[Judgement]:
-        """The verdict; `final`: the clip was cleaned once more already, `reprocess` is no answer any more."""
+        """Return the verdict. `final`: the clip has been cleaned once more, so that `reprocess` is not allowed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """An accepted clip and how it came to be accepted."""
+    """An accepted clip with its verdicts."""
 
     clip: Clip
-    """The candidate, or what TFJP made of it."""
+    """The candidate, or the result of cleaning it once more."""
     judged: tuple[Judgement, ...]
-    """One verdict, or two: the second after TFJP."""
+    """One verdict, or two if the clip was judged again after TFJP."""
 
 
 Reprocess = Callable[[CandidateClip], Outcome[CandidateClip]]
-"""TFJP once more; the result is a clip of its own (`pipeline.curate.made_clips.MadeClips.reprocess`)."""
+"""Function that cleans a clip by TFJP once more, to a new clip (`pipeline.curate.made_clips.MadeClips.reprocess`)."""
 
 
 def ramp(value: float, line: tuple[float, float]) -> float:
-    """0 at `line[0]` and beyond, 1 at `line[1]` and beyond, linear between; either may be the larger."""
+    """Map `line[0]` to 0 and `line[1]` to 1, linearly between and constant beyond. Either may be larger."""
     return float(np.clip((value - line[0]) / (line[1] - line[0]), 0.0, 1.0))
 
 
 class Rules:
-    """The offline verifier: each criterion is the worst of its measures."""
+    """The offline verifier: a criterion is the minimum of the scores of its measures."""
 
     def __init__(self, config: VerifierConfig, embedder: str):
-        """`embedder`: name, or `name/version…`, of what similarity is measured with. InputError when no line is known for it."""
+        """Raise InputError if there is no limit of similarity for `embedder`, a name or `name/version…`."""
         line = config.similarity or SIMILARITY_LINES.get(embedder.partition("/")[0])
         if line is None:
             raise InputError(
-                "the rules have no line for this embedder",
+                "the rules have no limit of similarity for this embedder",
                 field="verifier.similarity",
                 value=embedder,
-                remedy="Set it to [cosine that fails, cosine that is met], such as [0.3, 0.6] for all-MiniLM-L6-v2",
+                remedy="Set it to [cosine that fails, cosine that is met fully], such as [0.3, 0.6] for all-MiniLM-L6-v2",
             )
         self.config, self.similarity = config, line
 
     async def judge(
         self, required: RequiredClip, candidate: CandidateClip, evidence: Evidence, *, final: bool
     ) -> Outcome[Judgement]:
-        """Always Ok."""
+        """See `Verifier.judge`; always Ok."""
         return Ok(Judgement(verifier="rules", verdict=self.verdict(required, evidence, final=final), evidence=evidence))
 
     def verdict(self, required: RequiredClip, evidence: Evidence, *, final: bool) -> ClipVerdict:
-        """The verdict on `evidence`; nothing else is looked at."""
+        """Return the verdict, which depends only on the arguments."""
         scores = self._scores(required, evidence)
         criteria = {name: min(measures.values(), default=1.0) for name, measures in scores.items()}
         failing = {
@@ -116,13 +118,13 @@ class Rules:
         }
         verdict: Literal["accept", "reprocess", "reject"] = "accept"
         if failing:
-            mendable = set(failing) <= MENDABLE and min(failing.values()) > 0.0
-            verdict = "reprocess" if mendable and not final else "reject"
+            improvable = set(failing) <= IMPROVABLE and min(failing.values()) > 0.0
+            verdict = "reprocess" if improvable and not final else "reject"
         reason = ", ".join(f"{name} {score:.2f}" for name, score in failing.items()) or "all criteria are met"
         return ClipVerdict(**criteria, verdict=verdict, reason=reason)
 
     def _scores(self, required: RequiredClip, evidence: Evidence) -> dict[str, dict[str, float]]:
-        """Criterion → measure → score."""
+        """Return the scores by criterion and measure."""
         lines = self.config
         identity = {"similarity": ramp(evidence.similarity, self.similarity)}
         cleanliness = {
@@ -149,7 +151,7 @@ class Rules:
 
 
 class LlmVerifier:
-    """The recipe's model as the verifier: it is shown the evidence, and hears the clip where it can listen."""
+    """The verifier that asks the language model, with the audio of the clip if the model accepts audio."""
 
     def __init__(self, config: VerifierConfig, chat: ChatModel):
         self.config, self.chat = config, chat
@@ -157,10 +159,9 @@ class LlmVerifier:
     async def judge(
         self, required: RequiredClip, candidate: CandidateClip, evidence: Evidence, *, final: bool
     ) -> Outcome[Judgement]:
-        """What `operators.protocols.asking.ask` gives: Rejected when the model has no usable answer, Failed when there is
-        none.
+        """See `Verifier.judge` and, for Rejected and Failed, `operators.protocols.asking.ask`.
 
-        One seed for all: the same clip for the same event is the same question, in whichever scene.
+        The seed is constant, so that the same clip for the same event is the same request in all scenes.
         """
         audible = self.chat.config.answering(ROLE).audio
         clip = candidate.clip
@@ -171,8 +172,8 @@ class LlmVerifier:
             "seconds": required.seconds,
             "speech": required.speech,
         }
-        told = {"label": clip.label, "caption": clip.caption, "transcript": clip.transcript, **evidence.model_dump()}
-        values = {"event": event, "evidence": told, "audible": audible, "final": final, "accept": self.config.accept}
+        known = {"label": clip.label, "caption": clip.caption, "transcript": clip.transcript, **evidence.model_dump()}
+        values = {"event": event, "evidence": known, "audible": audible, "final": final, "accept": self.config.accept}
         sounds = (AudioAttachment(to_wav(candidate.samples)),) if audible else ()
         answer = await ask(
             self.chat, ROLE, values, ClipVerdict, seed=0, sounds=sounds, check=lambda verdict: self.contradiction(verdict, final)
@@ -182,7 +183,7 @@ class LlmVerifier:
         return Ok(Judgement(verifier=answer.value.model, verdict=answer.value.value, evidence=evidence))
 
     def contradiction(self, verdict: ClipVerdict, final: bool) -> str:
-        """Why the verdict does not follow from its own criteria; empty when it does."""
+        """Return why the verdict contradicts its own criteria; empty if it does not."""
         if final and verdict.verdict == "reprocess":
             return "the clip was cleaned once more already: verdict must be accept or reject"
         low = [name for name, score in verdict.criteria().items() if score < self.config.accept]
@@ -194,18 +195,23 @@ class LlmVerifier:
 
 
 def verifier_of(config: VerifierConfig, embedder: str, chat: ChatModel | None) -> Verifier:
-    """The verifier a recipe means; `embedder` says what similarity is measured with. InputError when there is none."""
+    """Return the verifier of a recipe. `embedder`: name of the embedder. Raises InputError if it cannot be set up."""
     if config.verifier == "rules":
         return Rules(config, embedder)
     if chat is None:
-        remedy = "Add an llm section, or take verifier: rules"
-        raise InputError("the model as a verifier needs a model", field="verifier.verifier", value=config.verifier, remedy=remedy)
+        remedy = "Add an llm section, or set verifier to rules"
+        raise InputError(
+            "this verifier requires a language model", field="verifier.verifier", value=config.verifier, remedy=remedy
+        )
     return LlmVerifier(config, chat)
 
 
 def length_factor(evidence: Evidence, role: EventRole) -> float:
-    """By which a clip is longer or shorter than required, at least 1. TFJP makes whole δ, so one more is nothing; background and
-    ambient clips are cropped to the stream, so they are never too long."""
+    """Return the factor by which a clip is longer or shorter than required, at least 1.
+
+    One δ is tolerated, since TFJP pads to multiples of δ. Background and ambient clips are never too long, since they are
+    cropped.
+    """
     low, high = evidence.wanted_seconds
     longer = (evidence.seconds - c.HALF_CHUNK_SAMPLES / c.SAMPLE_RATE) / high if role == "foreground" else 1.0
     return max(1.0, longer, low / evidence.seconds)
@@ -221,10 +227,10 @@ async def verify(
     detect_speech: SpeechDetector | None = None,
     embed_audio: EmbedAudio | None = None,
 ) -> Outcome[Verified]:
-    """Measure, judge, clean once more where that is the verdict, measure and judge again.
+    """Measure and judge a candidate; if the verdict is `reprocess`, clean it once more, measure and judge again.
 
-    Rejected: `clip_identity`, `clip_cleanliness`, `clip_duration_fit` or `clip_continuity` (the weakest criterion), with every
-    verdict and its evidence in the metrics; the reasons of `reprocess` and of the verifier pass through.
+    Rejected: `clip_identity`, `clip_cleanliness`, `clip_duration_fit` or `clip_continuity` (the weakest criterion) with all
+    verdicts in the metrics, or a reason of `reprocess` or of the verifier.
     """
     judged: list[Judgement] = []
     for final in (False, True):

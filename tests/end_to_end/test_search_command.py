@@ -67,8 +67,8 @@ def test_any_language_may_be_asked(search) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("",), "the query holds no word"),
-        (("?! 🐕",), "the query holds no word"),
+        (("",), "the query contains no word"),
+        (("?! 🐕",), "the query contains no word"),
         (("dog " * 250_000,), "1,000,000 characters"),
         (("dog", "--role", "drummer"), "drummer"),
         (("dog", "-k", "0"), "-k"),

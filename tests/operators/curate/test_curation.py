@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from soundflow.operators.compose.clips import Palette
-from soundflow.operators.curate.bag import LONGEST_WORDS, draw_bag
+from soundflow.operators.curate.bag import MAX_WORDS, draw_bag
 from soundflow.operators.curate.curation import curate
 from soundflow.operators.protocols.chat import ChatRequest, Completion
 from soundflow.operators.protocols.faults import ServerFault
@@ -215,7 +215,7 @@ def test_a_bag_holds_each_annotation_once_and_speech_of_one_voice(pool: MemoryPo
         bag, voice = draw_bag(SceneConfig(), POLICIES[task], Palette.of(pool), pool, np.random.default_rng(seed))
         sounds = [one["sound"] for one in bag]
         assert len(set(sounds)) == len(sounds) <= sum(SceneConfig().bag) and "rain" in sounds
-        assert all(len(one.get("caption", "")) <= LONGEST_WORDS for one in bag)
+        assert all(len(one.get("caption", "")) <= MAX_WORDS for one in bag)
         spoken = {one["sound"] for one in bag if one.get("kind") == "speech"}
         assert bool(spoken) == bool(voice) == POLICIES[task].responds_to_speech
         said = {clip.transcript for clip in map(pool.get, pool.ids(ClipRole.FOREGROUND)) if clip.source == voice}

@@ -101,21 +101,23 @@ def test_a_query_finds_the_same_alone_and_in_any_batch(oversampling: int) -> Non
     assert together == backwards[::-1]
 
 
-def test_a_thousand_clips_of_one_label_take_turns() -> None:
+def test_the_order_of_a_thousand_clips_of_one_label_follows_from_the_seed() -> None:
     rng = np.random.default_rng(1)
     index = make_index(rng, texts=1, clips=1000, dimension=8, distinct=1)
     query = {"text": "sound", "k": 3, "role": next(role for role, span in index.spans.items() if span == (0, 1))}
     plain = index.search(index.vectors, [Query(**query)])[0]
     assert [hit.id for hit in plain] == ["clip-00000", "clip-00001", "clip-00002"]
-    turns = [index.search(index.vectors, [Query(**query, turn=turn)])[0] for turn in range(50)]
-    assert turns == [index.search(index.vectors, [Query(**query, turn=turn)])[0] for turn in range(50)]
-    assert len({hit.id for hits in turns for hit in hits}) > 120  # of 150 drawn from 1001
-    assert {hit.score for hits in turns for hit in hits} == {plain[0].score}
+    orders = [index.search(index.vectors, [Query(**query, tie_seed=seed)])[0] for seed in range(50)]
+    assert orders == [index.search(index.vectors, [Query(**query, tie_seed=seed)])[0] for seed in range(50)]
+    assert len({hit.id for hits in orders for hit in hits}) > 120  # of 150 drawn from 1001
+    assert {hit.score for hits in orders for hit in hits} == {plain[0].score}
 
 
-def test_a_turn_never_brings_a_worse_clip_before_a_better_one() -> None:
+def test_a_seed_only_orders_equal_scores() -> None:
     rng = np.random.default_rng(2)
     index = make_index(rng, texts=40, clips=200, dimension=8, distinct=10)
     vector = normalize(rng.integers(-2, 3, (1, 8)).astype(float))
-    scores = [[hit.score for hit in index.search(vector, [Query("sound", k=9, turn=turn)])[0]] for turn in (None, 1, -7, 2**80)]
+    scores = [
+        [hit.score for hit in index.search(vector, [Query("sound", k=9, tie_seed=seed)])[0]] for seed in (None, 1, -7, 2**80)
+    ]
     assert scores[0] == sorted(scores[0], reverse=True) and all(one == scores[0] for one in scores)

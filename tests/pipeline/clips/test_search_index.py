@@ -136,12 +136,12 @@ def test_clips_without_words_are_never_a_reason_to_fail(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ({"text": ""}, "holds no word"),
-        ({"text": " ?! "}, "holds no word"),
+        ({"text": ""}, "contains no word"),
+        ({"text": " ?! "}, "contains no word"),
         ({"text": "x" * 1_000_000}, "1,000,000 characters"),
-        ({"text": "x", "k": 0}, "k must be 1 or more"),
-        ({"text": "x", "seconds": (3, 1)}, "Swap them"),
-        ({"text": "x", "seconds": (float("nan"), 1)}, "Swap them"),
+        ({"text": "x", "k": 0}, "k must be at least 1"),
+        ({"text": "x", "seconds": (3, 1)}, "Swap the two values"),
+        ({"text": "x", "seconds": (float("nan"), 1)}, "Swap the two values"),
     ],
 )
 def test_a_query_that_asks_nothing_is_refused(query: dict[str, object], why: str) -> None:
@@ -171,7 +171,7 @@ SearchIndex.open(pathlib.Path(sys.argv[2]), RetrievalConfig(embedder="ngrams")).
 before = memory()
 search = SearchIndex.open(pathlib.Path(sys.argv[1]), RetrievalConfig(embedder="ngrams"))
 for batch in (1, 20):
-    hits = search.search([Query("a distant dog barking in a garden", turn=turn) for turn in range(batch)])
+    hits = search.search([Query("a distant dog barking in a garden", tie_seed=seed) for seed in range(batch)])
 after = memory()
 print(after["RssAnon"] - before["RssAnon"], after["VmHWM"] - before["VmHWM"], [hit.id for hit in hits[0]], flush=True)
 sys.stdin.read()
