@@ -61,7 +61,7 @@ class Case:
     """A candidate clip and the request for it."""
 
     candidate: CandidateClip
-    wanted: RequiredClip
+    request: RequiredClip
     neighbour: Audio
 
 
@@ -110,14 +110,14 @@ class CaseFactory:
         for number, sound in enumerate(SOUNDS.values()):
             rng = rng_for("0" * 64, 0, number, "bench.verifier.procedural")
             query = sound.heads.split("|")[0]
-            wanted = RequiredClip(query, f"The sound of {query}.", "foreground", (1.0, max(5.0, 2 * sound.seconds[0])))
-            made = asyncio.run(Procedural().generate(query, wanted.seconds, int(rng.integers(2**31))))
+            request = RequiredClip(query, f"The sound of {query}.", "foreground", (1.0, max(5.0, 2 * sound.seconds[0])))
+            made = asyncio.run(Procedural().generate(query, request.seconds, int(rng.integers(2**31))))
             assert isinstance(made, Ok)
             pattern = self.clips[int(rng.integers(len(self.clips)))]
             changes = {"label": query, "caption": made.value.caption, "role": ClipRole.FOREGROUND}
             cleaned = _cleaned(made.value.samples, pattern.model_copy(update=changes))
             assert cleaned is not None
-            yield Case(CandidateClip(*cleaned), wanted, self.index.audio(pattern))
+            yield Case(CandidateClip(*cleaned), request, self.index.audio(pattern))
 
     def with_speech(self, samples: Audio, rng: np.random.Generator) -> Audio:
         """Mix speech with `samples` at equal active power."""
@@ -191,7 +191,7 @@ def judge(cases: Sequence[Case], rules: Rules, embedder: Embedder, detector: Spe
 
     found: Counter[str] = Counter()
     for case in cases:
-        outcome = asyncio.run(verify(case.wanted, case.candidate, [case.neighbour], rules, embedder.embed, reprocess, detector))
+        outcome = asyncio.run(verify(case.request, case.candidate, [case.neighbour], rules, embedder.embed, reprocess, detector))
         if isinstance(outcome, Ok):
             found["accept" if len(outcome.value.judged) == 1 else "accept after TFJP"] += 1
         else:
@@ -227,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     case = next(factory.cases(None))
     timing = bench.compare(
         "verifier",
-        {"measure one clip": lambda: measure(case.wanted, case.candidate, [case.neighbour], embedder.embed)},
+        {"measure one clip": lambda: measure(case.request, case.candidate, [case.neighbour], embedder.embed)},
         args.runs,
     )
     ratios = [

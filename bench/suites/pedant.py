@@ -24,7 +24,7 @@ import contextlib, json, sys
 with contextlib.redirect_stdout(sys.stderr):
     from qa_metrics.pedant import PEDANT
     pedant = PEDANT()
-    found = [bool(pedant.evaluate([reference], said, question)) for reference, said, question in json.load(sys.stdin)]
+    found = [bool(pedant.evaluate([reference], answer, question)) for reference, answer, question in json.load(sys.stdin)]
 json.dump(found, sys.stdout)
 """
 

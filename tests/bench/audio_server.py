@@ -15,9 +15,9 @@ import soundfile
 
 from tests.support.local_server import LocalServer
 
-Heard = list[dict[str, Any]]
+Messages = list[dict[str, Any]]
 """Messages with `text` and `sounds`, the latter decoded."""
-Answer = Callable[[Heard, int], str | tuple[int, str] | None]
+Answer = Callable[[Messages, int], str | tuple[int, str] | None]
 """(messages, how many requests came before) → the answer; (status, body) for an error; None for an empty answer."""
 
 
@@ -26,7 +26,7 @@ class AudioServer(LocalServer):
 
     def __init__(self, answer: Answer):
         self.answer = answer
-        self.requests: list[Heard] = []
+        self.requests: list[Messages] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self._lock = threading.Lock()
@@ -46,21 +46,21 @@ class AudioServer(LocalServer):
         return f"{self.origin}/v1"
 
     def respond(self, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, bytes]:
-        heard = [_heard(message) for message in body["messages"]]
+        messages = [_decoded(message) for message in body["messages"]]
         with self._lock:
             before = len(self.requests)
-            self.requests.append(heard)
+            self.requests.append(messages)
             self.bodies.append(body)
             self.headers.append(headers)
-        said = self.answer(heard, before)
-        if isinstance(said, tuple):
-            return said[0], json.dumps({"error": {"message": said[1], "code": "x"}}).encode()
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
+        answer = self.answer(messages, before)
+        if isinstance(answer, tuple):
+            return answer[0], json.dumps({"error": {"message": answer[1], "code": "x"}}).encode()
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
         return 200, json.dumps({"id": "x", "model": "hears-1", "choices": [choice], "usage": usage}).encode()
 
 
-def _heard(message: dict[str, Any]) -> dict[str, Any]:
+def _decoded(message: dict[str, Any]) -> dict[str, Any]:
     content = message["content"]
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     sounds = []

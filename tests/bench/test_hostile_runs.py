@@ -25,7 +25,7 @@ from soundflow.bench.suites.run import answers_of, read_answers, run_chat
 from soundflow.cli.app import app
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import LlmServer
-from tests.bench.audio_server import AudioServer, Heard
+from tests.bench.audio_server import AudioServer, Messages
 from tests.bench.miniatures import MINIATURES
 from tests.bench.proactive_world import SMALL, rows_of, write
 from tests.support import ROOT
@@ -46,13 +46,13 @@ def test_a_server_that_is_down_is_not_asked_for_every_row(
 ) -> None:
     items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
     monkeypatch.setattr("soundflow.bench.harness.collect.FAILED_IN_A_ROW", 2)
-    with AudioServer(lambda heard, before: "stew" if before == 0 else (500, "down")) as server:
+    with AudioServer(lambda messages, before: "stew" if before == 0 else (500, "down")) as server:
         settings = LlmServer(base_url=server.url, concurrency=1, retries=1, backoff_seconds=0.005)
         progress = run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config_of("m", server=settings), Mode.TEXT)
         assert (progress.answered, progress.expected, len(server.requests)) == (1, 4, 5)
     assert progress.faults[0] == "2 conversations in a row failed; 1 more were not started" and len(progress.faults) == 3
     assert "4 attempts failed" in capsys.readouterr().err
-    with AudioServer(lambda heard, before: "stew") as server:
+    with AudioServer(lambda messages, before: "stew") as server:
         settings = LlmServer(base_url=server.url)
         config = config_of("m", server=settings)
         assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT).is_complete
@@ -63,7 +63,7 @@ def test_a_run_that_is_killed_and_then_stopped_asks_only_what_is_missing(tmp_pat
     data = MINIATURES["librispeech"](tmp_path)
     written, allowed = tmp_path / "run" / "predictions.jsonl", 0
 
-    def answer(heard: Heard, before: int) -> str:
+    def answer(messages: Messages, before: int) -> str:
         while len(written.read_bytes().splitlines()) >= allowed:
             time.sleep(0.05)
         return "stew"
@@ -78,9 +78,9 @@ def test_a_run_that_is_killed_and_then_stopped_asks_only_what_is_missing(tmp_pat
             while process.poll() is None and not (written.is_file() and written.read_bytes().count(b"\n") == allowed):
                 time.sleep(0.05)
             process.send_signal(number)
-            told = process.communicate(timeout=60)[1].decode()
-            assert process.returncode == (130 if number is signal.SIGTERM else -number), told
-            assert number is signal.SIGKILL or "the same command again to resume" in told
+            message = process.communicate(timeout=60)[1].decode()
+            assert process.returncode == (130 if number is signal.SIGTERM else -number), message
+            assert number is signal.SIGKILL or "the same command again to resume" in message
         allowed = 4
         finished = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=120)
         assert b"4 items, 0 missing" in finished.stdout
@@ -93,7 +93,7 @@ def test_two_processes_do_not_write_one_run(tmp_path: Path) -> None:
         Predictions(tmp_path / "run", {"a": 1}).__enter__()
 
 
-def test_a_run_is_told_what_differs_and_a_damaged_record_is_told(tmp_path: Path) -> None:
+def test_a_run_is_reported_what_differs_and_a_damaged_record_is_rejected(tmp_path: Path) -> None:
     with Predictions(tmp_path / "run", {"a": 1, "b": 2}):
         pass
     with pytest.raises(InputError, match="another b, c"), Predictions(tmp_path / "run", {"a": 1, "b": 3, "c": 4}):
@@ -140,7 +140,7 @@ def test_predictions_as_they_come_from_anywhere(data: bytes, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ('{"id": "a"}'.encode("utf-16"), "UTF-16"),
         (b'{"id": "caf\xe9"}', "line 1: is not UTF-8"),
@@ -156,10 +156,10 @@ def test_predictions_as_they_come_from_anywhere(data: bytes, tmp_path: Path) -> 
         (b'{"id": ""}', "line 1: id"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_line(data: bytes, told: str, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_reported_with_its_line(data: bytes, message: str, tmp_path: Path) -> None:
     sounds = read_sounds(write(tmp_path / "meta.jsonl", SMALL))
     (tmp_path / "p.jsonl").write_bytes(data)
-    with pytest.raises(InputError, match=told) as found:
+    with pytest.raises(InputError, match=message) as found:
         read_predictions(tmp_path / "p.jsonl", {sound.id for sound in sounds})
     assert found.value.remedy and len(str(found.value)) < 600
 
@@ -173,7 +173,7 @@ def test_a_prediction_cannot_spoil_the_score_with_its_numbers(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("a.csv", "a,b\n1\n", "row 1: 1 cells for 2 columns"),
         ("a.csv", 'a,b\n"1,2\n', "1 cells for 2 columns|quotation mark"),
@@ -186,10 +186,10 @@ def test_a_prediction_cannot_spoil_the_score_with_its_numbers(tmp_path: Path) ->
         ("nothing.jsonl", None, "no such file"),
     ],
 )
-def test_tables_that_are_none_are_told(name: str, text: str | None, told: str, tmp_path: Path) -> None:
+def test_tables_that_are_none_are_rejected(name: str, text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match=told) as found:
+    with pytest.raises(InputError, match=message) as found:
         list(read_rows(tmp_path / name))
     assert found.value.remedy
 
@@ -209,7 +209,7 @@ def test_an_empty_cell_is_an_empty_answer(tmp_path: Path) -> None:
     assert read_sounds(tmp_path / "meta.csv") == read_sounds(write(tmp_path / "meta.jsonl", SMALL))
 
 
-def test_a_path_that_leaves_the_audio_folder_is_told(tmp_path: Path) -> None:
+def test_a_path_that_leaves_the_audio_folder_is_rejected(tmp_path: Path) -> None:
     for path in ("../../Domain/Sub/IGNORE/x.wav", "/etc/Domain/Sub/IGNORE/x.wav"):
         with pytest.raises(InputError, match="line 1: path"):
             read_sounds(write(tmp_path / "meta.jsonl", [SMALL[0] | {"path": path}]))
@@ -222,12 +222,12 @@ def test_many_rows_are_bootstrapped_without_memory_for_every_draw(tmp_path: Path
     assert score(sounds, {}).counts.accuracy == 0.0
 
 
-def test_a_server_that_refuses_us_is_told_in_the_commands_words(tmp_path: Path) -> None:
+def test_a_server_that_refuses_us_is_reported_in_the_commands_words(tmp_path: Path) -> None:
     items = BENCHMARKS["librispeech"].read(MINIATURES["librispeech"](tmp_path), None)
-    for status, told in ((401, "rejects the API key.*OPENAI_API_KEY"), (404, "Check --server .*name of the model")):
-        with AudioServer(lambda heard, before, status=status: (status, "no")) as server:
+    for status, message in ((401, "rejects the API key.*OPENAI_API_KEY"), (404, "Check --server .*name of the model")):
+        with AudioServer(lambda messages, before, status=status: (status, "no")) as server:
             config = config_of("m", server.url)
-            with pytest.raises(InputError, match=told):
+            with pytest.raises(InputError, match=message):
                 run_chat(BENCHMARKS["librispeech"], items, tmp_path / str(status), config, Mode.TEXT)
     with pytest.raises(InputError, match="--server: must be an http"):
         config_of("m", "127.0.0.1:8000")
@@ -248,10 +248,10 @@ def test_a_file_without_predictions_is_no_score_of_zero(tmp_path: Path) -> None:
 
 def test_timeout_and_retries_of_a_run_reach_the_server(tmp_path: Path) -> None:
     data = MINIATURES["librispeech"](tmp_path)
-    with AudioServer(lambda heard, before: (500, "no")) as server:
+    with AudioServer(lambda messages, before: (500, "no")) as server:
         command = ["bench", "run", "librispeech", "--data", str(data), "--chat", "m", "--server", server.url, "--limit", "1"]
-        told = CliRunner().invoke(app, [*command, "--retries", "0", "--timeout", "5", "-o", str(tmp_path / "run")])
-    assert told.exit_code == 3 and len(server.requests) == 1
+        result = CliRunner().invoke(app, [*command, "--retries", "0", "--timeout", "5", "-o", str(tmp_path / "run")])
+    assert result.exit_code == 3 and len(server.requests) == 1
     assert config_of("m", timeout=5.0).server.timeout_seconds == 5.0
 
 

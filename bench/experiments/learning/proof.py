@@ -149,7 +149,7 @@ def trivial(heldout: StoredCorpus) -> dict[str, dict[str, dict[str, float]]]:
     for shard, size in enumerate(heldout.shard_sizes):
         for index in range(size):
             turns = heldout.turns(shard, index)
-            events = tuple((chunk, said) for chunk, said in enumerate(turns.responses) if said is not None)
+            events = tuple((chunk, text) for chunk, text in enumerate(turns.responses) if text is not None)
             seconds = heldout.plan(shard, index).seconds
             silent.append(EvaluatedStream(events, (), turns.chunks, seconds))
             always.append(EvaluatedStream(events, tuple((chunk, ()) for chunk in range(turns.chunks)), turns.chunks, seconds))

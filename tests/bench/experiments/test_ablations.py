@@ -53,7 +53,7 @@ def test_the_same_command_goes_on_with_the_cells_that_are_missing(ablated: Path)
     assert set(found) == {"0", "1"} and kept.stat().st_mtime_ns == before
 
 
-def test_results_of_another_task_are_told_and_not_mixed(ablated: Path) -> None:
+def test_results_of_another_task_are_rejected_and_not_mixed(ablated: Path) -> None:
     kept = ablated / "reference" / "seed-0" / "result.json"
     kept.write_text(json.dumps(json.loads(kept.read_bytes()) | {"task": "other"}))
     with pytest.raises(InputError, match="contains the result of another task"):

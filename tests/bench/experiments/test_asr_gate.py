@@ -35,12 +35,12 @@ def test_so_many_words_are_altered(errors: int) -> None:
 def test_cuts_leave_what_they_say(real_audio: dict[str, np.ndarray]) -> None:
     samples = real_audio["long"]
 
-    def heard(audio: np.ndarray) -> float:
+    def active_span(audio: np.ndarray) -> float:
         active = np.flatnonzero(active_hops(audio))
         return float(active[-1] - active[0])
 
-    assert heard(_shortened(samples, 0.25)) == pytest.approx(0.75 * heard(samples), rel=0.06)
+    assert active_span(_shortened(samples, 0.25)) == pytest.approx(0.75 * active_span(samples), rel=0.06)
     parts = RECORDED["long"].split(", ")
     cut = _cut(samples, parts, 0.0, rng_for("test", 0, 0, "cut"))
-    assert heard(cut) == pytest.approx(len(parts[0]) / len(" ".join(parts)) * heard(samples), rel=0.15)
+    assert active_span(cut) == pytest.approx(len(parts[0]) / len(" ".join(parts)) * active_span(samples), rel=0.15)
     assert _mistaken(samples, 16_000, 24_000).size == pytest.approx(samples.size * 2 / 3, abs=2)

@@ -58,10 +58,10 @@ def test_the_template_planner_breaks_at_most_a_fifth_of_the_rules_a_random_one_b
 def test_a_models_plans_are_scored_and_asked_for_once(tmp_path: Path) -> None:
     with HostileLlm() as server:
         config = LlmConfig(model="m", server=server.settings())
-        told = [asyncio.run(coherence.score_model(config, POOL, 6, AnswerCache(tmp_path))) for _ in range(2)]
+        results = [asyncio.run(coherence.score_model(config, POOL, 6, AnswerCache(tmp_path))) for _ in range(2)]
         assert server.calls <= 12 and max(server.answered.values()) == 1
-    assert told[0] == told[1] and told[0]["scenes"] + sum(told[0]["refused"].values()) == 6
-    assert set(told[0]["violations per 100 scenes"]) == {
+    assert results[0] == results[1] and results[0]["scenes"] + sum(results[0]["refused"].values()) == 6
+    assert set(results[0]["violations per 100 scenes"]) == {
         "setting conflict",
         "exclusive overlap",
         "role misuse",

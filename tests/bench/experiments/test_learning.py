@@ -26,7 +26,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StoredCorpus]
     return {name: StoredCorpus(make_corpus(root, name, spec, seed=1)) for name, spec in specs.items()}
 
 
-def heard(corpus: StoredCorpus) -> set[str]:
+def audible_hashes(corpus: StoredCorpus) -> set[str]:
     """What is audible in a corpus, noise included."""
     found = set()
     for shard, size in enumerate(corpus.shard_sizes):
@@ -38,7 +38,7 @@ def heard(corpus: StoredCorpus) -> set[str]:
 
 
 def test_no_sound_of_a_held_out_stream_is_in_a_training_stream(corpora: dict[str, StoredCorpus]) -> None:
-    train, test = heard(corpora["interleaved"]), heard(corpora["heldout"])
+    train, test = audible_hashes(corpora["interleaved"]), audible_hashes(corpora["heldout"])
     assert train and test and not train & test
 
 
@@ -61,8 +61,8 @@ def test_replies_are_those_the_sub_task_allows(corpora: dict[str, StoredCorpus])
     assert allowed
     for expected, texts in allowed.items():
         assert expected in texts and len(texts) >= 3
-        said = tokenizer.decode(expected)
-        caption = next(caption for _, caption in SOUNDS.values() if caption in said)
+        text = tokenizer.decode(expected)
+        caption = next(caption for _, caption in SOUNDS.values() if caption in text)
         assert all(caption in tokenizer.decode(text) for text in texts)
 
 
@@ -84,8 +84,8 @@ def test_the_summary_says_whether_the_limits_are_kept(
 
     results = [{"seed": seed, "trained": at(*figures)} for seed, figures in enumerate(zip(f1, false_alarms, strict=True))]
     found = summarise(results, {"always_silent": at(0.0, 0.0)}, cpu=7.0)
-    wanted = {"f1", "recall", "precision", "false_alarms_per_min", "baselines", "seeds", "cpu_seconds"}
-    assert wanted <= found.keys() and (found["ok"], found["seeds"], found["cpu_seconds"]) == (ok, 2, 7.0)
+    expected = {"f1", "recall", "precision", "false_alarms_per_min", "baselines", "seeds", "cpu_seconds"}
+    assert expected <= found.keys() and (found["ok"], found["seeds"], found["cpu_seconds"]) == (ok, 2, 7.0)
     assert found["f1"] == pytest.approx(sum(f1) / 2) and found["baselines"]["always_silent"]["f1"] == 0.0
     low, high = found["intervals"]["f1"]
     assert low < found["f1"] < high or f1[0] == f1[1]

@@ -71,8 +71,8 @@ def test_a_set_is_the_recipes_clips_as_they_were_recorded(clips: Path, tmp_path:
         taken, _ = soundfile.read(source, dtype="float32")
         assert rate == 16_000 and len(made) == len(taken)
         assert np.abs((made - made.mean()) - (taken - taken.mean())).max() < 2e-3, "no cleaning, no level"
-    heard = [name for stream in read_manifest(out / "multiple.jsonl", sounds) for name in stream.sounds]
-    assert sorted(heard) == sorted(sound.id for sound in sounds)
+    names = [name for stream in read_manifest(out / "multiple.jsonl", sounds) for name in stream.sounds]
+    assert sorted(names) == sorted(sound.id for sound in sounds)
 
 
 def test_the_same_recipe_gives_the_same_bytes_and_another_is_refused(clips: Path, tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_what_a_corpus_was_made_of_is_kept_out_by_content(clips: Path, tmp_path:
     from soundflow.training.corpus import StoredCorpus
 
     source = StoredCorpus(corpus)
-    heard = {clip.content_sha256 for index in range(12) for clip in source.plan(0, index).clips}
-    assert not heard & set(plans)
+    used = {clip.content_sha256 for index in range(12) for clip in source.plan(0, index).clips}
+    assert not used & set(plans)
 
 
 def test_a_sound_under_two_labels_is_borderline_where_they_disagree(clips: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_sound_under_two_labels_is_borderline_where_they_disagree(clips: Path,
     assert record["sounds"] == 1 and record["left_out"] == {"borderline": 2, "doubled": 1}
 
 
-def test_a_recording_that_changed_or_went_is_told(clips: Path, tmp_path: Path) -> None:
+def test_a_recording_that_changed_or_went_is_rejected(clips: Path, tmp_path: Path) -> None:
     copied = tmp_path / "world"
     shutil.copytree(clips.parent / "recordings", copied / "recordings")
     index_clips([copied / "recordings" / "manifest.csv"], copied / "clips", workers=1)
@@ -130,7 +130,7 @@ def test_a_recording_that_changed_or_went_is_told(clips: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"categories": []}, "categories"),
         ({"categories": [{"domain": "A", "category": "B"}] * 2}, "duplicate sub-category"),
@@ -139,13 +139,13 @@ def test_a_recording_that_changed_or_went_is_told(clips: Path, tmp_path: Path) -
         ({"split": "dev"}, "no clip is left: 30 of another split"),
     ],
 )
-def test_a_bad_recipe_is_told(changes: dict[str, Any], told: str, clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_bad_recipe_is_rejected(changes: dict[str, Any], message: str, clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
         build(recipe(tmp_path, clips, **changes), tmp_path / "set")
 
 
 def test_the_command_says_what_was_left_out(clips: Path, tmp_path: Path) -> None:
     command = ["bench", "proactive", "build", str(recipe(tmp_path, clips, per_side=1)), "-o", str(tmp_path / "set")]
-    said = CliRunner().invoke(app, command)
-    assert said.exit_code == 0 and "above per_side" in said.output and "--not-in" in said.output
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0 and "above per_side" in result.output and "--not-in" in result.output
     assert json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)["sounds"] < 24

@@ -24,7 +24,7 @@ from soundflow.cli.app import app
 from soundflow.model.thinker import StreamingThinker
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import LlmServer
-from tests.bench.audio_server import AudioServer, Heard
+from tests.bench.audio_server import AudioServer, Messages
 from tests.bench.proactive_world import PUBLISHED, SMALL, rows_of, write, write_recordings
 
 
@@ -43,8 +43,8 @@ def test_the_multiple_tier_has_every_sound_once_in_streams_of_one_sub_category(t
     sounds = read_sounds(write(tmp_path / "meta.jsonl", rows_of(PUBLISHED)))
     tier = multiple(sounds, seed=3)
     by_id = {sound.id: sound for sound in sounds}
-    heard = [name for stream in tier for name in stream.sounds]
-    assert sorted(heard) == sorted(by_id) and len({stream.id for stream in tier}) == len(tier)
+    names = [name for stream in tier for name in stream.sounds]
+    assert sorted(names) == sorted(by_id) and len({stream.id for stream in tier}) == len(tier)
     assert all(2 <= len(stream.sounds) <= 5 for stream in tier)
     assert all({(by_id[name].domain, by_id[name].category) for name in s.sounds} == {(s.domain, s.category)} for s in tier)
     assert any({by_id[name].decision for name in s.sounds} == set(Decision) for s in tier), "distractors among what matters"
@@ -53,13 +53,13 @@ def test_the_multiple_tier_has_every_sound_once_in_streams_of_one_sub_category(t
     assert read_manifest(path, sounds) == tier
 
 
-def test_a_manifest_that_hears_a_sound_twice_or_one_nobody_knows_is_told_with_its_row(tmp_path: Path) -> None:
+def test_a_manifest_that_hears_a_sound_twice_or_one_nobody_knows_is_reported_with_its_row(tmp_path: Path) -> None:
     sounds = read_sounds(write(tmp_path / "meta.jsonl", SMALL))
     rows = [stream.model_dump(mode="json") for stream in multiple(sounds)]
     with pytest.raises(InputError, match="line 2: sounds: occurs twice"):
         read_manifest(write(tmp_path / "a.jsonl", [rows[0], rows[0] | {"id": "again"}]), sounds)
     with pytest.raises(InputError, match="line 1: sounds: is not a sound of the metadata"):
-        read_manifest(write(tmp_path / "b.jsonl", [rows[0] | {"sounds": ["nobody"]}]), sounds)
+        read_manifest(write(tmp_path / "b.jsonl", [rows[0] | {"sounds": ["unknown"]}]), sounds)
 
 
 def test_a_stream_gives_every_recording_its_own_chunks_and_what_was_said_in_them(thinker: StreamingThinker) -> None:
@@ -70,8 +70,8 @@ def test_a_stream_gives_every_recording_its_own_chunks_and_what_was_said_in_them
     assert [one.seconds for one in quiet] == pytest.approx([1.2, 1.6, 0.8])
     chances = sorted(chance for one in quiet for chance in one.probabilities)
     loud = StreamPlayer(thinker, threshold=chances[-2] - 1e-6, longest_response=4).play(pieces, "Answer.", pause_seconds=0.5)
-    said = [(number, here.chunk) for number, one in enumerate(loud) for here in one.responses]
-    assert said and all(here < len(loud[number].probabilities) for number, here in said)
+    opened = [(number, here.chunk) for number, one in enumerate(loud) for here in one.responses]
+    assert opened and all(here < len(loud[number].probabilities) for number, here in opened)
     alone = StreamPlayer(thinker, threshold=0.999999).play(pieces[:1], "Answer.", pause_seconds=0.5)
     assert alone[0] == quiet[0], "nothing later changes what came before"
 
@@ -98,9 +98,9 @@ def test_a_checkpoint_is_tested_as_a_stream_and_a_killed_run_goes_on(
     assert set(found.baselines) == {"always respond", "never respond", "energy threshold"}
 
 
-def loud(heard: Heard, before: int) -> str:
+def loud(messages: Messages, before: int) -> str:
     """Responds to what is loud."""
-    level = float(np.abs(heard[-1]["sounds"][-1]).max())
+    level = float(np.abs(messages[-1]["sounds"][-1]).max())
     if level < 0.07:
         return "<Decision>IGNORE</Decision><Reply>No Reply</Reply>"
     return f"<decision>respond</decision>\n<Reply>Something is loud: {level:.2f}.</Reply>"
@@ -110,22 +110,22 @@ def test_a_chat_model_gets_the_public_prompt_with_each_sound_and_its_own_history
     groups = world.tier("multiple", 0)
     with AudioServer(loud) as server:
         assert run_chat(world, groups, tmp_path / "run", quick(server.url)).is_complete
-    assert max(len(heard) for heard in server.requests) == 2 * max(len(group.ids) for group in groups) - 1
-    assert all(turn["text"] == PUBLIC for heard in server.requests for turn in heard[::2])
-    assert all(len(turn["sounds"]) == 1 for heard in server.requests for turn in heard[::2])
+    assert max(len(messages) for messages in server.requests) == 2 * max(len(group.ids) for group in groups) - 1
+    assert all(turn["text"] == PUBLIC for messages in server.requests for turn in messages[::2])
+    assert all(len(turn["sounds"]) == 1 for messages in server.requests for turn in messages[::2])
     found = read_predictions(tmp_path / "run" / "predictions.jsonl", {sound.id for sound in world.sounds})
     assert [found[sound.id].decision for sound in world.sounds] == [Decision.IGNORE] * 3 + [Decision.RESPOND] * 3
     assert found[world.sounds[5].id].reply == "Something is loud: 0.12."
 
 
 def test_what_a_server_refuses_is_wrong_and_what_it_fails_at_is_asked_again(world: ProactiveSet, tmp_path: Path) -> None:
-    def moody(heard: Heard, before: int) -> str | tuple[int, str] | None:
-        level = float(np.abs(heard[-1]["sounds"][-1]).max())
+    def moody(messages: Messages, before: int) -> str | tuple[int, str] | None:
+        level = float(np.abs(messages[-1]["sounds"][-1]).max())
         if level < 0.03:
             return 400, "too short"
         if level < 0.05:
             return None
-        return (500, "down") if level > 0.11 else loud(heard, before)
+        return (500, "down") if level > 0.11 else loud(messages, before)
 
     groups, out = world.tier("single", 0), tmp_path / "run"
     with AudioServer(moody) as server:
@@ -151,9 +151,9 @@ def test_standard_answers_may_come_later_and_nothing_is_asked_again(world: Proac
 
 def test_missing_recordings_are_refused_or_count_as_wrong(world: ProactiveSet, tmp_path: Path) -> None:
     world.files[SMALL[0]["id"]].unlink()
-    with pytest.raises(InputError, match="1 of 6 recordings are missing") as told:
+    with pytest.raises(InputError, match="1 of 6 recordings are missing") as raised:
         ProactiveSet(world.sounds, tmp_path / "data")
-    assert "00000000.wav" in str(told.value) and "--partial" in str(told.value)
+    assert "00000000.wav" in str(raised.value) and "--partial" in str(raised.value)
     partial = ProactiveSet(world.sounds, tmp_path / "data", partial=True)
     assert SMALL[0]["id"] not in [name for group in partial.tier("multiple", 0) for name in group.ids]
 
@@ -161,10 +161,10 @@ def test_missing_recordings_are_refused_or_count_as_wrong(world: ProactiveSet, t
 def test_replies_are_compared_with_the_nearest_standard_answer() -> None:
     rows = [row | {"standard_answers": ["Check the stove, something burns.", "Call for help."]} for row in SMALL[:2]] + SMALL[2:3]
     sounds = [Sound.model_validate(row) for row in rows]
-    said = ["Please check the stove, something burns!", "I like trains."]
+    texts = ["Please check the stove, something burns!", "I like trains."]
     given = {
         sound.id: Prediction(id=sound.id, decision=Decision.RESPOND, reply=reply)
-        for sound, reply in zip(sounds, said, strict=False)
+        for sound, reply in zip(sounds, texts, strict=False)
     }
     found = match_replies(sounds, given, HashedNgrams())
     assert found.matched == {sounds[0].id} and found.expected == 2 and len(found.similarity) == 2
@@ -178,23 +178,23 @@ def test_the_commands_run_and_score(world: ProactiveSet, checkpoint: Path, tmp_p
     with AudioServer(loud) as server:
         done = CliRunner().invoke(app, [*command, "--chat", "m", "--server", server.url, "-o", str(tmp_path / "chat")])
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert told["n"] == 6 and told["missing"] == 0 and told["false_alarms_per_hour"] is not None
-    assert isinstance(told["baselines"]["energy threshold"], dict)
+    document = json.loads(done.stdout)
+    assert document["n"] == 6 and document["missing"] == 0 and document["false_alarms_per_hour"] is not None
+    assert isinstance(document["baselines"]["energy threshold"], dict)
     write(tmp_path / "p.jsonl", [{"id": row["id"], "decision": "IGNORE", "reply": ""} for row in SMALL])
     scored = CliRunner().invoke(app, ["bench", "proactive", "score", str(tmp_path / "p.jsonl"), "--meta", meta, "--json"])
-    told = json.loads(scored.stdout)
-    assert told["accuracy"] == 0.5 and told["balanced_accuracy"] == 0.5 and told["missing"] == 0
-    assert "not run" in told["baselines"]["energy threshold"]
+    document = json.loads(scored.stdout)
+    assert document["accuracy"] == 0.5 and document["balanced_accuracy"] == 0.5 and document["missing"] == 0
+    assert "not run" in document["baselines"]["energy threshold"]
     table = CliRunner().invoke(app, ["bench", "proactive", "score", str(tmp_path / "p.jsonl"), "--meta", meta, "--audio", data])
     assert "energy threshold" in table.output and "not run" not in table.output
-    nobody = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "none")])
-    assert isinstance(nobody.exception, InputError) and "--model or --chat" in str(nobody.exception)
+    unknown = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "none")])
+    assert isinstance(unknown.exception, InputError) and "--model or --chat" in str(unknown.exception)
 
 
 def test_between_sounds_a_quiet_room_is_heard_and_the_sound_itself_is_untouched() -> None:
     sound = np.full(7_000, 0.25, dtype=np.float32)
-    heard = append_room_tone(sound, 16_000, 6_400)
-    assert len(heard) == 25_600 and np.array_equal(heard[:7_000], sound)
-    assert 20 * np.log10(np.sqrt((heard[7_000:] ** 2).mean())) == pytest.approx(ROOM_TONE_DBFS, abs=1.0)
+    padded = append_room_tone(sound, 16_000, 6_400)
+    assert len(padded) == 25_600 and np.array_equal(padded[:7_000], sound)
+    assert 20 * np.log10(np.sqrt((padded[7_000:] ** 2).mean())) == pytest.approx(ROOM_TONE_DBFS, abs=1.0)
     assert np.array_equal(append_room_tone(sound, 0, 7_000), sound)

@@ -31,9 +31,11 @@ def test_a_hand_computed_case(tmp_path: Path) -> None:
     sounds = read_sounds(write(tmp_path / "meta.jsonl", SMALL))
     respond, ignore = Decision.RESPOND, Decision.IGNORE
     # vehicle: RESPOND hit, RESPOND missed, IGNORE answered, IGNORE ignored, IGNORE unreadable; music: RESPOND not predicted
-    told = [respond, ignore, respond, ignore, None]
-    given = {sound.id: Prediction(id=sound.id, decision=decision) for sound, decision in zip(sounds, told, strict=False)}
-    found = score(sounds, given)
+    decisions = [respond, ignore, respond, ignore, None]
+    predictions = {
+        sound.id: Prediction(id=sound.id, decision=decision) for sound, decision in zip(sounds, decisions, strict=False)
+    }
+    found = score(sounds, predictions)
     assert found.counts.accuracy == 2 / 6 and found.counts.recall == 1 / 3 and found.counts.specificity == 1 / 3
     assert found.counts.precision == 1 / 2 and found.counts.balanced_accuracy == pytest.approx(1 / 3)
     assert found.counts.f1 == pytest.approx(2 * 0.5 * (1 / 3) / (0.5 + 1 / 3))
@@ -81,7 +83,7 @@ def test_what_is_no_decision_is_unreadable(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         (["{oops\n"], "line 1: is not JSON"),
         ([SMALL[0], [1]], "line 2: is not a JSON object"),
@@ -92,23 +94,23 @@ def test_what_is_no_decision_is_unreadable(value: object) -> None:
         ([], "contains no rows"),
     ],
 )
-def test_bad_metadata_is_told_with_its_row(rows: list[Any], told: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=told):
+def test_bad_metadata_is_reported_with_its_row(rows: list[Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
         read_sounds(write(tmp_path / "meta.jsonl", rows))
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
-        ([{"id": "nobody", "decision": "IGNORE"}], "line 1: id: is not a sound of the metadata"),
+        ([{"id": "unknown", "decision": "IGNORE"}], "line 1: id: is not a sound of the metadata"),
         ([{"decision": "IGNORE"}], "line 1: id"),
         ([{"id": SMALL[0]["id"], "decision": "IGNORE"}] * 2, "line 2: id: is a duplicate"),
         (["null\n"], "line 1: is not a JSON object"),
         ([{"id": SMALL[0]["id"], "answer": "respond"}], "line 1: answer: .* Did you mean `decision`"),
     ],
 )
-def test_bad_predictions_are_told_with_their_row(rows: list[Any], told: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=told):
+def test_bad_predictions_are_reported_with_their_row(rows: list[Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
         read_predictions(write(tmp_path / "predictions.jsonl", rows), {row["id"] for row in SMALL})
 
 

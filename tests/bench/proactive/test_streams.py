@@ -50,7 +50,7 @@ def take(root: Path, name: str, labels: str | None, seconds: float = 8.0) -> Non
         path.with_suffix(".txt").write_text(labels)
 
 
-def row(said: list[int], chunks: int = 20) -> dict[str, object]:
+def row(responses: list[int], chunks: int = 20) -> dict[str, object]:
     levels = [-60.0] * chunks
     levels[5] = -10.0
     return {
@@ -58,7 +58,7 @@ def row(said: list[int], chunks: int = 20) -> dict[str, object]:
         "chunk_seconds": 0.4,
         "chunks": [0.0] * chunks,
         "levels": levels,
-        "said": [{"chunk": chunk, "text": ""} for chunk in said],
+        "said": [{"chunk": chunk, "text": ""} for chunk in responses],
     }
 
 
@@ -93,7 +93,7 @@ def test_rates_of_takes_by_hand(tmp_path: Path) -> None:
         "-1\t2\tIGNORE\n",
     ],
 )
-def test_bad_labels_are_told_with_their_line(labels: str, tmp_path: Path) -> None:
+def test_bad_labels_are_reported_with_their_line(labels: str, tmp_path: Path) -> None:
     take(tmp_path, "a.wav", "0\t1\tIGNORE\n\n" + labels)
     with pytest.raises(InputError, match=r"a\.txt, line 3"):
         read_recordings(tmp_path)

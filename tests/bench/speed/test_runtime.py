@@ -34,8 +34,8 @@ def test_on_a_real_clock_the_same_is_encoded_dropped_decided_and_said(mode: str)
     assert (stage.trace.encoder_calls, stage.trace.dropped) == (predicted.encoder_calls, predicted.dropped)
     assert [reply.trigger for reply in stage.trace.replies] == [2] and len(stage.trace.control) == len(predicted.control) == 4
     (reply,) = stage.trace.replies
-    (told,) = predicted.replies
-    assert reply.first_token >= told.first_token and reply.eos >= told.eos  # costs are the least it takes
+    (expected,) = predicted.replies
+    assert reply.first_token >= expected.first_token and reply.eos >= expected.eos  # costs are the least it takes
 
 
 def test_a_trigger_finds_what_its_drain_or_two_chunks_around_it_hold_and_no_more_than_its_chunks() -> None:

@@ -20,7 +20,7 @@ from soundflow.bench.suites.run import answers_of, read_answers, run_chat, run_s
 from soundflow.cli.app import app
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import LlmServer
-from tests.bench.audio_server import AudioServer, Heard
+from tests.bench.audio_server import AudioServer, Messages
 from tests.bench.miniatures import MINIATURES
 from tests.bench.proactive_world import write
 
@@ -29,9 +29,9 @@ def server_of(url: str) -> LlmServer:
     return LlmServer(base_url=url, retries=1, backoff_seconds=0.005, concurrency=2)
 
 
-def knows_all(heard: Heard, before: int) -> str:
+def knows_all(messages: Messages, before: int) -> str:
     """Answers LibriSpeech's miniature by the loudness of its last recording."""
-    number = round(float(np.abs(heard[-1]["sounds"][-1]).max()) / 0.05) - 1
+    number = round(float(np.abs(messages[-1]["sounds"][-1]).max()) / 0.05) - 1
     return ("He hoped there would be stew.", "I don't know!")[number % 2]
 
 
@@ -78,7 +78,7 @@ def test_items_of_a_segment_share_a_conversation(tmp_path: Path) -> None:
     with AudioServer(knows_all) as server:
         config = config_of("m", server=server_of(server.url))
         assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT, segments=2).is_complete
-    assert sorted(len(heard) for heard in server.requests) == [1, 1, 3, 3]
+    assert sorted(len(messages) for messages in server.requests) == [1, 1, 3, 3]
     figures = BENCHMARKS["librispeech"].score(items, answers_of(tmp_path / "run"), {})
     assert figures.values["clean"] == 0.0 and figures.values["other"] == 0.0
 
@@ -87,9 +87,9 @@ def test_a_judge_is_asked_three_times_and_never_twice_for_one_vote(tmp_path: Pat
     items = BENCHMARKS["alpaca-eval"].read(MINIATURES["alpaca-eval"](tmp_path), None)
     answers = {items[0].id: "Tom Hanks.", items[1].id: "{prompt}"}
 
-    def strict(heard: Heard, before: int) -> str | tuple[int, str]:
-        assert heard[0]["role"] == "system"
-        return (503, "busy") if before == 2 else ("4" if "Tom Hanks" in heard[-1]["text"] else "2")
+    def strict(messages: Messages, before: int) -> str | tuple[int, str]:
+        assert messages[0]["role"] == "system"
+        return (503, "busy") if before == 2 else ("4" if "Tom Hanks" in messages[-1]["text"] else "2")
 
     with AudioServer(strict) as server:
         config = judge_config("j", None, server_of(server.url))
@@ -103,7 +103,7 @@ def test_a_judge_is_asked_three_times_and_never_twice_for_one_vote(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({"id": "unknown", "answer": "x"}, "line 1: id: is not an item of the benchmark"),
         ({"id": "1089-134686-0000"}, "line 1: answer: is not a string"),
@@ -111,8 +111,8 @@ def test_a_judge_is_asked_three_times_and_never_twice_for_one_vote(tmp_path: Pat
         ({"id": "1089-134686-0000", "answer": "x", "choices": ["x", "y"]}, "line 1: answer: is not a string"),
     ],
 )
-def test_bad_answers_are_told_and_a_solution_is_no_answer(row: dict[str, Any], told: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=told):
+def test_bad_answers_are_rejected_and_a_solution_is_no_answer(row: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
         read_answers(write(tmp_path / "a.jsonl", [row]), {"1089-134686-0000"})
 
 

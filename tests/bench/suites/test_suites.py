@@ -36,9 +36,9 @@ def test_there_are_seven() -> None:
 def test_every_reader_reads_its_published_format(name: str, tmp_path: Path) -> None:
     items = BENCHMARKS[name].read(MINIATURES[name](tmp_path), None)
     assert len(items) == SIZES[name] and len({item.id for item in items}) == len(items)
-    heard = [np.abs(_loaded(item.recording, item.where)).max() for item in items]
-    assert all(level == pytest.approx(np.abs(tone(0)).max() * round(level / 0.05), rel=0.02) for level in heard)
-    assert len({round(float(level), 2) for level in heard}) == len(heard), "each item has its own recording"
+    levels = [np.abs(_loaded(item.recording, item.where)).max() for item in items]
+    assert all(level == pytest.approx(np.abs(tone(0)).max() * round(level / 0.05), rel=0.02) for level in levels)
+    assert len({round(float(level), 2) for level in levels}) == len(levels), "each item has its own recording"
     for mode in Mode:
         asks = [BENCHMARKS[name].prompt(item, mode) for item in items]
         assert all(isinstance(ask, ItemPrompt) and ask.text for ask in asks)
@@ -91,7 +91,7 @@ def test_word_error_rates_by_hand() -> None:
     assert word_error_rate(references, ["He hoped, there could be.", "i don't really know"]) == pytest.approx(100 * 3 / 9)
     assert word_error_rate(references, ["", "  "]) == 100.0 and word_error_rate(["A"], ["b c"]) == 200.0
     assert whisper_error_rate(["MISTER SMITH HAS TWO COLOURS"], ["Mr. Smith has 2 colors"]) == 0.0
-    assert whisper_error_rate(["UH", "NO"], ["what", "no"]) == 100.0  # what is said where nothing is left counts
+    assert whisper_error_rate(["UH", "NO"], ["what", "no"]) == 100.0  # insertions count even if the reference is empty
     assert whisper_error_rate(["UH", "NO"], ["um", "no"]) == 0.0 and whisper_error_rate(["UH"], ["uh"]) is None
     assert whisper_error_rate(["BECAUSE", "DUNNO"], ["cause", "do not know"]) == 200.0  # as Whisper's, not as the package's
     assert word_error_rate(["MISTER SMITH HAS TWO COLOURS"], ["Mr. Smith has 2 colors"]) == 60.0
@@ -160,7 +160,7 @@ def test_ratings_and_majorities_by_hand(tmp_path: Path) -> None:
 
 
 def broken(name: str, root: Path) -> tuple[Path, str]:
-    """A miniature with something wrong in it, and what has to be told."""
+    """A miniature with something wrong in it, and the expected message."""
     source = MINIATURES[name](root)
     if name == "mmau":
         rows = json.loads(source.read_text())
@@ -186,22 +186,22 @@ def broken(name: str, root: Path) -> tuple[Path, str]:
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_a_bad_file_is_told_with_file_row_and_remedy(name: str, tmp_path: Path) -> None:
-    source, told = broken(name, tmp_path)
-    with pytest.raises(InputError, match=told) as found:
+def test_a_bad_file_is_reported_with_file_row_and_remedy(name: str, tmp_path: Path) -> None:
+    source, message = broken(name, tmp_path)
+    with pytest.raises(InputError, match=message) as found:
         check_recordings(BENCHMARKS[name].read(source, None))
     assert found.value.remedy
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_a_folder_without_the_files_is_told(name: str, tmp_path: Path) -> None:
+def test_a_folder_without_the_files_is_rejected(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="contains no file of this benchmark"):
         BENCHMARKS[name].read(tmp_path, None)
     with pytest.raises(InputError, match="no such file or folder"):
         BENCHMARKS[name].read(tmp_path / "nothing", None)
 
 
-def test_a_pointer_instead_of_a_parquet_file_is_told(tmp_path: Path) -> None:
+def test_a_pointer_instead_of_a_parquet_file_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "test.parquet"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(InputError, match=r"not a readable parquet file.*Git LFS pointer"):
@@ -216,14 +216,14 @@ def test_a_pointer_instead_of_a_parquet_file_is_told(tmp_path: Path) -> None:
         ("llama-questions", "llama_questions.csv", "Questions,Answer,audio_filename\n"),
     ],
 )
-def test_a_file_without_rows_is_told_though_others_have_some(name: str, file: str, text: str, tmp_path: Path) -> None:
+def test_a_file_without_rows_is_reported_though_others_have_some(name: str, file: str, text: str, tmp_path: Path) -> None:
     source = MINIATURES[name](tmp_path)
     (source / file).write_text(text)
     with pytest.raises(InputError, match=rf"{Path(file).name}: contains no rows.*Download it again"):
         BENCHMARKS[name].read(source, None)
 
 
-def test_recordings_that_are_no_audio_are_told_with_their_row(tmp_path: Path) -> None:
+def test_recordings_that_are_no_audio_are_reported_with_their_row(tmp_path: Path) -> None:
     table = pa.table({"prompt": ["a", "b", "c"], "audio": [{"bytes": encoded(0)}, {"bytes": b""}, {"bytes": b"RIFF no audio"}]})
     parquet.write_table(table, tmp_path / "a.parquet")
     items = BENCHMARKS["alpaca-eval"].read(tmp_path / "a.parquet", None)
