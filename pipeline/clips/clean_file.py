@@ -78,21 +78,21 @@ def clean_file(source: Path, out: Path, *, denoise: bool = True, plot: Path | No
         if not path.absolute().parent.is_dir():
             raise InputError("cannot be written: the folder does not exist", file=path, remedy="Create the folder first")
     if plot is not None and plot.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError("has no suffix of an image format", file=plot, remedy="Use .png, .pdf or .svg")
+        raise InputError("does not have the suffix of an image format", file=plot, remedy="Use .png, .pdf or .svg")
     outcome = read_audio(source, IngressConfig())
     if isinstance(outcome, Rejected):
         detail = ", ".join(f"{name} {value}" for name, value in outcome.metrics.items())
-        raise InputError(f"{outcome.reason}{': ' + detail if detail else ''}", file=source)
+        raise InputError(f"cannot be cleaned: {outcome.reason}{': ' + detail if detail else ''}", file=source)
     assert isinstance(outcome, Ok)
     samples = outcome.value.samples
     try:
         result = tfjp(samples, TfjpConfig(denoise=denoise))
     except SilentClipError as error:
-        raise InputError(f"silent: {error}", file=source) from None
+        raise InputError(f"cannot be cleaned: silent: {error}", file=source) from None
     kind = out.suffix.lstrip(".").upper()
     if kind not in soundfile.available_formats():
         known = ", ".join(sorted(name.lower() for name in soundfile.available_formats()))
-        raise InputError("has no suffix of an audio format", file=out, remedy=f"Use one of: {known}")
+        raise InputError("does not have the suffix of an audio format", file=out, remedy=f"Use one of: {known}")
     try:
         soundfile.write(out, to_pcm16(result.samples), c.SAMPLE_RATE, format=kind)
         if plot is not None:

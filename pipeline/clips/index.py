@@ -8,7 +8,7 @@
 
 A run makes DIR the index of exactly the given sources. Sources are never written to. Files that earlier or interrupted runs
 cleaned are reused, and so are the findings of `clips align` and `clips interpret`. Files are compared by content; size and times
-only save the hashing. Rows do not depend on the number of workers, on order, or on where the source folders are.
+only save hashing them again. Rows do not depend on the number of workers, on order, or on where the source folders are.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _prepare(out: Path, sources: Sequence[Path]) -> Path:
         for other in sources[:number]:
             both_folders = os.path.isdir(source) and os.path.isdir(other)  # noqa: PTH112
             if source == other or (both_folders and (source.is_relative_to(other) or other.is_relative_to(source))):
-                raise InputError("overlaps another source", file=source, value=str(other), remedy="Give each recording only once")
+                raise InputError(f"overlaps the source {other}", file=source, remedy="Give each recording only once")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / CACHE).mkdir(exist_ok=True)

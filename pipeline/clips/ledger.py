@@ -1,8 +1,8 @@
 """The working database of a clip index: `DIR/working.sqlite`.
 
 It bounds the memory of a run over a million rows, joins rows with the outcomes of their files, and remembers between runs which
-files are unchanged and what `clips align` and `clips interpret` found. An index can be used without it. Deleting it costs one
-hashing of every source file and one aligning (and interpreting) of all speech.
+files are unchanged and what `clips align` and `clips interpret` found. An index can be used without it. If it is deleted, all
+source files are hashed again by the next run, and all speech has to be aligned (and interpreted) again.
 
 SQLite's own lock prevents two runs in the same directory.
 """
@@ -102,7 +102,7 @@ class IndexLedger:
         raise AssertionError("unreachable")
 
     def commit(self) -> None:
-        """Make everything recorded so far survive a kill."""
+        """Commit everything recorded so far, so that it survives a kill."""
         self._db.execute("COMMIT")
         self._db.execute("BEGIN EXCLUSIVE")
         self._committed = time.monotonic()

@@ -89,7 +89,7 @@ def _compute(directory: Path, path: Path, content_hash: str, embedder: Embedder,
     items, columns = _collect(directory, isinstance(embedder, AudioEmbedder))
     partial = path.with_suffix(PARTIAL)
     source = _VectorSource(
-        _embed_function(directory, embedder), items, columns.digests, dimension, _OldVectors.beside(path, name)
+        _embed_function(directory, embedder), items, columns.digests, dimension, _OldVectors.newest(path.parent, name)
     )
     with partial.open("r+b" if partial.exists() else "w+b") as file:
         begin = count_vectors(file, dimension, len(items))
@@ -175,9 +175,9 @@ class _OldVectors:
     vectors: Vectors
 
     @classmethod
-    def beside(cls, path: Path, name: str) -> _OldVectors | None:
-        """Return those of the newest intact file of the same embedder in the folder of `path`, or None."""
-        others = sorted(path.parent.glob(f"*{SUFFIX}"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
+    def newest(cls, folder: Path, name: str) -> _OldVectors | None:
+        """Return those of the newest intact file of the same embedder in `folder`, or None."""
+        others = sorted(folder.glob(f"*{SUFFIX}"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
         for other in others:
             with contextlib.suppress(FileNotFoundError, DamagedError):
                 info = read_info(other)

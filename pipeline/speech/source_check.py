@@ -17,7 +17,7 @@ from soundflow.schemas.clip import ClipRejection
 from soundflow.schemas.outcome import Rejected
 
 UNUSABLE: Final = ("unreadable", "truncated", "damaged", "empty", "unsupported_format")
-"""Reasons that a file has, not what was recorded."""
+"""Rejection reasons that mean a broken file; other reasons concern the recorded sound."""
 
 
 class FilesFound(Schema):
@@ -103,14 +103,8 @@ def _fault(recording: Recording, corpus: CorpusFolder) -> str:
     if data is None:
         with corpus.open(recording.audio) as file:
             data = file.read()
-    found = read_bytes(data)
-    if not isinstance(found, Rejected) or found.reason not in (
-        "unreadable",
-        "truncated",
-        "damaged",
-        "empty",
-        "unsupported_format",
-    ):
+    outcome = read_bytes(data)
+    if not isinstance(outcome, Rejected) or outcome.reason not in UNUSABLE:
         return ""
-    why = detail_of(found).rstrip(". ")
-    return f"{recording.audio}: the recording cannot be read: {found.reason} ({why}). Unpack or download it again"
+    why = detail_of(outcome).rstrip(". ")
+    return f"{recording.audio}: the recording cannot be read: {outcome.reason} ({why}). Unpack or download it again"

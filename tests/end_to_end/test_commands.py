@@ -113,7 +113,7 @@ BAD_USAGE = [
     (("tfjp", "nowhere.wav", "out.wav"), "nowhere.wav"),
     (("tfjp", "bad.yaml", "out.wav"), "unreadable"),
     (("tfjp", "silence.wav", "out.wav"), "silent"),
-    (("tfjp", "tone.wav", "out.txt"), "no suffix of an audio format"),
+    (("tfjp", "tone.wav", "out.txt"), "the suffix of an audio format"),
     (("tfjp", "tone.wav", "missing/out.wav"), "missing/out.wav"),
     (("assets", "fetch", "moon"), "Known assets: "),
     (("build", "bad.yaml"), ""),

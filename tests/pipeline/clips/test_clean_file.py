@@ -24,5 +24,5 @@ def test_where_nothing_can_be_written_is_told_before_any_work(tmp_path: Path) ->
     source = tmp_path / "a.wav"
     with pytest.raises(InputError, match=r"nowhere/b.wav: cannot be written: the folder does not exist"):
         clean_file(source, tmp_path / "nowhere" / "b.wav")
-    with pytest.raises(InputError, match=r"p.xyz: has no suffix of an image format. Use .png"):
+    with pytest.raises(InputError, match=r"p.xyz: does not have the suffix of an image format. Use .png"):
         clean_file(source, tmp_path / "b.wav", plot=tmp_path / "p.xyz")

@@ -242,8 +242,8 @@ def test_decoded_clips_are_kept_within_a_bound(indexed: Path, monkeypatch: pytes
         (["empty"], "out", "contains no recordings"),
         (["src"], "src", "is also a source"),
         (["src"], "a_file", "is a file, not a directory"),
-        (["src", "src"], "out", "overlaps another source"),
-        (["src", "src/dog"], "out", "overlaps another source"),
+        (["src", "src"], "out", "overlaps the source"),
+        (["src", "src/dog"], "out", "overlaps the source"),
     ],
 )
 def test_a_wrong_command_is_refused_with_a_reason(tmp_path: Path, sources: list[str], out: str, why: str) -> None:
