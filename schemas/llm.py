@@ -6,7 +6,7 @@ Only settings that shape answers enter the fingerprint of a corpus; the server, 
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -224,7 +224,7 @@ class LlmConfig(Answering):
 class Halted(Exception):
     """Raised when a run cannot call a service any more. Completed work is kept; the same call resumes the run."""
 
-    remedy: ClassVar[str] = ""
+    remedy: str = ""
     """What the user has to do before resuming."""
 
     def message(self) -> str:
@@ -242,3 +242,27 @@ class ServiceBroken(Halted):
     """Raised when a service has stopped answering."""
 
     remedy = "Repair the service or configure another one in the recipe"
+
+
+class ServiceUnreachable(ServiceBroken):
+    """Raised when the address of a service has never answered: it is wrong, or the service is not running.
+
+    If work was done before (`has_begun`), a command ends with exit code 3 and can be resumed; otherwise with 2.
+    """
+
+    def __init__(self, why: str, where: str, has_begun: bool = False):
+        """`where`: what holds the address, such as `llm.server.base_url`."""
+        super().__init__(why, where, has_begun)
+        self.why, self.where, self.has_begun = why, where, has_begun
+        self.remedy = f"Check {where}, and that the service is running"
+
+    def __str__(self) -> str:
+        return self.why
+
+    def message(self) -> str:
+        """Return the error and the remedy, and how to resume if work was done."""
+        return super().message() if self.has_begun else f"{self}. {self.remedy}"
+
+    def after(self, work: bool) -> ServiceUnreachable:
+        """Return the error of a command that keeps the `work` it has done."""
+        return ServiceUnreachable(self.why, self.where, self.has_begun or work)

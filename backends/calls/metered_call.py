@@ -18,7 +18,8 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
@@ -32,7 +33,7 @@ from soundflow.backends.calls.metering import CostLedger, Meter
 from soundflow.backends.calls.service import Service, scrubbed
 from soundflow.backends.calls.transport import LINE_ERRORS, AsyncTransport, BlockingTransport
 from soundflow.operators.protocols.faults import ServerFault, Unreachable
-from soundflow.schemas.llm import Usage
+from soundflow.schemas.llm import ServiceUnreachable, Usage
 
 STARTING_SECONDS: Final = 10.0
 """How long an address that never answered is retried: the service may be starting, or the address may be wrong."""
@@ -169,6 +170,21 @@ class MeteredCalls:
         if requested is not None and 0 < requested <= LONGEST_RETRY_AFTER:
             self.meter.pause(requested)
 
+    @contextmanager
+    def _never_answered(self) -> Iterator[None]:
+        """Raise ServiceUnreachable instead of Unreachable if the service was never reached."""
+        why = ""
+        try:
+            yield
+        except Unreachable as fault:
+            if self.is_reached:
+                raise
+            why = str(fault)
+        if why:
+            where = f"{self.service.section}.base_url" + (" or $OPENAI_BASE_URL" if self.service.protocol == "openai" else "")
+            answered = any(cost.asked.calls or cost.replayed.calls for cost in self.ledger.roles.values())
+            raise ServiceUnreachable(why, where, answered or self.meter.state().spent.calls > 0)
+
     def _label(self, post: Post[T]) -> str:
         return self.service.label(post.detail)
 
@@ -200,9 +216,11 @@ class AsyncCalls(MeteredCalls):
     async def send(self, post: Post[T], retries: int | None = None) -> T:
         """Return the result of `post`. `retries` lowers the configured number.
 
-        Raises ServerFault after the last try, RequestRefused, InputError (key, address, model), BudgetSpent.
+        Raises ServerFault after the last try, RequestRefused, InputError (key, address, model), BudgetSpent, and
+        ServiceUnreachable if the service has never been reached.
         """
-        result: T = await tenacity.AsyncRetrying(**self._policy(retries))(self._once, post)
+        with self._never_answered():
+            result: T = await tenacity.AsyncRetrying(**self._policy(retries))(self._once, post)
         return result
 
     async def _once(self, post: Post[T]) -> T:
@@ -250,7 +268,8 @@ class BlockingCalls(MeteredCalls):
 
     def send(self, post: Post[T], retries: int | None = None) -> T:
         """See `AsyncCalls.send`."""
-        result: T = tenacity.Retrying(**self._policy(retries))(self._once, post)
+        with self._never_answered():
+            result: T = tenacity.Retrying(**self._policy(retries))(self._once, post)
         return result
 
     def _once(self, post: Post[T]) -> T:

@@ -12,8 +12,7 @@ from soundflow.backends.calls.metered_call import AsyncCalls, Post
 from soundflow.backends.calls.metering import CostLedger, Limits, Meter, ProcessMeter
 from soundflow.backends.calls.service import openai_service
 from soundflow.operators.protocols.chat import ChatRequest, Completion, Finish
-from soundflow.operators.protocols.faults import EmptyAnswer, ServerFault, Unreachable
-from soundflow.schemas.base import InputError
+from soundflow.operators.protocols.faults import EmptyAnswer, ServerFault
 from soundflow.schemas.llm import LlmConfig, Usage
 
 LARGEST_ANSWER: Final = 1_000_000
@@ -77,7 +76,7 @@ class OpenAiChat:
     async def complete(self, request: ChatRequest, retries: int | None = None) -> Completion:
         """Return the completion. `retries` lowers the configured number.
 
-        Raises ServerFault after the last try, RequestRefused, BudgetSpent, InputError (address, key, model).
+        Raises what `AsyncCalls.send` raises.
         """
         model = request.answering.model
         worst = self._config.priced(model, request.worst())
@@ -100,14 +99,7 @@ class OpenAiChat:
             path="/chat/completions",
             detail=f"model {model}, role {request.role}",
         )
-        try:
-            return await self.calls.send(post, retries)
-        except Unreachable as fault:
-            if self.calls.is_reached:
-                raise
-            why = str(fault)
-        remedy = "Check the address (llm.server.base_url or $OPENAI_BASE_URL) and that the server is running"
-        raise InputError(why, field="llm.server.base_url", remedy=remedy)
+        return await self.calls.send(post, retries)
 
 
 def _first_choice(body: _ChatBody) -> tuple[str, Finish]:

@@ -19,7 +19,7 @@ from soundflow.operators.protocols.faults import ServerFault
 from soundflow.pipeline.mechanics.console import Console
 from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.schemas.base import InputError, Interrupted
-from soundflow.schemas.llm import BudgetSpent, LlmConfig, Usage
+from soundflow.schemas.llm import BudgetSpent, LlmConfig, ServiceUnreachable, Usage
 
 Row = dict[str, Any]
 NOTHING: Final = Usage()
@@ -99,6 +99,9 @@ def collect_chat(
                 raise
             remedy = error.remedy.replace("llm.server.base_url", "--server").replace("llm.model", "the name of the model")
             raise InputError(error.why, field="the chat model", value=error.value, remedy=remedy) from None
+        except ServiceUnreachable as error:
+            has_begun = len(pending) < len(groups) or error.has_begun
+            raise ServiceUnreachable(error.why, "--server or $OPENAI_BASE_URL", has_begun) from None
 
 
 async def _converse(

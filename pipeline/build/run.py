@@ -27,7 +27,7 @@ from soundflow.prompts import prompt_hash
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.estimate import BuildBudget
-from soundflow.schemas.llm import Halted
+from soundflow.schemas.llm import Halted, ServiceUnreachable
 from soundflow.schemas.recipe import Recipe, fingerprint
 from soundflow.schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest, Stopped
 
@@ -135,9 +135,11 @@ def build(
         if tracker.fatal:
             raise OSError(f"{tracker.fatal} ({tracker.done.shards} of {record.recipe.shards} shards are committed)")
         committer.finish(build_dir, record, pool_of(build_dir, index), tracker.clips_stored)
-    if tracker.why_halted:
-        write_file(build_dir, build_dir.stopped_path, Stopped(why=tracker.why_halted.message()).canonical_json())
-        raise tracker.why_halted
+    if why := tracker.why_halted:
+        if isinstance(why, ServiceUnreachable):
+            why = why.after(tracker.done.shards > 0 or any(build_dir.scenes.glob("*.json")))
+        write_file(build_dir, build_dir.stopped_path, Stopped(why=why.message()).canonical_json())
+        raise why
     return committer.status(build_dir)
 
 

@@ -23,6 +23,7 @@ from soundflow.operators.protocols.faults import BackendError
 from soundflow.operators.protocols.tts import Knob, Rendering, Speaker
 from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.schemas.base import InputError
+from soundflow.schemas.llm import Halted
 from soundflow.schemas.speech import AudioServer, RecogniserConfig, SpeakerConfig, SpeechConfig, Voice
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -64,7 +65,7 @@ class Pool(Protocol):
     """Executes calls on one or more instances of a model."""
 
     def call(self, call: Call) -> Any:
-        """Return the result of a call. Raises BackendError when the call failed, InputError when every call would fail."""
+        """Return the result of a call. Raises BackendError when the call failed, InputError and Halted when every call would."""
         ...
 
     def close(self) -> None:
@@ -105,7 +106,7 @@ def execute(model: Any, call: Call) -> Any:
     method, arguments, named = call
     try:
         return getattr(model, method)(*arguments, **named)
-    except (BackendError, InputError) as error:
+    except (BackendError, InputError, Halted) as error:
         return error
     except MemoryError:
         raise
@@ -115,7 +116,7 @@ def execute(model: Any, call: Call) -> Any:
 
 def unwrap(result: Any) -> Any:
     """Return a result of `execute`, or raise it if it is an exception."""
-    if isinstance(result, BackendError | InputError):
+    if isinstance(result, BackendError | InputError | Halted):
         raise result
     return result
 

@@ -21,6 +21,7 @@ from soundflow.operators.protocols.faults import BackendError
 from soundflow.pipeline.mechanics.ray_connection import connected
 from soundflow.pipeline.speech.models import Call, Models, ModelSpec, execute, specs, unwrap
 from soundflow.schemas.base import InputError
+from soundflow.schemas.llm import Halted
 from soundflow.schemas.speech import SpeechConfig
 
 ATTEMPTS: Final = 3
@@ -43,7 +44,7 @@ class _ModelActor:
             if self._model is None:
                 try:
                     self._model = self._spec.open()
-                except (BackendError, InputError) as error:
+                except (BackendError, InputError, Halted) as error:
                     return error
         return execute(self._model, call)
 

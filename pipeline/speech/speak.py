@@ -38,6 +38,7 @@ from soundflow.pipeline.speech.models import Models, inline_models
 from soundflow.prompts import role_hash
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted, canonical_json
+from soundflow.schemas.llm import ServiceUnreachable
 from soundflow.schemas.outcome import Outcome
 from soundflow.schemas.speech import Dialogue, Pace, SpeechConfig, Voice
 from soundflow.schemas.spoken import SpeechRecord, SpeechSummary, SpokenDialogue
@@ -89,7 +90,7 @@ def speak(
     whether SIGINT or SIGTERM arrived. Failed dialogues are counted in the summary; the next call retries them.
 
     Raises InputError for an invalid file, config or directory, or a directory that was made with another config; OSError when
-    the disk is full; BackendError when a backend is down; BudgetSpent; Interrupted.
+    the disk is full; BackendError when a backend is down; Halted; Interrupted.
     """
     record = record_of(config, open_voice_pool(config.speakers, config.voices))
     next(read_dialogues(dialogues), None)  # raise before the directory is created
@@ -104,7 +105,10 @@ def speak(
             deferred_signals() as signalled,
         ):
             run = _SpeakRun(directory, record, models, rewrite, concurrency, on_event, should_stop or signalled)
-            run.run((line for number, line in read_dialogues(dialogues) if number in pending), len(pending), kept)
+            try:
+                run.run((line for number, line in read_dialogues(dialogues) if number in pending), len(pending), kept)
+            except ServiceUnreachable as error:
+                raise error.after(kept + run.done > run.failed) from None
             why_failed = run.why_failed
     return write_outputs(directory, record, read_dialogues(dialogues), why_failed)
 
@@ -279,16 +283,17 @@ class _SpeakRun:
         return self.directory.commit(self.record.fingerprint, dialogue, render_dialogue(dialogue, self.tools))
 
     def _settle(self, dialogue: Dialogue, future: Future[SpokenDialogue]) -> None:
-        self.done += 1
         try:
             made = future.result()
         except BackendError as error:
+            self.done += 1
             self.failed += 1
             self.why_failed = f"{dialogue.id}: {error}"
             self.consecutive_failures += 1
             if self.consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
                 raise BackendError(f"{MAX_CONSECUTIVE_FAILURES} dialogues in a row failed; the last: {self.why_failed}") from None
             return
+        self.done += 1
         self.consecutive_failures = 0
         self.rejected += bool(made.refused)
         self.seconds += sum(turn.samples for turn in made.turns) / c.SAMPLE_RATE

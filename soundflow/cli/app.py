@@ -18,7 +18,7 @@ from soundflow.cli.common import FAILED, INCOMPLETE, INTERRUPTED, USAGE
 from soundflow.cli.help import SETTINGS, CommandGroup, usage_error
 from soundflow.pipeline.mechanics.stopping import SIGNALS, raise_interrupted, signal_handler
 from soundflow.schemas.base import InputError, Interrupted
-from soundflow.schemas.llm import Halted
+from soundflow.schemas.llm import Halted, ServiceUnreachable
 
 app = typer.Typer(
     name="soundflow",
@@ -78,8 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
         typer.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
     except Halted as halted:
-        typer.echo(f"stopped: {halted.message()}", err=True)
-        sys.exit(INCOMPLETE)
+        is_start = isinstance(halted, ServiceUnreachable) and not halted.has_begun
+        typer.echo(f"{'error' if is_start else 'stopped'}: {halted.message()}", err=True)
+        sys.exit(USAGE if is_start else INCOMPLETE)
     except OSError as error:
         typer.echo(f"error: {error}. Committed work is intact; run the same command again to resume", err=True)
         sys.exit(INCOMPLETE)

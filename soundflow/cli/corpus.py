@@ -76,7 +76,7 @@ def build(
     from soundflow.pipeline.build.run import build as run_build
     from soundflow.pipeline.corpus.build_dir import BuildDir
     from soundflow.pipeline.mechanics.console import Console
-    from soundflow.schemas.llm import Halted
+    from soundflow.schemas.llm import Halted, ServiceUnreachable
 
     halted = ""
     with Console("build", "shards") as console:
@@ -98,7 +98,8 @@ def build(
                 on_event=show,
             )
         except Halted as error:
-            if not BuildDir(out).record_path.exists():  # halted before the build began, while embedding the clip index
+            is_start = isinstance(error, ServiceUnreachable) and not error.has_begun
+            if is_start or not BuildDir(out).record_path.exists():  # the latter while embedding the clip index
                 raise
             halted, status = error.message(), ObjectStore(store).status() if store else BuildDir(out).status()
     if halted:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import pickle
 import re
 import time
 from collections.abc import Callable
@@ -36,7 +37,7 @@ from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.shared_meter import SharedMeter
 from soundflow.schemas.base import InputError
 from soundflow.schemas.generation import GenerationConfig
-from soundflow.schemas.llm import LlmConfig, ServiceBroken
+from soundflow.schemas.llm import LlmConfig, ServiceBroken, ServiceUnreachable, Usage
 from soundflow.schemas.outcome import Failed
 from soundflow.schemas.retrieval import RetrievalConfig
 from soundflow.schemas.speech import CosyVoiceConfig, OpenAiSpeechConfig, OpenAiTranscriptionConfig
@@ -325,6 +326,41 @@ def test_a_dripping_error_ends_with_the_deadline(backend: str, tmp_path: Path, m
     ):
         ask(server.origin, ProcessMeter(Limits()), tmp_path)
     assert time.monotonic() - started < 8
+
+
+SECTIONS = {
+    "chat": "llm.server.base_url or $OPENAI_BASE_URL",
+    "embedder": "retrieval.server.base_url or $OPENAI_BASE_URL",
+    "openai speech": "speakers.base_url or $OPENAI_BASE_URL",
+    "openai transcription": "recogniser.base_url or $OPENAI_BASE_URL",
+    "cosyvoice": "speakers.base_url",
+}
+
+
+@every_backend
+def test_an_address_that_never_answered_is_one_error_with_section_and_address(backend: str, tmp_path: Path) -> None:
+    ask, good = BACKENDS[backend]
+    with ScriptedServer(good) as server:
+        pass  # the port is closed
+    with pytest.raises(ServiceUnreachable, match=f" at {server.origin}.* cannot be reached: ConnectError") as raised:
+        ask(server.origin, ProcessMeter(Limits()), tmp_path)
+    error = pickle.loads(pickle.dumps(raised.value))
+    assert not error.has_begun and error.message() == f"{raised.value}. {error.remedy}"
+    assert error.remedy == f"Check {SECTIONS.get(backend, 'generation.server.base_url')}, and that the service is running"
+    assert error.__context__ is None and raised.value.__cause__ is None
+
+
+@every_backend
+def test_after_paid_work_the_same_error_can_be_resumed(backend: str, tmp_path: Path) -> None:
+    ask, good = BACKENDS[backend]
+    with ScriptedServer(good) as server:
+        pass
+    meter = ProcessMeter(Limits())
+    meter.admit("before", Usage(calls=1))
+    meter.settle("before", Usage(calls=1))
+    with pytest.raises(ServiceUnreachable) as raised:
+        ask(server.origin, meter, tmp_path)
+    assert raised.value.has_begun and raised.value.message().endswith("run the same command again to resume")
 
 
 SERVICE = Service("the sound service", "http://host/v1", "generation.server", "SOUND_API_KEY")

@@ -17,7 +17,7 @@ from soundflow.backends.llm.openai_chat import OpenAiChat
 from soundflow.operators.protocols.chat import AudioAttachment, Completion, Message
 from soundflow.operators.protocols.faults import RequestRefused, ServerFault
 from soundflow.schemas.base import InputError
-from soundflow.schemas.llm import BudgetSpent, LlmConfig, RoleCost, Usage
+from soundflow.schemas.llm import BudgetSpent, LlmConfig, RoleCost, ServiceUnreachable, Usage
 from tests.operators.curate.chats import KEY, complete, config, key, request_for, with_chat
 from tests.support.hostile_llm import BAD_ANSWERS, TRANSIENT, Fault, HostileLlm, always, faulty, once
 
@@ -62,7 +62,7 @@ def test_an_unreachable_server_charges_nothing_and_is_named_with_its_address() -
         pass
     chat = OpenAiChat(settings := config(server, {"retries": 1}))
     error = complete(chat, request_for(settings))
-    assert isinstance(error, InputError) and "cannot be reached" in str(error) and server.url in str(error)
+    assert isinstance(error, ServiceUnreachable) and "cannot be reached" in str(error) and server.url in str(error)
     assert chat.ledger.roles["spoken_rewriter"] == RoleCost(faults=2)
 
 
@@ -71,7 +71,7 @@ def test_an_address_that_never_answered_is_retried_only_briefly(monkeypatch: pyt
     with HostileLlm() as server:
         pass
     chat = OpenAiChat(settings := config(server, {"retries": 100, "backoff_seconds": 0.06}))
-    assert isinstance(complete(chat, request_for(settings)), InputError)
+    assert isinstance(complete(chat, request_for(settings)), ServiceUnreachable)
     assert chat.ledger.roles["spoken_rewriter"].faults < 6
 
 

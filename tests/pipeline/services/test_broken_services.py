@@ -169,6 +169,30 @@ def test_a_request_that_always_breaks_the_server_costs_one_sample_and_no_shard(
     assert "event_refiner" in entry.error and "500" in entry.error and server.seen[poison[0]] >= 12
 
 
+def test_a_wrong_address_is_an_input_error_at_the_start_and_resumable_later(
+    write: Write, server: HostileLlm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["build", str(tmp_path / "recipe.yaml"), "-o", str(tmp_path / "out"), "--executor", "inline"])
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # does not listen, and no other process gets the port
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        sounds = {"backend": "http", "model": "m", "server": {"base_url": nowhere, "retries": 0}}
+        write({"base_url": f"{nowhere}/v1"}, generation=sounds)
+        code, text = run()
+        assert code == 2 and f"error: the language model at {nowhere}/v1" in text
+        assert "cannot be reached" in text and "Check llm.server.base_url" in text and "resume" not in text
+        write(generation=sounds)
+        for _ in range(2):  # the second run finds the scenes of the first in the cache
+            code, text = run()
+            assert code == 3 and f"stopped: the sound service http at {nowhere}" in text
+            assert "Check generation.server.base_url" in text and text.rstrip().count("run the same command again to resume") == 1
+    main_status(tmp_path / "out", capsys, "stopped: the sound service")
+
+
 @pytest.mark.parametrize("fault", [None, SoundFault.HTML])
 def test_a_generator_that_breaks_costs_no_sample(
     write: Write, server: HostileLlm, tmp_path: Path, fault: SoundFault | None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from soundflow.cli.app import main
 from soundflow.pipeline.speech.speak import speak
 from soundflow.schemas.llm import BudgetSpent, LlmBudget, LlmConfig
 from soundflow.schemas.speech import GateConfig, SpeechConfig
@@ -25,6 +26,37 @@ def test_dialogues_are_spoken_and_heard_by_servers_that_stumble(tmp_path: Path) 
     assert (summary.spoken, summary.failed) == (2, 0)
     assert {row["voice"] for row in rows(tmp_path / "out" / "manifest.jsonl")} == {"openai:nova"}
     assert {path for path, _ in server.requests} == {"/v1/audio/speech", "/v1/audio/transcriptions"}
+
+
+@pytest.mark.parametrize("part", ["speakers", "recogniser"])
+def test_a_wrong_address_is_an_input_error_at_the_start_and_resumable_later(
+    tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, lines = tmp_path / "out", tmp_path / "d.jsonl"
+    with OpenAiAudio() as closed:
+        pass
+
+    def config(server: OpenAiAudio, part_of: OpenAiAudio) -> SpeechConfig:
+        parts = {"speakers": server, "recogniser": server} | {part: part_of}
+        speech, transcription = parts["speakers"].speech(), parts["recogniser"].transcription()
+        return SpeechConfig(speakers=(speech,), recogniser=transcription, gate=GateConfig(wer_limit=0.7))
+
+    def ends(settings: SpeechConfig) -> tuple[int, str]:
+        (tmp_path / "speech.yaml").write_text(settings.model_dump_json())
+        with pytest.raises(SystemExit) as ended:
+            main(["speak", str(lines), "-o", str(out), "--config", str(tmp_path / "speech.yaml"), "--executor", "inline"])
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    with OpenAiAudio() as server:
+        write_dialogues(lines, [dialogue(0, 1)])
+        begin(out, config(server, server))
+        code, text = ends(config(server, closed))
+        assert code == 2 and f" server at {closed.origin}/v1" in text and "cannot be reached" in text
+        assert f"Check {part}.base_url" in text and "resume" not in text
+        assert ends(config(server, server))[0] == 0
+        write_dialogues(lines, [dialogue(0, 1), dialogue(1, 1)])
+        code, text = ends(config(server, closed))
+        assert code == 3 and text.count("run the same command again to resume") == 1 and f"Check {part}.base_url" in text
 
 
 def rewritten(server: HostileLlm, **change: Any) -> SpeechConfig:
