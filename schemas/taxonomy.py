@@ -12,6 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from soundflow.schemas.text import JOINERS, is_letter, one_line
+
 
 class Capability(StrEnum):
     """A capability of the model (paper, section 4)."""
@@ -148,13 +150,18 @@ def _words(text: str) -> frozenset[str]:
 
 RESPOND_WORDS = _words(_RESPOND)
 IGNORE_WORDS = _words(_IGNORE)
+_ENGLISH_WORD: Final = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*")
 UNMISTAKABLE = frozenset({"alarm", "siren", "fire", "smoke"})
 
 
 def label_words(label: str) -> list[str]:
     """Return the lower-case words of a label or file name: `ScreechingTires2` → ["screeching", "tires"]."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label)
-    return [word.lower() for word in re.findall(r"[^\W\d_]+", spaced)]
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", one_line(label).replace("\u2019", "'"))
+    if spaced.isascii():
+        return [word.lower() for word in _ENGLISH_WORD.findall(spaced)]
+    runs = "".join(char if is_letter(char) or char in JOINERS or char == "'" else " " for char in spaced).split()
+    words = (run.strip("'") for run in runs)
+    return [word.lower() for word in words if any(map(str.isalpha, word))]
 
 
 def urgency(label: str, caption: str = "") -> Urgency:

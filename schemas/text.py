@@ -1,15 +1,23 @@
-"""Joining and splitting of running text; `join_texts(words_of(text)) == text`."""
+"""Running text: joining, splitting (`join_texts(words_of(text)) == text`), and characters that are not shown."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
+from typing import Final
 
 _WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
 """Chinese and Japanese characters and punctuation."""
 _UNSPACED = re.compile(f"[{_WIDE}]")
 _TOKENS = re.compile(rf"\s*(?:[{_WIDE}]|[^\s{_WIDE}]+)")
 _SOUNDING = re.compile(r"[^\W_]")
+JOINERS: Final = "\u200c\u200d"
+"""Zero-width non-joiner and joiner."""
+_UNJOINED: Final = frozenset("LATIN GREEK CYRILLIC ARMENIAN GEORGIAN HEBREW CJK HANGUL HIRAGANA KATAKANA THAI COMBINING".split())
+"""First words of the Unicode names of letters whose spelling never needs a joiner."""
+_SHOWN_FORMATS: Final = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u180e\U000110bd\U000110cd\U00013430-\U0001345f]")
+"""Format characters (category Cf) that are part of the spelling, such as the Arabic number sign."""
 
 
 def join_texts(texts: Iterable[str]) -> str:
@@ -36,3 +44,40 @@ def words_of(text: str) -> list[str]:
         else:
             words[-1] += token
     return words
+
+
+def one_line(text: str) -> str:
+    """Return `text` in Unicode's form NFC as one line, without surrounding or repeated white space.
+
+    Invisible characters are removed without a space (soft hyphen, zero-width space, byte order mark, direction marks, control
+    characters), except where they belong to the spelling: joiners within words of scripts that use them, and within emoji.
+    """
+    if not text.isprintable():
+        text = _without_invisible(text)
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def is_letter(char: str) -> bool:
+    """Return whether a character is a letter or a combining mark, which includes the vowel signs of Indic scripts."""
+    return char.isalpha() or unicodedata.category(char)[0] == "M"
+
+
+def _without_invisible(text: str) -> str:
+    kept = "".join(" " if char.isspace() else char for char in text if _is_shown(char))
+    return "".join(char for at, char in enumerate(kept) if char not in JOINERS or _joins(kept, at))
+
+
+def _is_shown(char: str) -> bool:
+    if char.isprintable() or char.isspace() or char in JOINERS or _SHOWN_FORMATS.match(char):
+        return True
+    # Unassigned code points may be letters of a later Unicode version; noncharacters never are.
+    return unicodedata.category(char) == "Cn" and ord(char) & 0xFFFE != 0xFFFE and not 0xFDD0 <= ord(char) <= 0xFDEF
+
+
+def _joins(text: str, at: int) -> bool:
+    """Return whether the joiner at a position belongs to the spelling. A word may end in a joiner, but not in a non-joiner."""
+    before, after = text[at - 1 : at], text[at + 1 : at + 2]
+    if before and is_letter(before) and unicodedata.name(before, "").partition(" ")[0] not in (*_UNJOINED, "VARIATION"):
+        return text[at] == "\u200d" or bool(after and is_letter(after))
+    is_emoji = before and (unicodedata.category(before) in ("So", "Sk") or before == "\ufe0f")
+    return bool(is_emoji and after and unicodedata.category(after) == "So" and text[at] == "\u200d")

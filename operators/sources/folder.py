@@ -1,20 +1,24 @@
 """List the recordings of a folder in sorted order. Each real directory is entered once, so symlink loops end.
 
-Files are chosen by suffix. A text file next to a recording is its transcript: `x.txt`, `x.lab` or `x.normalized.txt` (LibriTTS),
-or a line of `*.trans.txt` in the same folder (LibriSpeech).
+Files are chosen by suffix. A text file next to a recording is its transcript: `x.txt`, `x.lab`, `x.normalized.txt` (LibriTTS) or
+subtitles, or a line of `*.trans.txt` in the same folder (LibriSpeech). Names are compared in Unicode's form NFC, suffixes in any
+case. Annotations of other kinds are recognised by content (`operators.sources.transcripts`) and not read.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import soundfile
 
-from soundflow.operators.sources.rows import RowOrRejection, SourceRow, guess_from_path, is_storable, printable, safe_id, tidy
+from soundflow.operators.sources.paths import FolderClasses, guess_from_path
+from soundflow.operators.sources.rows import RowOrRejection, SourceRow, is_storable, printable, safe_id, tidy
+from soundflow.operators.sources.transcripts import ANNOTATIONS, SUFFIXES, has_words, read_sidecar
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection
 
@@ -24,17 +28,17 @@ RECORDINGS: Final = frozenset(name.lower() for name in soundfile.available_forma
     "mpp mts ogv ogx pcm qt ra rm spx tak tta vox weba webm wma wv".split()
 )
 """Suffixes of recordings. The format of a file is detected later, from its content; what cannot be read is then rejected."""
-TRANSCRIPT_SUFFIXES: Final = (".normalized.txt", ".txt", ".lab")
 TRANSCRIPT_BYTES: Final = 65_536
 
 
-def walk(root: Path, skip: Path | None = None) -> Iterator[RowOrRejection]:
+def walk(root: Path, skip: Path | None = None, warn: Callable[[str], None] = lambda text: None) -> Iterator[RowOrRejection]:
     """Yield a row for each recording under `root`, without hidden names and the directory `skip`.
 
-    Real directories come before symlinked ones, so that a linked file keeps the id of its real path. Raises InputError when
-    `root` cannot be listed.
+    `warn` is called with a message about annotations that are not read. Real directories come before symlinked ones, so that a
+    linked file keeps the id of its real path. Raises InputError when `root` cannot be listed.
     """
     seen: set[tuple[int, int]] = set()
+    reader = _FolderReader(root)
     stack: list[tuple[str, ...]] = [()]
     links: deque[tuple[str, ...]] = deque()
     while stack or links:
@@ -66,23 +70,26 @@ def walk(root: Path, skip: Path | None = None) -> Iterator[RowOrRejection]:
             elif entry.is_symlink() and _links_to_folder(entry):
                 links.append((*folders, entry.name))
         stack.extend(reversed(subfolders))
-        names = {entry.name for entry in entries}
-        transcripts = _libri_transcripts(directory, names)
-        for entry in entries:
-            if is_storable(entry.name) and not entry.is_dir(follow_symlinks=False) and not _links_to_folder(entry):
-                yield from _file(root, folders, entry.name, names, transcripts)
+        files = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False) and not _links_to_folder(entry)]
+        yield from reader.read(folders, [name for name in files if is_storable(name)])
+    if reader.annotations:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(reader.annotations.items()))
+        remedy = "Write a manifest with one row per event if they matter"
+        warn(f"{root}: annotations beside recordings are not read ({kinds}; first: {reader.first_annotation}). {remedy}")
 
 
-def row_of(root: Path, folders: tuple[str, ...], name: str, transcript: str | None = None) -> SourceRow:
-    """Return the row of a recording with what its path says."""
-    guess = guess_from_path(folders, name.rpartition(".")[0] or name, root.name)
+def row_of(
+    root: Path, folders: tuple[str, ...], name: str, transcript: str | None = None, classes: FolderClasses | None = None
+) -> SourceRow:
+    """Return the row of a recording with what its path says. `classes`: caches the listings of folders for several rows."""
+    classes = classes or FolderClasses(RECORDINGS)
+    guess = guess_from_path(folders, name.rpartition(".")[0] or name, root.name, classes.of(root, folders))
     source = "/".join((root.name or "unknown", *_speaker(folders, name))) if transcript else root.name
     return SourceRow(
         id=safe_id("/".join((*folders, name))),
         path="/".join((str(root).rstrip("/"), *folders, name)),
         role=guess.role,
         label="speech" if transcript else guess.label,
-        caption="" if transcript else guess.caption,
         transcript=transcript,
         source=tidy(source) or "unknown",
         split=guess.split,
@@ -95,22 +102,68 @@ def _speaker(folders: tuple[str, ...], name: str) -> tuple[str, ...]:
     return next(((folder,) for folder in folders if name.startswith(folder)), folders[-1:])
 
 
-def _file(
-    root: Path, folders: tuple[str, ...], name: str, names: set[str], transcripts: Mapping[str, str]
-) -> Iterator[RowOrRejection]:
-    stem, _, suffix = name.rpartition(".")
-    if suffix.lower() not in RECORDINGS or not stem:
-        return
-    transcript = transcripts.get(stem)
-    text_file = next((stem + ending for ending in TRANSCRIPT_SUFFIXES if stem + ending in names), None)
-    if text_file is not None:
-        text = _read_text(root.joinpath(*folders, text_file))
-        if text is None:
-            detail = f"{text_file}: the transcript is not UTF-8 text of at most {TRANSCRIPT_BYTES >> 10} KiB"
-            yield ClipRejection(path=str(root.joinpath(*folders, name)), reason="bad_transcript", detail=detail)
-            return
-        transcript = text or transcript
-    yield row_of(root, folders, name, transcript)
+class _FolderReader:
+    """Reads the files of one folder after the other, and counts the annotations beside recordings."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.classes = root, FolderClasses(RECORDINGS)
+        self.annotations: Counter[str] = Counter()
+        self.first_annotation = ""
+
+    def read(self, folders: tuple[str, ...], names: Sequence[str]) -> Iterator[RowOrRejection]:
+        """Yield the rows and rejections of the recordings among the files of a folder."""
+        directory = self.root.joinpath(*folders)
+        listed = _listed_transcripts(directory, names)
+        texts = {key: name for name in names for key in _sidecar_keys(name)}
+        for name in names:
+            stem, _, suffix = name.rpartition(".")
+            if suffix.lower() in RECORDINGS and stem:
+                found = self._transcript(directory, _nfc(stem), texts, listed)
+                if isinstance(found, tuple):
+                    yield ClipRejection(path=str(directory / name), reason=found[0], detail=found[1])
+                else:
+                    yield row_of(self.root, folders, name, found, self.classes)
+
+    def _transcript(
+        self, directory: Path, stem: str, texts: Mapping[tuple[str, str], str], listed: Mapping[str, str]
+    ) -> str | tuple[str, str] | None:
+        """Return the transcript of a recording, None when it has none, or (reason, detail) when it cannot be used."""
+        transcript, place = listed.get(stem), "*.trans.txt"
+        for suffix in SUFFIXES:
+            name = texts.get((stem, suffix))
+            if name is None:
+                continue
+            text = _read_text(directory / name)
+            if text is None:
+                return "bad_transcript", f"{name}: the transcript is not UTF-8 text of at most {TRANSCRIPT_BYTES >> 10} KiB"
+            sidecar = read_sidecar(text, name, stem)
+            if sidecar.annotation:
+                self._count_annotation(sidecar.annotation, directory / name)
+                continue
+            transcript, place = sidecar.transcript or transcript or "", name
+            break
+        for suffix in ANNOTATIONS:
+            if (stem, suffix) in texts and transcript is None:
+                self._count_annotation(suffix, directory / texts[stem, suffix])
+        if transcript is not None and not has_words(transcript):
+            return "transcript_without_words", f"{place}: {transcript!r} has no word" if transcript else f"{place} is empty"
+        return transcript
+
+    def _count_annotation(self, kind: str, path: Path) -> None:
+        self.annotations[kind] += 1
+        self.first_annotation = self.first_annotation or printable(str(path))
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _sidecar_keys(name: str) -> Iterator[tuple[str, str]]:
+    """Yield (stem, suffix) for each suffix of a transcript or annotation that a file name ends in."""
+    lower = name.lower()
+    for suffix in (*SUFFIXES, *ANNOTATIONS):
+        if lower.endswith(suffix) and len(name) > len(suffix):
+            yield _nfc(name[: -len(suffix)]), suffix
 
 
 def _links_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -121,25 +174,28 @@ def _links_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _read_text(path: Path) -> str | None:
-    """Return the text of a small file as one line; None when it is no such file."""
+    """Return the text of a small file; None when it is no such file."""
     try:
         if not path.is_file() or path.stat().st_size > TRANSCRIPT_BYTES:
             return None
-        return tidy(path.read_text(encoding="utf-8-sig"))
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
 
 
-def _libri_transcripts(directory: Path, names: set[str]) -> dict[str, str]:
-    """Return the transcripts by id, from the `ID WORDS…` lines of every `*.trans.txt` in one folder."""
+def _listed_transcripts(directory: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the transcripts by stem, from the `ID WORDS…` lines of every `*.trans.txt` in one folder."""
     transcripts: dict[str, str] = {}
-    for name in sorted(name for name in names if name.endswith(".trans.txt")):
+    for name in names:
+        if not name.lower().endswith(".trans.txt"):
+            continue
         try:
-            with (directory / name).open(encoding="utf-8", errors="replace") as lines:
+            with (directory / name).open(encoding="utf-8-sig", errors="replace") as lines:
                 for line in lines:
-                    key, _, words = line.strip().partition(" ")
-                    if key and words and "\ufffd" not in words:
-                        transcripts[key] = tidy(words)
+                    key, *words = line.split(maxsplit=1) or ("",)
+                    stem, _, suffix = key.rpartition(".")
+                    if words and "\ufffd" not in words[0]:
+                        transcripts[_nfc(stem if suffix.lower() in RECORDINGS and stem else key)] = tidy(words[0])
         except OSError:
             continue
     return transcripts

@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from soundflow.operators.sources.folder import RECORDINGS, row_of, walk
+from soundflow.operators.sources.languages import parse_language
 from soundflow.operators.sources.rows import (
     ID_LENGTH,
     RowOrRejection,
     SourceRow,
     is_storable,
     is_valid_id,
-    parse_language,
     parse_role,
     printable,
     tidy,
 )
+from soundflow.operators.sources.transcripts import has_words
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection, ClipRole
 
@@ -58,7 +59,7 @@ def read_source(
         if len(inside) > 1:
             names = " and ".join(path.name for path in inside)
             raise InputError(f"contains several manifests: {names}", file=source, remedy="Pass one of them as SRC")
-        return read_manifest(inside[0], roots, warn) if inside else walk(source, skip)
+        return read_manifest(inside[0], roots, warn) if inside else walk(source, skip, warn)
     if not os.path.exists(source):  # noqa: PTH110
         raise InputError("no such file or folder", file=source, remedy="Check the path")
     suffix = source.suffix.lower()
@@ -141,8 +142,11 @@ def _check_speech(cells: dict[str, str]) -> tuple[str, str] | None:
         if cells.get(name):
             code = parse_language(cells[name])
             if code is None:
-                return "bad_language", f"column {name}: {cells[name]!r} is not a language code such as en or zh-CN"
+                return "bad_language", f"column {name}: {cells[name]!r} is not a language, such as en, zh-CN or English"
             cells[name] = code
+    for name in ("transcript", "translation", "reply"):
+        if cells.get(name) and not has_words(cells[name]):
+            return f"{name}_without_words", f"column {name}: {cells[name]!r} has no word"
     turn = cells.get("turn", "").removesuffix(".0")  # pandas writes integers as floats if one is missing
     if turn and not (turn.isascii() and turn.isdigit() and len(turn) < 10):
         return "bad_turn", f"column turn: {turn!r} is not an integer of 0 or more"

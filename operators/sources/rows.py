@@ -1,32 +1,24 @@
-"""The row of a recording in a source, and what its path says about it."""
+"""The row of a recording in a source, its id and its role."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import re
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from soundflow.schemas.clip import ClipFacts, ClipRejection, ClipRole
-from soundflow.schemas.taxonomy import label_words
+from soundflow.schemas.text import one_line
 
 ID_LENGTH: Final = 200
 """Maximum length of a clip id (`schemas.clip.Clip`)."""
 
-_ROLE_NAMES: Final = {role.value: role for role in ClipRole} | {
+ROLE_NAMES: Final = {role.value: role for role in ClipRole} | {
     "noise": ClipRole.NOISE_EVENT,
     "fg": ClipRole.FOREGROUND,
     "bg": ClipRole.BACKGROUND,
     "amb": ClipRole.AMBIENT,
 }
-_SPLITS: Final = frozenset("train dev valid validation val test eval".split())
-_FOLDER_WORDS = (
-    "audio wav wavs flac mp3 ogg clip clips sound sounds sample samples data dataset recording recordings media file files "
-    "noise noises event events ambient ambience background foreground fg bg amb speech clean other unbalanced balanced"
-)
-_UNINFORMATIVE: Final = _SPLITS | frozenset(_FOLDER_WORDS.split())
-"""Words of folder names that say nothing about the sound."""
 
 
 class SourceRow(ClipFacts):
@@ -45,18 +37,7 @@ class SourceRow(ClipFacts):
 RowOrRejection = SourceRow | ClipRejection
 
 
-class PathGuess(NamedTuple):
-    """What a path says about a recording."""
-
-    role: ClipRole
-    label: str
-    caption: str
-    split: str
-
-
-def tidy(text: str) -> str:
-    """Return `text` as one line, without surrounding or repeated white space and control characters."""
-    return " ".join((text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)).split())
+tidy: Final = one_line
 
 
 def is_storable(text: str) -> bool:
@@ -94,53 +75,8 @@ def is_valid_id(text: str) -> bool:
 def parse_role(text: str) -> ClipRole | str:
     """Return the role that `text` names (`noise`, `fg`, `bg` and `amb` are aliases), or why it names none, as a sentence."""
     name = text.strip().lower().replace("-", "_").replace(" ", "_")
-    if name in _ROLE_NAMES:
-        return _ROLE_NAMES[name]
-    close = difflib.get_close_matches(name, _ROLE_NAMES, n=1)
+    if name in ROLE_NAMES:
+        return ROLE_NAMES[name]
+    close = difflib.get_close_matches(name, ROLE_NAMES, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"roles: {', '.join(role.value for role in ClipRole)}"
     return f"{printable(text)!r} is no role; {hint}"
-
-
-def parse_language(text: str) -> str | None:
-    """Return `text` as a language code (`en`, `zh-CN`; accepts `EN_us`), or None when it is none."""
-    first, *rest = re.split("[-_]", text)
-    code = "-".join((first.lower(), *rest))
-    return code if re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", code) else None
-
-
-def guess_from_path(folders: tuple[str, ...], stem: str, source: str) -> PathGuess:
-    """Infer role, label, caption and split from a path.
-
-    `folders`: names of the folders between source and file; `stem`: file name without suffix; `source`: name of the source
-    folder, which also determines the role (`clips index speech/ noise/`) and is the last choice for the label.
-    """
-    role, label, split = _guess_from_folders(folders, source)
-    words = label_words(stem)
-    caption = " ".join(words) if any(len(word) > 2 for word in words) else ""
-    return PathGuess(role, label or tidy(caption or (source if _is_informative(source) else "") or stem), caption, split)
-
-
-@lru_cache(maxsize=4096)
-def _guess_from_folders(folders: tuple[str, ...], source: str) -> tuple[ClipRole, str, str]:
-    """Return role, label (may be empty) and split, which all files of one folder share."""
-    label = next((name for name in reversed(folders) if _is_informative(name)), "")
-    split = next((words[0] for name in reversed(folders) if (words := label_words(name)) and words[0] in _SPLITS), "train")
-    return _guess_role((source, *folders)), tidy(label), split
-
-
-def _guess_role(names: tuple[str, ...]) -> ClipRole:
-    words = {word for name in names for word in label_words(name)}
-    nearest = next((set(label_words(name)) for name in reversed(names) if _ROLE_NAMES.keys() & set(label_words(name))), set())
-    ambient = any(word == "amb" or word.startswith("ambien") for word in words)
-    if nearest & {"foreground", "fg"}:
-        return ClipRole.FOREGROUND
-    if words & {"noise", "noises"}:
-        return ClipRole.NOISE_AMBIENT if ambient else ClipRole.NOISE_EVENT
-    if ambient:
-        return ClipRole.AMBIENT
-    return ClipRole.BACKGROUND if words & {"background", "backgrounds", "bg"} else ClipRole.FOREGROUND
-
-
-def _is_informative(name: str) -> bool:
-    words = label_words(name)
-    return any(len(word) > 1 for word in words) and not set(words) <= _UNINFORMATIVE

@@ -122,7 +122,7 @@ def clips_interpret(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow clips interpret`."""
-    from soundflow.operators.sources.rows import parse_language
+    from soundflow.operators.sources.languages import parse_language
     from soundflow.pipeline.clips.interpret import interpret_clips
     from soundflow.pipeline.mechanics.console import Console
     from soundflow.pipeline.services.ask_once import read_llm

@@ -15,6 +15,10 @@ from soundflow.schemas.taxonomy import Urgency, label_words, urgency
         ("BABY cry", ["baby", "cry"]),
         ("42", []),
         ("Türklingel", ["türklingel"]),
+        ("Tu\u0308rklingel", ["t\u00fcrklingel"]),
+        ("\u0915\u0941\u0924\u094d\u0924\u093e_2", ["\u0915\u0941\u0924\u094d\u0924\u093e"]),
+        ("\u06a9\u062a\u0627\u0628\u200c\u0647\u0627", ["\u06a9\u062a\u0627\u0628\u200c\u0647\u0627"]),
+        ("driver\u2019s seat", ["driver's", "seat"]),
     ],
 )
 def test_labels_and_file_names_become_words(label: str, words: list[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundflow.schemas.text import join_texts, words_of
+from soundflow.schemas.text import join_texts, one_line, words_of
 
 TEXTS = st.text(st.sampled_from("abZ7 é你好世，。,.!—-'\u3099"), max_size=30).map(lambda text: " ".join(text.split()))
 
@@ -43,3 +43,26 @@ def test_words_grouped_anyhow_join_to_the_text(text: str, data: st.DataObject) -
 )
 def test_a_text_is_cut_where_it_is_spoken_apart(text: str, words: list[str]) -> None:
     assert words_of(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),  # Persian
+        ("\u0dc1\u0dca\u200d\u0dbb\u0dd3", "\u0dc1\u0dca\u200d\u0dbb\u0dd3"),  # Sinhala
+        ("\u0d28\u0d4d\u200d", "\u0d28\u0d4d\u200d"),  # Malayalam chillu at the end of a word
+        ("\u06a9\u062a\u0627\u0628\u200c \u200c\u0647\u0627", "\u06a9\u062a\u0627\u0628 \u0647\u0627"),  # stray non-joiners
+        ("co\u00adoper\u200bate\u2060d", "cooperated"),
+        ("co\u200doperate", "cooperate"),
+        ("\ufeffleft\u200e to\u202b right\u202c", "left to right"),
+        ("a\u00a0b\u3000c\u2028d\te\x1ff", "a b c d e f"),
+        ("wo\x00rd\x07", "word"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("e\u00ad\u0301", "\u00e9"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+        ("\u0600\u0661", "\u0600\u0661"),  # Arabic number sign
+    ],
+)
+def test_invisible_characters_never_cut_a_word(text: str, line: str) -> None:
+    assert one_line(text) == line
+    assert one_line(line) == line

@@ -148,8 +148,8 @@ class MusanReader(CorpusReader):
         if not corpus.has_file(path):
             return {}
         with corpus.open(path) as lines:
-            pairs = (line.decode("utf-8", "replace").strip().partition(" ") for line in lines)
-            return {key: tidy(words) for key, _, words in pairs if key}
+            pairs = (line.decode("utf-8", "replace").split(maxsplit=1) for line in lines)
+            return {key: tidy(" ".join(words)) for key, *words in filter(None, pairs)}
 
 
 class NoiseFolderReader(CorpusReader):

@@ -17,8 +17,17 @@ from soundflow.operators.sources.corpora.reader import (
     parse_split,
     reject,
 )
-from soundflow.operators.sources.corpora.tables import NOT_UTF8, TableRow, cell_audio, cell_text, read_parquet, read_separated
+from soundflow.operators.sources.corpora.tables import (
+    NOT_UTF8,
+    TableRow,
+    cell_audio,
+    cell_text,
+    read_parquet,
+    read_separated,
+    undo_quoting,
+)
 from soundflow.operators.sources.rows import tidy
+from soundflow.operators.sources.transcripts import has_words
 from soundflow.schemas.sources import Source
 
 
@@ -46,15 +55,16 @@ class CommonVoiceReader(CorpusReader):
                 yield reject(corpus, unit, number, "bad_row", row)
                 continue
             file = cell_text(row, "path")
-            if not file or not cell_text(row, "sentence"):
+            sentence = undo_quoting(cell_text(row, "sentence"))
+            if not file or not has_words(sentence):
                 column = "sentence" if file else "path"
-                yield reject(corpus, unit, number, "missing_transcript", f"column {column} is empty")
+                yield reject(corpus, unit, number, "missing_transcript", f"column {column} has no words: {sentence!r}")
                 continue
             file = file if file.endswith(".mp3") else f"{file}.mp3"  # early releases omit the suffix
             yield Recording(
                 id=file.removesuffix(".mp3"),
                 audio=f"{below}clips/{file}",
-                transcript=cell_text(row, "sentence"),
+                transcript=sentence,
                 language=cell_text(row, "locale") or language,
                 voice=cell_text(row, "client_id")[:32],
                 split=parse_split(name.removesuffix(".tsv")),
@@ -79,14 +89,14 @@ class LibriSpeechReader(CorpusReader):
         subset = next((name for name in folders if name.startswith(("train", "dev", "test"))), "train")
         with corpus.open(unit) as lines:
             for number, line in enumerate(lines, 1):
-                key, _, words = line.decode("utf-8", "surrogateescape").strip().partition(" ")
+                key, words = _key_and_words(line)
                 if not key:
                     continue
                 if not is_utf8(words):
                     yield reject(corpus, unit, number, "bad_row", NOT_UTF8)
                     continue
-                if not words:
-                    yield reject(corpus, unit, number, "missing_transcript", f"utterance {key} has no words")
+                if not has_words(words):
+                    yield reject(corpus, unit, number, "missing_transcript", f"utterance {key} has no words: {words!r}")
                     continue
                 path = "/".join((*folders, f"{key}.flac"))
                 yield Recording(
@@ -124,7 +134,7 @@ class AishellReader(CorpusReader):
         transcripts: dict[str, str] = {}
         with corpus.open(path) as lines:
             for line in lines:
-                key, _, words = line.decode("utf-8", "surrogateescape").strip().partition(" ")
+                key, words = _key_and_words(line)
                 if speaker in key and words and is_utf8(words):
                     transcripts[key] = "".join(words.split())
         return transcripts
@@ -181,8 +191,8 @@ class VoxPopuliReader(ParquetSpeechReader):
         label = row.get("language")
         language = self.LANGUAGES[label] if isinstance(label, int) and 0 <= label < len(self.LANGUAGES) else ""
         known = language or next((part for part in unit.split("/") if part in self.LANGUAGES), "")
-        if not words:
-            return "columns raw_text and normalized_text are empty"
+        if not has_words(words):
+            return f"columns raw_text and normalized_text have no words: {words!r}"
         voice = cell_text(row, "speaker_id")
         return Recording(
             cell_text(row, "audio_id"),
@@ -212,7 +222,7 @@ class GigaSpeechReader(ParquetSpeechReader):
     def parse_row(self, row: TableRow, unit: str) -> Recording | str:
         """Replace tags by punctuation; reject segments annotated as noise, music or silence."""
         words = cell_text(row, "text")
-        if _NO_SPEECH.search(words) or not words:
+        if _NO_SPEECH.search(words) or not has_words(words):
             return f"column text has no speech: {words!r}" if words else "column text is empty"
         for tag, mark in _TAGS.items():
             words = words.replace(tag, mark)
@@ -253,7 +263,7 @@ class Covost2Reader(CorpusReader):
         columns = ("sentence", "translation", "client_id")
         is_table = unit.endswith(".tsv")
         rows = (
-            read_separated(corpus, unit, ("path", *columns))
+            read_separated(corpus, unit, ("path", *columns), escape="\\")
             if is_table
             else read_parquet(corpus, unit, ("id", "audio", *columns))
         )
@@ -263,10 +273,12 @@ class Covost2Reader(CorpusReader):
                 yield reject(corpus, unit, number, "bad_row", row)
                 continue
             words, translation = cell_text(row, "sentence"), cell_text(row, "translation")
+            if is_table:
+                words, translation = undo_quoting(words), undo_quoting(translation)
             data, name = (None, f"{folder}/clips/{cell_text(row, 'path')}".lstrip("/")) if is_table else cell_audio(row)
-            if not words or not translation:
-                column = "translation" if words else "sentence"
-                yield reject(corpus, unit, number, "missing_transcript", f"column {column} is empty")
+            if not has_words(words) or not has_words(translation):
+                column, text = ("translation", translation) if has_words(words) else ("sentence", words)
+                yield reject(corpus, unit, number, "missing_transcript", f"column {column} has no words: {text!r}")
             elif data is None and not is_table:
                 yield reject(
                     corpus, unit, number, "missing_audio", "column audio has no bytes: download the dataset with its audio"
@@ -284,6 +296,12 @@ class Covost2Reader(CorpusReader):
                     translation_language=self.target,
                     split=parse_split(unit.split(".")[-2] if is_table else _file_split(unit)),
                 )
+
+
+def _key_and_words(line: bytes) -> tuple[str, str]:
+    """Return the id and the words of a line `ID WORDS…`, separated by spaces or a tab; each may be empty."""
+    key, *words = line.decode("utf-8-sig", "surrogateescape").split(maxsplit=1) or ("",)
+    return key, words[0].rstrip() if words else ""
 
 
 def _file_split(unit: str) -> str:

@@ -25,14 +25,19 @@ LINE_LIMIT: Final = 16 << 20
 NOT_UTF8: Final = "the text is not UTF-8: convert the file (iconv)"
 
 
-def read_separated(corpus: CorpusFolder, relative: str, columns: Sequence[str], delimiter: str = "\t") -> Iterator[NumberedRow]:
-    """Yield the rows of a TSV (without quoting, as in Common Voice) or CSV. Raises InputError when a column is missing."""
+def read_separated(
+    corpus: CorpusFolder, relative: str, columns: Sequence[str], delimiter: str = "\t", escape: str | None = None
+) -> Iterator[NumberedRow]:
+    """Yield the rows of a TSV (without quoting, as in Common Voice) or CSV. Raises InputError when a column is missing.
+
+    `escape`: the character before a tab, quotation mark or itself within a cell, as in CoVoST 2.
+    """
     quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     with corpus.open(relative) as raw:
         newline = "\n" if delimiter == "\t" else ""
         lines = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
         stripped = (line.rstrip("\r\n") for line in lines) if delimiter == "\t" else lines
-        reader = csv.reader(stripped, delimiter=delimiter, quoting=quoting)
+        reader = csv.reader(stripped, delimiter=delimiter, quoting=quoting, escapechar=escape)
         try:
             header = [name.strip() for name in next(reader, [])]
             _check_columns(corpus, relative, columns, header)
@@ -126,6 +131,16 @@ def cell_text(row: TableRow, name: str) -> str:
     """Return a cell as one line of text; empty when the cell is missing or no text."""
     value = row.get(name)
     return tidy(value) if isinstance(value, str) else ""
+
+
+def undo_quoting(text: str) -> str:
+    """Return a cell that was read without quoting as its author wrote it: `"A ""b"" c."` → `A "b" c.`
+
+    Only a cell with doubled quotation marks, as CSV writers produce them, is changed.
+    """
+    inner = text[1:-1]
+    is_quoted = len(text) > 3 and text[0] == text[-1] == '"' and '""' in inner and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if is_quoted else text
 
 
 def cell_audio(row: TableRow) -> tuple[bytes | None, str]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from soundflow.operators.sources.languages import parse_language
 from soundflow.operators.sources.manifest import read_manifest
-from soundflow.operators.sources.rows import SourceRow, parse_language
+from soundflow.operators.sources.rows import SourceRow
 from soundflow.schemas.clip import ClipRejection
 
 
@@ -31,7 +32,7 @@ def test_columns_about_speech_are_read(tmp_path: Path) -> None:
     }
     (row,) = read(tmp_path, cells | {"translation_language": "zh"})
     assert isinstance(row, SourceRow)
-    assert (row.language, row.dialogue, row.turn, row.voice) == ("en-us", "d7", 2, "heart")
+    assert (row.language, row.dialogue, row.turn, row.voice) == ("en-US", "d7", 2, "heart")
     assert row.wer == 0.05 and row.emotion == "happy"
     assert (row.translation, row.translation_language) == ("你好。", "zh")
 
@@ -46,8 +47,11 @@ def test_a_row_without_them_has_empty_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "reason", "why"),
     [
-        ({"language": "English"}, "bad_language", "'English' is not a language code"),
-        ({"translation_language": "chinese (traditional)"}, "bad_language", "translation_language"),
+        ({"language": "Klingonish"}, "bad_language", "'Klingonish' is not a language"),
+        ({"translation_language": "chinese, spoken fast"}, "bad_language", "translation_language"),
+        ({"transcript": "[music]"}, "transcript_without_words", "'[music]'"),
+        ({"translation": "..."}, "translation_without_words", "'...'"),
+        ({"reply": "\u2026"}, "reply_without_words", "column reply"),
         ({"dialogue": "d", "turn": "two"}, "bad_turn", "'two' is not an integer"),
         ({"dialogue": "d", "turn": -1}, "bad_turn", "'-1'"),
         ({"dialogue": "d", "turn": 1.5}, "bad_turn", "'1.5'"),
@@ -63,6 +67,6 @@ def test_a_wrong_cell_is_named_and_its_neighbours_go_on(tmp_path: Path, cells: d
     assert isinstance(first, SourceRow) and isinstance(last, SourceRow) and last.turn == 3
 
 
-@pytest.mark.parametrize(("text", "code"), [("en", "en"), ("ZH-cn", "zh-cn"), ("e", None), ("en ", None), ("", None)])
+@pytest.mark.parametrize(("text", "code"), [("en", "en"), ("ZH-cn", "zh-CN"), ("e", None), ("en ", None), ("", None)])
 def test_language_codes(text: str, code: str | None) -> None:
     assert parse_language(text) == code

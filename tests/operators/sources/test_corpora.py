@@ -91,6 +91,30 @@ def test_gigaspeech_tags_become_punctuation(tmp_path: Path) -> None:
     assert row.data == sound(1)
 
 
+def test_quoting_of_published_tables_is_undone(tmp_path: Path) -> None:
+    head = "path\tsentence\ttranslation\tclient_id\n"
+    cells = ['\\"Come in,\\" said he.', "It\\'s a \\\\ here.", "A\\\tB.", '"""Yes,"" he said."', 'The "old" mill.', '"No."']
+    rows = [f"c{number}.mp3\t{cell}\t" + '\\"好\\"。\tx\n' for number, cell in enumerate(cells)]
+    put(tmp_path / "en/covost_v2.en_zh-CN.train.tsv", head + "".join(rows))
+    found = recordings("covost2-en-zh", tmp_path)
+    assert [row.transcript for row in found.values()] == [
+        '"Come in," said he.',
+        "It's a \\ here.",
+        "A B.",
+        '"Yes," he said.',
+        'The "old" mill.',
+        '"No."',
+    ]
+    assert {row.translation for row in found.values()} == {'"好"。'}
+
+
+def test_transcript_lines_may_be_separated_by_tabs(tmp_path: Path) -> None:
+    put(tmp_path / "dev/84/121/84-121.trans.txt", "84-121-0000\tTHE KETTLE SINGS\n84-121-0001  BEFORE NOON\r\n84-121-0002\t...\n")
+    found = read("librispeech", tmp_path)
+    assert [row.transcript for row in found if isinstance(row, Recording)] == ["The kettle sings", "Before noon"]
+    assert [row.reason for row in found if isinstance(row, ClipRejection)] == ["missing_transcript"]
+
+
 def test_covost_pairs_each_sentence_with_its_translation_in_one_direction_only(tmp_path: Path) -> None:
     CORPORA["covost2-zh-en"][0](tmp_path)
     (row,) = recordings("covost2-zh-en", tmp_path).values()

@@ -16,9 +16,13 @@ from pyarrow import parquet
 
 from soundflow.operators.sources.folder import walk
 from soundflow.operators.sources.manifest import COLUMNS, read_manifest, read_source
-from soundflow.operators.sources.rows import SourceRow, guess_from_path, is_storable, parse_role, safe_id
+from soundflow.operators.sources.paths import LabelSource, guess_from_path
+from soundflow.operators.sources.rows import SourceRow, is_storable, parse_role, safe_id
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import Clip, ClipRejection, ClipRole
+
+DOG = "\u0915\u0941\u0924\u094d\u0924\u093e"
+"""Hindi for dog, with three combining marks."""
 
 
 def touch(root: Path, *names: str) -> None:
@@ -36,27 +40,76 @@ def rejections(found: Any) -> list[ClipRejection]:
 
 
 @pytest.mark.parametrize(
-    ("folders", "stem", "role", "label", "caption", "split"),
+    ("folders", "stem", "role", "label", "split", "label_source"),
     [
-        (("Animal",), "Dog1", ClipRole.FOREGROUND, "Animal", "dog", "train"),
-        (("dev", "dog_bark"), "0001", ClipRole.FOREGROUND, "dog_bark", "", "dev"),
-        (("Household", "audio"), "GlassBreak", ClipRole.FOREGROUND, "Household", "glass break", "train"),
-        (("noise",), "fan", ClipRole.NOISE_EVENT, "fan", "fan", "train"),
-        (("noise", "free-sound"), "n12", ClipRole.NOISE_EVENT, "free-sound", "", "train"),
-        (("noise", "ambience"), "cafe", ClipRole.NOISE_AMBIENT, "cafe", "cafe", "train"),
-        (("noise_ambient",), "cafe", ClipRole.NOISE_AMBIENT, "cafe", "cafe", "train"),
-        (("Ambient", "forest"), "a1", ClipRole.AMBIENT, "forest", "", "train"),
-        (("background", "typing"), "k", ClipRole.BACKGROUND, "typing", "", "train"),
-        (("noise", "foreground", "siren"), "s", ClipRole.FOREGROUND, "siren", "", "train"),
-        ((), "ambi_choir", ClipRole.FOREGROUND, "ambi choir", "ambi choir", "train"),
-        ((), "0001", ClipRole.FOREGROUND, "kitchen", "", "train"),
-        (("test-clean", "61"), "61-70968-0000", ClipRole.FOREGROUND, "kitchen", "", "test"),
+        (("Animal",), "Dog1", ClipRole.FOREGROUND, "Animal", "train", "folder"),
+        (("dev", "dog_bark"), "0001", ClipRole.FOREGROUND, "dog_bark", "dev", "folder"),
+        (("Household", "audio"), "GlassBreak", ClipRole.FOREGROUND, "Household", "train", "folder"),
+        (("noise",), "fan", ClipRole.NOISE_EVENT, "fan", "train", "file name"),
+        (("noise", "free-sound"), "n12", ClipRole.NOISE_EVENT, "free-sound", "train", "folder"),
+        (("noise", "ambience"), "cafe", ClipRole.NOISE_AMBIENT, "cafe", "train", "file name"),
+        (("noise_ambient",), "cafe", ClipRole.NOISE_AMBIENT, "cafe", "train", "file name"),
+        (("Ambient", "forest"), "a1", ClipRole.AMBIENT, "forest", "train", "folder"),
+        (("background", "typing"), "k", ClipRole.BACKGROUND, "typing", "train", "folder"),
+        (("noise", "foreground", "siren"), "s", ClipRole.FOREGROUND, "siren", "train", "folder"),
+        ((), "ambi_choir", ClipRole.FOREGROUND, "ambi choir", "train", "file name"),
+        ((), "0001", ClipRole.FOREGROUND, "kitchen", "train", "folder"),
+        (("test-clean", "61"), "61-70968-0000", ClipRole.FOREGROUND, "kitchen", "test", "folder"),
+        (
+            ("\u0915\u0941\u0924\u094d\u0924\u093e",),
+            "1",
+            ClipRole.FOREGROUND,
+            "\u0915\u0941\u0924\u094d\u0924\u093e",
+            "train",
+            "folder",
+        ),
+        (("Tu\u0308rklingel",), "1", ClipRole.FOREGROUND, "T\u00fcrklingel", "train", "folder"),
+        (("\u9418",), "1", ClipRole.FOREGROUND, "\u9418", "train", "folder"),
+        ((), "406087__inspectorj__dog_barking_01", ClipRole.FOREGROUND, "dog barking", "train", "file name"),
+        ((), "12345__user_name__rain", ClipRole.FOREGROUND, "rain", "train", "file name"),
+        ((), "Y--4gqARaEJE_0.000_10.000", ClipRole.FOREGROUND, "kitchen", "train", "folder"),
+        ((), "glass_break_01", ClipRole.FOREGROUND, "glass break", "train", "file name"),
     ],
 )
-def test_a_path_tells_role_label_caption_and_split(
-    folders: tuple[str, ...], stem: str, role: ClipRole, label: str, caption: str, split: str
+def test_a_path_gives_role_label_and_split(
+    folders: tuple[str, ...], stem: str, role: ClipRole, label: str, split: str, label_source: str
 ) -> None:
-    assert guess_from_path(folders, stem, "kitchen") == (role, label, caption, split)
+    assert guess_from_path(folders, stem, "kitchen") == (role, label, split, LabelSource(label_source))
+
+
+def labels(root: Path) -> dict[str, str]:
+    return {row.id: row.label for row in rows(walk(root))}
+
+
+def test_a_folder_word_is_a_label_where_its_folder_lies_beside_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "esc/dog/1.wav", "esc/train/2.wav", "esc/clips/3.wav", "esc/wav/in/4.wav", "esc/noise/fan.wav")
+    assert labels(tmp_path / "esc") == {
+        "clips/3.wav": "clips",
+        "dog/1.wav": "dog",
+        "noise/fan.wav": "fan",
+        "train/2.wav": "train",
+        "wav/in/4.wav": "in",
+    }
+    touch(tmp_path, "deep/audio/dog/wav/1.wav", "deep/audio/train/wav/2.wav")
+    assert set(labels(tmp_path / "deep").values()) == {"dog", "train"}
+    [row] = [row for row in rows(walk(tmp_path / "deep")) if row.label == "train"]
+    assert row.split == "train"
+    touch(tmp_path, "test_class/bell/1.wav", "test_class/test/2.wav")
+    assert {(row.label, row.split) for row in rows(walk(tmp_path / "test_class"))} == {("bell", "train"), ("test", "train")}
+
+
+def test_a_folder_word_is_no_label_where_it_holds_a_split_or_stands_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "a/train/siren.wav", "a/test/bell.wav", "a/extra/horn.wav", "b/clips/owl.wav", "c/train/dog/1.wav")
+    touch(tmp_path, "d/audio/owl.wav", "d/docs/readme.md")
+    assert labels(tmp_path / "a") == {"extra/horn.wav": "extra", "test/bell.wav": "bell", "train/siren.wav": "siren"}
+    assert labels(tmp_path / "b") == {"clips/owl.wav": "owl"}
+    assert labels(tmp_path / "c") == {"train/dog/1.wav": "dog"}
+    assert labels(tmp_path / "d") == {"audio/owl.wav": "owl"}
+
+
+def test_the_file_name_in_a_labelled_folder_is_no_caption(tmp_path: Path) -> None:
+    touch(tmp_path, "dog_bark/406087__user__img-final-v2.wav", "siren/img_2034.wav")
+    assert {(row.label, row.caption) for row in rows(walk(tmp_path))} == {("dog_bark", ""), ("siren", "")}
 
 
 def test_the_name_of_the_source_itself_tells_the_role() -> None:

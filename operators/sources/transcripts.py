@@ -1,0 +1,164 @@
+"""Text files that lie beside recordings: what is a transcript, and what is an annotation of another kind.
+
+Formats are recognised by content, since many share the suffix `.txt`. Recognised annotations without a transcript: label tracks
+(Audacity, scaper, Sonic Visualiser, HTK), tables of events (DCASE, Raven), Praat TextGrid, ELAN and other XML, JSON (JAMS), RTTM,
+CTM, STM, MLF, LRC and cue sheets. The words of SRT, WebVTT and SBV subtitles are a transcript, and so are those behind the sample
+numbers of TIMIT.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from soundflow.schemas.text import one_line
+
+SUFFIXES: Final = (".normalized.txt", ".txt", ".lab", ".srt", ".vtt")
+"""Suffixes of files that may hold the transcript of the recording of the same name; the first one that does counts."""
+ANNOTATIONS: Final = frozenset(".phn .wrd .textgrid .eaf .jams .rttm .ctm .stm .mlf .lrc .cue .trs .svl .lbl .ass".split())
+"""Suffixes of annotations that are not read."""
+
+
+class SidecarText(NamedTuple):
+    """The content of a text file beside a recording."""
+
+    transcript: str
+    """Empty when the file is an annotation or has no text."""
+    annotation: str = ""
+    """Name of the format, when the file is an annotation without a transcript."""
+
+
+def read_sidecar(text: str, name: str, stem: str) -> SidecarText:
+    """Return what the text of the file `name` beside the recording `stem` is."""
+    lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip()]
+    if not lines:
+        return SidecarText("")
+    if "-->" in text or _SBV.match(lines[0]):
+        cues = _read_cues(lines)
+        if cues is not None:
+            return SidecarText(cues)
+    timit = _TIMIT.fullmatch(lines[0].strip()) if len(lines) == 1 and not name.lower().endswith(".lab") else None
+    if timit:
+        return SidecarText(one_line(timit[1]))
+    for annotation, matches in _ANNOTATIONS.items():
+        if matches(lines):
+            return SidecarText("", annotation)
+    head, _, rest = " ".join(lines).partition("\t" if "\t" in lines[0] else " ")
+    names_itself = len(lines) == 1 and head == stem and (re.search(r"\d", stem) or "\t" in lines[0])
+    return SidecarText(one_line(rest if names_itself and rest.strip() else " ".join(lines)))
+
+
+_TAGS: Final = re.compile(r"<[^<>]*>|\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|（[^（）]*）|【[^【】]*】|\*[^*]*\*")
+"""Remarks of transcribers, such as `<SIL>`, `[music]`, `(laughter)` and `*coughs*`."""
+_MARKERS: Final = frozenset("sil sp spn nsn unk n/a ignore_time_segment_in_scoring".split())
+"""Words that stand for the absence of words in the transcripts of speech recognition."""
+
+
+def has_words(transcript: str) -> bool:
+    """Return whether a transcript has at least one word, besides the remarks of a transcriber."""
+    last, spoken = "", transcript
+    while spoken != last:  # nested brackets
+        last, spoken = spoken, _TAGS.sub(" ", spoken)
+    return any(any(map(str.isalnum, word)) and word.casefold().strip(".,:;!?-_") not in _MARKERS for word in spoken.split())
+
+
+_CLOCK: Final = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
+_CUE: Final = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?")
+_SBV: Final = re.compile(rf"\s*{_CLOCK},{_CLOCK}\s*$")
+_VTT_BLOCK: Final = re.compile(r"(WEBVTT|NOTE|STYLE|REGION)\b")
+_TIMIT: Final = re.compile(r"0 +\d{3,} +(.*[^\W\d_].*)")
+
+
+def _read_cues(lines: list[str]) -> str | None:
+    """Return the text of subtitles without remarks; None when the lines are no subtitles."""
+    times = [at for at, line in enumerate(lines) if _CUE.fullmatch(line) or _SBV.fullmatch(line)]
+    if not times or (times[0] > 1 and not _VTT_BLOCK.match(lines[0])):
+        return None
+    spoken: list[str] = []
+    for start, end in zip(times, [*times[1:], len(lines)], strict=True):
+        cue = lines[start + 1 : end]
+        if end < len(lines) and cue and re.fullmatch(r"\s*\d+\s*", cue[-1]):
+            cue.pop()  # the number of the next cue
+        text = one_line(re.sub(r"<[^<>]*>|\{\\[^{}]*\}", "", " ".join(cue)))
+        if has_words(text) and spoken[-1:] != [text]:
+            spoken.append(text)
+    return " ".join(spoken)
+
+
+_NUMBER: Final = r"-?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?"
+_TIMED: Final = re.compile(rf"({_NUMBER})(\s+|[;,]\s*)({_NUMBER})(?:(?:\s+|[;,]\s*)(.*))?")
+_POINT: Final = re.compile(r"\d+[.,]\d+(?:[\t;,]\s*\S.*)?")
+_TIME_COLUMN: Final = re.compile(
+    r"(event_)?(onset|offset|start|end|begin|stop|duration|time|tmin|tmax)(_?times?)?(_?(s|sec|seconds|ms))?"
+)
+
+
+def _is_label_track(lines: list[str]) -> bool:
+    """Return whether every line is an interval in seconds (Audacity, scaper), or in samples or 100 ns (TIMIT, HTK)."""
+    found = [_TIMED.fullmatch(line.strip()) for line in lines if not line.startswith("\\")]  # Audacity: \ LOW HIGH in Hz
+    intervals = [match for match in found if match is not None]
+    if not intervals or len(intervals) != len(found):
+        return False
+    starts, ends = ([float(match[group].replace(",", ".")) for match in intervals] for group in (1, 3))
+    if any(start > end for start, end in zip(starts, ends, strict=True)):
+        return False
+    exact = all(re.search(r"[.,]", match[1]) and re.search(r"[.,]", match[3]) for match in intervals)
+    labelled = any(match[4] and any(map(str.isalpha, match[4])) for match in intervals)
+    separated = all("\t" in match[2] for match in intervals)
+    integers = labelled and starts == sorted(starts) and (starts[0] == 0 or (len(intervals) > 1 and ends[-1] >= 1000))
+    return exact or separated or integers
+
+
+def _is_event_table(lines: list[str]) -> bool:
+    """Return whether the lines are a table with columns of times (DCASE, Raven, Whisper), with or without a header."""
+    if all(sum(bool(re.fullmatch(_NUMBER, cell.strip())) for cell in line.split("\t")) >= 2 for line in lines):
+        return True
+    mark = next((mark for mark in "\t,;" if mark in lines[0]), None)
+    if mark is None:
+        return False
+    header = [re.sub(r"\W+", "_", cell.strip().lower()).strip("_") for cell in lines[0].split(mark)]
+    return sum(bool(_TIME_COLUMN.fullmatch(cell)) for cell in header) >= 2 and all(line.count(mark) >= 1 for line in lines)
+
+
+def _is_point_track(lines: list[str]) -> bool:
+    return (len(lines) > 1 or bool(re.search(r"[\t;]", lines[0]))) and all(_POINT.fullmatch(line.strip()) for line in lines)
+
+
+def _is_json(lines: list[str]) -> bool:
+    if lines[0].lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        return isinstance(json.loads("\n".join(lines)), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _all(pattern: str) -> Callable[[list[str]], bool]:
+    compiled = re.compile(pattern)
+    return lambda lines: all(compiled.match(line) for line in lines)
+
+
+def _first(pattern: str) -> Callable[[list[str]], bool]:
+    compiled = re.compile(pattern)
+    return lambda lines: bool(compiled.match(lines[0]))
+
+
+_FLOAT: Final = r"\d+\.\d+"
+_ANNOTATIONS: Final[dict[str, Callable[[list[str]], bool]]] = {
+    "label track": _is_label_track,
+    "event table": _is_event_table,
+    "point track": _is_point_track,
+    "TextGrid": _first(r'.*"?ooTextFile'),
+    "XML": _first(r"\s*<(\?xml|!DOCTYPE|[A-Za-z_]\w*( [\w:]+=\"[^\"]*\")+\s*/?>)"),
+    "JSON": _is_json,
+    "MLF": _first(r"#!MLF!#"),
+    "LRC": _all(r"\s*\[(\d+:\d+([.:]\d+)?|[A-Za-z#]+:.*)\]"),
+    "cue sheet": lambda lines: any(re.match(r"\s*(FILE\s+.+\s(WAVE|MP3|AIFF|BINARY)|TRACK\s+\d+\s+AUDIO)\s*$", x) for x in lines),
+    "RTTM": _all(
+        r"(SPEAKER|LEXEME|SPKR-INFO|SEGMENT|NOSCORE|NO_RT_METADATA|NON-LEX|NON-SPEECH|FILLER|EDIT|SU|IP|CB|A/P)\s+\S+\s+\S"
+    ),
+    "CTM": _all(rf"(;;.*|\S+\s+\S+\s+{_FLOAT}\s+{_FLOAT}\s+\S+(\s+{_FLOAT})?(\s+\S+)?\s*$)"),
+    "STM": _all(rf"(;;.*|\S+\s+\S+\s+\S+\s+{_FLOAT}\s+{_FLOAT}(\s.*)?$)"),
+}
