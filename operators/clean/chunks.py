@@ -174,7 +174,10 @@ def _caf(data: Bytes, base: int) -> FileInside | Rejected:
     if b"data" not in walked.chunks:
         return _truncated(1)
     sound = walked.chunks[b"data"]
-    patches = (_size(sound.size_at, sound.size, _CAF),) if walked.unknown else ()
+    patches: tuple[tuple[int, bytes], ...] = (_size(sound.size_at, sound.size, _CAF),) if walked.unknown else ()
+    table = walked.chunks.get(b"pakt")
+    if table is not None and data.read(walked.chunks[b"desc"].at + 8 if b"desc" in walked.chunks else 0, 4) == b"alac":
+        patches += ((table.at + 20, bytes(4)),)  # FFmpeg drops the frames that the last packet does not have once more
     return FileInside(AudioPart(base, walked.end, patches))
 
 

@@ -13,7 +13,8 @@ from typing import Final
 from soundflow.operators.clean.byte_view import AudioPart, Bytes
 from soundflow.operators.clean.chunks import chunk_parts
 from soundflow.operators.clean.flac import flac_parts
-from soundflow.operators.clean.mpeg import id3_length, is_mpeg, mpeg_parts
+from soundflow.operators.clean.headers import header_bytes
+from soundflow.operators.clean.mpeg import id3_length, is_mpeg, mpeg_parts, tag_length
 from soundflow.operators.clean.ogg import ogg_parts
 from soundflow.schemas.outcome import Rejected
 
@@ -35,13 +36,13 @@ _FOREIGN: Final = (
     (b"MPCK", "mpc8"),
     (b"MP+", "mpc"),
     (b"\x0b\x77", "ac3"),
-    (b"\x7f\xfe\x80\x01", "dts"),
-    (b"\x00\x00\x01\xba", "mpeg"),
-    (b"FLV\x01", "flv"),
     (b"DSD ", "dsf"),
-    (b"ADIF", "aac"),
 )
 """First bytes of containers that libsndfile does not read, and FFmpeg's names of them."""
+_AMR_BYTES: Final = {  # of a frame by its type, with the byte that names the type (RFC 4867)
+    b"#!AMR\n": (13, 14, 16, 18, 20, 21, 27, 32, 6),
+    b"#!AMR-WB\n": (18, 24, 33, 37, 41, 47, 51, 59, 61, 6),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +72,43 @@ def survey(data: Bytes, max_seconds: float) -> Survey | Rejected:
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return _matroska(data, base) or Survey([AudioPart(base, data.size)], "matroska", sndfile=False)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return Survey([AudioPart(base, data.size)], "avi", sndfile=False)
+        return _cut(data, base + 8 + int.from_bytes(head[4:8], "little")) or Survey(
+            [AudioPart(base, data.size)], "avi", sndfile=False
+        )
     for magic, name in _FOREIGN:
         if head.startswith(magic):
-            return Survey([AudioPart(base, data.size)], name, sndfile=False)
+            return _foreign(data, base, head, name) or Survey([AudioPart(base, data.size)], name, sndfile=False)
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return Survey([AudioPart(base, data.size)], "aac", sndfile=False)
+        return _adts(data, base) or Survey([AudioPart(base, data.size)], "aac", sndfile=False)
     if head[0] == 0x47 and data.read(base + 188, 1) == b"\x47":
-        return Survey([AudioPart(base, data.size)], "mpegts", sndfile=False)
-    return _simple(data, base, head) or Survey([AudioPart(base, data.size)])
+        return _cut(data, data.size + -(data.size - base) % 188) or Survey([AudioPart(base, data.size)], "mpegts", sndfile=False)
+    if head[:7] == b"NIST_1A":
+        return _nist(data, base)
+    if head[:19] == b"Creative Voice File":
+        return _voc(data, base, head)
+    return _cut(data, base + header_bytes(data, base, head)) or Survey([AudioPart(base, data.size)])
+
+
+def _cut(data: Bytes, end: int) -> Rejected | None:
+    """Return `truncated` if a file should reach to `end` and does not."""
+    return Rejected("truncated", {"missing_bytes": end - data.size}) if end > data.size else None
+
+
+def _foreign(data: Bytes, base: int, head: bytes, name: str) -> Rejected | None:
+    """Return why a file in one of the smaller containers does not hold all of its sound; None if it does or FFmpeg checks it."""
+    if name not in ("wv", "ac3") and data.find(head[:8], base + 8) >= 0:
+        return Rejected("damaged", {"detail": f"several files are joined; FFmpeg's {name} reader reads the first one only"})
+    at = base
+    if name == "asf":  # objects: a GUID of 16 bytes and a size of 8
+        while (size := int.from_bytes(data.read(at + 16, 8), "little")) >= 24 and at < data.size:
+            at += size
+    elif name == "amr":
+        magic = next((magic for magic in _AMR_BYTES if head.startswith(magic)), b"")
+        sizes, at = _AMR_BYTES.get(magic, ()), base + len(magic)
+        while magic and at < data.size:
+            kind = data.peek(at, 1)[0] >> 3 & 15
+            at += sizes[kind] if kind < len(sizes) else 1
+    return _cut(data, at)
 
 
 def _sndfile_parts(data: Bytes, base: int, head: bytes, max_seconds: float) -> tuple[list[AudioPart] | Rejected | None, str]:
@@ -112,8 +141,8 @@ def _boxes(data: Bytes, at: int) -> Rejected | None:
             if at + data.zeros(at) == data.size:
                 break
             return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no MP4 box"})
-        if at + size > data.size:
-            return Rejected("truncated", {"missing_bytes": at + size - data.size})
+        if cut := _cut(data, at + size):
+            return cut
         movies += name == b"moov"
         at += size
     if not movies:
@@ -128,23 +157,19 @@ def _matroska(data: Bytes, at: int) -> Rejected | None:
 
     A segment of unknown size, which browsers record, lasts to the end.
     """
-    headers = 0
+    headers, is_sized = 0, False
     while at < data.size:
-        name, name_bytes = _vint(data.read(at, 8), keep_marker=True)
-        size, size_bytes = _vint(data.read(at + name_bytes, 8), keep_marker=False)
+        name, name_bytes = _vint(data.peek(at, 8), keep_marker=True)
+        size, size_bytes = _vint(data.peek(at + name_bytes, 8), keep_marker=False)
         if not name_bytes or not size_bytes:
             return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no Matroska element"})
         headers += name == 0x1A45DFA3
-        if size == (1 << 7 * size_bytes) - 1:
-            return None
-        at += name_bytes + size_bytes + size
-    if at > data.size:
-        return Rejected("truncated", {"missing_bytes": at - data.size})
-    return (
-        Rejected("damaged", {"detail": "several Matroska files are joined; decoders read the first one only"})
-        if headers > 1
-        else None
-    )
+        is_unknown = size == (1 << 7 * size_bytes) - 1
+        is_sized |= name == 0x18538067 and not is_unknown
+        at += name_bytes + size_bytes + (0 if is_unknown else size)  # its elements follow
+    if at <= data.size and headers > 1 and is_sized:
+        return Rejected("damaged", {"detail": "several Matroska files are joined; decoders read the first one only"})
+    return _cut(data, at)
 
 
 def _vint(head: bytes, keep_marker: bool) -> tuple[int, int]:
@@ -156,24 +181,27 @@ def _vint(head: bytes, keep_marker: bool) -> tuple[int, int]:
     return (value if keep_marker else value & (1 << 7 * length) - 1), length
 
 
-def _simple(data: Bytes, base: int, head: bytes) -> Survey | Rejected | None:
-    """Return Rejected or the survey of formats with one header and one block of samples; None for others."""
-    if head[:7] == b"NIST_1A":
-        return _nist(data, base)
-    if head[:4] == b"2BIT":  # AVR: frames behind name, channels, bits and rate
-        channels = 1 if head[12:14] == b"\0\0" else 2
-        wanted = 128 + int.from_bytes(head[26:30]) * channels * -(-int.from_bytes(head[14:16]) // 8)
-        return Rejected("truncated", {"missing_bytes": base + wanted - data.size}) if base + wanted > data.size else None
-    if head[:19] == b"Creative Voice File":
-        at, sounds = base + int.from_bytes(head[20:22], "little"), 0
-        while (block := data.read(at, 4)) and block[0]:
-            size = int.from_bytes(block[1:4], "little")
-            sounds += block[0] in (1, 2, 9)
-            at += 4 + size
-        if at > data.size:
-            return Rejected("truncated", {"missing_bytes": at - data.size})
-        return Survey([AudioPart(base, data.size)], "voc", sndfile=sounds <= 1)
-    return None
+def _adts(data: Bytes, at: int) -> Rejected | None:
+    """Return why AAC frames (ISO/IEC 14496-3, 1.A.2) do not follow each other to the end of a file; None if they do."""
+    while at < data.size:
+        head = data.peek(at, 10)
+        length = (int.from_bytes(head[3:6]) >> 5) & 0x1FFF
+        if head[0] == 0xFF and (len(head) == 1 or head[1] & 0xF6 == 0xF0):
+            at += max(length, 7)
+        elif skipped := tag_length(data, at, data.size):
+            at += skipped
+        else:
+            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no AAC frame and no tag"})
+    return _cut(data, at)
+
+
+def _voc(data: Bytes, base: int, head: bytes) -> Survey | Rejected:
+    """Return the survey of a Creative Voice file: libsndfile reads one block of sound, FFmpeg all."""
+    at, sounds = base + int.from_bytes(head[20:22], "little"), 0
+    while at < data.size and (block := data.read(at, 4)) and block[0]:
+        sounds += block[0] in (1, 2, 9)
+        at += 4 + int.from_bytes(block[1:4], "little")
+    return _cut(data, at) or Survey([AudioPart(base, data.size)], "voc", sndfile=sounds <= 1)
 
 
 def _nist(data: Bytes, base: int) -> Survey | Rejected:
@@ -188,7 +216,6 @@ def _nist(data: Bytes, base: int) -> Survey | Rejected:
     compressed = "shorten" in fields.get("sample_coding", "") or "wavpack" in fields.get("sample_coding", "")
     if not compressed and all(count.isdigit() for count in counts):
         samples, channels, width = (int(count) for count in counts)
-        missing = base + header + samples * channels * width - data.size
-        if missing > 0:
-            return Rejected("truncated", {"missing_bytes": missing})
+        if cut := _cut(data, base + header + samples * channels * width):
+            return cut
     return Survey([AudioPart(base, data.size)], "nistsphere", sndfile=not compressed)

@@ -115,7 +115,7 @@ def _streams(data: Bytes, start: int, stop: int, max_seconds: float) -> list[Mpe
             headers[key] = frame_header(key)
         head = headers[key]
         if head is None:
-            skipped = _tag_length(data, at, stop)
+            skipped = tag_length(data, at, stop)
             if not skipped:
                 return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no MPEG frame and no tag"})
             at += skipped
@@ -218,7 +218,7 @@ def _free_length(data: Bytes, at: int, head: FrameHeader, stop: int) -> int:
     return stop - at
 
 
-def _tag_length(data: Bytes, at: int, stop: int) -> int:
+def tag_length(data: Bytes, at: int, stop: int) -> int:
     """Return the length of the tag or of the run of zeros at `at`; 0 if there is neither."""
     head = data.read(at, 32)
     if id3 := id3_length(head):

@@ -145,6 +145,13 @@ def test_a_walk_is_sorted_and_takes_recordings_only(tmp_path: Path) -> None:
     assert [row.id for row in walk(tmp_path)] == ["z.ogg", "a/x.mp3", "b/10.flac", "b/2.WAV"]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("suffix", "wv 3gp mov MP2 m4a aac opus webm amr mp4 mka wma ape caf w64 rf64 sph oga tta".split())
+def test_a_recording_is_never_passed_over(tmp_path: Path, suffix: str) -> None:
+    """What no decoder reads is rejected when it is read, with the reason and a remedy."""
+    touch(tmp_path, f"dog/x.{suffix}", "dog/notes.pdf")
+    assert [row.id for row in rows(walk(tmp_path))] == [f"dog/x.{suffix}"]
+
+
 def test_symlink_loops_end_and_a_linked_folder_is_entered_once(tmp_path: Path) -> None:
     touch(tmp_path, "src/z_real/x.wav", "elsewhere/y.wav")
     source = tmp_path / "src"
