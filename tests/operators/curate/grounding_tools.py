@@ -1,4 +1,4 @@
-"""GroundingTools of grounding, scripted: what retrieval finds, what the verifier says, what a generator makes."""
+"""Scripted tools of grounding: what retrieval finds, what the verifier says, what a generator makes."""
 
 from __future__ import annotations
 
