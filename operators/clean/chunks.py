@@ -116,6 +116,7 @@ def _wave(data: Bytes, base: int) -> FileInside | Rejected:
     patches: tuple[tuple[int, bytes], ...] = ()
     if walked.unknown and sizes is not None:
         patches = ((sizes, (data.size - base - 8).to_bytes(8, "little")), (sizes + 8, sound.size.to_bytes(8, "little")))
+        patches += ((sound.size_at, b"\xff" * 4),)
     elif walked.unknown:
         patches = (_size(base + 4, data.size - base - 8, layout), _size(sound.size_at, sound.size, layout))
     frames = sound.size // block if tag in _FIXED and block else None

@@ -63,7 +63,7 @@ def survey(data: Bytes, max_seconds: float) -> Survey | Rejected:
         base += length
     head = data.read(base, 64)
     if not head:
-        return Rejected("truncated", {"detail": "nothing follows the ID3 tag"})
+        return Rejected("truncated" if base else "empty", {"detail": "no audio follows"})
     parts, demuxer = _sndfile_parts(data, base, head, max_seconds)
     if parts is not None:
         return parts if isinstance(parts, Rejected) else Survey(parts, demuxer)

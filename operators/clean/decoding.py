@@ -93,6 +93,8 @@ def _open(data: Bytes, part: AudioPart) -> ForwardSoundFile:
 def _by_sndfile(data: Bytes, part: AudioPart, file: ForwardSoundFile, admit: Admit) -> Iterator[Block]:
     left, rate, skip, got = file.frames, file.samplerate, part.skip, 0
     expected = part.frames if part.frames is not None else left if left < _UNKNOWN else 0
+    if part.frames is None and file.subtype.startswith("MPEG"):  # its length is an estimate
+        raise RejectedError("damaged", detail="the file begins like MPEG audio, but its frames do not follow each other")
     admit(expected, rate)
     try:
         while left > 0:

@@ -79,6 +79,8 @@ class MpegStream:
     """Frames that the header counts."""
     trimmed: int = 0
     """Samples of the encoder's delay and padding, which decoders drop."""
+    sound: int = 0
+    """Offset of the first frame of sound."""
     free: bool = False
     """Free format: the frames do not state their length."""
 
@@ -128,10 +130,11 @@ def _streams(data: Bytes, start: int, stop: int, max_seconds: float) -> list[Mpe
             return Rejected("truncated", {"missing_bytes": at + length - stop, "detail": "the last frame is incomplete"})
         counter = _counter(data, at, head)
         if counter is not None or not streams or streams[-1].kind != head.kind:
-            streams.append(MpegStream(head.kind, head.samples, at, free=not head.length))
+            streams.append(MpegStream(head.kind, head.samples, at, sound=at, free=not head.length))
         stream = streams[-1]
         if counter is not None:
             stream.tag, stream.announced, stream.trimmed = counter
+            stream.sound = at + length
         else:
             stream.frames += 1
             seconds += head.samples / head.kind.rate
@@ -149,7 +152,7 @@ def _streams(data: Bytes, start: int, stop: int, max_seconds: float) -> list[Mpe
 
 def _part(data: Bytes, stream: MpegStream) -> AudioPart:
     frames = stream.frames * stream.samples
-    if stream.announced == stream.frames:
+    if stream.tag is not None and stream.announced == stream.frames:
         return AudioPart(stream.start, stream.stop, frames=frames - stream.trimmed, tolerance=_DELAY)
     if stream.tag is not None and stream.announced is not None:  # the header describes the first of several joined streams
         size = stream.stop - stream.start
@@ -162,10 +165,10 @@ def _part(data: Bytes, stream: MpegStream) -> AudioPart:
             patches.append((lame + 1, bytes((delay[1] & 0xF0, 0))))
         return AudioPart(stream.start, stream.stop, tuple(patches), frames=frames, tolerance=_DELAY + stream.trimmed)
     if stream.free:
-        return AudioPart(stream.start, stream.stop, frames=frames, tolerance=_DELAY)
-    prefix = _first_frame(int.from_bytes(data.read(stream.start, 4)), stream.frames)
+        return AudioPart(stream.sound, stream.stop, frames=frames, tolerance=_DELAY)
+    prefix = _first_frame(int.from_bytes(data.read(stream.sound, 4)), stream.frames)
     skip = 0 if stream.kind.layer == 3 else stream.samples
-    return AudioPart(stream.start, stream.stop, prefix=prefix, frames=frames, tolerance=_DELAY, skip=skip)
+    return AudioPart(stream.sound, stream.stop, prefix=prefix, frames=frames, tolerance=_DELAY, skip=skip)
 
 
 def _first_frame(word: int, frames: int) -> bytes:

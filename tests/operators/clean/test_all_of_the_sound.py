@@ -93,7 +93,8 @@ def test_files_of_other_containers_written_to_a_pipe_are_whole() -> None:
         assert seconds(patched(patched(patched(aiff, 4, raw), frames, bytes(4)), ssnd, raw)) == 1.5
     for long in (bytes(8), b"\xff" * 7 + b"\x7f", b"\xff" * 8):
         assert seconds(patched(patched(w64, 16, long), data + 16, long)) == 1.5
-        assert seconds(patched(patched(rf64, 20, long), 28, long)) == 1.5
+        for short in (b"\xff" * 4, bytes(4)):
+            assert seconds(patched(patched(patched(rf64, 20, long), 28, long), rf64.index(b"data") + 4, short)) == 1.5
     assert seconds(patched(caf, caf.index(b"data") + 4, b"\xff" * 8)) == 1.5
 
 
@@ -177,6 +178,26 @@ def test_an_mp3_without_a_header_is_read_to_its_end(mode: str, level: float) -> 
     assert frames == -(-(5 * RATE + 1105) // 576)  # LAME's delay of 576 samples and the decoder's of 529
     assert seconds(patched(whole, 21, (frames // 2).to_bytes(4))) == pytest.approx(5.0, abs=MP3_DELAY)
     assert seconds(patched(whole, 21, (2 * frames).to_bytes(4))) == "truncated"
+
+
+def test_headers_that_do_not_count_frames_are_no_sound() -> None:
+    whole = encoded(3, "MP3", bitrate_mode="VARIABLE")
+    size = first_mp3_frame(whole)
+    frames = (len(whole), int.from_bytes(whole[21:25]))
+    vbri = b"VBRI" + struct.pack(">HHHII", 1, 0, 75, *frames)
+    for header in (b"Xing" + bytes(4), b"Info" + (8).to_bytes(4) + bytes(4)):
+        assert seconds(patched(whole, 13, header)) == pytest.approx(3.0, abs=0.08)
+    assert seconds(patched(whole[:13] + bytes(size - 13) + whole[size:], 36, vbri)) == pytest.approx(3.0, abs=0.08)
+    cut = size + (len(whole) - size) // 3
+    while cut < len(whole) and seconds(whole[:4] + bytes(size - 4) + whole[size:cut]) == "truncated":
+        cut += 1  # the end of a frame
+    assert seconds(patched(whole[:13] + bytes(size - 13) + whole[size:cut], 36, vbri)) == "truncated"
+
+
+def test_bytes_that_begin_like_mpeg_audio_are_rejected() -> None:
+    mp3 = encoded(2, "MP3")
+    assert isinstance(seconds(mp3[:40] + b"nothing" * 20 + mp3[40:]), str)
+    assert isinstance(seconds(mp3[7:]), str)
 
 
 def test_tags_around_mpeg_frames_are_no_sound_and_other_bytes_are_damage() -> None:
