@@ -158,18 +158,18 @@ class _Reader:
             self._one_of(layout.response_tags, "the tag of a response")
         return self._text((layout.eos,), "a response")
 
-    def _one_of(self, wanted: Sequence[int], what: str) -> int:
+    def _one_of(self, expected: Sequence[int], what: str) -> int:
         found = None if self.is_done() else self.ids[self.at]
-        if found is None or found not in wanted:
-            raise TokenError(f"index {self.at}: expected {what}, one of {list(wanted)}, found {found}")
+        if found is None or found not in expected:
+            raise TokenError(f"index {self.at}: expected {what}, one of {list(expected)}, found {found}")
         self.at += 1
         return found
 
-    def _expect(self, wanted: Sequence[int], what: str) -> None:
-        found = self.ids[self.at : self.at + len(wanted)]
-        if found != list(wanted):
-            raise TokenError(f"index {self.at}: expected {what} {list(wanted)}, found {found}")
-        self.at += len(wanted)
+    def _expect(self, expected: Sequence[int], what: str) -> None:
+        found = self.ids[self.at : self.at + len(expected)]
+        if found != list(expected):
+            raise TokenError(f"index {self.at}: expected {what} {list(expected)}, found {found}")
+        self.at += len(expected)
 
     def _text(self, closing: Sequence[int], what: str) -> list[int]:
         try:

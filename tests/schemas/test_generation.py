@@ -1,4 +1,4 @@
-"""The sections `generation:` and `verifier:`: what is refused and why, and what of them shapes a corpus."""
+"""The sections `generation:` and `verifier:`: rejected settings, and what is part of the fingerprint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HTTP = {"backend": "http", "model": "audiox", "server": {"base_url": "http://127
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("settings", "why"),
     [
         ({"backend": "http", "model": "audiox"}, r"requires server\.base_url and model"),
         ({"backend": "http", "server": HTTP["server"]}, r"requires server\.base_url and model"),
@@ -27,9 +27,9 @@ HTTP = {"backend": "http", "model": "audiox", "server": {"base_url": "http://127
         ({"backend": "audiox"}, "'none', 'procedural', 'elevenlabs' or 'http'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_reason(told: dict[str, Any], why: str) -> None:
+def test_inconsistent_settings_are_rejected_with_a_reason(settings: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
-        GenerationConfig.model_validate(told)
+        GenerationConfig.model_validate(settings)
 
 
 def test_only_what_shapes_sounds_shapes_a_corpus() -> None:
@@ -43,7 +43,7 @@ def test_only_what_shapes_sounds_shapes_a_corpus() -> None:
         assert GenerationConfig.model_validate(HTTP | changes).shaping() != base.shaping()
 
 
-def test_every_line_of_the_verifier_shapes_and_none_is_a_point() -> None:
+def test_every_limit_of_the_verifier_is_in_the_fingerprint_and_has_two_values() -> None:
     base = VerifierConfig()
     assert set(base.shaping()) == set(VerifierConfig.model_fields)
     with pytest.raises(ValidationError, match="must differ"):
@@ -52,7 +52,7 @@ def test_every_line_of_the_verifier_shapes_and_none_is_a_point() -> None:
         VerifierConfig(accept=float("nan"))
 
 
-def test_a_request_names_itself_by_all_of_it() -> None:
+def test_the_key_of_a_request_covers_all_of_it() -> None:
     request = MadeRequest(kind="generated", maker=Maker(backend="x", model="1"), text="rain", role="ambient", seed=1)  # type: ignore[arg-type]
     keys = {request.key(), request.model_copy(update={"seed": 2}).key(), request.model_copy(update={"text": "wind"}).key()}
     assert len(keys) == 3

@@ -22,12 +22,12 @@ def test_a_sample_id_round_trips_and_is_a_safe_key(shard: int, index: int) -> No
 
 
 @pytest.mark.parametrize("text", ["", "sf-xyz-000000-00000", "sf-0123456789ab-1-2", "../etc/passwd"])
-def test_what_is_no_sample_id_is_refused(text: str) -> None:
+def test_an_invalid_sample_id_is_rejected(text: str) -> None:
     with pytest.raises(InputError, match="not a sample id"):
         parse_sample_id(text)
 
 
-def test_the_rng_is_pinned_for_ever() -> None:
+def test_the_rng_gives_fixed_values() -> None:
     """A change here would silently re-draw every corpus."""
     assert rng_for(FINGERPRINT, 3, 14, "scene").integers(0, 2**32, 3).tolist() == [3105114313, 726007387, 85906176]
 

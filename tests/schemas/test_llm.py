@@ -1,4 +1,4 @@
-"""The `llm:` section: what shapes answers is told apart from what operates; keys have no place in it."""
+"""The `llm:` section: which settings shape answers, and that it contains no API keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def config(**changes: Any) -> LlmConfig:
         {"budget": {"calls": 5, "tokens": 1000}},
     ],
 )
-def test_what_only_operates_does_not_shape(change: dict[str, Any]) -> None:
+def test_operational_settings_are_not_in_the_fingerprint(change: dict[str, Any]) -> None:
     assert config(**change).shaping() == config().shaping()
 
 
@@ -41,7 +41,7 @@ def test_what_only_operates_does_not_shape(change: dict[str, Any]) -> None:
         {"roles": {"clip_verifier": {"model": "hears"}}},
     ],
 )
-def test_what_shapes_answers_is_in_the_shaping_part(change: dict[str, Any]) -> None:
+def test_settings_that_shape_answers_are_in_the_fingerprint(change: dict[str, Any]) -> None:
     assert config(**change).shaping() != config().shaping()
 
 
@@ -71,7 +71,7 @@ def test_a_budget_of_money_needs_the_price_of_every_model_in_use() -> None:
         (f"model: m\nserver: {{base_url: 'https://host/v1?key={KEY}'}}", "keys come from the environment"),
     ],
 )
-def test_a_key_pasted_into_a_recipe_is_refused_without_being_shown(section: str, why: str) -> None:
+def test_an_api_key_in_a_recipe_is_rejected_without_being_shown(section: str, why: str) -> None:
     with pytest.raises(InputError, match=why) as caught:
         LlmConfig.from_text(section, file="recipe.yaml")
     assert KEY not in str(caught.value) and KEY not in repr(caught.value)
@@ -88,13 +88,13 @@ def test_a_key_pasted_into_a_recipe_is_refused_without_being_shown(section: str,
         ("model: m\nbudget: {money: .nan}", "budget.money"),
     ],
 )
-def test_a_wrong_section_is_told_by_its_field(section: str, field: str) -> None:
+def test_an_error_names_the_field(section: str, field: str) -> None:
     with pytest.raises(InputError) as caught:
         LlmConfig.from_text(section, file="recipe.yaml")
     assert caught.value.field.startswith(field)
 
 
-def test_costs_add_up_and_a_budget_names_the_limit_that_is_passed() -> None:
+def test_costs_add_up_and_a_budget_names_the_exceeded_limit() -> None:
     one = Usage(calls=1, input_tokens=10, output_tokens=5, money=0.25)
     assert one + one == Usage(calls=2, input_tokens=20, output_tokens=10, money=0.5) and (one + one).tokens == 30
     both = RoleCost(asked=one, faults=1) + RoleCost(replayed=one, unbilled=one)

@@ -1,4 +1,4 @@
-"""Recipes: what is refused and how it is said; what the fingerprint covers."""
+"""Recipes: error messages, and what the fingerprint covers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_bad_recipe_is_refused_with_file_field_and_remedy(change: dict, field:
         ),
     ],
 )
-def test_a_file_that_is_no_recipe_is_named(content: bytes, hint: str, tmp_path: Path) -> None:
+def test_the_error_for_an_invalid_file_names_it(content: bytes, hint: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=str(path)) as caught:

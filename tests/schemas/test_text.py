@@ -14,7 +14,7 @@ TEXTS = st.text(st.sampled_from("abZ7 é你好世，。,.!—-'\u3099"), max_siz
 
 
 @given(TEXTS)
-def test_words_joined_are_the_text_and_each_can_be_heard(text: str) -> None:
+def test_words_join_to_the_text_and_each_is_pronounceable(text: str) -> None:
     words = words_of(text)
     assert join_texts(words) == text
     if any(char.isalnum() for char in text):
@@ -41,7 +41,7 @@ def test_words_grouped_anyhow_join_to_the_text(text: str, data: st.DataObject) -
         ("", []),
     ],
 )
-def test_a_text_is_cut_where_it_is_spoken_apart(text: str, words: list[str]) -> None:
+def test_a_text_is_split_at_word_boundaries(text: str, words: list[str]) -> None:
     assert words_of(text) == words
 
 

@@ -1,4 +1,4 @@
-"""The cache of cleaned clips: what names an entry, what an entry holds, what survives damage and death."""
+"""The cache of cleaned clips: keys, entries, and behaviour after damage and kills."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def made(cache: ClipCache, path: Path, treatment: Treatment = Treatment.TFJP):  
     return outcome.value
 
 
-def test_an_entry_holds_what_ingress_and_tfjp_give(tmp_path: Path, speech: Path) -> None:
+def test_an_entry_holds_the_results_of_ingress_and_tfjp(tmp_path: Path, speech: Path) -> None:
     cache = ClipCache(tmp_path / "cache", CleanConfig())
     entry = made(cache, speech)
     ingested = read_audio(speech)
@@ -49,17 +49,17 @@ def test_an_entry_holds_what_ingress_and_tfjp_give(tmp_path: Path, speech: Path)
     expected = tfjp(ingested.value.samples)
     data = cache.pcm(entry.cache_key)
     assert data is not None
-    heard = from_pcm(data)
-    assert np.abs(heard - expected.samples).max() <= 0.5 / 32_768 + 1e-7
+    stored = from_pcm(data)
+    assert np.abs(stored - expected.samples).max() <= 0.5 / 32_768 + 1e-7
     assert entry.clip.clean_sha256 == hashlib.sha256(data).hexdigest()
     assert entry.clip.cleaning == expected.cleaning
-    assert entry.clip.samples == heard.size == expected.samples.size
-    assert entry.clip.active_end == active_end(heard) > 0
-    assert entry.clip.active_level_db == pytest.approx(10 * np.log10(active_power(heard)))
+    assert entry.clip.samples == stored.size == expected.samples.size
+    assert entry.clip.active_end == active_end(stored) > 0
+    assert entry.clip.active_level_db == pytest.approx(10 * np.log10(active_power(stored)))
     assert cache.entry(entry.cache_key) == entry
 
 
-def test_noise_is_not_cut_and_ambience_not_denoised(tmp_path: Path, speech: Path) -> None:
+def test_noise_is_not_cut_and_ambient_clips_are_not_denoised(tmp_path: Path, speech: Path) -> None:
     cache = ClipCache(tmp_path / "cache", CleanConfig())
     entries = {treatment: made(cache, speech, treatment).clip for treatment in Treatment}
     ingested = read_audio(speech)
@@ -90,7 +90,7 @@ def test_the_key_changes_with_everything_that_shapes_the_samples() -> None:
     assert base.key(CONTENT, Treatment.INGRESS) == gentle.key(CONTENT, Treatment.INGRESS)
 
 
-def test_content_that_is_no_clip_is_remembered_with_its_reason(tmp_path: Path) -> None:
+def test_rejected_content_is_cached_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "silent.wav"
     wav(np.zeros(16_000))(path)
     cache = ClipCache(tmp_path / "cache", CleanConfig())
@@ -99,7 +99,7 @@ def test_content_that_is_no_clip_is_remembered_with_its_reason(tmp_path: Path) -
     assert cache.entry(entry.cache_key) == entry
 
 
-def test_what_may_be_the_machines_fault_is_not_remembered(tmp_path: Path) -> None:
+def test_transient_errors_are_not_cached(tmp_path: Path) -> None:
     path = tmp_path / "text.wav"
     raw(b"not a recording" * 99)(path)
     cache = ClipCache(tmp_path / "cache", CleanConfig())
@@ -108,7 +108,7 @@ def test_what_may_be_the_machines_fault_is_not_remembered(tmp_path: Path) -> Non
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_file_that_is_not_what_was_hashed_is_not_cached_under_that_hash(tmp_path: Path, speech: Path) -> None:
+def test_a_file_that_differs_from_its_hash_is_not_cached(tmp_path: Path, speech: Path) -> None:
     cache = ClipCache(tmp_path / "cache", CleanConfig())
     outcome = cache.clean(speech, Treatment.TFJP, CONTENT)
     assert isinstance(outcome, Rejected) and outcome.reason == "changed_while_read"
@@ -116,7 +116,7 @@ def test_a_file_that_is_not_what_was_hashed_is_not_cached_under_that_hash(tmp_pa
 
 
 @pytest.mark.parametrize("damage", ["cut pcm", "no pcm", "cut json", "json of another entry", "empty json"])
-def test_a_damaged_entry_counts_as_none(tmp_path: Path, speech: Path, damage: str) -> None:
+def test_a_damaged_entry_is_ignored(tmp_path: Path, speech: Path, damage: str) -> None:
     cache = ClipCache(tmp_path / "cache", CleanConfig())
     entry = made(cache, speech)
     assert entry.clip is not None
@@ -179,7 +179,7 @@ except OSError as error:
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
-def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+def test_files_of_killed_writers_are_swept_and_recent_ones_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     wav(burst())(path)
     cache = ClipCache(tmp_path / "cache", CleanConfig())
@@ -195,9 +195,9 @@ def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(
 def test_pcm_is_rounded_and_never_wraps() -> None:
     samples = np.array([0.0, 0.5 / 32_768, 1.5 / 32_768, 1.0, -1.0, 2.0, -2.0], dtype=np.float32)
     assert np.frombuffer(to_pcm(samples), dtype="<i2").tolist() == [0, 0, 2, 32_767, -32_768, 32_767, -32_768]
-    heard = from_pcm(to_pcm(burst()))
-    assert heard.dtype == np.float32 and not heard.flags.writeable
-    assert to_pcm(heard) == to_pcm(burst())
+    stored = from_pcm(to_pcm(burst()))
+    assert stored.dtype == np.float32 and not stored.flags.writeable
+    assert to_pcm(stored) == to_pcm(burst())
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_surprise_in_the_cleaning_is_a_failure_not_a_rejection(tmp_path: Path, speech: Path) -> None:
+def test_an_unexpected_error_in_cleaning_is_a_failure_not_a_rejection(tmp_path: Path, speech: Path) -> None:
     """A limit no schema lets through: the arithmetic of TFJP breaks on it."""
     cache = ClipCache(tmp_path / "cache", CleanConfig(tfjp=TfjpConfig.model_construct(silence_limit_ms=1e308)))
     outcome = cache.clean(speech, Treatment.TFJP, file_sha256(speech))

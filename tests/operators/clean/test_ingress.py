@@ -153,9 +153,7 @@ def test_a_file_without_permission_is_rejected(tmp_path: Path) -> None:
         ("no extension", "PCM_16", "AIFF", 22_050, 1),
     ],
 )
-def test_whatever_the_format_the_same_tone_comes_out(
-    tmp_path: Path, name: str, subtype: str, form: str, rate: int, channels: int
-) -> None:
+def test_every_format_gives_the_same_tone(tmp_path: Path, name: str, subtype: str, form: str, rate: int, channels: int) -> None:
     path = written(tmp_path / name, tone(2.0, rate, channels=channels), rate, subtype, form)
     outcome = read_audio(path)
     assert isinstance(outcome, Ok)
@@ -190,7 +188,7 @@ def test_clipping_is_counted_and_peaks_are_limited() -> None:
     assert np.abs(loud.value.samples).max() == pytest.approx(1.0, rel=1e-3)
 
 
-def test_length_limits_are_the_config_s() -> None:
+def test_length_limits_come_from_the_configuration() -> None:
     assert isinstance(ingress(tone(2.0), RATE, IngressConfig(max_seconds=1.0)), Rejected)
     assert isinstance(ingress(tone(2.0), RATE, IngressConfig(min_seconds=3.0)), Rejected)
 
@@ -215,7 +213,7 @@ VALUES = st.one_of(
     samples=hnp.arrays(np.float32, SHAPES, elements=VALUES, fill=st.sampled_from([0.0, 0.5, 1e-3])),
     rate=st.sampled_from([1, 999, 8000, 16_000, 44_100, 192_000, 10**9]),
 )
-def test_hostile_arrays_are_rejected_or_brought_into_shape(samples: np.ndarray, rate: int) -> None:
+def test_hostile_arrays_are_rejected_or_converted(samples: np.ndarray, rate: int) -> None:
     outcome = ingress(samples, rate)
     if isinstance(outcome, Rejected):
         assert outcome.reason in {"empty", "bad_rate", "too_short", "too_long", "not_finite", "silent"}

@@ -1,4 +1,4 @@
-"""What a manifest may say about speech: language, dialogue, turn, voice, translation."""
+"""Columns about speech in a manifest: language, dialogue, turn, voice, translation."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_row_without_them_has_empty_values(tmp_path: Path) -> None:
         ({"wer": -0.1}, "bad_wer", "'-0.1'"),
     ],
 )
-def test_a_wrong_cell_is_named_and_its_neighbours_go_on(tmp_path: Path, cells: dict, reason: str, why: str) -> None:
+def test_an_invalid_cell_is_named_and_other_rows_are_read(tmp_path: Path, cells: dict, reason: str, why: str) -> None:
     first, wrong, last = read(tmp_path, {}, cells, {"dialogue": "d", "turn": 3.0})
     assert isinstance(wrong, ClipRejection) and wrong.reason == reason and why in wrong.detail and "row 2" in wrong.path
     assert isinstance(first, SourceRow) and isinstance(last, SourceRow) and last.turn == 3

@@ -209,7 +209,7 @@ def test_cutting_silence_twice_is_cutting_once(x: np.ndarray, limit: int) -> Non
 
 
 @given(start=st.integers(0, 400), length=st.integers(1, 400), after=st.integers(0, 50))
-def test_a_boundary_is_on_the_grid_and_costs_no_active_column(start: int, length: int, after: int) -> None:
+def test_a_boundary_is_on_the_grid_and_keeps_all_active_columns(start: int, length: int, after: int) -> None:
     active = np.zeros(start + length + after, dtype=np.bool_)
     active[start : start + length] = True
     first, last = boundary_norm(start, start + length, active)
@@ -265,7 +265,7 @@ def test_speech_above_the_noise_is_not_lost_at_20_db(real_audio: dict[str, np.nd
     assert total > 1000 and lost <= 0.001 * total
 
 
-def test_noise_is_taken_off_and_speech_stays(real_audio: dict[str, np.ndarray]) -> None:
+def test_noise_is_removed_and_speech_is_kept(real_audio: dict[str, np.ndarray]) -> None:
     for name, speech in real_audio.items():
         for snr in (20.0, 10.0):
             noisy, _ = mixed(speech, snr, 3)
@@ -290,7 +290,7 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind", ["hum", "rain", "alarm"])
-def test_steady_sound_is_the_event_and_is_left_alone(kind: str) -> None:
+def test_steady_sound_is_not_denoised(kind: str) -> None:
     time = np.arange(4 * 16_000) / 16_000
     x = {
         "hum": 0.2 * np.sin(2 * np.pi * 120 * time),
@@ -307,23 +307,23 @@ def test_the_ambient_role_keeps_its_noise(scenes: dict[str, np.ndarray]) -> None
     assert not result.cleaning.denoised and tfjp(scenes["long at 20 dB"]).cleaning.denoised
 
 
-def test_the_trace_tells_every_operator(scenes: dict[str, np.ndarray]) -> None:
+def test_the_trace_lists_every_operator(scenes: dict[str, np.ndarray]) -> None:
     result = tfjp(scenes["all, long pauses"])
-    told = [step.operator for step in result.trace]
+    operators = [step.operator for step in result.trace]
     for operator in ("silence_cut", "noise_profile", "denoise", "core_locate", "boundary_norm", "spec_smooth", "final check"):
-        assert operator in told
+        assert operator in operators
     cut = sum(step.facts.get("cut_ms", 0.0) for step in result.trace)
     assert cut == result.cleaning.cut_ms > 1000
 
 
 @pytest.mark.parametrize("x", [np.zeros(1), np.zeros(5000), np.full(9000, 1e-5), np.full(9000, 1e-30)])
-def test_silence_is_a_typed_error(x: np.ndarray) -> None:
+def test_silence_raises_silent_clip_error(x: np.ndarray) -> None:
     with pytest.raises(SilentClipError):
         tfjp(x.astype(np.float32))
 
 
 @pytest.mark.parametrize("x", [np.zeros(0), np.zeros((2, 8)), np.array([0.1, np.nan] * 800), np.array([0.1, np.inf] * 800)])
-def test_what_is_no_clip_is_a_value_error(x: np.ndarray) -> None:
+def test_invalid_samples_raise_value_error(x: np.ndarray) -> None:
     with pytest.raises(ValueError, match="samples must"):
         tfjp(x.astype(np.float32))
 
@@ -378,6 +378,6 @@ def test_the_goto_is_taken_when_the_final_check_cuts_and_is_bounded(seed: int, c
     agree(x, result)
 
 
-def test_activity_sees_in_the_output_what_was_kept(real_audio: dict[str, np.ndarray]) -> None:
+def test_the_kept_part_of_the_output_is_active(real_audio: dict[str, np.ndarray]) -> None:
     for speech in real_audio.values():
         assert 0.3 < active_hops(tfjp(speech).samples).mean() <= 1.0

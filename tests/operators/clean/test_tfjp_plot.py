@@ -12,7 +12,7 @@ from soundflow.operators.clean.tfjp_plot import _kept_spans, plot_tfjp
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-def test_a_picture_is_drawn_and_equal_clips_give_equal_pictures(
+def test_a_plot_is_written_and_equal_clips_give_equal_plots(
     real_audio: dict[str, np.ndarray], tmp_path: Path, suffix: str
 ) -> None:
     samples = np.concatenate([np.zeros(16_000, np.float32), real_audio["short"], np.zeros(16_000, np.float32)])
@@ -24,7 +24,7 @@ def test_a_picture_is_drawn_and_equal_clips_give_equal_pictures(
         assert first == (tmp_path / f"second.{suffix}").read_bytes()
 
 
-def test_the_marked_spans_are_what_was_kept(real_audio: dict[str, np.ndarray]) -> None:
+def test_the_marked_spans_are_the_kept_ones(real_audio: dict[str, np.ndarray]) -> None:
     pause = np.zeros(24_000, np.float32)
     result = tfjp(np.concatenate([real_audio["short"], pause, real_audio["question"]]))
     spans = _kept_spans(result)

@@ -52,8 +52,8 @@ def levels(frames: list[Frame]) -> tuple[list[float], list[bool]]:
     return out, [value > 1e-12 for value in powers]
 
 
-def gate(level: list[float], heard: list[bool]) -> float:
-    counted = [value for value, ok in zip(level, heard, strict=True) if ok and value > -120]
+def gate(level: list[float], recorded: list[bool]) -> float:
+    counted = [value for value, ok in zip(level, recorded, strict=True) if ok and value > -120]
     found = -65.0
     if counted:
         p10, p95 = np.percentile(counted, [10, 95])
@@ -62,8 +62,8 @@ def gate(level: list[float], heard: list[bool]) -> float:
 
 
 def silent_runs(frames: list[Frame]) -> list[tuple[int, int]]:
-    level, heard = levels(frames)
-    limit = gate(level, heard)
+    level, recorded = levels(frames)
+    limit = gate(level, recorded)
     runs, begin = [], None
     for i, value in enumerate([*level, math.inf]):
         if value < limit and begin is None:
@@ -86,9 +86,9 @@ def silence_cut(frames: list[Frame], longest: int) -> list[Frame]:
 
 
 def noise_profile(frames: list[Frame]) -> np.ndarray:
-    heard = sorted((power(frame), i) for i, frame in enumerate(frames) if power(frame) > 1e-12)
-    count = min(len(heard), max(3, int(0.05 * len(heard))))
-    return sum(np.abs(frames[i].now) for _, i in heard[:count]) / count
+    recorded = sorted((power(frame), i) for i, frame in enumerate(frames) if power(frame) > 1e-12)
+    count = min(len(recorded), max(3, int(0.05 * len(recorded))))
+    return sum(np.abs(frames[i].now) for _, i in recorded[:count]) / count
 
 
 def denoise(frames: list[Frame], noise: np.ndarray) -> list[Frame]:
@@ -107,8 +107,8 @@ def level_of(profile: np.ndarray) -> float:
 
 
 def worth_denoising(frames: list[Frame]) -> list[Frame] | None:
-    level, heard = levels(frames)
-    p5, p95 = np.percentile([value for value, ok in zip(level, heard, strict=True) if ok], [5, 95])
+    level, recorded = levels(frames)
+    p5, p95 = np.percentile([value for value, ok in zip(level, recorded, strict=True) if ok], [5, 95])
     noise = noise_profile(frames)
     if p5 > p95 - 12 or level_of(noise) < p95 - 50:
         return None
@@ -125,8 +125,8 @@ def entropy(frame: Frame) -> float:
 
 
 def core_locate(frames: list[Frame]) -> tuple[int, int]:
-    level, heard = levels(frames)
-    limit = gate(level, heard)
+    level, recorded = levels(frames)
+    limit = gate(level, recorded)
     top = float(np.percentile([value for value in level if value >= limit], 95))
     score = []
     for frame, value in zip(frames, level, strict=True):
@@ -144,8 +144,8 @@ def core_locate(frames: list[Frame]) -> tuple[int, int]:
 
 
 def boundary_norm(frames: list[Frame], span: tuple[int, int]) -> tuple[int, int]:
-    level, heard = levels(frames)
-    limit = gate(level, heard)
+    level, recorded = levels(frames)
+    limit = gate(level, recorded)
     active = [i for i, value in enumerate(level) if value >= limit and span[0] <= i < span[1]]
     first = DELTA * round(span[0] / DELTA)
     if first > 0 and any(i < first + 2 for i in active):

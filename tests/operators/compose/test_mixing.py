@@ -53,15 +53,15 @@ def test_every_invariant_of_composition_holds(case: Case) -> None:
 
     # offsets and roles are in the plan: the foreground in order without overlap, the others inside it
     end = 0
-    for wanted, placed in zip(case.scene.events, plan.clips, strict=True):
-        clip = case.pool.get(wanted.clip_id)
-        assert (placed.clip_id, placed.role, placed.content_sha256) == (clip.id, wanted.role, clip.content_sha256)
-        if wanted.role is ClipRole.FOREGROUND:
-            assert (placed.offset, placed.start, placed.length) == (end + wanted.gap, 0, clip.samples)
+    for expected, placed in zip(case.scene.events, plan.clips, strict=True):
+        clip = case.pool.get(expected.clip_id)
+        assert (placed.clip_id, placed.role, placed.content_sha256) == (clip.id, expected.role, clip.content_sha256)
+        if expected.role is ClipRole.FOREGROUND:
+            assert (placed.offset, placed.start, placed.length) == (end + expected.gap, 0, clip.samples)
             end = placed.offset + placed.length
-    for wanted, placed in zip(case.scene.events, plan.clips, strict=True):
-        if wanted.role is not ClipRole.FOREGROUND:
-            samples = case.pool.get(wanted.clip_id).samples
+    for expected, placed in zip(case.scene.events, plan.clips, strict=True):
+        if expected.role is not ClipRole.FOREGROUND:
+            samples = case.pool.get(expected.clip_id).samples
             assert placed.length == min(samples, end) and placed.start + placed.length <= samples
             assert 0 <= placed.offset <= end - placed.length
     assert end <= plan.samples
@@ -69,12 +69,13 @@ def test_every_invariant_of_composition_holds(case: Case) -> None:
     # the evidence is heard, and every response opens in its chunk or the next free one
     pieces = [piece for response in plan.responses for piece in response.pieces]
     assert [piece.evidence for piece in pieces] == sorted(piece.evidence for piece in pieces)
-    for number, (wanted, placed) in enumerate(zip(case.scene.events, plan.clips, strict=True)):
-        told = [piece for piece in pieces if piece.event == number]
-        assert [(piece.text, piece.joins) for piece in told] == [(said.text, said.joins) for said in wanted.responses]
-        for piece, said in zip(told, wanted.responses, strict=True):
+    for number, (expected, placed) in enumerate(zip(case.scene.events, plan.clips, strict=True)):
+        placed_pieces = [piece for piece in pieces if piece.event == number]
+        texts = [(response.text, response.joins) for response in expected.responses]
+        assert [(piece.text, piece.joins) for piece in placed_pieces] == texts
+        for piece, response in zip(placed_pieces, expected.responses, strict=True):
             assert placed.offset < piece.evidence <= placed.offset + placed.length
-            assert piece.evidence - placed.offset == max(said.evidence - placed.start, 1)
+            assert piece.evidence - placed.offset == max(response.evidence - placed.start, 1)
     free = 1
     for response in plan.responses:
         dues = [int(np.ceil(piece.evidence / c.CHUNK_SAMPLES)) for piece in response.pieces]
@@ -82,7 +83,7 @@ def test_every_invariant_of_composition_holds(case: Case) -> None:
         assert len(dues) == 1 or all(piece.joins for piece in response.pieces)
         assert response.text == " ".join(piece.text for piece in response.pieces)
         free = response.chunk + 1
-    for earlier, later in pairwise(plan.responses):  # what could have been said together was
+    for earlier, later in pairwise(plan.responses):  # what could have been response together was
         joinable = earlier.pieces[-1].joins and later.pieces[0].joins
         assert not joinable or np.ceil(later.pieces[0].evidence / c.CHUNK_SAMPLES) > earlier.chunk
     assert plan.chunks == max(int(np.ceil(end / c.CHUNK_SAMPLES)), free - 1)
@@ -215,7 +216,7 @@ def test_background_offsets_reach_every_place_and_snrs_are_uniform_and_independe
     assert pool.get("knocks").content_sha256 == plan.noises[0].content_sha256
 
 
-def test_silent_noise_is_passed_over_and_the_plan_says_so() -> None:
+def test_silent_noise_is_skipped_and_recorded_in_the_plan() -> None:
     pool = MemoryPool()
     pool.add("talk", burst(10_000, 1))
     for number in range(5):
@@ -276,7 +277,7 @@ def test_loud_overlaps_scale_the_whole_stream_and_are_never_clipped() -> None:
     np.testing.assert_array_equal(audio, unscaled * np.float32(plan.scale))
 
 
-def test_one_click_in_a_long_noise_that_would_bury_the_stream_is_rejected() -> None:
+def test_a_click_whose_scaling_would_make_the_stream_silent_is_rejected() -> None:
     pool = MemoryPool()
     pool.add("talk", burst(1_280_000, 1))
     click = np.zeros(1_280_320, dtype=np.float32)
@@ -287,7 +288,7 @@ def test_one_click_in_a_long_noise_that_would_bury_the_stream_is_rejected() -> N
     assert isinstance(result, Rejected) and result.reason == "peaks_bury_stream" and result.metrics["scale"] < 0.011
 
 
-def test_what_cannot_be_composed_is_rejected_and_breakage_fails() -> None:
+def test_impossible_scenes_are_rejected_and_damage_is_a_failure() -> None:
     class Broken(MemoryPool):
         def audio(self, clip: object) -> np.ndarray:
             raise OSError("cached clip is torn")
@@ -333,7 +334,7 @@ def test_a_clip_shorter_than_its_place_is_named() -> None:
 
 
 @pytest.mark.parametrize("change", ["noise amplitude", "stated SNR", "clip amplitude", "other audio", "peak"])
-def test_measuring_finds_a_plan_that_is_not_true(change: str) -> None:
+def test_measuring_finds_deviations_from_the_plan(change: str) -> None:
     pool = MemoryPool()
     pool.add("talk", burst(30_000, 1))
     pool.add("rain", burst(9_000, 2), ClipRole.NOISE_EVENT)

@@ -21,8 +21,8 @@ def slow_active_power(y: np.ndarray) -> float:
     power = [float(np.mean(y[at : at + 200].astype(np.float64) ** 2)) for at in range(0, y.size, 200)]
     smooth = [float(np.mean(power[max(i - 1, 0) : i + 2])) for i in range(len(power))]
     levels = [10 * math.log10(max(value, 1e-20)) for value in smooth]
-    heard = [level for level in levels if level > -120]
-    p10, p95 = np.percentile(heard, [10, 95])
+    recorded = [level for level in levels if level > -120]
+    p10, p95 = np.percentile(recorded, [10, 95])
     gate = max(min(max(p10 + 6, p95 - 45), p95 - 15), -65.0)
     return float(np.mean([value for value, level in zip(power, levels, strict=True) if level >= gate]))
 
@@ -49,13 +49,13 @@ def slow_stream(plan: StreamPlan, events: list[SceneEvent], pool: MemoryPool, mi
     """Algorithm 3 in float64 from the scene; of the plan only what was drawn is used: places, SNRs, noise and its start."""
     foreground = 0
     offsets = []
-    for wanted, placed in zip(events, plan.clips, strict=True):
-        offsets.append(foreground + wanted.gap if wanted.role is ClipRole.FOREGROUND else placed.offset)
-        if wanted.role is ClipRole.FOREGROUND:
-            foreground = offsets[-1] + pool.get(wanted.clip_id).samples
+    for expected, placed in zip(events, plan.clips, strict=True):
+        offsets.append(foreground + expected.gap if expected.role is ClipRole.FOREGROUND else placed.offset)
+        if expected.role is ClipRole.FOREGROUND:
+            foreground = offsets[-1] + pool.get(expected.clip_id).samples
     due = []
-    for wanted, placed, offset in zip(events, plan.clips, offsets, strict=True):
-        due += [(offset + said.evidence - placed.start, said.text) for said in wanted.responses]
+    for expected, placed, offset in zip(events, plan.clips, offsets, strict=True):
+        due += [(offset + response.evidence - placed.start, response.text) for response in expected.responses]
     timeline: list[tuple[int, str]] = []
     for at, text in sorted(due):
         chunk = math.ceil(at / 16_000 / 0.4 - 1e-9)
@@ -65,9 +65,9 @@ def slow_stream(plan: StreamPlan, events: list[SceneEvent], pool: MemoryPool, mi
     chunks = max([math.ceil(foreground / 6_400), *(chunk for chunk, _ in timeline)])
     main = np.zeros(chunks * 6_400)
     gains = {"foreground": 0.0, "background": -6.0, "ambient": -12.0}
-    for wanted, placed, offset in zip(events, plan.clips, offsets, strict=True):
-        clean = pool.audio(pool.get(wanted.clip_id)).astype(np.float64)
-        amplitude = 10 ** (-26 / 20) / math.sqrt(slow_active_power(clean)) * 10 ** (gains[wanted.role] / 20)
+    for expected, placed, offset in zip(events, plan.clips, offsets, strict=True):
+        clean = pool.audio(pool.get(expected.clip_id)).astype(np.float64)
+        amplitude = 10 ** (-26 / 20) / math.sqrt(slow_active_power(clean)) * 10 ** (gains[expected.role] / 20)
         for k in range(min(clean.size, foreground)):
             weight, kept = 1.0, min(clean.size, foreground)
             if placed.start and k < 320:
@@ -124,7 +124,7 @@ def test_scaper_places_the_same_events_at_the_same_times_and_snrs() -> None:
         assert abs(place.ours_snr_db - place.scaper_snr_db) <= 0.5, place
 
 
-def test_taking_a_track_away_leaves_the_rest_of_the_stream_as_it_was() -> None:
+def test_removing_a_track_does_not_change_the_others() -> None:
     pool = MemoryPool()
     pool.add("talk", burst(20_000, 1))
     pool.add("rain", burst(5_000, 2), ClipRole.NOISE_EVENT)

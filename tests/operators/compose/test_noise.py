@@ -39,7 +39,7 @@ def test_crossfades_keep_the_power_of_a_noise() -> None:
     assert 10 * np.log10(np.mean(tiled.astype(np.float64) ** 2)) == pytest.approx(0.0, abs=0.4)
 
 
-def test_procedural_noise_is_coloured_16_bit_and_the_same_for_ever() -> None:
+def test_procedural_noise_is_coloured_16_bit_and_reproducible() -> None:
     for colour, fall in (("pink", -10.0), ("brown", -20.0)):
         noise = procedural(f"procedural:{colour}:42")
         frequency, power = scipy.signal.welch(noise, 16_000, nperseg=4_096)
@@ -61,11 +61,11 @@ def test_noise_is_drawn_evenly_and_each_clip_tried_once() -> None:
     for number in range(4):
         pool.add(f"rain {number}", burst(1_000, number), ClipRole.NOISE_EVENT)
         pool.add(f"event {number}", burst(1_000, 50 + number), ClipRole.NOISE_EVENT)
-    heard = {pool.get(f"event {number}").content_sha256 for number in range(4)}
+    used = {pool.get(f"event {number}").content_sha256 for number in range(4)}
     drawn = dict.fromkeys((f"rain {number}" for number in range(4)), 0)
     for seed in range(400):
         draws: list = []
-        noise, _ = draw_noise("event", 10.0, 1e-3, 2_000, pool, set(heard), draws, np.random.default_rng(seed))
+        noise, _ = draw_noise("event", 10.0, 1e-3, 2_000, pool, set(used), draws, np.random.default_rng(seed))
         drawn[str(noise.clip_id)] += 1
         assert len({draw.value for draw in draws}) == len(draws) <= 4
     assert min(drawn.values()) > 75

@@ -1,4 +1,4 @@
-"""What tests of the chat model share: a request, a client of the hostile server, and a loop to run it in."""
+"""Shared by tests of the chat model: a request, a client of the hostile server, and an event loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def config(server: HostileLlm, settings: dict[str, Any] | None = None, **changes
 
 
 def request_for(chat_config: LlmConfig, text: str = "3 kg & more", seed: int = 0, **changes: Any) -> ChatRequest:
-    """What the rewriter is asked."""
+    """Return a request to the rewriter."""
     from soundflow import prompts
 
     system, user = prompts.messages("spoken_rewriter", text=text)

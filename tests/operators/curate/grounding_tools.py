@@ -1,4 +1,4 @@
-"""Scripted tools of grounding: what retrieval finds, what the verifier says, what a generator makes."""
+"""Scripted services of grounding: retriever, verifier and generator."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Found:
     identity = "found/1"
 
     def __init__(self, pool: MemoryPool):
-        self.pool, self.asked = pool, list[Query]()
+        self.pool, self.requests = pool, list[Query]()
 
     def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        self.asked += queries
+        self.requests += queries
         return [self._hits(query) for query in queries]
 
     def _hits(self, query: Query) -> list[Hit]:
@@ -56,11 +56,11 @@ class Script:
     """Clip and whether the verdict was final."""
 
     async def judge(
-        self, wanted: RequiredClip, candidate: CandidateClip, evidence: Evidence, *, final: bool
+        self, required: RequiredClip, candidate: CandidateClip, evidence: Evidence, *, final: bool
     ) -> Outcome[Judgement]:
         self.judged.append((candidate.clip.id, final))
-        said = self.verdicts.get(candidate.clip.id, ["accept"])
-        verdict = said[min(final, len(said) - 1)]
+        verdicts = self.verdicts.get(candidate.clip.id, ["accept"])
+        verdict = verdicts[min(final, len(verdicts) - 1)]
         if verdict == "broken":
             return Failed("the model is gone", "llm")
         score = 0.9 if verdict == "accept" else 0.2
@@ -70,15 +70,15 @@ class Script:
 
 
 class Maker_:
-    """A generator that makes a tone of whatever is asked, except of what holds the word `impossible`."""
+    """A generator that makes a tone for every request, except those with the word `impossible`."""
 
     maker = Maker(backend="procedural", model="tones", licence="CC0-1.0")
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, tuple[float, float], int]] = []
+        self.requests: list[tuple[str, tuple[float, float], int]] = []
 
     async def generate(self, caption: str, seconds: tuple[float, float], seed: int) -> Outcome[GeneratedSound]:
-        self.asked.append((caption, seconds, seed))
+        self.requests.append((caption, seconds, seed))
         if "impossible" in caption:
             return Rejected("cannot_make")
         return Failed("the service is gone", "generation") if "broken" in caption else Ok(GeneratedSound(tone(), caption))

@@ -1,4 +1,4 @@
-"""Speech clips with word times, for tests of what is said when."""
+"""Speech clips with word times, for tests of the times of responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bag: whatever can be written under the narrowed schemas is a good answer, and is known to be one before it is paid for."""
+"""The bag: every answer that fits a narrowed schema is valid."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def written(schema: dict[str, Any], node: dict[str, Any], rng: np.random.Generat
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_what_a_narrowed_schema_lets_through_is_a_plan_of_the_bag_that_nothing_contradicts(pool: MemoryPool, task: Task) -> None:
+def test_a_narrowed_schema_allows_only_plans_of_the_bag_without_contradiction(pool: MemoryPool, task: Task) -> None:
     policy, scene, counts = POLICIES[task], SceneConfig(), set()
     for seed in range(30):
         rng = np.random.default_rng(seed)
@@ -85,7 +85,7 @@ def test_what_a_narrowed_schema_lets_through_is_a_plan_of_the_bag_that_nothing_c
     assert counts == {3, 4, 5}
 
 
-def test_a_plan_against_what_is_known_of_a_sound_is_told_and_one_of_other_sounds_is_the_models_business() -> None:
+def test_a_plan_that_contradicts_a_recording_is_corrected_and_other_sounds_are_allowed() -> None:
     bag = [
         {"role": "foreground", "sound": "siren", "seconds": 1.0, "answered": True},
         {"role": "ambient", "sound": "rain", "seconds": 9.0},
@@ -101,5 +101,5 @@ def test_a_plan_against_what_is_known_of_a_sound_is_told_and_one_of_other_sounds
     assert contradiction(scenario(("foreground", "siren", True), ("ambient", "rain", False)), bag) == ""
     assert "responds must be true for siren" in contradiction(scenario(("foreground", "siren", False)), bag)
     assert "no recording of rain for the background" in contradiction(scenario(("background", "rain", False)), bag)
-    told = with_recordings(scenario(("foreground", "siren", True)), bag)
-    assert [event.get("recording") for event in told["events"]] == [{"seconds": 1.0}, None, None]
+    document = with_recordings(scenario(("foreground", "siren", True)), bag)
+    assert [event.get("recording") for event in document["events"]] == [{"seconds": 1.0}, None, None]

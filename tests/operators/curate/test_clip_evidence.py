@@ -1,4 +1,4 @@
-"""What is measured of a clip: it follows the sound, falls with every defect, and knows nothing of where the clip is from."""
+"""Measurements of a clip: they follow from the samples, get worse with every defect, and do not depend on the origin."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def noise(seconds: float = 1.0, level: float = 0.1, seed: int = 0) -> np.ndarray
 
 
 @pytest.mark.parametrize("voice", ["question", "long"])
-def test_the_snr_falls_with_every_more_of_noise(voice: str, real_audio: dict[str, np.ndarray]) -> None:
+def test_the_snr_decreases_with_noise(voice: str, real_audio: dict[str, np.ndarray]) -> None:
     speech = tfjp(real_audio[voice]).samples
     power = float(np.mean(speech**2))
     measured = []
@@ -68,16 +68,16 @@ def test_white_noise_at_a_known_snr_is_measured_within_some_decibels() -> None:
         assert evidence(clean + noise(3.0, level)).snr_db == pytest.approx(snr_db, abs=5)
 
 
-def test_a_steady_tone_is_no_noise_and_steady_noise_is() -> None:
+def test_a_steady_tone_is_not_noise_and_steady_noise_is() -> None:
     assert evidence(tone(1000)).snr_db > 20
     assert evidence(noise()).snr_db < 3
 
 
 def test_level_peak_length_and_activity_are_those_of_the_samples() -> None:
-    told = evidence(tone(1000, 1.25, 0.5))
-    assert (told.seconds, told.peak) == (1.25, 0.5)
-    assert told.active_level_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.3)
-    assert told.active_ratio == 1.0
+    found = evidence(tone(1000, 1.25, 0.5))
+    assert (found.seconds, found.peak) == (1.25, 0.5)
+    assert found.active_level_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.3)
+    assert found.active_ratio == 1.0
     half = np.concatenate([tone(1000), np.zeros(RATE, dtype=np.float32)])
     assert evidence(half).active_ratio == pytest.approx(0.5, abs=0.03)
 
@@ -88,19 +88,19 @@ def test_clipping_is_that_of_the_source_or_of_the_clip_whichever_is_worse() -> N
     assert evidence(np.clip(tone(1000, level=2.0), -1, 1)).clipped_ratio > 0.3
 
 
-def test_similarity_is_of_words_alone() -> None:
+def test_similarity_depends_only_on_texts() -> None:
     same, other = evidence(knock(), label="door knock"), evidence(knock(), label="violin")
     assert same.similarity == pytest.approx(1.0) and other.similarity < 0.3
     assert evidence(knock(), label="x", caption="Somebody knocks on a door.").similarity == pytest.approx(1.0)
     assert evidence(knock(), label="？").similarity == 0.0
 
 
-def test_an_embedder_that_hears_compares_the_sound_with_what_is_wanted() -> None:
-    def texts(asked: Sequence[str]) -> np.ndarray:
-        return np.array([[1.0, 0.0] if "knock" in text else [0.0, 1.0] for text in asked], dtype=np.float32)
+def test_an_audio_embedder_compares_the_audio_with_the_query() -> None:
+    def texts(queries: Sequence[str]) -> np.ndarray:
+        return np.array([[1.0, 0.0] if "knock" in text else [0.0, 1.0] for text in queries], dtype=np.float32)
 
-    def sounds(heard: Sequence[np.ndarray]) -> np.ndarray:
-        return np.array([[1.0, 0.0] if np.abs(one).max() > 5 * one.std() else [0.0, 1.0] for one in heard], dtype=np.float32)
+    def sounds(recordings: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array([[1.0, 0.0] if np.abs(one).max() > 5 * one.std() else [0.0, 1.0] for one in recordings], dtype=np.float32)
 
     liar, honest = candidate(tone(440), label="door knock"), candidate(knock(), label="recording 17")
     assert [measure(WANTED, one, [], texts, None, sounds).similarity for one in (liar, honest)] == [0.0, 1.0]
@@ -127,15 +127,15 @@ def test_nothing_measured_depends_on_where_a_clip_is_from() -> None:
 
 
 @pytest.mark.parametrize("samples", [np.zeros(800, np.float32), tone(1000, 0.05), noise(30.0), np.full(3200, 1.0, np.float32)])
-def test_whatever_the_samples_the_evidence_is_a_finite_document(samples: np.ndarray) -> None:
-    told = evidence(samples, [np.zeros(3200, np.float32)])
-    assert Evidence.from_json(told.canonical_json()) == told
+def test_evidence_is_finite_for_any_samples(samples: np.ndarray) -> None:
+    found = evidence(samples, [np.zeros(3200, np.float32)])
+    assert Evidence.from_json(found.canonical_json()) == found
 
 
-def test_speech_is_heard_where_it_is_and_nowhere_else(real_audio: dict[str, np.ndarray]) -> None:
+def test_speech_is_detected_only_in_speech(real_audio: dict[str, np.ndarray]) -> None:
     hear = SpeechGate()
     assert min(hear(samples) for samples in real_audio.values()) > 0.4
     assert max(hear(samples) for samples in (knock(), noise(), tone(440), np.zeros(RATE, np.float32))) < 0.1
-    told = measure(WANTED, candidate(real_audio["long"]), [], embed, hear)
-    assert told.speech_ratio is not None and told.speech_ratio > 0.4
+    found = measure(WANTED, candidate(real_audio["long"]), [], embed, hear)
+    assert found.speech_ratio is not None and found.speech_ratio > 0.4
     assert evidence(knock()).speech_ratio is None

@@ -1,4 +1,4 @@
-"""Curation: a bag becomes a scenario, a refinement, a grounded scene; what the model may not decide, it does not."""
+"""Curation: from a bag to a scenario, a refinement and a grounded scene, and the limits of what the model decides."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Scripted:
     """A chat model in this process: `says` is given each request and returns a document, a text, or raises."""
 
     def __init__(self, says: Says, mode: JsonMode = "json_schema"):
-        self.config, self.says, self.asked = LlmConfig(model="m", json_mode=mode), says, list[ChatRequest]()
+        self.config, self.says, self.requests = LlmConfig(model="m", json_mode=mode), says, list[ChatRequest]()
 
     async def complete(self, request: ChatRequest) -> Completion:
-        self.asked.append(request)
-        said = self.says(request)
-        text = said if isinstance(said, str) else json.dumps(said)
+        self.requests.append(request)
+        answer = self.says(request)
+        text = answer if isinstance(answer, str) else json.dumps(answer)
         return Completion(text, "stop", "m-1", Usage(calls=1, input_tokens=10, output_tokens=5))
 
 
@@ -106,7 +106,7 @@ def curation(outcome: Any) -> Curation:
     return outcome.value
 
 
-def test_a_scene_is_what_was_planned_with_the_clips_that_were_accepted(pool: MemoryPool) -> None:
+def test_a_scene_has_the_planned_events_with_the_accepted_clips(pool: MemoryPool) -> None:
     found = curation(attempt(pool, saying(DOGS)))
     assert (found.planner, found.title, found.setting, found.refused) == ("llm:m-1", "t", "s", "")
     assert found.scene is not None and found.scene.planner == "llm:m-1"
@@ -118,7 +118,7 @@ def test_a_scene_is_what_was_planned_with_the_clips_that_were_accepted(pool: Mem
     assert [event.gap > 0 for event in found.scene.events] == [True, True, False]
 
 
-def test_the_same_rng_and_answers_give_the_same_curation_and_another_rng_another_question(pool: MemoryPool) -> None:
+def test_equal_rng_and_answers_give_equal_curations_and_another_rng_other_requests(pool: MemoryPool) -> None:
     first, again, other = (curation(attempt(pool, saying(DOGS), seed=seed)) for seed in (1, 1, 2))
     assert first == again and first.calls != other.calls
 
@@ -131,16 +131,14 @@ def test_the_same_rng_and_answers_give_the_same_curation_and_another_rng_another
         ("A {sound}. " + "And more. " * 42, "too_long"),
     ],
 )
-def test_words_that_may_not_be_said_are_replaced_by_the_tasks_own_and_the_reason_is_told(
-    pool: MemoryPool, response: str, why: str
-) -> None:
+def test_an_unacceptable_wording_is_replaced_by_that_of_the_task_with_a_reason(pool: MemoryPool, response: str, why: str) -> None:
     found = curation(attempt(pool, saying(DOGS, refined(DOGS, response))))
     assert found.scene is not None
     sources = {response.source for event in found.scene.events for response in event.responses}
     assert sources == {"label"} and {event.wording for event in found.events[:2]} == {why}
 
 
-def test_what_people_said_is_answered_by_the_task_whatever_the_model_writes(pool: MemoryPool) -> None:
+def test_speech_gets_the_response_of_the_task_whatever_the_model_writes(pool: MemoryPool) -> None:
     talk = planned(("foreground", "what is 1 plus one", True), ("foreground", "owl", False), ("ambient", "rain", False))
     found = curation(attempt(pool, saying(talk, refined(talk, "It is seven.")), Task.STREAMING_ASR))
     assert found.scene is not None
@@ -148,7 +146,7 @@ def test_what_people_said_is_answered_by_the_task_whatever_the_model_writes(pool
     assert words == {pool.get(found.scene.events[0].clip_id).transcript} and "It is seven." not in words
 
 
-def test_a_bad_plan_is_asked_for_once_more_then_refused_and_both_calls_are_accounted_for(pool: MemoryPool) -> None:
+def test_an_invalid_plan_is_retried_once_then_rejected_and_both_calls_count(pool: MemoryPool) -> None:
     found = curation(attempt(pool, saying(planned(("foreground", "dog bark", True)))))
     assert found.scene is None and found.refused == "llm_wrong_schema" and "events" in found.detail
     assert found.usage["scenario_planner"].calls == 2 and len(found.calls) == 2 and "event_refiner" not in found.usage
@@ -160,7 +158,7 @@ def test_a_bad_plan_is_asked_for_once_more_then_refused_and_both_calls_are_accou
     assert short.refused == "llm_failed_check" and short.title == "t" and short.usage["event_refiner"].calls == 2
 
 
-def test_a_model_too_small_for_rules_gets_schemas_of_its_bag_and_another_is_free(pool: MemoryPool) -> None:
+def test_only_json_narrow_restricts_the_schema_to_the_bag(pool: MemoryPool) -> None:
     schemas: dict[tuple[JsonMode, str], dict[str, Any]] = {}
     modes: tuple[JsonMode, ...] = ("json_schema", "json_narrow")
     for mode in modes:
@@ -177,14 +175,14 @@ def test_a_model_too_small_for_rules_gets_schemas_of_its_bag_and_another_is_free
     assert [len(schemas["json_narrow", role]["prefixItems"]) for role in roles] == [3, 3]
 
 
-def test_an_event_that_nothing_plays_ends_the_attempt_and_is_shown(pool: MemoryPool) -> None:
+def test_an_event_without_a_clip_ends_the_attempt_and_is_recorded(pool: MemoryPool) -> None:
     verifier = Script({brief.id: ["reject"] for brief in pool.briefs()} | {f"made-{number}": ["reject"] for number in range(9)})
     found = curation(attempt(pool, saying(DOGS), verifier=verifier))
     assert found.refused == "ungrounded" and found.scene is None and len(found.events) == 1
     assert len(found.events[0].tried) == 4 and "dog bark" in found.detail
 
 
-def test_a_broken_line_is_a_failure_that_says_how_far_it_came(pool: MemoryPool) -> None:
+def test_a_broken_connection_is_a_failure_with_the_curation_so_far(pool: MemoryPool) -> None:
     def says(request: ChatRequest) -> Any:
         if request.role == "event_refiner":
             raise ServerFault("the line broke")
@@ -195,7 +193,7 @@ def test_a_broken_line_is_a_failure_that_says_how_far_it_came(pool: MemoryPool) 
     assert outcome.payload["curation"]["title"] == "t" and outcome.payload["role"] == "event_refiner"
 
 
-def test_a_spent_budget_is_no_outcome_of_an_attempt(pool: MemoryPool) -> None:
+def test_a_spent_budget_is_raised_and_not_an_outcome(pool: MemoryPool) -> None:
     def says(request: ChatRequest) -> Any:
         raise BudgetSpent("no more")
 
@@ -203,7 +201,7 @@ def test_a_spent_budget_is_no_outcome_of_an_attempt(pool: MemoryPool) -> None:
         attempt(pool, says)
 
 
-def test_what_would_pass_the_longest_stream_is_left_out_and_said_to_be(pool: MemoryPool) -> None:
+def test_events_beyond_the_maximum_length_are_left_out_with_a_reason(pool: MemoryPool) -> None:
     found = curation(attempt(pool, saying(DOGS), max_seconds=2))
     assert found.scene is not None and [event.role.value for event in found.scene.events] == ["foreground", "ambient"]
     assert found.events[1].left_out == "stream_long_enough" and found.events[1].clip_id is None
@@ -218,5 +216,5 @@ def test_a_bag_holds_each_annotation_once_and_speech_of_one_voice(pool: MemoryPo
         assert all(len(one.get("caption", "")) <= MAX_WORDS for one in bag)
         spoken = {one["sound"] for one in bag if one.get("kind") == "speech"}
         assert bool(spoken) == bool(voice) == POLICIES[task].responds_to_speech
-        said = {clip.transcript for clip in map(pool.get, pool.ids(ClipRole.FOREGROUND)) if clip.source == voice}
-        assert spoken <= said
+        answer = {clip.transcript for clip in map(pool.get, pool.ids(ClipRole.FOREGROUND)) if clip.source == voice}
+        assert spoken <= answer

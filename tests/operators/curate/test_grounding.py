@@ -1,4 +1,4 @@
-"""Grounding: every event gets a verified clip, found or made, or the scene says why it has none."""
+"""Grounding: every event gets a verified clip, retrieved or generated, or a reason why it has none."""
 
 from __future__ import annotations
 
@@ -58,45 +58,45 @@ def grounded(
     return asyncio.run(ground(events, wishes, POLICIES[task], tools, voice, np.random.default_rng(1)))
 
 
-def told(outcome: Any) -> Grounding:
+def grounding_of(outcome: Any) -> Grounding:
     assert isinstance(outcome, Ok), outcome
     return outcome.value
 
 
 def test_the_best_hit_that_is_accepted_plays_and_no_clip_plays_twice(pool: MemoryPool) -> None:
-    found = told(grounded([("foreground", "dog", True)] * 3, tools_of(pool)))
+    found = grounding_of(grounded([("foreground", "dog", True)] * 3, tools_of(pool)))
     assert [(event.clip_id, event.how) for event in found.events] == [(f"dog-{n}", "retrieved@1") for n in range(3)]
     assert not found.refused
 
 
-def test_a_story_in_place_of_a_query_is_not_searched_for_but_what_was_planned_is(pool: MemoryPool) -> None:
+def test_a_query_that_is_a_sentence_is_replaced_by_the_planned_sound(pool: MemoryPool) -> None:
     story = "The family takes turns to listen to the dog, and it makes their evening meaningful."
-    found = told(grounded([("foreground", "siren", True)], tools_of(pool), query=story))
+    found = grounding_of(grounded([("foreground", "siren", True)], tools_of(pool), query=story))
     assert found.events[0].clip_id == "siren" and found.events[0].refined.query == story
 
 
-def test_candidates_are_tried_in_order_and_after_three_one_is_made_and_held_to_the_same_verifier(pool: MemoryPool) -> None:
+def test_three_candidates_are_tried_in_order_then_a_generated_clip_is_verified(pool: MemoryPool) -> None:
     verifier, maker = Script({f"dog-{number}": ["reject"] for number in range(3)}), Maker_()
-    (event,) = told(grounded([("foreground", "dog", True)], tools_of(pool, verifier, maker))).events
+    (event,) = grounding_of(grounded([("foreground", "dog", True)], tools_of(pool, verifier, maker))).events
     assert [one.clip_id for one in event.tried] == ["dog-0", "dog-1", "dog-2", "made-0"]
     assert [one.refused for one in event.tried] == ["clip_identity"] * 3 + [""]
     assert event.how == "generated" and ("made-0", False) in verifier.judged
-    ((caption, seconds, _),) = maker.asked
+    ((caption, seconds, _),) = maker.requests
     assert (caption, seconds) == ("dog close by", (0.2, 5.0))
 
 
-def test_a_made_clip_that_is_rejected_plays_nothing(pool: MemoryPool) -> None:
+def test_a_rejected_generated_clip_is_not_used(pool: MemoryPool) -> None:
     verifier = Script({"made-0": ["reject"]})
-    found = told(grounded([("foreground", "kettle", True)], tools_of(pool, verifier, Maker_())))
+    found = grounding_of(grounded([("foreground", "kettle", True)], tools_of(pool, verifier, Maker_())))
     assert found.refused == "ungrounded" and found.events[0].clip_id is None
     assert found.detail == "event 1 (kettle): clip_identity"
 
 
-def test_a_foreground_event_that_nothing_plays_ends_the_scene_and_a_background_one_is_left_out(pool: MemoryPool) -> None:
-    found = told(grounded([("background", "kettle", False), ("foreground", "dog", True)], tools_of(pool)))
+def test_a_foreground_event_without_a_clip_ends_the_scene_and_a_background_one_is_left_out(pool: MemoryPool) -> None:
+    found = grounding_of(grounded([("background", "kettle", False), ("foreground", "dog", True)], tools_of(pool)))
     assert [event.how for event in found.events] == ["left_out", "retrieved@1"] and not found.refused
     assert found.events[0].left_out == "nothing_found"
-    found = told(
+    found = grounding_of(
         grounded(
             [("foreground", "kettle", True), ("foreground", "dog", True)],
             tools_of(pool, generator=Maker_()),
@@ -106,54 +106,54 @@ def test_a_foreground_event_that_nothing_plays_ends_the_scene_and_a_background_o
     assert found.refused == "ungrounded" and len(found.events) == 1 and "cannot_make" in found.detail
 
 
-def test_a_clip_that_is_cleaned_once_more_is_judged_again_and_neither_form_plays_again(pool: MemoryPool) -> None:
+def test_a_reprocessed_clip_is_judged_again_and_neither_version_is_used_twice(pool: MemoryPool) -> None:
     verifier = Script({"dog-0": ["reprocess"], "dog-1": ["reprocess"], "dog-1-cleaned": ["reject", "reject"]})
-    first, second = told(grounded([("foreground", "dog", True)] * 2, tools_of(pool, verifier))).events
+    first, second = grounding_of(grounded([("foreground", "dog", True)] * 2, tools_of(pool, verifier))).events
     assert first.clip_id == "dog-0-cleaned" and first.reprocessed and len(first.tried[-1].judged) == 2
     assert verifier.judged[:2] == [("dog-0", False), ("dog-0-cleaned", True)]
     assert [one.refused for one in second.tried] == ["clip_identity", ""] and second.clip_id == "dog-2"
 
 
-def test_what_is_answered_never_plays_behind_and_is_not_made_for_it(pool: MemoryPool) -> None:
+def test_hazards_never_play_in_the_background_and_are_not_generated_for_it(pool: MemoryPool) -> None:
     maker = Maker_()
-    (event,) = told(grounded([("background", "siren", False)], tools_of(pool, generator=maker))).events
-    assert event.clip_id is None and event.left_out == "unsuitable" and not maker.asked
+    (event,) = grounding_of(grounded([("background", "siren", False)], tools_of(pool, generator=maker))).events
+    assert event.clip_id is None and event.left_out == "unsuitable" and not maker.requests
 
 
-def test_a_proactive_stream_plays_only_what_its_label_decides(pool: MemoryPool) -> None:
+def test_a_proactive_stream_uses_only_clips_with_a_decisive_label(pool: MemoryPool) -> None:
     pool.add("hum", tone(), label="strange hum")
     task = Task.PROACTIVE_RESPOND
-    found = told(grounded([("foreground", "siren", True), ("foreground", "strange", False)], tools_of(pool), task))
+    found = grounding_of(grounded([("foreground", "siren", True), ("foreground", "strange", False)], tools_of(pool), task))
     assert found.events[0].clip_id == "siren"
     assert found.refused == "ungrounded", "nobody knows whether a strange hum calls for an answer"
 
 
-def test_speech_is_of_one_voice_while_there_is_any_and_is_never_made(pool: MemoryPool) -> None:
+def test_speech_keeps_one_voice_if_possible_and_is_never_generated(pool: MemoryPool) -> None:
     maker = Maker_()
     tools = tools_of(pool, generator=maker)
-    found = told(grounded([("foreground", "hello", True)] * 3, tools, Task.STREAMING_ASR, voice="ben"))
+    found = grounding_of(grounded([("foreground", "hello", True)] * 3, tools, Task.STREAMING_ASR, voice="ben"))
     assert [event.clip_id for event in found.events] == ["ben-0", "ben-1", "anna-0"]
-    found = told(grounded([("foreground", "goodbye", True)], tools, Task.STREAMING_ASR, voice="ben"))
-    assert found.refused == "ungrounded" and not maker.asked
+    found = grounding_of(grounded([("foreground", "goodbye", True)], tools, Task.STREAMING_ASR, voice="ben"))
+    assert found.refused == "ungrounded" and not maker.requests
 
 
-def test_what_breaks_is_a_failure_and_not_a_verdict(pool: MemoryPool) -> None:
+def test_an_error_of_a_service_is_a_failure_and_not_a_verdict(pool: MemoryPool) -> None:
     assert isinstance(grounded([("foreground", "dog", True)], tools_of(pool, Script({"dog-0": ["broken"]}))), Failed)
     broken = grounded([("foreground", "kettle", True)], tools_of(pool, generator=Maker_()), caption="broken")
     assert isinstance(broken, Failed) and broken.stage == "generation"
 
 
-def test_what_was_made_before_is_not_made_again(pool: MemoryPool) -> None:
+def test_an_equal_request_reuses_the_generated_clip(pool: MemoryPool) -> None:
     maker = Maker_()
     tools = tools_of(pool, generator=maker)
-    clips = [told(grounded([("foreground", "kettle", True)], tools)).events[0].clip_id for _ in range(2)]
-    assert clips == ["made-0", "made-0"] and len(maker.asked) == 1
+    clips = [grounding_of(grounded([("foreground", "kettle", True)], tools)).events[0].clip_id for _ in range(2)]
+    assert clips == ["made-0", "made-0"] and len(maker.requests) == 1
 
 
 def test_only_a_foreground_clip_can_be_too_long(pool: MemoryPool) -> None:
     tools = tools_of(pool)
     grounded([("foreground", "dog", True), ("ambient", "rain", False)], tools)
     assert isinstance(tools.retriever, Found)
-    asked = {query.role: query.seconds for query in tools.retriever.asked}
-    assert asked[ClipRole.FOREGROUND] == (0.1, 10.0) and asked[ClipRole.AMBIENT] == (0.1, float("inf"))
-    assert all(query.k >= tools.top_k for query in tools.retriever.asked)
+    requests = {query.role: query.seconds for query in tools.retriever.requests}
+    assert requests[ClipRole.FOREGROUND] == (0.1, 10.0) and requests[ClipRole.AMBIENT] == (0.1, float("inf"))
+    assert all(query.k >= tools.top_k for query in tools.retriever.requests)

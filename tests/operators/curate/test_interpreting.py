@@ -1,4 +1,4 @@
-"""The interpreter's answers: what is taken, what is told to be wrong, and that nothing is said before its clause."""
+"""The answers of the interpreter: accepted ones, corrections, and no text before its clause."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ CLAUSES = ["When the rain stopped,", "we walked home.", "It was late!"]
 
 
 class Model:
-    """A chat model that gives these answers, one after the other, and keeps what it was asked."""
+    """A chat model that gives these answers in order and keeps its requests."""
 
     config = LlmConfig(model="m")
 
     def __init__(self, *answers: Sequence[str]):
-        self.answers, self.asked = list(answers), list[ChatRequest]()
+        self.answers, self.requests = list(answers), list[ChatRequest]()
 
     async def complete(self, request: ChatRequest) -> Completion:
-        self.asked.append(request)
+        self.requests.append(request)
         return Completion(text=json.dumps({"segments": self.answers.pop(0)}), model="m-1", usage=Usage(calls=1), finish="stop")
 
 
@@ -44,13 +44,13 @@ def clip(**more: object) -> Clip:
     return MemoryPool().add("x", burst(64_000), transcript=TEXT, words=evenly(TEXT, 64_000), language="en", **more)
 
 
-def told(model: Model, of: Clip, into: str = "") -> Outcome[Interpreted]:
+def interpret_clip(model: Model, of: Clip, into: str = "") -> Outcome[Interpreted]:
     return asyncio.run(interpret(model, of, into))
 
 
-def test_a_given_translation_is_cut_and_each_part_waits_for_its_clause() -> None:
+def test_an_existing_translation_is_split_by_clause() -> None:
     model = Model(["雨停了，", "我们走回家。", "已经很晚了！"])
-    outcome = told(model, clip(translation=CHINESE, translation_language="zh-CN"))
+    outcome = interpret_clip(model, clip(translation=CHINESE, translation_language="zh-CN"))
     assert isinstance(outcome, Ok)
     made = outcome.value
     assert made.segments == (
@@ -59,16 +59,18 @@ def test_a_given_translation_is_cut_and_each_part_waits_for_its_clause() -> None
         Segment(text="已经很晚了！", words=10),
     )
     assert (made.translation, made.translation_language, made.interpreter) == (CHINESE, "zh-CN", "cut:llm:m")
-    assert "Chinese" in model.asked[0].messages[0].text and all(clause in model.asked[0].messages[1].text for clause in CLAUSES)
+    system, user = (message.text for message in model.requests[0].messages)
+    assert "Chinese" in system and all(clause in user for clause in CLAUSES)
 
 
-def test_where_the_sense_is_open_nothing_is_said_yet() -> None:
-    outcome = told(Model(["", "雨停了，我们走回家。", "已经很晚了！"]), clip(translation=CHINESE, translation_language="zh"))
+def test_an_empty_segment_defers_its_text() -> None:
+    chinese = clip(translation=CHINESE, translation_language="zh")
+    outcome = interpret_clip(Model(["", "雨停了，我们走回家。", "已经很晚了！"]), chinese)
     assert isinstance(outcome, Ok) and [segment.words for segment in outcome.value.segments] == [7, 10]
 
 
-def test_without_a_translation_the_model_speaks_itself_and_says_so() -> None:
-    outcome = told(Model([" Quand la pluie\ncessa, ", "nous sommes rentrés.", "Il était tard !"]), clip(), "fr")
+def test_without_a_translation_the_model_translates_and_is_named() -> None:
+    outcome = interpret_clip(Model([" Quand la pluie\ncessa, ", "nous sommes rentrés.", "Il était tard !"]), clip(), "fr")
     assert isinstance(outcome, Ok)
     assert outcome.value.translation == "Quand la pluie cessa, nous sommes rentrés. Il était tard !"
     assert (outcome.value.translation_language, outcome.value.interpreter) == ("fr", "llm:m")
@@ -84,30 +86,31 @@ def test_without_a_translation_the_model_speaks_itself_and_says_so() -> None:
         (["", "", ""], "not the given translation"),
     ],
 )
-def test_an_answer_that_is_not_the_translation_is_told_what_is_wrong_with_it(answer: list[str], why: str) -> None:
+def test_an_answer_that_differs_from_the_translation_is_corrected(answer: list[str], why: str) -> None:
     given = clip(translation=CHINESE, translation_language="zh")
     model = Model(answer, ["雨停了，", "我们走回家。", "已经很晚了！"])
-    assert isinstance(told(model, given), Ok) and why in model.asked[1].messages[-1].text
-    rejected = told(Model(answer, answer), given)
+    assert isinstance(interpret_clip(model, given), Ok) and why in model.requests[1].messages[-1].text
+    rejected = interpret_clip(Model(answer, answer), given)
     assert isinstance(rejected, Rejected) and rejected.reason == "llm_failed_check" and why in rejected.metrics["detail"]
 
 
-def test_an_interpreter_who_leaves_the_end_unsaid_is_refused() -> None:
-    rejected = told(Model(["Il pleut.", "On rentre.", " … "], ["a", "b", ""]), clip(), "fr")
+def test_an_empty_last_segment_is_rejected() -> None:
+    rejected = interpret_clip(Model(["Il pleut.", "On rentre.", " … "], ["a", "b", ""]), clip(), "fr")
     assert isinstance(rejected, Rejected) and "last segment is empty" in rejected.metrics["detail"]
 
 
-def test_english_cut_inside_a_word_is_no_cut() -> None:
+def test_english_is_not_split_within_a_word() -> None:
     text = "今天早上我买了面包。"
     chinese = MemoryPool().add(
         "x", burst(64_000), transcript=text, words=evenly(text, 64_000), translation="I bought bread.", translation_language="en"
     )
     assert len(clause_ends(chinese.words)) == 1
-    assert isinstance(told(Model(["I  bought bread."]), chinese), Ok)
+    assert isinstance(interpret_clip(Model(["I  bought bread."]), chinese), Ok)
 
 
-def test_a_stream_says_the_models_segments_where_they_may_be_said() -> None:
-    outcome = told(Model(["", "雨停了，我们走回家。", "已经很晚了！"]), clip(translation=CHINESE, translation_language="zh"))
+def test_a_stream_has_the_segments_of_the_model_at_their_clauses() -> None:
+    chinese = clip(translation=CHINESE, translation_language="zh")
+    outcome = interpret_clip(Model(["", "雨停了，我们走回家。", "已经很晚了！"]), chinese)
     assert isinstance(outcome, Ok)
     spoken = Clip.model_validate(clip().model_dump() | outcome.value.model_dump())
     policy = POLICIES[Task.SIMULTANEOUS_INTERPRETATION]

@@ -1,4 +1,4 @@
-"""Scene planning: what is chosen, what is answered, what is refused."""
+"""Scene planning: choice of clips, responses, and rejected recipes."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def answers(task: Task, clip: Clip) -> list[ResponseOption]:
     return POLICIES[task].respond_to_clip(clip)
 
 
-def scene_of(wanted: Recipe, pool: MemoryPool, index: int) -> Scene:
-    outcome = plan_scene(wanted, Palette.of(pool), pool, rng_for("ab" * 32, 0, index, "scene"))
+def scene_of(chosen: Recipe, pool: MemoryPool, index: int) -> Scene:
+    outcome = plan_scene(chosen, Palette.of(pool), pool, rng_for("ab" * 32, 0, index, "scene"))
     assert isinstance(outcome, Ok)
     return outcome.value
 
 
 @given(index=st.integers(0, 10_000), planner=st.sampled_from(["template", "random"]))
 def test_every_scene_keeps_the_recipes_bounds_and_uses_no_clip_twice(pool: MemoryPool, index: int, planner: str) -> None:
-    wanted = recipe(scene={"planner": planner, "events": [3, 7]})
-    scene = scene_of(wanted, pool, index)
+    chosen = recipe(scene={"planner": planner, "events": [3, 7]})
+    scene = scene_of(chosen, pool, index)
     foreground = [event for event in scene.events if event.role is ClipRole.FOREGROUND]
     assert 3 <= len(foreground) <= 7
     assert len({event.clip_id for event in scene.events}) == len(scene.events)
@@ -68,7 +68,7 @@ def test_every_scene_keeps_the_recipes_bounds_and_uses_no_clip_twice(pool: Memor
 
 
 @given(index=st.integers(0, 10_000))
-def test_what_is_answered_follows_from_the_clip_and_nothing_else_is(pool: MemoryPool, index: int) -> None:
+def test_responses_follow_from_the_clip_alone(pool: MemoryPool, index: int) -> None:
     scene = scene_of(recipe(), pool, index)
     for event in scene.events:
         allowed = answers(scene.task, pool.get(event.clip_id)) if event.role is ClipRole.FOREGROUND else []
@@ -76,7 +76,7 @@ def test_what_is_answered_follows_from_the_clip_and_nothing_else_is(pool: Memory
 
 
 @given(index=st.integers(0, 10_000))
-def test_hazards_never_play_where_nobody_answers_them(pool: MemoryPool, index: int) -> None:
+def test_hazards_never_play_in_the_background(pool: MemoryPool, index: int) -> None:
     scene = scene_of(recipe(scene={"background": [2, 4]}), pool, index)
     assert all(event.clip_id != "alarm-behind" for event in scene.events)
 
@@ -88,32 +88,32 @@ def test_equal_identity_gives_equal_scenes_and_another_index_another(pool: Memor
 
 def test_proactive_streams_mix_hazards_and_benign_sounds_as_the_recipe_asks(pool: MemoryPool) -> None:
     def answered_share(benign_share: float) -> float:
-        wanted = recipe(tasks={"proactive_respond": 1}, scene={"benign_share": benign_share, "events": [4, 6]})
+        chosen = recipe(tasks={"proactive_respond": 1}, scene={"benign_share": benign_share, "events": [4, 6]})
         events = [
-            event for index in range(60) for event in scene_of(wanted, pool, index).events if event.role is ClipRole.FOREGROUND
+            event for index in range(60) for event in scene_of(chosen, pool, index).events if event.role is ClipRole.FOREGROUND
         ]
         return float(np.mean([bool(event.responses) for event in events]))
 
     assert answered_share(1.0) < 0.05 < 0.4 < answered_share(0.5) < 0.6 < 0.95 < answered_share(0.0)
 
 
-def test_a_hazard_is_answered_before_it_ends_and_speech_after(pool: MemoryPool) -> None:
-    wanted = recipe(tasks={"proactive_respond": 1}, scene={"proactive_evidence_seconds": 0.25})
-    hazards = [event for index in range(20) for event in scene_of(wanted, pool, index).events if event.responses]
+def test_a_hazard_gets_a_response_before_it_ends_and_speech_after(pool: MemoryPool) -> None:
+    chosen = recipe(tasks={"proactive_respond": 1}, scene={"proactive_evidence_seconds": 0.25})
+    hazards = [event for index in range(20) for event in scene_of(chosen, pool, index).events if event.responses]
     assert hazards and all(event.responses[0].evidence <= 4000 for event in hazards)
-    wanted = recipe(tasks={"streaming_asr": 1})
-    said = [event for index in range(20) for event in scene_of(wanted, pool, index).events if event.responses]
+    chosen = recipe(tasks={"streaming_asr": 1})
+    said = [event for index in range(20) for event in scene_of(chosen, pool, index).events if event.responses]
     assert said and all(event.responses[0].evidence == pool.get(event.clip_id).active_end for event in said)
 
 
 def test_a_dialogue_keeps_one_voice(pool: MemoryPool) -> None:
-    wanted = recipe(tasks={"voice_chat": 1}, scene={"events": [3, 6], "distractor_share": 0.0})
+    chosen = recipe(tasks={"voice_chat": 1}, scene={"events": [3, 6], "distractor_share": 0.0})
     for index in range(20):
-        voices = {pool.get(event.clip_id).source for event in scene_of(wanted, pool, index).events if event.responses}
+        voices = {pool.get(event.clip_id).source for event in scene_of(chosen, pool, index).events if event.responses}
         assert len(voices) == 1
 
 
-def test_a_stand_in_reply_says_that_it_is_one(pool: MemoryPool) -> None:
+def test_a_template_reply_is_marked_as_such(pool: MemoryPool) -> None:
     made = answers(Task.VOICE_CHAT, pool.get("speech00"))
     assert {answer.source for answer in made} == {"template"} and all("sentence 0" in answer.text for answer in made)
     paired = pool.get("speech00").model_copy(update={"reply": "It is noon."})
@@ -128,13 +128,13 @@ def test_a_stand_in_reply_says_that_it_is_one(pool: MemoryPool) -> None:
         ("menu_change", "menu change", ": menu change.", "of menu change"),
     ],
 )
-def test_a_caption_is_woven_into_a_sentence_and_a_bare_label_is_named(label: str, caption: str, said: str, never: str) -> None:
+def test_a_response_uses_the_caption_or_the_label(label: str, caption: str, said: str, never: str) -> None:
     clip = MemoryPool().add("x", np.ones(3200, dtype=np.float32) * 0.1, label=label, caption=caption)
     for answer in answers(Task.EVENT_DESCRIPTION, clip):
         assert said in answer.text and never not in answer.text
 
 
-def test_too_few_clips_is_told_with_task_and_remedy() -> None:
+def test_the_error_for_too_few_clips_names_task_and_remedy() -> None:
     small = MemoryPool()
     small.add("one", np.ones(3200, dtype=np.float32) * 0.1, label="owl")
     palette = Palette.of(small)
@@ -148,8 +148,8 @@ def test_too_few_clips_is_told_with_task_and_remedy() -> None:
 
 
 def test_a_stream_stays_within_its_seconds_but_is_never_empty(pool: MemoryPool) -> None:
-    wanted = recipe(scene={"max_seconds": 2.0, "events": [9, 9], "gap_seconds": [0, 0]})
+    chosen = recipe(scene={"max_seconds": 2.0, "events": [9, 9], "gap_seconds": [0, 0]})
     for index in range(20):
-        foreground = [event for event in scene_of(wanted, pool, index).events if event.role is ClipRole.FOREGROUND]
+        foreground = [event for event in scene_of(chosen, pool, index).events if event.role is ClipRole.FOREGROUND]
         total = sum(pool.get(event.clip_id).samples for event in foreground)
         assert len(foreground) == 1 or total <= 2.0 * 16_000

@@ -1,4 +1,4 @@
-"""Exact search: what numpy finds by looking at every clip, whatever is filtered, tied, batched or oversampled."""
+"""Exact search equals an exhaustive search, for all filters, ties, batches and oversampling."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def some_queries(rng: np.random.Generator, index: VectorIndex, count: int) -> li
 
 
 @given(seed=st.integers(0, 2**32), texts=st.integers(0, 60), distinct=st.integers(1, 40), oversampling=st.sampled_from([1, 2, 8]))
-def test_it_finds_what_looking_at_every_clip_finds(seed: int, texts: int, distinct: int, oversampling: int) -> None:
+def test_results_equal_those_of_an_exhaustive_search(seed: int, texts: int, distinct: int, oversampling: int) -> None:
     rng = np.random.default_rng(seed)
     index = make_index(rng, texts, clips=3 * texts, dimension=8, distinct=distinct)
     count = int(rng.integers(1, 12))
@@ -90,7 +90,7 @@ def test_it_finds_what_looking_at_every_clip_finds(seed: int, texts: int, distin
 
 
 @pytest.mark.parametrize("oversampling", [1, 8])
-def test_a_query_finds_the_same_alone_and_in_any_batch(oversampling: int) -> None:
+def test_results_do_not_depend_on_the_batch(oversampling: int) -> None:
     rng = np.random.default_rng(5)
     index = make_index(rng, texts=3000, clips=6000, dimension=48, distinct=2500)
     vectors = normalize(index.vectors[rng.integers(0, 3000, 64)] + 0.3 * rng.standard_normal((64, 48)))

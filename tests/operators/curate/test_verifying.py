@@ -1,4 +1,4 @@
-"""The clip verifier: better evidence never makes a worse verdict, a model is held to its own criteria, one path for all clips."""
+"""The clip verifier: verdicts are monotone in the evidence and consistent; retrieved and generated clips are treated alike."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def unchanged(candidate: CandidateClip) -> Outcome[CandidateClip]:
     return Ok(candidate)
 
 
-def verdict(evidence: Evidence, wanted: RequiredClip = WANTED, final: bool = False) -> ClipVerdict:
-    return RULES.verdict(wanted, evidence, final=final)
+def verdict(evidence: Evidence, required: RequiredClip = WANTED, final: bool = False) -> ClipVerdict:
+    return RULES.verdict(required, evidence, final=final)
 
 
-def run(one: CandidateClip, verifier: Verifier = RULES, wanted: RequiredClip = WANTED, reprocess: Any = unchanged) -> Any:
-    return asyncio.run(verify(wanted, one, [knock(seed=1)], verifier, embed, reprocess))
+def run(one: CandidateClip, verifier: Verifier = RULES, required: RequiredClip = WANTED, reprocess: Any = unchanged) -> Any:
+    return asyncio.run(verify(required, one, [knock(seed=1)], verifier, embed, reprocess))
 
 
 @given(st.sampled_from(sorted(BETTER)), st.data(), st.booleans())
@@ -97,7 +97,7 @@ def test_the_evidence_of_a_good_clip_is_accepted_and_each_defect_has_its_criteri
         assert (found.verdict, found.weakest()) == ("reject", criterion), field
 
 
-def test_noise_and_silence_are_what_a_second_cleaning_may_mend() -> None:
+def test_a_second_cleaning_may_improve_noise_and_silence() -> None:
     for field, value in (("snr_db", 5.5), ("active_ratio", 0.08)):
         evidence = GOOD.model_copy(update={field: value})
         assert verdict(evidence).verdict == "reprocess" and verdict(evidence, final=True).verdict == "reject"
@@ -107,7 +107,7 @@ def test_noise_and_silence_are_what_a_second_cleaning_may_mend() -> None:
     assert verdict(both).verdict == "reject"
 
 
-def test_sounds_that_are_noise_are_not_asked_for_silence_between_them() -> None:
+def test_noise_like_sounds_have_no_limit_of_snr() -> None:
     evidence = GOOD.model_copy(update={"snr_db": 0.0})
     rain, drone = RequiredClip("heavy rain", "", "foreground", (0.5, 2)), RequiredClip("cellar", "", "ambient", (0.5, 2))
     assert verdict(evidence, rain).verdict == verdict(evidence, drone).verdict == "accept"
@@ -115,7 +115,7 @@ def test_sounds_that_are_noise_are_not_asked_for_silence_between_them() -> None:
     assert verdict(evidence, traffic).verdict == "reject"
 
 
-def test_speech_is_wanted_in_speech_and_allowed_in_voices() -> None:
+def test_speech_is_required_in_speech_and_allowed_in_sounds_of_people() -> None:
     speaks, silent = (GOOD.model_copy(update={"speech_ratio": share}) for share in (0.9, 0.0))
     question = RequiredClip("a question", "Somebody asks the way.", "foreground", (0.5, 2), speech=True)
     assert verdict(speaks, question).verdict == "accept"
@@ -123,7 +123,7 @@ def test_speech_is_wanted_in_speech_and_allowed_in_voices() -> None:
     assert verdict(speaks, RequiredClip("woman laughing", "", "foreground", (0.5, 2))).verdict == "accept"
 
 
-def test_a_clip_may_be_one_alignment_step_longer_and_a_background_as_long_as_it_likes() -> None:
+def test_a_clip_may_be_one_alignment_step_longer_and_a_background_clip_any_length() -> None:
     long = GOOD.model_copy(update={"seconds": 2.2})
     assert length_factor(long, "foreground") == pytest.approx(1.0)
     assert length_factor(long.model_copy(update={"seconds": 20.0}), "background") == 1.0
@@ -141,15 +141,15 @@ def test_a_clip_may_be_one_alignment_step_longer_and_a_background_as_long_as_it_
     ],
     ids=["wrong label", "clipped", "noisy", "too long", "near silent"],
 )
-def test_a_spoilt_clip_is_rejected_with_its_evidence(samples: np.ndarray, changes: dict[str, Any], reason: str) -> None:
+def test_a_damaged_clip_is_rejected_with_its_evidence(samples: np.ndarray, changes: dict[str, Any], reason: str) -> None:
     assert isinstance(run(candidate(knock())), Ok)
     outcome = run(candidate(samples.astype(np.float32), **changes))
     assert isinstance(outcome, Rejected) and outcome.reason == reason
-    told = outcome.metrics["judged"][-1]
-    assert Evidence.model_validate(told["evidence"]) and ClipVerdict.model_validate(told["verdict"]).verdict == "reject"
+    judged = outcome.metrics["judged"][-1]
+    assert Evidence.model_validate(judged["evidence"]) and ClipVerdict.model_validate(judged["verdict"]).verdict == "reject"
 
 
-def test_retrieved_and_made_clips_are_judged_alike() -> None:
+def test_retrieved_and_generated_clips_are_judged_alike() -> None:
     for samples in (knock(), noise(), knock(20.0), (1e-3 * knock()).astype(np.float32)):
         found = run(candidate(samples, clip_id="recordings/a.wav", source="freesound"))
         made = run(candidate(samples, clip_id="made/generated/0123456789abcdef", source="elevenlabs:x"))
@@ -178,7 +178,7 @@ def test_a_clip_to_be_cleaned_is_cleaned_once_and_judged_again() -> None:
     assert calls == ["a"]
 
 
-def test_a_verifier_is_what_the_recipe_means(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_recipe_determines_the_verifier(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(verifier_of(VerifierConfig(), "hashed-ngrams", None), Rules)
     with pytest.raises(InputError, match=r"verifier\.similarity"):
         verifier_of(VerifierConfig(), "server:clap", None)
@@ -191,16 +191,16 @@ def test_a_verifier_is_what_the_recipe_means(monkeypatch: pytest.MonkeyPatch) ->
 
 def answer(verdict: str, **scores: float) -> str:
     four = {"identity": 0.9, "cleanliness": 0.8, "duration_fit": 1.0, "continuity": 0.7} | scores
-    return json.dumps({**four, "verdict": verdict, "reason": "as heard"})
+    return json.dumps({**four, "verdict": verdict, "reason": "as received"})
 
 
 def with_answers(monkeypatch: pytest.MonkeyPatch, *answers: str, audio: bool = False) -> tuple[Any, list[dict[str, Any]]]:
-    """What a model that gives these answers, one after the other, makes of a clip; and what it was asked."""
-    asked: list[dict[str, Any]] = []
+    """Return the outcome with a model that gives these answers in order, and its requests."""
+    requests: list[dict[str, Any]] = []
 
     def say(body: dict[str, Any]) -> str:
-        asked.append(body)
-        return answers[min(len(asked), len(answers)) - 1]
+        requests.append(body)
+        return answers[min(len(requests), len(answers)) - 1]
 
     monkeypatch.setattr("tests.support.hostile_llm.well_behaved", say)
 
@@ -210,46 +210,46 @@ def with_answers(monkeypatch: pytest.MonkeyPatch, *answers: str, audio: bool = F
         )
 
     with HostileLlm() as server:
-        return with_chat(OpenAiChat(config(server, audio=audio)), use), asked
+        return with_chat(OpenAiChat(config(server, audio=audio)), use), requests
 
 
-def test_the_model_is_shown_the_evidence_and_its_verdict_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome, [asked] = with_answers(monkeypatch, answer("accept"))
+def test_the_model_receives_the_evidence_and_its_verdict_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome, [requests] = with_answers(monkeypatch, answer("accept"))
     assert isinstance(outcome, Ok)
     [judged] = outcome.value.judged
     assert judged.verifier == "hostile-1" and judged.verdict.continuity == 0.7
-    user = asked["messages"][1]["content"]
+    user = requests["messages"][1]["content"]
     for name in Evidence.model_fields:
         assert f'"{name}"' in user
     assert "door knock" in user and "made/" not in user
     assert isinstance(with_answers(monkeypatch, answer("reject", identity=0.1))[0], Rejected)
 
 
-def test_a_model_that_listens_hears_the_cleaned_clip(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome, [asked] = with_answers(monkeypatch, answer("accept"), audio=True)
+def test_a_model_with_audio_receives_the_cleaned_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome, [requests] = with_answers(monkeypatch, answer("accept"), audio=True)
     assert isinstance(outcome, Ok)
-    [text, sound] = asked["messages"][1]["content"]
+    [text, sound] = requests["messages"][1]["content"]
     assert text["type"] == "text" and sound["type"] == "input_audio" and sound["input_audio"]["format"] == "wav"
-    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(sound["input_audio"]["data"])), dtype="float32")
-    assert rate == 16_000 and np.allclose(heard, knock(), atol=1 / 32_768)
-    assert "the clip itself" in asked["messages"][0]["content"]
+    received, rate = soundfile.read(io.BytesIO(base64.b64decode(sound["input_audio"]["data"])), dtype="float32")
+    assert rate == 16_000 and np.allclose(received, knock(), atol=1 / 32_768)
+    assert "the clip itself" in requests["messages"][0]["content"]
 
 
-def test_a_verdict_that_contradicts_itself_is_asked_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome, asked = with_answers(monkeypatch, answer("accept", cleanliness=0.1), answer("accept"))
-    assert isinstance(outcome, Ok) and len(asked) == 2
-    assert "cleanliness below 0.5" in asked[1]["messages"][-1]["content"]
-    outcome, asked = with_answers(monkeypatch, answer("reject"))
-    assert isinstance(outcome, Rejected) and outcome.reason == "llm_failed_check" and len(asked) == 2
+def test_a_contradictory_verdict_is_retried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome, requests = with_answers(monkeypatch, answer("accept", cleanliness=0.1), answer("accept"))
+    assert isinstance(outcome, Ok) and len(requests) == 2
+    assert "cleanliness below 0.5" in requests[1]["messages"][-1]["content"]
+    outcome, requests = with_answers(monkeypatch, answer("reject"))
+    assert isinstance(outcome, Rejected) and outcome.reason == "llm_failed_check" and len(requests) == 2
 
 
-def test_a_model_may_send_a_clip_to_tfjp_once_and_not_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome, asked = with_answers(monkeypatch, answer("reprocess", cleanliness=0.3), answer("accept"))
+def test_a_model_may_request_reprocessing_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome, requests = with_answers(monkeypatch, answer("reprocess", cleanliness=0.3), answer("accept"))
     assert isinstance(outcome, Ok) and [one.verdict.verdict for one in outcome.value.judged] == ["reprocess", "accept"]
-    assert '"reprocess"' in asked[0]["messages"][0]["content"].splitlines()[-1]
-    assert "has been cleaned already" in asked[1]["messages"][0]["content"]
-    outcome, asked = with_answers(monkeypatch, answer("reprocess", cleanliness=0.3))
-    assert isinstance(outcome, Rejected) and outcome.reason == "llm_failed_check" and len(asked) == 3
+    assert '"reprocess"' in requests[0]["messages"][0]["content"].splitlines()[-1]
+    assert "has been cleaned already" in requests[1]["messages"][0]["content"]
+    outcome, requests = with_answers(monkeypatch, answer("reprocess", cleanliness=0.3))
+    assert isinstance(outcome, Rejected) and outcome.reason == "llm_failed_check" and len(requests) == 3
 
 
 def test_a_server_that_fails_is_a_failure_not_a_verdict() -> None:

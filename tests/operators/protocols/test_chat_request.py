@@ -1,4 +1,4 @@
-"""A request's name is the address of everything that shapes its answer."""
+"""The key of a request is a hash of everything that shapes its answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OTHER = {
         {"seed": 1},
     ],
 )
-def test_whatever_shapes_the_answer_changes_the_name(change: dict[str, Any]) -> None:
+def test_everything_that_shapes_the_answer_changes_the_key(change: dict[str, Any]) -> None:
     assert replace(BASE, **change).key() != BASE.key()
 
 
@@ -49,18 +49,18 @@ def test_every_field_of_the_configuration_was_tried() -> None:
     assert set(Answering.model_fields) == set(OTHER)
 
 
-def test_the_account_it_is_asked_on_does_not_change_the_name() -> None:
+def test_the_role_does_not_change_the_key() -> None:
     assert replace(BASE, role="other").key() == BASE.key()
     assert len(BASE.key()) == 64
 
 
-def test_the_seed_is_sent_when_the_server_is_to_know_it() -> None:
+def test_the_seed_is_sent_only_with_send_seed() -> None:
     assert "seed" not in BASE.wire()
     assert replace(BASE, answering=HOW.model_copy(update={"send_seed": True}), seed=2**63).wire()["seed"] < 2**31
 
 
 @given(st.text(), st.binary(max_size=2000))
-def test_the_worst_case_is_never_below_what_a_tokenizer_makes_of_it(text: str, sound: bytes) -> None:
+def test_the_token_bound_is_never_below_the_count_of_a_tokenizer(text: str, sound: bytes) -> None:
     from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 
     worst = replace(BASE, messages=(Message("user", text, (AudioAttachment(sound),)),)).worst()

@@ -47,7 +47,7 @@ def test_evidence_on_a_boundary_belongs_to_the_chunk_that_ends_there(samples: in
     assert plan.chunks == chunks and plan.timeline() == [(chunks, "now")]
 
 
-def test_a_response_on_a_cropped_background_hears_its_evidence() -> None:
+def test_a_response_to_a_cropped_background_clip_follows_its_evidence() -> None:
     pool = MemoryPool()
     pool.add("talk", burst(10_000, 1))
     pool.add("alarm", burst(64_000, 2), BG)

@@ -91,8 +91,8 @@ def test_labels_keep_every_invariant_of_algorithm_2(
     assert set(y_stream[control].tolist()) <= {layout.silent, layout.response}
     assert not (control & (y_lm != -100)).any()
     assert (x[control] == y_stream[control]).all() and (x[y_lm != -100] == y_lm[y_lm != -100]).all()
-    said = [token for _, text in timeline for token in [*layout.response_tags[:1], *qwen.encode(text), layout.eos]]
-    assert y_lm[y_lm != -100].tolist() == said
+    expected = [token for _, text in timeline for token in [*layout.response_tags[:1], *qwen.encode(text), layout.eos]]
+    assert y_lm[y_lm != -100].tolist() == expected
     assert (x == layout.audio).sum() >= chunks * layout.slots
     head = len(layout.prefix) + len(qwen.encode(instruction)) + len(layout.prefix_end)
     assert not control[:head].any() and (y_lm[:head] == -100).all()
@@ -123,7 +123,7 @@ def test_an_impossible_timeline_is_refused(qwen: QwenTokenizer, timeline: list[t
 
 
 @pytest.mark.parametrize("layout", [SOUNDFLOW, AUTHORS])
-def test_every_single_damage_to_x_is_told_or_changes_what_is_said(qwen: QwenTokenizer, layout: TokenLayout) -> None:
+def test_every_change_of_x_raises_an_error_or_changes_the_text(qwen: QwenTokenizer, layout: TokenLayout) -> None:
     tokens = tokenize("Listen.", 4, [(2, "Yes?")], qwen, layout)
     meant = detokenize(tokens, qwen)
     for place in range(tokens.x.size):
@@ -151,7 +151,7 @@ def test_an_npz_holds_the_arrays_and_its_bytes_depend_on_nothing_else(
     assert (stock["x"] == tokens.x).all() and str(stock["layout"]) == tokens.layout
 
 
-def test_what_is_no_token_archive_is_refused(qwen: QwenTokenizer) -> None:
+def test_data_that_is_not_a_token_archive_is_rejected(qwen: QwenTokenizer) -> None:
     good = to_npz(tokenize("x", 2, [], qwen, SOUNDFLOW))
     with pytest.raises(TokenError):
         from_npz(b"")
@@ -167,7 +167,7 @@ def test_what_is_no_token_archive_is_refused(qwen: QwenTokenizer) -> None:
         from_npz(buffer.getvalue())
 
 
-def test_every_flipped_bit_and_every_truncation_of_an_archive_is_told_or_changes_nothing(qwen: QwenTokenizer) -> None:
+def test_every_flipped_bit_and_truncation_of_an_archive_raises_an_error_or_changes_nothing(qwen: QwenTokenizer) -> None:
     tokens = tokenize("x", 1, [(1, "y")], qwen, SOUNDFLOW)
     good = to_npz(tokens)
     for place in range(len(good)):
@@ -195,7 +195,7 @@ def test_the_authors_layout_writes_the_ids_and_labels_of_their_release(qwen: Qwe
     assert tokens.y_lm[-4:].tolist() == [-100, 151_618, 9707, 151_643] and (tokens.y_lm[:-4] == -100).all()
 
 
-def test_the_authors_layout_tags_each_response_with_its_emotion_and_ours_has_no_place_for_it(qwen: QwenTokenizer) -> None:
+def test_only_the_authors_layout_tags_responses_with_their_emotion(qwen: QwenTokenizer) -> None:
     timeline, emotions = [(1, "Hello"), (2, "Hello"), (3, "Hello")], {1: "urgent", 3: "bored"}
     tagged = tokenize("Hello", 3, timeline, qwen, AUTHORS, emotions)
     assert [token for token in tagged.x.tolist() if token in AUTHORS.response_tags] == [151_619, 151_618, 151_618]
@@ -214,13 +214,13 @@ def test_every_emotion_of_the_authors_is_read_and_no_other_id_in_its_place(qwen:
         detokenize(tokens, qwen)
 
 
-def test_our_control_ids_are_free_rows_and_text_ids_never_are() -> None:
+def test_control_ids_are_free_rows_and_text_ids_are_not() -> None:
     ours = {SOUNDFLOW.silent, SOUNDFLOW.response, SOUNDFLOW.eos, *SOUNDFLOW.prefix, *SOUNDFLOW.prefix_end}
     assert len(ours) == 5 and all(FIRST_FREE_ROW <= token <= 151_935 for token in ours)
     assert set(LAYOUTS) == {"soundflow/1", "authors/1"}
 
 
-def test_another_vocabulary_is_refused_by_its_hash(tmp_path: Path) -> None:
+def test_another_vocabulary_is_rejected_by_its_hash(tmp_path: Path) -> None:
     (tmp_path / "qwen.tiktoken").write_bytes(b"IQ== 0\n")
     with pytest.raises(InputError, match="not the vocabulary of Qwen"):
         QwenTokenizer.load(tmp_path / "qwen.tiktoken")
@@ -244,7 +244,7 @@ def test_the_vocabulary_is_looked_for_by_variable_then_asset_then_package(
         QwenTokenizer.load()
 
 
-def test_a_vocabulary_that_is_nowhere_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_vocabulary_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOUNDFLOW_ASSETS", str(tmp_path))
     monkeypatch.delenv("SOUNDFLOW_QWEN_BPE", raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
