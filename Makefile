@@ -67,7 +67,7 @@ all-tasks: $(VENV)/.mandarin  ## streams of each of the 28 sub-tasks from record
 	$(BIN)/soundflow report demo/all-tasks/corpus --samples 28 -o demo/all-tasks/report.html
 
 test: $(VENV)/.dev  ## the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Needs 0.5 GB of weights (soundflow assets fetch) and some minutes.
 test-llm: $(VENV)/.dev  ## curation against a real OpenAI-compatible server with a small model on this CPU

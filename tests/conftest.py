@@ -26,6 +26,14 @@ settings.register_profile(
 )
 settings.load_profile("soundflow")
 
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that ask a real language model, unless -m names them."""
+    if "llm_server" not in config.option.markexpr:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("llm_server")])
+        items[:] = [item for item in items if not item.get_closest_marker("llm_server")]
+
+
 SENTENCES = {
     "question": "What is the weather going to be like tomorrow morning?",
     "request": "Please turn the heating down before you leave the house.",

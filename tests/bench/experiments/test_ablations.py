@@ -11,6 +11,8 @@ from soundflow.bench.experiments.ablations import REFERENCE, VARIANTS, Scale, di
 from soundflow.schemas.base import InputError
 from soundflow.training.trainer import RunRecord
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--scale", "0.01", "--workers", "0"]
 CELLS = ["reference", "without event selection", "chunk 0.8 s"]
 

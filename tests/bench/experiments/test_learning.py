@@ -17,6 +17,8 @@ from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.schemas.taxonomy import Urgency, urgency
 from soundflow.training.corpus import StoredCorpus
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StoredCorpus]:

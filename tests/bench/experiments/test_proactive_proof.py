@@ -12,6 +12,8 @@ from soundflow.bench.experiments.learning.corpora import CORPORA, Spec, make_cor
 from soundflow.bench.experiments.learning.recordings import write_recordings
 from soundflow.pipeline.clips.index import index_clips
 
+pytestmark = pytest.mark.slow
+
 
 def test_both_tiers_every_n_analyses_and_the_report(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -9,6 +9,8 @@ import pytest
 
 from tests.chaos import KINDS, Cluster, Round, can_mount, cluster, kinds_of
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray")
 
 
