@@ -1,10 +1,11 @@
-"""Files that exist completely or not at all: atomic replacement, first-writer-wins creation, and cleanup after killed writers."""
+"""Files and folders that exist completely or not at all, creation where the first writer wins, cleanup after killed writers."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,6 +41,31 @@ def atomic_file(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, replace: bool = False, durable: bool = False) -> Iterator[Path]:
+    """Create the folder `_tmp-NAME` next to `path` and yield it; it becomes `path` when the block ends without an error.
+
+    The remains of an interrupted attempt are removed first. `replace`: an existing folder `path` is deleted; without it,
+    OSError is raised if there is one that is not empty. `durable`: sync the files and folders.
+    """
+    aside = path.with_name(f"_tmp-{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        if durable:
+            for member in (*aside.rglob("*"), aside):
+                sync(member)
+        if replace:
+            shutil.rmtree(path, ignore_errors=True)
+        aside.replace(path)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
         raise
     if durable:
         sync(path.parent)

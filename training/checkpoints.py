@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from soundflow.schemas.atomic_file import sync
+from soundflow.schemas.atomic_file import atomic_folder, sync
 from soundflow.schemas.base import InputError, Schema
 from soundflow.training.distributed import Processes
 from soundflow.training.loader import Position
@@ -122,13 +122,8 @@ def export(objective: DualLoss, directory: Path, processes: Processes) -> None:
     gathered: dict[str, Any] = get_model_state_dict(objective, options=options)
     state = {name.removeprefix("model."): value for name, value in gathered.items()}
     if processes.is_first:
-        aside = directory.with_name(f"_tmp-{directory.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        objective.model.save(aside, state)
-        for path in aside.iterdir():
-            sync(path)
-        shutil.rmtree(directory, ignore_errors=True)
-        aside.replace(directory)
+        with atomic_folder(directory, replace=True, durable=True) as aside:
+            objective.model.save(aside, state)
     processes.barrier()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from soundflow.model.frontend import BLOCK_FRAMES
 from soundflow.model.presets import PRESETS
 from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import StreamingConfig
+from soundflow.schemas.atomic_file import atomic_folder
 from soundflow.schemas.base import InputError
 from soundflow.training.corpus import StoredCorpus, layouts, text_ids
 from soundflow.training.freezing import count
@@ -60,9 +60,7 @@ def init_model(
         layout = found.pop()
     streaming = StreamingConfig(layout=layout, chunk_frames=frames, text_ids=text_ids(source) if small and source else None)
     model = StreamingThinker.from_scratch(base, streaming, seed) if small else StreamingThinker.adapt(base, streaming, seed)
-    aside = out.with_name(f"_tmp-{out.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    model.save(aside)
-    aside.replace(out)
+    with atomic_folder(out) as aside:
+        model.save(aside)
     rows = model.config.text_config.vocab_size
     return InitialModel(str(out), count(model.parameters()), len(streaming.text_ids) if streaming.text_ids else rows, layout)

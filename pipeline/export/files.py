@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +24,7 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.curate.scenes import pool_of
 from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.schemas import constants as c
+from soundflow.schemas.atomic_file import atomic_folder
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.pcm16 import to_pcm16
@@ -77,27 +77,19 @@ def export_files(
         raise InputError("has no committed stream yet", file=directory, remedy="Run `soundflow build` first")
     if to.exists():
         raise InputError("already exists", file=to, remedy="Choose another folder, or remove this one")
-    aside = to.with_name(f"_tmp-{to.name}")
-    shutil.rmtree(aside, ignore_errors=True)
     samples = Samples(build, record)
-    with deferred_signals() as signalled:
+    with deferred_signals() as signalled, atomic_folder(to) as aside:
         stop = should_stop or signalled
-        try:
-            aside.mkdir(parents=True)
-            (aside / "README.txt").write_text(READMES[kind], encoding="utf-8")
-            writer = WRITERS[kind](aside, build, record)
-            for manifest in manifests:
-                for _, members in samples.read(manifest):
-                    if stop():
-                        raise Interrupted
-                    pcm, _ = soundfile.read(io.BytesIO(members[samples.audio]), dtype="int16")
-                    writer.add(StreamPlan.from_json(members["json"]), pcm)
-                    done += 1
-                    on_event(done, total)
-            aside.replace(to)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+        (aside / "README.txt").write_text(READMES[kind], encoding="utf-8")
+        writer = WRITERS[kind](aside, build, record)
+        for manifest in manifests:
+            for _, members in samples.read(manifest):
+                if stop():
+                    raise Interrupted
+                pcm, _ = soundfile.read(io.BytesIO(members[samples.audio]), dtype="int16")
+                writer.add(StreamPlan.from_json(members["json"]), pcm)
+                done += 1
+                on_event(done, total)
     return done
 
 

@@ -7,7 +7,6 @@ noise included, is used in two of them.
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -26,6 +25,7 @@ from soundflow.pipeline.export.licences import objection
 from soundflow.pipeline.export.rows import SCHEMA, row
 from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.pipeline.report.data import Statistics
+from soundflow.schemas.atomic_file import atomic_folder
 from soundflow.schemas.base import InputError, Interrupted, canonical_json
 from soundflow.schemas.estimate import Rates
 from soundflow.schemas.shard import BuildRecord, ShardManifest
@@ -198,16 +198,9 @@ class _Export:
 
     def write(self, folder: Path, mark: bytes, file_bytes: int, counts: dict[str, dict[str, int]]) -> None:
         """Write the folder under a temporary name and rename it; the remains of an earlier attempt are removed."""
-        aside = folder.with_name(f"_tmp-{folder.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        try:
+        with atomic_folder(folder) as aside:
             self._fill(aside, file_bytes, counts)
             (aside / MARK).write_bytes(mark)
-            aside.replace(folder)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
 
     def _fill(self, folder: Path, file_bytes: int, counts: dict[str, dict[str, int]]) -> None:
         writers: dict[tuple[str, str], _Writer] = {}

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from soundflow.schemas import atomic_file as module
-from soundflow.schemas.atomic_file import atomic_file, link_first, new_file, sweep_abandoned, temporary_name, write_atomic
+from soundflow.schemas.atomic_file import (
+    atomic_file,
+    atomic_folder,
+    link_first,
+    new_file,
+    sweep_abandoned,
+    temporary_name,
+    write_atomic,
+)
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
@@ -122,3 +130,29 @@ def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     sweep_abandoned([old, young, tmp_path / "gone"])
     assert list(tmp_path.iterdir()) == [young] and module.ABANDONED_SECONDS == 3600
+
+
+def test_a_folder_appears_whole_and_an_interrupted_one_leaves_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    (tmp_path / "_tmp-out" / "left").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(place) as aside:
+        assert list(aside.iterdir()) == []
+        (aside / "a").write_bytes(b"1")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with atomic_folder(place, durable=True) as aside:
+        (aside / "a").write_bytes(b"1")
+        assert not place.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and (place / "a").read_bytes() == b"1"
+
+
+def test_a_folder_replaces_another_one_only_if_it_may(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / "old").write_bytes(b"")
+    with pytest.raises(OSError, match="not empty"), atomic_folder(place) as aside:
+        (aside / "new").write_bytes(b"")
+    assert [path.name for path in place.iterdir()] == ["old"]
+    with atomic_folder(place, replace=True) as aside:
+        (aside / "new").write_bytes(b"")
+    assert [path.name for path in place.iterdir()] == ["new"]
