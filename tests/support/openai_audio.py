@@ -62,7 +62,7 @@ class OpenAiAudio(LocalServer):
 
     @property
     def _patience(self) -> AudioServer:
-        return AudioServer(timeout_seconds=60, retries=3, backoff_seconds=0.01)
+        return AudioServer(timeout_seconds=240, retries=3, backoff_seconds=0.01)
 
     def post(self, request: BaseHTTPRequestHandler) -> None:
         with self._lock:
