@@ -1,4 +1,4 @@
-"""verify on curated builds: plan and sheet hold each other, verdicts their evidence, wordings the clips."""
+"""verify on curated builds: plans are checked against sheets, verdicts against evidence, wordings against clips."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def forge_sheet(directory: Path, change: Change, agree: bool = True) -> None:
         if any(change(curation) for curation in curations):
             path.write_bytes(canonical_json(document))
             sheet = SceneSheet.from_json(path.read_bytes())
-            told = json.loads(build.manifest_path(manifest.shard).read_bytes())
+            document = json.loads(build.manifest_path(manifest.shard).read_bytes())
             if agree:
-                told |= {"scenes_sha256": sheet.digest(), "verdicts": count_verdicts(sheet)}
-                build.manifest_path(manifest.shard).write_bytes(canonical_json(told))
+                document |= {"scenes_sha256": sheet.digest(), "verdicts": count_verdicts(sheet)}
+                build.manifest_path(manifest.shard).write_bytes(canonical_json(document))
             return
     raise AssertionError("nothing to forge")
 
 
-def test_a_sound_curated_build_has_no_problems_and_renders_to_the_same_bytes(curated: Path) -> None:
+def test_an_intact_curated_build_has_no_problems_and_renders_to_the_same_bytes(curated: Path) -> None:
     report = verify(curated, sample=6)
     assert report.problems == () and report.streams > 8
     assert any(manifest.verdicts["retrieved@1"] for manifest in BuildDir(curated).manifests())
 
 
-def test_a_missing_or_altered_sheet_is_told(copy: Path) -> None:
+def test_a_missing_or_changed_sheet_is_reported(copy: Path) -> None:
     def reword(curation: dict[str, Any]) -> bool:
         curation["narrative"] += " And more."
         return True
@@ -67,7 +67,7 @@ def test_a_missing_or_altered_sheet_is_told(copy: Path) -> None:
     assert "scenes" in checks(copy)
 
 
-def test_a_verdict_that_does_not_follow_from_its_evidence_is_told(copy: Path) -> None:
+def test_a_verdict_that_does_not_follow_from_its_evidence_is_reported(copy: Path) -> None:
     def accept_all(curation: dict[str, Any]) -> bool:
         judged = [one for event in curation["events"] for tried in event["tried"] for one in tried["judged"]]
         for one in judged:
@@ -80,7 +80,7 @@ def test_a_verdict_that_does_not_follow_from_its_evidence_is_told(copy: Path) ->
     assert checks(copy) == {"scenes"}
 
 
-def test_a_refused_clip_that_plays_is_told(copy: Path) -> None:
+def test_a_rejected_clip_in_a_scene_is_reported(copy: Path) -> None:
     def play(curation: dict[str, Any]) -> bool:
         for event in curation["events"]:
             if event["clip_id"] and event["tried"][-1]["found"] == "retrieved":
@@ -92,7 +92,7 @@ def test_a_refused_clip_that_plays_is_told(copy: Path) -> None:
     assert checks(copy) == {"scenes"}
 
 
-def test_another_clip_in_sheet_and_scene_is_told_by_the_plan(copy: Path) -> None:
+def test_another_clip_in_sheet_and_scene_is_reported(copy: Path) -> None:
     def swap(curation: dict[str, Any]) -> bool:
         event = curation["scene"]["events"][0]
         event["clip_id"] = curation["events"][0]["clip_id"] = "rain/2.flac"
@@ -102,7 +102,7 @@ def test_another_clip_in_sheet_and_scene_is_told_by_the_plan(copy: Path) -> None
     assert "labels" in checks(copy)
 
 
-def test_an_invented_wording_is_told_also_when_the_sheet_agrees(copy: Path) -> None:
+def test_an_invented_wording_is_reported_even_if_the_sheet_agrees(copy: Path) -> None:
     """The forger changes plan, tokens, sheet and manifest alike; only the sub-task's rule is against it."""
 
     def reword_plan(plan: dict[str, Any]) -> bool:
@@ -124,14 +124,14 @@ def test_an_invented_wording_is_told_also_when_the_sheet_agrees(copy: Path) -> N
     assert "labels" in checks(copy)
 
 
-def test_no_field_of_a_curated_plan_can_be_changed_untold(curated: Path) -> None:
+def test_a_change_of_any_field_of_a_curated_plan_is_reported(curated: Path) -> None:
     build = BuildDir(curated)
     record = build.record()
     pool = pool_of(build, ClipIndex.open(Path(record.clips)))
     checker = SampleChecker(record, pool, scenes_of(record.recipe, record.fingerprint, pool, build))
     key, members = next(iter(read_shard(build.data / build.manifests()[0].tar)))
     assert checker.check(key, members, 0)[1] == []
-    untold = set()
+    unnoticed = set()
     for path, old in leaves(json.loads(members["json"])):
         if path[-1] in ("task", "role", "kind", "track", "token_layout"):
             continue  # words of a list: the test of drawn plans has them
@@ -143,8 +143,8 @@ def test_no_field_of_a_curated_plan_can_be_changed_untold(curated: Path) -> None
             node[path[-1]] = new
             tokens = members["tokens.npz"] if path[-1] in ("chunk", "chunks", "format") else forged_tokens(plan, members)
             if not checker.check(key, members | {"json": canonical_json(plan), "tokens.npz": tokens}, 0)[1]:
-                untold.add((path, new))
-    assert untold == set()
+                unnoticed.add((path, new))
+    assert unnoticed == set()
 
 
 def forged_tokens(plan: dict[str, Any], members: dict[str, bytes]) -> bytes:

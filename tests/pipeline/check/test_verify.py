@@ -1,4 +1,4 @@
-"""verify: a sound build passes; every way of damaging one is told by name, also when all hashes were made to agree."""
+"""verify: an intact build passes; every kind of damage is reported with its slug, even when all hashes agree."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def forge(directory: Path, change) -> None:
     raise AssertionError("no sample to forge")
 
 
-def test_a_sound_build_has_no_problems_and_renders_to_the_same_bytes(built: Path) -> None:
+def test_an_intact_build_has_no_problems_and_renders_to_the_same_bytes(built: Path) -> None:
     report = verify(built, sample=5)
     assert report.ok and report.shards == 4 and report.streams == 12 and report.problems == ()
 
 
-def test_one_flipped_byte_anywhere_is_told(copy: Path) -> None:
+def test_one_flipped_byte_anywhere_is_reported(copy: Path) -> None:
     tar = tar_of(copy)
     whole = tar.read_bytes()
     for place in np.random.default_rng(5).integers(0, len(whole), 12):
@@ -87,7 +87,7 @@ def test_one_flipped_byte_anywhere_is_told(copy: Path) -> None:
         assert "sha256" in checks(copy)
 
 
-def test_a_truncated_tar_is_told(copy: Path) -> None:
+def test_a_truncated_tar_is_reported(copy: Path) -> None:
     tar = tar_of(copy)
     whole = tar.read_bytes()
     for share in (0.0, 0.3, 0.9):
@@ -95,23 +95,23 @@ def test_a_truncated_tar_is_told(copy: Path) -> None:
         assert "truncated" in checks(copy)
 
 
-def test_a_missing_tar_is_told(copy: Path) -> None:
+def test_a_missing_tar_is_reported(copy: Path) -> None:
     tar_of(copy).unlink()
     assert "truncated" in checks(copy)
 
 
 @pytest.mark.parametrize("suffix", ["flac", "json", "tokens.npz"])
-def test_a_missing_member_is_told(copy: Path, suffix: str) -> None:
+def test_a_missing_member_is_reported(copy: Path, suffix: str) -> None:
     rewrite(copy, 0, lambda number, key, members: {name: data for name, data in members.items() if number or name != suffix})
     assert "members" in checks(copy)
 
 
-def test_a_missing_sample_is_told(copy: Path) -> None:
+def test_a_missing_sample_is_reported(copy: Path) -> None:
     rewrite(copy, 1, lambda number, key, members: members if number else {})
     assert "manifest" in checks(copy)
 
 
-def test_a_swapped_label_in_the_plan_is_told(copy: Path) -> None:
+def test_a_swapped_label_in_the_plan_is_reported(copy: Path) -> None:
     def swap(plan: dict) -> bool:
         plan["clips"][0]["label"] = "cow"
         return True
@@ -121,7 +121,7 @@ def test_a_swapped_label_in_the_plan_is_told(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("array", ["x", "y_stream", "y_lm"])
-def test_a_swapped_token_label_is_told(copy: Path, array: str) -> None:
+def test_a_swapped_token_label_is_reported(copy: Path, array: str) -> None:
     def swap(number: int, key: str, members: Members) -> Members:
         tokens = from_npz(members["tokens.npz"])
         changed = getattr(tokens, array).copy()
@@ -137,7 +137,7 @@ def test_a_swapped_token_label_is_told(copy: Path, array: str) -> None:
     assert checks(copy) & {"labels", "timeline"}
 
 
-def test_a_shifted_response_is_told_even_when_the_tokens_agree(copy: Path) -> None:
+def test_a_shifted_response_is_reported_even_when_the_tokens_agree(copy: Path) -> None:
     def shift(plan: dict) -> bool:
         if not plan["responses"] or plan["responses"][-1]["chunk"] >= plan["chunks"]:
             return False
@@ -148,7 +148,7 @@ def test_a_shifted_response_is_told_even_when_the_tokens_agree(copy: Path) -> No
     assert "response" in checks(copy)
 
 
-def test_a_response_shifted_with_all_its_evidence_is_told(copy: Path) -> None:
+def test_a_response_shifted_with_all_its_evidence_is_reported(copy: Path) -> None:
     def shift(plan: dict) -> bool:
         if not plan["responses"] or plan["responses"][0]["chunk"] < 2:
             return False
@@ -162,7 +162,7 @@ def test_a_response_shifted_with_all_its_evidence_is_told(copy: Path) -> None:
     assert "response" in checks(copy)
 
 
-def test_an_invented_response_is_told(copy: Path) -> None:
+def test_an_invented_response_is_reported(copy: Path) -> None:
     def reword(plan: dict) -> bool:
         if plan["responses"]:
             plan["responses"][0]["text"] = plan["responses"][0]["pieces"][0]["text"] = "All is well."
@@ -172,7 +172,7 @@ def test_an_invented_response_is_told(copy: Path) -> None:
     assert "labels" in checks(copy)
 
 
-def test_a_dropped_response_is_told(copy: Path) -> None:
+def test_a_dropped_response_is_reported(copy: Path) -> None:
     def drop(plan: dict) -> bool:
         had = bool(plan["responses"])
         plan["responses"] = plan["responses"][1:]
@@ -182,7 +182,7 @@ def test_a_dropped_response_is_told(copy: Path) -> None:
     assert "labels" in checks(copy)
 
 
-def test_another_snr_than_the_tracks_have_is_told(copy: Path) -> None:
+def test_a_wrong_snr_is_reported(copy: Path) -> None:
     def louder(plan: dict) -> bool:
         plan["noises"][0]["snr_db"] += 1.0
         return True
@@ -191,7 +191,7 @@ def test_another_snr_than_the_tracks_have_is_told(copy: Path) -> None:
     assert "snr" in checks(copy)
 
 
-def test_audio_that_is_not_of_its_plan_is_told(copy: Path) -> None:
+def test_audio_that_does_not_match_its_plan_is_reported(copy: Path) -> None:
     audio: list[bytes] = []
 
     def swap(number: int, key: str, members: Members) -> Members:
@@ -202,13 +202,13 @@ def test_audio_that_is_not_of_its_plan_is_told(copy: Path) -> None:
     assert checks(copy) & {"duration", "render"}
 
 
-def test_a_manifest_of_another_recipe_is_told(copy: Path) -> None:
+def test_a_manifest_of_another_recipe_is_reported(copy: Path) -> None:
     path = BuildDir(copy).manifest_path(2)
     path.write_bytes(canonical_json(json.loads(path.read_bytes()) | {"fingerprint": "5" * 64}))
     assert "fingerprint" in checks(copy)
 
 
-def test_a_manifest_under_another_shards_name_and_one_that_is_no_manifest_are_told(copy: Path) -> None:
+def test_a_misnamed_and_an_invalid_manifest_are_reported(copy: Path) -> None:
     build = BuildDir(copy)
     shutil.copy(build.manifest_path(0), build.manifest_path(3))
     assert "manifest" in checks(copy)
@@ -216,7 +216,7 @@ def test_a_manifest_under_another_shards_name_and_one_that_is_no_manifest_are_to
     assert "manifest" in checks(copy)
 
 
-def test_a_changed_build_record_is_told(copy: Path) -> None:
+def test_a_changed_build_record_is_reported(copy: Path) -> None:
     path = copy / "build.json"
     document = json.loads(path.read_bytes())
     document["recipe"]["seed"] += 1
@@ -230,7 +230,7 @@ def test_a_build_without_its_clips_says_that_it_could_not_check_them(copy: Path)
     assert checks(copy) == {"clips"}
 
 
-def test_a_label_swapped_in_plan_and_answer_is_told(copy: Path) -> None:
+def test_a_label_swapped_in_plan_and_response_is_reported(copy: Path) -> None:
     """The forger is consistent: label, answer and tokens agree with each other, only not with the clip."""
 
     def swap(plan: dict) -> bool:
@@ -269,7 +269,7 @@ def changed(value: object) -> list[object]:
             return [f"{value}x", "", "0" * 64]
 
 
-def test_no_field_of_a_plan_can_be_changed_untold(built: Path) -> None:
+def test_a_change_of_any_field_of_a_plan_is_reported(built: Path) -> None:
     """Tokens are made to agree, all hashes too: every field follows from something the forger does not have."""
     build = BuildDir(built)
     record = build.record()
@@ -277,7 +277,7 @@ def test_no_field_of_a_plan_can_be_changed_untold(built: Path) -> None:
     checker = SampleChecker(record, index, scenes_of(record.recipe, record.fingerprint, index, build))
     words = {"task": [task.value for task in Task], "role": list(ClipRole), "kind": ["speech", "sound"]}
     words |= {"track": ["event", "ambient"], "token_layout": list(LAYOUTS)}
-    tried, untold = 0, set()
+    tried, unnoticed = 0, set()
     for manifest in build.manifests()[:2]:
         key, members = next(iter(read_shard(build.data / manifest.tar)))
         assert checker.check(key, members, manifest.shard)[1] == []
@@ -294,11 +294,11 @@ def test_no_field_of_a_plan_can_be_changed_untold(built: Path) -> None:
                 forged = members | {"json": canonical_json(plan), "tokens.npz": tokens}
                 tried += 1
                 if not checker.check(key, forged, manifest.shard)[1]:
-                    untold.add((path, new))
-    assert tried > 500 and untold == set()
+                    unnoticed.add((path, new))
+    assert tried > 500 and unnoticed == set()
 
 
-def test_no_field_of_a_manifest_can_be_changed_untold(copy: Path) -> None:
+def test_a_change_of_any_field_of_a_manifest_is_reported(copy: Path) -> None:
     path = BuildDir(copy).manifest_path(1)
     whole = json.loads(path.read_bytes())
     free = {"timings", "redraws", "cost"}  # how the work went, not what it made
@@ -314,7 +314,7 @@ def test_no_field_of_a_manifest_can_be_changed_untold(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("tar", ["../../secret.tar", "/etc/hostname", "", "a\u0000b"])
-def test_a_manifest_that_points_elsewhere_is_told_and_not_followed(copy: Path, tar: str) -> None:
+def test_a_manifest_that_points_elsewhere_is_reported_and_not_followed(copy: Path, tar: str) -> None:
     path = BuildDir(copy).manifest_path(0)
     path.write_bytes(canonical_json(json.loads(path.read_bytes()) | {"tar": tar}))
     report = verify(copy, sample=12)
@@ -331,14 +331,14 @@ def test_a_member_that_is_something_else_is_a_finding_and_not_a_crash(copy: Path
     assert BuildDir(copy).manifests()[0].keys[1] in keys and BuildDir(copy).manifests()[0].keys[0] not in keys
 
 
-def test_members_in_another_order_and_json_written_otherwise_are_told(copy: Path) -> None:
+def test_reordered_members_and_noncanonical_json_are_reported(copy: Path) -> None:
     rewrite(copy, 0, lambda number, key, members: dict(reversed(members.items())) if number == 0 else members)
     rewrite(copy, 1, lambda number, key, members: members | {"json": json.dumps(json.loads(members["json"])).encode()})
     report = verify(copy)
     assert {(problem.shard, problem.check) for problem in report.problems} == {(0, "members"), (1, "members")}
 
 
-def test_samples_swapped_between_their_names_are_told(copy: Path) -> None:
+def test_swapped_samples_are_reported(copy: Path) -> None:
     seen: list[Members] = []
 
     def rotate(number: int, key: str, members: Members) -> Members:
@@ -358,6 +358,6 @@ def test_the_seed_chooses_the_samples_that_are_made_again(built: Path, monkeypat
     assert made[:4] == made[4:8] != made[8:] and len(made) == 12 and len(set(made[:4])) == 4
 
 
-def test_what_is_no_build_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_build_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no build\.json"):
         verify(tmp_path)

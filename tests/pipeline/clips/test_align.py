@@ -1,4 +1,4 @@
-"""`clips align`: word times get into the index, once; what cannot be aligned is listed; kills and full disks cost time only."""
+"""`clips align`: word times go into the index; clips without them are listed with a reason; kills and full disks lose nothing."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def many(real_audio: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFac
 
 def test_every_word_of_the_speech_gets_its_time_and_sounds_stay_as_they_were(clips: Path) -> None:
     before = {clip.id: clip for clip in ClipIndex.open(clips).clips()}
-    told: list[tuple[int, int, int, float]] = []
-    summary = align_clips(clips, workers=1, on_progress=lambda *state: told.append(state))
+    progress: list[tuple[int, int, int, float]] = []
+    summary = align_clips(clips, workers=1, on_progress=lambda *state: progress.append(state))
     index = ClipIndex.open(clips)
     assert (summary.speech, summary.aligned, summary.new, summary.unaligned) == (4, 4, 4, {})
-    assert [state[:3] for state in told] == [(1, 4, 0), (2, 4, 0), (3, 4, 0), (4, 4, 0)]
+    assert [state[:3] for state in progress] == [(1, 4, 0), (2, 4, 0), (3, 4, 0), (4, 4, 0)]
     assert summary.content_hash == index.content_hash and index.check() == []
     for clip in index.clips():
         assert clip.model_copy(update={"words": ()}) == before[clip.id]
@@ -131,8 +131,8 @@ def test_speech_that_is_not_what_its_transcript_says_is_listed_and_the_rest_goes
     index_clips([copy], tmp_path / "clips", workers=1)
     summary = align_clips(tmp_path / "clips", workers=1)
     assert unaligned(tmp_path / "clips") == {"question": "does_not_fit", "short": "too_short", "request": "no_words"}
-    told = (tmp_path / "clips" / "unaligned.jsonl").read_text()
-    assert '"detail":"the transcript has no letter or digit"' in told and '"detail":"frames ' in told
+    lines = (tmp_path / "clips" / "unaligned.jsonl").read_text()
+    assert '"detail":"the transcript has no letter or digit"' in lines and '"detail":"frames ' in lines
     assert summary.aligned == 1 and "without word times: 3" in summary.describe()
     assert align_clips(tmp_path / "clips", workers=1).new == 0  # what was refused is known too
 
@@ -195,8 +195,8 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_older_index(clips: Path) -> N
     older = (clips / TABLE).read_bytes()
     limit = (clips / "working.sqlite").stat().st_size
     run = start(clips, f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit // 2}, -1))")
-    told, _ = run.communicate(timeout=60)
-    assert "OSError" in told and "Traceback" not in told and (clips / TABLE).read_bytes() == older
+    output, _ = run.communicate(timeout=60)
+    assert "OSError" in output and "Traceback" not in output and (clips / TABLE).read_bytes() == older
 
 
 def test_two_runs_do_not_share_an_index(clips: Path) -> None:
@@ -204,6 +204,6 @@ def test_two_runs_do_not_share_an_index(clips: Path) -> None:
         align_clips(clips, workers=1)
 
 
-def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_an_index_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="clips index"):
         align_clips(tmp_path)

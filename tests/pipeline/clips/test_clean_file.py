@@ -20,7 +20,7 @@ def test_a_recording_is_never_written_over_itself(tmp_path: Path) -> None:
     assert source.read_bytes() == b"somebody's recording"
 
 
-def test_where_nothing_can_be_written_is_told_before_any_work(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_rejected_before_any_work(tmp_path: Path) -> None:
     source = tmp_path / "a.wav"
     with pytest.raises(InputError, match=r"nowhere/b.wav: cannot be written: the folder does not exist"):
         clean_file(source, tmp_path / "nowhere" / "b.wav")

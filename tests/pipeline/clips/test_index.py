@@ -1,4 +1,4 @@
-"""The clip index: what gets in and what does not, what a second run touches, what a reader may rely on."""
+"""The clip index: accepted and rejected files, what a second run changes, what readers can rely on."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_index_is_the_same_for_any_number_of_workers_and_any_place(sounds: P
     assert (tmp_path / "again/clips.parquet").read_bytes() == (indexed / "clips.parquet").read_bytes()
 
 
-def test_rows_tell_role_treatment_and_words(indexed: Path) -> None:
+def test_rows_have_role_treatment_and_words(indexed: Path) -> None:
     index = ClipIndex.open(indexed)
     pool: ClipPool = index
     briefs = {brief.id: brief for brief in pool.briefs()}
@@ -142,7 +142,7 @@ def test_a_second_run_touches_only_what_changed(sounds: Path, tmp_path: Path) ->
     assert changed.content_hash == index_clips([source], tmp_path / "fresh", workers=1).content_hash
 
 
-def test_an_edit_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
+def test_an_edit_that_keeps_size_and_time_is_noticed(tmp_path: Path) -> None:
     build(tmp_path / "src", {"a.wav": wav(burst(pitch=300))})
     first = index_clips([tmp_path / "src"], tmp_path / "out")
     before = (tmp_path / "src/a.wav").stat()
@@ -197,12 +197,12 @@ def test_ids_of_two_sources_that_collide_get_the_sources_names_in_any_order(tmp_
     assert len(hashes) == 1
 
 
-def test_progress_tells_files_rejections_and_seconds(tmp_path: Path) -> None:
+def test_progress_has_files_rejections_and_seconds(tmp_path: Path) -> None:
     build(tmp_path / "src", {f"{n}.wav": wav(burst(pitch=200 + 20 * n)) for n in range(5)} | {"e.wav": raw(b"")})
-    told: list[tuple[int, int, int, float]] = []
-    summary = index_clips([tmp_path / "src"], tmp_path / "out", on_progress=lambda *state: told.append(state))
-    assert told[-1] == (6, 6, 1, pytest.approx(summary.seconds))
-    assert [state[0] for state in told] == sorted(state[0] for state in told) and {state[1] for state in told} == {6}
+    progress: list[tuple[int, int, int, float]] = []
+    summary = index_clips([tmp_path / "src"], tmp_path / "out", on_progress=lambda *state: progress.append(state))
+    assert progress[-1] == (6, 6, 1, pytest.approx(summary.seconds))
+    assert [state[0] for state in progress] == sorted(state[0] for state in progress) and {state[1] for state in progress} == {6}
     document = json.loads((tmp_path / "out/index.json").read_text())
     assert document["content_hash"] == summary.content_hash and document["rejected"] == {"empty": 1}
     assert {"tfjp", "ingress"} <= set(document["config"]) and "tfjp" in document["versions"]
@@ -270,7 +270,7 @@ def test_two_runs_do_not_share_a_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["nothing there", "text", "another table", "another version"])
-def test_what_is_no_index_is_refused_with_the_command_that_makes_one(tmp_path: Path, damage: str) -> None:
+def test_a_directory_that_is_not_an_index_is_rejected_with_the_command_that_creates_one(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "clips.parquet"
     if damage == "text":
         path.write_text("id,path\n")

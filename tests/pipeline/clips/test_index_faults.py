@@ -211,7 +211,7 @@ def test_lost_audio_is_made_again_from_the_source(index: ClipIndex, damage: str)
         ("other version", "another version of SoundFlow made it"),
     ],
 )
-def test_audio_that_cannot_be_had_intact_is_an_error_naming_clip_and_remedy(index: ClipIndex, trouble: str, why: str) -> None:
+def test_audio_that_cannot_be_restored_is_an_error_with_clip_and_remedy(index: ClipIndex, trouble: str, why: str) -> None:
     clip = index.get("dog/1.wav")
     path = pcm_of(index, clip.id)
     path.write_bytes(bytes(path.stat().st_size))
@@ -253,7 +253,7 @@ def public() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def as_nobody(source: Path, out: Path) -> str:
+def without_root(source: Path, out: Path) -> str:
     """The output of an indexing run without root's rights."""
     drop = "import os\nif os.geteuid() == 0: os.setgid(65534); os.setuid(65534)"
     output, _ = start(source, out, drop).communicate(timeout=60)
@@ -266,7 +266,7 @@ def test_files_and_folders_without_read_permission_are_listed(public: Path) -> N
     (public / "src/closed.wav").chmod(0)
     (public / "src/locked").chmod(0)
     try:
-        output = as_nobody(public / "src", public / "out")
+        output = without_root(public / "src", public / "out")
     finally:
         (public / "src/locked").chmod(0o755)
     assert "1 clips" in output and "2 permission_denied" in output, output
@@ -274,18 +274,18 @@ def test_files_and_folders_without_read_permission_are_listed(public: Path) -> N
     assert {Path(line["path"]).name for line in lines} == {"closed.wav", "locked"}
 
 
-def test_a_directory_that_cannot_be_written_is_refused(public: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_rejected(public: Path) -> None:
     build(public / "src", {"a.wav": wav(burst())})
     (public / "locked").mkdir(mode=0o555)
     for out in (public / "locked", public / "locked" / "deeper"):
-        output = as_nobody(public / "src", out)
+        output = without_root(public / "src", out)
         assert output.startswith("InputError") and "cannot be written" in output and "Choose another -o" in output, output
 
 
-def test_a_source_that_cannot_be_listed_is_refused(public: Path) -> None:
+def test_a_source_that_cannot_be_listed_is_rejected(public: Path) -> None:
     build(public / "src", {"a.wav": wav(burst())})
     (public / "src").chmod(0)
-    assert as_nobody(public / "src", public / "out").startswith("InputError")
+    assert without_root(public / "src", public / "out").startswith("InputError")
 
 
 def test_an_index_that_cannot_be_read_is_named(index: ClipIndex) -> None:

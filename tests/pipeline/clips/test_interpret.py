@@ -1,4 +1,4 @@
-"""`clips interpret`: segments get into the index, each clip is asked about once, faults and budgets cost nothing but time."""
+"""`clips interpret`: segments are written into the index, each clip costs one call, faults and budgets lose nothing."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ def test_with_a_language_every_clip_is_interpreted_and_the_stream_says_who_did(c
 def test_nothing_is_asked_twice_and_indexing_again_keeps_the_segments(aligned: Path, clips: Path) -> None:
     with HostileLlm() as server:
         first = run(clips, server, "fr")
-        asked = sum(server.seen.values())
+        before = sum(server.seen.values())
         again = run(clips, server, "fr")
-        assert sum(server.seen.values()) == asked and again.new == 0 and again.content_hash == first.content_hash
+        assert sum(server.seen.values()) == before and again.new == 0 and again.content_hash == first.content_hash
     assert index_clips([aligned / "speech"], clips, workers=1).content_hash == first.content_hash
     assert align_clips(clips, workers=1).content_hash == first.content_hash
     (clips / "working.sqlite").unlink()
@@ -113,7 +113,7 @@ def test_bad_answers_are_listed_the_rest_goes_on_and_another_model_is_asked_agai
     assert ClipIndex.open(clips).get("short").interpreter == "llm:other"
 
 
-def test_faults_of_the_line_are_got_over_and_a_dead_server_is_tried_again_by_the_next_run(clips: Path) -> None:
+def test_network_faults_are_retried_and_a_dead_server_by_the_next_run(clips: Path) -> None:
     settings = {"retries": 2, "backoff_seconds": 0.01, "timeout_seconds": 5.0}
     with HostileLlm(once(Fault.ERROR_500)) as server:
         config = LlmConfig.model_validate({"model": "m", "server": server.settings(**settings)})
@@ -148,6 +148,6 @@ def test_the_command_says_what_is_missing_and_what_was_done(clips: Path, clips_d
     assert done.returncode == 0 and json.loads(done.stdout)["interpreted"] == 1
 
 
-def test_an_index_that_is_not_aligned_is_refused(clips_dir: Path) -> None:
+def test_an_index_that_is_not_aligned_is_rejected(clips_dir: Path) -> None:
     with HostileLlm() as server, pytest.raises(InputError, match="clips align"):
         run(clips_dir, server, "fr")

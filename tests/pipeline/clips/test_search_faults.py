@@ -1,4 +1,4 @@
-"""Vectors survive kill -9, races, damage and a full disk: what is found is what an undisturbed run finds, byte for byte."""
+"""Search vectors after kill -9, races, damage and a full disk are the same bytes as those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_flipped_bit_is_noticed_and_the_file_made_again(made: Path, tmp_path: 
     assert path.read_bytes() == vectors_of(made)
 
 
-def test_no_byte_of_a_file_can_change_untold(tmp_path: Path) -> None:
+def test_a_change_of_any_byte_of_a_file_is_noticed(tmp_path: Path) -> None:
     content_hash = write_index(tmp_path, synthetic_rows(clips=5, texts=3))
     SearchIndex.open(tmp_path, NGRAMS)
     (path,) = (tmp_path / "search").glob("*.vectors")
@@ -213,7 +213,7 @@ def test_with_a_model_that_hears_clips_are_found_by_their_sound(tmp_path: Path) 
     assert search.identity.startswith("server:m/1-512d-48000hz of sounds")
 
 
-def test_embedding_stops_when_it_is_told_to(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedding_stops_on_request(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory, _ = copied(made, tmp_path, vectors=False)
     done: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Searching an index on disk: real words find real clips; vectors are made once, noticed when wrong, shared by processes."""
+"""Search in an index: queries find real clips; vectors are computed once, verified, and shared by processes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_there_are_never_fewer_than_k_where_k_may_be_used(demo: Path) -> None:
 def test_the_second_opening_makes_nothing(demo: Path) -> None:
     first = SearchIndex.open(demo, NGRAMS).search([Query("owl")])
     calls: list[tuple[int, int]] = []
-    again = SearchIndex.open(demo, NGRAMS, on_progress=lambda *told: calls.append(told))
+    again = SearchIndex.open(demo, NGRAMS, on_progress=lambda *results: calls.append(results))
     assert calls == [] and again.search([Query("owl")]) == first
     assert pickle.loads(pickle.dumps(again)).search([Query("owl")]) == first
 
@@ -109,7 +109,7 @@ def test_a_text_is_embedded_once_whatever_uses_it(tmp_path: Path, monkeypatch: p
     assert vectors_file(fresh).read_bytes() == vectors_file(tmp_path).read_bytes()
 
 
-def test_an_index_made_anew_is_refused_by_whoever_uses_the_old_one(tmp_path: Path) -> None:
+def test_a_replaced_index_is_rejected_by_readers_of_the_old_one(tmp_path: Path) -> None:
     old = write_index(tmp_path, demo_rows())
     search = SearchIndex.open(tmp_path, NGRAMS, content_hash=old)
     frozen, before = pickle.dumps(search), search.search([Query("dog")])
@@ -144,13 +144,13 @@ def test_clips_without_words_are_never_a_reason_to_fail(tmp_path: Path) -> None:
         ({"text": "x", "seconds": (float("nan"), 1)}, "Swap the two values"),
     ],
 )
-def test_a_query_that_asks_nothing_is_refused(query: dict[str, object], why: str) -> None:
+def test_a_query_that_asks_nothing_is_rejected(query: dict[str, object], why: str) -> None:
     with pytest.raises(InputError, match=why) as caught:
         Query(**query)  # type: ignore[arg-type]
     assert len(str(caught.value)) < 300
 
 
-def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
+def test_a_read_only_index_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     write_index(tmp_path, demo_rows())
     (tmp_path / "search").write_text("in the way")
     with pytest.raises(InputError, match="make the directory writable"):
@@ -187,15 +187,15 @@ def test_four_processes_that_search_hold_one_copy(tmp_path: Path, demo: Path) ->
     command = [sys.executable, "-c", WORKER, str(tmp_path), str(demo)]
     workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     try:
-        told = [worker.stdout.readline().split(maxsplit=2) for worker in workers if worker.stdout]
+        results = [worker.stdout.readline().split(maxsplit=2) for worker in workers if worker.stdout]
         shares = [mapped(worker.pid, path) for worker in workers]
     finally:
         for worker in workers:
             worker.communicate("")
-    assert size > 45_000 and len({ids for _, _, ids in told}) == 1
+    assert size > 45_000 and len({ids for _, _, ids in results}) == 1
     assert all(resident > 0.9 * size for resident, _ in shares), "each reads it"
     assert sum(proportional for _, proportional in shares) < 1.1 * size, "and all of them hold one copy"
-    assert all(int(own) < 0.4 * size and int(peak) < 1.6 * size for own, peak, _ in told), "nobody makes one for itself"
+    assert all(int(own) < 0.4 * size and int(peak) < 1.6 * size for own, peak, _ in results), "nobody makes one for itself"
 
 
 def mapped(pid: int, path: Path) -> tuple[int, int]:

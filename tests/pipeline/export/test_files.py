@@ -1,4 +1,4 @@
-"""A build as the files of other systems: moshi-finetune, the paper's own release, scaper."""
+"""Exports for other systems: moshi-finetune, the paper's own release, scaper."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_moshi_hears_right_and_reads_when_words_are_said(built: Path, streams: dict, tmp_path: Path) -> None:
+def test_moshi_has_the_stream_on_the_right_and_word_times(built: Path, streams: dict, tmp_path: Path) -> None:
     assert export_files("moshi", built, tmp_path / "moshi") == 12
     rows = lines(tmp_path / "moshi" / "data.jsonl")
     assert len(rows) == 12
@@ -53,17 +53,17 @@ def test_moshi_hears_right_and_reads_when_words_are_said(built: Path, streams: d
         assert opened <= set(starts)
 
 
-def test_the_authors_turns_put_together_are_the_stream(built: Path, streams: dict, tmp_path: Path) -> None:
+def test_the_turns_of_the_authors_format_add_up_to_the_stream(built: Path, streams: dict, tmp_path: Path) -> None:
     export_files("authors", built, tmp_path / "authors")
     conversations, rows = lines(tmp_path / "authors" / "conversations.jsonl"), lines(tmp_path / "authors" / "corpus.jsonl")
     for conversation, row in zip(conversations, rows, strict=True):
         plan, pcm = streams[row["id"]]
         turns = conversation["conversation"]
-        heard = [soundfile.read(tmp_path / "authors" / turn["audio_path"], dtype="int16")[0] for turn in turns]
-        assert np.array_equal(np.concatenate(heard), pcm)
-        said = [turn["assistant"] for turn in turns if turn["assistant"] != SILENT_TURN]
-        assert said == [text for _, text in plan.timeline()]
-        ends = np.cumsum([len(part) for part in heard]) // 6400
+        parts = [soundfile.read(tmp_path / "authors" / turn["audio_path"], dtype="int16")[0] for turn in turns]
+        assert np.array_equal(np.concatenate(parts), pcm)
+        responses = [turn["assistant"] for turn in turns if turn["assistant"] != SILENT_TURN]
+        assert responses == [text for _, text in plan.timeline()]
+        ends = np.cumsum([len(part) for part in parts]) // 6400
         opened = [int(end) for end, turn in zip(ends, turns, strict=True) if turn["assistant"] != SILENT_TURN]
         assert opened == [chunk for chunk, _ in plan.timeline()]
         assert row["num_turns"] == len(turns) and [turn["assistant"] for turn in row["turns"]] == [t["assistant"] for t in turns]
@@ -114,16 +114,16 @@ def test_scaper_mixes_an_exported_stream_again(
 
 
 @pytest.mark.parametrize("kind", sorted(WRITERS))
-def test_a_broken_off_export_leaves_nothing_and_a_taken_place_is_refused(built: Path, tmp_path: Path, kind: str) -> None:
-    asked: list[int] = []
+def test_an_interrupted_export_leaves_nothing_and_an_existing_folder_is_rejected(built: Path, tmp_path: Path, kind: str) -> None:
+    calls: list[int] = []
     with pytest.raises(Interrupted):
-        export_files(kind, built, tmp_path / "out", should_stop=lambda: asked.append(1) or len(asked) > 3)
+        export_files(kind, built, tmp_path / "out", should_stop=lambda: calls.append(1) or len(calls) > 3)
     assert not list(tmp_path.iterdir())
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="already exists"):
         export_files(kind, built, tmp_path / "out")
 
 
-def test_a_recording_that_cannot_be_written_is_trouble_of_the_disk(built: Path, tmp_path: Path) -> None:
+def test_a_recording_that_cannot_be_written_is_an_os_error(built: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written"):
         _write(tmp_path / "not" / "there.wav", np.zeros(16, np.int16))

@@ -1,4 +1,4 @@
-"""A build as a dataset: stock `datasets` streams it, no recording crosses splits, licences are held, breaks go on."""
+"""Exports as a dataset: stock `datasets` streams it, no recording is in two splits, licences are checked, exports resume."""
 
 from __future__ import annotations
 
@@ -78,23 +78,23 @@ def test_stock_datasets_streams_every_row_and_its_audio_is_the_corpus_s(
             assert row["audio"]["bytes"] == stored[row["id"]]["flac"] and split_of(plan) == split
             audio, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]))
             assert rate == 16_000 and audio.size == plan.samples and row["seconds"] == audio.size / rate
-            assert [(said["chunk"], said["text"]) for said in row["responses"]] == plan.timeline()
+            assert [(response["chunk"], response["text"]) for response in row["responses"]] == plan.timeline()
             assert [event["clip"] for event in row["events"]] == [clip.clip_id for clip in plan.clips]
     assert seen == set(stored)
     whole = datasets.load_dataset(str(exported), "understanding", split="test", cache_dir=str(tmp_path))
     assert 0 < len(whole) < len(stored)
 
 
-def test_no_recording_noise_included_is_heard_in_two_splits(split_build: Path) -> None:
-    heard: dict[str, set[str]] = {}
+def test_no_recording_is_used_in_two_splits_noise_included(split_build: Path) -> None:
+    splits_of: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
     for plan in plans_of(split_build):
         counts[split_of(plan)] = counts.get(split_of(plan), 0) + 1
         for item in (*plan.clips, *plan.noises):
             if item.content_sha256 is not None:
-                heard.setdefault(item.content_sha256, set()).add(split_of(plan))
-    assert len(counts) == 3 and len(heard) > 10
-    assert all(len(splits) == 1 for splits in heard.values())
+                splits_of.setdefault(item.content_sha256, set()).add(split_of(plan))
+    assert len(counts) == 3 and len(splits_of) > 10
+    assert all(len(splits) == 1 for splits in splits_of.values())
     assert verify(split_build, sample=3).ok
 
 
@@ -116,13 +116,13 @@ def test_files_are_few_and_the_card_names_every_one(split_build: Path, exported:
         assert {row["licence"] for row in csv.DictReader(stream)} >= {"unknown"}
 
 
-def test_the_card_claims_of_no_model_s_work_that_rules_generated_it() -> None:
+def test_the_card_does_not_count_a_model_s_work_as_generated_by_rules() -> None:
     planners, sources = {"llm:m": 3, "template": 2}, {"llm:m": 5, "label": 1, "template": 4}
     assert generated_by_rules(planners, sources) == "2 streams planned by `template`; 4 responses from `template`"
     assert generated_by_rules({"llm:m": 3}, {"llm:m": 5}) == ""
 
 
-def test_unknown_licences_are_refused_by_name_unless_told(split_build: Path, tmp_path: Path) -> None:
+def test_unknown_licences_are_rejected_unless_allowed(split_build: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"may not be published: a licence is unknown \(30 streams\)"):
         export_hf(split_build, str(tmp_path / "dataset"))
     dry = export_hf(split_build, str(tmp_path / "dataset"), dry_run=True)
@@ -140,7 +140,7 @@ def test_unknown_licences_are_refused_by_name_unless_told(split_build: Path, tmp
         (["CC0-1.0", "unknown"], "unknown"),
     ],
 )
-def test_licences_that_do_not_go_together_are_told(licences: list[str], why: str) -> None:
+def test_licences_that_exclude_each_other_are_an_objection(licences: list[str], why: str) -> None:
     assert why in objection(licences) and bool(why) == bool(objection(licences))
 
 
@@ -149,11 +149,11 @@ def test_the_card_s_licence_is_the_strictest_of_simple_cases() -> None:
     assert hub_licence(["CC-BY-SA-3.0", "CC-BY-4.0"]) == "cc-by-sa-3.0" and hub_licence(["CC-BY-NC-4.0"]) == "other"
 
 
-def test_an_interrupted_export_leaves_nothing_and_a_finished_one_is_not_made_twice(split_build: Path, tmp_path: Path) -> None:
-    asked: list[int] = []
+def test_an_interrupted_export_leaves_nothing_and_a_finished_one_is_not_repeated(split_build: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
     folder = tmp_path / "dataset"
     with pytest.raises(Interrupted):
-        export_hf(split_build, str(folder), any_licence=True, should_stop=lambda: asked.append(1) or len(asked) > 40)
+        export_hf(split_build, str(folder), any_licence=True, should_stop=lambda: calls.append(1) or len(calls) > 40)
     assert not list(tmp_path.iterdir())
     export_hf(split_build, str(folder), any_licence=True)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -164,7 +164,7 @@ def test_an_interrupted_export_leaves_nothing_and_a_finished_one_is_not_made_twi
         export_hf(split_build, str(folder), any_licence=True)
 
 
-def test_a_clip_in_two_splits_is_found_whatever_the_build_claims(split_build: Path, tmp_path: Path) -> None:
+def test_a_clip_in_two_splits_is_found_even_if_the_build_denies_it(split_build: Path, tmp_path: Path) -> None:
     from tests.support.corpus import Members, rewrite
 
     out = Path(shutil.copytree(split_build, tmp_path / "out"))

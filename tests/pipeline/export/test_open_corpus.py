@@ -71,7 +71,7 @@ def test_only_committed_shards_count(built: Path, tmp_path: Path) -> None:
     assert [stream.key for stream in corpus] == corpus.keys
 
 
-def test_damage_and_what_is_no_build_are_named(built: Path, tmp_path: Path) -> None:
+def test_damage_and_directories_that_are_not_builds_are_errors(built: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a build directory"):
         open_corpus(tmp_path)
     copy = Path(shutil.copytree(built, tmp_path / "copy"))

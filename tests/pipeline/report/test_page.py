@@ -1,4 +1,4 @@
-"""The report: right numbers, nobody's text becomes markup, and it works in a real browser without a network."""
+"""The report has the right numbers, shows untrusted text as text, and works in a browser without a network."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_the_number_of_players_follows_the_build(clips_dir: Path, tmp_path: Path
     assert len(data_of(write_report(tmp_path / "out", samples=8))["samples"]) == 1
 
 
-def test_a_curated_build_tells_its_funnel_its_cost_and_its_stories(curated: Path, tmp_path: Path) -> None:
+def test_a_curated_build_has_outcomes_cost_and_scenarios(curated: Path, tmp_path: Path) -> None:
     data = data_of(write_report(curated, tmp_path / "report.html", samples=4))
     manifests = BuildDir(curated).manifests()
     counts = {row["name"]: row["count"] for row in data["curation"]["funnel"]}
@@ -173,7 +173,7 @@ def test_a_curated_build_tells_its_funnel_its_cost_and_its_stories(curated: Path
         assert sample["story"]["planned"] and len(sample["story"]["events"]) >= len(sample["clips"])
 
 
-def test_a_drawn_build_tells_of_no_curation(page: Path) -> None:
+def test_a_build_without_a_language_model_has_no_curation(page: Path) -> None:
     data = data_of(page)
     assert data["curation"] is None and all(sample["story"] is None for sample in data["samples"])
 

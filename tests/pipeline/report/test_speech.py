@@ -1,4 +1,4 @@
-"""The report's table of voices: how well the clips that are heard were understood."""
+"""The voices section of the report: word error rates of the clips in use."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clips(sources: Path, real_audio: dict[str, np.ndarray], tmp_path_factory: py
     return root / "clips"
 
 
-def test_the_report_tells_how_well_each_voice_was_understood(clips: Path, tmp_path: Path) -> None:
+def test_the_report_has_the_word_error_rates_of_each_voice(clips: Path, tmp_path: Path) -> None:
     change = {"tasks": {"streaming_asr": 1.0}, "streams": 2, "shards": 1, "scene": {"events": [4, 4], "distractor_share": 0.0}}
     build(write_recipe(tmp_path / "recipe.yaml", clips, **change), tmp_path / "out", executor="inline")
     anna, bert = data_of(write_report(tmp_path / "out"))["voices"]
@@ -45,7 +45,7 @@ def test_the_report_tells_how_well_each_voice_was_understood(clips: Path, tmp_pa
     assert (bert["voice"], bert["clips"], bert["p50"]) == ("bert", 1, 0.05)
 
 
-def test_without_an_index_or_a_listener_nothing_is_told(clips: Path, clips_dir: Path, tmp_path: Path) -> None:
+def test_without_an_index_or_word_error_rates_there_are_no_voices(clips: Path, clips_dir: Path, tmp_path: Path) -> None:
     assert speech_data(tmp_path, ["x"]) is None
     assert speech_data(clips_dir, ["speech/long.wav", "made/generated/0123456789abcdef"]) is None
     assert speech_data(clips, ["not there"]) is None

@@ -45,10 +45,10 @@ def kept(source: Path) -> list[dict[str, Any]]:
 
 def test_each_kind_of_sound_is_asked_about_once_and_agreement_keeps_it(source: Path) -> None:
     with HostileLlm() as server:
-        told = audited(source, server)
+        summary = audited(source, server)
         assert server.calls == 3  # siren, owl, glass crash
-        assert told == audited(source, server) and server.calls == 3
-    assert kept(source) == ROWS and told.discarded == {} and told.verdicts == {"borderline": 1, "ignore": 1, "respond": 2}
+        assert summary == audited(source, server) and server.calls == 3
+    assert kept(source) == ROWS and summary.discarded == {} and summary.verdicts == {"borderline": 1, "ignore": 1, "respond": 2}
 
 
 def test_borderline_and_contradicted_sounds_are_discarded_with_their_reasons(
@@ -61,17 +61,17 @@ def test_borderline_and_contradicted_sounds_are_discarded_with_their_reasons(
 
     monkeypatch.setattr(roles, "_audit", auditor)
     with HostileLlm() as server:
-        told = audited(source, server)
-    assert told.discarded == {"borderline": 2, "contradicts_its_words": 1}
+        summary = audited(source, server)
+    assert summary.discarded == {"borderline": 2, "contradicts_its_words": 1}
     assert [row["path"] for row in kept(source)] == ["4.wav", "5.wav", "6.wav", "7.wav"]
     discarded = source.with_name("out.jsonl.discarded.jsonl").read_text().splitlines()
     assert len(discarded) == 3 and all("It depends." in line for line in discarded)
 
 
-def test_a_server_that_is_gone_writes_nothing_and_bad_manifests_are_told(source: Path) -> None:
+def test_a_dead_server_writes_nothing_and_bad_manifests_are_errors(source: Path) -> None:
     with HostileLlm(always(Fault.ERROR_500)) as server:
-        told = audited(source, server, retries=0)
-        assert told.failed == 3 and not source.with_name("out.jsonl").exists()
+        summary = audited(source, server, retries=0)
+        assert summary.failed == 3 and not source.with_name("out.jsonl").exists()
         source.write_text("[1]\n")
         with pytest.raises(InputError, match="line 1 is not a JSON object"):
             audited(source, server)

@@ -1,4 +1,4 @@
-"""`soundflow review`: questions about earlier turns, tried out, with a server that misbehaves, and without any."""
+"""`soundflow review`: questions about earlier turns, verified, with a server that misbehaves, and without a model."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def reviewed(source: Path, server: HostileLlm, out: str = "out.jsonl", answers: 
     return review_dialogues(source, source.parent / out, settings, share=1.0, answers=AnswerCache(source.parent / answers))
 
 
-def test_a_question_is_asked_behind_a_dialogue_and_says_who_wrote_it(source: Path) -> None:
+def test_a_question_is_appended_with_its_author(source: Path) -> None:
     with HostileLlm() as server:
-        told = reviewed(source, server)
-        assert told.reviewed == told.drawn == 16 and told.refused == {"bad_line": 1} and server.calls == 3 * 16
-        assert reviewed(source, server) == told and server.calls == 3 * 16
+        summary = reviewed(source, server)
+        assert summary.reviewed == summary.drawn == 16 and summary.refused == {"bad_line": 1} and server.calls == 3 * 16
+        assert reviewed(source, server) == summary and server.calls == 3 * 16
     before, after = dialogues(source), dialogues(source.parent / "out.jsonl")
     assert after["short"] == before["short"]
     for name in before.keys() - {"short"}:
@@ -57,7 +57,7 @@ def test_a_question_is_asked_behind_a_dialogue_and_says_who_wrote_it(source: Pat
 
 
 @pytest.mark.parametrize(("knows", "reason"), [(True, "answered_without_the_turn"), (False, "not_answered_with_the_turn")])
-def test_a_question_that_does_not_depend_on_its_turn_is_refused(
+def test_a_question_that_does_not_depend_on_its_turn_is_rejected(
     source: Path, monkeypatch: pytest.MonkeyPatch, knows: bool, reason: str
 ) -> None:
     def listener(blocks: list[Any], system: str, rng: object) -> dict[str, Any]:
@@ -66,8 +66,8 @@ def test_a_question_that_does_not_depend_on_its_turn_is_refused(
 
     monkeypatch.setattr(roles, "_answerer", listener)
     with HostileLlm() as server:
-        told = reviewed(source, server)
-    assert told.reviewed == 0 and told.refused == {"bad_line": 1, reason: 16}
+        summary = reviewed(source, server)
+    assert summary.reviewed == 0 and summary.refused == {"bad_line": 1, reason: 16}
     assert dialogues(source.parent / "out.jsonl") == dialogues(source)
 
 
@@ -80,7 +80,7 @@ def test_faulty_calls_change_nothing(source: Path) -> None:
     assert (source.parent / "again.jsonl").read_bytes() == (source.parent / "out.jsonl").read_bytes()
 
 
-def test_a_server_that_is_gone_writes_nothing_and_a_spent_budget_ends_it(source: Path) -> None:
+def test_a_dead_server_writes_nothing_and_a_spent_budget_ends_it(source: Path) -> None:
     out = source.parent / "out.jsonl"
     with HostileLlm(always(Fault.ERROR_500)) as server:
         settings = config(server, {"timeout_seconds": 30, "backoff_seconds": 0.001, "retries": 1})
@@ -95,13 +95,13 @@ def test_a_server_that_is_gone_writes_nothing_and_a_spent_budget_ends_it(source:
 
 def test_without_a_model_the_question_is_a_stand_in_for_a_drawn_share(source: Path) -> None:
     out = source.parent / "out.jsonl"
-    told = review_dialogues(source, out, None, share=0.5, seed=1)
-    assert 0 < told.drawn == told.reviewed < 16 and review_dialogues(source, out, None, share=0.5, seed=1) == told
+    summary = review_dialogues(source, out, None, share=0.5, seed=1)
+    assert 0 < summary.drawn == summary.reviewed < 16 and review_dialogues(source, out, None, share=0.5, seed=1) == summary
     longer = [dialogue for dialogue in dialogues(out).values() if dialogue.turns[-1].label == LABEL]
-    assert len(longer) == told.reviewed
+    assert len(longer) == summary.reviewed
     for dialogue in longer:
         assert dialogue.turns[0].user in dialogue.turns[-1].assistant and dialogue.attribution == "review question: template"
-    assert review_dialogues(out, source.parent / "again.jsonl", None, share=1.0).drawn == 16 - told.reviewed
+    assert review_dialogues(out, source.parent / "again.jsonl", None, share=1.0).drawn == 16 - summary.reviewed
 
 
 def test_agreement_is_about_words() -> None:

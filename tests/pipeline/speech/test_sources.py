@@ -89,7 +89,7 @@ def test_a_remote_corpus_is_copied_and_one_on_this_machine_stays(tmp_path: Path)
     assert not (tmp_path / "local/audio").exists()
 
 
-def test_an_import_of_another_corpus_or_a_changed_one_is_refused(tmp_path: Path) -> None:
+def test_an_import_of_another_corpus_or_a_changed_one_is_rejected(tmp_path: Path) -> None:
     librispeech(tmp_path / "corpus")
     import_source("librispeech", str(tmp_path / "corpus"), tmp_path / "in", limit=1)
     with pytest.raises(InputError, match=r"has an import of librispeech .* limited to 1 rows"):
@@ -104,9 +104,9 @@ def test_the_check_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureF
     put(tmp_path / "LibriSpeech/dev-clean/84/1/84-1.trans.txt", "84-1-0000 HELLO\n")
     with pytest.raises(SystemExit) as stop:
         main(["sources", "check", "librispeech", str(tmp_path), "--json"])
-    told = json.loads(capsys.readouterr().out)
-    assert stop.value.code == 1 and not told["ok"]
-    assert told["problems"] == [f"{tmp_path} has no file **/*.flac: the recordings, in the folders of the transcripts"]
+    report = json.loads(capsys.readouterr().out)
+    assert stop.value.code == 1 and not report["ok"]
+    assert report["problems"] == [f"{tmp_path} has no file **/*.flac: the recordings, in the folders of the transcripts"]
     put(tmp_path / "LibriSpeech/dev-clean/84/1/84-1-0001.flac", b"no flac at all")
     assert "84-1-0000.flac: the recording is missing" in check_source("librispeech", str(tmp_path)).problems[0]
     put(tmp_path / "LibriSpeech/dev-clean/84/1/84-1-0000.flac", b"no flac at all")

@@ -1,4 +1,4 @@
-"""`soundflow speak`: written dialogues become clips an index takes; run again, it does what is missing and nothing twice."""
+"""`soundflow speak`: written dialogues become clips of an index; a second run does only what is missing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_turn_of_a_spoken_dialogue_is_a_clip_of_one_voice_with_its_words_a
         assert soundfile.info(spoken[1] / row["path"]).samplerate == 16_000
 
 
-def test_what_was_not_spoken_is_listed_with_its_line_and_reason(spoken: tuple[Path, Path]) -> None:
+def test_rejected_dialogues_are_listed_with_line_and_reason(spoken: tuple[Path, Path]) -> None:
     assert [(row["line"], row["reason"]) for row in rows(spoken[1] / "rejected.jsonl")] == [
         (3, "bad_line"),
         (4, "duplicate_id"),
@@ -58,25 +58,25 @@ def test_a_clip_index_takes_the_output_as_it_is(spoken: tuple[Path, Path], tmp_p
 
 
 def test_a_second_run_renders_nothing_and_writes_the_same(spoken: tuple[Path, Path]) -> None:
-    told: list[SpeakProgress] = []
+    progress: list[SpeakProgress] = []
     before = {path: path.stat().st_mtime_ns for path in spoken[1].rglob("*") if path.parent.parent.name in ("audio", "dialogues")}
     manifest = (spoken[1] / "manifest.jsonl").read_bytes()
-    summary = speak(*spoken, lenient(), on_event=told.append)
-    assert not told and summary.spoken == 3 and summary.rejected == {"bad_line": 1, "duplicate_id": 1, "no_voice": 1}
+    summary = speak(*spoken, lenient(), on_event=progress.append)
+    assert not progress and summary.spoken == 3 and summary.rejected == {"bad_line": 1, "duplicate_id": 1, "no_voice": 1}
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert (spoken[1] / "manifest.jsonl").read_bytes() == manifest
 
 
-def test_a_changed_config_is_told_and_never_mixed_in(spoken: tuple[Path, Path]) -> None:
+def test_a_changed_config_is_reported_and_never_mixed_in(spoken: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match=r"config\.seed: 0 -> 1"):
         speak(*spoken, lenient(seed=1))
 
 
-def test_what_only_operates_is_no_other_config(spoken: tuple[Path, Path]) -> None:
+def test_settings_that_do_not_shape_speech_do_not_change_the_fingerprint(spoken: tuple[Path, Path]) -> None:
     assert speak(*spoken, lenient(patience_seconds=7.0)).spoken == 3
 
 
-def test_a_run_that_is_stopped_and_resumed_comes_to_the_same(spoken: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_and_resumed_gives_the_same(spoken: tuple[Path, Path], tmp_path: Path) -> None:
     committed = tmp_path / "out" / "dialogues"
     with pytest.raises(Interrupted):
         speak(
@@ -101,15 +101,15 @@ def test_lost_audio_is_made_again(spoken: tuple[Path, Path], tmp_path: Path) -> 
 
 
 def test_a_dialogue_is_discarded_whole_with_what_was_tried(spoken: tuple[Path, Path], tmp_path: Path) -> None:
-    unheard = {"id": "long", "turns": [{"user": "Tell me three facts about whales."}, {"user": "Xylyl phthisis. " * 8}]}
-    summary = speak(write_dialogues(tmp_path / "d.jsonl", [unheard]), begin(tmp_path / "out", lenient()), lenient())
+    garbled = {"id": "long", "turns": [{"user": "Tell me three facts about whales."}, {"user": "Xylyl phthisis. " * 8}]}
+    summary = speak(write_dialogues(tmp_path / "d.jsonl", [garbled]), begin(tmp_path / "out", lenient()), lenient())
     assert sum(summary.rejected.values()) == 1 and not summary.spoken
     row = rows(tmp_path / "out" / "rejected.jsonl")[-1]
     assert row["dialogue"] == "long" and row["takes"] == 2 and row["tried"][1]["changed"] == ["seed", "speed"]
     assert not (tmp_path / "out" / "manifest.jsonl").read_bytes() and not list((tmp_path / "out").glob("audio/*/*"))
 
 
-def test_a_file_without_a_dialogue_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_dialogue_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 1: bad_line"):
         speak(write_dialogues(tmp_path / "d.jsonl", ["{}"]), tmp_path / "out", lenient())
     with pytest.raises(InputError, match="cannot be read"):
@@ -117,13 +117,13 @@ def test_a_file_without_a_dialogue_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out2").exists()
 
 
-def test_a_place_that_takes_no_directory_is_refused(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_created_is_rejected(tmp_path: Path) -> None:
     lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(0)])
     with pytest.raises(InputError, match="cannot be used as an output directory: No such file or directory"):
         speak(lines, Path("/proc/none"), lenient())
 
 
-def test_a_mark_before_the_first_line_is_no_part_of_it(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     lines = tmp_path / "d.jsonl"
     lines.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(dialogue(number)).encode() for number in range(2)))
     assert [line.id for _, line in read_dialogues(lines) if isinstance(line, Dialogue)] == ["d0", "d1"]

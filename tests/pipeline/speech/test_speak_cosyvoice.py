@@ -1,4 +1,4 @@
-"""The chain on a CosyVoice server, one that misbehaves too: no bad second gets into the output, every one is accounted for."""
+"""The speech chain with a CosyVoice server, also one that misbehaves: no bad audio is kept, and every take is counted."""
 
 from __future__ import annotations
 
@@ -97,16 +97,18 @@ def test_no_bad_second_of_a_misbehaving_server_gets_into_a_shard_and_all_are_acc
 def test_every_mode_sends_the_fields_of_its_route(mode: CosyVoiceMode, tmp_path: Path) -> None:
     prompt = tmp_path / "prompt.wav"
     prompt.write_bytes(to_wav(np.zeros(1600, dtype=np.float32)))
-    told = {"prompt_wav": str(prompt), "prompt_text": "Hello.", "instruct": "Speak calmly."}
+    fields = {"prompt_wav": str(prompt), "prompt_text": "Hello.", "instruct": "Speak calmly."}
     with HostileCosyVoice() as server:
-        speaker = open_speaker(server.config(mode, **told))
+        speaker = open_speaker(server.config(mode, **fields))
         rendering = speaker.say("Good evening.", speaker.voices[0])
-    asked = server.log[0]
+    request = server.log[0]
     assert (
-        asked.mode == mode and asked.form["tts_text"] == "Good evening." and asked.form.get("spk_id") in (None, "English woman")
+        request.mode == mode
+        and request.form["tts_text"] == "Good evening."
+        and request.form.get("spk_id") in (None, "English woman")
     )
-    assert asked.form.get("prompt_wav") in (None, prompt.read_bytes())
-    assert abs(rendering.samples.size / 16_000 - len(asked.stream) / 2 / RATE) < 0.001  # resampled once, to the right length
+    assert request.form.get("prompt_wav") in (None, prompt.read_bytes())
+    assert abs(rendering.samples.size / 16_000 - len(request.stream) / 2 / RATE) < 0.001  # resampled once, to the right length
 
 
 def test_an_answer_that_never_comes_is_asked_for_again() -> None:
@@ -129,7 +131,7 @@ def test_a_server_that_answers_nothing_breaks_the_dialogue_and_not_the_run(tmp_p
     assert (summary.failed, summary.spoken, summary.why_failed) == (0, 2, "")
 
 
-def test_a_backend_that_is_gone_ends_the_run(tmp_path: Path) -> None:
+def test_a_backend_that_is_down_ends_the_run(tmp_path: Path) -> None:
     lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(number, 1) for number in range(40)])
     with (
         HostileCosyVoice([Fault.ERROR_500]) as server,

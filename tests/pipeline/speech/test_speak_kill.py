@@ -1,4 +1,4 @@
-"""Models that die or hang and drivers that are killed lose no dialogue and repeat none."""
+"""No dialogue is lost or repeated when models die or hang, or the driver is killed."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_killed_models_are_replaced_and_every_dialogue_is_there_once(
 def test_a_model_that_is_killed_in_the_middle_of_a_call_answers_it_all_the_same(cluster: None) -> None:
     pool = RayPool(ModelSpec(HibariConfig(), True, 300.0), 1)
     text = "This sentence is long enough to be killed in. " * 40
-    asked = ("say", (text, HEART), {"seed": 1, "speed": 1.0})
+    call = ("say", (text, HEART), {"seed": 1, "speed": 1.0})
     pid = pool.pids()[0]
     threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
-    rendering: Rendering = pool.call(asked)
+    rendering: Rendering = pool.call(call)
     assert rendering.samples.size > 16_000 and pool.pids()[0] != pid
     pool.close()
     with pytest.raises(BackendError, match="closed"):
-        pool.call(asked)
+        pool.call(call)
 
 
 def test_a_model_that_hangs_is_replaced(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,9 +99,9 @@ def test_a_model_that_hangs_is_replaced(cluster: None, monkeypatch: pytest.Monke
     pool.spec = replace(patience, timeout=1.0)
     anew = ray_speech._ActorSlot.replace
 
-    def patient_again(actor: Any, gone: Any) -> None:
+    def patient_again(slot: Any, failed: Any) -> None:
         pool.spec = patience
-        anew(actor, gone)
+        anew(slot, failed)
 
     monkeypatch.setattr(ray_speech._ActorSlot, "replace", patient_again)
     assert pool.call(("say", ("Hello there.", HEART), {})).samples.size > 4_000
@@ -150,7 +150,7 @@ def test_a_model_that_is_missing_where_the_actor_runs_ends_the_run_with_the_reme
     pool.close()
 
 
-def test_more_recognisers_than_cores_are_refused(cluster: None, undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+def test_more_recognisers_than_cores_are_rejected(cluster: None, undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 2 cores, but 80 processes need one each"):
         speak(undisturbed[0], begin(tmp_path / "out", lenient()), lenient(), executor="ray", workers=64)
 
@@ -172,16 +172,16 @@ CONFIG = yaml.safe_dump({"recogniser": {"backend": "pocketsphinx"}, "gate": {"we
 
 
 def committed(out: Path, more_than: int) -> Callable[[], bool]:
-    """Whether so many dialogues are."""
+    """Whether more than this number of dialogues are committed."""
     return lambda: len(list(out.glob("dialogues/*/*.json"))) > more_than
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:
     out, config = begin(tmp_path / "out", lenient()), tmp_path / "config.yaml"
     config.write_text(CONFIG)
     process = start(undisturbed[0], out, config, file_limit=30_000)  # less than a second of speech
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 3 and "the same command again to resume" in told and "Traceback" not in told
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 3 and "the same command again to resume" in stderr and "Traceback" not in stderr
     assert not list(out.glob("audio/*/*")) and not list((out / "_tmp").glob("*")) and not (out / "manifest.jsonl").exists()
 
 
@@ -192,9 +192,9 @@ def test_sigkill_and_sigterm_then_the_same_command_give_the_same_manifest(undist
         process = start(undisturbed[0], out, config)
         wait_for(process, committed(out, count))
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
         if number == signal.SIGTERM:
-            assert process.returncode == 130 and "the same command again to resume" in told and "Traceback" not in told
+            assert process.returncode == 130 and "the same command again to resume" in stderr and "Traceback" not in stderr
     process = start(undisturbed[0], out, config)
     process.communicate(timeout=120)
     assert process.returncode == 0 and not list((out / "_tmp").glob("*"))

@@ -1,4 +1,4 @@
-"""The chain on servers: OpenAI's for speech and hearing, a language model for the rewriting."""
+"""The speech chain with servers: OpenAI-compatible speech and transcription, and a language model that rewrites."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.openai_audio import OpenAiAudio
 from tests.support.spoken import begin, dialogue, lenient, rows, write_dialogues
 
 
-def test_dialogues_are_spoken_and_heard_by_servers_that_stumble(tmp_path: Path) -> None:
+def test_dialogues_are_spoken_and_transcribed_by_unreliable_servers(tmp_path: Path) -> None:
     lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(0, 1), dialogue(1, 1)])
     with OpenAiAudio([AudioFault.BUSY, None, AudioFault.TRUNCATED, AudioFault.HTML]) as server:
         gate = GateConfig(wer_limit=0.7)
@@ -70,12 +70,12 @@ def test_a_language_model_rewrites_and_the_rules_have_the_last_word(tmp_path: Pa
     with HostileLlm() as server:
         config = rewritten(server)
         speak(lines, begin(tmp_path / "out", config), config)
-    said = {row["transcript"] for row in rows(tmp_path / "out" / "manifest.jsonl")}
-    assert "Could you explain how a bicycle stays upright?" in said and all("5" not in text for text in said)
+    transcripts = {row["transcript"] for row in rows(tmp_path / "out" / "manifest.jsonl")}
+    assert "Could you explain how a bicycle stays upright?" in transcripts and all("5" not in text for text in transcripts)
     assert server.roles == {"spoken_rewriter": 2}
 
 
-def test_answers_that_are_none_discard_the_dialogue_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_answers_reject_the_dialogue_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOUNDFLOW_ANSWERS", str(tmp_path / "answers"))
     lines = write_dialogues(tmp_path / "d.jsonl", [dialogue(1, 1)])
     with HostileLlm(lambda body, before: Fault.NOT_JSON) as server:

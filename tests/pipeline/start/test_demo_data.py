@@ -1,4 +1,4 @@
-"""The demo's recordings: real where the assets are, loudly procedural where they are not, the same bytes either way."""
+"""The recordings of the demo: real if the assets are there, procedural with a warning otherwise, always the same bytes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> DemoData:
         return prepare_demo(folder / "recordings")
 
 
-def test_what_could_not_be_had_is_replaced_and_said_loudly(bare: DemoData) -> None:
+def test_missing_assets_are_replaced_with_a_warning(bare: DemoData) -> None:
     assert len(bare.warnings) == 4 and all("PROCEDURAL" in warning for warning in bare.warnings)
     made = [row for row in bare.rows if row["source"] == "procedural"]
     stand_ins = [row for row in made if row["label"].startswith("procedural stand-in for ")]
@@ -92,13 +92,13 @@ def container(sounds: dict[str, np.ndarray]) -> bytes:
     for name, samples in sounds.items():
         riff = io.BytesIO()
         soundfile.write(riff, samples, 11_025, format="WAV", subtype="PCM_16")
-        said = f'"{name}". Original by nobody. License: CC0.'.encode() + b"\0"
-        bodies.append((bytes([len(said)]) + said, riff.getvalue()))
+        title = f'"{name}". Original by nobody. License: CC0.'.encode() + b"\0"
+        bodies.append((bytes([len(title)]) + title, riff.getvalue()))
     place, table = 8 * len(bodies), b""
-    for said, riff in bodies:
+    for title, riff in bodies:
         table += struct.pack("<II", place, len(riff))
-        place += len(said) + len(riff)
-    return table + b"".join(said + riff for said, riff in bodies)
+        place += len(title) + len(riff)
+    return table + b"".join(title + riff for title, riff in bodies)
 
 
 def test_recordings_are_taken_from_the_assets_as_they_are(
@@ -144,7 +144,7 @@ def test_recordings_are_taken_from_the_assets_as_they_are(
 
 
 @pytest.mark.parametrize(("lists", "runs"), [("empty", ["update"]), ("filled", [])])
-def test_root_on_a_fresh_machine_need_not_type_the_apt_line(
+def test_apt_lists_are_updated_for_root_on_a_new_machine(
     lists: str, runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "log"
@@ -160,7 +160,7 @@ def test_root_on_a_fresh_machine_need_not_type_the_apt_line(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("SOUNDFLOW_ASSETS", str(tmp_path / "assets"))
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    said: list[str] = []
-    prepare_demo(tmp_path / "recordings", said.append)
+    lines: list[str] = []
+    prepare_demo(tmp_path / "recordings", lines.append)
     assert [word for word in log.read_text().split() if word == "update"] == runs
-    assert any("apt-get update" in line for line in said) == bool(runs)
+    assert any("apt-get update" in line for line in lines) == bool(runs)
