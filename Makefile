@@ -110,10 +110,10 @@ chaos: $(VENV)/.dev  ## 20 builds on two nodes while nodes, workers, drivers, di
 learn: $(VENV)/.dev  ## the learning proof: corpora, four stages from three seeds, evaluation on unseen clips; runs/learn
 	$(BIN)/python -m soundflow.bench.experiments.learning -o runs/learn
 
-proactive: $(VENV)/.dev  ## the learning proof's model on a proactive set made of clips it never heard, beside trivial detectors; runs/proactive
+proactive: $(VENV)/.dev  ## the learning proof's model on a proactive set of clips not used in training, compared with trivial detectors; runs/proactive
 	$(BIN)/python -m soundflow.bench.experiments.proactive_proof -o runs/proactive --learn runs/learn
 
-ablations: $(VENV)/.dev  ## the paper's tables 3 to 6, small: 27 trainings, about an hour of CPU; goes on where it was; runs/ablations
+ablations: $(VENV)/.dev  ## the paper's tables 3 to 6, small: 27 trainings, about an hour of CPU; resumes; runs/ablations
 	$(BIN)/python -m soundflow.bench.experiments.ablations -o runs/ablations
 
 page: $(VENV)/.dev  ## pictures of the live page, taken in a real Chromium with a recording for a microphone

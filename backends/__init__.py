@@ -1,1 +1,1 @@
-"""What SoundFlow speaks to: a small Protocol per kind of backend, each with real implementations."""
+"""Implementations of the Protocols in `operators/protocols`: models and services, one folder per kind."""

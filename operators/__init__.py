@@ -1,1 +1,1 @@
-"""What is done to one clip or one stream: pure verbs, no Ray, no globals, the rng is passed in."""
+"""Pure functions of one clip or one stream: no Ray, no globals, the random generator is passed in."""

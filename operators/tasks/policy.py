@@ -246,7 +246,10 @@ def label_name(label: str) -> str:
 
 
 def is_distinct(name: str, other: str) -> bool:
-    """Return whether two names share no word. `bell` and `level crossing bell` do: a stream that counts bells has only one."""
+    """Return whether two names share no word.
+
+    `bell` and `level crossing bell` share one, so a stream that counts bells has only one of them.
+    """
     return not set(name.split()) & set(other.split())
 
 

@@ -82,7 +82,9 @@ def proactive_run(
     server: Server = None,
     tier: Annotated[Tier, typer.Option(help="Sounds per stream: one, or 2 to 5 of one sub-category.")] = Tier.SINGLE,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the groups of the tier multiple.")] = 0,
-    manifest: Annotated[Path | None, typer.Option(help="File of groups (tier.jsonl) that replaces --tier.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="List of streams (tier.jsonl) to play instead of a generated tier.")
+    ] = None,
     answers: Answers = None,
     embedder: Embedder = "auto",
     threshold: Threshold = 0.5,

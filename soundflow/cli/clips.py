@@ -112,7 +112,8 @@ def clips_align(
 
 @clips_app.command(
     "interpret",
-    help="Interpret aligned speech clause by clause with a language model. Other translations are split by wait-k.",
+    help="Interpret aligned speech clause by clause with a language model. "
+    "Translations that are not interpreted are split by wait-k.",
     epilog="Example: soundflow clips interpret clips/ --recipe corpus.yaml --into zh",
 )
 def clips_interpret(

@@ -48,7 +48,8 @@ def init(
 
 
 @top.command(
-    help="Build the corpus of a recipe. Run the same command again to resume. Exit code 3: shards failed or are missing.",
+    help="Build the corpus of a recipe. Run the same command again to resume. Exit code 3: shards failed "
+    "or are missing, or a budget or service ended the build.",
     epilog="Example: soundflow build corpus.yaml -o corpus/ --workers 8",
 )
 def build(

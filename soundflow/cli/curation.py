@@ -93,8 +93,8 @@ def curate(
 
 @top.command(
     help="Discard the sounds of a manifest that a language model finds borderline or judges differently from their label. "
-    "This is the paper's silent-audio audit with four criteria. Sounds whose label does not decide are kept, but proactive tasks "
-    "skip them.",
+    "This is the paper's silent-audio audit with four criteria. Sounds with an ambiguous label are kept, but "
+    "never used in proactive tasks.",
     epilog="Example: soundflow audit manifest.jsonl -o audited.jsonl --llm corpus.yaml",
 )
 def audit(

@@ -145,7 +145,10 @@ def speak(
 def review(
     dialogues: Annotated[Path, typer.Argument(metavar="DIALOGUES.jsonl", help="Written dialogues (.jsonl).", show_default=False)],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="File for all dialogues, those with a question included.", show_default=False)
+        Path,
+        typer.Option(
+            "-o", "--out", help="Output file with all dialogues, with or without an added question.", show_default=False
+        ),
     ],
     llm: MaybeLlmOf = None,
     share: Annotated[

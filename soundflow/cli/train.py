@@ -75,7 +75,7 @@ def model_init(
 
 @model_app.command(
     "estimate",
-    help="Estimate the parameters by group and the memory per GPU of each training stage from shapes alone.",
+    help="Print parameter counts by group and estimate the memory per GPU of each training stage, from shapes alone.",
     epilog="Example: soundflow model estimate 3b --processes 32",
 )
 def model_estimate(
