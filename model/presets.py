@@ -58,7 +58,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
 def preset(name: str, streaming: StreamingConfig) -> Qwen2_5OmniThinkerConfig:
     """Return the configuration `name` with the vocabulary of `streaming`.
 
-    Small presets need `text_ids`, `3b` must not have them. Raises InputError otherwise, and for an unknown name.
+    Small presets require `text_ids`, and `3b` rejects them. Raises InputError otherwise, and for an unknown name.
     """
     if name not in PRESETS:
         remedy = f"{did_you_mean(name, PRESETS)} Presets: {', '.join(PRESETS)}; or name a checkpoint".strip()
@@ -66,7 +66,7 @@ def preset(name: str, streaming: StreamingConfig) -> Qwen2_5OmniThinkerConfig:
     text, audio = copy.deepcopy(dict(PRESETS[name]["text"])), dict(PRESETS[name]["audio"])
     rows = Vocabulary.of(streaming).compact_rows
     if (rows is None) != ("vocab_size" in text):
-        why = f"{name} uses every Qwen id as its own row" if rows is not None else f"{name} needs the ids of its texts"
+        why = f"{name} uses every Qwen id as its own row" if rows is not None else f"{name} requires text_ids"
         raise InputError(why, field="text_ids", remedy="Set text_ids for nano and tiny only")
     text |= {"tie_word_embeddings": False, "use_cache": True} | ({} if rows is None else {"vocab_size": rows})
     hidden = text["hidden_size"]

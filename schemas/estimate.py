@@ -17,11 +17,11 @@ class RoleRate(Schema):
     """Language model usage of one role."""
 
     calls: Amount
-    """Per stream."""
+    """Number of calls per stream."""
     input_tokens: Amount
-    """Per call."""
+    """Prompt tokens per call."""
     output_tokens: Amount
-    """Per call."""
+    """Completion tokens per call."""
 
 
 class Rates(Schema):
@@ -90,7 +90,7 @@ class Estimate(Schema):
     streams: int
     shards: int
     streams_per_shard: int
-    """Of the largest shard."""
+    """Number of streams in the largest shard."""
     items: dict[str, int]
     """Sub-task → streams."""
     task_hours: dict[str, float]
@@ -122,9 +122,9 @@ class Estimate(Schema):
     """Price of the language model and the sound generator, in the currency of the recipe's prices."""
     nodes: int
     cores: int
-    """Per node."""
+    """Number of cores per node."""
     gpus: int
-    """In total."""
+    """Number of GPUs in total."""
     wall_hours: dict[str, float]
     """Resource → hours until it has done its part, if it were the only limit."""
     bottleneck: str

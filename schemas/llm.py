@@ -168,7 +168,7 @@ class LlmBudget(Schema):
 class RoleCost(Schema):
     """Usage of one role."""
 
-    asked: Usage = Usage()
+    asked: Usage = Usage()  # a stored name
     """Answers from the server."""
     replayed: Usage = Usage()
     """Answers from the cache, at their original cost."""

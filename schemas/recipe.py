@@ -179,7 +179,7 @@ class Recipe(Schema):
         return self
 
     def shard_sizes(self) -> list[int]:
-        """Return the number of streams of each shard. The first shards are one larger if the division leaves a rest."""
+        """Return the number of streams of each shard. The first shards are one larger if the division leaves a remainder."""
         base, extra = divmod(self.streams, self.shards)
         return [base + (shard < extra) for shard in range(self.shards)]
 

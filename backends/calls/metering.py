@@ -121,7 +121,7 @@ class MeterState(Schema):
         return state.model_copy(update=update), 0.0
 
     def settle(self, ticket: str, used: Usage | None, limits: Limits, now: float) -> MeterState:
-        """Return the state after the bill of an admitted call; `used` None: the call may have been billed, or not."""
+        """Return the state after the bill of an admitted call; `used` is None if it is unknown whether it was billed."""
         call = self.open.get(ticket)
         if call is None:  # it was taken for lost and counted in full
             return self
@@ -146,7 +146,7 @@ class Meter(Protocol):
         """Return the seconds to wait before the next attempt; 0 if the call is admitted. Raises BudgetSpent."""
 
     def settle(self, ticket: str, used: Usage | None) -> None:
-        """Book the bill of an admitted call; None if it may have been billed, or not."""
+        """Book the bill of an admitted call; None if it is unknown whether the call was billed."""
 
     def pause(self, seconds: float) -> None:
         """Admit no call for `seconds`."""

@@ -109,7 +109,8 @@ class ServerEmbedder:
             batch = [encode(item) for item in items[start : start + self._config.server.batch]]
             vectors = self._stored(modality, batch)
             if dimension and vectors.shape[1] != dimension:
-                why = f"{self.calls.service.label()} returned vectors of {vectors.shape[1]} numbers, and of {dimension} before"
+                service = self.calls.service.label()
+                why = f"{service} returned {vectors.shape[1]}-dimensional vectors; earlier ones had {dimension} dimensions"
                 raise InputError(why, field="retrieval.model", value=self._model, remedy="Serve one model at this address")
             result = vectors if not dimension else result
             result[start : start + len(batch)] = vectors

@@ -1,4 +1,4 @@
-"""A chat model that gives its server up when the server is broken."""
+"""A chat model that stops using a broken server."""
 
 from __future__ import annotations
 

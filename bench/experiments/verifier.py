@@ -241,10 +241,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _speech_detector() -> SpeechDetector | None:
-    from soundflow.backends.asr.speech_gate import SpeechGate
+    from soundflow.backends.asr.voice_activity import VoiceActivityDetector
 
     try:
-        return SpeechGate()
+        return VoiceActivityDetector()
     except InputError as error:
         print(error)
         return None

@@ -155,7 +155,7 @@ def run_recordings(takes: Sequence[AnnotatedRecording], out: Path, checkpoint: P
                     "chunk_seconds": chunk / c.SAMPLE_RATE,
                     "chunks": [round(chance, 4) for chance in played.probabilities],
                     "levels": [round(level_db(piece), 2) for piece in samples.reshape(-1, chunk)],
-                    "said": [{"chunk": one.chunk, "text": one.text} for one in played.responses],
+                    "said": [{"chunk": one.chunk, "text": one.text} for one in played.responses],  # a stored name
                 }
             ]
 

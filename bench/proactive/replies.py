@@ -44,7 +44,7 @@ class ReplyScore:
         return {
             "embedder": self.embedder,
             "threshold": self.threshold,
-            "asked": self.expected,
+            "asked": self.expected,  # a stored name
             "answered": hits,
             "matched": len(self.matched),
             "match_of_answered": round(len(self.matched) / hits, 6) if hits else None,

@@ -24,7 +24,8 @@ class DrawnTake(Schema):
     seconds: float
     labels: tuple[tuple[float, float, str], ...]
     """Start, end, decision."""
-    said: tuple[float, ...]
+    said: tuple[float, ...]  # a stored name
+    """Times of the responses."""
 
 
 class Result(Schema):

@@ -132,7 +132,7 @@ def run_stream(
                     "level_db": round(level_db(recording), 3),
                     "stream": group.id,
                     "chunks": [round(chance, 4) for chance in one.probabilities],
-                    "said": [{"chunk": reply.chunk, "text": reply.text} for reply in one.responses],
+                    "said": [{"chunk": reply.chunk, "text": reply.text} for reply in one.responses],  # a stored name
                 }
                 for name, recording, one in zip(group.ids, recordings, played, strict=True)
             ]

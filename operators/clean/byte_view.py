@@ -73,7 +73,7 @@ class AudioPart:
     tolerance: int = 0
     """Frames of `frames` that a decoder may drop: its delay."""
     skip: int = 0
-    """Frames that decoding `prefix` yields, which are no part of the recording."""
+    """Frames that decoding `prefix` yields, which are not part of the recording."""
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from soundflow.operators.clean.mpeg import id3_length, mpeg_parts
 from soundflow.schemas.outcome import Rejected
 
 STRAY_BYTES: Final = 512
-"""Bytes behind the last chunk that may belong to nothing: padding to a sector."""
+"""Bytes after the last chunk that may be outside any chunk: padding to a sector."""
 _MPEG: Final = (0x50, 0x55)
 """WAV format tags of MPEG audio (RFC 2361)."""
 _FIXED: Final = (1, 3, 6, 7)
@@ -227,7 +227,7 @@ def _walk(
 
 
 def _chunks(data: Bytes, at: int, layout: ChunkLayout) -> Iterator[FileChunk]:
-    """Yield the chunks from `at` on, of which the last may be cut. Ends at what is no header of a chunk."""
+    """Yield the chunks from `at` on, of which the last may be cut. Stops at the first invalid header."""
     header = layout.name_bytes + layout.size_bytes
     for _ in range(_MOST_CHUNKS):
         if at + header > data.size:

@@ -1,4 +1,4 @@
-"""What the headers of a recording announce, against the bytes that are there.
+"""Compare what the headers of a recording announce with the bytes present.
 
 Decoders trust a header: they read a cut file without an error, read nothing where a program wrote to a pipe and could not fill in
 the length, and stop where the first of two joined files ends. `survey` walks the structure of a file without decoding it and
@@ -140,7 +140,7 @@ def _boxes(data: Bytes, at: int) -> Rejected | None:
         if size < 8 or len(head) < 8 or not all(32 <= byte < 127 or byte == 0xA9 for byte in name):
             if at + data.zeros(at) == data.size:
                 break
-            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no MP4 box"})
+            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of an MP4 box"})
         if cut := _cut(data, at + size):
             return cut
         movies += name == b"moov"
@@ -162,7 +162,7 @@ def _matroska(data: Bytes, at: int) -> Rejected | None:
         name, name_bytes = _vint(data.peek(at, 8), keep_marker=True)
         size, size_bytes = _vint(data.peek(at + name_bytes, 8), keep_marker=False)
         if not name_bytes or not size_bytes:
-            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no Matroska element"})
+            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of a Matroska element"})
         headers += name == 0x1A45DFA3
         is_unknown = size == (1 << 7 * size_bytes) - 1
         is_sized |= name == 0x18538067 and not is_unknown
@@ -191,7 +191,7 @@ def _adts(data: Bytes, at: int) -> Rejected | None:
         elif skipped := tag_length(data, at, data.size):
             at += skipped
         else:
-            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no AAC frame and no tag"})
+            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of an AAC frame or a tag"})
     return _cut(data, at)
 
 

@@ -76,7 +76,7 @@ def _last_frames(data: Bytes, head: bytes, start: int, stop: int) -> set[int]:
 
 
 def _frame_end(frame: bytes, fixed: int) -> int | None:
-    """Return the number of the first sample after the frame that begins with these 16 bytes; None if they are no frame header."""
+    """Return the number of the first sample after the frame that starts with these 16 bytes; None if it is not a frame header."""
     if len(frame) < 6 or frame[3] & 1 or frame[3] >> 4 > 10 or frame[2] >> 4 == 0 or frame[2] & 15 == 15:
         return None
     ones = 8 - (frame[4] ^ 0xFF).bit_length()

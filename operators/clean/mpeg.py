@@ -100,7 +100,7 @@ def mpeg_parts(data: Bytes, start: int, stop: int, max_seconds: float) -> list[A
     """Return a part for every stream in the bytes from `start` to `stop`, each with a header that counts its frames.
 
     Rejected: `truncated` if a frame is incomplete or a header counts more frames than follow, `damaged` if bytes between frames
-    belong to no known tag, `too_long` as soon as the frames exceed `max_seconds`.
+    are not part of a known tag, `too_long` as soon as the frames exceed `max_seconds`.
     """
     streams = _streams(data, start, stop, max_seconds)
     return streams if isinstance(streams, Rejected) else [_part(data, stream) for stream in streams]
@@ -119,7 +119,7 @@ def _streams(data: Bytes, start: int, stop: int, max_seconds: float) -> list[Mpe
         if head is None:
             skipped = tag_length(data, at, stop)
             if not skipped:
-                return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no MPEG frame and no tag"})
+                return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of an MPEG frame or a tag"})
             at += skipped
             continue
         length = head.length

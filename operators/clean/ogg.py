@@ -17,7 +17,7 @@ def ogg_parts(data: Bytes, base: int) -> list[AudioPart] | Rejected:
     """Return a part for each link of a chain: decoders read the first link only.
 
     A missing last page is accepted: programs that are stopped write none. Rejected: `truncated` if the last page is incomplete,
-    `damaged` if a page is missing, its checksum is wrong or bytes between pages belong to none.
+    `damaged` if a page is missing, its checksum is wrong or there are bytes between pages.
     """
     starts: list[int] = []
     numbers: dict[int, int] = {}
@@ -27,7 +27,7 @@ def ogg_parts(data: Bytes, base: int) -> list[AudioPart] | Rejected:
         if head[:4] != b"OggS"[: len(head)]:
             if at + data.zeros(at) == data.size:
                 break
-            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} belong to no Ogg page"})
+            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of an Ogg page"})
         lacing = data.peek(at + 27, head[26]) if len(head) == 27 else b""
         length = 27 + len(lacing) + sum(lacing)
         if len(head) < 27 or len(lacing) < head[26] or at + length > data.size:

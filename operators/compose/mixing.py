@@ -216,7 +216,7 @@ def stream_pcm16(samples: Audio) -> NDArray[np.int16]:
 
 
 def _contradiction(events: Sequence[SceneEvent], clips: Sequence[Clip]) -> str:
-    """What an event claims that its clip or Algorithm 3 denies; empty when all is well."""
+    """Return the first inconsistency between an event and its clip or Algorithm 3; empty if there is none."""
     for number, (event, clip) in enumerate(zip(events, clips, strict=True)):
         if event.role not in (ClipRole.FOREGROUND, ClipRole.BACKGROUND, ClipRole.AMBIENT):
             return f"event {number}: {event.role} is not a role of events"

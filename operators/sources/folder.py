@@ -174,7 +174,7 @@ def _links_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _read_text(path: Path) -> str | None:
-    """Return the text of a small file; None when it is no such file."""
+    """Return the text of a file; None if it is not a small, readable UTF-8 file."""
     try:
         if not path.is_file() or path.stat().st_size > TRANSCRIPT_BYTES:
             return None

@@ -111,6 +111,9 @@ class FolderClasses:
 
     Those other folders hold recordings and have other names. The folders of roles, and splits that lie beside another split, hold
     no class. Listings are kept as long as the object.
+
+    Example: `esc50/` holds `dog/`, `rain/` and `train/`. `train` lies beside the classes `dog` and `rain`, so it is a class too,
+    and `of(esc50, ("train",))` is `(0,)`. If `esc50/` holds `train/` and `test/`, both are splits: `()`.
     """
 
     def __init__(self, suffixes: frozenset[str]) -> None:

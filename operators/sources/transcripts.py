@@ -72,7 +72,7 @@ _TIMIT: Final = re.compile(r"0 +\d{3,} +(.*[^\W\d_].*)")
 
 
 def _read_cues(lines: list[str]) -> str | None:
-    """Return the text of subtitles without remarks; None when the lines are no subtitles."""
+    """Return the text of subtitles without remarks; None when the lines are not subtitles."""
     times = [at for at, line in enumerate(lines) if _CUE.fullmatch(line) or _SBV.fullmatch(line)]
     if not times or (times[0] > 1 and not _VTT_BLOCK.match(lines[0])):
         return None

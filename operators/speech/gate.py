@@ -51,6 +51,7 @@ def check_rendering(
         return Rejected(reason, metrics)
     transcript = recogniser.transcribe(samples, language)
     errors = score(text, transcript.text, language)
+    # `heard_by` is stored in dialogue indexes and printed by --json: the model of the recogniser.
     metrics |= {"wer": round(errors.wer, 4), "ref": errors.reference, "hyp": errors.hypothesis, "heard_by": transcript.model}
     if errors.wer > config.wer_limit:
         return Rejected("wer", metrics)

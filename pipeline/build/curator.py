@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from soundflow.backends.asr.speech_gate import SPEECH_GATE_VERSION, SpeechGate
+from soundflow.backends.asr.voice_activity import VOICE_ACTIVITY_VERSION, VoiceActivityDetector
 from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.embed.server import EmbeddingError
 from soundflow.operators.compose.clips import Palette
@@ -196,7 +196,7 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
             verifier=verifier_of(recipe.verifier, retriever.identity, chat),
             made_clips=pool.made,
             generator=generator,
-            detect_speech=SpeechGate() if recipe.verifier.listen_for_speech else None,
+            detect_speech=VoiceActivityDetector() if recipe.verifier.listen_for_speech else None,
             embed_audio=retriever.embedder.embed_audio if isinstance(retriever.embedder, AudioEmbedder) else None,
             top_k=recipe.retrieval.top_k,
             split=recipe.split,
@@ -212,7 +212,8 @@ def curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
     rules = {f"rules {task.value}": _hash(POLICIES[task].task_rule, POLICIES[task].response_rule) for task in tasks}
     versions = {"asking": ASKING_VERSION, "curation": CURATION_VERSION, "verifying": VERIFYING_VERSION}
     if recipe.verifier.listen_for_speech:
-        versions["speech gate"] = SPEECH_GATE_VERSION
+        # "speech gate" is part of fingerprints and stays.
+        versions["speech gate"] = VOICE_ACTIVITY_VERSION
     embedder = SearchIndex.open(index.directory, recipe.retrieval, content_hash=index.content_hash).identity
     return {**prompted, **rules, **versions, EMBEDDER: embedder, "generator": asyncio.run(_maker(recipe))}
 

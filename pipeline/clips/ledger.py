@@ -36,7 +36,7 @@ _SEEN = (
     "CREATE TABLE IF NOT EXISTS seen (path TEXT PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT, content TEXT)"
     " WITHOUT ROWID"
 )
-_FOUND = "CREATE TABLE IF NOT EXISTS found (key TEXT PRIMARY KEY, maker TEXT, told TEXT) WITHOUT ROWID"
+_FOUND = "CREATE TABLE IF NOT EXISTS found (key TEXT PRIMARY KEY, maker TEXT, document TEXT) WITHOUT ROWID"
 _FIELDS: Final = tuple("origin" if name == "source" else name for name in SourceRow.model_fields)
 _values: Final = attrgetter(*SourceRow.model_fields)
 _RUN = (
@@ -168,8 +168,8 @@ class IndexLedger:
 
     def finding(self, key: str) -> tuple[str, str] | None:
         """Return (maker, JSON document) of the finding stored under `key` (see `pipeline.clips.findings`), or None."""
-        row = self._db.execute("SELECT maker, told FROM found WHERE key=?", (key,)).fetchone()
-        return (str(row[0]), str(row[1])) if row else None
+        row = self._db.execute("SELECT * FROM found WHERE key=?", (key,)).fetchone()  # older files name the last column otherwise
+        return (str(row[1]), str(row[2])) if row else None
 
     def store_finding(self, key: str, maker: str, document: str) -> None:
         """Store a finding for later runs."""

@@ -167,7 +167,10 @@ def test_a_failing_server_is_retried_then_given_up(kind: str, monkeypatch: pytes
         (status(401), "OPENAI_API_KEY"),
         (status(404), r"retrieval\.model"),
         (status(400), r"smaller retrieval\.server\.batch"),
-        (sent(lambda good: [one | {"embedding": [1.0, 2.0]} for one in good]), "of 2 numbers, and of 512 before"),
+        (
+            sent(lambda good: [one | {"embedding": [1.0, 2.0]} for one in good]),
+            "2-dimensional vectors; earlier ones had 512",
+        ),
     ],
 )
 def test_permanent_errors_are_raised_without_a_retry(fault, why: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ MAKE = {
     "learn": "takes some CPU minutes; tests/bench/experiments runs it small",
     "proactive": "needs `make learn`; tests/bench/experiments runs it small",
     "ablations": "takes an hour; tests/bench/experiments runs every variant small",
-    "bench": "takes minutes and peers; tests/bench/speed runs every bench small",
+    "bench": "takes minutes, peers and a quiet machine; tests run fifo, replay, scenes, labels, ledger and parts of mixing small",
     "chaos": "takes minutes and mounts; tests/pipeline/build/test_chaos.py runs three rounds",
     "test-llm": "needs 0.5 GB of weights and minutes",
     "lint": "is the other half of .ci/run",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from soundflow.backends.asr.speech_gate import SpeechGate
+from soundflow.backends.asr.voice_activity import VoiceActivityDetector
 from soundflow.backends.embed.hashed_ngrams import HashedNgrams
 from soundflow.operators.clean.tfjp import tfjp
 from soundflow.operators.curate.clip_evidence import CandidateClip, RequiredClip, measure
@@ -133,9 +133,9 @@ def test_evidence_is_finite_for_any_samples(samples: np.ndarray) -> None:
 
 
 def test_speech_is_detected_only_in_speech(real_audio: dict[str, np.ndarray]) -> None:
-    hear = SpeechGate()
-    assert min(hear(samples) for samples in real_audio.values()) > 0.4
-    assert max(hear(samples) for samples in (knock(), noise(), tone(440), np.zeros(RATE, np.float32))) < 0.1
-    found = measure(WANTED, candidate(real_audio["long"]), [], embed, hear)
+    detect = VoiceActivityDetector()
+    assert min(detect(samples) for samples in real_audio.values()) > 0.4
+    assert max(detect(samples) for samples in (knock(), noise(), tone(440), np.zeros(RATE, np.float32))) < 0.1
+    found = measure(WANTED, candidate(real_audio["long"]), [], embed, detect)
     assert found.speech_ratio is not None and found.speech_ratio > 0.4
     assert evidence(knock()).speech_ratio is None

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from soundflow.schemas.base import InputError
 
-SPEECH_GATE_VERSION: Final = "1"
+VOICE_ACTIVITY_VERSION: Final = "1"
 INSTALL: Final = "pip install 'soundflow-audio[speech]'"
 
 
-class SpeechGate:
-    """`operators.curate.clip_evidence.SpeechDetector`. The model is loaded once per process, with the first clip."""
+class VoiceActivityDetector:
+    """Implements `operators.curate.clip_evidence.SpeechDetector` with silero-vad.
+
+    The model is loaded once per process, with the first clip.
+    """
 
     def __init__(self) -> None:
         """Raises InputError if faster-whisper is not installed."""
