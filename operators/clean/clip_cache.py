@@ -7,9 +7,11 @@ atomically, so that processes may race and may be killed at any point.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import stat
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -19,7 +21,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from soundflow.operators.clean.activity import active_end, active_power
-from soundflow.operators.clean.ingress import INGRESS_VERSION, read_audio
+from soundflow.operators.clean.ingress import INGRESS_VERSION, Ingested, ingress, read_audio
 from soundflow.operators.clean.tfjp import TFJP_VERSION, SilentClipError, tfjp
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
@@ -29,6 +31,10 @@ from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 from soundflow.schemas.pcm16 import from_pcm16, to_pcm16
 
 CACHE_VERSION: Final = "1"
+LONGEST_SECONDS: Final = 14_400.0
+"""Maximum length of a recording of which excerpts are used: 4 hours, 0.9 GB in memory."""
+EXCERPT_SLACK_SECONDS: Final = 0.25
+"""Time by which an excerpt may exceed its recording, since manifests round durations and encoders pad."""
 HASH_BLOCK: Final = 1 << 20
 TRANSIENT: Final = frozenset({"missing", "not_a_file", "symlink_loop", "permission_denied", "unreadable", "unsupported_format"})
 """Rejection reasons that may depend on the machine instead of the content. The next run retries such files."""
@@ -67,8 +73,8 @@ class CleanConfig(Schema):
     tfjp: TfjpConfig = TfjpConfig()
     ingress: IngressConfig = IngressConfig()
 
-    def key(self, content_sha256: str, treatment: Treatment) -> str:
-        """Return the key of an entry: a hash of content, treatment, settings and versions."""
+    def key(self, content_sha256: str, treatment: Treatment, excerpt: str = "") -> str:
+        """Return the key of an entry: a hash of content, excerpt, treatment, settings and versions."""
         document = {
             "content": content_sha256,
             "treatment": treatment.value,
@@ -76,7 +82,7 @@ class CleanConfig(Schema):
             "ingress": self.ingress.model_dump(mode="json"),
             "versions": [CACHE_VERSION, INGRESS_VERSION, "" if treatment is Treatment.INGRESS else TFJP_VERSION],
         }
-        return hashlib.sha256(canonical_json(document)).hexdigest()
+        return hashlib.sha256(canonical_json(document | ({"excerpt": excerpt} if excerpt else {}))).hexdigest()
 
     def treated(self, treatment: Treatment) -> TfjpConfig:
         """Return the configuration of TFJP for a treatment."""
@@ -106,14 +112,15 @@ class ClipCache:
         except FileNotFoundError:
             return None
 
-    def clean(self, path: Path, treatment: Treatment, content: str) -> Outcome[CacheEntry]:
+    def clean(self, path: Path, treatment: Treatment, content: str, excerpt: str = "") -> Outcome[CacheEntry]:
         """Read, clean and store the file at `path`, whose SHA-256 is `content`. An existing entry is replaced.
 
+        `excerpt`: the part of the file that is meant, `START+SECONDS` or `START+` in seconds; empty for the whole file.
         A file that is not a clip also gives an entry (and Ok), with a `reason`. Rejected: the file could not be read (permission,
         changed while read). Failed: cleaning failed. Raises OSError if the cache cannot be written.
         """
-        key = self.config.key(content, treatment)
-        found = read_audio(path, self.config.ingress)
+        key = self.config.key(content, treatment, excerpt)
+        found = _read_excerpt(path, content, excerpt, self.config.ingress) if excerpt else read_audio(path, self.config.ingress)
         if isinstance(found, Failed):
             return found
         if isinstance(found, Rejected) and found.reason in TRANSIENT:
@@ -165,6 +172,27 @@ class ClipCache:
 
     def _path(self, key: str, suffix: str) -> Path:
         return self.directory / key[:2] / f"{key}.{suffix}"
+
+
+@functools.lru_cache(maxsize=1)
+def _read_long(path: Path, content: str, config: IngressConfig) -> Outcome[Ingested]:
+    """Read a whole file of any length up to `LONGEST_SECONDS`. The last one is kept, since its excerpts follow each other."""
+    return read_audio(path, config.model_copy(update={"max_seconds": LONGEST_SECONDS}))
+
+
+def _read_excerpt(path: Path, content: str, excerpt: str, config: IngressConfig) -> Outcome[Ingested]:
+    """Return a part of a recording. Rejected: `outside_recording` when the recording ends before it does."""
+    whole = _read_long(path, content, config)
+    if not isinstance(whole, Ok):
+        return whole
+    samples, (start, _, length) = whole.value.samples, excerpt.partition("+")
+    first = round(float(start) * c.SAMPLE_RATE)
+    last = first + round(float(length) * c.SAMPLE_RATE) if length else samples.size
+    if first >= samples.size or last > samples.size + EXCERPT_SLACK_SECONDS * c.SAMPLE_RATE:
+        detail = f"the excerpt ends at {last / c.SAMPLE_RATE:.2f} s, the recording at {samples.size / c.SAMPLE_RATE:.2f} s"
+        return Rejected("outside_recording", {"detail": detail})
+    part = ingress(samples[first:last], c.SAMPLE_RATE, config)
+    return Ok(replace(part.value, clipped_ratio=whole.value.clipped_ratio)) if isinstance(part, Ok) else part
 
 
 def unavailable(path: Path) -> Rejected:

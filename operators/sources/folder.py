@@ -31,11 +31,21 @@ RECORDINGS: Final = frozenset(name.lower() for name in soundfile.available_forma
 TRANSCRIPT_BYTES: Final = 65_536
 
 
-def walk(root: Path, skip: Path | None = None, warn: Callable[[str], None] = lambda text: None) -> Iterator[RowOrRejection]:
+ReadTables = Callable[[tuple[str, ...], Sequence[str]], Iterator[RowOrRejection] | None]
+"""(folders below the root, files in the last of them) → the rows of tables among the files, or None when there are none."""
+
+
+def walk(
+    root: Path,
+    skip: Path | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+    read_tables: ReadTables = lambda folders, names: None,
+) -> Iterator[RowOrRejection]:
     """Yield a row for each recording under `root`, without hidden names and the directory `skip`.
 
-    `warn` is called with a message about annotations that are not read. Real directories come before symlinked ones, so that a
-    linked file keeps the id of its real path. Raises InputError when `root` cannot be listed.
+    `warn` is called with a message about annotations that are not read. A folder with tables (`read_tables`) is not entered.
+    Real directories come before symlinked ones, so that a linked file keeps the id of its real path. Raises InputError when
+    `root` cannot be listed.
     """
     seen: set[tuple[int, int]] = set()
     reader = _FolderReader(root)
@@ -60,7 +70,7 @@ def walk(root: Path, skip: Path | None = None, warn: Callable[[str], None] = lam
             reason = "permission_denied" if isinstance(error, PermissionError) else "unreadable"
             yield ClipRejection(path=str(directory), reason=reason, detail=f"the folder cannot be listed: {error.strerror}")
             continue
-        subfolders = []
+        subfolders, linked = [], []
         for entry in entries:
             if not is_storable(entry.name):
                 detail = "the name is not UTF-8: rename the file"
@@ -68,10 +78,14 @@ def walk(root: Path, skip: Path | None = None, warn: Callable[[str], None] = lam
             elif entry.is_dir(follow_symlinks=False):
                 subfolders.append((*folders, entry.name))
             elif entry.is_symlink() and _links_to_folder(entry):
-                links.append((*folders, entry.name))
-        stack.extend(reversed(subfolders))
+                linked.append((*folders, entry.name))
         files = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False) and not _links_to_folder(entry)]
-        yield from reader.read(folders, [name for name in files if is_storable(name)])
+        names = [name for name in files if is_storable(name)]
+        listed = read_tables(folders, names)
+        yield from reader.read(folders, names) if listed is None else listed
+        if listed is None:
+            stack.extend(reversed(subfolders))
+            links.extend(linked)
     if reader.annotations:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(reader.annotations.items()))
         remedy = "Write a manifest with one row per event if they matter"
@@ -118,7 +132,7 @@ class _FolderReader:
         for name in names:
             stem, _, suffix = name.rpartition(".")
             if suffix.lower() in RECORDINGS and stem:
-                found = self._transcript(directory, _nfc(stem), texts, listed)
+                found = self._transcript(directory, nfc(stem), texts, listed)
                 if isinstance(found, tuple):
                     yield ClipRejection(path=str(directory / name), reason=found[0], detail=found[1])
                 else:
@@ -154,7 +168,8 @@ class _FolderReader:
         self.first_annotation = self.first_annotation or printable(str(path))
 
 
-def _nfc(name: str) -> str:
+def nfc(name: str) -> str:
+    """Return a name in Unicode's form NFC; macOS stores names in NFD."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -163,7 +178,7 @@ def _sidecar_keys(name: str) -> Iterator[tuple[str, str]]:
     lower = name.lower()
     for suffix in (*SUFFIXES, *ANNOTATIONS):
         if lower.endswith(suffix) and len(name) > len(suffix):
-            yield _nfc(name[: -len(suffix)]), suffix
+            yield nfc(name[: -len(suffix)]), suffix
 
 
 def _links_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -195,7 +210,7 @@ def _listed_transcripts(directory: Path, names: Sequence[str]) -> dict[str, str]
                     key, *words = line.split(maxsplit=1) or ("",)
                     stem, _, suffix = key.rpartition(".")
                     if words and "\ufffd" not in words[0]:
-                        transcripts[_nfc(stem if suffix.lower() in RECORDINGS and stem else key)] = tidy(words[0])
+                        transcripts[nfc(stem if suffix.lower() in RECORDINGS and stem else key)] = tidy(words[0])
         except OSError:
             continue
     return transcripts

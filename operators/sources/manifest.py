@@ -1,4 +1,4 @@
-"""Read a clip manifest: CSV, JSON lines or parquet with one recording per row. Only `path` is required.
+"""Read a clip manifest: a table with one recording per row (`operators.sources.manifest_files`), or a Kaldi data directory.
 
 A manifest that cannot be read raises InputError. An invalid row becomes a rejection that names it, and reading continues. Rows
 are streamed, so memory does not grow with their number. Empty cells are inferred from the path, as for a folder. Paths are
@@ -7,16 +7,17 @@ relative to the manifest and must stay below its folder or one of `roots`.
 
 from __future__ import annotations
 
-import csv
-import difflib
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from soundflow.operators.sources.folder import RECORDINGS, row_of, walk
+from soundflow.operators.sources import kaldi, lhotse
+from soundflow.operators.sources.folder import RECORDINGS, nfc, row_of, walk
 from soundflow.operators.sources.languages import parse_language
+from soundflow.operators.sources.manifest_files import COLUMNS, SUFFIXES, Values, Warn, peek, read_rows, suffix_of
+from soundflow.operators.sources.paths import FolderClasses
 from soundflow.operators.sources.rows import (
     ID_LENGTH,
     RowOrRejection,
@@ -25,78 +26,144 @@ from soundflow.operators.sources.rows import (
     is_valid_id,
     parse_role,
     printable,
+    safe_id,
     tidy,
 )
 from soundflow.operators.sources.transcripts import has_words
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection, ClipRole
 
-COLUMNS: Final = (
-    "id", "path", "label", "caption", "role", "licence", "source", "transcript", "reply", "split", "attribution",
-    "language", "dialogue", "turn", "voice", "translation", "translation_language", "wer", "emotion",
-)  # fmt: skip
-ALIASES: Final = {"license": "licence"}
-_PATH_WORDS: Final = ("file", "filename", "file_name", "filepath", "file_path", "wav", "audio", "audio_path", "audio_filepath")
-SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
-BATCH: Final = 4096
-LINE_LIMIT: Final = 1 << 20
-"""Maximum length of a line of a JSONL manifest, in bytes."""
+__all__ = ["COLUMNS", "find_tables", "read_manifest", "read_source"]
 
-Warn = Callable[[str], None]
-Values = Mapping[str, Any]
+_TEXTS: Final = tuple(
+    name for name in COLUMNS if name not in ("path", "role", "transcript", "reply", "turn", "wer", "offset", "duration")
+)
+"""Columns that are copied as they are."""
 
 
 def read_source(
     source: Path, *, skip: Path | None = None, roots: Sequence[Path] = (), warn: Warn = lambda text: None
 ) -> Iterator[RowOrRejection]:
-    """Yield the rows of a manifest, of a folder (from its `manifest.csv|jsonl|parquet`, if it has one) or of one recording.
+    """Yield the rows of a manifest, of a folder (from its `manifest.csv|jsonl|…`, if it has one) or of one recording.
 
+    Below a folder without a manifest, tables of other tools take the place of a walk through their folder (`find_tables`).
     `skip`: a directory to leave out; `roots`: further folders that manifests may refer to; `warn`: called with a message for
     each ignored column. Raises InputError when the source does not exist or its manifest cannot be read.
     """
     if os.path.isdir(source):  # noqa: PTH112 (pathlib raises where rights are missing)
-        inside = [path for suffix in SUFFIXES if os.path.isfile(path := source / f"manifest{suffix}")]  # noqa: PTH113
+        inside = _own_manifests(source)
         if len(inside) > 1:
             names = " and ".join(path.name for path in inside)
             raise InputError(f"contains several manifests: {names}", file=source, remedy="Pass one of them as SRC")
-        return read_manifest(inside[0], roots, warn) if inside else walk(source, skip, warn)
+
+        def read_tables(folders: tuple[str, ...], names: Sequence[str]) -> Iterator[RowOrRejection] | None:
+            directory = source.joinpath(*folders)
+            tables = [directory / name for name in find_tables(directory, names)]
+            return (row for table in tables for row in read_manifest(table, roots, warn, source)) if tables else None
+
+        return read_manifest(inside[0], roots, warn) if inside else walk(source, skip, warn, read_tables)
     if not os.path.exists(source):  # noqa: PTH110
         raise InputError("no such file or folder", file=source, remedy="Check the path")
-    suffix = source.suffix.lower()
-    if suffix in SUFFIXES:
+    if suffix_of(source.name) or source.name == kaldi.LIST:
         return read_manifest(source, roots, warn)
-    if suffix.removeprefix(".") in RECORDINGS:
+    if source.suffix.lower().removeprefix(".") in RECORDINGS:
         return iter([row_of(source.parent, (), source.name)])
-    remedy = f"Pass a folder, a manifest ({', '.join(SUFFIXES)}) or a recording (wav, flac, ogg, mp3, …)"
+    remedy = f"Pass a folder, a manifest ({', '.join(SUFFIXES)}, {kaldi.LIST}) or a recording (wav, flac, ogg, mp3, …)"
     raise InputError("is neither a manifest nor a recording", file=source, remedy=remedy)
 
 
-def read_manifest(path: Path, roots: Sequence[Path] = (), warn: Warn = lambda text: None) -> Iterator[RowOrRejection]:
-    """Yield the rows and rejections of a manifest, in its order. Raises InputError when the manifest cannot be read."""
-    base = Path(os.path.abspath(path)).parent  # noqa: PTH100 (lexical: keeps links in the user's path)
-    allowed = tuple(os.path.abspath(folder).rstrip("/") + "/" for folder in (base, *roots))  # noqa: PTH100
-    reader = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}[path.suffix.lower()]
-    complete = seen = 0
+def _own_manifests(directory: Path) -> list[Path]:
     try:
-        for number, values in reader(path, warn):
-            seen = number
+        names = sorted(os.listdir(directory))  # noqa: PTH208
+    except OSError:
+        return []
+    return [directory / name for name in names if suffix_of(name) and name.lower() == f"manifest{suffix_of(name)}"]
+
+
+def find_tables(directory: Path, names: Sequence[str]) -> list[str]:
+    """Return the files in a folder, of `names`, that other tools list its recordings in.
+
+    These are `metadata.csv|jsonl|parquet` of Hugging Face (with the column `file_name`) or LJSpeech, Kaldi's `wav.scp`, manifests
+    of NeMo (`*manifest*.json|jsonl`) and of lhotse (cuts, else supervisions, else recordings).
+    """
+    tables = [name for name in names if suffix_of(name)]
+    metadata = [name for name in tables if name.lower() == f"metadata{suffix_of(name)}" and "path" in peek(directory / name)]
+    if metadata:
+        return metadata[:1]
+    if kaldi.LIST in names:
+        return [kaldi.LIST]
+    lines = [name for name in tables if ".json" in suffix_of(name)]
+    nemo = [name for name in lines if "manifest" in name.lower() and "audio_filepath" in peek(directory / name)]
+    if nemo:
+        return nemo
+    for kind in ("cuts", "supervisions", "recordings"):
+        found = [name for name in lines if kind in name.lower() and lhotse.is_lhotse(peek(directory / name))]
+        if found:
+            return found
+    return []
+
+
+def read_manifest(
+    path: Path, roots: Sequence[Path] = (), warn: Warn = lambda text: None, source: Path | None = None
+) -> Iterator[RowOrRejection]:
+    """Yield the rows and rejections of a manifest, in its order. Raises InputError when the manifest cannot be read.
+
+    `source`: a folder above the manifest that its paths may also be relative to, and that ids are relative to.
+    """
+    folders = [Path(os.path.abspath(folder)) for folder in (path.parent, *([source] if source else []), *roots)]  # noqa: PTH100
+    places = _Places(folders[1] if source else folders[0], tuple(f"{str(folder).rstrip('/')}/" for folder in folders))
+    complete = seen = rejected = 0
+    try:
+        for number, values in kaldi.read_rows(path) if path.name == kaldi.LIST else read_rows(path, warn):
+            seen += 1
             if isinstance(values, str):
+                rejected += 1
                 reason, _, detail = values.partition(": ")
-                yield ClipRejection(path=printable(f"{path}: row {number}"), reason=reason, detail=detail)
+                yield ClipRejection(path=printable(f"{path}: row {number}"), reason=reason, detail=printable(detail))
                 continue
             complete += bool(values.get("path"))
-            yield _row(path, number, values, base, allowed)
+            yield _row(path, number, values, places)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
     if not seen:
         raise InputError(
             "has no rows", file=path, remedy="Leave it out. For a manifest of `soundflow speak`, see its rejected.jsonl"
         )
-    if not complete:
+    if not complete and rejected < seen:
         raise InputError("no row has a path", file=path, field="path", remedy="Write the path of the recording into each row")
 
 
-def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple[str, ...]) -> RowOrRejection:
+class _Places:
+    """The folders that the paths of a manifest may point into; the first one is tried first."""
+
+    def __init__(self, base: Path, allowed: tuple[str, ...]) -> None:
+        self.base, self.allowed = base, allowed
+        self.classes = FolderClasses(RECORDINGS)
+
+    def locate(self, path: str) -> str | None:
+        """Return the absolute path of a recording; None when it is in no allowed folder.
+
+        A file may be stored under another Unicode form of its name, and written with backslashes on Windows.
+        """
+        tried = [path] if path.startswith("/") else [folder + path for folder in self.allowed]
+        allowed = [plain for candidate in tried if (plain := os.path.normpath(candidate)).startswith(self.allowed)]  # lexical
+        if not path.isascii() or "\\" in path or len(allowed) > 1:
+            spelled = [form for plain in allowed for form in _spellings(plain)]
+            return next((form for form in spelled if os.path.exists(form)), allowed[0] if allowed else None)  # noqa: PTH110
+        return allowed[0] if allowed else None
+
+    def relative(self, audio: str) -> list[str]:
+        """Return the names on the path of a recording below the base; the last two when it is elsewhere."""
+        base = f"{str(self.base).rstrip('/')}/"
+        return audio.removeprefix(base).split("/") if audio.startswith(base) else audio.split("/")[-2:]
+
+
+def _spellings(path: str) -> Iterator[str]:
+    for slashed in (path, path.replace("\\", "/")):
+        yield from (slashed, nfc(slashed), unicodedata.normalize("NFD", slashed))
+
+
+def _row(manifest: Path, number: int, values: Values, places: _Places) -> RowOrRejection:
     """Return a row, or the rejection of an invalid one."""
 
     def reject(reason: str, detail: str) -> ClipRejection:
@@ -119,8 +186,8 @@ def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple
         return reject("bad_value", "column path: contains a NUL character")
     if "\n" in path or "\r" in path:
         return reject("bad_row", "column path: contains a line break; close the quotation mark")
-    audio = os.path.normpath(path if path.startswith("/") else allowed[0] + path)  # lexical: keeps the user's links
-    if not audio.startswith(allowed):
+    audio = places.locate(path)
+    if audio is None:
         remedy = "move the manifest to a folder above its recordings, or allow their folder with --root"
         return reject("path_escapes", f"column path: {path!r} leaves the manifest's folder; {remedy}")
     role = parse_role(cells["role"]) if cells.get("role") else None
@@ -132,8 +199,7 @@ def _row(manifest: Path, number: int, values: Values, base: Path, allowed: tuple
     problem = _check_speech(cells)
     if problem:
         return reject(*problem)
-    relative = audio.removeprefix(allowed[0]) if audio.startswith(allowed[0]) else "/".join(audio.split("/")[-2:])
-    return _fill_in(cells, role, base, audio, relative)
+    return _fill_in(cells, role, places, audio)
 
 
 def _check_speech(cells: dict[str, str]) -> tuple[str, str] | None:
@@ -152,6 +218,11 @@ def _check_speech(cells: dict[str, str]) -> tuple[str, str] | None:
         return "bad_turn", f"column turn: {turn!r} is not an integer of 0 or more"
     if bool(cells.get("dialogue")) != bool(turn):
         return "bad_turn", "columns dialogue and turn: one of them is empty; set both or neither"
+    for name in ("offset", "duration"):
+        if cells.get(name) and not _is_rate(cells[name]):
+            return "bad_value", f"column {name}: {cells[name]!r} is not a number of seconds"
+    if cells.get("duration") and float(cells["duration"]) == 0:
+        return "bad_value", "column duration: 0 seconds; leave it empty for the rest of the recording"
     if cells.get("wer") and not _is_rate(cells["wer"]):
         return "bad_wer", f"column wer: {cells['wer']!r} is not a word error rate such as 0.05"
     return None
@@ -164,133 +235,22 @@ def _is_rate(text: str) -> bool:
         return False
 
 
-def _fill_in(cells: Mapping[str, str], role: ClipRole | None, base: Path, audio: str, relative: str) -> SourceRow:
+def _excerpt(cells: Mapping[str, str]) -> str:
+    """Return the part of the recording that a row is about, as `START+SECONDS` or `START+`; empty for the whole recording."""
+    start, seconds = float(cells.get("offset") or 0), cells.get("duration")
+    return f"{start!r}+{float(seconds)!r}" if seconds else f"{start!r}+" if start else ""
+
+
+def _fill_in(cells: Mapping[str, str], role: ClipRole | None, places: _Places, audio: str) -> SourceRow:
     """Return the row with empty cells inferred from the path."""
-    *folders, name = relative.split("/")
-    inferred = row_of(base, tuple(folders), name, cells.get("transcript") or None)
-    extra = {
-        name: text
-        for name in COLUMNS
-        if name not in ("path", "role", "transcript", "reply", "turn", "wer") and (text := cells.get(name))
-    }
-    if "label" in extra and "caption" not in cells and not inferred.transcript:
-        extra["caption"] = ""  # the file name adds nothing to a label that was chosen by hand
+    *folders, name = places.relative(audio)
+    inferred = row_of(places.base, tuple(folders), name, cells.get("transcript") or None, places.classes)
+    extra = {name: text for name in _TEXTS if (text := cells.get(name))}
+    excerpt = _excerpt(cells)
+    if excerpt and "id" not in extra and float(cells.get("offset") or 0):
+        extra["id"] = safe_id(f"{inferred.id}#{cells['offset']}")
     turn = int(float(cells["turn"])) if cells.get("turn") else None
     wer = float(cells["wer"]) if cells.get("wer") else None
     reply = cells.get("reply") or None
     stated = {"path": audio, "role": role or inferred.role, "reply": reply, "listed": True, "turn": turn, "wer": wer}
-    return inferred.model_copy(update=stated | extra)
-
-
-def _columns(path: Path, names: Sequence[str], warn: Warn) -> dict[str, str]:
-    """Return header name → column. Raises InputError when `path` is missing or a column is given twice."""
-    known: dict[str, str] = {}
-    for name in names:
-        column = name.strip().lower()
-        column = ALIASES.get(column, column)
-        if column in known.values():
-            raise InputError("column is given twice", file=path, field=column, remedy="Keep one of them")
-        if column in COLUMNS:
-            known[name] = column
-        elif warning := _unknown_column(path, name):
-            warn(warning)
-    if "path" not in known.values():
-        close = [name for name in names if name.strip().lower() in _PATH_WORDS]
-        hint = (
-            f"Rename the column {close[0]!r} to 'path'"
-            if close
-            else f"Columns of the file: {', '.join(map(printable, names)) or 'none'}"
-        )
-        if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-            hint = "Separate the columns by commas"
-        raise InputError("required column is missing", file=path, field="path", remedy=hint)
-    return known
-
-
-def _unknown_column(path: Path, name: str) -> str:
-    close = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{path}: unknown column {printable(name)!r} is ignored{hint}" if name else ""
-
-
-def _csv_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
-    """Yield (row number from 1, cells or `reason: detail`)."""
-    with path.open("rb") as raw:
-        if raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise InputError("is not UTF-8 text (it looks like UTF-16)", file=path, remedy="Save it as CSV UTF-8")
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-        lines = csv.reader(text)
-        try:
-            header = next(lines, [])
-            if not header:
-                raise InputError(
-                    "is empty", file=path, remedy="Write the column names into the first line; only path is required"
-                )
-            columns = _columns(path, header, warn)
-            indexed = [(index, columns[name]) for index, name in enumerate(header) if name in columns]
-            for number, cells in enumerate(lines, start=1):
-                if len(cells) > len(header):
-                    yield (
-                        number,
-                        f"bad_row: {len(cells)} cells in a table of {len(header)} columns; quote cells that contain commas",
-                    )
-                elif cells:
-                    yield number, {name: cells[index] for index, name in indexed if index < len(cells)}
-        except csv.Error as error:
-            remedy = "Close every quotation mark"
-            raise InputError(f"is not CSV: {error}", file=path, field=f"line {lines.line_num}", remedy=remedy) from None
-
-
-def _jsonl_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
-    reported: set[str] = set()
-    with path.open("rb") as lines:
-        for number, line in enumerate(_bounded(lines), start=1):
-            if line is None:
-                yield number, f"bad_row: the line is longer than {LINE_LIMIT} bytes"
-            elif line.strip():
-                values = _json_row(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
-                if not isinstance(values, str):
-                    cells: dict[str, Any] = {ALIASES.get(name, name): value for name, value in values.items()}
-                    for name in sorted(cells.keys() - set(COLUMNS) - reported) if len(reported) < 20 else ():
-                        reported.add(name)
-                        warn(_unknown_column(path, name))
-                    values = {name: value for name, value in cells.items() if name in COLUMNS}
-                yield number, values
-
-
-def _bounded(lines: Any) -> Iterator[bytes | None]:
-    """Yield the lines of a binary file, or None for a line above LINE_LIMIT."""
-    while line := lines.readline(LINE_LIMIT):
-        if line.endswith(b"\n") or len(line) < LINE_LIMIT:
-            yield line
-            continue
-        while (rest := lines.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
-            pass
-        yield None
-
-
-def _json_row(line: bytes) -> Values | str:
-    try:
-        values = json.loads(line.decode())
-    except UnicodeDecodeError:
-        return "not_utf8: the line is not UTF-8; save the manifest as UTF-8"
-    except (ValueError, RecursionError) as error:
-        return f"bad_row: not JSON: {error}"
-    return values if isinstance(values, dict) else "bad_row: not a JSON object"
-
-
-def _parquet_rows(path: Path, warn: Warn) -> Iterator[tuple[int, Values | str]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(path)
-        columns = _columns(path, file.schema_arrow.names, warn)
-        number = 0
-        for batch in file.iter_batches(batch_size=BATCH, columns=list(columns)):
-            rows: Iterable[Values] = batch.rename_columns([columns[name] for name in batch.schema.names]).to_pylist()
-            for values in rows:
-                number += 1
-                yield number, values
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"is not a readable parquet file: {error}", file=path, remedy="Write it again") from None
+    return inferred.model_copy(update=stated | extra | {"excerpt": excerpt})

@@ -32,12 +32,24 @@ class SourceRow(ClipFacts):
     listed: bool
     """A manifest names the recording; otherwise a folder walk found it."""
     wer: float | None = None
+    excerpt: str = ""
+    """The part of the recording that is meant, as `START+SECONDS` or `START+`; empty for the whole recording."""
 
 
 RowOrRejection = SourceRow | ClipRejection
 
 
 tidy: Final = one_line
+
+
+def undo_quoting(text: str) -> str:
+    """Return a cell that was read without quoting as its author wrote it: `"A ""b"" c."` → `A "b" c.`
+
+    Only a cell with doubled quotation marks, as CSV writers produce them, is changed.
+    """
+    inner = text[1:-1]
+    is_quoted = len(text) > 3 and text[0] == text[-1] == '"' and '""' in inner and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if is_quoted else text
 
 
 def is_storable(text: str) -> bool:

@@ -180,7 +180,7 @@ class _IndexRun:
         content = self.ledger.content_of(work.path, FileStamp.of(status))
         if content is None:
             return
-        entry = self.cache.entry(self.cache.config.key(content, Treatment(work.treatment)))
+        entry = self.cache.entry(self.cache.config.key(content, Treatment(work.treatment), work.excerpt))
         if entry is None:
             self.ledger.set_content(work, content)
             return

@@ -38,12 +38,14 @@ _SEEN = (
 )
 _FOUND = "CREATE TABLE IF NOT EXISTS found (key TEXT PRIMARY KEY, maker TEXT, document TEXT) WITHOUT ROWID"
 _FIELDS: Final = tuple("origin" if name == "source" else name for name in SourceRow.model_fields)
+_NOT_STORED: Final = ("listed", "excerpt")
+"""Fields of a source row that are no fields of its clip."""
 _values: Final = attrgetter(*SourceRow.model_fields)
 _RUN = (
     "CREATE TABLE sources (source INTEGER PRIMARY KEY, name TEXT)",
     f"CREATE TABLE rows (number INTEGER PRIMARY KEY, source INT, {', '.join(_FIELDS)}, treatment TEXT, twin TEXT)",
-    "CREATE TABLE work (path TEXT, treatment TEXT, content TEXT, entry TEXT, reason TEXT, detail TEXT,"
-    " PRIMARY KEY (path, treatment)) WITHOUT ROWID",
+    "CREATE TABLE work (path TEXT, treatment TEXT, excerpt TEXT, content TEXT, entry TEXT, reason TEXT, detail TEXT,"
+    " PRIMARY KEY (path, treatment, excerpt)) WITHOUT ROWID",
     "CREATE TABLE rejected (path TEXT, reason TEXT, detail TEXT)",
 )
 
@@ -124,8 +126,8 @@ class IndexLedger:
                 f"INSERT INTO rows VALUES (NULL, ?, {'?, ' * len(_FIELDS)} ?, NULL)",
                 [(number, *_values(row), Treatment.of(row.role).value) for row in rows],
             )
-            work = {(row.path, Treatment.of(row.role).value) for row in rows}
-            self._db.executemany("INSERT OR IGNORE INTO work (path, treatment) VALUES (?, ?)", sorted(work))
+            work = {(row.path, Treatment.of(row.role).value, row.excerpt) for row in rows}
+            self._db.executemany("INSERT OR IGNORE INTO work (path, treatment, excerpt) VALUES (?, ?, ?)", sorted(work))
             for rejection in batch:
                 if isinstance(rejection, ClipRejection):
                     self.reject(rejection)
@@ -145,15 +147,15 @@ class IndexLedger:
 
     def work(self, *, pending: bool) -> Iterator[list[tuple[Work, str | None]]]:
         """Yield batches of (work, content hash or None) in path order; with `pending`, only work without an outcome."""
-        last = ("", "")
+        last = ("", "", "")
         unsettled = "AND entry IS NULL AND reason IS NULL" if pending else ""
         while batch := self._db.execute(
-            f"SELECT path, treatment, content FROM work WHERE (path, treatment) > (?, ?) {unsettled}"
-            " ORDER BY path, treatment LIMIT ?",
+            f"SELECT path, treatment, excerpt, content FROM work WHERE (path, treatment, excerpt) > (?, ?, ?) {unsettled}"
+            " ORDER BY path, treatment, excerpt LIMIT ?",
             (*last, BATCH),
         ).fetchall():
-            last = batch[-1][:2]
-            yield [(Work(path, treatment), content) for path, treatment, content in batch]
+            last = batch[-1][:3]
+            yield [(Work(path, treatment, excerpt), content) for path, treatment, excerpt, content in batch]
 
     def content_of(self, path: str, stamp: FileStamp) -> str | None:
         """Return the content hash of a file, or None when the file has changed since it was hashed."""
@@ -177,19 +179,19 @@ class IndexLedger:
 
     def set_content(self, work: Work, content: str) -> None:
         """Record the content hash of a file that is not in the clip cache yet."""
-        self._db.execute("UPDATE work SET content=? WHERE path=? AND treatment=?", (content, *work))
+        self._db.execute("UPDATE work SET content=? WHERE path=? AND treatment=? AND excerpt=?", (content, *work))
 
     def settle(
         self, work: Work, *, content: str = "", entry: str | None = None, reason: str | None = None, detail: str = ""
     ) -> None:
         """Record the outcome of a file: a cache entry, or the reason why it is rejected."""
         self._db.execute(
-            "UPDATE work SET content=?, entry=?, reason=?, detail=? WHERE path=? AND treatment=?",
+            "UPDATE work SET content=?, entry=?, reason=?, detail=? WHERE path=? AND treatment=? AND excerpt=?",
             (content, entry, reason, detail, *work),
         )
 
     def count_work(self) -> int:
-        """Return the number of (file, treatment) pairs to clean."""
+        """Return the number of pairs of a file (or excerpt) and a treatment to clean."""
         return int(self._db.execute("SELECT COUNT(*) FROM work").fetchone()[0])
 
     def mark_twins(self) -> None:
@@ -199,16 +201,16 @@ class IndexLedger:
         self._db.execute(
             "CREATE TEMP TABLE firsts AS SELECT number, id, FIRST_VALUE(id) OVER"
             " (PARTITION BY w.content, r.role, r.label, r.transcript ORDER BY r.id, r.number) AS twin"
-            " FROM rows r JOIN work w USING (path, treatment) WHERE NOT r.listed AND w.entry IS NOT NULL"
+            " FROM rows r JOIN work w USING (path, treatment, excerpt) WHERE NOT r.listed AND w.entry IS NOT NULL"
         )
         self._db.execute("UPDATE rows SET twin = f.twin FROM temp.firsts f WHERE rows.number = f.number AND f.twin <> f.id")
 
     def rows(self) -> Iterator[tuple[dict[str, Any], tuple[Any, ...]]]:
-        """Yield (SourceRow fields except `listed`, (twin, entry, reason, detail)), by id, then in the order they were added."""
-        selected = [(name, field) for name, field in zip(SourceRow.model_fields, _FIELDS, strict=True) if name != "listed"]
+        """Yield (stored fields of SourceRow, (twin, entry, reason, detail)), by id, then in the order they were added."""
+        selected = [(name, field) for name, field in zip(SourceRow.model_fields, _FIELDS, strict=True) if name not in _NOT_STORED]
         columns = ", ".join(field for _, field in selected)
         cursor = self._db.execute(
-            f"SELECT {columns}, r.twin, w.entry, w.reason, w.detail FROM rows r JOIN work w USING (path, treatment)"
+            f"SELECT {columns}, r.twin, w.entry, w.reason, w.detail FROM rows r JOIN work w USING (path, treatment, excerpt)"
             " ORDER BY r.id, r.number"
         )
         cursor.arraysize = BATCH

@@ -28,10 +28,12 @@ class FileStamp(NamedTuple):
 
 
 class Work(NamedTuple):
-    """One file with one treatment."""
+    """One file, or an excerpt of it, with one treatment."""
 
     path: str
     treatment: str
+    excerpt: str = ""
+    """See `operators.sources.rows.SourceRow`."""
 
 
 Task = tuple[Work, str | None]
@@ -66,11 +68,11 @@ def clean_one(cache: ClipCache, task: Task) -> Cleaned:
         content = content or file_sha256(path)
     except OSError:
         return Cleaned(work, None, unavailable(path), False)
-    entry = cache.entry(cache.config.key(content, treatment))
+    entry = cache.entry(cache.config.key(content, treatment, work.excerpt))
     if entry is not None:
         return Cleaned(work, stamp, Ok(entry), False)
     try:
-        return Cleaned(work, stamp, cache.clean(path, treatment, content), True)
+        return Cleaned(work, stamp, cache.clean(path, treatment, content, work.excerpt), True)
     except OSError:
         raise
     except Exception as error:  # an unexpected error of one file must not end the run

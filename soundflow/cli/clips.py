@@ -41,7 +41,7 @@ clips_app = sub_app("Build and search a clip index, the table of cleaned recordi
 )
 def clips_index(
     sources: Annotated[
-        list[Path], typer.Argument(help="Folders, audio files or manifests (.csv, .jsonl, .parquet).", show_default=False)
+        list[Path], typer.Argument(help="Folders, audio files or manifests (table, JSON lines, wav.scp).", show_default=False)
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the clip index.", show_default=False)],
     workers: Processes = None,

@@ -24,9 +24,8 @@ from soundflow.operators.sources.corpora.tables import (
     cell_text,
     read_parquet,
     read_separated,
-    undo_quoting,
 )
-from soundflow.operators.sources.rows import tidy
+from soundflow.operators.sources.rows import tidy, undo_quoting
 from soundflow.operators.sources.transcripts import has_words
 from soundflow.schemas.sources import Source
 

@@ -133,16 +133,6 @@ def cell_text(row: TableRow, name: str) -> str:
     return tidy(value) if isinstance(value, str) else ""
 
 
-def undo_quoting(text: str) -> str:
-    """Return a cell that was read without quoting as its author wrote it: `"A ""b"" c."` → `A "b" c.`
-
-    Only a cell with doubled quotation marks, as CSV writers produce them, is changed.
-    """
-    inner = text[1:-1]
-    is_quoted = len(text) > 3 and text[0] == text[-1] == '"' and '""' in inner and '"' not in inner.replace('""', "")
-    return inner.replace('""', '"') if is_quoted else text
-
-
 def cell_audio(row: TableRow) -> tuple[bytes | None, str]:
     """Return the bytes and file name of an `audio` cell ({bytes, path}, as in `datasets`); None without bytes."""
     cell = row.get("audio")

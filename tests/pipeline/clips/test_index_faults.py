@@ -147,10 +147,10 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_older_index(tmp_path: Path) -
 class DeadlyCache(ClipCache):
     """A cache whose cleaning dies over one file, as a decoder with a bug does."""
 
-    def clean(self, path: Path, treatment: Treatment, content: str) -> Outcome[CacheEntry]:
+    def clean(self, path: Path, treatment: Treatment, content: str, excerpt: str = "") -> Outcome[CacheEntry]:
         if path.name == "7.wav":
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().clean(path, treatment, content)
+        return super().clean(path, treatment, content, excerpt)
 
 
 def test_a_file_that_kills_its_reader_is_found_and_the_rest_goes_on(tmp_path: Path) -> None:
