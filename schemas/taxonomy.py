@@ -132,12 +132,13 @@ class Urgency(StrEnum):
 
 
 _RESPOND = (
-    "alarm siren smoke fire explosion gunshot glass crash scream cry crying sob baby cough sneeze choke snore groan "
+    "alarm siren smoke fire explosion gunshot glass crash scream cry crying sob cough sneeze choke snore groan "
     "doorbell knock doorknock phone telephone ring thunder collapse emergency help pain horn growl gasp "
     "breakdown malfunction overheating sparking sparks screech screeching skid skidding collision"
 )
 _IGNORE = (
     "bird birds chirp rain drizzle wind wave waves water stream footstep footsteps walk typing keyboard click page laugh giggle "
+    "laughing laughter giggling babbling "
     "clap applause cheer chatter crowd drum drums guitar piano bass music cymbal snare kick hat hihat bell bells harp flute "
     "violin loop pop pluck boing bubbles owl cow duck goose horse rooster chicken meow cat cricket crickets "
     "elec synth perc tabla ambient vinyl bong finger zoop xylo tom"
@@ -164,9 +165,28 @@ def label_words(label: str) -> list[str]:
     return [word.lower() for word in words if any(map(str.isalpha, word))]
 
 
+_OBJECTS: Final = _words(
+    "extinguisher truck engine place hydrant drill station escape pit fighter machine bottle bottles cup jar booth tone binder"
+)
+"""Things that are named after a danger: of `fire extinguisher`, the sound is that of an extinguisher."""
+
+
+def _sound_words(text: str) -> set[str]:
+    """Return the words that name the sound: compounds written apart are joined (`door bell`), names of objects left out."""
+    words, found = label_words(text), list[str]()
+    for word in words:
+        if found and found[-1] + word in RESPOND_WORDS | IGNORE_WORDS:
+            found[-1] += word
+        elif found and word in _OBJECTS and found[-1] in RESPOND_WORDS:
+            found[-1] = word
+        else:
+            found.append(word)
+    return set(found)
+
+
 def urgency(label: str, caption: str = "") -> Urgency:
     """Return the decision that label and caption imply: borderline for words of both decisions, or of none."""
-    words = set(label_words(f"{label} {caption}"))
+    words = _sound_words(label) | _sound_words(caption)
     if not words & RESPOND_WORDS:
         return Urgency.IGNORE if words & IGNORE_WORDS else Urgency.BORDERLINE
     contradicted = words & IGNORE_WORDS and not words & UNMISTAKABLE
