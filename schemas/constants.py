@@ -71,3 +71,5 @@ WER_LIMIT: Final = 0.10
 """τ_wer (Tab. hyper): word error rate against the rewritten text above which a rendering is rejected."""
 SPEECH_RETRIES: Final = 2
 """R (B.1): number of further renderings of a turn before its whole dialogue is discarded."""
+LONGEST_RESPONSE_TOKENS: Final = 1024
+"""Maximum text tokens of a response, in the runtime and so in corpora (settled)."""

@@ -176,6 +176,8 @@ class RoleCost(Schema):
     """Number of calls without an answer."""
     unbilled: Usage = Usage()
     """Upper bound of what the server may have charged for interrupted calls, in addition to `asked`."""
+    thoughts: int = Field(0, ge=0, exclude_if=lambda count: count == 0)
+    """Number of answers that contained thoughts of the model, which are left out."""
 
     def __add__(self, other: RoleCost) -> RoleCost:
         return RoleCost(
@@ -183,6 +185,7 @@ class RoleCost(Schema):
             replayed=self.replayed + other.replayed,
             faults=self.faults + other.faults,
             unbilled=self.unbilled + other.unbilled,
+            thoughts=self.thoughts + other.thoughts,
         )
 
 

@@ -103,6 +103,8 @@ class SpeechSummary(Schema):
     """Dialogues that failed; running the same command again retries them."""
     why_failed: str = ""
     """Error of the last failed dialogue of this run, such as an unreachable speech server."""
+    thoughts: int = 0
+    """Answers in the input that contained thoughts of a reasoning model, which are left out."""
     takes: int
     """Number of renderings."""
     voices: tuple[VoiceTally, ...]
@@ -122,6 +124,8 @@ class SpeechSummary(Schema):
             f" {self.seconds / 60:.1f} min;"
             f" rejected {sum(self.rejected.values())}{f' ({rejected})' if rejected else ''}{failed}"
         ]
+        if self.thoughts:
+            lines.append(f"  answers with thoughts of a reasoning model, which are left out: {self.thoughts}")
         for tally in self.voices:
             wer = " ".join(f"{name} {100 * value:.1f} %" for name, value in tally.wer.items())
             refused = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.refused.items()))

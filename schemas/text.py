@@ -1,11 +1,11 @@
-"""Running text: joining, splitting (`join_texts(words_of(text)) == text`), and characters that are not shown."""
+"""Running text: joining, splitting (`join_texts(words_of(text)) == text`), characters that are not shown, thoughts of models."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 _WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
 """Chinese and Japanese characters and punctuation."""
@@ -18,6 +18,45 @@ _UNJOINED: Final = frozenset("LATIN GREEK CYRILLIC ARMENIAN GEORGIAN HEBREW CJK 
 """First words of the Unicode names of letters whose spelling never needs a joiner."""
 _SHOWN_FORMATS: Final = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u180e\U000110bd\U000110cd\U00013430-\U0001345f]")
 """Format characters (category Cf) that are part of the spelling, such as the Arabic number sign."""
+
+_THINK: Final = r"(?:[a-z]+:)?(?:think(?:ing)?|thoughts?|reasoning)"
+_THOUGHT_MARKS: Final = re.compile(
+    rf"(?P<begin><{_THINK}(?:\s[^<>]*)?(?<!/)>|\[think\]|◁think▷|<\|start_thinking\|>|<\|begin_of_thought\|>|"
+    rf"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>)|"
+    rf"<{_THINK}\s*/>|</{_THINK}\s*>|\[/think\]|◁/think▷|<\|end_thinking\|>|<\|end_of_thought\|>|"
+    r"<\|channel\|>\s*final\b[^<]*<\|message\|>",
+    re.IGNORECASE,
+)
+"""Beginning (group `begin`) and end of thoughts: `<think>` of most models, those of Mistral, Kimi, Cohere, Sky-T1, gpt-oss."""
+_CONTROL: Final = re.compile(
+    r"<\|/?\w[\w:./ -]{0,60}\|>|<｜[^<>｜\n]{1,60}｜>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_(?:turn|image|audio)>|"
+    r"<(?:bos|eos|pad|unk|bot|eot|boh|eoh|eom|eoc|eor)>|</?tool_(?:call|response)s?>"
+)
+
+
+class ModelText(NamedTuple):
+    """What a model wrote, without its thoughts."""
+
+    answer: str | None
+    """The text behind the thoughts, or the whole text if there are none; None if the thoughts do not end."""
+    has_thoughts: bool
+
+
+def without_thoughts(text: str, opaque: Sequence[range] = ()) -> ModelText:
+    """Return the answer in the text of a reasoning model: what follows the last end of its thoughts, such as `</think>`.
+
+    The beginning of the thoughts may be missing, since it may be part of the prompt. Marks within `opaque` parts do not count.
+    """
+    marks = [mark for mark in _THOUGHT_MARKS.finditer(text) if not any(mark.start() in part for part in opaque)]
+    if not marks:
+        return ModelText(text, False)
+    return ModelText(None if marks[-1]["begin"] else text[marks[-1].end() :].strip(), True)
+
+
+def control_string(text: str) -> str:
+    """Return the first control string of a chat template in a text, such as `<|im_end|>`; empty if there is none."""
+    found = _CONTROL.search(text)
+    return found[0] if found else ""
 
 
 def join_texts(texts: Iterable[str]) -> str:

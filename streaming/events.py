@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 
+from soundflow.schemas import constants as c
 from soundflow.schemas.base import Schema
 
 Probability = Annotated[float, PlainSerializer(lambda value: round(value, 4), when_used="json")]
@@ -232,7 +233,7 @@ class ListenConfig(Schema):
     """Maximum chunks read at once. With 1, decisions and responses do not depend on when chunks arrive."""
     remember_tokens: int = Field(0, ge=0, le=1024)
     """Text tokens of earlier responses, from chunks that left the window, kept behind the instruction; 0 keeps none."""
-    longest_response: int = Field(256, ge=1, le=1024)
+    longest_response: int = Field(256, ge=1, le=c.LONGEST_RESPONSE_TOKENS)
     """Maximum text tokens of a response."""
     literal: bool = False
     """Follow Algorithm 4 literally: one control token per drain, decided at its last chunk. Measured to lose triggers."""

@@ -13,8 +13,10 @@ from soundflow.backends.calls.http_errors import ResponseModel, parsed
 from soundflow.backends.calls.service import openai_service
 from soundflow.backends.calls.speech_server import SpeechServer
 from soundflow.operators.protocols.asr import Transcription
+from soundflow.operators.protocols.faults import ServerFault
 from soundflow.schemas import constants as c
 from soundflow.schemas.speech import OpenAiTranscriptionConfig
+from soundflow.schemas.text import without_thoughts
 
 LARGEST_ANSWER: Final = 1 << 22
 """Bytes of a response."""
@@ -39,7 +41,7 @@ class OpenAiRecogniser:
         model = self.config.model
         text = self.server.post(
             "/audio/transcriptions",
-            lambda body: parsed(_TranscriptionBody, body, "a transcription").text,
+            _words,
             largest=LARGEST_ANSWER,
             detail=f"model {model}",
             file=("speech.wav", wav.getvalue(), "audio/wav"),
@@ -49,3 +51,11 @@ class OpenAiRecogniser:
             temperature=0,
         )
         return Transcription(text, model)
+
+
+def _words(body: bytes) -> str:
+    """The transcription, without the thoughts of a model that writes them down first."""
+    words = without_thoughts(parsed(_TranscriptionBody, body, "a transcription").text).answer
+    if words is None:
+        raise ServerFault("the transcription is not complete: it ends within the thoughts of the model")
+    return words

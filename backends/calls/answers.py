@@ -13,6 +13,7 @@ from soundflow.backends.calls.metering import CostLedger
 from soundflow.operators.protocols.chat import ChatModel, ChatRequest, Completion
 from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.llm import LlmConfig, Usage
+from soundflow.schemas.text import without_thoughts
 
 
 class AnswerStore(Protocol):
@@ -44,6 +45,7 @@ class StoredCompletion(Schema):
     """A completion as it is stored, with its cost."""
 
     text: str
+    """The whole text, thoughts of the model included."""
     finish: Literal["stop", "length", "refused"]
     model: str
     usage: Usage
@@ -77,4 +79,6 @@ class CachedChat:
             raise InputError(why, field="answer cache", remedy="Use another cache directory ($SOUNDFLOW_ANSWERS)") from error
         if is_cached:
             self.ledger.replayed(request.role, stored.usage)
+            if without_thoughts(stored.text).has_thoughts:
+                self.ledger.had_thoughts(request.role)
         return Completion(stored.text, stored.finish, stored.model, stored.usage, is_cached)

@@ -201,5 +201,9 @@ class CostLedger:
         """Add a call without an answer; `unbilled` is the most it may have cost."""
         self._add(role, RoleCost(faults=1, unbilled=unbilled))
 
+    def had_thoughts(self, role: str) -> None:
+        """Count an answer, of the service or the cache, with thoughts of the model."""
+        self._add(role, RoleCost(thoughts=1))
+
     def _add(self, role: str, cost: RoleCost) -> None:
         self.roles[role] = self.roles.get(role, RoleCost()) + cost

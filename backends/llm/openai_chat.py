@@ -14,6 +14,7 @@ from soundflow.backends.calls.service import openai_service
 from soundflow.operators.protocols.chat import ChatRequest, Completion, Finish
 from soundflow.operators.protocols.faults import EmptyAnswer, ServerFault
 from soundflow.schemas.llm import LlmConfig, Usage
+from soundflow.schemas.text import without_thoughts
 
 LARGEST_ANSWER: Final = 1_000_000
 """Bytes of a response."""
@@ -23,6 +24,17 @@ REFUSAL_HINT: Final = "If the server does not support response_format, set llm.j
 class _ChatMessage(ResponseModel):
     content: str | None = None
     refusal: str | None = None
+    reasoning_content: object = None
+    reasoning: object = None
+    """Thoughts that the server has separated from the answer. Servers use one of these two names, for a string."""
+
+    @property
+    def text(self) -> str:
+        """The whole text of the model: separated thoughts stand in front of the answer again."""
+        content, thoughts = self.content or "", self.reasoning_content or self.reasoning
+        if not isinstance(thoughts, str) or not thoughts.strip():
+            return content
+        return f"<think>{thoughts}</think>{content}" if content.strip() else f"<think>{thoughts}"
 
 
 class _ChatChoice(ResponseModel):
@@ -88,6 +100,8 @@ class OpenAiChat:
                 stated = Usage(calls=1, input_tokens=body.usage.prompt_tokens, output_tokens=body.usage.completion_tokens)
                 usage = self._config.priced(model, stated)
             text, finish = _first_choice(body)
+            if without_thoughts(text).has_thoughts:
+                self.ledger.had_thoughts(request.role)
             return Completion(text, finish, (body.model or model)[:200], usage), usage
 
         post = Post(
@@ -107,11 +121,11 @@ def _first_choice(body: _ChatBody) -> tuple[str, Finish]:
     if not body.choices:
         raise ServerFault("the response has no choices")
     choice = body.choices[0]
-    text = choice.message.content or ""
+    text = choice.message.text
     if choice.message.refusal or choice.finish_reason == "content_filter":
         return choice.message.refusal or text, "refused"
     if choice.finish_reason == "length":
         return text, "length"
-    if not text.strip():
+    if not (choice.message.content or "").strip():
         raise EmptyAnswer("the completion is empty")
     return text, "stop"

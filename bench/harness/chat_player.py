@@ -16,6 +16,7 @@ from soundflow.operators.protocols.chat import AudioAttachment, ChatModel, ChatR
 from soundflow.operators.protocols.faults import EmptyAnswer, RequestRefused, ServerFault
 from soundflow.schemas.base import InputError, explain
 from soundflow.schemas.llm import LlmConfig, LlmServer
+from soundflow.schemas.text import without_thoughts
 
 ROLE: Final = "benchmark"
 
@@ -44,6 +45,7 @@ class ChatAnswer:
 
     id: str
     text: str
+    """The whole text, thoughts included. Readers of predictions leave them out."""
     finish: Finish | None = None
     error: str = ""
     """The server's error message if there is no answer."""
@@ -106,5 +108,5 @@ async def converse(chat: ChatModel, conversation: Conversation) -> list[ChatAnsw
             return fault
         else:
             answers.append(ChatAnswer(turn.id, completion.text, completion.finish, model=completion.model))
-        history.append(Message("assistant", answers[-1].text or "(no answer)"))
+        history.append(Message("assistant", without_thoughts(answers[-1].text).answer or "(no answer)"))
     return answers

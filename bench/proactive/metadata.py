@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from soundflow.bench.harness.rows import Row, read_rows, storable, unique_rows
 from soundflow.schemas.base import InputError, Schema, canonical_json, explain
+from soundflow.schemas.text import without_thoughts
 
 
 class Decision(StrEnum):
@@ -64,6 +65,8 @@ class Prediction(Schema):
     """Seconds of audio that were played for this sound, if known."""
     level_db: float | None = None
     """Level (dBFS) of the sound's loudest 400 ms, if known."""
+    had_thoughts: bool = False
+    """Whether the output contained thoughts of the model, which do not count."""
 
 
 _TAG: Final = r"<\s*{0}\s*>(.*?)<\s*/\s*{0}\s*>"
@@ -85,8 +88,9 @@ def parse_answer(text: str) -> tuple[Decision | None, str]:
     """Parse (decision, reply) from an answer to the public prompt, `<Decision>…</Decision><Reply>…</Reply>`.
 
     Same rule as the public scorer: closed tags in any case, and the first of the two words inside. Otherwise the decision is
-    None, which counts as wrong (the public scorer drops such answers from its denominator).
+    None, which counts as wrong (the public scorer drops such answers from its denominator). Thoughts of the model are left out.
     """
+    text = without_thoughts(text).answer or ""
     tagged, reply = _DECISION.search(text), _REPLY.search(text)
     word = _WORD.search(tagged[1]) if tagged else None
     return Decision(word[1].upper()) if word else None, reply[1].strip() if reply else ""
@@ -94,7 +98,8 @@ def parse_answer(text: str) -> tuple[Decision | None, str]:
 
 def parse_decision(text: object) -> Decision | None:
     """Parse RESPOND or IGNORE, ignoring case and surrounding punctuation; None for any other value."""
-    word = text.strip(" \t\r\n.!\"'*`").upper() if isinstance(text, str) else ""
+    answer = without_thoughts(text).answer or "" if isinstance(text, str) else ""
+    word = answer.strip(" \t\r\n.!\"'*`").upper()
     return Decision(word) if word in Decision.__members__ else None
 
 
@@ -174,9 +179,11 @@ def _prediction(name: str, row: Row, known: set[str]) -> Prediction:
     if row.values.get("decision") not in (None, ""):
         decision = parse_decision(row.values["decision"])
         reply = text if isinstance(text := row.values.get("reply"), str) else ""
-        reply = parse_answer(reply)[1] if _REPLY.search(reply) else reply
+        reply = parse_answer(reply)[1] if _REPLY.search(reply) else without_thoughts(reply).answer or ""
     measured = {key: _number(row.values, key) for key in ("seconds", "level_db")}
-    return Prediction(id=name, decision=decision, reply=storable(reply), **measured)
+    texts = [text for key in (*RAW, "decision") if isinstance(text := row.values.get(key), str)]
+    had_thoughts = any(without_thoughts(text).has_thoughts for text in texts)
+    return Prediction(id=name, decision=decision, reply=storable(reply), had_thoughts=had_thoughts, **measured)
 
 
 def _number(values: Mapping[str, object], key: str) -> float | None:

@@ -91,7 +91,7 @@ def proactive_result(score: Score, tier: str, model: str, complete: bool, chat: 
         figures["accuracy_with_replies"] = percent(document["replies"]["accuracy_with_replies"])
     figures |= {name: percent(rates["accuracy"]) for name, rates in document["domains"].items()}
     rates = {name: document[name] for name in (*names, "specificity", "false_alarms_per_hour")}
-    kept = {name: document[name] for name in ("baselines", "domains", "categories", "hours", "replies", "unreadable")}
+    kept = {name: document[name] for name in ("baselines", "domains", "categories", "hours", "replies", "unreadable", "thoughts")}
     return Result(
         benchmark=score.set_name,
         mode=tier,

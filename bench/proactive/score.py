@@ -91,6 +91,8 @@ class Score:
     n: int
     missing: int
     unreadable: int
+    thoughts: int = 0
+    """Answers that contained thoughts of the model."""
     set_name: str = OTHER
     """Name of the set: the published sounds or others."""
     hours: float | None = None
@@ -110,6 +112,7 @@ class Score:
             "n": self.n,
             "missing": self.missing,
             "unreadable": self.unreadable,
+            "thoughts": self.thoughts,
             "intervals": {name: [round(bound, 6) for bound in bounds] for name, bounds in self.intervals.items()},
             "hours": None if self.hours is None else round(self.hours, 6),
             "replies": replies,
@@ -140,6 +143,8 @@ class Score:
         spans = ", ".join(f"{name} {low:.1%}…{high:.1%}" for name, (low, high) in self.intervals.items())
         counts = f"{self.n} sounds, {self.missing} missing, {self.unreadable} unreadable (both counted as wrong)"
         table.append(f"{counts}; 95 % intervals: {spans}")
+        if self.thoughts:
+            table.append(f"answers with thoughts of the model, which are not scored: {self.thoughts}")
         return table
 
 
@@ -176,6 +181,7 @@ def score(
         set_name=set_name(sounds),
         missing=sum(found is None for found in predicted),
         unreadable=sum(found is not None and found.decision is None for found in predicted),
+        thoughts=sum(found is not None and found.had_thoughts for found in predicted),
         hours=None if None in seconds else sum(one for one in seconds if one is not None) / 3600 or None,
         replies=replies,
         accuracy_with_replies=with_replies,

@@ -18,6 +18,7 @@ from soundflow.bench.harness.collect import RunProgress, collect_chat
 from soundflow.bench.harness.predictions import Predictions
 from soundflow.bench.suites.item import Item
 from soundflow.schemas.llm import LlmConfig, LlmServer
+from soundflow.schemas.text import without_thoughts
 
 VOTES: Final = 3
 SYSTEM: Final = "You are a helpful assistant who tries to help answer the user's question."
@@ -83,7 +84,8 @@ def judge(
         found: dict[str, list[str]] = {}
         for vote in votes:
             if vote.id in predictions.done:
-                found.setdefault(vote.item.id, []).append(str(predictions.done[vote.id]["answer"]))
+                answer = without_thoughts(str(predictions.done[vote.id]["answer"])).answer
+                found.setdefault(vote.item.id, []).append(answer or "")
     return progress, found
 
 

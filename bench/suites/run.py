@@ -7,7 +7,7 @@ shuffled by a seed; the last may be shorter.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from soundflow.bench.suites.spoken import BenchmarkVoice
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.llm import LlmConfig
+from soundflow.schemas.text import without_thoughts
 
 ANSWERS: Final = ("model_output", "model_prediction", "response", "prediction", "answer")
 """Fields of published predictions that contain the model's answer."""
@@ -135,8 +136,34 @@ def run_chat(
         return collect_chat(predictions, segmented(items, segments), config, make, rows)
 
 
-def read_answers(path: Path, known: set[str]) -> dict[str, str]:
-    """Read third-party answers; return id → text. Null is an empty answer.
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers to score, without the thoughts of the model."""
+
+    texts: dict[str, str]
+    """Id → answer; empty for an unreadable one."""
+    thoughts: int
+    """Answers that contained thoughts."""
+    unreadable: int
+    """Of these, answers whose thoughts do not end."""
+
+    @classmethod
+    def of(cls, raw: Mapping[str, str]) -> Answers:
+        """Return the answers in whole texts of a model."""
+        found = {name: without_thoughts(text) for name, text in raw.items()}
+        texts = {name: one.answer or "" for name, one in found.items()}
+        return cls(texts, sum(one.has_thoughts for one in found.values()), sum(one.answer is None for one in found.values()))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a note if there were thoughts."""
+        if not self.thoughts:
+            return ()
+        unreadable = f"; without an end of the thoughts (counted as wrong): {self.unreadable}" if self.unreadable else ""
+        return (f"answers with thoughts of the model, which are not scored: {self.thoughts}{unreadable}",)
+
+
+def read_answers(path: Path, known: set[str]) -> Answers:
+    """Read third-party answers. Null is an empty answer.
 
     The answer is in `model_output`, `model_prediction`, `response`, `prediction` or `answer` (not in a row that repeats the
     question, where `answer` is the solution). Raises InputError for a row without an answer, an unknown id or a duplicate one.
@@ -153,12 +180,12 @@ def read_answers(path: Path, known: set[str]) -> dict[str, str]:
         if key is None or not (value is None or isinstance(value, str)):
             raise row.error("is not a string", key or "answer", value, "Write rows such as {id, answer}")
         found[name] = storable(value or "")
-    return found
+    return Answers.of(found)
 
 
-def answers_of(directory: Path) -> dict[str, str]:
-    """Return the answers of a run, so far, by id."""
-    return {row.text("id"): str(row.values.get("answer") or "") for row in read_rows(directory / PREDICTIONS)}
+def answers_of(directory: Path) -> Answers:
+    """Return the answers of a run, so far."""
+    return Answers.of({row.text("id"): str(row.values.get("answer") or "") for row in read_rows(directory / PREDICTIONS)})
 
 
 _NOTHING: Final = np.zeros(0, dtype=np.float32)

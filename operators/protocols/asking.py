@@ -17,8 +17,9 @@ from soundflow.operators.protocols.faults import BackendError, ServerFault
 from soundflow.schemas.base import Schema
 from soundflow.schemas.llm import Usage
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
+from soundflow.schemas.text import without_thoughts
 
-ASKING_VERSION: Final = f"3.{REQUEST_VERSION}"
+ASKING_VERSION: Final = f"4.{REQUEST_VERSION}"
 """Increase the first number when requests, or the conditions for accepting an answer, change."""
 MAX_STARTS: Final = 32
 """Maximum number of opening braces that are tried in search of JSON."""
@@ -26,8 +27,6 @@ MAX_FINDINGS: Final = 6
 """Maximum number of errors in one correction."""
 MAX_QUOTED: Final = 8_000
 """Maximum number of characters of an invalid answer that are sent back to the model."""
-THOUGHT_END: Final = "</think>"
-"""End of the thoughts of a reasoning model. Their beginning may be part of the prompt."""
 _UNNEEDED = frozenset({"title", "default"})
 LENGTH_MODES: Final = ("json_lengths", "json_narrow")
 _LENGTHS = frozenset({"minLength", "maxLength"})
@@ -81,9 +80,9 @@ async def ask(
     `counts` limits the number of entries of lists, and `narrow` restricts the schema itself in mode `json_narrow`. `check` must
     cover both.
 
-    Rejected if the second answer is invalid, too (`llm_no_json`, `llm_wrong_schema`, `llm_failed_check`, `llm_cut_off`), or at
-    the first refusal (`llm_refused`); metrics: role, detail, usage, calls. Failed (stage `llm`): no answer. Raises Halted and
-    InputError, which end the run, and jinja2.UndefinedError for a missing value.
+    Rejected if the second answer is invalid, too (`llm_no_json`, `llm_wrong_schema`, `llm_failed_check`, `llm_cut_off`,
+    `llm_unclosed_thoughts`), or at the first refusal (`llm_refused`); metrics: role, detail, usage, calls. Failed (stage `llm`):
+    no answer. Raises Halted and InputError, which end the run, and jinja2.UndefinedError for a missing value.
     """
     request = request_of(chat, role, values, answer_type, seed=seed, counts=counts, narrow=narrow, sounds=sounds)
     usage, calls, cached = Usage(), [], True
@@ -132,8 +131,9 @@ _role_hash = functools.cache(prompts.role_hash)
 
 
 def _corrected(request: ChatRequest, completion: Completion, invalid: _InvalidAnswer) -> ChatRequest:
-    """Return the request extended by the invalid answer and its correction."""
-    added = (Message("assistant", completion.text[:MAX_QUOTED]), Message("user", prompts.correction(invalid.detail)))
+    """Return the request extended by the invalid answer, without its thoughts, and its correction."""
+    answer = without_thoughts(completion.text).answer or "(no answer)"
+    added = (Message("assistant", answer[:MAX_QUOTED]), Message("user", prompts.correction(invalid.detail)))
     return replace(request, messages=(*request.messages, *added))
 
 
@@ -147,6 +147,8 @@ def _parse(completion: Completion, answer_type: type[T], check: Callable[[T], st
     except ValidationError as error:
         if completion.finish == "length":
             return _InvalidAnswer("llm_cut_off", "the answer was too long and was cut off; answer more briefly")
+        if document is None and without_thoughts(completion.text).answer is None:
+            return _InvalidAnswer("llm_unclosed_thoughts", "the thoughts do not end; close them and answer after them")
         if document is None:
             return _InvalidAnswer("llm_no_json", "there is no JSON object in the answer")
         return _InvalidAnswer("llm_wrong_schema", _findings(error))
@@ -163,31 +165,28 @@ def _findings(error: ValidationError) -> str:
 
 
 def find_json(text: str) -> dict[str, Any] | None:
-    """Return the JSON object in the answer of a model, also in a code fence or after prose; None if there is none.
+    """Return the first JSON object in the answer of a model, also in a code fence or after prose; None if there is none.
 
-    Of several objects, the first one after the last `</think>` counts.
+    Objects in the thoughts of the model do not count, and neither do marks of thoughts within an object.
     """
-    found: dict[str, Any] | None = None
-    for document, end in _objects(text):
-        found = document
-        if THOUGHT_END not in text[end:]:
-            break
-    return found
+    answer = without_thoughts(text, [place for _, place in _objects(text)]).answer
+    return next((document for document, _ in _objects(answer or "")), None)
 
 
-def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield the outermost JSON objects of a text with their end positions."""
+def _objects(text: str) -> Iterator[tuple[dict[str, Any], range]]:
+    """Yield the outermost JSON objects of a text with their places."""
     decoder, start = json.JSONDecoder(), 0
     for _ in range(MAX_STARTS):
         start = text.find("{", start)
         if start < 0:
             return
         try:
-            document, start = decoder.raw_decode(text, start)
+            document, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             start += 1
         else:
-            yield document, start
+            yield document, range(start, end)
+            start = end
 
 
 @functools.cache

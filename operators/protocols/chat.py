@@ -112,6 +112,7 @@ class Completion:
     """The response of a chat model to one request."""
 
     text: str
+    """The whole text. `schemas.text.without_thoughts` returns the answer in it."""
     finish: Finish
     """`length`: cut off at max_tokens; `refused`: by the model or a content filter."""
     model: str

@@ -30,8 +30,11 @@ from soundflow.operators.sources.rows import (
     tidy,
 )
 from soundflow.operators.sources.transcripts import has_words
+from soundflow.operators.tokens.replies import read_reply
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection, ClipRole
+from soundflow.schemas.outcome import Ok
+from soundflow.schemas.text import without_thoughts
 
 __all__ = ["COLUMNS", "find_tables", "read_manifest", "read_source"]
 
@@ -112,7 +115,7 @@ def read_manifest(
     """
     folders = [Path(os.path.abspath(folder)) for folder in (path.parent, *([source] if source else []), *roots)]  # noqa: PTH100
     places = _Places(folders[1] if source else folders[0], tuple(f"{str(folder).rstrip('/')}/" for folder in folders))
-    complete = seen = rejected = 0
+    complete = seen = rejected = thoughts = 0
     try:
         for number, values in kaldi.read_rows(path) if path.name == kaldi.LIST else read_rows(path, warn):
             seen += 1
@@ -122,9 +125,12 @@ def read_manifest(
                 yield ClipRejection(path=printable(f"{path}: row {number}"), reason=reason, detail=printable(detail))
                 continue
             complete += bool(values.get("path"))
+            thoughts += without_thoughts(str(values.get("reply") or "")).has_thoughts
             yield _row(path, number, values, places)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
+    if thoughts:
+        warn(f"{path}: column reply: thoughts of a reasoning model are left out (rows: {thoughts})")
     if not seen:
         raise InputError(
             "has no rows", file=path, remedy="Leave it out. For a manifest of `soundflow speak`, see its rejected.jsonl"
@@ -178,7 +184,7 @@ def _row(manifest: Path, number: int, values: Values, places: _Places) -> RowOrR
         text = str(value)
         if not is_storable(text):
             return reject("not_utf8", f"column {name}: {text!r} is not UTF-8; save the manifest as UTF-8")
-        cells[name] = text.strip() if name in ("id", "path") else tidy(text)
+        cells[name] = text.strip() if name in ("id", "path", "reply") else tidy(text)
     path = cells.get("path", "")
     if not path:
         return reject("missing_path", "column path: empty; it is required")
@@ -210,6 +216,10 @@ def _check_speech(cells: dict[str, str]) -> tuple[str, str] | None:
             if code is None:
                 return "bad_language", f"column {name}: {cells[name]!r} is not a language, such as en, zh-CN or English"
             cells[name] = code
+    reply = read_reply(cells.get("reply", ""))
+    if not isinstance(reply, Ok):
+        return reply.reason, f"column reply: {reply.metrics['detail']}"
+    cells["reply"] = reply.value.text
     for name in ("transcript", "translation", "reply"):
         if cells.get(name) and not has_words(cells[name]):
             return f"{name}_without_words", f"column {name}: {cells[name]!r} has no word"

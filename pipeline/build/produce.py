@@ -13,6 +13,7 @@ import soundfile
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.operators.compose.mixing import Audio, StreamIdentity, compose, stream_pcm16
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+from soundflow.operators.tokens.replies import find_response_problem
 from soundflow.operators.tokens.tokenize import to_npz, tokenize
 from soundflow.pipeline.curate.scenes import SceneSource
 from soundflow.schemas import constants as c
@@ -89,6 +90,10 @@ class Producer:
             if not isinstance(mixed, Ok):
                 return mixed
             plan, audio = mixed.value
+            for response in plan.responses:
+                reason, detail = find_response_problem(response.text, self.tokenizer)
+                if reason:
+                    return Rejected(reason, {"chunk": response.chunk, "detail": detail})
             payload["plan"] = plan.model_dump(mode="json")
             stage = "encoding"
             return Ok(Sample(plan, self.members(plan, audio)))

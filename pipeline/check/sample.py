@@ -21,6 +21,7 @@ from soundflow.operators.compose.mixing import STREAM_FULL_SCALE, measure, strea
 from soundflow.operators.compose.noise import NOISE_ROLES, amplitude_for
 from soundflow.operators.tasks.supervision import find_disagreements
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
+from soundflow.operators.tokens.replies import find_response_problem
 from soundflow.operators.tokens.tokenize import TokenError, detokenize, from_npz, to_npz, tokenize
 from soundflow.pipeline.corpus.clip_store import ClipStore
 from soundflow.pipeline.corpus.versions import OPERATOR_VERSIONS
@@ -115,6 +116,9 @@ class SampleChecker:
             for response, expected in zip_longest(plan.responses, timeline_of(pieces)):
                 if response != expected:
                     yield "response", f"the plan has {_described(response)}, its evidence gives {_described(expected)}"
+        for response in plan.responses:
+            if detail := find_response_problem(response.text, self.tokenizer)[1]:
+                yield "response", f"the response at chunk {response.chunk} {detail}"
         if pieces != sorted(pieces, key=lambda piece: (piece.evidence, piece.event)):
             yield "response", "the responses are not in the order of their evidence"
         if self.same_versions:

@@ -67,6 +67,7 @@ def _cost_row(role: str, cost: RoleCost) -> dict[str, Any]:
         "replayed_calls": cost.replayed.calls,
         "replayed_money": cost.replayed.money,
         "faults": cost.faults,
+        "thoughts": cost.thoughts,
     }
 
 

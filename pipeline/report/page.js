@@ -80,6 +80,7 @@ function curation() {
     ["role", (row) => words(row.role)], ["calls", (row) => fixed(row.calls, 0), 1], ["tokens", (row) => fixed(row.tokens, 0), 1],
     ["cost", (row) => fixed(row.money, 4), 1], ["calls answered from the cache", (row) => fixed(row.replayed_calls, 0), 1],
     ["original cost of these", (row) => fixed(row.replayed_money, 4), 1], ["failed calls", (row) => fixed(row.faults, 0), 1],
+    ["answers with thoughts, which are left out", (row) => fixed(row.thoughts, 0), 1],
   ], curated.costs);
   at("spent").textContent = curated.spent ? `Total of all runs of this build, interrupted ones included: ${curated.spent}.` : "";
 }

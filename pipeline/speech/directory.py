@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -125,16 +125,24 @@ class SpeechDir:
         return self.root / "paces" / f"{quote(voice, safe='')}.json"
 
 
-def write_outputs(directory: SpeechDir, record: SpeechRecord, lines: Iterable[Line], why_failed: str = "") -> SpeechSummary:
+def write_outputs(
+    directory: SpeechDir,
+    record: SpeechRecord,
+    lines: Iterable[Line],
+    why_failed: str = "",
+    thoughts: Mapping[str, int] | None = None,
+) -> SpeechSummary:
     """Write manifest, list of rejections and summary of the dialogues in `lines` from their commits.
 
-    `why_failed`: see `SpeechSummary`.
+    `why_failed`: see `SpeechSummary`. `thoughts`: answers with thoughts, counted while `lines` are read.
     """
     outputs = _Outputs(directory, record)
     rows = directory.manifest_path
     write_atomic(rows, (canonical_json(row) + b"\n" for row in outputs.rows(record.fingerprint, lines)))
     write_atomic(directory.rejected_path, (canonical_json(row) + b"\n" for row in outputs.rejections))
-    summary = outputs.summary(record.fingerprint).model_copy(update={"why_failed": why_failed})
+    summary = outputs.summary(record.fingerprint).model_copy(
+        update={"why_failed": why_failed, "thoughts": sum((thoughts or {}).values())}
+    )
     write_atomic(directory.summary_path, summary.canonical_json() + b"\n")
     return summary
 

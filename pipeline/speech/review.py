@@ -36,6 +36,8 @@ class ReviewSummary:
     """Drawn dialogues without a question, and bad lines, by reason."""
     failed: int
     """Dialogues for which the call failed. If there are any, nothing is written; the same command asks only about these."""
+    thoughts: int = 0
+    """Answers in the input that contained thoughts of a reasoning model, which are left out."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that --json prints."""
@@ -47,6 +49,7 @@ class ReviewSummary:
             return [f"{self.out}: not written: {self.failed} dialogues failed. Run the same command again"]
         rejected = ", ".join(f"{count} {reason}" for reason, count in sorted(self.refused.items()))
         counts = f"{self.drawn} drawn{f'; rejected: {rejected}' if rejected else ''}"
+        counts += f"; answers with thoughts, which are left out: {self.thoughts}" if self.thoughts else ""
         return [f"{self.out}: {self.reviewed} of {self.dialogues} dialogues got a question about an earlier turn ({counts})"]
 
 
@@ -67,7 +70,8 @@ def review_dialogues(
     """
     kept: list[Dialogue] = []
     refused: Counter[str] = Counter()
-    for _, line in read_dialogues(source):
+    thoughts: Counter[str] = Counter()
+    for _, line in read_dialogues(source, thoughts):
         if isinstance(line, str):
             refused[line.partition(":")[0]] += 1
         else:
@@ -91,7 +95,8 @@ def review_dialogues(
     if not failed:
         write_atomic(out, (canonical_json(dialogue.model_dump(mode="json", exclude_defaults=True)) + b"\n" for dialogue in kept))
     reviewed = sum(isinstance(outcome, Ok) for outcome in made)
-    return ReviewSummary(str(out), len(kept), len(drawn), 0 if failed else reviewed, dict(sorted(refused.items())), failed)
+    refusals = dict(sorted(refused.items()))
+    return ReviewSummary(str(out), len(kept), len(drawn), 0 if failed else reviewed, refusals, failed, sum(thoughts.values()))
 
 
 def _rng(seed: int, dialogue: Dialogue) -> np.random.Generator:

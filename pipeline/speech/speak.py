@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -110,7 +111,8 @@ def speak(
             except ServiceUnreachable as error:
                 raise error.after(kept + run.done > run.failed) from None
             why_failed = run.why_failed
-    return write_outputs(directory, record, read_dialogues(dialogues), why_failed)
+    thoughts: Counter[str] = Counter()
+    return write_outputs(directory, record, read_dialogues(dialogues, thoughts), why_failed, thoughts)
 
 
 def _models(

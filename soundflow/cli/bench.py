@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +77,8 @@ def run(
         config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
         progress = run_chat(kind, items, out, config, presented, segments=segments)
     answers = answers_of(out)
-    figures, judged = _scored(kind, items, answers, out, judge, judge_server, timeout, retries)
+    figures, judged = _scored(kind, items, answers.texts, out, judge, judge_server, timeout, retries)
+    figures = replace(figures, notes=(*figures.notes, *answers.notes()))
     result = Result(
         benchmark=kind.name,
         mode=presented.value,
@@ -127,10 +129,12 @@ def score(
     items = kind.read(data, audio)
     require_rows(predictions, "{id, answer}")
     answers = read_answers(predictions, {item.id for item in items})
-    figures, judged = _scored(kind, items, answers, votes or predictions.parent, judge, judge_server, timeout, retries)
+    place = votes or predictions.parent
+    figures, judged = _scored(kind, items, answers.texts, place, judge, judge_server, timeout, retries)
+    figures = replace(figures, notes=(*figures.notes, *answers.notes()))
     _print(figures, as_json)
     if judged is not None and not judged.is_complete:
-        finish(judged, votes or predictions.parent)
+        finish(judged, place)
 
 
 @bench_app.command(

@@ -38,7 +38,7 @@ def test_a_misbehaving_server_costs_no_row(tmp_path: Path) -> None:
         config = config_of("m", server=server.settings())
         assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT).is_complete
         assert server.faults
-    assert set(answers_of(tmp_path / "run").values()) == {"{}"}
+    assert set(answers_of(tmp_path / "run").texts.values()) == {"{}"}
 
 
 def test_a_server_that_is_down_is_not_asked_for_every_row(
@@ -196,7 +196,7 @@ def test_tables_that_are_none_are_rejected(name: str, text: str | None, message:
 
 def test_an_empty_cell_is_an_empty_answer(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,question,response\nx,why?,\ny,who?,me\n")
-    assert read_answers(tmp_path / "a.csv", {"x", "y"}) == {"x": "", "y": "me"}
+    assert read_answers(tmp_path / "a.csv", {"x", "y"}).texts == {"x": "", "y": "me"}
     (tmp_path / "b.csv").write_text("id,question,said\nx,,me\n")
     with pytest.raises(InputError, match="row 1: answer: is not a string"):
         read_answers(tmp_path / "b.csv", {"x"})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soundflow.schemas.text import join_texts, one_line, words_of
+from soundflow.schemas.text import control_string, join_texts, one_line, without_thoughts, words_of
 
 TEXTS = st.text(st.sampled_from("abZ7 é你好世，。,.!—-'\u3099"), max_size=30).map(lambda text: " ".join(text.split()))
 
@@ -66,3 +66,56 @@ def test_a_text_is_split_at_word_boundaries(text: str, words: list[str]) -> None
 def test_invisible_characters_never_cut_a_word(text: str, line: str) -> None:
     assert one_line(text) == line
     assert one_line(line) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>Two bells.</think>A bell.", "A bell."),
+        ("<think>\n\n</think>\n\nA bell.\nTwo.", "A bell.\nTwo."),
+        ("Two bells.\n</think>\nA bell.", "A bell."),
+        ("<think>a</think>b<think>c</think>d", "d"),
+        ("<think>a <think>b</think> c</think> d", "d"),
+        ("Sure. <think>a</think> b", "b"),
+        ("<Think>a</THINK> b", "b"),
+        ('<think duration="3">a</think> b', "b"),
+        ("<thinking>a</thinking>b", "b"),
+        ("<thought>a</thought >b", "b"),
+        ("<reasoning>a</reasoning>b", "b"),
+        ("<seed:think>a</seed:think>b", "b"),
+        ("[THINK]a[/THINK]b", "b"),
+        ("◁think▷a◁/think▷b", "b"),
+        ("<|START_THINKING|>a<|END_THINKING|>b", "b"),
+        ("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b", "b"),
+        ("<think/>b", "b"),
+        ("<think>a</think>", ""),
+        ("<think>a", None),
+        ("a <think> b", None),
+        ("<think>a</think>b<think>c", None),
+        ("<|channel|>analysis<|message|>a", None),
+    ],
+)
+def test_thoughts_are_no_part_of_the_answer(text: str, answer: str | None) -> None:
+    assert without_thoughts(text) == (answer, True)
+
+
+@pytest.mark.parametrize("text", ["", " a \n b ", "I think so.", "a < think > b", "think", "[thinking]", "<b>a</b>"])
+def test_a_text_without_thoughts_is_returned_as_it_is(text: str) -> None:
+    assert without_thoughts(text) == (text, False)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<|AUDIO|>", "<|Human|>",
+        "<｜User｜>", "<｜end▁of▁sentence｜>", "[INST]", "[/INST]", "<<SYS>>", "</s>", "<s>", "<bos>", "<eos>", "<start_of_turn>",
+        "<end_of_turn>", "<tool_call>", "<eom>",
+    ],
+)  # fmt: skip
+def test_control_strings_of_chat_templates_are_found(mark: str) -> None:
+    assert control_string(f"Hi.{mark} user") == mark
+
+
+@pytest.mark.parametrize("text", ["a <b> c", "x |> f <| y", "<||>", "[1]", "INST", "a<s", "f <| g |> h", "1 < 2 | 3 > 2"])
+def test_other_text_with_brackets_is_no_control_string(text: str) -> None:
+    assert control_string(text) == ""

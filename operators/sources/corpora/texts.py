@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from soundflow.operators.sources.corpora.corpus_folder import CorpusFolder
 from soundflow.operators.sources.corpora.reader import CorpusItem, CorpusReader, RequiredFiles, parse_split, reject
 from soundflow.operators.sources.corpora.tables import NumberedRow, TableRow, cell_text, read_json, read_parquet
+from soundflow.operators.tokens.replies import read_reply
+from soundflow.schemas.outcome import Rejected
 from soundflow.schemas.sources import Source
 from soundflow.schemas.speech import Dialogue, Turn
 
@@ -45,6 +47,10 @@ class DialogueReader(CorpusReader):
                 yield reject(corpus, unit, number, "bad_dialogue", exchanges)
                 continue
             kept = exchanges[:MOST_TURNS]
+            wrong = next((reply for _, answer in kept if isinstance(reply := read_reply(answer), Rejected)), None)
+            if wrong is not None:
+                yield reject(corpus, unit, number, wrong.reason, f"an answer {wrong.metrics['detail']}")
+                continue
             user_text = "".join(user for user, _ in kept)
             try:
                 yield Dialogue(

@@ -53,6 +53,23 @@ def test_one_answered_sound_of_many_is_no_hundred_percent(tmp_path: Path) -> Non
     assert found.counts.accuracy == 1 / 644 and found.missing == 643
 
 
+def test_answers_with_thoughts_are_counted(tmp_path: Path) -> None:
+    sounds = read_sounds(write(tmp_path / "meta.jsonl", SMALL))
+    names = [sound.id for sound in sounds]
+    rows: list[dict[str, str]] = [
+        {"id": names[0], "_raw_reply": "<think>Hm.</think><Decision>RESPOND</Decision><Reply>Hi.</Reply>"},
+        {"id": names[1], "decision": "<think>Hm.</think>Respond.", "reply": "<think>Hm.</think>Hello."},
+        {"id": names[2], "_raw_reply": "<think>Hm. <Decision>RESPOND</Decision>"},
+        {"id": names[3], "decision": "IGNORE", "reply": ""},
+    ]
+    found = read_predictions(write(tmp_path / "p.jsonl", rows), set(names))
+    assert [found[name].decision for name in names[:4]] == [Decision.RESPOND, Decision.RESPOND, None, Decision.IGNORE]
+    assert [found[name].reply for name in names[:2]] == ["Hi.", "Hello."]
+    result = score(sounds, found)
+    assert (result.thoughts, result.unreadable) == (3, 1) and result.to_json()["thoughts"] == 3
+    assert result.lines()[-1] == "answers with thoughts of the model, which are not scored: 3"
+
+
 def test_intervals_do_not_depend_on_the_run(tmp_path: Path) -> None:
     sounds = read_sounds(write(tmp_path / "meta.jsonl", SMALL))
     assert score(sounds, {}).to_json() == score(sounds, {}).to_json()
@@ -65,6 +82,8 @@ def test_intervals_do_not_depend_on_the_run(tmp_path: Path) -> None:
         ("thinking…\n<decision> ignore </decision>\n<reply></reply>", Decision.IGNORE, ""),
         ("<Decision>RESPOND</Decision><Reply>cut off in mid-", Decision.RESPOND, ""),
         ("< Decision >I would IGNORE it, not RESPOND</ Decision >", Decision.IGNORE, ""),
+        ("<think><Decision>IGNORE</Decision></think><Decision>RESPOND</Decision><Reply>Hi.</Reply>", Decision.RESPOND, "Hi."),
+        ("<think>or <Decision>RESPOND</Decision>", None, ""),
         ("Ignore.", None, ""),
         ("No Reply", None, ""),
         ("<Decision>RESPONDING</Decision>", None, ""),

@@ -53,7 +53,7 @@ def test_every_benchmark_runs_on_a_checkpoint_and_resumes(name: str, checkpoint:
     (out / "predictions.jsonl").write_bytes(first[:-7])
     assert run_stream(BENCHMARKS[name], items, out, checkpoint, Mode.TEXT, longest_response=3).is_complete
     assert (out / "predictions.jsonl").read_bytes() == first
-    assert set(answers_of(out)) == {item.id for item in items}
+    assert set(answers_of(out).texts) == {item.id for item in items}
     with pytest.raises(InputError, match="another mode"):
         run_stream(BENCHMARKS[name], items, out, checkpoint, Mode.AUDIO, longest_response=3)
 
@@ -79,8 +79,38 @@ def test_items_of_a_segment_share_a_conversation(tmp_path: Path) -> None:
         config = config_of("m", server=server_of(server.url))
         assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT, segments=2).is_complete
     assert sorted(len(messages) for messages in server.requests) == [1, 1, 3, 3]
-    figures = BENCHMARKS["librispeech"].score(items, answers_of(tmp_path / "run"), {})
+    figures = BENCHMARKS["librispeech"].score(items, answers_of(tmp_path / "run").texts, {})
     assert figures.values["clean"] == 0.0 and figures.values["other"] == 0.0
+
+
+def test_thoughts_are_kept_in_predictions_and_not_scored_nor_sent_back(tmp_path: Path) -> None:
+    data = MINIATURES["librispeech"](tmp_path)
+    items = BENCHMARKS["librispeech"].read(data, None)
+
+    def thinks(messages: Messages, before: int) -> str:
+        return f"<think>\nIs it cattle?\n</think>\n\n{knows_all(messages, before)}"
+
+    with AudioServer(thinks) as server:
+        config = config_of("m", server=server_of(server.url))
+        assert run_chat(BENCHMARKS["librispeech"], items, tmp_path / "run", config, Mode.TEXT, segments=2).is_complete
+    assert "think" not in str([[one["text"] for one in messages] for messages in server.requests])
+    answers = answers_of(tmp_path / "run")
+    assert BENCHMARKS["librispeech"].score(items, answers.texts, {}).values["clean"] == 0.0
+    assert (answers.thoughts, answers.unreadable) == (len(items), 0)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert all(row["answer"].startswith("<think>\nIs it cattle?\n</think>\n\n") for row in rows)
+    rows[0]["answer"] = "<think>Is it cattle?"
+    write(tmp_path / "p.jsonl", rows)
+    done = CliRunner().invoke(app, ["bench", "score", "librispeech", str(tmp_path / "p.jsonl"), "--data", str(data)])
+    assert f"answers with thoughts of the model, which are not scored: {len(items)};" in done.stdout
+    assert "without an end of the thoughts (counted as wrong): 1" in done.stdout
+
+
+def test_votes_are_read_behind_the_thoughts_of_the_judge(tmp_path: Path) -> None:
+    items = BENCHMARKS["alpaca-eval"].read(MINIATURES["alpaca-eval"](tmp_path), None)[:1]
+    with AudioServer(lambda messages, before: "<think>2? No.</think>4" if before else "<think>5") as server:
+        _, votes = judge(items, {items[0].id: "x"}, tmp_path / "votes", judge_config("j", None, server_of(server.url)), "open")
+    assert sorted(votes[items[0].id]) == ["", "4", "4"]
 
 
 def test_a_judge_is_asked_three_times_and_never_twice_for_one_vote(tmp_path: Path) -> None:

@@ -37,6 +37,20 @@ def test_columns_about_speech_are_read(tmp_path: Path) -> None:
     assert (row.translation, row.translation_language) == ("你好。", "zh")
 
 
+@pytest.mark.parametrize("reply", ["One.\nTwo.\n\n  - three", "می\u200cخواهم", "👩\u200d👧 yes", "tab\there"])
+def test_a_reply_keeps_its_lines_and_joiners(reply: str, tmp_path: Path) -> None:
+    (row,) = read(tmp_path, {"reply": reply})
+    assert isinstance(row, SourceRow) and row.reply == reply
+
+
+def test_thoughts_in_replies_are_left_out_and_reported(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text('path,transcript,reply\na.wav,Hi.,"<think>Hm.\nYes.</think>\nHello."\nb.wav,Hi.,Hello.\n')
+    warnings: list[str] = []
+    rows = list(read_manifest(tmp_path / "m.csv", warn=warnings.append))
+    assert [row.reply for row in rows if isinstance(row, SourceRow)] == ["Hello.", "Hello."]
+    assert warnings == [f"{tmp_path / 'm.csv'}: column reply: thoughts of a reasoning model are left out (rows: 1)"]
+
+
 def test_a_row_without_them_has_empty_values(tmp_path: Path) -> None:
     (row,) = read(tmp_path, {})
     assert isinstance(row, SourceRow)
@@ -52,6 +66,11 @@ def test_a_row_without_them_has_empty_values(tmp_path: Path) -> None:
         ({"transcript": "[music]"}, "transcript_without_words", "'[music]'"),
         ({"translation": "..."}, "translation_without_words", "'...'"),
         ({"reply": "\u2026"}, "reply_without_words", "column reply"),
+        ({"reply": "<think>Hm."}, "unclosed_thoughts", "column reply"),
+        ({"reply": "<think>Hm.</think>"}, "only_thoughts", "column reply"),
+        ({"reply": "Hi.<|im_end|>"}, "control_string", "<|im_end|>"),
+        ({"reply": "word " * 4000}, "response_too_long", "1,024"),
+        ({"reply": "a\0b"}, "not_text", "U+0000"),
         ({"dialogue": "d", "turn": "two"}, "bad_turn", "'two' is not an integer"),
         ({"dialogue": "d", "turn": -1}, "bad_turn", "'-1'"),
         ({"dialogue": "d", "turn": 1.5}, "bad_turn", "'1.5'"),

@@ -103,6 +103,28 @@ def test_a_replys_emotion_is_a_tag_of_the_authors_layout(clips: Path, tmp_path: 
         assert tags == [AUTHORS.tag("happy")[0]] * len(plan.responses) and tags
 
 
+def test_a_build_teaches_no_response_that_the_runtime_would_not_say(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("soundflow.schemas.constants.LONGEST_RESPONSE_TOKENS", 1)
+    recipe = write_recipe(tmp_path / "r.yaml", clips, streams=2, shards=1, tasks={"voice_chat": 1.0})
+    assert build(recipe, tmp_path / "out", executor="inline").streams == 0
+    [manifest] = BuildDir(tmp_path / "out").manifests()
+    assert {one.reason for one in manifest.rejected} == {"response_too_long"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("word " * 1200, "tokens, and the runtime ends a response after 1,024"), ("Hi.<|im_end|>", "<|im_end|>")]
+)
+def test_a_response_that_the_runtime_would_not_say_is_a_finding(spoken: dict[str, Path], text: str, why: str) -> None:
+    plan, members, shard = next(found for found in plans(spoken["voice_chat"]) if found[0].responses)
+    document = json.loads(members["json"])
+    document["responses"][0]["pieces"][0]["text"] = document["responses"][0]["text"] = text
+    forged = members | {"json": canonical_json(document), "tokens.npz": tokens_for(document)}
+    _, found = checker(spoken["voice_chat"]).check(plan.sample_id, forged, shard)
+    assert [detail for check, detail in found if check == "response" and why in detail]
+
+
 def test_a_change_of_any_field_of_a_spoken_plan_is_reported(spoken: dict[str, Path]) -> None:
     words = {"task": [task.value for task in Task], "role": list(ClipRole), "kind": ["speech", "sound"]}
     words |= {"track": ["event", "ambient"], "token_layout": list(LAYOUTS), "language": ["", "fr"]}

@@ -123,6 +123,27 @@ def test_an_output_that_cannot_be_created_is_rejected(tmp_path: Path) -> None:
         speak(lines, Path("/proc/none"), lenient())
 
 
+def test_thoughts_are_left_out_of_answers_and_reported_and_unreadable_answers_are_rejected(tmp_path: Path) -> None:
+    user = dialogue(0, 1)["turns"][0]["user"]
+    answers = {
+        "thinks": "<think>They greet.</think>\nHi.\nHow are you?",
+        "endless": "<think>They greet.",
+        "template": "Hi.<|im_end|>",
+        "long": "word " * 3900,
+    }
+    lines = [{"id": name, "turns": [{"user": user, "assistant": answer}]} for name, answer in answers.items()]
+    out = begin(tmp_path / "out", lenient())
+    summary = speak(write_dialogues(tmp_path / "d.jsonl", lines), out, lenient())
+    assert summary.rejected == {"control_string": 1, "response_too_long": 1, "unclosed_thoughts": 1}
+    assert (summary.spoken, summary.thoughts) == (1, 1)
+    assert "  answers with thoughts of a reasoning model, which are left out: 1" in summary.lines()
+    [row] = rows(out / "manifest.jsonl")
+    assert row["reply"] == "Hi.\nHow are you?"
+    assert [one["line"] for one in rows(out / "rejected.jsonl")] == [2, 3, 4]
+    index_clips([out], tmp_path / "clips", workers=1)
+    assert [clip.reply for clip in ClipIndex.open(tmp_path / "clips").clips()] == ["Hi.\nHow are you?"]
+
+
 def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     lines = tmp_path / "d.jsonl"
     lines.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(dialogue(number)).encode() for number in range(2)))
