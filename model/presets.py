@@ -55,14 +55,19 @@ PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
 }
 
 
+def check_preset(name: str) -> None:
+    """Raise InputError, with the presets there are, unless `name` is one."""
+    if name not in PRESETS:
+        remedy = f"{did_you_mean(name, PRESETS)} Presets: {', '.join(PRESETS)}; or name a checkpoint".strip()
+        raise InputError("unknown model", field="model", value=name, remedy=remedy)
+
+
 def preset(name: str, streaming: StreamingConfig) -> Qwen2_5OmniThinkerConfig:
     """Return the configuration `name` with the vocabulary of `streaming`.
 
     Small presets require `text_ids`, and `3b` rejects them. Raises InputError otherwise, and for an unknown name.
     """
-    if name not in PRESETS:
-        remedy = f"{did_you_mean(name, PRESETS)} Presets: {', '.join(PRESETS)}; or name a checkpoint".strip()
-        raise InputError("unknown model", field="model", value=name, remedy=remedy)
+    check_preset(name)
     text, audio = copy.deepcopy(dict(PRESETS[name]["text"])), dict(PRESETS[name]["audio"])
     rows = Vocabulary.of(streaming).compact_rows
     if (rows is None) != ("vocab_size" in text):

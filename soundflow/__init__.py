@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from soundflow.pipeline.clips.index import index_clips
     from soundflow.pipeline.clips.table import ClipIndex
     from soundflow.pipeline.export.open_corpus import open_corpus
+    from soundflow.schemas.base import InputError
     from soundflow.schemas.recipe import Recipe
     from soundflow.schemas.stream import StreamPlan
+    from soundflow.schemas.version import __version__
 
-__version__: Final = "0.2.0"
 __all__ = [
     "ClipIndex",
+    "InputError",
     "Recipe",
     "StreamPlan",
     "StreamingThinker",
@@ -38,7 +40,9 @@ __all__ = [
     "verify",
 ]
 _MODULES: Final = {
+    "__version__": "schemas.version",
     "ClipIndex": "pipeline.clips.table",
+    "InputError": "schemas.base",
     "Recipe": "schemas.recipe",
     "StreamPlan": "schemas.stream",
     "StreamingThinker": "model.thinker",

@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 import torch
 
-from soundflow.model.presets import PRESETS, preset
+from soundflow.model.presets import PRESETS, check_preset, preset
 from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import StreamingConfig
 from soundflow.schemas import constants as c
@@ -60,7 +60,8 @@ class TrainingEstimate:
 
 
 def meta_model(name: str) -> StreamingThinker:
-    """Create a preset on the meta device, without memory."""
+    """Create a preset on the meta device, without memory. Raises InputError for an unknown name."""
+    check_preset(name)
     with torch.device("meta"):
         compact = None if "vocab_size" in PRESETS[name]["text"] else ()
         return StreamingThinker(preset(name, StreamingConfig(layout=SOUNDFLOW.id, text_ids=compact)))

@@ -30,8 +30,8 @@ from soundflow.schemas.estimate import BuildBudget
 from soundflow.schemas.llm import Halted, ServiceUnreachable
 from soundflow.schemas.recipe import Recipe, fingerprint
 from soundflow.schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest, Stopped
+from soundflow.schemas.version import __version__
 
-VERSION: Final = "0.1.0"
 REPORT_SECONDS: Final = 2.0
 """Longest interval between two progress events of a running build."""
 
@@ -180,7 +180,7 @@ def plan_build(recipe_path: Path) -> tuple[BuildRecord, ClipIndex]:
         prompt_hash=prompt_hash(),
         operator_versions=OPERATOR_VERSIONS,
         curators=curated_by,
-        soundflow_version=VERSION,
+        soundflow_version=__version__,
     )
     return record, index
 
