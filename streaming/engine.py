@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -102,7 +104,7 @@ class Engine:
         self.layout = replace(layout, samples=samples, features=features)
         self.capacity, self.restarts = sessions, 0
         self._context: Any = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOAD)
+        _start_fork_server()
         self._sessions: dict[int, Session] = {}
         self._lock = threading.RLock()
         self._epochs = 0
@@ -279,6 +281,25 @@ class Engine:
                 restarted.append((session, Restarted(died=died, chunk=max(session.number, 1), lost=lost)))
         for session, event in restarted:
             session.on_event(event)
+
+
+def _start_fork_server() -> None:
+    """Start the fork server, unless it runs, with the module search path of this process.
+
+    By itself it searches the working directory first, and would preload modules of the user that have the name of one of ours.
+    """
+    multiprocessing.set_forkserver_preload(PRELOAD)
+    path = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
+    previous = {name: os.environ.get(name) for name in path}
+    os.environ.update(path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in previous.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _check_shared_memory(size: int) -> None:

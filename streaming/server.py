@@ -31,6 +31,7 @@ from soundflow.streaming.events import ErrorEvent, Event, ListenConfig, SessionC
 from soundflow.streaming.metrics import Metrics
 from soundflow.streaming.protocol import LONGEST_LINE, MAX_MESSAGE, RESUME_SECONDS
 from soundflow.streaming.sessions import LiveSession
+from soundflow.streaming.signals import run_until_stopped
 from soundflow.streaming.speaking import Voices
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -359,7 +360,7 @@ def serve(
     instruction: str = DEFAULT_INSTRUCTION,
     voices: Voices | None = None,
 ) -> None:
-    """Load the model and serve until interrupted.
+    """Load the model and serve until SIGINT or SIGTERM, then raise Interrupted.
 
     Raises InputError for a public address without a token, a port in use, an invalid instruction or a broken checkpoint.
     """
@@ -379,7 +380,7 @@ def serve(
             engine.start()
             application = Server(engine, token, threshold, voices, instruction).application()
             say(f"listening on http://{host}:{port} ({sessions} sessions; page at /, health at /healthz, metrics at /metrics)")
-            asyncio.run(run(application, listening))
+            run_until_stopped(run(application, listening))
         finally:
             engine.close()
             if voices is not None:

@@ -108,9 +108,9 @@ def listen(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow listen`."""
-    import asyncio
 
     from soundflow.schemas.base import InputError, Interrupted
+    from soundflow.streaming.signals import run_until_stopped
 
     audio = _audio(source)
     if aloud is not None and (aloud.is_dir() or not aloud.parent.is_dir()):
@@ -122,7 +122,7 @@ def listen(
     options: dict[str, Any] = {"instruction": instruction, "threshold": threshold, "drain": drain}
     options |= {"remember": remember, "speak": aloud is not None}
     try:
-        asyncio.run(_listen(audio, url, options, pace, as_json, spoken, counts))
+        run_until_stopped(_listen(audio, url, options, pace, as_json, spoken, counts))
     except InputError:  # no session was opened: keep the contents of the file
         aloud = None
         raise

@@ -9,13 +9,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from soundflow.schemas.base import InputError
 from soundflow.streaming.events import ChunkSilent, SessionCreated
 from tests.streaming.serving import played
 from tests.support.user_directory import environment, user_directory
 
+SCRIPT = "from soundflow.cli.app import main\nif __name__ == '__main__':\n    main()\n"
 
-def test_a_server_and_its_workers_run_beside_modules_with_our_names(checkpoint: Path, tmp_path: Path) -> None:
+
+@pytest.mark.parametrize("launcher", ["module", "script"])
+def test_a_server_and_its_workers_run_beside_modules_with_our_names(checkpoint: Path, tmp_path: Path, launcher: str) -> None:
+    """The installed script does not search the working directory at all: there, even `queue.py` must not be imported."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    more, command = ((), ["-m", "soundflow"]) if launcher == "module" else (("soundflow", "queue"), [str(tmp_path / "script.py")])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     serve = ["serve", "--model", str(checkpoint), "--port", str(port), "--threshold", "0.999"]
@@ -29,8 +37,8 @@ def test_a_server_and_its_workers_run_beside_modules_with_our_names(checkpoint: 
         raise AssertionError(f"the server ended: {process.communicate()}")
 
     with subprocess.Popen(
-        [sys.executable, "-m", "soundflow", *serve],
-        cwd=user_directory(tmp_path / "user"),
+        [sys.executable, *command, *serve],
+        cwd=user_directory(tmp_path / "user", *more),
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

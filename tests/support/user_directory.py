@@ -1,4 +1,4 @@
-"""A directory of a user whose modules have the names of our rooms: importing one of them by mistake fails."""
+"""A directory of a user whose modules have the names of ours: importing one of them by mistake fails."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.support import ROOT
 ROOMS = ("schemas", "prompts", "operators", "backends", "pipeline", "model", "training", "streaming", "bench")
 
 
-def user_directory(path: Path) -> Path:
-    """Make a directory that holds `schemas.py`, `model/__init__.py` and so on."""
+def user_directory(path: Path, *more: str) -> Path:
+    """Make a directory that holds `schemas.py`, `model/__init__.py` and so on, and modules with the names `more`."""
     path.mkdir()
-    for room in ROOMS:
-        package = room in ("model", "training", "streaming")
-        module = path / room / "__init__.py" if package else path / f"{room}.py"
+    for name in (*ROOMS, *more):
+        package = name in ("model", "training", "streaming")
+        module = path / name / "__init__.py" if package else path / f"{name}.py"
         module.parent.mkdir(exist_ok=True)
-        module.write_text(f'raise RuntimeError("the user\'s own {room} was imported")\n')
+        module.write_text(f'raise RuntimeError("the user\'s own {name} was imported")\n')
     return path
 
 
