@@ -181,11 +181,11 @@ def test_a_wrong_address_is_an_input_error_at_the_start_and_resumable_later(
         closed.bind(("127.0.0.1", 0))  # does not listen, and no other process gets the port
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
         sounds = {"backend": "http", "model": "m", "server": {"base_url": nowhere, "retries": 0}}
-        write({"base_url": f"{nowhere}/v1"}, generation=sounds)
+        write({"base_url": f"{nowhere}/v1"}, generation=sounds, streams=24)
         code, text = run()
         assert code == 2 and f"error: the language model at {nowhere}/v1" in text
         assert "cannot be reached" in text and "Check llm.server.base_url" in text and "resume" not in text
-        write(generation=sounds)
+        write(generation=sounds, streams=24)
         for _ in range(2):  # the second run finds the scenes of the first in the cache
             code, text = run()
             assert code == 3 and f"stopped: the sound service http at {nowhere}" in text
