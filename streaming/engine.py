@@ -91,7 +91,7 @@ class Engine:
         """Allocate the rings of `sessions` sessions.
 
         `threads` is the number of CPU threads per process, `together` the maximum number of sessions in one forward pass. Raises
-        InputError when `model` is no checkpoint or shared memory is too small.
+        InputError when `model` is not a checkpoint or shared memory is too small.
         """
         self.config = _streaming_config(model)
         hidden = json.loads((model / "config.json").read_text())["text_config"]["hidden_size"]

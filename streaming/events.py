@@ -204,7 +204,7 @@ DecoderEvent = ChunkSilent | ResponseCreated | TextDelta | ResponseDone | Reanch
 EngineEvent = DecoderEvent | AudioDropped | Restarted
 """Events the engine passes to a session."""
 Event = EngineEvent | AudioDelta | AudioDone | SessionCreated | SessionResumed | ErrorEvent
-"""Every event, told apart by `type`."""
+"""Every event; `type` is the discriminator."""
 _EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 
 

@@ -24,7 +24,7 @@ TOKEN = "SOUNDFLOW_TOKEN"
 @top.command(
     help="Serve a checkpoint to many concurrent streams over WebSockets, with a web page to try it. "
     "Clients must send the token in $SOUNDFLOW_TOKEN if it is set.",
-    epilog="Example: soundflow serve --model runs/learn/model --port 8765",
+    epilog="Example: soundflow serve --model runs/learn/seed-0/cpu-4/model --port 8765",
 )
 def serve(
     model: Annotated[Path, typer.Option(help="Directory of a checkpoint made by `soundflow train`.", show_default=False)],
