@@ -6,6 +6,7 @@ Replacing that file is the commit of an index, so a file that can be opened is c
 from __future__ import annotations
 
 import hashlib
+import shlex
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -165,7 +166,7 @@ class ClipIndex:
         self._table = table
         self._ids = IdColumn(table.column("id"))
         self._cache = ClipCache(directory / CACHE, footer.config)
-        remedy = f"run `soundflow clips index` on the sources again (-o {directory})"
+        remedy = f"run `soundflow clips index` on the sources again (-o {shlex.quote(str(directory))})"
         self._audio = ClipAudio(self._cache, remedy)
         self._rows_read: dict[str, Clip] = {}
         self._roles: dict[ClipRole, list[str]] = {}

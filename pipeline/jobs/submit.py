@@ -17,7 +17,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import yaml
 from ray.exceptions import RayError
@@ -26,16 +27,24 @@ from soundflow.pipeline.mechanics.ray_connection import shipped_code
 from soundflow.schemas.base import InputError
 from soundflow.schemas.recipe import Recipe
 
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails
+
 RECIPE: Final = "SOUNDFLOW_RECIPE"
 """Environment variable that holds the recipe of a submitted build, in base64."""
 STARTUP_SECONDS: Final = 90.0
 """How long to retry a cluster whose dashboard is up before its job agent."""
 NO_AGENT: Final = "No available agent"
 """Part of Ray's error message while no job agent has registered."""
+EXISTS: Final = "already exists"
+"""Part of Ray's error message for the name of an existing job."""
 DENIED: Final = re.compile(r"\b40[13]\b|Unauth|uthentication|InvalidAuthToken")
 """Matches Ray's error messages for a wrong token: Ray has no exception type for them."""
 FORWARDED: Final = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "OPENAI_BASE_URL", "SOUNDFLOW_ANSWERS")
 """Environment variables passed on to the job. Secrets are not among them: they belong into the cluster's configuration."""
+DASHBOARD_PORT: Final = 8265
+JOB_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""The names that Ray's API can look up again: it puts them into the path of a URL without quoting them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +61,10 @@ class Jobs:
     """A client of one cluster's Jobs API."""
 
     def __init__(self, address: str):
-        """`address`: http(s)://HOST:8265. Raises InputError if no cluster answers there or it rejects the token."""
+        """`address`: [http[s]://]HOST[:PORT]. Raises InputError if no cluster answers there or it rejects the token."""
         from ray.job_submission import JobSubmissionClient
 
-        self.address = address
+        self.address = address = dashboard_url(address)
         logging.getLogger("ray").setLevel(logging.ERROR)
         token = os.environ.get("RAY_AUTH_TOKEN", "")
         headers = {"Authorization": f"Bearer {token}"} if token else None
@@ -67,10 +76,15 @@ class Jobs:
 
         `out` and the recipe's `clips` are paths on the nodes; `options` are passed to `soundflow build`; `job` names the job
         (default: Ray chooses a name).
+
+        Raises InputError if a path cannot mean the same on the nodes, if `job` is not a name or if a job has this name.
         """
+        if job is not None:
+            _check_job_name(job)
         recipe = Recipe.from_yaml(recipe_path)
-        clips = Path(os.path.abspath(recipe_path.parent / recipe.clips))  # noqa: PTH100 - a path of the nodes, not resolved here
-        document = yaml.safe_load(recipe_path.read_text(encoding="utf-8")) | {"clips": str(clips)}
+        _check_absolute(out, "--out")
+        clips = _clips_on_nodes(recipe.clips, recipe_path)
+        document = yaml.safe_load(recipe_path.read_text(encoding="utf-8")) | {"clips": clips}
         text = base64.b64encode(yaml.safe_dump(document, sort_keys=False).encode()).decode()
         command = ["python", "-m", "soundflow.pipeline.jobs.submitted", "-o", out, "--address", "auto", *options]
         forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
@@ -82,8 +96,7 @@ class Jobs:
 
         Raises InputError if there is no such job, it has not ended, or it is not a build.
         """
-        with self._input_errors():
-            details = self._client.get_job_info(job)
+        details = self._info(job)
         environment = (details.runtime_env or {}).get("env_vars", {})
         if RECIPE not in environment:
             raise InputError("is not a build", field="JOB", value=job, remedy="Only jobs of `soundflow submit` can be resumed")
@@ -102,15 +115,22 @@ class Jobs:
                 try:
                     return str(self._client.submit_job(entrypoint=entrypoint, runtime_env=runtime, submission_id=job))
                 except RuntimeError as error:
+                    if job and EXISTS in str(error):
+                        remedy = "Choose another name, or run `soundflow jobs resume` to continue its build"
+                        raise InputError("a job of this name exists", field="--job", value=job, remedy=remedy) from None
                     if NO_AGENT not in str(error) or time.monotonic() > deadline:
                         raise
                     time.sleep(1.0)
 
     def status(self, job: str) -> JobState:
         """Return the state of a job; raises InputError if there is none of this name."""
+        details = self._info(job)
+        return JobState(job, str(details.status.value), str(details.message or ""))
+
+    def _info(self, job: str) -> JobDetails:
+        _check_job_name(job)
         with self._input_errors():
-            details = self._client.get_job_info(job)
-            return JobState(job, str(details.status.value), str(details.message or ""))
+            return self._client.get_job_info(job)
 
     def list(self) -> list[JobState]:
         """Return all submitted jobs, newest first."""
@@ -121,6 +141,7 @@ class Jobs:
 
     def logs(self, job: str) -> str:
         """Return the output of a job so far."""
+        _check_job_name(job)
         with self._input_errors():
             return str(self._client.get_job_logs(job))
 
@@ -131,6 +152,7 @@ class Jobs:
 
     def cancel(self, job: str) -> bool:
         """Stop a job and return True; False if it had ended. Committed shards are kept."""
+        _check_job_name(job)
         with self._input_errors():
             return bool(self._client.stop_job(job))
 
@@ -147,8 +169,49 @@ class Jobs:
             remedy = (
                 "Set $RAY_AUTH_TOKEN to the cluster's token"
                 if denied
-                else "Check the address (http://HOST:8265) and the job name"
+                else f"Check the address (http://HOST:{DASHBOARD_PORT}) and the job name"
             )
             raise InputError(
                 f"request to the cluster failed: {text}", field="--address", value=self.address, remedy=remedy
             ) from None
+
+
+def dashboard_url(address: str) -> str:
+    """Return the URL of a cluster's dashboard; http:// and, without a scheme, port 8265 may be left out.
+
+    Raises InputError if the address is not one of a dashboard.
+    """
+    text = address.strip()
+    has_scheme = "://" in text
+    try:
+        url = urlsplit(text if has_scheme else f"http://{text}")
+        is_valid = url.scheme in ("http", "https") and bool(url.hostname) and text != "auto" and not (url.query or url.fragment)
+        port = url.port
+    except ValueError:
+        is_valid, port = False, None
+    if not is_valid:
+        remedy = f"Name the dashboard of the cluster: http://HOST:{DASHBOARD_PORT}"
+        raise InputError("is not the address of a Ray dashboard", field="--address", value=address, remedy=remedy)
+    base = url.geturl().rstrip("/")
+    return base if port or has_scheme else f"{base}:{DASHBOARD_PORT}"
+
+
+def _check_job_name(job: str) -> None:
+    if not JOB_NAME.fullmatch(job):
+        remedy = "Use 1 to 100 ASCII letters, digits, '.', '_' and '-', starting with a letter or digit"
+        raise InputError("is not a job name", field="JOB", value=job, remedy=remedy)
+
+
+def _check_absolute(path: str, field: str) -> None:
+    if not path.startswith("/"):
+        why = "is not an absolute path, but a job runs in a temporary directory of its node"
+        raise InputError(why, field=field, value=path, remedy="Write the full path of a folder that all nodes share")
+
+
+def _clips_on_nodes(clips: str, recipe: Path) -> str:
+    """Return the path of the clip index on the nodes; a relative path is clear only if the index lies there on this machine."""
+    path = os.path.abspath(recipe.parent / clips)  # noqa: PTH100 - a path of the nodes, whose links are not resolved here
+    if not os.path.isabs(clips) and not os.path.isdir(path):  # noqa: PTH112, PTH117
+        remedy = "Write the full path of the index as the nodes see it"
+        raise InputError(f"no folder {path} on this machine", file=recipe, field="clips", value=clips, remedy=remedy)
+    return path

@@ -22,6 +22,8 @@ PACKAGE: Final = Path(__file__).parents[2]
 """The folder `soundflow/` of a checkout or of site-packages. Ray follows its links and ships nothing else."""
 REACH_SECONDS: Final = 10.0
 """How long to wait for a cluster's port. Ray itself would try for many minutes."""
+CLIENT_PORT: Final = 10001
+"""The default port of ray:// addresses."""
 JOB_VARIABLE: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the driver of a submitted job."""
 
@@ -76,11 +78,15 @@ def _connect(address: str | None, cores: int | None) -> None:
         except SystemExit:  # raised by Ray's own signal handler
             raise Interrupted from None
         except (OSError, RayError, ValueError, RuntimeError) as error:
-            remedy = "Start a Ray cluster there or correct the address"
-            raise InputError(f"cannot connect to Ray: {error}", field="--address", value=address, remedy=remedy) from None
+            why = " ".join(str(error).split())
+            remedy = "Start a Ray cluster there or correct the address: auto, HOST:6379 or ray://HOST:10001"
+            raise InputError(f"cannot connect to Ray: {why}", field="--address", value=address, remedy=remedy) from None
 
 
 def _check_reachable(address: str) -> None:
     """Raise OSError if nothing listens at `[ray://]HOST:PORT`; Ray checks other addresses, such as `auto`, itself."""
-    if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d{1,5})", address):
-        socket.create_connection((match[1], int(match[2])), REACH_SECONDS).close()
+    if address.startswith(("http://", "https://")):
+        raise ValueError("this is the address of a dashboard, which `soundflow submit` takes")
+    if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d{1,5})|ray://([^:/]+)", address):
+        host, port = match[1] or match[3], int(match[2] or CLIENT_PORT)
+        socket.create_connection((host, port), REACH_SECONDS).close()

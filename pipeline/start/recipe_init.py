@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -102,7 +103,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
     low, high = scene.events
     template = jinja2.Template(_TEMPLATE, keep_trailing_newline=True)
     rendered = template.render(
-        file=path.name,
+        file=shlex.quote(path.name),
         name=yaml.safe_dump(path.stem, default_style='"').strip(),
         clips=yaml.safe_dump(os.path.relpath(clips, path.parent), default_style='"').strip(),
         seed=seed,

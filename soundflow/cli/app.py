@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from soundflow.cli import assets, bench, clips, corpus, curation, estimate, export, jobs, reference, serve, sources, speech, train
-from soundflow.cli.common import FAILED, INCOMPLETE, INTERRUPTED, USAGE
+from soundflow.cli.common import FAILED, INCOMPLETE, INTERRUPTED, USAGE, escape_unprintable
 from soundflow.cli.help import SETTINGS, CommandGroup, usage_error
 from soundflow.pipeline.mechanics.stopping import SIGNALS, raise_interrupted, signal_handler
 from soundflow.schemas.base import InputError, Interrupted
@@ -66,6 +66,7 @@ def root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the app and exit; a usage error, a wrong input or a full disk is reported in one line on stderr."""
+    escape_unprintable(sys.stdout, sys.stderr)
     try:
         with signal_handler(raise_interrupted):
             sys.exit(get_command(app).main(arguments, prog_name="soundflow", standalone_mode=False) or 0)

@@ -10,7 +10,7 @@ import typer
 
 from soundflow.cli.bench_common import Chat, Checkpoint, Concurrency, Label, RunDirectory, Server, Threshold, finish, one_of
 from soundflow.cli.bench_proactive import proactive_app
-from soundflow.cli.common import Json, Retries, Timeout, say, say_json
+from soundflow.cli.common import Json, Retries, Timeout, command_line, say, say_json
 from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def analyse(
         return
     for line in analysis.lines():
         say(line)
-    say(f"{out}. Next: soundflow bench report RUN... --analysis {out}")
+    say(f"{out}. Next: {command_line('bench', 'report', 'RUN...', '--analysis', out)}")
 
 
 def _scored(

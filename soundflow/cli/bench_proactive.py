@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from soundflow.cli.bench_common import Chat, Checkpoint, Concurrency, Label, RunDirectory, Server, Threshold, finish, one_of
-from soundflow.cli.common import Json, RecipeFile, Retries, Seed, Timeout, say, say_json
+from soundflow.cli.common import Json, RecipeFile, Retries, Seed, Timeout, command_line, say, say_json
 from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def proactive_build(
     say(f"{out}: {record['sounds']} sounds, {record['respond']} RESPOND, {record['categories']} sub-categories; left out: {left}")
     if not record["not_in"]:
         say("note: without --not-in, a model may have been trained on these clips")
-    files = f"--meta {out / META} --answers {out / RESPONSES} --audio {out}"
-    say(f"Next: soundflow bench proactive run {files} --model CHECKPOINT -o RUN")
+    files = ("--meta", out / META, "--answers", out / RESPONSES, "--audio", out)
+    say(f"Next: {command_line('bench', 'proactive', 'run', *files, '--model', 'CHECKPOINT', '-o', 'RUN')}")
 
 
 @proactive_app.command(
@@ -225,7 +225,7 @@ def proactive_recordings(
         say_json(recording_rates(takes, rows))
     else:
         _grid(result)
-        say("".join(f"{note}. " for note in result.notes) + f"Next: soundflow bench report {out}")
+        say("".join(f"{note}. " for note in result.notes) + f"Next: {command_line('bench', 'report', out)}")
 
 
 def _grid(result: Result) -> None:

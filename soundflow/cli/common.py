@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -54,5 +57,22 @@ def say(text: str) -> None:
 
 
 def say_json(document: Any) -> None:
-    """Print one JSON document on stdout."""
-    typer.echo(json.dumps(document, ensure_ascii=False, sort_keys=True))
+    """Print one JSON document on stdout; characters that stdout cannot encode are written as JSON escapes."""
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, sort_keys=True)
+    typer.echo(text)
+
+
+def escape_unprintable(*streams: Any) -> None:
+    """Let streams write characters outside their encoding as escapes such as `\\u72d7` instead of raising UnicodeEncodeError."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def command_line(*words: object) -> str:
+    """Return a command of SoundFlow as text that can be pasted into a shell: words with blanks or quotes are quoted."""
+    return shlex.join(["soundflow", *map(str, words)])

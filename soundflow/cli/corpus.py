@@ -17,6 +17,7 @@ from soundflow.cli.common import (
     RayAddress,
     RecipeFile,
     Seed,
+    command_line,
     say,
     say_json,
 )
@@ -44,7 +45,7 @@ def init(
 
     written = write_recipe(recipe, ClipIndex.open(clips), clips, streams=streams, shards=shards, seed=seed, force=force)
     say(f"{recipe}: {written.streams} streams in {written.shards} shards of {', '.join(task.value for task in written.tasks)}")
-    say(f"Next: soundflow build {recipe} -o OUT")
+    say(f"Next: {command_line('build', recipe, '-o', 'OUT')}")
 
 
 @top.command(
@@ -231,7 +232,7 @@ def _say_failures(directory: Path, at_most: int | None = None) -> None:
     for failure in failures[:at_most]:
         say(f"  shard {failure.shard} failed: {failure.error}")
     if at_most is not None and len(failures) > at_most:
-        say(f"  {len(failures) - at_most} more failed; list all: soundflow status {directory}")
+        say(f"  {len(failures) - at_most} more failed; list all: {command_line('status', directory)}")
     if at_most is not None and failures:
         say("  Run the same command again to retry failed shards")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from soundflow.cli.common import FAILED, Json, RecipeFile, say, say_json
+from soundflow.cli.common import FAILED, Json, RecipeFile, command_line, say, say_json
 from soundflow.cli.help import sub_app
 
 top = typer.Typer()
@@ -14,10 +14,14 @@ jobs_app = sub_app("Show, follow, stop and resume builds on a Ray cluster.")
 Address = Annotated[
     str,
     typer.Option(
-        envvar="RAY_API_SERVER_ADDRESS", help="Address of the cluster's dashboard, http://HOST:8265.", show_default=False
+        envvar="RAY_API_SERVER_ADDRESS", help="Address of the cluster's dashboard, such as http://HOST:8265.", show_default=False
     ),
 ]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.", show_default=False)]
+
+
+def _follow(job: str, address: str) -> str:
+    return command_line("jobs", "logs", job, "--address", address, "--follow")
 
 
 @top.command(
@@ -39,15 +43,20 @@ def submit(
 ) -> None:
     """Run `soundflow submit`."""
     from soundflow.pipeline.jobs.submit import Jobs
+    from soundflow.schemas.base import InputError
 
+    if store and "://" not in store:
+        remedy = "Name a bucket, such as s3://BUCKET/PATH"
+        raise InputError("is not the URL of an object store", field="--store", value=store, remedy=remedy)
     options: tuple[str, ...] = ("--workers", str(workers)) if workers else ()
     options += ("--virtual",) if virtual else ()
     options += ("--store", store) if store else ()
-    name = Jobs(address).submit(recipe, out, options=options, job=job)
+    cluster = Jobs(address)
+    name = cluster.submit(recipe, out, options=options, job=job)
     if as_json:
         say_json({"job": name})
     else:
-        say(f"{name}: submitted. Follow it: soundflow jobs logs {name} --address {address} --follow")
+        say(f"{name}: submitted. Follow it: {_follow(name, cluster.address)}")
 
 
 @jobs_app.command(
@@ -132,8 +141,9 @@ def resume(job: Job, address: Address, as_json: Json = False) -> None:
     """Run `soundflow jobs resume`."""
     from soundflow.pipeline.jobs.submit import Jobs
 
-    name = Jobs(address).resume(job)
+    cluster = Jobs(address)
+    name = cluster.resume(job)
     if as_json:
         say_json({"job": name, "resumes": job})
     else:
-        say(f"{name}: resumes {job}. Follow it: soundflow jobs logs {name} --address {address} --follow")
+        say(f"{name}: resumes {job}. Follow it: {_follow(name, cluster.address)}")

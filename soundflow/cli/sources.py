@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from soundflow.cli.common import FAILED, Json, say, say_json
+from soundflow.cli.common import FAILED, Json, command_line, say, say_json
 from soundflow.cli.help import sub_app
 
 sources_app = sub_app("Import the 26 public corpora of StreamAudio-2M (paper, appendix D) in their published layout.")
@@ -88,8 +88,8 @@ def sources_import(
     target = out / OUTPUTS[gives]
     say(f"{state.accepted} rows in {target}, {state.rejected} rejected (listed in {out / 'rejected.jsonl'})")
     after = (
-        f"soundflow clips index {target} --root {where} -o clips/"
+        command_line("clips", "index", target, "--root", where, "-o", "clips/")
         if gives is Gives.CLIPS
-        else f"soundflow speak {target} --out {out}/spoken"
+        else command_line("speak", target, "--out", out / "spoken")
     )
     say(f"Next: {after}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from soundflow.cli.common import Json, Seed, say, say_json
+from soundflow.cli.common import Json, Seed, command_line, say, say_json
 from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def model_init(
     else:
         say(f"{out}: {made.parameters / 1e6:.2f} M parameters, {made.words} words, layout {made.layout}")
         first = "cpu/0" if base in PRESETS else "1"  # random weights: stage 0 trains the audio encoder first
-        say(f"Next: soundflow train CORPUS --stage {first} --model {out} -o RUN")
+        say(f"Next: {command_line('train', 'CORPUS', '--stage', first, '--model', out, '-o', 'RUN')}")
 
 
 @model_app.command(

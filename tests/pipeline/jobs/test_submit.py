@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -11,11 +13,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.jobs.submit import Jobs
+from soundflow.pipeline.jobs import submit
+from soundflow.pipeline.jobs.submit import Jobs, dashboard_url
 from soundflow.schemas.base import InputError
 from tests.support import ROOT
 from tests.support.bare_python import bare_python
@@ -76,6 +81,22 @@ def head() -> Iterator[str]:
                 os.killpg(process.pid, 9)
 
 
+class FakeClient:
+    """A `Jobs` whose cluster records what is submitted, or rejects it with an error."""
+
+    def __init__(self, error: str = ""):
+        self.calls: list[dict[str, Any]] = []
+        self.error = error
+        self.jobs = object.__new__(Jobs)
+        self.jobs.address, self.jobs._client = "http://head:8265", self
+
+    def submit_job(self, **sent: Any) -> str:
+        if self.error:
+            raise RuntimeError(self.error)
+        self.calls.append(sent)
+        return str(sent["submission_id"])
+
+
 def wait_until_ended(jobs: Jobs, job: str) -> str:
     deadline = time.monotonic() + 180
     while (state := jobs.status(job)).status in ("PENDING", "RUNNING"):
@@ -108,6 +129,88 @@ def test_a_cancelled_job_resumes_to_the_identical_corpus(head: str, clips_dir: P
     assert wait_until_ended(jobs, resumed) == "SUCCEEDED" and "20/20 shards" in jobs.logs(resumed), jobs.logs(resumed)
     assert corpus(out) == corpus(tmp_path / "undisturbed")
     assert jobs.cancel(resumed) is False, "the job had already ended"
+
+
+@pytest.mark.parametrize("name", ["run?1", "run#2", "team/run", "..", "", "a b", "50%", "job\n", "-o", "é", "x" * 101])
+def test_a_name_that_cannot_be_looked_up_is_refused_before_anything_is_sent(name: str, built: Path, tmp_path: Path) -> None:
+    never = FakeClient()
+    for call in (
+        lambda: never.jobs.submit(tmp_path / "recipe.yaml", str(tmp_path), job=name),
+        lambda: never.jobs.status(name),
+        lambda: never.jobs.logs(name),
+        lambda: never.jobs.cancel(name),
+        lambda: never.jobs.resume(name),
+    ):
+        with pytest.raises(InputError, match="is not a job name") as refused:
+            call()
+        assert "letters, digits" in refused.value.remedy
+    assert never.calls == []
+
+
+def test_a_path_that_would_mean_another_folder_on_the_nodes_is_refused(clips_dir: Path, tmp_path: Path) -> None:
+    client = FakeClient()
+    recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=4, shards=1)
+    for out in ("corpus", "./corpus", "~/corpus", "", "C:\\corpus"):
+        with pytest.raises(InputError, match="not an absolute path"):
+            client.jobs.submit(recipe, out)
+    recipe.write_text(recipe.read_text().replace(str(clips_dir), "not-here/clips"))
+    with pytest.raises(InputError, match=r"no folder .*not-here/clips"):
+        client.jobs.submit(recipe, str(tmp_path / "out"))
+    assert client.calls == []
+    recipe.write_text(recipe.read_text().replace("not-here/clips", "/nodes/only/clips"))
+    assert client.jobs.submit(recipe, "/nodes/it's here", job="run-1.2_b") == "run-1.2_b"
+    (sent,) = client.calls
+    assert shlex.split(sent["entrypoint"])[3:5] == ["-o", "/nodes/it's here"]
+    shipped = yaml.safe_load(base64.b64decode(sent["runtime_env"]["env_vars"]["SOUNDFLOW_RECIPE"]))
+    assert shipped["clips"] == "/nodes/only/clips"
+
+
+def test_a_name_that_is_taken_is_named(clips_dir: Path, tmp_path: Path) -> None:
+    client = FakeClient("Job with submission_id run already exists. Please use a different submission_id.")
+    recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=4, shards=1)
+    with pytest.raises(InputError, match="a job of this name exists"):
+        client.jobs.submit(recipe, "/out", job="run")
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("head", "http://head:8265"),
+        ("head:8265", "http://head:8265"),
+        ("10.0.0.7:9000", "http://10.0.0.7:9000"),
+        ("[::1]:8265", "http://[::1]:8265"),
+        ("http://head:8265/", "http://head:8265"),
+        ("https://ray.example.org", "https://ray.example.org"),
+        ("https://ray.example.org/cluster/7", "https://ray.example.org/cluster/7"),
+        *(
+            (wrong, None)
+            for wrong in ("auto", "ray://head:10001", "", "http://", "head:port", "head:99999", "os://x", "ftp://head")
+        ),
+    ],
+)
+def test_a_dashboard_is_named_with_or_without_a_scheme(address: str, url: str | None) -> None:
+    if url:
+        assert dashboard_url(address) == url
+    else:
+        with pytest.raises(InputError, match="not the address of a Ray dashboard"):
+            dashboard_url(address)
+
+
+def test_the_printed_command_can_be_pasted_as_it_is(monkeypatch: pytest.MonkeyPatch, clips_dir: Path, tmp_path: Path) -> None:
+    client = FakeClient()
+    monkeypatch.setattr(submit, "Jobs", lambda address: client.jobs)
+    client.jobs.address = "https://ray.example.org/team's cluster"
+    recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=4, shards=1)
+    printed = soundflow("submit", recipe, "-o", "/out", "--address", "x", "--job", "run")
+    assert printed.returncode == 0, printed.stderr
+    words = shlex.split(printed.stdout.split("Follow it: ")[1])
+    assert words == ["soundflow", "jobs", "logs", "run", "--address", "https://ray.example.org/team's cluster", "--follow"]
+
+
+def test_a_store_that_is_no_url_is_refused(clips_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=4, shards=1)
+    refused = soundflow("submit", recipe, "-o", "/out", "--address", "head", "--store", "bucket/path")
+    assert refused.returncode == 2 and "--store: is not the URL" in refused.stderr.replace("error: ", ""), refused.stderr
 
 
 def test_errors_of_the_cluster_are_one_sentence(head: str, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

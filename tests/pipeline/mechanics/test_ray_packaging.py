@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from soundflow.pipeline.mechanics.ray_connection import PACKAGE
+from soundflow.pipeline.mechanics.ray_connection import PACKAGE, connected
+from soundflow.schemas.base import InputError
 from tests.chaos import Cluster
 from tests.support import ROOT
 from tests.support.bare_python import bare_python
@@ -88,3 +89,9 @@ def _files(folder: Path) -> list[Path]:
     """All files below `folder`, through links, without compiled ones."""
     found = [Path(root) / name for root, _, names in os.walk(folder, followlinks=True) for name in names]
     return [path for path in found if path.suffix != ".pyc"]
+
+
+def test_the_address_of_a_dashboard_is_recognised_at_once() -> None:
+    with pytest.raises(InputError, match="address of a dashboard") as refused, connected("http://head:8265", None):
+        pass
+    assert "\n" not in str(refused.value) and "HOST:6379" in refused.value.remedy
