@@ -30,15 +30,15 @@ class InputError(ValueError):
         super().__init__(f"{where + ': ' if where else ''}{why}{shown}{'. ' + remedy if remedy else ''}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild_input_error, (self.why, self.file, self.field, self.value, self.remedy))
+        return (_rebuild_input_error, (type(self), self.why, self.file, self.field, self.value, self.remedy))
 
 
 class Interrupted(BaseException):
     """Raised after SIGINT or SIGTERM. Not an `Exception`, so that no handler catches it by accident."""
 
 
-def _rebuild_input_error(why: str, file: object, field: str, value: object, remedy: str) -> InputError:
-    return InputError(why, file=file, field=field, value=value, remedy=remedy)
+def _rebuild_input_error(kind: type[InputError], why: str, file: object, field: str, value: object, remedy: str) -> InputError:
+    return kind(why, file=file, field=field, value=value, remedy=remedy)
 
 
 def _shorten(value: object) -> str:

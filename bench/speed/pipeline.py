@@ -82,7 +82,7 @@ class PipelineBench:
 
     def _job(self, path: Path) -> Job:
         record, index = plan_build(path)
-        return Job(self.root / f"space-{path.stem}", index.directory, record.recipe, record.fingerprint)
+        return Job(self.root / f"space-{path.stem}", index.reference, record.recipe, record.fingerprint)
 
     def places(self) -> Iterator[tuple[int, int]]:
         """Yield (shard, index) of every stream."""

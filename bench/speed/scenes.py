@@ -82,7 +82,7 @@ def scenes(runs: int) -> bench.Part:
         record, index = plan_build(recipe)
 
         def job(name: str) -> Job:
-            return Job(root / name, index.directory, record.recipe, record.fingerprint, record.curators, root / "answers")
+            return Job(root / name, index.reference, record.recipe, record.fingerprint, record.curators, root / "answers")
 
         asyncio.run(_sheet(job("filled"), ScriptedPlanner(LlmConfig.model_validate(SECTION))))
         sheets = iter(range(1_000_000))

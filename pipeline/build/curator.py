@@ -170,11 +170,11 @@ async def scenes_or_failure(curator: Curator, shard: int) -> ShardResult | None:
 async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> AsyncIterator[Curator]:
     """Open the curator of a job. Cached requests need neither a key nor a server. `on_sample` is called after each sample.
 
-    Raises InputError if this machine has a different embedder than the one the build was started with.
+    Raises InputError if the clip index or the embedder of this machine is not the one the build was started with.
     """
     recipe, config = job.recipe, job.recipe.llm
     assert config is not None, "only recipes with a language model are curated"
-    index = ClipIndex.open(job.clips)
+    index = job.clips.open()
     pool = pool_of(job.build, index)
     pool.made.sweep()
     answers, ledger = AnswerCache(job.answers), _SplitLedger()

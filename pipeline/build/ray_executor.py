@@ -15,6 +15,7 @@ from soundflow.pipeline.build.executors import Watcher
 from soundflow.pipeline.build.ray_curator import SHARDS_AT_ONCE, CurationQueue
 from soundflow.pipeline.build.ray_metrics import BuildMetrics
 from soundflow.pipeline.build.worker import Job, ShardResult, Worker
+from soundflow.pipeline.clips.table import IndexReplacedError
 from soundflow.pipeline.mechanics.ray_connection import connected
 from soundflow.schemas.base import InputError
 
@@ -31,10 +32,12 @@ class _WorkerActor:
         self._worker: Worker | None = None
         self._metrics = BuildMetrics()
 
-    def run(self, shard: int) -> ShardResult:
+    def run(self, shard: int) -> ShardResult | IndexReplacedError:
         if self._worker is None:
             try:
                 self._worker = Worker(self._job)
+            except IndexReplacedError as error:
+                return error
             except Exception as error:  # of this node, such as a missing clip index: other shards would fail, too
                 return ShardResult(shard, None, f"node {platform.node()}: {error}", traceback.format_exc(), fatal=True)
         result = self._worker.run(shard)
@@ -113,10 +116,13 @@ class _WorkerPool:
         return None
 
     def take_result(self, reference: Any, waiting: deque[tuple[int, int]]) -> ShardResult | None:
-        """Return the result of a shard; None if its worker died and it waits for another one."""
+        """Return the result of a shard; None if its worker died and it waits for another one.
+
+        Raises IndexReplacedError: shards made from another clip index must not be committed.
+        """
         actor, shard, attempt = self.busy.pop(reference)
         try:
-            result: ShardResult = ray.get(reference)
+            result: ShardResult | IndexReplacedError = ray.get(reference)
         except RayError as error:
             ray.kill(actor)  # usually dead already
             self._add_worker()
@@ -125,6 +131,9 @@ class _WorkerPool:
                 return None
             why = " ".join(str(error).split())[:500]
             return ShardResult(shard, None, f"its worker died {attempt} times, the last time with: {why}", attempts=attempt)
+        if isinstance(result, IndexReplacedError):
+            ray.kill(actor)
+            raise result
         self.idle.append(actor)
         return result
 

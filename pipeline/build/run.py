@@ -100,13 +100,15 @@ def build(
             it returns True after SIGINT or SIGTERM (in the main thread; see `pipeline.mechanics.stopping`).
 
     Raises:
-        InputError: the recipe, index or directory is invalid, or `out` holds a build of another recipe.
+        InputError: the recipe, index or directory is invalid, `out` holds a build of another recipe, or the clip index was
+            replaced while workers started.
         OSError: the disk is full.
         Halted: a budget is spent or a service is broken. Everything curated so far has been rendered; the same call resumes.
         Interrupted: see `should_stop`.
     """
     recipe_path, out = Path(recipe_path), Path(out)
     record, index = plan_build(recipe_path)
+    index.check_rows()
     record = record.model_copy(update={"virtual": virtual})
     _check_split(record.recipe.split, index, recipe_path)
     for split, pool in split_pools(record.recipe, index).items():
@@ -121,7 +123,7 @@ def build(
     pending, committed = committer.progress(build_dir, record)
     job = Job(
         out.resolve(),
-        Path(record.clips),
+        index.reference,
         record.recipe,
         record.fingerprint,
         record.curators,

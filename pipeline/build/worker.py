@@ -14,7 +14,7 @@ from typing import Final
 
 from soundflow.pipeline.build.committers import Committer, DirectoryCommitter
 from soundflow.pipeline.build.produce import Producer, Sample
-from soundflow.pipeline.clips.index import ClipIndex
+from soundflow.pipeline.clips.table import IndexReference
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import sweep, unfinished_file, write_file
 from soundflow.pipeline.corpus.shards import ShardWriter
@@ -37,7 +37,7 @@ class Job:
     """Everything a worker needs to make shards of a build. Picklable."""
 
     out: Path
-    clips: Path
+    clips: IndexReference
     recipe: Recipe
     fingerprint: str
     curators: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Worker:
         keep_freed_memory()
         self.job, self.build = job, job.build
         self.sizes = job.recipe.shard_sizes()
-        self.pool = pool_of(self.build, ClipIndex.open(job.clips))
+        self.pool = pool_of(self.build, job.clips.open())
         scenes = scenes_of(job.recipe, job.fingerprint, self.pool, self.build)
         self.producer = Producer(job.recipe, job.fingerprint, self.pool, scenes, virtual=job.virtual)
         sweep(self.build)  # files of a worker of this machine that was killed

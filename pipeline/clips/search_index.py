@@ -18,7 +18,7 @@ from soundflow.operators.curate.retrieval import Hit, Query
 from soundflow.operators.curate.vector_search import SEARCH_VERSION, VectorIndex
 from soundflow.operators.protocols.embedding import Embedder, Vectors
 from soundflow.pipeline.clips.search_build import FOLDER, OnProgress, vector_index_of, vectors_identity
-from soundflow.pipeline.clips.table import read_footer
+from soundflow.pipeline.clips.table import read_footer, require_content
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.shared_meter import SharedMeter
 from soundflow.schemas.llm import LlmBudget
@@ -59,13 +59,13 @@ class SearchIndex:
         `content_hash`: the content hash that the index must have. `store`: cache for the answers of an embedding server, by
         default the answer cache. `ledger`: records what they cost.
 
-        Raises InputError when there is no index, the embedder is not available or the directory cannot be written; OSError when
-        the content hash differs or the disk is full; Halted when a server fails or the budget is used up.
+        Raises InputError when there is no index, the content hash differs, the embedder is not available or the directory cannot
+        be written; OSError when the disk is full; Halted when a server fails or the budget is used up.
         """
         directory = Path(directory).absolute()
         found = read_footer(directory).content_hash
-        if content_hash is not None and found != content_hash:
-            raise OSError(f"{directory}: the clip index was replaced while it was in use. Start again with the new one")
+        if content_hash is not None:
+            require_content(directory, found, content_hash)
         config = resolved(config)
         store = store or AnswerCache()
         embedder = _opened(directory, config, store, ledger)

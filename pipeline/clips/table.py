@@ -9,6 +9,8 @@ import hashlib
 import shlex
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -24,6 +26,7 @@ from soundflow.pipeline.clips.audio import ClipAudio
 from soundflow.schemas.atomic_file import atomic_file
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import Clip, ClipRole, Sha256
+from soundflow.schemas.regular_file import open_regular
 
 TABLE: Final = "clips.parquet"
 CACHE: Final = "cache"
@@ -121,24 +124,55 @@ def read_footer(directory: Path) -> Footer:
     return _opened(directory, parquet.read_schema)[1]
 
 
-def _opened(directory: Path, read: Callable[[Path], Any]) -> tuple[Any, Footer]:
-    """Return `read(path of the table)` and the footer. Raises InputError when there is no index of this version."""
+def _opened(directory: Path, read: Callable[[BufferedReader], Any]) -> tuple[Any, Footer]:
+    """Return `read(the open table)` and the footer. Raises InputError when there is no index of this version."""
     path = directory / TABLE
     remedy = REMEDY.format(directory)
     try:
-        found = read(path)
-        stored = (parquet.read_metadata(path).metadata or {}).get(FOOTER_KEY)
+        with open_regular(path) as file:  # one file, even if the index is replaced in between
+            names = parquet.read_schema(file).names
+            stored = (parquet.read_metadata(file).metadata or {}).get(FOOTER_KEY)
+            found = read(file) if names == SCHEMA.names else None
     except FileNotFoundError:
         raise InputError("is not a clip index", file=directory, remedy=remedy) from None
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot be read as a clip index: {error}", file=path, remedy=remedy) from None
-    names = found.names if isinstance(found, pa.Schema) else found.schema.names
     if stored is None or names != SCHEMA.names:
         raise InputError("is not a clip index of this version", file=path, remedy=remedy)
     try:
         return found, Footer.from_json(stored)
     except InputError:
         raise InputError("was created by another version of SoundFlow", file=path, remedy=remedy) from None
+
+
+def _read_and_hash(file: BufferedReader) -> tuple[Any, str]:
+    """Return the Arrow table and the SHA-256 (hex) of its file."""
+    table = parquet.read_table(file)
+    file.seek(0)
+    return table, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class IndexReplacedError(InputError):
+    """Raised when a clip index is not the one that its user was started with."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReference:
+    """A clip index with a certain content. Picklable; workers open it instead of a path."""
+
+    directory: Path
+    content_hash: str
+    """Content hash that the index must have."""
+    table_sha256: str
+    """SHA-256 of a table file whose rows have that content. Another file is accepted after its rows have been hashed."""
+
+    def open(self) -> ClipIndex:
+        """Open the index. Raises IndexReplacedError if it has other rows, InputError if there is none."""
+        index = ClipIndex.open(self.directory)
+        if index.table_sha256 != self.table_sha256 or index.content_hash != self.content_hash:
+            index.require(self.content_hash)
+            index.check_rows()
+        return index
 
 
 class IdColumn(Sequence[str]):
@@ -158,11 +192,11 @@ class ClipIndex:
     """An index opened for reading: clips by id, and their cleaned audio.
 
     It holds Arrow columns (about 0.5 kB per clip). Clip objects are parsed on demand; up to 64 MB of decoded audio are cached. It
-    pickles as its path and content hash.
+    pickles as its `reference`.
     """
 
-    def __init__(self, directory: Path, table: Any, footer: Footer):
-        self.directory, self.footer = directory, footer
+    def __init__(self, directory: Path, table: Any, footer: Footer, table_sha256: str):
+        self.directory, self.footer, self.table_sha256 = directory, footer, table_sha256
         self._table = table
         self._ids = IdColumn(table.column("id"))
         self._cache = ClipCache(directory / CACHE, footer.config)
@@ -174,11 +208,27 @@ class ClipIndex:
     @classmethod
     def open(cls, directory: str | Path) -> Self:
         """Open the index in `directory`. Raises InputError when there is none, or it has another format or version."""
-        table, footer = _opened(Path(directory), parquet.read_table)
-        return cls(Path(directory).absolute(), table.combine_chunks(), footer)
+        (table, sha256), footer = _opened(Path(directory), _read_and_hash)
+        return cls(Path(directory).absolute(), table.combine_chunks(), footer, sha256)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen, (self.directory, self.content_hash))
+        return (IndexReference.open, (self.reference,))
+
+    @property
+    def reference(self) -> IndexReference:
+        """What another process needs to open the same index."""
+        return IndexReference(self.directory, self.content_hash, self.table_sha256)
+
+    def require(self, content_hash: str) -> None:
+        """Raise IndexReplacedError unless the index states this content hash."""
+        require_content(self.directory, self.content_hash, content_hash)
+
+    def check_rows(self) -> None:
+        """Hash the rows (about 45 µs each). Raises IndexReplacedError unless the footer states their hash."""
+        digest = hashlib.sha256()
+        for row in self.rows():
+            digest.update(shaping_bytes(row))
+        require_content(self.directory, digest.hexdigest(), self.content_hash)
 
     @property
     def content_hash(self) -> str:
@@ -264,8 +314,12 @@ class ClipIndex:
             raise OSError(f"{self.directory / TABLE}: row {place} is damaged: {error.errors()[0]['msg']}") from None
 
 
-def _reopen(directory: Path, content_hash: str) -> ClipIndex:
-    index = ClipIndex.open(directory)
-    if index.content_hash != content_hash:
-        raise OSError(f"{directory}: the clip index was replaced while it was in use. Start again with the new one")
-    return index
+def require_content(directory: Path, found: str, expected: str) -> None:
+    """Raise IndexReplacedError if a clip index has the content hash `found` instead of `expected`."""
+    if found != expected:
+        raise IndexReplacedError(
+            f"the clip index was replaced: expected content hash {expected[:12]}, found {found[:12]}",
+            file=directory / TABLE,
+            remedy="Restore the index by running `soundflow clips index` on the same sources, or start again with the new one"
+            " and another output directory",
+        )

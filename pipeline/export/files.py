@@ -173,7 +173,9 @@ class ScaperWriter:
 
     def __init__(self, folder: Path, build: BuildDir, record: BuildRecord):
         self.folder = folder
-        self.pool = pool_of(build, ClipIndex.open(Path(record.clips)))
+        index = ClipIndex.open(Path(record.clips))
+        index.require(record.clip_index_hash)
+        self.pool = pool_of(build, index)
         for name in ("audio", "clips"):
             (folder / name).mkdir()
 

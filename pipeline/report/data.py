@@ -210,7 +210,7 @@ def collect(build: BuildDir, samples: int) -> dict[str, Any]:
         "rejected": dict(sorted(rejected.items())),
         **statistics.to_json(),
         "curation": curation_data(build, manifests),
-        "voices": speech_data(Path(record.clips), statistics.spoken),
+        "voices": speech_data(Path(record.clips), record.clip_index_hash, statistics.spoken),
         "samples": list(_streams(Samples(build, record), manifests, _chosen(by_task, samples))),
     }
 

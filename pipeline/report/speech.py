@@ -16,10 +16,14 @@ EDGES: Final = (0.0, 0.001, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.
 """Bin edges of the histogram of word error rates; the first bin holds the clips without an error."""
 
 
-def speech_data(clips: Path, used: Iterable[str]) -> list[dict[str, Any]] | None:
-    """Return the word error rates of the clips in `used` by voice; None without a clip index or without any rate."""
+def speech_data(clips: Path, content_hash: str, used: Iterable[str]) -> list[dict[str, Any]] | None:
+    """Return the word error rates of the clips in `used` by voice; None without any rate.
+
+    None, too, if there is no clip index with this content hash.
+    """
     try:
         index = ClipIndex.open(clips)
+        index.require(content_hash)
     except InputError:
         return None
     wers: dict[str, list[float]] = defaultdict(list)

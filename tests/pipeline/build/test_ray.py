@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from soundflow.pipeline.build.ray_executor import RayExecutor
 from soundflow.pipeline.build.run import build, plan_build
 from soundflow.pipeline.build.worker import Job, ShardResult
+from soundflow.pipeline.clips.table import IndexReplacedError
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import Halted
@@ -78,7 +80,7 @@ def test_a_shard_that_kills_every_worker_fails_and_the_others_are_made(cluster: 
     from soundflow.pipeline.build import ray_executor
 
     record, index = plan_build(write_recipe(tmp_path / "recipe.yaml", clips_dir))
-    job = Job(tmp_path / "out", index.directory, record.recipe, record.fingerprint)
+    job = Job(tmp_path / "out", index.reference, record.recipe, record.fingerprint)
 
     class Poisoned:
         def __init__(self, job: Job) -> None:
@@ -107,9 +109,17 @@ def test_a_machine_without_the_clip_index_stops_the_build_by_name(cluster: None,
     record, index = plan_build(recipe)
     shutil.rmtree(clips)
     watch = Watch()
-    RayExecutor(2).run(Job(tmp_path / "out", index.directory, record.recipe, record.fingerprint), range(4), watch)
+    RayExecutor(2).run(Job(tmp_path / "out", index.reference, record.recipe, record.fingerprint), range(4), watch)
     (result,) = watch.results.values()
     assert result.fatal and "is not a clip index" in result.error
+
+
+def test_a_machine_with_another_clip_index_ends_the_build(cluster: None, clips_dir: Path, tmp_path: Path) -> None:
+    record, index = plan_build(write_recipe(tmp_path / "recipe.yaml", clips_dir))
+    planned = replace(index.reference, content_hash="0" * 64)
+    with pytest.raises(IndexReplacedError, match="expected content hash 000000000000, found"):
+        RayExecutor(2).run(Job(tmp_path / "out", planned, record.recipe, record.fingerprint), range(4), Watch())
+    assert not (tmp_path / "out" / "manifest").exists()
 
 
 def test_a_driver_stopped_and_then_killed_with_its_workers_resumes_to_the_identical_corpus(

@@ -19,6 +19,7 @@ from soundflow.pipeline.clips import audio as clip_audio
 from soundflow.pipeline.clips import table as clip_table
 from soundflow.pipeline.clips.index import ClipIndex, IndexSummary, index_clips
 from soundflow.pipeline.clips.ledger import IndexLedger
+from soundflow.pipeline.clips.table import IndexReplacedError
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRole, TfjpConfig
 from tests.support.bad_audio import BAD_FILES, ODD_FILES, build, burst, raw, wav
@@ -218,7 +219,7 @@ def test_a_pickled_index_opens_the_same_rows_and_refuses_others(sounds: Path, tm
     assert pickle.loads(data).briefs() == index.briefs()
     (source / "0.wav").unlink()
     index_clips([source], tmp_path / "out")
-    with pytest.raises(OSError, match="replaced while it was in use"):
+    with pytest.raises(IndexReplacedError, match="expected content hash"):
         pickle.loads(data)
 
 

@@ -15,6 +15,7 @@ from soundflow.backends.embed.hashed_ngrams import HashedNgrams
 from soundflow.bench.speed.labels import QUERIES, demo_rows, recall, synthetic_rows, write_index
 from soundflow.operators.curate.retrieval import Hit, Query, clip_text
 from soundflow.pipeline.clips.search_index import SearchIndex
+from soundflow.pipeline.clips.table import IndexReplacedError
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.retrieval import RetrievalConfig
@@ -115,7 +116,7 @@ def test_a_replaced_index_is_rejected_by_readers_of_the_old_one(tmp_path: Path) 
     frozen, before = pickle.dumps(search), search.search([Query("dog")])
     write_index(tmp_path, synthetic_rows(50, 50))
     for reopen in (lambda: pickle.loads(frozen), lambda: SearchIndex.open(tmp_path, NGRAMS, content_hash=old)):
-        with pytest.raises(OSError, match="replaced while it was in use"):
+        with pytest.raises(IndexReplacedError, match="expected content hash"):
             reopen()
     assert len(SearchIndex.open(tmp_path, NGRAMS)) == 50
     assert search.search([Query("dog")]) == before  # what is mapped stays

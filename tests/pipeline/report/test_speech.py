@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from soundflow.pipeline.build.run import build
-from soundflow.pipeline.clips.index import index_clips
+from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.pipeline.report.page import write_report
 from soundflow.pipeline.report.speech import speech_data
 from tests.conftest import SENTENCES
@@ -46,6 +46,8 @@ def test_the_report_has_the_word_error_rates_of_each_voice(clips: Path, tmp_path
 
 
 def test_without_an_index_or_word_error_rates_there_are_no_voices(clips: Path, clips_dir: Path, tmp_path: Path) -> None:
-    assert speech_data(tmp_path, ["x"]) is None
-    assert speech_data(clips_dir, ["speech/long.wav", "made/generated/0123456789abcdef"]) is None
-    assert speech_data(clips, ["not there"]) is None
+    assert speech_data(tmp_path, "0" * 64, ["x"]) is None
+    without_rates = ClipIndex.open(clips_dir).content_hash
+    assert speech_data(clips_dir, without_rates, ["speech/long.wav", "made/generated/0123456789abcdef"]) is None
+    assert speech_data(clips, ClipIndex.open(clips).content_hash, ["not there"]) is None
+    assert speech_data(clips, "0" * 64, ["x"]) is None
