@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import resource
 import signal
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 from soundflow.schemas.base import InputError
@@ -35,8 +35,7 @@ def limits() -> Iterator[None]:
         raise Hang
 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    with open("/proc/self/status") as status:
-        used = int(re.search(r"VmData:\s+(\d+)", status.read())[1]) * 1024  # type: ignore[index]
+    used = int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) * 1024
     previous = signal.signal(signal.SIGALRM, ring)
     resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, hard))
     signal.setitimer(signal.ITIMER_REAL, SECONDS)

@@ -10,37 +10,9 @@ from typing import Any, Final
 
 EXTREMES: Final = (0, 1, -1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 SCRAPS: Final = (
-    *(
-        b"",
-        b"\0",
-        b"\xff\xfe",
-        b"\xef\xbb\xbf",
-        b"\xed\xa0\x80",
-        b"\x1b[2J",
-        b"\r\n\r\n",
-        b'"',
-        b"'",
-        b"\\",
-        b",",
-        b"\t",
-        b"{",
-        b"]",
-    ),
-    *(
-        b"NaN",
-        b"1e999",
-        b"-0",
-        b"010",
-        b"1:00",
-        b"yes",
-        b"null",
-        b"\\ud800",
-        b"%s%n",
-        b"../../x",
-        b"&a *a",
-        b"!!python/name:os.system",
-    ),
-    *(b"<script>", b"=1+1", "‮".encode(), "\u200b".encode(), "é".encode("latin-1"), b"A" * 70_000),
+    *(b"", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\x1b[2J", b"\r\n\r\n", b'"', b"'", b"\\"),
+    *(b",", b"\t", b"{", b"]", b"NaN", b"1e999", b"-0", b"010", b"1:00", b"yes", b"null", b"\\ud800", b"%s%n", b"../../x"),
+    *(b"&a *a", b"!!python/name:os.system", b"<script>", b"=1+1", b"\xe2\x80\xae", b"\xe2\x80\x8b", b"\xe9", b"A" * 70_000),
 )
 VALUES: Final[tuple[Any, ...]] = (
     *(None, True, False, 0, -1, 2**31, 2**63, -(2**70), 10**400, 0.5, -0.0, 1e308, float("inf"), float("nan")),

@@ -24,10 +24,7 @@ def test_recipes(clips_dir: Path, tmp_path: Path) -> None:
     documents = [yaml.safe_load(text) for text in recipes if b"tasks:" in text]
 
     def attempt(rng: random.Random) -> str:
-        if rng.random() < 0.5:
-            data = damaged_text(rng.choice(recipes), rng)
-        else:
-            data = damaged_json(rng.choice(documents), rng)
+        data = damaged_text(rng.choice(recipes), rng) if rng.random() < 0.5 else damaged_json(rng.choice(documents), rng)
         path = tmp_path / "recipe.yaml"
         path.write_bytes(data)
         Recipe.from_yaml(path)
