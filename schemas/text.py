@@ -1,4 +1,5 @@
-"""Running text: joining, splitting (`join_texts(words_of(text)) == text`), characters that are not shown, thoughts of models."""
+"""Running text: joining, splitting (`join_texts(words_of(text)) == text`), characters that are not shown, thoughts of models,
+numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -94,6 +95,12 @@ def one_line(text: str) -> str:
     if not text.isprintable():
         text = _without_invisible(text)
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 clip`, `2 clips`, `1,200 clips`, `2 classes`."""
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "x", "sh", "ch")) else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def is_letter(char: str) -> bool:

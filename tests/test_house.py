@@ -28,7 +28,7 @@ MAY_IMPORT = {
 }
 """The soundflow package itself (public API and commands) imports everything; nothing imports it."""
 LEVELS = {
-    "operators": ("protocols", "clean", "tokens", "sources", "compose", "speech", "tasks", "curate"),
+    "operators": ("protocols", "clean", "tokens", "labels", "sources", "compose", "speech", "tasks", "curate"),
     "backends": ("calls", "llm", "tts", "asr", "align", "embed", "sounds"),
     "pipeline": (
         *("mechanics", "services", "corpus", "clips", "speech", "curate", "estimate", "build"),

@@ -17,7 +17,7 @@ from typing import Final
 import soundfile
 
 from soundflow.operators.sources.paths import FolderClasses, guess_from_path
-from soundflow.operators.sources.rows import RowOrRejection, SourceRow, is_storable, printable, safe_id, tidy
+from soundflow.operators.sources.rows import LabelSource, RowOrRejection, SourceRow, is_storable, printable, safe_id, tidy
 from soundflow.operators.sources.transcripts import ANNOTATIONS, SUFFIXES, has_words, read_sidecar
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection
@@ -104,6 +104,7 @@ def row_of(
         path="/".join((str(root).rstrip("/"), *folders, name)),
         role=guess.role,
         label="speech" if transcript else guess.label,
+        label_source=LabelSource.TRANSCRIPT if transcript else guess.label_source if guess.label else "",
         transcript=transcript,
         source=tidy(source) or "unknown",
         split=guess.split,

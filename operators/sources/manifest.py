@@ -20,6 +20,7 @@ from soundflow.operators.sources.manifest_files import COLUMNS, SUFFIXES, Values
 from soundflow.operators.sources.paths import FolderClasses
 from soundflow.operators.sources.rows import (
     ID_LENGTH,
+    LabelSource,
     RowOrRejection,
     SourceRow,
     is_storable,
@@ -256,6 +257,10 @@ def _fill_in(cells: Mapping[str, str], role: ClipRole | None, places: _Places, a
     *folders, name = places.relative(audio)
     inferred = row_of(places.base, tuple(folders), name, cells.get("transcript") or None, places.classes)
     extra = {name: text for name in _TEXTS if (text := cells.get(name))}
+    if "label" in extra:
+        extra.setdefault("label_source", LabelSource.MANIFEST)
+    else:
+        extra.pop("label_source", None)
     excerpt = _excerpt(cells)
     if excerpt and "id" not in extra and float(cells.get("offset") or 0):
         extra["id"] = safe_id(f"{inferred.id}#{cells['offset']}")

@@ -5,32 +5,25 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from soundflow.operators.sources.rows import ROLE_NAMES, is_storable
+from soundflow.operators.labels.words import is_debris
+from soundflow.operators.sources.rows import ROLE_NAMES, LabelSource, is_storable
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.taxonomy import label_words
 from soundflow.schemas.text import one_line
 
 _SPLITS: Final = frozenset("train dev valid validation val test eval".split())
 _FOLDER_WORDS = (
-    "audio wav wavs flac mp3 ogg clip clips sound sounds sample samples data dataset recording recordings media file files "
-    "noise noises event events ambient ambience background foreground fg bg amb speech clean other unbalanced balanced"
+    "audio wav wavs flac mp3 ogg clip clips sound sounds sample samples data dataset recording recordings media file files fold "
+    "noise noises event events ambient ambience background foreground fg bg amb speech clean other extra unbalanced balanced "
+    "audios wavfiles src raw download downloads"
 )
 _UNINFORMATIVE: Final = _SPLITS | frozenset(_FOLDER_WORDS.split())
 """Words of folder names that say nothing about the sound, unless the folder lies beside classes (`FolderClasses`)."""
 _ROLE_WORDS: Final = frozenset("noise noises ambient ambience background foreground fg bg amb".split())
-
-
-class LabelSource(StrEnum):
-    """Origin of a label."""
-
-    MANIFEST = "manifest"
-    FOLDER = "folder"
-    FILE_NAME = "file name"
 
 
 class PathGuess(NamedTuple):
@@ -55,9 +48,12 @@ def guess_from_path(folders: tuple[str, ...], stem: str, source: str, classes: I
         return PathGuess(role, label, split, LabelSource.FOLDER)
     name = one_line(title_of(stem))
     named = one_line(source) if _is_informative(source) else ""
-    if any(len(word) > 2 or not word.isascii() for word in label_words(name)):
-        return PathGuess(role, " ".join(label_words(name)), split, LabelSource.FILE_NAME)
-    return PathGuess(role, named, split, LabelSource.FOLDER) if named else PathGuess(role, name, split, LabelSource.FILE_NAME)
+    words = [] if is_debris(name) else label_words(name)
+    if any(len(word) > 2 or not word.isascii() for word in words):
+        return PathGuess(role, " ".join(words), split, LabelSource.FILE_NAME)
+    if named:
+        return PathGuess(role, named, split, LabelSource.FOLDER)
+    return PathGuess(role, " ".join(words), split, LabelSource.FILE_NAME)
 
 
 _FREESOUND: Final = re.compile(r"\d+__[^_]+(?:_[^_]+)*?__(.+)")
@@ -102,18 +98,17 @@ def _guess_role(names: tuple[str, ...]) -> ClipRole:
 
 
 def _is_informative(name: str) -> bool:
-    words = label_words(name)
-    return any(len(word) > 1 or not word.isascii() for word in words) and not set(words) <= _UNINFORMATIVE
+    return any((len(word) > 1 or not word.isascii()) and word not in _UNINFORMATIVE for word in label_words(name))
 
 
 class FolderClasses:
     """Folders named with a folder word (`train`, `clips`) that hold a class, because they lie beside folders of other classes.
 
-    Those other folders hold recordings and have other names. The folders of roles, and splits that lie beside another split, hold
-    no class. Listings are kept as long as the object.
+    Those other folders hold recordings and have other names. The folders of roles hold no class. Listings are kept as long as the
+    object.
 
     Example: `esc50/` holds `dog/`, `rain/` and `train/`. `train` lies beside the classes `dog` and `rain`, so it is a class too,
-    and `of(esc50, ("train",))` is `(0,)`. If `esc50/` holds `train/` and `test/`, both are splits: `()`.
+    and `of(esc50, ("train",))` is `(0,)`. If `esc50/` holds only `train/` and `test/`, both are splits: `()`.
     """
 
     def __init__(self, suffixes: frozenset[str]) -> None:
@@ -140,9 +135,7 @@ class FolderClasses:
             folders = [other for other, is_folder in _entries(parent) if is_folder]
             self._neighbours[parent] = frozenset(other for other in folders if self._has_recordings(parent / other, 1))
         neighbours = self._neighbours[parent]
-        splits = {word for other in neighbours for word in label_words(other) if word in _SPLITS}
-        is_split = bool(words & _SPLITS) and len(splits) > 1
-        return name in neighbours and not is_split and any(_is_informative(other) for other in neighbours)
+        return name in neighbours and any(_is_informative(other) for other in neighbours)
 
     def _has_recordings(self, directory: Path, depth: int) -> bool:
         """Return whether a folder holds recordings, directly or in folders without a label."""

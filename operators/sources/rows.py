@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from enum import StrEnum
 from typing import Final
 
 from soundflow.schemas.clip import ClipFacts, ClipRejection, ClipRole
@@ -21,6 +22,20 @@ ROLE_NAMES: Final = {role.value: role for role in ClipRole} | {
 }
 
 
+class LabelSource(StrEnum):
+    """Where a label comes from. A manifest may state another source in its column `label_source`, such as `model`."""
+
+    MANIFEST = "manifest"
+    METADATA = "metadata"
+    """The published tables of a dataset."""
+    FOLDER = "folder"
+    FILE_NAME = "file name"
+    TRANSCRIPT = "transcript"
+    """Speech with a transcript and no other label is labelled `speech`."""
+    MAP = "map"
+    """A label map renamed the label."""
+
+
 class SourceRow(ClipFacts):
     """A recording as its source describes it; the file has not been opened yet."""
 
@@ -32,6 +47,12 @@ class SourceRow(ClipFacts):
     listed: bool
     """A manifest names the recording; otherwise a folder walk found it."""
     wer: float | None = None
+    label_source: str = ""
+    """Where the label comes from (`LabelSource`, or what the manifest states); empty without a label."""
+    unused_label: str = ""
+    """A label of the source that names nothing (`operators.labels.words.is_nameless`); `label` is then empty."""
+    unused_caption: str = ""
+    """A caption of the source that is no description (`operators.labels.words.is_debris`); `caption` is then empty."""
     excerpt: str = ""
     """The part of the recording that is meant, as `START+SECONDS` or `START+`; empty for the whole recording."""
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,6 +28,7 @@ from soundflow.operators.clean.clip_cache import CacheEntry, CleanConfig, ClipCa
 from soundflow.operators.clean.ingress import INGRESS_VERSION
 from soundflow.operators.clean.tfjp import TFJP_VERSION
 from soundflow.operators.sources.manifest import read_source
+from soundflow.operators.sources.naming import name_clips
 from soundflow.operators.sources.rows import printable
 from soundflow.pipeline.clips.findings import with_findings
 from soundflow.pipeline.clips.ledger import IndexLedger, source_names
@@ -36,11 +39,14 @@ from soundflow.schemas.atomic_file import TEMPORARY, write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import ClipRejection, IngressConfig, TfjpConfig
 from soundflow.schemas.outcome import Failed, Ok
+from soundflow.schemas.text import counted
 
 __all__ = ["ClipIndex", "IndexSummary", "index_clips"]
 
 REJECTED: Final = "rejected.jsonl"
 SUMMARY: Final = "index.json"
+EXAMPLES: Final = 3
+"""Maximum number of unused labels and captions that the summary names."""
 
 OnProgress = Callable[[int, int, int, float], None]
 """(files done, total files, rejected so far, seconds of clips so far)."""
@@ -57,8 +63,16 @@ class IndexSummary(Schema):
     cleaned: int
     """Files that this run read and cleaned."""
     reused: int
-    """Files whose cleaned audio was in the cache."""
+    """Files whose outcome is known from an earlier run: their cleaned audio, or the reason why they are rejected."""
     content_hash: str
+    unlabelled: int = 0
+    """Clips without a label."""
+    unused_labels: int = 0
+    """Clips whose label names nothing and is left out."""
+    unused_captions: int = 0
+    """Clips whose caption describes nothing and is left out."""
+    unused_examples: tuple[str, ...] = ()
+    """Some of these labels and captions."""
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -68,9 +82,18 @@ class IndexSummary(Schema):
     def describe(self) -> str:
         """Return the summary that is printed on the terminal."""
         lines = [
-            f"{self.directory}: {self.clips} clips, {self.seconds / 3600:.2f} h;"
-            f" {self.cleaned} files cleaned in this run, {self.reused} taken from the cache"
+            f"{self.directory}: {counted(self.clips, 'clip')}, {self.seconds / 3600:.2f} h;"
+            f" {counted(self.cleaned, 'file')} cleaned in this run, {self.reused:,} known from earlier runs"
         ]
+        if self.unlabelled:
+            remedy = "Put recordings into folders named after their sounds, or write a manifest with the column label"
+            lines.append(f"  without a label: {counted(self.unlabelled, 'clip')}, which no task about sounds uses. {remedy}")
+        if self.unused_labels or self.unused_captions:
+            numbers = ((self.unused_labels, "label"), (self.unused_captions, "caption"))
+            left_out = " and ".join(counted(number, noun) for number, noun in numbers if number)
+            examples = ", ".join(f'"{text}"' for text in self.unused_examples)
+            lines.append(f"  left out, because they are file names, ids or numbers instead of words: {left_out} ({examples})")
+            lines.append(f"    List them with: soundflow clips list {shlex.quote(self.directory)} --unused")
         if self.rejected:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.rejected.items()))
             listed = Path(self.directory) / REJECTED
@@ -150,12 +173,15 @@ class _IndexRun:
     cleaned: int = 0
     reused: int = 0
     seconds: float = 0.0
+    unused: Counter[str] = field(default_factory=Counter)
+    """Clips without a label, and clips with a text in one of the columns `unused_label` and `unused_caption`."""
+    examples: list[str] = field(default_factory=list)
 
     def read(self, sources: Sequence[Path], directory: Path, roots: Sequence[Path]) -> None:
         """Read the rows of all sources. Raises InputError for a source without any recording."""
         for number, (source, name) in enumerate(zip(sources, source_names(sources), strict=True)):
             found = read_source(source, skip=directory, roots=roots, warn=self.warnings.append)
-            if self.ledger.add_source(number, name, found) == 0:
+            if self.ledger.add_source(number, name, name_clips(found)) == 0:
                 raise InputError("contains no recordings", file=source, remedy="Give wav, flac, ogg or mp3 files")
         if len(sources) > 1:
             self.ledger.separate_sources()
@@ -195,10 +221,10 @@ class _IndexRun:
 
     def _settle(self, cleaned: Cleaned) -> None:
         self.done += 1
-        self.cleaned += cleaned.is_fresh
         work, outcome = cleaned.work, cleaned.outcome
         if isinstance(outcome, Ok):
             entry = outcome.value
+            self.cleaned += cleaned.is_fresh and entry.clip is not None
             self.reused += not cleaned.is_fresh
             if cleaned.stamp is not None:
                 self.ledger.store_content(work.path, cleaned.stamp, entry.content_sha256)
@@ -232,6 +258,10 @@ class _IndexRun:
             cleaned=self.cleaned,
             reused=self.reused,
             content_hash=footer.content_hash,
+            unlabelled=self.unused["unlabelled"],
+            unused_labels=self.unused["unused_label"],
+            unused_captions=self.unused["unused_caption"],
+            unused_examples=tuple(self.examples),
             warnings=tuple(self.warnings),
         )
         write_atomic(directory / SUMMARY, _summary_document(summary, footer))
@@ -256,7 +286,16 @@ class _IndexRun:
                 )
                 continue
             last = clip_id
+            self._count_unused(row)
             yield with_findings(self.ledger, row | _facts(entry))
+
+    def _count_unused(self, row: dict[str, Any]) -> None:
+        self.unused["unlabelled"] += not row["label"]
+        for name in ("unused_label", "unused_caption"):
+            text = row[name]
+            self.unused[name] += bool(text)
+            if text and len(self.examples) < EXAMPLES and text not in self.examples:
+                self.examples.append(text)
 
 
 @lru_cache(maxsize=1024)

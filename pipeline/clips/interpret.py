@@ -23,7 +23,7 @@ from soundflow.pipeline.clips.findings import (
     without_interpretation,
 )
 from soundflow.pipeline.clips.ledger import IndexLedger
-from soundflow.pipeline.clips.table import ClipIndex
+from soundflow.pipeline.clips.table import ClipIndex, clip_of
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.chat import open_chat
 from soundflow.prompts import role_hash
@@ -125,7 +125,7 @@ class _InterpretPass(FindingPass[Interpretation]):
             given = without_interpretation(row)
             finding = self.stored(row, self._maker(given["translation"]))
             if finding is None:
-                yield Clip.model_validate(given)
+                yield clip_of(given)
             else:
                 self.count(finding)
                 self._report()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -37,6 +37,10 @@ ROWS_KEPT: Final = 4096
 """Clip objects kept in memory (about 3 kB each). A clip is used about 30 times, and parsing one takes 70 µs."""
 
 _few = pa.dictionary(pa.int32(), pa.string())
+PROVENANCE: Final = pa.schema([pa.field(name, _few) for name in ("label_source", "unused_label", "unused_caption")])
+"""Columns about the origin of label and caption: fields of `operators.sources.rows.SourceRow` that are not fields of `Clip`.
+
+They shape no corpus. Older indexes do not have them."""
 _WORDS: Final = pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("start", pa.int32()), pa.field("end", pa.int32())]))
 _SEGMENTS: Final = pa.list_(pa.struct([pa.field("text", pa.string()), pa.field("words", pa.int32())]))
 _CLEANING: Final = pa.struct(
@@ -70,9 +74,14 @@ SCHEMA: Final = pa.schema(
         pa.field("words", _WORDS),
         pa.field("segments", _SEGMENTS),
         pa.field("interpreter", _few),
+        *PROVENANCE,
     ]
 )
-"""One column per field of schemas.clip.Clip."""
+"""One column per field of schemas.clip.Clip, and `PROVENANCE`."""
+
+
+ADDED: Final = frozenset(PROVENANCE.names)
+"""Columns that indexes of earlier versions do not have."""
 
 
 class Footer(Schema):
@@ -103,9 +112,14 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]], config: CleanConfig)
     return footer
 
 
+def clip_of(row: Mapping[str, Any]) -> Clip:
+    """Return the clip of a row. Raises ValidationError if the row is damaged."""
+    return Clip.model_validate({name: value for name, value in row.items() if name not in PROVENANCE.names})
+
+
 def shaping_bytes(row: dict[str, Any]) -> bytes:
-    """Return the part of a row that shapes a corpus: every field except the path."""
-    return canonical_json({name: value for name, value in row.items() if name != "path"}) + b"\n"
+    """Return the part of a row that shapes a corpus: every field except the path and `PROVENANCE`."""
+    return canonical_json({name: value for name, value in row.items() if name not in ("path", *PROVENANCE.names)}) + b"\n"
 
 
 def _batched(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -132,12 +146,13 @@ def _opened(directory: Path, read: Callable[[BufferedReader], Any]) -> tuple[Any
         with open_regular(path) as file:  # one file, even if the index is replaced in between
             names = parquet.read_schema(file).names
             stored = (parquet.read_metadata(file).metadata or {}).get(FOOTER_KEY)
-            found = read(file) if names == SCHEMA.names else None
+            is_known = names == [name for name in SCHEMA.names if name in names or name not in ADDED]
+            found = read(file) if is_known else None
     except FileNotFoundError:
         raise InputError("is not a clip index", file=directory, remedy=remedy) from None
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot be read as a clip index: {error}", file=path, remedy=remedy) from None
-    if stored is None or names != SCHEMA.names:
+    if stored is None or not is_known:
         raise InputError("is not a clip index of this version", file=path, remedy=remedy)
     try:
         return found, Footer.from_json(stored)
@@ -302,14 +317,14 @@ class ClipIndex:
         return problems
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield all rows in id order as stored: the fields of `Clip`."""
+        """Yield all rows in id order as stored: the fields of `Clip`, and `PROVENANCE` unless the index is older."""
         for batch in self._table.to_batches(max_chunksize=BATCH):
             yield from batch.to_pylist()
 
     def _clip(self, place: int) -> Clip:
         row = self._table.slice(place, 1).to_pylist()[0]
         try:
-            return Clip.model_validate(row)
+            return clip_of(row)
         except ValidationError as error:
             raise OSError(f"{self.directory / TABLE}: row {place} is damaged: {error.errors()[0]['msg']}") from None
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from soundflow.operators.compose.clips import ClipBrief
-from soundflow.pipeline.clips.table import TABLE, Footer, read_footer
+from soundflow.pipeline.clips.table import TABLE, Footer, clip_of, read_footer
 from soundflow.schemas.clip import Clip, ClipRole
 
 RUN: Final = 400
@@ -25,7 +25,7 @@ class IndexSample:
         """Raises InputError if `directory` holds no index."""
         self.footer: Footer = read_footer(directory)
         file = parquet.ParquetFile(directory / TABLE)
-        self._clips = {row["id"]: Clip.model_validate(row) for row in _sampled_rows(file, rows)}
+        self._clips = {row["id"]: clip_of(row) for row in _sampled_rows(file, rows)}
 
     def __len__(self) -> int:
         return len(self._clips)

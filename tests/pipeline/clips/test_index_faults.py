@@ -269,7 +269,7 @@ def test_files_and_folders_without_read_permission_are_listed(public: Path) -> N
         output = without_root(public / "src", public / "out")
     finally:
         (public / "src/locked").chmod(0o755)
-    assert "1 clips" in output and "2 permission_denied" in output, output
+    assert "1 clip," in output and "2 permission_denied" in output, output
     lines = [json.loads(line) for line in (public / "out/rejected.jsonl").read_text().splitlines()]
     assert {Path(line["path"]).name for line in lines} == {"closed.wav", "locked"}
 

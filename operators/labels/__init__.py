@@ -1,0 +1,1 @@
+"""Names of sounds: texts that are no names, label maps, and the published labels of datasets."""

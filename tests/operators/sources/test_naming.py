@@ -1,0 +1,38 @@
+"""Labels and captions of rows: what is left out before a row becomes a clip."""
+
+from __future__ import annotations
+
+import pytest
+
+from soundflow.operators.sources.naming import name_clips
+from soundflow.operators.sources.rows import SourceRow
+from soundflow.schemas.clip import ClipRole
+
+
+def row(label: str = "animal", caption: str = "", path: str = "/s/x.wav", label_source: str = "manifest") -> SourceRow:
+    fields = {"id": "x", "path": path, "split": "train", "listed": True, "role": ClipRole.FOREGROUND, "label": label}
+    return SourceRow.model_validate(fields | {"caption": caption, "label_source": label_source})
+
+
+@pytest.mark.parametrize(
+    ("caption", "path", "kept"),
+    [
+        ("dog barking 01", "/s/dog_barking_01.wav", False),
+        ("dog-barking-01", "/s/dog_barking_01.wav", False),
+        ("quuxuser dog barking", "/s/406087__quuxuser__dog-barking.wav", False),
+        ("dog barking", "/s/406087__quuxuser__dog-barking.wav", True),
+        ("dog barking", "/s/dog_barking.wav", True),
+        ("dog barking", "/s/dog_barking_01.wav", True),
+        ("a dog barks 2 times", "/s/a_dog_barks_2_times.wav", True),
+    ],
+)
+def test_a_caption_that_is_the_name_of_its_file_is_left_out(caption: str, path: str, kept: bool) -> None:
+    [named] = name_clips([row(caption=caption, path=path)])
+    assert isinstance(named, SourceRow)
+    assert (named.caption, named.unused_caption) == ((caption, "") if kept else ("", caption))
+
+
+def test_a_label_that_names_nothing_is_left_out() -> None:
+    [named] = name_clips([row(label="IMG_2034")])
+    assert isinstance(named, SourceRow)
+    assert (named.label, named.label_source, named.unused_label) == ("", "", "IMG_2034")
