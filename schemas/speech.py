@@ -44,7 +44,8 @@ class Dialogue(Schema):
     turns: tuple[Turn, ...] = Field(min_length=1, max_length=100)
     language: Language = "en"
     source: str = Field("unknown", max_length=200)
-    licence: str = Field("unknown", max_length=200)
+    licence: str = Field("", max_length=200)
+    """Licence of the text; empty if it is your own, so that the speech is under the licence of its voice."""
     attribution: str = Field("", max_length=500)
     split: str = Field("train", max_length=40)
     label: str = Field("speech", min_length=1, max_length=200)

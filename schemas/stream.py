@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import Schema
 from soundflow.schemas.clip import ClipFacts, Kind, Sha256
+from soundflow.schemas.licences import licences_of
 from soundflow.schemas.scene import Brief, Draw, Text
 from soundflow.schemas.taxonomy import Task
 from soundflow.schemas.text import join_texts
@@ -154,8 +155,9 @@ class StreamPlan(Schema):
         return self.samples / c.SAMPLE_RATE
 
     def licences(self) -> list[str]:
-        """Return the licences of all clips and noises, sorted and without duplicates."""
-        return sorted({clip.licence for clip in self.clips} | {noise.licence for noise in self.noises})
+        """Return the ids of the licences of all clips and noises (`schemas.licences`), sorted and without duplicates."""
+        stated = {clip.licence for clip in self.clips} | {noise.licence for noise in self.noises}
+        return sorted({licence.id for text in stated for licence in licences_of(text)})
 
     def emotions(self) -> dict[int, str]:
         """Return a mapping from chunk to the emotion of its response, for responses with a known emotion."""

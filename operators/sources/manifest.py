@@ -34,6 +34,7 @@ from soundflow.operators.sources.transcripts import has_words
 from soundflow.operators.tokens.replies import read_reply
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection, ClipRole
+from soundflow.schemas.licences import licence_id
 from soundflow.schemas.outcome import Ok
 from soundflow.schemas.text import without_thoughts
 
@@ -203,6 +204,8 @@ def _row(manifest: Path, number: int, values: Values, places: _Places) -> RowOrR
     if cells.get("id") and not is_valid_id(cells["id"]):
         rule = f"an id has 1 to {ID_LENGTH} characters, no line breaks, and does not start with a slash"
         return reject("bad_id", f"column id: {cells['id']!r} is no id; {rule}")
+    if "licence" in cells:
+        cells["licence"] = licence_id(cells["licence"])
     problem = _check_speech(cells)
     if problem:
         return reject(*problem)

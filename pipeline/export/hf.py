@@ -21,7 +21,7 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.curate.scenes import split_of
 from soundflow.pipeline.export.card import write_card
-from soundflow.pipeline.export.licences import objection
+from soundflow.pipeline.export.licences import REMEDY, LicenceSurvey
 from soundflow.pipeline.export.rows import SCHEMA, row
 from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.pipeline.report.data import Statistics
@@ -52,6 +52,8 @@ class ExportResult:
     """Sub-task → split → streams."""
     objections: dict[str, int] = field(default_factory=dict)
     """Reason against publication → number of streams."""
+    objected_clips: dict[str, int] = field(default_factory=dict)
+    """Reason against publication → number of clips."""
     uploaded: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -136,10 +138,9 @@ def export_hf(
     with deferred_signals() as signalled:
         export = _Export(build, record, manifests, should_stop or signalled, on_event)
         exported, objected = export.survey(to)
-        if objected and not any_licence and not dry_run:
-            why = "; ".join(f"{reason} ({count} streams)" for reason, count in exported.objections.items())
-            remedy = "Add licences to the clip manifest, leave these clips out, or use --any-licence if you have the rights"
-            raise InputError(f"may not be published: {why}", file=directory, value=objected, remedy=remedy)
+        if objected.streams and not any_licence and not dry_run:
+            why = "; ".join(objected.describe())
+            raise InputError(f"may not be published: {why}", file=directory, value=objected.licences, remedy=REMEDY)
         if dry_run:
             return exported
         if (folder / MARK).is_file() and (folder / MARK).read_bytes() == mark:
@@ -168,10 +169,10 @@ class _Export:
         self.should_stop, self.on_event = should_stop, on_event
         self.statistics = Statistics()
 
-    def survey(self, to: str) -> tuple[ExportResult, list[str]]:
-        """Return totals, and the licences of streams that may not be published. InputError when a clip is in two splits."""
+    def survey(self, to: str) -> tuple[ExportResult, LicenceSurvey]:
+        """Return totals, and the streams that may not be published. InputError when a clip is in two splits."""
         exported, split_by_source = ExportResult(to), dict[str, str]()
-        objected: set[str] = set()
+        objected = LicenceSurvey()
         for manifest in self.manifests:
             exported.bytes += manifest.bytes
             for key, members in read_shard(self.build.data / manifest.tar, only=("json",)):
@@ -184,17 +185,15 @@ class _Export:
                 if self.record.virtual:
                     exported.bytes += round(plan.seconds * Rates().bytes_per_audio_second)
                 exported.splits[plan.task.value][split] += 1
-                why = objection(plan.licences())
-                if why:
-                    exported.objections[why] = exported.objections.get(why, 0) + 1
-                    objected |= set(plan.licences())
+                objected.add(plan)
                 items: tuple[PlannedClip | PlannedNoise, ...] = (*plan.clips, *plan.noises)
                 for item in items:
                     source = item.content_sha256
                     if source is not None and split_by_source.setdefault(source, split) != split:
                         why = f"clip {item.clip_id} is used in the splits {split_by_source[source]} and {split}"
                         raise InputError(why, file=self.build.root, remedy="Run `soundflow verify` for details")
-        return exported, sorted(objected)
+        exported.objections, exported.objected_clips = dict(objected.streams), objected.clips
+        return exported, objected
 
     def write(self, folder: Path, mark: bytes, file_bytes: int, counts: dict[str, dict[str, int]]) -> None:
         """Write the folder under a temporary name and rename it; the remains of an earlier attempt are removed."""

@@ -2,45 +2,67 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import Final
 
-NO_DERIVATIVES: Final = "ND"
-UNKNOWN: Final = frozenset({"", "unknown"})
-SHARE_ALIKE: Final = "SA"
+from soundflow.schemas.licences import licences_of, objections
+from soundflow.schemas.stream import PlannedClip, PlannedNoise, StreamPlan
+
+HUB_LICENCES: Final = frozenset(("cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"))
+"""Licences with attribution that the `license` field of a dataset card can name."""
+UNRESTRICTED: Final = frozenset(("CC0-1.0", "Public-Domain", "CC-PDM-1.0", "CC-PDDC"))
+REMEDY: Final = (
+    "Correct the column `licence` of the clip manifest and index it again, leave these clips out, or use --any-licence if you "
+    "have the rights"
+)
 
 
-def objection(licences: Collection[str]) -> str:
-    """Return why a mix of recordings under these licences may not be published; empty if nothing forbids it.
+class LicenceSurvey:
+    """Counts the streams that may not be published, and the clips because of which they may not."""
 
-    A mix is a derived work. Two different share-alike licences exclude each other (versions of the same one do not), and so do
-    share-alike and GPL. Only the names of licences are compared; this is not legal advice.
-    """
-    unknown = sorted(name for name in licences if name.strip().lower() in UNKNOWN)
-    if unknown:
-        return "a licence is unknown"
-    for name in sorted(licences):
-        if NO_DERIVATIVES in name.upper().split("-"):
-            return f"{name} allows no derived works"
-    alike = sorted(
-        {_family(name) for name in licences if SHARE_ALIKE in name.upper().split("-") or name.upper().startswith("GPL")}
-    )
-    return f"{' and '.join(alike)} exclude each other: each must apply to the whole mix" if len(alike) > 1 else ""
+    def __init__(self) -> None:
+        self.streams: Counter[str] = Counter()
+        """Reason → number of streams."""
+        self._licences: dict[str, set[str]] = defaultdict(set)
+        self._clips: dict[str, set[str]] = defaultdict(set)
 
+    def add(self, plan: StreamPlan) -> None:
+        """Count one stream."""
+        licences = {}
+        items: tuple[PlannedClip | PlannedNoise, ...] = (*plan.clips, *plan.noises)
+        for item in items:
+            for licence in licences_of(item.licence):
+                licences[licence.id] = licence
+                self._clips[licence.id].add(item.clip_id or item.label)
+        for why, names in objections(licences.values()).items():
+            self.streams[why] += 1
+            self._licences[why].update(names)
 
-def _family(name: str) -> str:
-    """Return a licence without its version: `CC-BY-SA-3.0` → `CC-BY-SA`."""
-    parts = name.upper().replace("+", "").split("-")
-    return "-".join(part for part in parts if not part[:1].isdigit() and part not in ("ONLY", "OR", "LATER"))
+    @property
+    def clips(self) -> dict[str, int]:
+        """Reason → number of clips under the licences that it names."""
+        return {why: len(set().union(*(self._clips[name] for name in names))) for why, names in self._licences.items()}
+
+    @property
+    def licences(self) -> list[str]:
+        """The licences that are the reasons."""
+        return sorted(set().union(*self._licences.values()))
+
+    def describe(self) -> list[str]:
+        """Return each reason with its numbers of streams and clips."""
+        clips = self.clips
+        return [f"{why} ({count} streams, {clips[why]} clips)" for why, count in sorted(self.streams.items())]
 
 
 def hub_licence(licences: Collection[str]) -> str:
     """Return the `license` field of a dataset card: the strictest licence in simple cases, otherwise `other`."""
-    families = {_family(name) for name in licences}
-    if families <= {"CC0"}:
+    known = {licence for text in licences for licence in licences_of(text) if licence.id not in UNRESTRICTED}
+    if not known:
         return "cc0-1.0"
-    if families <= {"CC0", "CC-BY"}:
-        return "cc-by-4.0" if not any("3.0" in name for name in licences) else "cc-by-3.0"
-    if families <= {"CC0", "CC-BY", "CC-BY-SA"}:
-        return "cc-by-sa-4.0" if not any("3.0" in name for name in licences) else "cc-by-sa-3.0"
-    return "other"
+    shared = {licence for licence in known if licence.family == "CC-BY-SA"}
+    if not all(licence.family in ("CC-BY", "CC-BY-SA") for licence in known):
+        return "other"
+    # A mix of several versions of a share-alike licence is under the latest.
+    strictest = max(licence.id.lower() for licence in shared or known)
+    return strictest if strictest in HUB_LICENCES and (shared or len(known) == 1) else "other"

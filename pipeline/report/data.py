@@ -29,6 +29,7 @@ from soundflow.pipeline.report.curation import curation_data, story
 from soundflow.pipeline.report.speech import speech_data
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
+from soundflow.schemas.licences import UNKNOWN, licence_id, licences_of, objection
 from soundflow.schemas.shard import ShardManifest
 from soundflow.schemas.stream import StreamPlan
 from soundflow.schemas.taxonomy import Capability, Task
@@ -44,7 +45,6 @@ EDGES: Final[dict[str, tuple[str, list[float]]]] = {
     "reuse": ("Uses per clip", [1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50, 100, 1000]),
 }
 """Histograms: title and bin edges. Values above the last edge are counted in the last bin."""
-SHARE_ALIKE: Final = "SA"
 WAVE_POINTS: Final = 900
 SPECTRUM_ROWS: Final = 96
 
@@ -118,7 +118,7 @@ class Statistics:
         self.histograms[name][place] += 1
 
     def _source(self, source: str, licence: str, attribution: str, clip: str, samples: int) -> None:
-        row = self.sources[source, licence]
+        row = self.sources[source, licence_id(licence)]
         row.uses += 1
         row.samples += samples
         row.clips.add(clip)
@@ -174,9 +174,12 @@ def _order(task: Task) -> tuple[int, int]:
 def _note(source: str, licence: str) -> str:
     if source == "procedural":
         return "synthesised, not a recording"
-    if licence == "unknown":
+    if licence == UNKNOWN:
         return "licence unknown: do not redistribute"
-    return "share-alike: derived streams must carry this licence" if SHARE_ALIKE in licence.split("-") else ""
+    parts = licences_of(licence)
+    if why := next(filter(None, map(objection, parts)), ""):
+        return f"{why}: do not redistribute"
+    return "share-alike: derived streams must carry this licence" if any(part.share_alike for part in parts) else ""
 
 
 def collect(build: BuildDir, samples: int) -> dict[str, Any]:

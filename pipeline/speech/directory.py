@@ -32,7 +32,8 @@ from soundflow.pipeline.speech.dialogue_lines import Line
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, canonical_json
-from soundflow.schemas.speech import Dialogue, Pace, Voice
+from soundflow.schemas.licences import AND, UNKNOWN, licence_id
+from soundflow.schemas.speech import Dialogue, Pace
 from soundflow.schemas.spoken import SpeechRecord, SpeechSummary, SpokenDialogue, SpokenTurn, VoiceTally
 
 WAV_HEADER: Final = 44
@@ -152,7 +153,8 @@ class _Outputs:
 
     def __init__(self, directory: SpeechDir, record: SpeechRecord):
         self.directory = directory
-        self.credits = {voice.name: _credit(voice) for voice in record.voices}
+        self.credits = {voice.name: f"voice: {voice.attribution or voice.name} ({voice.licence})" for voice in record.voices}
+        self.licences = {voice.name: voice.licence for voice in record.voices}
         self.rejections: list[dict[str, Any]] = []
         self.rejected: Counter[str] = Counter()
         self.dialogues = self.failed = self.spoken = self.clips = self.samples = self.takes = 0
@@ -202,7 +204,7 @@ class _Outputs:
             "turn": number,
             "voice": found.voice,
             "wer": turn.wer,
-            "licence": dialogue.licence,
+            "licence": speech_licence(dialogue.licence, self.licences.get(found.voice or "", UNKNOWN)),
             "attribution": "; ".join(part for part in (dialogue.attribution, self.credits.get(found.voice or "", "")) if part),
             "source": dialogue.source,
             "split": dialogue.split,
@@ -242,9 +244,9 @@ class _Outputs:
         )
 
 
-def _credit(voice: Voice) -> str:
-    """Return the attribution and licence of a voice; the licence field of a clip is that of its text."""
-    return f"voice: {voice.attribution or voice.name} ({voice.licence})"
+def speech_licence(text: str, voice: str) -> str:
+    """Return the licence of speech: that of its text, if another's, and that of its voice."""
+    return AND.join(dict.fromkeys(licence_id(licence) for licence in (text, voice) if licence)) or UNKNOWN
 
 
 class _VoiceCounts:

@@ -11,7 +11,9 @@ from soundflow.cli.common import Build, Json, say, say_json
 from soundflow.cli.help import sub_app
 
 export_app = sub_app("Export a corpus as a Hugging Face dataset or in the formats of other systems.")
-AnyLicence = Annotated[bool, typer.Option(help="Include streams whose licences are unknown or contradict each other.")]
+AnyLicence = Annotated[
+    bool, typer.Option(help="Include streams whose licences are not known to permit publication, or exclude each other.")
+]
 
 
 def _warn_missing(directory: Path) -> None:
@@ -49,7 +51,7 @@ def hf(
     for task, splits in sorted(done.splits.items()):
         say(f"  {task:<24} " + ", ".join(f"{split} {count}" for split, count in sorted(splits.items())))
     for why, count in done.objections.items():
-        say(f"  {count} streams cannot be published: {why}")
+        say(f"  {count} streams ({done.objected_clips[why]} clips) may not be published: {why}")
     size = f"{done.bytes / 1e6:.1f} MB"
     say(f"{to}: {done.streams} streams, {done.hours:.2f} h, {size}{' (dry run, nothing written)' if dry_run else ''}")
 

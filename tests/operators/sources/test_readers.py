@@ -250,6 +250,13 @@ def test_the_same_rows_come_from_every_kind_of_manifest(tmp_path: Path, suffix: 
     assert (found[1].transcript, found[1].reply, found[1].licence) == ("Hello.", "Hi!", "unknown")
 
 
+def test_licences_are_indexed_by_their_ids(tmp_path: Path) -> None:
+    spellings = ["Attribution-NoDerivs", "http://creativecommons.org/licenses/by-sa/3.0/", "Apache 2.0", "My own terms", "N/A"]
+    records = [{"path": f"{number}.wav", "licence": text} for number, text in enumerate(spellings)]
+    found = rows(read_manifest(write_manifest(tmp_path / "m.csv", records)))
+    assert [row.licence for row in found] == ["CC-BY-ND", "CC-BY-SA-3.0", "Apache-2.0", "My own terms", "unknown"]
+
+
 BAD_ROWS: list[tuple[dict[str, Any], str, str]] = [
     ({"path": "../outside.wav"}, "path_escapes", "leaves the manifest's folder"),
     ({"path": "a/../../outside.wav"}, "path_escapes", "leaves the manifest's folder"),

@@ -21,11 +21,11 @@ from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.curate.scenes import split_of
 from soundflow.pipeline.export.card import generated_by_rules
 from soundflow.pipeline.export.hf import MARK, export_hf
-from soundflow.pipeline.export.licences import hub_licence, objection
+from soundflow.pipeline.export.licences import hub_licence
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.stream import StreamPlan
 from soundflow.schemas.taxonomy import Task
-from tests.support.corpus import write_recipe
+from tests.support.corpus import Members, rewrite, write_recipe
 
 datasets = pytest.importorskip("datasets")
 
@@ -123,30 +123,37 @@ def test_the_card_does_not_count_a_model_s_work_as_generated_by_rules() -> None:
 
 
 def test_unknown_licences_are_rejected_unless_allowed(split_build: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"may not be published: a licence is unknown \(30 streams\)"):
+    with pytest.raises(InputError, match=r"may not be published: a licence is unknown \(30 streams, \d+ clips\)"):
         export_hf(split_build, str(tmp_path / "dataset"))
     dry = export_hf(split_build, str(tmp_path / "dataset"), dry_run=True)
     assert dry.streams == 30 and dry.objections == {"a licence is unknown": 30} and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("licences", "why"),
-    [
-        (["CC0-1.0", "CC-BY-4.0", "CC-BY-3.0"], ""),
-        (["CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC0-1.0"], ""),
-        (["CC-BY-SA-3.0", "GPL-2.0-or-later"], "CC-BY-SA and GPL exclude each other"),
-        (["CC-BY-SA-4.0", "CC-BY-NC-SA-4.0"], "exclude each other"),
-        (["CC-BY-ND-4.0"], "allows no derived works"),
-        (["CC0-1.0", "unknown"], "unknown"),
-    ],
-)
-def test_licences_that_exclude_each_other_are_an_objection(licences: list[str], why: str) -> None:
-    assert why in objection(licences) and bool(why) == bool(objection(licences))
+def test_streams_of_licences_that_forbid_it_are_rejected_with_names_and_counts(built: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(built, tmp_path / "copy"))
+    no_derivatives = iter(["CC BY-NC-ND 4.0", "http://creativecommons.org/licenses/by-nc-nd/4.0/", "Attribution"])
+
+    def relicense(number: int, key: str, members: Members) -> Members:
+        plan = json.loads(members["json"])
+        first = next(no_derivatives, "CC0")
+        for place, item in enumerate([*plan["clips"], *plan["noises"]]):
+            item["licence"] = "MIT" if place else first
+            item["clip_id"] = item["clip_id"] and f"{number}/{place}"
+        return members | {"json": json.dumps(plan).encode()}
+
+    for shard in range(4):
+        rewrite(copy, shard, relicense)
+    refused = r"may not be published: CC-BY-NC-ND-4.0 permits no derivative works \(2 streams, 2 clips\)"
+    with pytest.raises(InputError, match=refused) as caught:
+        export_hf(copy, str(tmp_path / "dataset"))
+    assert "--any-licence" in caught.value.remedy and not (tmp_path / "dataset").exists()
 
 
 def test_the_card_s_licence_is_the_strictest_of_simple_cases() -> None:
     assert hub_licence(["CC0-1.0"]) == "cc0-1.0" and hub_licence(["CC0-1.0", "CC-BY-4.0"]) == "cc-by-4.0"
     assert hub_licence(["CC-BY-SA-3.0", "CC-BY-4.0"]) == "cc-by-sa-3.0" and hub_licence(["CC-BY-NC-4.0"]) == "other"
+    assert hub_licence(["CC-BY-SA-3.0", "CC-BY-SA-4.0"]) == "cc-by-sa-4.0" and hub_licence(["Public Domain"]) == "cc0-1.0"
+    assert hub_licence(["CC-BY-3.0", "CC-BY-4.0"]) == hub_licence(["CC-BY"]) == hub_licence(["MIT"]) == "other"
 
 
 def test_an_interrupted_export_leaves_nothing_and_a_finished_one_is_not_repeated(split_build: Path, tmp_path: Path) -> None:
@@ -165,8 +172,6 @@ def test_an_interrupted_export_leaves_nothing_and_a_finished_one_is_not_repeated
 
 
 def test_a_clip_in_two_splits_is_found_even_if_the_build_denies_it(split_build: Path, tmp_path: Path) -> None:
-    from tests.support.corpus import Members, rewrite
-
     out = Path(shutil.copytree(split_build, tmp_path / "out"))
 
     def lie(number: int, key: str, members: Members) -> Members:

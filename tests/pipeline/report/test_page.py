@@ -86,12 +86,16 @@ def test_share_alike_and_unknown_licences_are_flagged(built: Path, tmp_path: Pat
 
     def relicense(number: int, key: str, members: Members) -> Members:
         plan = json.loads(members["json"])
-        plan["clips"][0]["licence"] = "CC-BY-SA-3.0"
+        plan["clips"][0]["licence"] = ("Attribution-ShareAlike 3.0 Unported", "CC BY-ND 4.0")[number % 2]
         return members | {"json": json.dumps(plan).encode()}
 
     rewrite(copy, 0, relicense)
     notes = {row["licence"]: row["note"] for row in data_of(write_report(copy))["sources"]}
-    assert "share-alike" in notes["CC-BY-SA-3.0"] and "do not redistribute" in notes["unknown"]
+    assert (
+        "share-alike" in notes["CC-BY-SA-3.0"]
+        and "do not redistribute" in notes["CC-BY-ND-4.0"]
+        and "do not redistribute" in notes["unknown"]
+    )
 
 
 def test_a_spectrum_shows_a_tone_where_it_is() -> None:

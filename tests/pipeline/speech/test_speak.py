@@ -10,6 +10,7 @@ import soundfile
 
 from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.pipeline.speech.dialogue_lines import read_dialogues
+from soundflow.pipeline.speech.directory import speech_licence
 from soundflow.pipeline.speech.speak import SpeakProgress, speak
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.speech import Dialogue
@@ -29,13 +30,20 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_every_turn_of_a_spoken_dialogue_is_a_clip_of_one_voice_with_its_words_and_reply(spoken: tuple[Path, Path]) -> None:
     found = rows(spoken[1] / "manifest.jsonl")
     assert [row["id"] for row in found] == ["d0/000", "d0/001", "d1/000", "d1/001", "d3/000", "d3/001", "d3/002"]
-    assert {row["voice"] for row in found} == {"hibari:heart"} and {row["licence"] for row in found} == {"CC0-1.0"}
+    assert {row["voice"] for row in found} == {"hibari:heart"}
+    assert {row["licence"] for row in found} == {"CC0-1.0 AND Apache-2.0"}
     assert {row["attribution"] for row in found} == {"voice: hibari-tts, voice heart (Apache-2.0)"}
     assert [row["split"] for row in found][:3] == ["train", "train", "test"]
     assert found[1]["transcript"] == "Could you explain how a bicycle stays upright?" and found[1]["reply"].startswith("Steering")
     assert found[4]["transcript"].endswith("at five PM.") and "reply" not in found[6]
     for row in found:
         assert soundfile.info(spoken[1] / row["path"]).samplerate == 16_000
+
+
+def test_speech_has_the_licence_of_its_voice_and_that_of_a_text_of_others() -> None:
+    assert speech_licence("", "Apache 2.0") == "Apache-2.0" == speech_licence("Apache-2.0", "Apache-2.0")
+    assert speech_licence("Attribution-ShareAlike 4.0", "MIT") == "CC-BY-SA-4.0 AND MIT"
+    assert speech_licence("unknown", "MIT") == "unknown AND MIT" and speech_licence("", "") == "unknown"
 
 
 def test_rejected_dialogues_are_listed_with_line_and_reason(spoken: tuple[Path, Path]) -> None:
