@@ -21,10 +21,12 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, initialization
 from transformers.utils import logging
 
+from soundflow.model.checkpoint_files import DAMAGED_REMEDY, check_checkpoint
 from soundflow.model.presets import preset
 from soundflow.model.seats import SeatedPass
-from soundflow.model.vocabulary import AUDIO_ROW, CHECKPOINT_REMEDY, StreamingConfig, Vocabulary
+from soundflow.model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
 from soundflow.schemas.base import InputError
+from soundflow.schemas.checksums import SUMS, write_sums
 from soundflow.schemas.tokens import FIRST_FREE_ROW
 
 NEW_ROW_SPREAD: Final = 0.02
@@ -85,8 +87,10 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
 
         `options` are passed to `from_pretrained` (dtype, device_map, attn_implementation). Use `load` for checkpoints of `save`.
         """
+        if (Path(source) / SUMS).exists():
+            check_checkpoint(Path(source))
         with _no_bars():
-            stock = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(source, **options)
+            stock = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(source, use_safetensors=True, **options)
         stock.config.soundflow = streaming.model_dump(mode="json")
         with torch.device("meta"):  # the parts come from the stock model, which reads every older naming of parameters
             model = cls(stock.config)
@@ -103,24 +107,26 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
 
     @classmethod
     def load(cls, directory: str | Path, **options: Any) -> Self:
-        """Load a checkpoint written by `save`. Raises InputError for a directory that is not one or is damaged."""
-        if not (Path(directory) / "config.json").is_file():
-            raise InputError("is not a checkpoint (no config.json)", file=directory, remedy=CHECKPOINT_REMEDY)
+        """Load a checkpoint written by `save`; only safetensors and JSON are read, which execute no code.
+
+        Raises InputError for a directory that is not a checkpoint, or with a file that differs from its `SHA256SUMS`.
+        """
+        check_checkpoint(Path(directory))
         try:
             with _no_bars():
-                model, found = cls.from_pretrained(directory, output_loading_info=True, **options)
+                model, found = cls.from_pretrained(directory, output_loading_info=True, use_safetensors=True, **options)
         except (SafetensorError, OSError) as error:
             why = f"the checkpoint is damaged: {type(error).__name__}: {error}"
-            raise InputError(why, file=directory, remedy="Write it again, or use another one") from None
+            raise InputError(why, file=directory, remedy=DAMAGED_REMEDY) from None
         lost = sorted([*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])])
         if lost:
             why = "the checkpoint is damaged: parameters are missing or have another shape"
-            raise InputError(why, file=directory, value=lost[:3], remedy="Write it again, or use another one")
+            raise InputError(why, file=directory, value=lost[:3], remedy=DAMAGED_REMEDY)
         loaded: Self = model
         return loaded
 
     def save(self, directory: str | Path, state: dict[str, Tensor] | None = None) -> None:
-        """Write config.json and safetensors, readable by the stock class (without a vision encoder). Raises OSError.
+        """Write config.json, safetensors and SHA256SUMS, readable by the stock class (without a vision encoder). Raises OSError.
 
         `state` holds the parameters if they are sharded over processes and were gathered.
         """
@@ -131,6 +137,9 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         try:
             with _no_bars():
                 self.save_pretrained(directory, state_dict=state)
+            write_sums(
+                Path(directory), (path.name for path in Path(directory).iterdir() if path.suffix in (".json", ".safetensors"))
+            )
         except SafetensorError as error:  # its own type for errors of the system such as a full disk
             raise OSError(errno.EIO, f"the model could not be written: {error}", str(directory)) from None
 

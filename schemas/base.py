@@ -1,52 +1,22 @@
-"""The base class of all schemas (strict, frozen, canonical JSON) and the error for invalid input."""
+"""The base class of all schemas: strict, frozen, canonical JSON."""
 
 from __future__ import annotations
 
 import json
 import re
-import reprlib
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from soundflow.schemas.documents import parse_json, parse_yaml, read_text
+from soundflow.schemas.errors import InputError as InputError
+from soundflow.schemas.errors import Interrupted as Interrupted
+from soundflow.schemas.errors import missing_library as missing_library
 from soundflow.schemas.suggest import did_you_mean
 
 _SECRET = re.compile(r"api_?key|secret|password|url", re.IGNORECASE)
 """Fields whose value is never shown in an error: users paste API keys into them by mistake."""
-
-
-class InputError(ValueError):
-    """Invalid input from the user. Commands print it without a traceback and exit with code 2.
-
-    The message is `FILE: FIELD: WHY (got VALUE). REMEDY`; parts that are not given are left out.
-    """
-
-    def __init__(self, why: str, *, file: object = None, field: str = "", value: object = None, remedy: str = ""):
-        self.why, self.file, self.field, self.value, self.remedy = why, file, field, value, remedy
-        where = ": ".join(part for part in (str(file) if file is not None else "", field) if part)
-        shown = "" if value is None else f" (got {_shorten(value)})"
-        super().__init__(f"{where + ': ' if where else ''}{why}{shown}{'. ' + remedy if remedy else ''}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild_input_error, (type(self), self.why, self.file, self.field, self.value, self.remedy))
-
-
-class Interrupted(BaseException):
-    """Raised after SIGINT or SIGTERM. Not an `Exception`, so that no handler catches it by accident."""
-
-
-def _rebuild_input_error(kind: type[InputError], why: str, file: object, field: str, value: object, remedy: str) -> InputError:
-    return kind(why, file=file, field=field, value=value, remedy=remedy)
-
-
-def _shorten(value: object) -> str:
-    """Return a short representation of a value, also of a huge or self-referencing one."""
-    brief = reprlib.Repr()
-    brief.maxstring = brief.maxother = 80
-    brief.maxlevel = 3
-    return brief.repr(value)
 
 
 class Schema(BaseModel):
@@ -59,51 +29,59 @@ class Schema(BaseModel):
         return canonical_json(self.model_dump(mode="json"))
 
     @classmethod
-    def from_json(cls, data: bytes | str, *, file: object = None) -> Self:
-        """Parse a JSON document. Raises InputError."""
+    def from_json(cls, data: bytes | str, *, file: object = None, field: str = "") -> Self:
+        """Parse a JSON document. Raises InputError; `field` is the place in the file, such as `line 3`."""
+        document = parse_json(data, file=file, field=field)
         try:
-            return cls.model_validate_json(data)
+            value = cls.model_validate_json(data)
         except ValidationError as error:
             raise explain(error, cls, file) from None
+        value._check_numbers(document, file)
+        return value
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:
         """Read a YAML file. Raises InputError, also for a missing or unreadable file."""
-        try:
-            return cls.from_text(Path(path).read_text(encoding="utf-8"), file=path)
-        except FileNotFoundError:
-            raise InputError("no such file", file=path, remedy="Check the path") from None
-        except UnicodeDecodeError as error:
-            raise InputError("is not UTF-8 text", file=path, remedy=f"Save it as UTF-8 ({error.reason})") from None
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+        return cls.from_text(read_text(path), file=path)
 
     @classmethod
     def from_text(cls, text: str, *, file: object = None) -> Self:
         """Parse a YAML document. Raises InputError."""
+        return cls.from_document(parse_yaml(text, file=file), file=file)
+
+    @classmethod
+    def from_document(cls, document: Any, *, file: object = None) -> Self:
+        """Validate what `parse_yaml` or `parse_json` returned. Raises InputError."""
+        if not isinstance(document, dict):
+            raise InputError("must be a mapping at the top level", file=file, value=document)
         try:
-            data = yaml.load(text, _UniqueKeyLoader)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise InputError(f"is not valid YAML: {' '.join(str(error).split())}", file=file) from None
-        if not isinstance(data, dict):
-            raise InputError("must be a YAML mapping at the top level", file=file, value=data)
-        try:
-            return cls.model_validate(data)
+            value = cls.model_validate(document)
         except ValidationError as error:
             raise explain(error, cls, file) from None
+        value._check_numbers(document, file)
+        return value
+
+    def _check_numbers(self, document: Any, file: object) -> None:
+        """Raise InputError where `document` has true or false and the field is a number: pydantic reads them as 1 and 0."""
+        place = _truth_as_number(document, self.model_dump())
+        if place is not None:
+            why = "must be a number, not true or false"
+            raise InputError(why, file=file, field=".".join(place), remedy="Write the number that is meant")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A SafeLoader that rejects duplicate keys, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{key.value}'", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
+def _truth_as_number(document: Any, value: Any) -> list[str] | None:
+    """Return the path of the first truth value of `document` that is something else in `value`; None if there is none."""
+    if isinstance(document, bool):
+        return None if isinstance(value, bool) or not isinstance(value, int | float) else []
+    pairs: list[tuple[Any, Any, Any]] = []
+    if isinstance(document, dict) and isinstance(value, dict):
+        pairs = [(key, item, value[key]) for key, item in document.items() if key in value]
+    elif isinstance(document, list) and isinstance(value, list | tuple) and len(document) == len(value):
+        pairs = [(number, item, value[number]) for number, item in enumerate(document)]
+    for key, item, found in pairs:
+        if (place := _truth_as_number(item, found)) is not None:
+            return [str(key), *place]
+    return None
 
 
 def canonical_json(data: Any) -> bytes:
@@ -148,11 +126,3 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
     return list(getattr(current, "model_fields", {}))
-
-
-def missing_library(package: str, extra: str) -> InputError:
-    """Return the error for an optional library that is not installed."""
-    return InputError(
-        f"requires the package {package}, which is not installed",
-        remedy=f"Run `python -m pip install 'soundflow-audio[{extra}]'`, or install {package} alone",
-    )

@@ -6,7 +6,6 @@ fork server that has torch loaded, and every session receives `Restarted` and co
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -23,8 +22,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from soundflow.model.checkpoint_files import check_checkpoint
 from soundflow.model.vocabulary import CHECKPOINT_REMEDY, StreamingConfig
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import parse_json
 from soundflow.streaming.events import AudioDropped, ChunkSilent, EngineEvent, ListenConfig, ResponseCreated, Restarted
 from soundflow.streaming.ring import Ring
 from soundflow.streaming.workers import (
@@ -94,7 +95,7 @@ class Engine:
         InputError when `model` is not a checkpoint or shared memory is too small.
         """
         self.config = _streaming_config(model)
-        hidden = json.loads((model / "config.json").read_text())["text_config"]["hidden_size"]
+        hidden = parse_json((model / "config.json").read_bytes())["text_config"]["hidden_size"]
         layout = Layout(str(model), self.config.chunk_samples, self.config.slots, int(hidden), threads=threads, together=together)
         session_bytes = SAMPLE_CHUNKS * layout.sample_type().itemsize + QUEUE_CHUNKS * layout.feature_type().itemsize
         _check_shared_memory(sessions * session_bytes)
@@ -319,8 +320,9 @@ def _first_message(commands: Connection) -> str:
 
 
 def _streaming_config(model: Path) -> StreamingConfig:
+    check_checkpoint(model)
     try:
-        document = json.loads((model / "config.json").read_text())
+        document = parse_json((model / "config.json").read_bytes())
         return StreamingConfig.model_validate(document["soundflow"])
     except (OSError, KeyError, ValueError):
         raise InputError("is not a checkpoint of a streaming model", file=model, remedy=CHECKPOINT_REMEDY) from None

@@ -163,6 +163,7 @@ def test_a_checkpoint_with_a_lost_parameter_is_reported(thinker: StreamingThinke
     tensors = load_file(file)
     del tensors["lm_head.weight"]
     save_file(tensors, file, {"format": "pt"})
+    (tmp_path / "SHA256SUMS").unlink()
     with pytest.raises(InputError, match=r"parameters are missing .*lm_head.weight"):
         StreamingThinker.load(tmp_path)
 
@@ -189,5 +190,8 @@ def test_a_truncated_file_of_weights_is_reported_with_its_checkpoint(
         weights.unlink()
     else:
         weights.write_bytes(weights.read_bytes()[:bytes_left])
+    with pytest.raises(InputError, match=f"{weights}: the checkpoint is damaged"):
+        StreamingThinker.load(checkpoint)
+    (checkpoint / "SHA256SUMS").unlink()
     with pytest.raises(InputError, match=f"{checkpoint}: the checkpoint is damaged"):
         StreamingThinker.load(checkpoint)

@@ -54,7 +54,7 @@ def test_a_bad_recipe_is_refused_with_file_field_and_remedy(change: dict, field:
         (b"", "mapping"),
         (b"\xff\xfe\x00name", "UTF-8"),
         (b"streams: 3", "Add 'clips'"),
-        (b"clips: x\nstreams: 2020-99-99", "not valid YAML"),
+        (b"clips: x\nstreams: 2020-99-99", "is read as a date"),
         (
             b"a: &a [x,x,x,x,x,x,x,x]\n"
             + b"".join(b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % (n, n, *[n - 1] * 7) for n in range(98, 110)),

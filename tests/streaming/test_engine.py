@@ -159,7 +159,7 @@ def test_memory_that_is_too_short_drops_the_newest_and_says_how_many(engine: Eng
 
 
 def test_a_directory_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not a checkpoint of a streaming model"):
+    with pytest.raises(InputError, match="is not a checkpoint"):
         Engine(tmp_path)
 
 

@@ -172,18 +172,14 @@ def test_half_a_checkpoint_does_not_count(source: MadeCorpus, start: Path, finis
     assert_same(run, finished)
 
 
-def cut_in_half(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-@pytest.mark.parametrize("member", ["__0_0.distcp", ".metadata", "state.json"])
 def test_a_truncated_checkpoint_is_logged_and_the_previous_one_is_used(
-    source: MadeCorpus, start: Path, finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, member: str
+    source: MadeCorpus, start: Path, finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     shutil.rmtree(run / "model")
-    cut_in_half(run / "checkpoints" / "step-000006" / member)
+    tensors = run / "checkpoints" / "step-000006" / "tensors-00000.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[: tensors.stat().st_size // 2])
     result = Trainer(stage(), source, start, run, CPU, seed=3).train()
     assert result.log is not None and "step-000006 is damaged and skipped" in caplog.text
     assert_same(run, finished)
@@ -194,9 +190,9 @@ def test_an_unreadable_checkpoint_is_reported_without_a_traceback(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    tensors = run / "checkpoints" / "step-000006" / "__0_0.distcp"
+    tensors = run / "checkpoints" / "step-000006" / "tensors-00000.safetensors"
     tensors.write_bytes(bytes(tensors.stat().st_size))
-    with pytest.raises(InputError, match=r"step-000006: is damaged or belongs to another model: .*Delete it") as caught:
+    with pytest.raises(InputError, match=r"step-000006/tensors-00000.safetensors: the checkpoint is damaged: .*Delete") as caught:
         Trainer(stage(), source, start, run, CPU, seed=3)
     assert "Traceback" not in str(caught.value)
 
@@ -206,7 +202,7 @@ def test_a_full_disk_ends_a_run_that_resumes_when_there_is_space(
 ) -> None:
     """A limit on the size of a file is a disk that is full in the middle of a checkpoint."""
     run = tmp_path / "run"
-    largest = (finished / "checkpoints" / "step-000006" / "__0_0.distcp").stat().st_size // 2
+    largest = (finished / "checkpoints" / "step-000006" / "tensors-00000.safetensors").stat().st_size // 2
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
