@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from soundflow.pipeline.build.virtual import Samples
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.curate.scenes import pool_of
+from soundflow.pipeline.export.licences import LicenceSurvey
 from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import atomic_folder
@@ -41,7 +43,8 @@ READMES: Final = {
 Stereo recordings for moshi-finetune. data.jsonl lists the WAV files (16 kHz); each has a .json file with the assistant's words.
 The right channel is the audio of the stream. The left channel belongs to the assistant and is SILENT, because the responses are
 text that was not spoken. Their word times are not measured: the words start when the response opens, and there are
-{WORDS_PER_SECOND:g} of them per second.
+{WORDS_PER_SECOND:g} of them per second, or more if another response opens before. Silence is appended to a stream that ends
+before its last word.
 """,
     "authors": f"""\
 conversations.jsonl: {{conversation: [{{audio_path, assistant}}]}}, with a turn for each foreground sound and each response. The
@@ -63,8 +66,11 @@ def export_files(
     to: Path,
     on_event: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] | None = None,
+    survey: LicenceSurvey | None = None,
 ) -> int:
     """Write every committed stream of a build into the new folder `to`. Return their number. `kind`: a key of `WRITERS`.
+
+    `survey` counts the streams that may not be published.
 
     Raises InputError when nothing is committed or `to` exists; OSError when it cannot be written; Interrupted. An incomplete
     folder is removed.
@@ -87,7 +93,10 @@ def export_files(
                 if stop():
                     raise Interrupted
                 pcm, _ = soundfile.read(io.BytesIO(members[samples.audio]), dtype="int16")
-                writer.add(StreamPlan.from_json(members["json"]), pcm)
+                plan = StreamPlan.from_json(members["json"])
+                writer.add(plan, pcm)
+                if survey is not None:
+                    survey.add(plan)
                 done += 1
                 on_event(done, total)
     return done
@@ -101,11 +110,14 @@ class MoshiWriter:
         (folder / "data_stereo").mkdir()
 
     def add(self, plan: StreamPlan, pcm: Pcm) -> None:
-        """Write one stream: the assistant on the left (silent), the stream on the right."""
+        """Write one stream: the assistant on the left (silent), the stream on the right, both until the last word has ended."""
         path = self.folder / "data_stereo" / f"{plan.sample_id}.wav"
-        _write(path, np.stack([np.zeros_like(pcm), pcm], axis=1))
-        path.with_suffix(".json").write_text(json.dumps({"alignments": list(_words(plan))}, ensure_ascii=False), encoding="utf-8")
-        _line(self.folder / "data.jsonl", {"path": f"data_stereo/{path.name}", "duration": plan.seconds})
+        words = list(_words(plan))
+        last = math.ceil(round(words[-1][1][1] / c.CHUNK_SECONDS, 6)) * c.CHUNK_SAMPLES if words else 0
+        stream = np.pad(pcm, (0, max(last - pcm.size, 0)))
+        _write(path, np.stack([np.zeros_like(stream), stream], axis=1))
+        path.with_suffix(".json").write_text(json.dumps({"alignments": words}, ensure_ascii=False), encoding="utf-8")
+        _line(self.folder / "data.jsonl", {"path": f"data_stereo/{path.name}", "duration": stream.size / c.SAMPLE_RATE})
 
 
 def _words(plan: StreamPlan) -> Iterator[list[Any]]:

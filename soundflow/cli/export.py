@@ -58,11 +58,15 @@ def hf(
 
 def _files(kind: str, directory: Path, to: Path, as_json: bool) -> None:
     from soundflow.pipeline.export.files import export_files
+    from soundflow.pipeline.export.licences import LicenceSurvey
     from soundflow.pipeline.mechanics.console import Console
 
     _warn_missing(directory)
+    survey = LicenceSurvey()
     with Console("export", "streams") as console:
-        streams = export_files(kind, directory, to, console.show)
+        streams = export_files(kind, directory, to, console.show, survey=survey)
+    for why in survey.describe():
+        typer.echo(f"note: may not be published: {why}", err=True)
     if as_json:
         say_json({"to": str(to), "streams": streams})
     else:

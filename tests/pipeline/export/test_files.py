@@ -14,6 +14,8 @@ from soundflow.bench.speed.mixing import load_scaper
 from soundflow.pipeline.build.virtual import Samples
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.export.files import SILENT_TURN, WRITERS, _write, export_files
+from soundflow.pipeline.export.licences import LicenceSurvey
+from soundflow.pipeline.export.rows import row as row_of
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.stream import StreamPlan
 
@@ -44,13 +46,48 @@ def test_moshi_has_the_stream_on_the_right_and_word_times(built: Path, streams: 
         plan, pcm = streams[path.stem]
         stereo, rate = soundfile.read(path, dtype="int16")
         assert rate == 16_000 and row["duration"] == len(stereo) / rate
-        assert not stereo[:, 0].any() and np.array_equal(stereo[:, 1], pcm)
+        assert not stereo[:, 0].any() and np.array_equal(stereo[: len(pcm), 1], pcm) and not stereo[len(pcm) :, 1].any()
         words = json.loads(path.with_suffix(".json").read_text())["alignments"]
         assert " ".join(word for word, _, _ in words).split() == " ".join(text for _, text in plan.timeline()).split()
         starts = [start for _, (start, end), _ in words]
         assert starts == sorted(starts) and all(end > start for _, (start, end), _ in words)
         opened = {round(chunk * 0.4, 3) for chunk, _ in plan.timeline()}
         assert opened <= set(starts)
+        last = max((end for _, (_, end), _ in words), default=0.0)
+        assert last <= row["duration"] < max(last, plan.seconds) + 0.4, (
+            "every word lies within the WAV, which is no longer than needed"
+        )
+
+
+@pytest.mark.parametrize(("words", "seconds"), [(0, 0.8), (1, 1.2), (2, 1.6), (3, 2.0), (9, 4.4)])
+def test_a_moshi_wav_lasts_until_its_last_word(streams: dict, tmp_path: Path, words: int, seconds: float) -> None:
+    # The response opens at the end of the second chunk, 0.8 s; a word takes 0.4 s.
+    plan, _ = next(iter(streams.values()))
+    said = [plan.responses[0].model_copy(update={"chunk": 2, "text": " ".join(["word"] * words)})] if words else []
+    short = plan.model_copy(update={"chunks": 2, "samples": 12_800, "responses": tuple(said)})
+    WRITERS["moshi"](tmp_path, None, None).add(short, np.ones(12_800, np.int16))
+    (row,) = lines(tmp_path / "data.jsonl")
+    assert row["duration"] == soundfile.info(tmp_path / row["path"]).duration == seconds
+    placed = json.loads((tmp_path / row["path"]).with_suffix(".json").read_text())["alignments"]
+    assert len(placed) == words and all(end <= seconds for _, (_, end), _ in placed)
+
+
+def test_times_of_the_other_exports_lie_within_their_audio(built: Path, streams: dict, tmp_path: Path) -> None:
+    export_files("scaper", built, tmp_path / "scaper")
+    for path in (tmp_path / "scaper").glob("*.jams"):
+        (annotation,) = json.loads(path.read_text())["annotations"]
+        seconds = soundfile.info(tmp_path / "scaper" / "audio" / f"{path.stem}.wav").duration
+        assert annotation["duration"] == seconds
+        assert all(row["time"] + row["duration"] <= seconds + 1e-9 for row in annotation["data"])
+        assert all(response["time"] <= seconds + 1e-9 for response in annotation["sandbox"]["soundflow"]["responses"])
+        for row in annotation["data"]:
+            clip = soundfile.info(tmp_path / "scaper" / row["value"]["source_file"]).duration
+            is_repeated = row["value"]["role"] == "background"
+            assert is_repeated or row["value"]["source_time"] + row["duration"] <= clip + 1e-9
+    for plan, _ in streams.values():
+        stored = row_of(plan, b"", "flac")
+        assert all(event["end"] <= plan.seconds for event in stored["events"])
+        assert all(response["time"] <= plan.seconds + 1e-9 for response in stored["responses"])
 
 
 def test_the_turns_of_the_authors_format_add_up_to_the_stream(built: Path, streams: dict, tmp_path: Path) -> None:
@@ -127,3 +164,9 @@ def test_an_interrupted_export_leaves_nothing_and_an_existing_folder_is_rejected
 def test_a_recording_that_cannot_be_written_is_an_os_error(built: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written"):
         _write(tmp_path / "not" / "there.wav", np.zeros(16, np.int16))
+
+
+def test_other_exports_count_the_streams_that_may_not_be_published(built: Path, tmp_path: Path) -> None:
+    survey = LicenceSurvey()
+    export_files("authors", built, tmp_path / "authors", survey=survey)
+    assert survey.streams == {"a licence is unknown": 12}
