@@ -13,7 +13,7 @@ from typing import Final
 from soundflow.operators.speech import english, mandarin
 from soundflow.operators.speech.markdown import strip_markdown
 
-NORMALISE_VERSION: Final = "2"
+NORMALISE_VERSION: Final = "3"
 LANGUAGES: Final = ("en", "zh")
 """Languages of the rules."""
 _PASSES: Final = 6
@@ -26,6 +26,13 @@ _MANDARIN: Final = str.maketrans(
     | {"…": "。", ".": "。", "!": "！", "?": "？", ";": "；", ":": "：", "〇": "零", "²": "平方", "³": "立方"}
 )  # fmt: skip
 _MARKS: Final = {"en": ".,?!;:", "zh": "。，、？！；："}
+_SUPERSCRIPT: Final = re.compile("(?<=[^\\W_])[⁺⁻]?[⁰¹²³⁴-⁹]+|(?<=[)])[⁺⁻]?[⁰¹²³⁴-⁹]+")
+_GROUPED: Final = re.compile("(?<=\\d)[\u00a0\u2007\u2009\u202f_](?=\\d{3}(?!\\d))")
+"""A separator of thousands that is neither comma nor point: a narrow space or an underscore."""
+_DEGREES: Final = re.compile("(?<=\\d)\\s?[°º˚]\\s?([CFcf])(?![A-Za-z])")
+"""Degrees with a space, or with a sign that looks like a degree sign."""
+_SIGNS: Final = {"№": "No. ", "\u2126": "Ω", "∶": ":"}
+"""Signs with other forms than those that Unicode names; U+2126 is the ohm sign."""
 _CJK: Final = r"[㐀-䶿一-鿿豈-﫿]"
 
 
@@ -47,6 +54,10 @@ def to_spoken_form(text: str, language: str = "en") -> str:
     return text
 
 
+spoken = to_spoken_form
+"""The name of `to_spoken_form` in version 0.1."""
+
+
 def _normalise_once(text: str, language: str) -> str:
     text = strip_markdown(_to_plain_characters(text), "。" if language == "zh" else ".")
     text = mandarin.verbalise(text) if language == "zh" else english.verbalise(text)
@@ -54,16 +65,22 @@ def _normalise_once(text: str, language: str) -> str:
 
 
 def _to_plain_characters(text: str) -> str:
-    """Replace full-width forms, ligatures and other digits; separate fractions from the number before them."""
+    """Replace full-width forms, signs such as `℃` and `㎏`, and other digits.
+
+    Superscripts become `^2`, fractions are separated from the number before them, separators of thousands become commas.
+    """
+    text = _DEGREES.sub(lambda match: f"°{match[1].upper()}", _GROUPED.sub(",", text))
+    text = _SUPERSCRIPT.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]).replace("−", "-").lstrip("+"), text)
     pieces = []
     for char in text:
-        if unicodedata.decomposition(char).startswith("<fraction>"):
+        kind = unicodedata.decomposition(char).partition(" ")[0]
+        if kind == "<fraction>":
             pieces.append(" " + unicodedata.normalize("NFKC", char).replace("⁄", "/"))
-        elif char in "²³":
-            pieces.append(char)
+        elif char in _SIGNS:
+            pieces.append(_SIGNS[char])
         elif char.isdigit():
             pieces.append(str(unicodedata.digit(char)))
-        elif unicodedata.decomposition(char).startswith("<wide>") and unicodedata.category(char)[0] in "LS":
+        elif kind in ("<square>", "<wide>", "<small>", "<compat>") and unicodedata.category(char)[0] in "LNS":
             pieces.append(unicodedata.normalize("NFKC", char))
         else:
             pieces.append(char)

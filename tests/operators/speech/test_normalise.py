@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,84 @@ def test_mandarin_is_written_as_it_is_spoken(text: str) -> None:
     assert to_spoken_form(text, "zh-CN") == MANDARIN[text]
 
 
+TABLES = {"en": "spoken_english.tsv", "zh": "spoken_mandarin.tsv"}
+UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen".split()
+UNITS += ["eighteen", "nineteen"]
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+
+
+def read_table(language: str) -> list[tuple[str, str, str]]:
+    """Return the pairs (language, written, spoken) of the hand-written table of a language."""
+    lines = (Path(__file__).parent / TABLES[language]).read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("\t") for line in lines if line and not line.startswith("# ")]
+    assert all(len(pair) == 2 for pair in pairs)
+    return [(language, written, spoken) for written, spoken in pairs]
+
+
+PAIRS = read_table("en") + read_table("zh")
+
+
+def read_english(words: str) -> int:
+    """Read a cardinal number in words back."""
+    total = group = 0
+    for word in words.replace("-", " ").split():
+        if word in UNITS:
+            group += UNITS.index(word)
+        elif word in TENS:
+            group += 10 * (TENS.index(word) + 2)
+        elif word == "hundred":
+            group *= 100
+        elif word != "and":
+            total += group * 1000 ** (1 + ("thousand", "million", "billion", "trillion").index(word))
+            group = 0
+    return total + group
+
+
+def read_mandarin(words: str) -> int:
+    """Read a cardinal number in characters back."""
+    total = group = digit = 0
+    for char in words:
+        if char in "零一二三四五六七八九":
+            digit = "零一二三四五六七八九".index(char)
+        elif char in "十百千":
+            group += (digit or 1) * 10 ** (1 + "十百千".index(char))
+            digit = 0
+        elif char == "万":
+            total, group, digit = total + (group + digit) * 10**4, 0, 0
+        else:
+            total, group, digit = (total + group + digit) * 10**8, 0, 0
+    return total + group + digit
+
+
+def test_the_tables_are_as_long_as_they_should_be() -> None:
+    assert len(PAIRS) >= 300 and len({(language, written) for language, written, _ in PAIRS}) == len(PAIRS)
+
+
+@pytest.mark.parametrize(("language", "written", "spoken"), PAIRS)
+def test_text_is_spoken_as_in_the_table(language: str, written: str, spoken: str) -> None:
+    assert to_spoken_form(written, language) == spoken
+    assert to_spoken_form(spoken, language) == spoken
+
+
+@given(st.integers(0, 10**12), st.sampled_from(["{}", "{:,}", "{:_}"]))
+def test_numbers_are_read_back_equal(number: int, form: str) -> None:
+    text = form.format(number)
+    if not (form == "{}" and (1900 <= number < 2100)):  # these are years
+        assert read_english(to_spoken_form(f"x {text} y", "en")[2:-2]) == number
+    assert read_mandarin(to_spoken_form(f"甲，{text}，乙", "zh")[2:-2]) == number if form != "{:_}" else True
+
+
+@given(st.integers(2, 10**9), st.sampled_from(["US${}", "A${}", "₹{}", "{} km/h", "{}℃", "{}%", "-{} kg"]))
+def test_numbers_with_a_symbol_are_read_back_equal(number: int, form: str) -> None:
+    words = to_spoken_form(form.format(number), "en").replace("minus ", "").split()
+    count = next(place for place, word in enumerate(words) if not is_number(word))
+    assert read_english(" ".join(words[:count])) == number
+
+
+def is_number(word: str) -> bool:
+    return all(part in (*UNITS, *TENS, "hundred", "thousand", "million", "billion", "and") for part in word.split("-"))
+
+
 @pytest.mark.parametrize(
     ("number", "spoken"),
     [
@@ -88,6 +167,8 @@ def test_mandarin_numbers(number: str, spoken: str) -> None:
 
 PIECES = st.sampled_from(
     "12|3.5|-|/|:|$|%|Dr.|pm|a.m.|e.g.| |\n|*|_|#|`|[|]|(|)|~|>|1st|etc.|km|2024|March|'|\"|,|.|!|St.|U.S.|&|@|www.".split("|")
+    + "US$|A$|€|₹|¢|℃|℉|‰|K|"
+    "C#|++|v2|2:30|:15|m/s²|kWh|⁻¹|10^|π|Ω|µ|№|¥|£|万|元|7:05|~|–|−|XIV|(0)|+44|'|′|㎏|ª|º|①|年|月|第|/h|p|h|s".split("|")
     + "x.com|½|²|。|两|é|e\u0301|\ufe0f|😀|    |- |1. |\\|+|=|°C|x|^|Ⅷ|٣|ﬁ|No.|https://|<b>|```|1,000|a/b".split("|")
 )
 TEXTS = st.one_of(st.text(max_size=40), st.lists(st.one_of(PIECES, st.text(max_size=3)), max_size=14).map("".join))
@@ -104,5 +185,5 @@ def test_rewriting_is_idempotent_leaves_nothing_written_and_empties_no_text(text
 
 
 def test_long_runs_of_one_character_cost_no_more_than_prose() -> None:
-    for piece in ("1", "[", "-a", "1/2", "w.w"):
-        assert to_spoken_form(piece * 3000, "en")
+    for piece in ("1", "[", "-a", "1/2", "w.w", "+1 ", "$1", "1:", "10 ", "1km", "1-", "a1.", "h1m", "K/", "#a", "1/m"):
+        assert to_spoken_form(piece * 1000, "en") and to_spoken_form(piece * 1000, "zh")
