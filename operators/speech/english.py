@@ -173,6 +173,10 @@ def _inches(match: re.Match[str]) -> str:
     return f"{cardinal(number)} inch" + ("" if number == "1" or re.match(r"\s[a-z]", match.string[match.end() :]) else "es")
 
 
+def _resolution(match: re.Match[str]) -> str:
+    return f"{cardinal(match[1] or match[2])} K"
+
+
 def _abbreviation(match: re.Match[str]) -> str:
     return _ABBREVIATIONS[match[1]] + ("." if match[1] in _LAST and _ends_sentence(match) else "")
 
@@ -270,7 +274,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (r"(?<=\w)\+\+", lambda match: " plus plus "),
     (r"(?<=\d)\s?x\s?(?=10\^)|(?<=\d)\s?[×*]\s?(?=10\^)", lambda match: " times "),
     (r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([-−+]?\d{1,3})\b", lambda match: f"{match[1]} times 10^{match[2].lstrip('+')}"),
-    (r"(?<![\w.,$€£¥])([24568]|16)K\b", lambda match: f"{cardinal(match[1])} K"),
+    (r"(?<![\w.,$€£¥])([24568]|16)\s?K\b|\b([248])k(?=\s(?:TV|[a-z]*(?:video|display|monitor|screen|resolution)))", _resolution),
     (r"(?<![\w.])(\d{3,4})[pi]\b", lambda match: f"{pairs(int(match[1]))} {match[0][-1]}"),
     (rf"\b({_SECTIONS}) ([IVXL]+)\b", read_numbered),
     (rf"\b({_RULERS}) ([IVXL]{{2,}}|[VX])\b", read_regnal),

@@ -186,7 +186,10 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
         (r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+", _address),
         (_DOMAIN, _address),
         (r"(?<![A-Za-z])([A-G])[#♯](?![A-Za-z])", lambda match: f"{match[1]} sharp"),
-        (r"(?<![\dA-Za-z.])([24568]|16)K(?![A-Za-z])", lambda match: f"{cardinal(match[1])}K"),
+        (
+            r"(?<![\dA-Za-z.])([24568]|16)(?:K(?![A-Za-z])|k(?=电视|视频|屏|显示|分辨|高清|画质))",
+            lambda match: f"{cardinal(match[1])}K",
+        ),
         (r"(?<![\dA-Za-z.])(\d{3,4})[pP](?![A-Za-z])", lambda match: f"{digits(match[1])}P"),
         (r"第\s?([IVXL]+)(?=\s?[章卷部节期季篇届幕集])", _numbered),
         (r"#([^#\s\d][^#\s]*)#?", lambda match: f"话题{match[1]} "),

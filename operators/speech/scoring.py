@@ -1,6 +1,7 @@
 """Word error rate of a transcript against its reference text; character error rate in Mandarin.
 
 One normaliser is applied to both: numbers, case, punctuation, contractions and spelling variants do not count as errors.
+Recognisers write `$10`, `10 dollars` or `ten dollars` for the same sounds, and a planned text may have any of these forms, too.
 """
 
 from __future__ import annotations
@@ -17,18 +18,53 @@ import jiwer
 from soundflow.operators.speech.normalise import base_language, to_spoken_form
 from soundflow.schemas.base import missing_library
 
-SCORING_VERSION: Final = "2"
-_EQUIVALENTS: Final = tuple(
+SCORING_VERSION: Final = "3"
+_COUNT: Final = (
+    "(?:(?:(?:twen|thir|for|fif|six|seven|eigh|nine)ty|(?:thir|four|fif|six|seven|eigh|nine)teen|zero|one|two|three|four|five|six|"
+    "seven|eight|nine|ten|eleven|twelve|hundred|thousand|million|billion|point|and)[ -])"
+)
+"""A word of a number in words, with the space or hyphen behind it."""
+_PARTED: Final = "dollars?|euros?|pounds?|rupees?|pesos?|yuan|hours?|minutes?|days?|feet|foot"
+"""Units whose parts may be joined with `and`: ten dollars (and) fifty cents."""
+_ENGLISH_EQUIVALENTS: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
         (r"\bo'clock\b", "oclock"),
         (r"\bcannot\b", "can not"),
         (r"\bokay\b", "ok"),
         (r"\ba (hundred|thousand|million)\b", r"one \1"),
+        (
+            r"\bnegative (?=(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|point)\b)",
+            "minus ",
+        ),
+        (r"\band (?:one |a )?half\b", "and a half"),
+        (r"(?<!and )\b(?:one|a) half\b", "half"),
+        (r"(?<!point )\bzero point\b", "point"),
+        (rf"\b({_PARTED}),? and (?={_COUNT})", r"\1 "),
+        (rf"\b((?:[a-z]+ ){{0,2}}[a-z]+) to ({_COUNT}+)\1\b", r"to \2\1"),
     )
 )
-"""Spellings of one pronunciation that the English normaliser does not unify."""
+"""Writings of one pronunciation that the English normaliser does not unify. The last two are ranges of amounts:
+`five dollars to ten dollars` is also written for `five to ten dollars`."""
+_MANDARIN_DIGITS: Final = "零一二三四五六七八九十"
+_MANDARIN_EQUIVALENTS: Final = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        ("[两〇幺]", lambda match: {"两": "二", "〇": "零", "幺": "一"}[match[0]]),
+        ("点半", "点三十分"),
+        ("点整", "点"),
+        ("点([一二三四五六七八九])分", r"点零\1分"),
+        (f"(点[{_MANDARIN_DIGITS}]+)分(?!之)", r"\1"),
+        (f"(小时[{_MANDARIN_DIGITS}]+分)钟", r"\1"),
+        (f"(月[{_MANDARIN_DIGITS}]+)号", r"\1日"),
+        (f"零下(?=[{_MANDARIN_DIGITS}百])", "负"),
+        (f"摄氏([{_MANDARIN_DIGITS}百点]+)度", r"\1摄氏度"),
+    )
+)
+"""Writings of one reading in Mandarin: 七点半 and 七点三十分, 五号 and 五日, 幺 and 一."""
 
+_DECADE: Final = re.compile(r"['’](?=\d0s\b)")
+"""The apostrophe of `the '80s`, which recognisers also write for `the eighties`."""
 _CLOCK: Final = re.compile(r"\b(1?\d|2[0-4])[.:]([0-5]\d)\b")
 """Times of day: the normaliser writes 930, recognisers write 9.30 or 9:30."""
 
@@ -78,10 +114,12 @@ def _find_errors(chunks: Sequence[jiwer.AlignmentChunk], expected: list[str], fo
 def normalise_for_scoring(text: str, language: str) -> str:
     """Return the tokens of a text, separated by single spaces: words, or characters in Mandarin."""
     if base_language(language) == "zh":
-        spoken = to_spoken_form(text, "zh").lower().replace("两", "二").replace("〇", "零")
+        spoken = to_spoken_form(text, "zh").lower()
+        for pattern, replacement in _MANDARIN_EQUIVALENTS:
+            spoken = pattern.sub(replacement, spoken)
         return " ".join(re.findall(r"[a-z]+|[^\W_]", spoken))
-    spoken = to_spoken_form(text, "en")
-    for pattern, replacement in _EQUIVALENTS:
+    spoken = to_spoken_form(_DECADE.sub("", text), "en")
+    for pattern, replacement in _ENGLISH_EQUIVALENTS:
         spoken = pattern.sub(replacement, spoken)
     normalised = _CLOCK.sub(r"\1\2", " ".join(str(_english_normaliser()(spoken)).split()))
     return normalised or " ".join(re.findall(r"[^\W_]+", spoken.lower()))

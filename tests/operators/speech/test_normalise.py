@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from soundflow.operators.speech.mandarin import cardinal
 from soundflow.operators.speech.normalise import to_spoken_form
+from tests.support.spoken_pairs import PAIRS
 
 ENGLISH = {
     "The meeting is on 2024-03-05 at 14:05.": "The meeting is on March fifth, twenty twenty-four at fourteen oh five.",
@@ -76,21 +76,9 @@ def test_mandarin_is_written_as_it_is_spoken(text: str) -> None:
     assert to_spoken_form(text, "zh-CN") == MANDARIN[text]
 
 
-TABLES = {"en": "spoken_english.tsv", "zh": "spoken_mandarin.tsv"}
 UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen".split()
 UNITS += ["eighteen", "nineteen"]
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-
-
-def read_table(language: str) -> list[tuple[str, str, str]]:
-    """Return the pairs (language, written, spoken) of the hand-written table of a language."""
-    lines = (Path(__file__).parent / TABLES[language]).read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("\t") for line in lines if line and not line.startswith("# ")]
-    assert all(len(pair) == 2 for pair in pairs)
-    return [(language, written, spoken) for written, spoken in pairs]
-
-
-PAIRS = read_table("en") + read_table("zh")
 
 
 def read_english(words: str) -> int:
