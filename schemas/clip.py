@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import Schema
+from soundflow.schemas.taxonomy import Urgency
 from soundflow.schemas.text import join_texts
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -127,6 +128,9 @@ class ClipFacts(Schema):
     licence: str = "unknown"
     attribution: str = ""
     source: str = "unknown"
+    decision: Urgency | None = Field(None, exclude_if=lambda decision: decision is None)
+    """Whether the sound calls for a response, according to the manifest, or in a build to the recipe; None if neither decides
+    and the words of label and caption do (`schemas.decision.decision_of`)."""
 
 
 class CleanClip(Schema):

@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Schema, canonical_json
+from soundflow.schemas.decision import DecisionRules
 from soundflow.schemas.estimate import BuildBudget
 from soundflow.schemas.generation import GenerationConfig, VerifierConfig
 from soundflow.schemas.llm import LlmConfig
 from soundflow.schemas.retrieval import RetrievalConfig
 from soundflow.schemas.suggest import did_you_mean
-from soundflow.schemas.taxonomy import Capability, Task
+from soundflow.schemas.taxonomy import Capability, Task, Urgency
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
@@ -145,6 +146,11 @@ class Recipe(Schema):
     )
     """Relative weights of sub-tasks. A capability stands for those of its sub-tasks that the clips can serve, which share its
     weight."""
+    taxonomy: dict[str, Urgency] = Field(default_factory=dict)
+    """Decisions by label, which replace those of the built-in taxonomy: `respond` (a proactive sub-task responds to the sound),
+    `ignore` (a benign sound) or `borderline` (in no proactive stream). A key is a label, compared by its words (`Dog_Bark` is
+    `dog bark`), or a pattern in which `*` stands for any characters and `?` for one. A label comes before patterns, and a pattern
+    with more literal characters before the others. The column `decision` of a manifest comes before this field."""
     scene: SceneConfig = SceneConfig()
     """Events of a stream and their planner."""
     mixing: MixingConfig = MixingConfig()
@@ -161,6 +167,12 @@ class Recipe(Schema):
     """Generation of sounds for events that no recording grounds."""
     verifier: VerifierConfig = VerifierConfig()
     """Verification of the clips that ground events."""
+
+    @field_validator("taxonomy")
+    @classmethod
+    def _rules(cls, taxonomy: dict[str, Urgency]) -> dict[str, Urgency]:
+        DecisionRules(taxonomy)
+        return taxonomy
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -197,7 +209,8 @@ class Recipe(Schema):
     def shaping(self) -> dict[str, object]:
         """Return the part of the recipe that shapes bytes, without operational settings and unused sections."""
         sections = {"llm", "retrieval", "generation", "verifier"}
-        unused = {"name", "description", "clips", "budget", *sections} | (set() if self.splits else {"splits"})
+        optional = {name for name in ("splits", "taxonomy") if not getattr(self, name)}
+        unused = {"name", "description", "clips", "budget", *sections, *optional}
         shaping: dict[str, object] = self.model_dump(mode="json", exclude=unused)
         shaping["scene"] = self.scene.model_dump(mode="json", exclude=set() if self.curates else {"bag"})
         if self.curates and self.llm is not None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
+from itertools import pairwise, permutations
 from types import MappingProxyType
 from typing import Final
 
+from soundflow.schemas.inflection import base_forms
 from soundflow.schemas.text import JOINERS, is_letter, one_line
 
 
@@ -132,15 +135,14 @@ class Urgency(StrEnum):
 
 
 _RESPOND = (
-    "alarm siren smoke fire explosion gunshot glass crash scream cry crying sob cough sneeze choke snore groan "
-    "doorbell knock doorknock phone telephone ring thunder collapse emergency help pain horn growl gasp "
-    "breakdown malfunction overheating sparking sparks screech screeching skid skidding collision"
+    "alarm siren smoke fire explosion explode gunshot crash scream cry sob cough sneeze choke snore groan "
+    "doorbell knock doorknock phone telephone thunder thunderstorm collapse emergency help pain horn growl gasp "
+    "breakdown malfunction overheat spark screech skid collision collide shatter"
 )
 _IGNORE = (
-    "bird birds chirp rain drizzle wind wave waves water stream footstep footsteps walk typing keyboard click page laugh giggle "
-    "laughing laughter giggling babbling "
-    "clap applause cheer chatter crowd drum drums guitar piano bass music cymbal snare kick hat hihat bell bells harp flute "
-    "violin loop pop pluck boing bubbles owl cow duck goose horse rooster chicken meow cat cricket crickets "
+    "bird chirp rain drizzle wind wave water stream footstep walk typing keyboard click page laugh giggle laughter babble "
+    "clap applause cheer chatter crowd drum guitar piano bass music cymbal snare kick hat hihat bell harp flute "
+    "violin loop pop pluck boing bubble owl cow duck goose horse rooster chicken meow cat cricket "
     "elec synth perc tabla ambient vinyl bong finger zoop xylo tom"
 )
 
@@ -151,6 +153,7 @@ def _words(text: str) -> frozenset[str]:
 
 RESPOND_WORDS = _words(_RESPOND)
 IGNORE_WORDS = _words(_IGNORE)
+"""Words in their base form; they stand for their inflections (`schemas.inflection`) and for compounds written apart."""
 _ENGLISH_WORD: Final = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*")
 UNMISTAKABLE = frozenset({"alarm", "siren", "fire", "smoke"})
 
@@ -165,29 +168,60 @@ def label_words(label: str) -> list[str]:
     return [word.lower() for word in words if any(map(str.isalpha, word))]
 
 
-_OBJECTS: Final = _words(
-    "extinguisher truck engine place hydrant drill station escape pit fighter machine bottle bottles cup jar booth tone binder"
+_PARTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"glass": _words("break crash shatter smash")})
+"""Words that name a danger only beside one of the others: breaking glass, but no glass of water."""
+_OBJECTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "fire": _words("extinguisher truck engine place hydrant drill station escape pit fighter work cracker fly wood camp"),
+        "smoke": _words("machine"),
+        "alarm": _words("shop store"),
+        "phone": _words("booth box shop store"),
+        "telephone": _words("booth box"),
+        "horn": _words("french english shoe"),
+    }
 )
 """Things that are named after a danger: of `fire extinguisher`, the sound is that of an extinguisher."""
+_LONGEST_NAME: Final = 8
+"""Number of words up to which a label is a name, whose words mean the same in any order. A longer one is a sentence."""
+_BASES: Final = base_forms(
+    RESPOND_WORDS.union(IGNORE_WORDS, _PARTS, *_PARTS.values(), *_OBJECTS.values()),
+)
 
 
-def _sound_words(text: str) -> set[str]:
-    """Return the words that name the sound: compounds written apart are joined (`door bell`), names of objects left out."""
-    words, found = label_words(text), list[str]()
-    for word in words:
-        if found and found[-1] + word in RESPOND_WORDS | IGNORE_WORDS:
-            found[-1] += word
-        elif found and word in _OBJECTS and found[-1] in RESPOND_WORDS:
-            found[-1] = word
-        else:
-            found.append(word)
-    return set(found)
+def base_words(text: str, bases: Mapping[str, str] = _BASES) -> list[str]:
+    """Return the words of a text, with inflections of known words in their base form: `Sirens wailing` → siren, wailing."""
+    return [bases.get(word, word) for word in label_words(text)]
 
 
+def _sound_words(text: str, *, is_sentence: bool) -> set[str]:
+    """Return the known words that name the sound.
+
+    Compounds written apart are joined (`door bell`), and dangers that objects are named after are left out. Both concern any two
+    words of a name, and neighbours in a sentence.
+    """
+    written, words = label_words(text), base_words(text)
+    places = range(len(words))
+    is_sentence = is_sentence or len(words) > _LONGEST_NAME
+    found, spent = set[str](), set[int]()
+    for first, second in pairwise(places) if is_sentence else permutations(places, 2):
+        compound = _BASES.get(written[first] + written[second])
+        if compound is not None:
+            found.add(compound)
+            spent |= {first, second}
+        elif words[second] in _OBJECTS.get(words[first], ()):
+            spent.add(first)
+    return found | {words[place] for place in places if place not in spent}
+
+
+@lru_cache(maxsize=65_536)  # thousands of clips share a label
 def urgency(label: str, caption: str = "") -> Urgency:
-    """Return the decision that label and caption imply: borderline for words of both decisions, or of none."""
-    words = _sound_words(label) | _sound_words(caption)
-    if not words & RESPOND_WORDS:
+    """Return the decision that label and caption imply: borderline for words of both decisions, or of none.
+
+    A clip may have another one, from its manifest or recipe: see `schemas.decision.decision_of`.
+    """
+    words = _sound_words(label, is_sentence=False) | _sound_words(caption, is_sentence=True)
+    parts = any(part in words and others & words for part, others in _PARTS.items())
+    if not parts and not words & RESPOND_WORDS:
         return Urgency.IGNORE if words & IGNORE_WORDS else Urgency.BORDERLINE
     contradicted = words & IGNORE_WORDS and not words & UNMISTAKABLE
     return Urgency.BORDERLINE if contradicted else Urgency.RESPOND
@@ -195,51 +229,56 @@ def urgency(label: str, caption: str = "") -> Urgency:
 
 _DOMAINS: Final[Mapping[Task, frozenset[str]]] = MappingProxyType(
     {
-        _T.HUMAN_DISTRESS: _words("scream cry crying sob baby cough sneeze choke snore groan gasp pain help"),
-        _T.TRAFFIC_DANGER: _words("horn siren crash collision skid skidding screech screeching tires crossing"),
-        _T.EQUIPMENT_FAULT: _words("breakdown malfunction overheating sparking sparks alarm"),
-        _T.ENVIRONMENTAL_HAZARD: _words("fire smoke explosion gunshot glass thunder collapse growl tree"),
+        _T.HUMAN_DISTRESS: _words("scream cry sob baby cough sneeze choke snore groan gasp pain help"),
+        _T.TRAFFIC_DANGER: _words("horn siren crash collision collide skid screech tire crossing"),
+        _T.EQUIPMENT_FAULT: _words("breakdown malfunction overheat spark alarm"),
+        _T.ENVIRONMENTAL_HAZARD: _words(
+            "fire smoke explosion explode gunshot glass shatter thunder thunderstorm collapse growl tree"
+        ),
     }
 )
 """Words of each kind of danger. A label with words of several kinds counts as the first of them."""
 
 
-def danger(label: str, caption: str = "") -> Task | None:
-    """Return the proactive sub-task of a dangerous sound; None for no danger or a danger of another kind."""
-    if urgency(label, caption) is not Urgency.RESPOND:
-        return None
-    words = set(label_words(f"{label} {caption}"))
+_DOMAIN_BASES: Final = base_forms(frozenset().union(*_DOMAINS.values()))
+
+
+def kind_of_danger(label: str, caption: str = "") -> Task | None:
+    """Return the proactive sub-task whose words label or caption contain, whatever the decision; None for no such word."""
+    words = set(base_words(f"{label} {caption}", _DOMAIN_BASES))
     return next((task for task, known in _DOMAINS.items() if words & known), None)
 
 
 MUSIC_WORDS: Final = _words(
-    "music song melody guitar piano violin cello harp flute trumpet saxophone organ drum drums drumming drumbeat bass xylophone "
-    "harmonica accordion tabla choir singer singing techno orchestra band tambura didgeridoo beatbox"
+    "music song melody guitar piano violin cello harp flute trumpet saxophone organ drum drumbeat bass xylophone "
+    "harmonica accordion tabla choir singer sing techno orchestra band tambura didgeridoo beatbox"
 )
+_MUSIC_BASES: Final = base_forms(MUSIC_WORDS)
 
 
 def is_music(label: str, caption: str = "") -> bool:
     """Whether label or caption contain a word for music."""
-    return bool(MUSIC_WORDS & set(label_words(f"{label} {caption}")))
+    return bool(MUSIC_WORDS & set(base_words(f"{label} {caption}", _MUSIC_BASES)))
 
 
 EMOTIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        "happy": _words("happy happiness joy joyful cheerful amused laugh laughing laughter chuckling giggle giggling"),
-        "sad": _words("sad sadness sorrow cry crying sob sobbing weeping"),
+        "happy": _words("happy happiness joy joyful cheerful amuse laugh laughter chuckle giggle"),
+        "sad": _words("sad sadness sorrow cry sob weep"),
         "angry": _words("angry anger furious"),
-        "afraid": _words("afraid fear fearful frightened scared scream screaming"),
-        "surprised": _words("surprised surprise astonished"),
-        "disgusted": _words("disgusted disgust"),
+        "afraid": _words("afraid fear fearful frighten scare scream"),
+        "surprised": _words("surprise astonish"),
+        "disgusted": _words("disgust"),
         "calm": _words("calm neutral"),
     }
 )
 """Words for each emotion in labels: those of RAVDESS, CREMA-D and IEMOCAP, and sounds that express the emotion."""
+_EMOTION_BASES: Final = base_forms(frozenset().union(*EMOTIONS.values()))
 
 
 def emotion(label: str) -> str:
     """Return the emotion in a label; empty for none or several."""
-    words = set(label_words(label))
+    words = set(base_words(label, _EMOTION_BASES))
     found = [name for name, known in EMOTIONS.items() if words & known]
     return found[0] if len(found) == 1 else ""
 

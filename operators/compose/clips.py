@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from soundflow import prompts
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip, ClipRole, Kind, kind_of
+from soundflow.schemas.decision import DecisionRules, danger_of, decision_of
+from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.taxonomy import (
     SUB_TASKS,
     Capability,
     Task,
     Urgency,
     chat_style,
-    danger,
     emotion,
     is_music,
     label_words,
     speech_style,
-    urgency,
 )
 
 
@@ -55,6 +55,8 @@ class ClipBrief(NamedTuple):
     content_sha256: str = ""
     asks: str = ""
     """Kind of question that the speech asks, see `prompts.question_kind`; empty for none."""
+    decision: Urgency | None = None
+    """See `schemas.clip.ClipFacts`."""
 
     @classmethod
     def of(cls, clip: Clip) -> Self:
@@ -100,6 +102,42 @@ class ClipPool(Protocol):
         """Return the cleaned samples in [-1, 1], shape (clip.samples,), 16 kHz, read-only. Raises OSError if they are missing or
         damaged."""
         ...
+
+
+class DecidedPool:
+    """A ClipPool whose clips carry the decisions of a recipe's taxonomy where their manifest has none."""
+
+    def __init__(self, base: ClipPool, rules: DecisionRules):
+        self.base, self.rules = base, rules
+
+    def briefs(self) -> Sequence[ClipBrief]:
+        """See `ClipPool`."""
+        return [
+            brief if brief.decision else brief._replace(decision=self.rules.find(brief.label)) for brief in self.base.briefs()
+        ]
+
+    def ids(self, role: ClipRole) -> Sequence[str]:
+        """See `ClipPool`."""
+        return self.base.ids(role)
+
+    def get(self, clip_id: str) -> Clip:
+        """See `ClipPool`."""
+        return decided_clip(self.base.get(clip_id), self.rules)
+
+    def audio(self, clip: Clip) -> NDArray[np.float32]:
+        """See `ClipPool`."""
+        return self.base.audio(clip)
+
+
+def decided_clip(clip: Clip, rules: DecisionRules) -> Clip:
+    """Return a clip with the decision of the rules, unless it has one or none matches."""
+    ruled = None if clip.decision else rules.find(clip.label)
+    return clip if ruled is None else clip.model_copy(update={"decision": ruled})
+
+
+def decided_pool(pool: ClipPool, recipe: Recipe) -> ClipPool:
+    """Return a pool with the decisions of a recipe's taxonomy."""
+    return DecidedPool(pool, DecisionRules(recipe.taxonomy)) if recipe.taxonomy else pool
 
 
 class Candidate(NamedTuple):
@@ -168,7 +206,7 @@ class Palette:
         return palette
 
     def _add(self, brief: ClipBrief) -> None:
-        verdict = urgency(brief.label, brief.caption)
+        verdict = decision_of(brief)
         clip = Candidate(
             brief.id,
             brief.samples,
@@ -188,7 +226,7 @@ class Palette:
         elif brief.role is ClipRole.FOREGROUND and brief.label:
             self.sounds.append(clip)
             kinds = "emotion" if emotion(brief.label) else None, "music" if is_music(brief.label, brief.caption) else None
-            self._add_kinds(clip, danger(brief.label, brief.caption), *kinds)
+            self._add_kinds(clip, danger_of(brief), *kinds)
             if verdict is Urgency.RESPOND:
                 self.hazards.append(clip)
             if verdict is Urgency.IGNORE:

@@ -14,14 +14,16 @@ from soundflow.schemas.taxonomy import Urgency, urgency
 AUDITING_VERSION: Final = "1"
 
 
-async def audit(label: str, caption: str, chat: ChatModel, seed: int = 0) -> Outcome[Urgency]:
-    """Let a language model decide by four criteria whether a sound calls for a response, and compare with the label's decision.
+async def audit(label: str, caption: str, chat: ChatModel, seed: int = 0, decision: Urgency | None = None) -> Outcome[Urgency]:
+    """Let a language model decide by four criteria whether a sound calls for a response, and compare with its decision.
 
-    Ok(RESPOND or IGNORE): model and label agree. Ok(BORDERLINE): the label is not decisive; no call is made, since such sounds
-    occur in no proactive stream. Rejected: `borderline` (decision of the model), `contradicts_its_words` (the model contradicts
-    the label, which sub-tasks rely on), or a reason of `ask`.
+    `decision`: the one of the manifest; without it, label and caption decide.
+
+    Ok(RESPOND or IGNORE): the model agrees. Ok(BORDERLINE): the sound is not decided; no call is made, since such sounds occur in
+    no proactive stream. Rejected: `borderline` (decision of the model), `contradicts_its_words` or, for a decision of the
+    manifest, `contradicts_its_decision` (the model contradicts what sub-tasks rely on), or a reason of `ask`.
     """
-    expected = urgency(label, caption)
+    expected = decision or urgency(label, caption)
     if expected is Urgency.BORDERLINE:
         return Ok(expected)
     values = {"sound": {"label": label, "caption": caption}}
@@ -29,9 +31,10 @@ async def audit(label: str, caption: str, chat: ChatModel, seed: int = 0) -> Out
     answer = await ask(chat, "silence_auditor", values, SilenceAudit, seed=number)
     if not isinstance(answer, Ok):
         return answer
-    decision = answer.value.value
-    if decision.verdict == "borderline":
-        return Rejected("borderline", {"detail": decision.reason})
-    if decision.verdict != expected.value:
-        return Rejected("contradicts_its_words", {"detail": f"{decision.verdict}: {decision.reason}"})
+    judged = answer.value.value
+    if judged.verdict == "borderline":
+        return Rejected("borderline", {"detail": judged.reason})
+    if judged.verdict != expected.value:
+        reason = "contradicts_its_decision" if decision else "contradicts_its_words"
+        return Rejected(reason, {"detail": f"{judged.verdict}: {judged.reason}"})
     return Ok(expected)

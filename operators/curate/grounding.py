@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from soundflow.operators.compose.clips import ClipPool
+from soundflow.operators.compose.clips import ClipPool, decided_clip
 from soundflow.operators.curate.bag import ROLES
 from soundflow.operators.curate.clip_evidence import CandidateClip, Embed, EmbedAudio, RequiredClip, SpeechDetector
 from soundflow.operators.curate.retrieval import Hit, Query, Retriever
@@ -22,6 +22,7 @@ from soundflow.operators.protocols.generation import GeneratedSound, Generator
 from soundflow.operators.tasks import Policy
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.decision import DecisionRules, decision_of
 from soundflow.schemas.generation import MadeRequest
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 from soundflow.schemas.scenario import RefinedEvent, SubEvent
@@ -66,6 +67,8 @@ class GroundingTools:
     """Audio embedding of the retriever, if it has one. The similarity then uses the audio of clips instead of their texts."""
     top_k: int = c.RETRIEVED
     split: str | None = None
+    rules: DecisionRules = field(default_factory=DecisionRules)
+    """Decisions of the recipe, for planned sounds and the clips made for them."""
 
 
 @dataclass(slots=True)
@@ -178,7 +181,8 @@ class _EventSearch:
         generator = self.tools.generator
         if generator is None or self.speech:
             return None
-        if self.planned.role != "foreground" and urgency(self.planned.sound) is Urgency.RESPOND:
+        planned = self.tools.rules.find(self.planned.sound) or urgency(self.planned.sound)
+        if self.planned.role != "foreground" and planned is Urgency.RESPOND:
             self.tried.append(Tried(clip_id="", found="generated", refused="unsuitable"))
             return None
         request = MadeRequest(
@@ -202,16 +206,17 @@ class _EventSearch:
         if isinstance(made, Rejected):
             self.tried.append(Tried(clip_id="", found="generated", refused=made.reason))
             return None
-        tried = Tried(clip_id=made.value.id, found="generated")
-        if not self._can_play(made.value):
+        clip = decided_clip(made.value, self.tools.rules)
+        tried = Tried(clip_id=clip.id, found="generated")
+        if not self._can_play(clip):
             self.tried.append(tried.model_copy(update={"refused": "unsuitable"}))
             return None
-        return await self._try(made.value, before, tried)
+        return await self._try(clip, before, tried)
 
     def _can_play(self, clip: Clip) -> bool:
         """Return whether the sub-task allows the clip for this event. Hazards cannot play in the background."""
         if self.planned.role != "foreground":
-            return urgency(clip.label, clip.caption) is not Urgency.RESPOND
+            return decision_of(clip) is not Urgency.RESPOND
         return self.policy.can_play(clip, self.planned.responds) and self.policy.can_play_with(clip, self.foreground)
 
     async def _try(self, clip: Clip, before: Sequence[NDArray[np.float32]], tried: Tried) -> Failed | None:

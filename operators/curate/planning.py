@@ -22,7 +22,7 @@ from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.scene import Draw, Scene, SceneEvent
 from soundflow.schemas.taxonomy import SUB_TASKS, Capability, Task
 
-PLANNING_VERSION: Final = "10"
+PLANNING_VERSION: Final = "11"
 FITTING_SHARE: Final = 0.95
 """Probability that the template planner takes a sound that fits the place rather than one of unknown places."""
 

@@ -36,12 +36,16 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection, ClipRole
 from soundflow.schemas.licences import licence_id
 from soundflow.schemas.outcome import Ok
+from soundflow.schemas.suggest import did_you_mean
+from soundflow.schemas.taxonomy import Urgency
 from soundflow.schemas.text import without_thoughts
 
 __all__ = ["COLUMNS", "find_tables", "read_manifest", "read_source"]
 
 _TEXTS: Final = tuple(
-    name for name in COLUMNS if name not in ("path", "role", "transcript", "reply", "turn", "wer", "offset", "duration")
+    name
+    for name in COLUMNS
+    if name not in ("path", "role", "transcript", "reply", "turn", "wer", "offset", "duration", "decision")
 )
 """Columns that are copied as they are."""
 
@@ -206,6 +210,10 @@ def _row(manifest: Path, number: int, values: Values, places: _Places) -> RowOrR
         return reject("bad_id", f"column id: {cells['id']!r} is no id; {rule}")
     if "licence" in cells:
         cells["licence"] = licence_id(cells["licence"])
+    decision = cells.get("decision", "").lower()
+    if decision and decision not in set(Urgency):
+        close = did_you_mean(decision, tuple(Urgency)) or f"Known: {', '.join(Urgency)}"
+        return reject("bad_decision", f"column decision: {cells['decision']!r} is not a decision. {close}")
     problem = _check_speech(cells)
     if problem:
         return reject(*problem)
@@ -270,5 +278,7 @@ def _fill_in(cells: Mapping[str, str], role: ClipRole | None, places: _Places, a
     turn = int(float(cells["turn"])) if cells.get("turn") else None
     wer = float(cells["wer"]) if cells.get("wer") else None
     reply = cells.get("reply") or None
+    decision = Urgency(cells["decision"].lower()) if cells.get("decision") else None
     stated = {"path": audio, "role": role or inferred.role, "reply": reply, "listed": True, "turn": turn, "wer": wer}
+    stated["decision"] = decision
     return inferred.model_copy(update=stated | extra | {"excerpt": excerpt})

@@ -21,7 +21,7 @@ from soundflow.schemas.base import InputError
 COLUMNS: Final = (
     "id", "path", "label", "caption", "role", "licence", "source", "transcript", "reply", "split", "attribution",
     "language", "dialogue", "turn", "voice", "translation", "translation_language", "wer", "emotion", "offset", "duration",
-    "label_source",
+    "label_source", "decision",
 )  # fmt: skip
 ALIASES: Final = {"license": "licence"}
 FOREIGN: Final = {

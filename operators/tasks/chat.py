@@ -14,8 +14,9 @@ from soundflow.operators.tasks.spoken import pick_same_voice
 from soundflow.operators.tasks.voice_chat import VoiceChat
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip
+from soundflow.schemas.decision import decision_of
 from soundflow.schemas.scene import Brief
-from soundflow.schemas.taxonomy import Task, Urgency, urgency
+from soundflow.schemas.taxonomy import Task, Urgency
 
 
 class ChatOfKind(VoiceChat):
@@ -141,7 +142,7 @@ def _is_history_question(clip: ClipLike) -> bool:
 
 
 def _is_hazard(clip: ClipLike) -> bool:
-    return clip.kind == "sound" and urgency(clip.label, clip.caption) is Urgency.RESPOND
+    return clip.kind == "sound" and decision_of(clip) is Urgency.RESPOND
 
 
 def _quote_turn(kind: str, turns: Sequence[tuple[str, str]]) -> list[ResponseOption]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from soundflow.operators.compose.clips import Candidates, Palette
 from soundflow.operators.tasks.policy import ClipLike, ClipSelection, Policy, ResponseOption, respond_with_description
-from soundflow.schemas.taxonomy import Task, Urgency, danger, urgency
+from soundflow.schemas.decision import danger_of, decision_of
+from soundflow.schemas.taxonomy import Task, Urgency
 
 
 class ProactiveRespond(Policy):
@@ -39,8 +40,8 @@ class ProactiveRespond(Policy):
         return selection.pick(first, strict=optional) or (None if optional else selection.pick(second))
 
     def is_hazard(self, clip: ClipLike) -> bool:
-        """Return whether a sound calls for a response, by its label and caption."""
-        return urgency(clip.label, clip.caption) is Urgency.RESPOND
+        """Return whether a sound calls for a response."""
+        return decision_of(clip) is Urgency.RESPOND
 
     def respond_to_clip(self, clip: ClipLike) -> list[ResponseOption]:
         """Warn of a hazard."""
@@ -50,7 +51,7 @@ class ProactiveRespond(Policy):
         """Accept hazards for events with a response, benign sounds for those without, and no borderline sound (as the paper)."""
         if clip.kind != "sound":
             return False
-        return self.is_hazard(clip) if responds else urgency(clip.label, clip.caption) is Urgency.IGNORE
+        return self.is_hazard(clip) if responds else decision_of(clip) is Urgency.IGNORE
 
 
 class ProactiveToHazard(ProactiveRespond):
@@ -73,7 +74,7 @@ class ProactiveToHazard(ProactiveRespond):
 
     def is_hazard(self, clip: ClipLike) -> bool:
         """Return whether a sound is a hazard of this kind."""
-        return danger(clip.label, clip.caption) is self.task
+        return danger_of(clip) is self.task
 
 
 def warn_of(clip: ClipLike) -> list[ResponseOption]:

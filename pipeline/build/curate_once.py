@@ -37,7 +37,7 @@ def curate_once(recipe_path: Path, n: int, on_done: Callable[[int], None] = lamb
     with tempfile.TemporaryDirectory(prefix="soundflow-") as folder:  # for the clips made for the preview
         job = Job(Path(folder), index.reference, recipe, record.fingerprint, record.curators)
         samples = asyncio.run(_curated(job, places, on_done))
-        named = clip_names(pool_of(job.build, index))
+        named = clip_names(pool_of(job.build, index, job.recipe))
         return [curated_view(name, sample, named) for name, sample in zip(names, samples, strict=True)]
 
 

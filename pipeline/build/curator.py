@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from soundflow.backends.asr.voice_activity import VOICE_ACTIVITY_VERSION, VoiceActivityDetector
 from soundflow.backends.calls.metering import CostLedger
 from soundflow.backends.embed.server import EmbeddingError
-from soundflow.operators.compose.clips import Palette
+from soundflow.operators.compose.clips import Palette, decided_pool
 from soundflow.operators.curate.curation import CURATION_VERSION, curate
 from soundflow.operators.curate.grounding import GroundingTools
 from soundflow.operators.curate.planning import weights_of
@@ -175,7 +175,7 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
     recipe, config = job.recipe, job.recipe.llm
     assert config is not None, "only recipes with a language model are curated"
     index = job.clips.open()
-    pool = pool_of(job.build, index)
+    pool = pool_of(job.build, index, recipe)
     pool.made.sweep()
     answers, ledger = AnswerCache(job.answers), _SplitLedger()
     retriever = SearchIndex.open(index.directory, recipe.retrieval, content_hash=index.content_hash, ledger=ledger)
@@ -200,15 +200,16 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
             embed_audio=retriever.embedder.embed_audio if isinstance(retriever.embedder, AudioEmbedder) else None,
             top_k=recipe.retrieval.top_k,
             split=recipe.split,
+            rules=pool.rules,
         )
         slots = asyncio.Semaphore(SAMPLES_PER_CALL * config.server.concurrency)
-        yield Curator(job, Palette.of(index, recipe.split), chat, tools, slots, on_sample)
+        yield Curator(job, Palette.of(pool, recipe.split), chat, tools, slots, on_sample)
 
 
 def curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
     """Return the versions and hashes that determine curated scenes in addition to the recipe. Makes the search index."""
     prompted = {f"prompt {role}": role_hash(role) for role in recipe.llm_roles()}
-    tasks = list(weights_of(recipe, Palette.of(index, recipe.split)))
+    tasks = list(weights_of(recipe, Palette.of(decided_pool(index, recipe), recipe.split)))
     rules = {f"rules {task.value}": _hash(POLICIES[task].task_rule, POLICIES[task].response_rule) for task in tasks}
     versions = {"asking": ASKING_VERSION, "curation": CURATION_VERSION, "verifying": VERIFYING_VERSION}
     if recipe.verifier.listen_for_speech:

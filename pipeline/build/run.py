@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from soundflow.operators.compose.clips import Palette
+from soundflow.operators.compose.clips import ClipPool, Palette, decided_pool
 from soundflow.operators.curate.planning import check_tasks
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.pipeline.build.committers import committer_for
@@ -26,10 +26,12 @@ from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.prompts import prompt_hash
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted
+from soundflow.schemas.decision import DecisionRules
 from soundflow.schemas.estimate import BuildBudget
 from soundflow.schemas.llm import Halted, ServiceUnreachable
 from soundflow.schemas.recipe import Recipe, fingerprint
 from soundflow.schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest, Stopped
+from soundflow.schemas.suggest import did_you_mean
 from soundflow.schemas.version import __version__
 
 REPORT_SECONDS: Final = 2.0
@@ -80,6 +82,7 @@ def build(
     over_budget: bool = False,
     store: str | None = None,
     on_event: Callable[[Progress], None] | None = None,
+    on_warning: Callable[[str], None] = lambda text: None,
     should_stop: Callable[[], bool] | None = None,
 ) -> BuildStatus:
     """Build the corpus of a recipe in `out`, or the part of it that is missing, and return its status.
@@ -96,6 +99,7 @@ def build(
         store: URL of an object store to commit shards to (`pipeline.build.object_store`). `out` is then the work space of each
             machine; for a curated build all machines share it.
         on_event: receives the progress.
+        on_warning: receives what is probably a mistake in the recipe, before the build begins.
         should_stop: called between samples; returning True discards the samples in progress and raises Interrupted. By default
             it returns True after SIGINT or SIGTERM (in the main thread; see `pipeline.mechanics.stopping`).
 
@@ -111,7 +115,9 @@ def build(
     index.check_rows()
     record = record.model_copy(update={"virtual": virtual})
     _check_split(record.recipe.split, index, recipe_path)
-    for split, pool in split_pools(record.recipe, index).items():
+    for text in find_recipe_warnings(record.recipe, index):
+        on_warning(text)
+    for split, pool in split_pools(record.recipe, decided_pool(index, record.recipe)).items():
         check_tasks(record.recipe, Palette.of(pool, record.recipe.split), recipe_path, split)
     if not over_budget:
         _check_budget(record.recipe.budget, recipe_path)
@@ -136,13 +142,24 @@ def build(
             _executor(executor, workers, address).run(job, pending, tracker)
         if tracker.fatal:
             raise OSError(f"{tracker.fatal} ({tracker.done.shards} of {record.recipe.shards} shards are committed)")
-        committer.finish(build_dir, record, pool_of(build_dir, index), tracker.clips_stored)
+        committer.finish(build_dir, record, pool_of(build_dir, index, record.recipe), tracker.clips_stored)
     if why := tracker.why_halted:
         if isinstance(why, ServiceUnreachable):
             why = why.after(tracker.done.shards > 0 or any(build_dir.scenes.glob("*.json")))
         write_file(build_dir, build_dir.stopped_path, Stopped(why=why.message()).canonical_json())
         raise why
     return committer.status(build_dir)
+
+
+def find_recipe_warnings(recipe: Recipe, pool: ClipPool) -> list[str]:
+    """Return what is probably a mistake in a recipe, as sentences: labels and patterns of its taxonomy that match no clip."""
+    if not recipe.taxonomy:
+        return []
+    labels = {brief.label for brief in pool.briefs()}
+    return [
+        f"taxonomy.{key}: no clip of the index has such a label. {did_you_mean(key, labels)}".rstrip()
+        for key in DecisionRules(recipe.taxonomy).unmatched(labels)
+    ]
 
 
 def _check_budget(budget: BuildBudget, recipe_path: Path) -> None:

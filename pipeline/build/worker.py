@@ -88,7 +88,7 @@ class Worker:
         keep_freed_memory()
         self.job, self.build = job, job.build
         self.sizes = job.recipe.shard_sizes()
-        self.pool = pool_of(self.build, job.clips.open())
+        self.pool = pool_of(self.build, job.clips.open(), job.recipe)
         scenes = scenes_of(job.recipe, job.fingerprint, self.pool, self.build)
         self.producer = Producer(job.recipe, job.fingerprint, self.pool, scenes, virtual=job.virtual)
         sweep(self.build)  # files of a worker of this machine that was killed

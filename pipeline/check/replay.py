@@ -60,7 +60,7 @@ def replay(directory: Path, key: str, out: Path) -> Replay:
     clips = ClipIndex.open(Path(record.clips))
     if clips.content_hash != record.clip_index_hash:
         trace.append("the clip index has changed since the build")
-    pool = pool_of(build, clips)
+    pool = pool_of(build, clips, record.recipe)
     producer = Producer(record.recipe, record.fingerprint, pool, scenes_of(record.recipe, record.fingerprint, pool, build))
     outcome: Outcome[Sample] = Failed("no attempt was made", "planning")
     for attempt in range(producer.scenes.attempts(shard, index)):

@@ -46,6 +46,7 @@ ROUNDING: Final = 1e-9
 _FROM_INDEX: Final = (
     "content_sha256", "clean_sha256", "kind", "label", "caption", "transcript", "reply", "language", "dialogue", "turn", "voice",
     "translation", "translation_language", "interpreter", "emotion", "source", "licence", "attribution", "active_level_db",
+    "decision",
 )  # fmt: skip
 _NOISE_FROM_INDEX: Final = ("content_sha256", "clean_sha256", "label", "source", "licence", "attribution")
 _TEXTS: Final = frozenset({"label", "caption", "transcript", "reply", "translation"})

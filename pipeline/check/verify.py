@@ -39,7 +39,7 @@ def verify(directory: str | Path, sample: int = 0, seed: int = 0) -> VerifyRepor
     record = build.record()
     problems = list(_record_problems(record))
     index = _index(record, problems)
-    pool = pool_of(build, index) if index is not None else None
+    pool = pool_of(build, index, record.recipe) if index is not None else None
     scenes = scenes_of(record.recipe, record.fingerprint, pool, build) if pool is not None else None
     whole = _samples(build, record, problems)
     store = whole.store if whole is not None else None

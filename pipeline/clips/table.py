@@ -27,6 +27,7 @@ from soundflow.schemas.atomic_file import atomic_file
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import Clip, ClipRole, Sha256
 from soundflow.schemas.regular_file import open_regular
+from soundflow.schemas.taxonomy import Urgency
 
 TABLE: Final = "clips.parquet"
 CACHE: Final = "cache"
@@ -74,13 +75,14 @@ SCHEMA: Final = pa.schema(
         pa.field("words", _WORDS),
         pa.field("segments", _SEGMENTS),
         pa.field("interpreter", _few),
+        pa.field("decision", _few),
         *PROVENANCE,
     ]
 )
 """One column per field of schemas.clip.Clip, and `PROVENANCE`."""
 
 
-ADDED: Final = frozenset(PROVENANCE.names)
+ADDED: Final = frozenset({"decision", *PROVENANCE.names})
 """Columns that indexes of earlier versions do not have."""
 
 
@@ -118,8 +120,12 @@ def clip_of(row: Mapping[str, Any]) -> Clip:
 
 
 def shaping_bytes(row: dict[str, Any]) -> bytes:
-    """Return the part of a row that shapes a corpus: every field except the path and `PROVENANCE`."""
-    return canonical_json({name: value for name, value in row.items() if name not in ("path", *PROVENANCE.names)}) + b"\n"
+    """Return the part of a row that shapes a corpus: every field except the path, `PROVENANCE`, and a missing decision.
+
+    The hash of an index without decisions is then the one that earlier versions computed.
+    """
+    other = {"path", *PROVENANCE.names} | ({"decision"} if row.get("decision") is None else set())
+    return canonical_json({name: value for name, value in row.items() if name not in other}) + b"\n"
 
 
 def _batched(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -224,6 +230,9 @@ class ClipIndex:
     def open(cls, directory: str | Path) -> Self:
         """Open the index in `directory`. Raises InputError when there is none, or it has another format or version."""
         (table, sha256), footer = _opened(Path(directory), _read_and_hash)
+        for name in SCHEMA.names:
+            if name not in table.column_names:
+                table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
         return cls(Path(directory).absolute(), table.combine_chunks(), footer, sha256)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -264,6 +273,7 @@ class ClipIndex:
             for *values, transcript, reply, translation, count in zip(*columns, words, strict=True):
                 copied = dict(zip(COPIED, values, strict=True))
                 copied["role"] = roles[copied["role"]]
+                copied["decision"] = Urgency(copied["decision"]) if copied["decision"] else None
                 made.append(ClipBrief.derive(copied, transcript, reply, translation, aligned=bool(count)))
         return made
 

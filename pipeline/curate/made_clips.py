@@ -18,13 +18,14 @@ from pydantic import JsonValue
 
 from soundflow.operators.clean.clip_cache import CleanConfig, ClipCache, Treatment, to_wav
 from soundflow.operators.clean.tfjp import TFJP_VERSION
-from soundflow.operators.compose.clips import ClipBrief, ClipPool
+from soundflow.operators.compose.clips import ClipBrief, ClipPool, DecidedPool, decided_clip
 from soundflow.operators.protocols.generation import GeneratedSound
 from soundflow.pipeline.clips.audio import ClipAudio
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import write_file, write_if_absent
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.decision import DecisionRules
 from soundflow.schemas.generation import MadeClip, MadeRequest, Maker
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 
@@ -160,8 +161,9 @@ class PoolWithMade:
     Made clips can be looked up but are never listed, since which of them exist depends on the progress of the build.
     """
 
-    def __init__(self, base: ClipPool, made: MadeClips):
-        self.base, self.made = base, made
+    def __init__(self, base: ClipPool, made: MadeClips, rules: DecisionRules):
+        """`rules`: decisions of the recipe, which made clips carry like those of the index."""
+        self.base, self.made, self.rules = DecidedPool(base, rules) if rules else base, made, rules
 
     def briefs(self) -> Sequence[ClipBrief]:
         """Return all clips of the index, sorted by id."""
@@ -173,7 +175,7 @@ class PoolWithMade:
 
     def get(self, clip_id: str) -> Clip:
         """Return a clip of the index or a made clip; raises KeyError if there is none."""
-        return self.made.row(clip_id).clip if is_made(clip_id) else self.base.get(clip_id)
+        return decided_clip(self.made.row(clip_id).clip, self.rules) if is_made(clip_id) else self.base.get(clip_id)
 
     def audio(self, clip: Clip) -> NDArray[np.float32]:
         """Return the cleaned samples, shape (clip.samples,), read-only."""

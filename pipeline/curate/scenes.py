@@ -13,6 +13,7 @@ from soundflow.pipeline.clips.table import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.curate.made_clips import MadeClips, PoolWithMade
 from soundflow.schemas.base import InputError
+from soundflow.schemas.decision import DecisionRules
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 from soundflow.schemas.recipe import Recipe
@@ -119,9 +120,9 @@ def scenes_of(recipe: Recipe, fingerprint: str, pool: ClipPool, build: BuildDir)
     return CuratedScenes(build, fingerprint, pool) if recipe.curates else DrawnScenes(recipe, fingerprint, pool)
 
 
-def pool_of(build: BuildDir, index: ClipIndex) -> PoolWithMade:
-    """Return the clips of an index together with the made clips of a build."""
-    return PoolWithMade(index, MadeClips(build, index.footer.config))
+def pool_of(build: BuildDir, index: ClipIndex, recipe: Recipe) -> PoolWithMade:
+    """Return the clips of an index together with the made clips of a build, with the decisions of its recipe."""
+    return PoolWithMade(index, MadeClips(build, index.footer.config), DecisionRules(recipe.taxonomy))
 
 
 def count_verdicts(sheet: SceneSheet) -> dict[str, int]:

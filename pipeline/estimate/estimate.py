@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from soundflow.operators.compose.clips import Palette
+from soundflow.operators.compose.clips import Palette, decided_pool
 from soundflow.operators.curate.planning import check_tasks, plan_scene, weights_of
 from soundflow.pipeline.clips.splits import split_pools
 from soundflow.pipeline.corpus.versions import OPERATOR_VERSIONS
@@ -66,7 +66,7 @@ def estimate(
     """
     recipe = Recipe.from_yaml(recipe_path)
     pool = IndexSample(clips or recipe_path.parent / recipe.clips, ROWS)
-    pools = split_pools(recipe, pool)
+    pools = split_pools(recipe, decided_pool(pool, recipe))
     palettes = {name: Palette.of(own, recipe.split) for name, own in pools.items()}
     for split, palette in palettes.items():
         check_tasks(recipe, palette, recipe_path, split)

@@ -187,7 +187,7 @@ class ScaperWriter:
         self.folder = folder
         index = ClipIndex.open(Path(record.clips))
         index.require(record.clip_index_hash)
-        self.pool = pool_of(build, index)
+        self.pool = pool_of(build, index, record.recipe)
         for name in ("audio", "clips"):
             (folder / name).mkdir()
 

@@ -19,6 +19,9 @@ from soundflow.schemas.llm import LlmConfig
 from soundflow.schemas.outcome import Failed, Ok, Outcome
 from soundflow.schemas.taxonomy import Urgency
 
+SoundKind = tuple[str, str, str]
+"""Label, caption and decision of a sound; the decision is empty if the manifest has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class AuditSummary:
@@ -29,7 +32,7 @@ class AuditSummary:
     sounds: int
     """Rows that are foreground sounds."""
     verdicts: dict[str, int]
-    """Kinds that are kept, by verdict. Sounds with equal label and caption are one kind."""
+    """Kinds that are kept, by verdict. Sounds with equal label, caption and decision are one kind."""
     discarded: dict[str, int]
     """Discarded rows by reason; OUT.discarded.jsonl lists them."""
     failed: int
@@ -66,8 +69,9 @@ def audit_manifest(
     sounds = [row for row in rows if _is_sound(row)]
     kinds = sorted({_kind(row) for row in sounds})
 
-    async def one(kind: tuple[str, str], chat: ChatModel) -> Outcome[Urgency]:
-        return await audit(*kind, chat)
+    async def one(kind: SoundKind, chat: ChatModel) -> Outcome[Urgency]:
+        label, caption, decision = kind
+        return await audit(label, caption, chat, decision=Urgency(decision) if decision else None)
 
     verdict_of = dict(zip(kinds, run_chat_batch(kinds, one, config, answers or AnswerCache(), on_done), strict=True))
     failed = sum(isinstance(outcome, Failed) for outcome in verdict_of.values())
@@ -101,6 +105,15 @@ def _rows(source: Path) -> list[dict[str, Any]]:
             raise InputError(f"line {number} is not JSON: {error}", file=source, remedy="Give a manifest of JSON lines") from None
         if not isinstance(row, dict):
             raise InputError(f"line {number} is not a JSON object", file=source, remedy="Give a manifest of JSON lines")
+        if _decision(row) not in {"", *Urgency}:
+            known = ", ".join(Urgency)
+            raise InputError(
+                f"row {number} has no known decision",
+                file=source,
+                field="decision",
+                value=row["decision"],
+                remedy=f"Write one of {known}, or leave it empty",
+            )
         rows += [row] if row else []
     return rows
 
@@ -109,5 +122,9 @@ def _is_sound(row: dict[str, Any]) -> bool:
     return not row.get("transcript") and row.get("role", "foreground") in ("", "foreground", None)
 
 
-def _kind(row: dict[str, Any]) -> tuple[str, str]:
-    return str(row.get("label") or ""), str(row.get("caption") or "")
+def _kind(row: dict[str, Any]) -> SoundKind:
+    return str(row.get("label") or ""), str(row.get("caption") or ""), _decision(row)
+
+
+def _decision(row: dict[str, Any]) -> str:
+    return str(row.get("decision") or "").strip().lower()

@@ -98,6 +98,7 @@ def build(
                 over_budget=over_budget,
                 store=store,
                 on_event=show,
+                on_warning=lambda text: typer.echo(f"warning: {recipe}: {text}", err=True),
             )
         except Halted as error:
             is_start = isinstance(error, ServiceUnreachable) and not error.has_begun

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from soundflow import prompts
 from soundflow.schemas.clip import ClipRole
+from soundflow.schemas.decision import danger_of, decision_of
 from soundflow.schemas.stream import PlannedClip, StreamPlan
-from soundflow.schemas.taxonomy import Capability, Task, Urgency, danger, emotion, is_music, label_words, urgency
+from soundflow.schemas.taxonomy import Capability, Task, Urgency, emotion, is_music, label_words
 
 Said = list[tuple[PlannedClip, str]]
 """The foreground in order, and what is said at each clip ("" for nothing)."""
@@ -76,7 +77,7 @@ def chat(plan: StreamPlan, said: Said) -> list[str | None]:
     for clip, _ in said:
         kind = prompts.question_kind(clip.transcript or "")
         if clip.kind == "sound":
-            wanted.append(heard(clip) if urgency(clip.label, clip.caption) is Urgency.RESPOND else None)
+            wanted.append(heard(clip) if decision_of(clip) is Urgency.RESPOND else None)
             assert wanted[-1] is None or "voice" in plan.instruction or "speak up" in plan.instruction
         elif kind.startswith("review_") and not clip.reply:
             assert turns >= 3 and first is not None
@@ -91,9 +92,9 @@ def chat(plan: StreamPlan, said: Said) -> list[str | None]:
 
 
 def proactive(plan: StreamPlan, said: Said) -> list[str | None]:
-    kinds = [danger(clip.label, clip.caption) for clip, _ in said]
+    kinds = [danger_of(clip) for clip, _ in said]
     assert {kind for kind in kinds if kind} <= {plan.task}
-    assert all(kind or urgency(clip.label, clip.caption) is Urgency.IGNORE for kind, (clip, _) in zip(kinds, said, strict=True))
+    assert all(kind or decision_of(clip) is Urgency.IGNORE for kind, (clip, _) in zip(kinds, said, strict=True))
     return [heard(clip) if kind else None for kind, (clip, _) in zip(kinds, said, strict=True)]
 
 
@@ -172,7 +173,7 @@ def mixed(plan: StreamPlan, said: Said) -> list[str | None]:
     target = str(plan.brief["sound"])
     wanted: list[str | None] = []
     for clip, _ in said:
-        alarming = clip.kind == "sound" and urgency(clip.label, clip.caption) is Urgency.RESPOND
+        alarming = clip.kind == "sound" and decision_of(clip) is Urgency.RESPOND
         sound = heard(clip) if alarming else target if name(clip) == target else None
         wanted.append((clip.reply or clip.transcript) if clip.kind == "speech" else sound)
     return wanted

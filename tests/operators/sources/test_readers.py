@@ -263,6 +263,8 @@ BAD_ROWS: list[tuple[dict[str, Any], str, str]] = [
     ({"path": "/etc/passwd"}, "path_escapes", "leaves the manifest's folder"),
     ({"path": ""}, "missing_path", "column path"),
     ({"path": "x.wav", "role": "foregroud"}, "bad_role", "did you mean 'foreground'?"),
+    ({"path": "x.wav", "decision": "repond"}, "bad_decision", "column decision: 'repond' is not a decision. Did you mean"),
+    ({"path": "x.wav", "decision": "maybe"}, "bad_decision", "Known: respond, ignore, borderline"),
     ({"path": "x.wav", "id": "/root"}, "bad_id", "does not start with a slash"),
     ({"path": "x.wav", "id": "i" * 201}, "bad_id", "1 to 200 characters"),
     ({"path": "x\0.wav"}, "bad_value", "NUL"),
