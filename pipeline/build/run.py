@@ -82,7 +82,7 @@ def build(
     over_budget: bool = False,
     store: str | None = None,
     on_event: Callable[[Progress], None] | None = None,
-    on_warning: Callable[[str], None] = lambda text: None,
+    on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> BuildStatus:
     """Build the corpus of a recipe in `out`, or the part of it that is missing, and return its status.
@@ -115,8 +115,9 @@ def build(
     index.check_rows()
     record = record.model_copy(update={"virtual": virtual})
     _check_split(record.recipe.split, index, recipe_path)
-    for text in find_recipe_warnings(record.recipe, index):
-        on_warning(text)
+    if on_warning is not None:
+        for text in find_recipe_warnings(record.recipe, index):
+            on_warning(text)
     for split, pool in split_pools(record.recipe, decided_pool(index, record.recipe)).items():
         check_tasks(record.recipe, Palette.of(pool, record.recipe.split), recipe_path, split)
     if not over_budget:
