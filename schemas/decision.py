@@ -24,7 +24,7 @@ class DecisionSource(StrEnum):
     TAXONOMY = "taxonomy"
 
 
-class Sound(Protocol):
+class DecidableSound(Protocol):
     """What a decision depends on: a clip, its brief, or its place in a plan."""
 
     @property
@@ -47,12 +47,12 @@ class Decided(NamedTuple):
     source: DecisionSource
 
 
-def decision_of(sound: Sound) -> Urgency:
+def decision_of(sound: DecidableSound) -> Urgency:
     """Return the decision of a sound: the one it carries, else that of the taxonomy."""
     return sound.decision or urgency(sound.label, sound.caption)
 
 
-def danger_of(sound: Sound) -> Task | None:
+def danger_of(sound: DecidableSound) -> Task | None:
     """Return the proactive sub-task of a dangerous sound; None for no danger or a danger of another kind."""
     return kind_of_danger(sound.label, sound.caption) if decision_of(sound) is Urgency.RESPOND else None
 
@@ -99,7 +99,7 @@ class DecisionRules:
             return known[1]
         return next((decision for _, pattern, decision in self._patterns if pattern.fullmatch(name)), None)
 
-    def decide(self, sound: Sound) -> Decided:
+    def decide(self, sound: DecidableSound) -> Decided:
         """Return the decision of a clip of the index and its origin: manifest, recipe or taxonomy, in this order."""
         if sound.decision is not None:
             return Decided(sound.decision, DecisionSource.MANIFEST)
