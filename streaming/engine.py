@@ -13,9 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,22 +26,22 @@ from soundflow.model.vocabulary import CHECKPOINT_REMEDY, StreamingConfig
 from soundflow.schemas.base import InputError
 from soundflow.schemas.documents import parse_json
 from soundflow.streaming.events import AudioDropped, ChunkSilent, EngineEvent, ListenConfig, ResponseCreated, Restarted
+from soundflow.streaming.pair import WATCH_SECONDS, WorkerPair
 from soundflow.streaming.ring import Ring
 from soundflow.streaming.workers import (
     QUEUE_CHUNKS,
-    READY,
     SAMPLE_CHUNKS,
     CancelResponse,
     CloseSession,
     Command,
     Layout,
     OpenSession,
-    decode_forever,
-    encode_forever,
 )
 
-START_SECONDS: Final = 300.0
-"""Maximum time for both processes to load the model; a large checkpoint takes minutes."""
+STALL_SECONDS: Final = 10.0
+"""A process without a sign of life for this long is replaced. `Engine.ready` is false after half of it."""
+LONGEST_STALL_SECONDS: Final = 120.0
+"""The time doubles with every replacement up to this one, in case the machine is slow and nothing hangs."""
 PRELOAD: Final = [
     "torch",
     "transformers",
@@ -74,25 +73,23 @@ class Session:
     """Chunks decided or reported as dropped."""
 
 
-@dataclass(slots=True)
-class _Pair:
-    """The two worker processes and the server's ends of their pipes."""
-
-    processes: list[Any]
-    commands: list[Connection]
-    events: Connection
-    wake: list[Any]
-    ready: list[bool] = field(default_factory=lambda: [False, False])
-
-
 class Engine:
     """Serves sessions of the checkpoint in `model`. Call `start` first and `close` last. Thread-safe."""
 
-    def __init__(self, model: Path, *, sessions: int = 8, threads: int = 1, together: int = 64):
+    def __init__(
+        self,
+        model: Path,
+        *,
+        sessions: int = 8,
+        threads: int = 1,
+        together: int = 64,
+        stall_seconds: float = STALL_SECONDS,
+    ):
         """Allocate the rings of `sessions` sessions.
 
-        `threads` is the number of CPU threads per process, `together` the maximum number of sessions in one forward pass. Raises
-        InputError when `model` is not a checkpoint or shared memory is too small.
+        `threads` is the number of CPU threads per process, `together` the maximum number of sessions in one forward pass. A
+        process that does not respond for `stall_seconds` is replaced. Raises InputError when `model` is not a checkpoint or
+        shared memory is too small.
         """
         self.config = _streaming_config(model)
         hidden = parse_json((model / "config.json").read_bytes())["text_config"]["hidden_size"]
@@ -110,27 +107,27 @@ class Engine:
         self._lock = threading.RLock()
         self._epochs = 0
         self._closing = False
-        self._pair: _Pair | None = None
-        self._thread = threading.Thread(target=self._watch, name="engine", daemon=True)
+        self._patience = stall_seconds
+        self._pair: WorkerPair | None = None
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for work, name in ((self._watch, "engine"), (self._supervise, "engine supervisor"))
+        ]
 
     def start(self) -> None:
         """Start both processes and wait until they have loaded the model; raises InputError when they cannot."""
-        self._pair = self._spawn()
-        deadline = time.monotonic() + START_SECONDS
-        for process, commands in zip(self._pair.processes, self._pair.commands, strict=True):
-            while not commands.poll(0.1) and process.is_alive() and time.monotonic() < deadline:
-                pass
-            if (answer := _first_message(commands)) != READY:
-                self.close()
-                reason = answer or f"the {process.name} process ended without a message"
-                raise InputError(f"the model cannot be loaded: {reason}", file=self.layout.model)
-        self._pair.ready = [True, True]
-        self._thread.start()
+        self._pair = WorkerPair(self._context, self.layout)
+        if (reason := self._pair.wait_until_loaded()) is not None:
+            self.close()
+            raise InputError(f"the model cannot be loaded: {reason}", file=self.layout.model)
+        for thread in self._threads:
+            thread.start()
 
     @property
     def ready(self) -> bool:
-        """Whether both processes have loaded the model."""
-        return self._pair is not None and all(self._pair.ready)
+        """Whether both processes have loaded the model and respond."""
+        pair = self._pair
+        return pair is not None and pair.ready and pair.silent < self._patience / 2
 
     @property
     def processes(self) -> tuple[int, int]:
@@ -166,6 +163,12 @@ class Engine:
             self._pair.wake[0].release()
             return fits
 
+    def skip(self, session: Session) -> None:
+        """Count a chunk that the client sent and that is not decided."""
+        with self._lock:
+            session.number += 1
+            session.settled += 1
+
     def waiting(self, session: Session) -> int:
         """Return the number of chunks of a session that wait for a decision."""
         return len(self._samples[session.slot]) + len(self._features[session.slot])
@@ -190,9 +193,10 @@ class Engine:
         if closed:
             return
         if self._pair is not None:
-            self._stop(self._pair)
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+            self._pair.stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5)
         for ring in (*self._samples, *self._features):
             ring.close(unlink=True)
 
@@ -202,34 +206,14 @@ class Engine:
 
     def _command(self, command: Command) -> None:
         assert self._pair is not None
-        for commands, wake in zip(self._pair.commands, self._pair.wake, strict=True):
-            try:
-                commands.send(command)
-            except OSError:
-                return  # a process died: the watching thread starts a new pair and opens every session there
-            wake.release()
+        self._pair.send(command)
 
-    def _spawn(self) -> _Pair:
-        ours, theirs = zip(*(self._context.Pipe() for _ in range(2)), strict=True)
-        events, writer = self._context.Pipe(duplex=False)
-        wake = [self._context.Semaphore(0) for _ in range(2)]
-        make = self._context.Process
-        encoder = make(target=encode_forever, args=(self.layout, theirs[0], wake[0], wake[1]), daemon=True, name="encoder")
-        decoder = make(target=decode_forever, args=(self.layout, theirs[1], writer, wake[1]), daemon=True, name="decoder")
-        for process in (encoder, decoder):
-            process.start()
-        for end in (*theirs, writer):
-            end.close()
-        return _Pair([encoder, decoder], list(ours), events, wake)
-
-    @staticmethod
-    def _stop(pair: _Pair) -> None:
-        for process in pair.processes:
-            process.kill()
-        for process in pair.processes:
-            process.join()
-        for end in (*pair.commands, pair.events):
-            end.close()
+    def _supervise(self) -> None:
+        """Run the thread that kills processes that hang; `_watch` sees them end and replaces them."""
+        while not self._closing:
+            time.sleep(WATCH_SECONDS)
+            if self._pair is not None:
+                self._pair.look(self._patience)
 
     def _watch(self) -> None:
         """Run the engine's thread: deliver events, and start a new pair when a process dies."""
@@ -243,9 +227,7 @@ class Engine:
                 continue  # closed while waiting
             dead = any(sentinel in ready for sentinel in sentinels)
             try:
-                for number, commands in enumerate(pair.commands):
-                    if commands in ready and commands.recv() == READY:
-                        pair.ready[number] = True
+                pair.note_loaded(ready)
                 while pair.events in ready and pair.events.poll():
                     self._deliver(*pair.events.recv())
             except (EOFError, OSError):
@@ -265,21 +247,29 @@ class Engine:
                 session.settled += event.chunks
             session.on_event(event)
 
-    def _restart(self, pair: _Pair) -> None:
-        ended = connection.wait([process.sentinel for process in pair.processes], timeout=1.0)
-        died = tuple(process.name for process in pair.processes if process.sentinel in ended)
+    def _restart(self, pair: WorkerPair) -> None:
+        died, stalled = pair.died(), bool(pair.stalled)
+        if stalled:
+            self._patience = min(2 * self._patience, max(LONGEST_STALL_SECONDS, self._patience))
+        # Ending and starting processes takes time, and the server's event loop must not wait for the lock meanwhile. Chunks that
+        # arrive in between are counted and lost. The new processes read the rings only once sessions are opened there.
+        pair.stop()
+        started = WorkerPair(self._context, self.layout)
         restarted: list[tuple[Session, Restarted]] = []
         with self._lock:
-            self._stop(pair)
+            if self._closing:
+                started.stop()
+                return
             self.restarts += 1
             for ring in (*self._samples, *self._features):
                 ring.clear()
-            self._pair = self._spawn()
+            self._pair = started
             for session in self._sessions.values():
                 session.epoch = self._next_epoch()
                 self._command(OpenSession(session.slot, session.epoch, session.instruction, session.config))
                 lost, session.settled = session.number - session.settled, session.number
-                restarted.append((session, Restarted(died=died, chunk=max(session.number, 1), lost=lost)))
+                event = Restarted(died=died or pair.stalled, chunk=max(session.number, 1), lost=lost, stalled=stalled)
+                restarted.append((session, event))
         for session, event in restarted:
             session.on_event(event)
 
@@ -309,14 +299,6 @@ def _check_shared_memory(size: int) -> None:
         why = f"too little shared memory is free: {size >> 20} MB needed, {free >> 20} MB free"
         remedy = "Lower --sessions, or enlarge /dev/shm (docker run --shm-size)"
         raise InputError(why, file=SHARED, remedy=remedy)
-
-
-def _first_message(commands: Connection) -> str:
-    """Return the first message of a process; empty when it sent none."""
-    try:
-        return str(commands.recv()) if commands.poll() else ""
-    except (EOFError, OSError):
-        return ""
 
 
 def _streaming_config(model: Path) -> StreamingConfig:

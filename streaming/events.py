@@ -21,6 +21,9 @@ Probability = Annotated[float, PlainSerializer(lambda value: round(value, 4), wh
 """Exact within the server; four decimals on the wire."""
 
 
+DropReason = Literal["queue_full", "too_fast"]
+
+
 class _Event(BaseModel):
     """Fields of every event. Unknown fields are ignored, so that a client understands a newer server."""
 
@@ -99,10 +102,12 @@ class Reanchored(_Event):
 
 
 class AudioDropped(_Event):
-    """A queue was full: chunks were dropped without a decision."""
+    """Chunks were dropped without a decision."""
 
     type: Literal["input_audio.dropped"] = "input_audio.dropped"
     chunks: int
+    reason: DropReason = "queue_full"
+    """A queue was full, or the client was too far ahead of real time."""
 
 
 class Restarted(_Event):
@@ -115,6 +120,8 @@ class Restarted(_Event):
     """Newest chunk the client had sent."""
     lost: int
     """Chunks that will never be decided."""
+    stalled: bool = Field(False, exclude=True)
+    """The processes did not die by themselves: they stopped responding and were killed. Sent to clients as an error."""
 
 
 class AudioDelta(_Event):
@@ -154,6 +161,7 @@ class SessionInfo(BaseModel):
     chunk_ms: int
     """Decision period in milliseconds."""
     sample_rate: int
+    """Hz of the audio the client sends."""
     id: str
     instruction: str
     speaks: bool = False

@@ -33,6 +33,8 @@ QUEUE_CHUNKS: Final = 60
 SAMPLE_CHUNKS: Final = round(60 / c.CHUNK_SECONDS)
 """Chunks of samples that may wait for the encoder: one minute."""
 IDLE_SECONDS: Final = 0.05
+COMMANDS_PER_TURN: Final = 64
+"""Maximum commands between two turns: no flood of commands keeps a process from its sessions."""
 READY: Final = "ready"
 T = TypeVar("T")
 
@@ -108,8 +110,11 @@ class _EncoderSession:
     """Chunks that found the feature ring full."""
 
 
-def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decoder: Any) -> None:
-    """Run the encoder process. Ready chunks of all sessions go through the audio tower as one batch."""
+def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decoder: Any, turns: Any) -> None:
+    """Run the encoder process. Ready chunks of all sessions go through the audio tower as one batch.
+
+    It counts in `turns[0]`, the decoder in `turns[1]`: a number that does not change for long belongs to a process that hangs.
+    """
     model = _load_model(layout, commands)
     import torch
 
@@ -120,6 +125,7 @@ def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decode
     sessions: dict[int, _EncoderSession] = {}
     commands.send(READY)
     while True:
+        turns[0] += 1
         for command in _received(commands):
             match command:
                 case OpenSession():
@@ -139,6 +145,7 @@ def encode_forever(layout: Layout, commands: Connection, woken: Any, wake_decode
             woken.acquire(timeout=IDLE_SECONDS)
             continue
         for group in _groups(batch, layout.together):
+            turns[0] += 1
             with torch.inference_mode():
                 mels = torch.from_numpy(np.concatenate([mel for *_, mel in group]))
                 encoded = model.encode_chunks(mels).float().cpu().numpy()
@@ -169,7 +176,7 @@ class _DecoderSession:
         return min(self.listener.config.longest_drain, self.listener.config.window_chunks)
 
 
-def decode_forever(layout: Layout, commands: Connection, events: Connection, woken: Any) -> None:
+def decode_forever(layout: Layout, commands: Connection, events: Connection, woken: Any, turns: Any) -> None:
     """Run the decoder process.
 
     Each turn serves every session once: one token for sessions with an open response, the whole queue for those at an
@@ -190,6 +197,7 @@ def decode_forever(layout: Layout, commands: Connection, events: Connection, wok
             events.send((session.epoch, published))
 
     while True:
+        turns[1] += 1
         for command in _received(commands):
             match command:
                 case OpenSession():
@@ -210,9 +218,11 @@ def decode_forever(layout: Layout, commands: Connection, events: Connection, wok
             if not session.listener.responding and len(records := features[slot].pop(session.longest_drain, session.epoch))
         ]
         for group in _groups(responding, layout.together):
+            turns[1] += 1
             for session, generated in zip(group, step_all([session.listener for session in group]), strict=True):
                 send(session, generated)
         for drained in _groups(drains, layout.together):
+            turns[1] += 1
             listeners, audio = [session.listener for session, _ in drained], [records["audio"] for _, records in drained]
             numbers = [records["number"].tolist() for _, records in drained]
             for (session, records), decided in zip(drained, drain_all(listeners, audio, numbers), strict=True):
@@ -237,7 +247,9 @@ def _timed(session: _DecoderSession, events: Sequence[DecoderEvent], records: An
 
 
 def _received(commands: Connection) -> Iterator[Command]:
-    while commands.poll():
+    for _ in range(COMMANDS_PER_TURN):
+        if not commands.poll():
+            return
         yield commands.recv()
 
 

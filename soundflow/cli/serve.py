@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import sys
@@ -23,7 +24,7 @@ TOKEN = "SOUNDFLOW_TOKEN"
 
 @top.command(
     help="Serve a checkpoint to many concurrent streams over WebSockets, with a web page to try it. "
-    "Clients must send the token in $SOUNDFLOW_TOKEN if it is set.",
+    "Clients must send the token in $SOUNDFLOW_TOKEN if it is set; it has at least 16 characters.",
     epilog="Example: soundflow serve --model runs/learn/seed-0/cpu-4/model --port 8765",
 )
 def serve(
@@ -44,6 +45,21 @@ def serve(
     speech: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Speech configuration (YAML) for speakers other than hibari and kokoro.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate chain (PEM) to serve HTTPS and wss:// with (default: no TLS)."),
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Private key (PEM) of --tls-cert.")] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="IP address of a reverse proxy whose X-Forwarded-For names the client; may be repeated (default: none).",
+        ),
+    ] = None,
+    stall_seconds: Annotated[
+        float, typer.Option(min=1, help="Replace a worker process that has not responded for this many seconds.")
+    ] = 10.0,
 ) -> None:
     """Run `soundflow serve`."""
     from pydantic import SecretStr
@@ -56,10 +72,17 @@ def serve(
 
     if speech is not None and speak is None:
         raise InputError("no voice is given", field="--speech", value=speech, remedy="Name a voice with --speak")
+    if (tls_cert is None) != (tls_key is None):
+        raise InputError("--tls-cert and --tls-key belong together", remedy="Give both files, or neither")
+    for address in trusted_proxy or ():
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise InputError("is not an IP address", field="--trusted-proxy", value=address) from None
     voices = None if speak is None else Voices(speak, None if speech is None else SpeechConfig.from_yaml(speech))
 
     token = os.environ.get(TOKEN)
-    secret = SecretStr(token) if token else None
+    secret = None if token is None else SecretStr(token)
     try:
         run(
             model,
@@ -72,6 +95,9 @@ def serve(
             say=say,
             instruction=instruction or prompts.variants("instruction_event_description")[0],
             voices=voices,
+            proxies=trusted_proxy or (),
+            tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
+            stall_seconds=stall_seconds,
         )
     except Interrupted:
         typer.echo("stopped: all sessions are closed and both processes have ended", err=True)

@@ -12,7 +12,7 @@ import pytest
 from soundflow.schemas.identity import rng_for
 from soundflow.streaming.client import Client
 from soundflow.streaming.engine import Engine
-from soundflow.streaming.events import ChunkSilent, ErrorEvent, SessionCreated, parse_event
+from soundflow.streaming.events import AudioDropped, ChunkSilent, ErrorEvent, SessionCreated, parse_event
 from tests.streaming.serving import SEATS, engine_chunks, noise, run, serving
 
 
@@ -65,8 +65,12 @@ async def misbehave(http: aiohttp.ClientSession, url: str, misdeed: str) -> str:
             case "silence":
                 return "nothing"
         async for message in socket:
-            if message.type is aiohttp.WSMsgType.TEXT and isinstance(event := parse_event(message.data), ErrorEvent):
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                break
+            if isinstance(event := parse_event(message.data), ErrorEvent):
                 return event.error.code
+            if misdeed == "far too fast" and isinstance(event, AudioDropped):
+                return event.reason
         return str(socket.close_code)
 
 
@@ -86,7 +90,7 @@ def test_two_hundred_misbehaving_clients_harm_no_other_session(engine: Engine, m
     rng = rng_for("0" * 64, 0, 0, "misdeeds")
     expected = {"half a sample": "bad_audio", "text": "bad_message", "not json": "bad_message", "far too fast": "too_fast"}
     expected["surrogate"] = "bad_message"
-    expected |= {"ten megabytes": "1009", "silence": "nothing", "gone in mid-reply": "gone", "no goodbye": "gone"}
+    expected |= {"ten megabytes": "message_too_large", "silence": "nothing", "gone in mid-reply": "gone", "no goodbye": "gone"}
 
     async def test() -> None:
         async with serving(engine) as url, aiohttp.ClientSession() as http, Client.connect(url) as client:

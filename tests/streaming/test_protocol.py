@@ -42,7 +42,7 @@ SESSION = {"chunk_ms": 400, "sample_rate": 16000, "id": "ID", "instruction": "Na
 WIRE: list[dict[str, Any]] = [
     {"type": "session.created", "missed": 0, "session": SESSION, "sequence": 1},
     {"type": "chunk.silent", "chunk": 1, "probability": 0.1235, "latency_ms": 31.2, "queue": 3, "sequence": 2},
-    {"type": "input_audio.dropped", "chunks": 2, "sequence": 3},
+    {"type": "input_audio.dropped", "chunks": 2, "reason": "queue_full", "sequence": 3},
     {"type": "session.reanchored", "chunk": 1, "sequence": 4},
     {
         "type": "response.created",
@@ -62,7 +62,14 @@ WIRE: list[dict[str, Any]] = [
     {"type": "response.output_audio.done", "chunk": 4, "stopped": False, "sequence": 11},
     {"type": "session.restarted", "died": ["decoder"], "chunk": 5, "lost": 1, "sequence": 12},
     {"type": "chunk.silent", "chunk": 6, "probability": 0.0, "latency_ms": 0.0, "queue": 3, "sequence": 13},
-    {"type": "error", "error": {"code": "bad_message", "message": "unknown message type 'make tea'"}, "sequence": 14},
+    {
+        "type": "error",
+        "error": {
+            "code": "bad_message",
+            "message": "unknown message type 'make tea'. Types: session.close, response.cancel",
+        },
+        "sequence": 14,
+    },
     {"type": "session.resumed", "missed": 0, "session": SESSION, "sequence": 15},
     {"type": "error", "error": {"code": "bad_audio", "message": "1 bytes are not a whole number of 16-bit samples"}},
 ]
