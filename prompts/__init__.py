@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import jinja2
 import jinja2.meta
-import yaml
+
+from soundflow.schemas.documents import parse_yaml
 
 _FILES = resources.files("soundflow.prompts")
 _USER = "=== user ===\n"
@@ -110,7 +111,7 @@ _ENVIRONMENT.filters["data"] = _data
 
 @functools.cache
 def _question_kinds() -> dict[str, str]:
-    loaded = yaml.safe_load((_FILES / "questions.v1.yaml").read_text(encoding="utf-8"))
+    loaded = parse_yaml((_FILES / "questions.v1.yaml").read_text(encoding="utf-8"))
     return {text: kind for kind, texts in loaded.items() for text in texts}
 
 
@@ -129,7 +130,7 @@ def question_texts(kind: str) -> list[str]:
 
 @functools.cache
 def _places() -> dict[str, ScenePlace]:
-    loaded = yaml.safe_load((_FILES / "places.v1.yaml").read_text(encoding="utf-8"))
+    loaded = parse_yaml((_FILES / "places.v1.yaml").read_text(encoding="utf-8"))
     return {name: ScenePlace(place["title"], frozenset(place["words"])) for name, place in loaded.items()}
 
 

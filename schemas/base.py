@@ -63,13 +63,13 @@ class Schema(BaseModel):
 
     def _check_numbers(self, document: Any, file: object) -> None:
         """Raise InputError where `document` has true or false and the field is a number: pydantic reads them as 1 and 0."""
-        place = _truth_as_number(document, self.model_dump())
+        place = truth_as_number(document, self.model_dump())
         if place is not None:
             why = "must be a number, not true or false"
             raise InputError(why, file=file, field=".".join(place), remedy="Write the number that is meant")
 
 
-def _truth_as_number(document: Any, value: Any) -> list[str] | None:
+def truth_as_number(document: Any, value: Any) -> list[str] | None:
     """Return the path of the first truth value of `document` that is something else in `value`; None if there is none."""
     if isinstance(document, bool):
         return None if isinstance(value, bool) or not isinstance(value, int | float) else []
@@ -79,7 +79,7 @@ def _truth_as_number(document: Any, value: Any) -> list[str] | None:
     elif isinstance(document, list) and isinstance(value, list | tuple) and len(document) == len(value):
         pairs = [(number, item, value[number]) for number, item in enumerate(document)]
     for key, item, found in pairs:
-        if (place := _truth_as_number(item, found)) is not None:
+        if (place := truth_as_number(item, found)) is not None:
             return [str(key), *place]
     return None
 

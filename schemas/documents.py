@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 import yaml
 
 from soundflow.schemas.errors import InputError
+from soundflow.schemas.regular_file import read_regular
 
 _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*|[1-9][0-9]{0,2}(_[0-9]{3})+)")
 _FLOAT: Final = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?")
@@ -30,16 +31,20 @@ class NotJsonError(ValueError):
     """The reason why a text is not the JSON that this module reads."""
 
 
+class NotTextError(NotJsonError):
+    """A JSON document has bytes that are not UTF-8, or half of a surrogate pair."""
+
+
 def read_text(path: str | Path) -> str:
     """Read a UTF-8 file, with or without a byte order mark. Raises InputError, also for a missing or unreadable file."""
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
+        return read_regular(Path(path)).decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError("no such file", file=path, remedy="Check the path") from None
     except UnicodeDecodeError as error:
         raise InputError("is not UTF-8 text", file=path, remedy=f"Save it as UTF-8 ({error.reason})") from None
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -62,32 +67,49 @@ def read_json(path: str | Path) -> Any:
     return parse_json(read_text(path), file=path)
 
 
-def parse_json(data: bytes | str, *, file: object = None, field: str = "", remedy: str = "") -> Any:
+def parse_json(
+    data: bytes | str, *, file: object = None, field: str = "", remedy: str = "", half_surrogates: bool = False
+) -> Any:
     """Parse a JSON document. Raises InputError; `field` is the place in the file, such as `line 3`."""
     try:
-        return json_value(data)
+        return json_value(data, half_surrogates=half_surrogates)
     except NotJsonError as error:
-        raise InputError(f"is not valid JSON: {error}", file=file, field=field, remedy=remedy) from None
+        raise InputError(f"is not JSON: {error}", file=file, field=field, remedy=remedy) from None
 
 
-def json_value(data: bytes | str) -> Any:
-    """Parse a JSON document. Raises NotJsonError, for readers that reject single rows."""
+def json_value(data: bytes | str, *, half_surrogates: bool = False) -> Any:
+    """Parse a JSON document. Raises NotJsonError, for readers that reject single rows.
+
+    `half_surrogates`: accept halves of surrogate pairs, which the caller must replace before it encodes a text.
+    """
     text = ""
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
         value = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_reject_constant)
-        if _SURROGATE_ESCAPE.search(text):
+        if not half_surrogates and _SURROGATE_ESCAPE.search(text):
             _check_surrogates(value)
         return value
     except _RepeatedKeyError as error:
         place = f"line {_line_of_object(text)}: " if "\n" in text.strip() else ""
         raise NotJsonError(f"{place}the key {error.key!r} is given twice in one object; keep one of them") from None
     except UnicodeDecodeError as error:
-        raise NotJsonError(f"the text is not UTF-8 ({error.reason})") from None
+        raise NotTextError(f"the text is not UTF-8 ({error.reason})") from None
+    except NotJsonError:
+        raise
     except RecursionError:
         raise NotJsonError("it is nested too deeply") from None
     except ValueError as error:
         raise NotJsonError(str(error)) from None
+
+
+def to_yaml(document: Any) -> str:
+    """Return YAML that `parse_yaml` reads as `document`."""
+    return yaml.dump(document, Dumper=_StrictDumper, sort_keys=False, allow_unicode=True)
+
+
+def is_decimal(text: str) -> bool:
+    """Return whether a cell of a table is a decimal number. Python's `float` takes `1_0`, `nan` and other digits, too."""
+    return bool(_FLOAT.fullmatch(text))
 
 
 def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -160,7 +182,7 @@ def _reject_constant(name: str) -> NoReturn:
 def _check_surrogates(value: Any) -> None:
     for text in _strings(value):
         if _SURROGATE.search(text):
-            raise ValueError(f"the text {text[:80]!a} contains half of a surrogate pair, which is not a character")
+            raise NotTextError(f"the text {text[:80]!a} contains half of a surrogate pair, which is not a character")
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -245,6 +267,13 @@ class _StrictLoader(yaml.SafeLoader):
         raise _MisreadError(f"{shown} in line {node.start_mark.line + 1} {why}", self._fields.get(id(node), ""), remedy)
 
 
+class _StrictDumper(yaml.SafeDumper):
+    """A SafeDumper that puts texts into quotation marks which `_StrictLoader` would read as numbers."""
+
+
 for _kind in ("int", "float", "bool", "timestamp", "str"):
     _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(_StrictLoader, f"construct_yaml_{_kind}"))
-_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789"))
+for _class in (_StrictLoader, _StrictDumper):  # YAML 1.1 lacks these numbers
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+|[0-9]*\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+    )

@@ -11,10 +11,10 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Final
 
-import yaml
 from pydantic import Field
 
 from soundflow.schemas.base import Schema
+from soundflow.schemas.documents import parse_yaml
 
 
 class Family(StrEnum):
@@ -59,5 +59,5 @@ class Source(Schema):
 
 
 _TABLE: Final = resources.files("soundflow.schemas").joinpath("sources.yaml").read_text(encoding="utf-8")
-SOURCES: Final = MappingProxyType({row["name"]: Source.model_validate(row) for row in yaml.safe_load(_TABLE)})
+SOURCES: Final = MappingProxyType({row["name"]: Source.model_validate(row) for row in parse_yaml(_TABLE)})
 """Sources by name, in the order of the table `sources.yaml`."""

@@ -135,6 +135,39 @@ def test_nothing_imports_torch_in_the_core() -> None:
     assert users <= TORCH_ROOMS
 
 
+LENIENT = {
+    "operators/protocols/asking.py": "the JSON within the prose of an answer",
+    "operators/sources/corpora/sounds.py": "a table with two header lines",
+    "operators/sources/corpora/tables.py": "tables of published corpora",
+    "operators/sources/manifest_files.py": "manifests",
+    "operators/sources/transcripts.py": "whether a text is JSON at all",
+    "bench/harness/rows.py": "answers of benchmarks",
+    "bench/suites/pedant.py": "a process of another environment",
+    "prompts/__init__.py": "a copy of a value",
+    "schemas/documents.py": "the strict loaders",
+}
+"""Modules that call a parser of the standard library themselves, and what they read with it."""
+PARSERS = {"json.load", "json.loads", "json.JSONDecoder", "csv.reader", "csv.DictReader", "yaml.load", "yaml.safe_load"}
+CODE_RUNNERS = {"pickle", "torch.load", "joblib", "shelve", "marshal", "dill", "cloudpickle", "eval", "exec", "yaml.unsafe_load"}
+
+
+def called(path: Path) -> set[str]:
+    """Dotted names that a module calls, such as `json.loads`, and the modules of these names."""
+    calls = [
+        ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+    ]
+    return {*calls, *(name.rpartition(".")[0] for name in calls)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_documents_are_read_by_the_strict_loaders_and_nothing_read_is_executed(name: str) -> None:
+    path = NAMES[name].relative_to(ROOT)
+    calls = called(NAMES[name])
+    assert not calls & PARSERS or path.as_posix() in LENIENT, f"{path}: read documents with schemas.documents"
+    assert not calls & CODE_RUNNERS, f"{path}: what these read can execute code"
+    assert "np.load" not in calls or "allow_pickle=False" in path.read_text(), f"{path}: say allow_pickle=False"
+
+
 def test_class_names_are_unique() -> None:
     """Private classes count too, and a leading underscore makes no difference."""
     places: dict[str, list[str]] = {}

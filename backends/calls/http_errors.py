@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import datetime
 import email.utils
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from soundflow.backends.calls.service import Service
 from soundflow.operators.protocols.faults import RequestRefused, ServerFault
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import json_value
 
 TRANSIENT: Final = frozenset({408, 409, 425, 429})
 """Statuses below 500 that a retry may get over."""
@@ -112,7 +112,7 @@ def _quoted(body: bytes | str) -> str:
 def _openai_error(body: bytes) -> tuple[str, str]:
     """`error.message` and `error.code` of an error in OpenAI's format; empty if it has another one."""
     try:
-        error = json.loads(body)["error"]
+        error = json_value(body)["error"]
         message, code = error.get("message"), error.get("code")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return "", ""

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from soundflow.backends.embed.embedders import open_embedder, resolved
 from soundflow.bench.experiments.analyses.analyse import analyse
 from soundflow.bench.experiments.learning.corpora import CORPORA, make_corpus, make_index
@@ -29,6 +27,7 @@ from soundflow.bench.proactive.score import Score, score
 from soundflow.bench.proactive.stability import run_stability
 from soundflow.bench.report.page import write_report
 from soundflow.schemas.atomic_file import write_atomic
+from soundflow.schemas.documents import read_yaml, to_yaml
 from soundflow.schemas.retrieval import RetrievalConfig
 
 RECIPE: Final = Path(__file__).parents[3] / "examples" / "proactive_bench.yaml"
@@ -52,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     out: Path = arguments.out
     corpora, checkpoint = trained(arguments.learn, arguments.seed)
-    recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    recipe = read_yaml(RECIPE)
     recipe |= {"name": "proactive-proof", "clips": str((arguments.learn / "clips").resolve()), "split": "test"}
-    write_atomic(out / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False).encode())
+    write_atomic(out / "recipe.yaml", to_yaml(recipe).encode())
     training = [corpora[name] for name, spec in CORPORA.items() if spec.split == "train"]
     built = build(out / "recipe.yaml", out / "set", training)
     print(f"set: {built['sounds']} sounds, {built['respond']} RESPOND, {built['categories']} sub-categories")

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final, Self
 from soundflow.bench.harness.rows import read_rows
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.documents import parse_json
 
 RECORD: Final = "run.json"
 PREDICTIONS: Final = "predictions.jsonl"
@@ -100,11 +101,9 @@ def read_record(directory: Path) -> dict[str, Any]:
     """Read run.json of a run; raises InputError if it is missing or damaged."""
     path = directory / RECORD
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes(), file=path, remedy="Run again with a new directory")
     except FileNotFoundError:
         raise InputError("contains no run.json", file=directory, remedy="Name a directory that `soundflow bench` wrote") from None
-    except ValueError as error:
-        raise InputError(f"is not JSON: {error}", file=path, remedy="Run again with a new directory") from None
     if not isinstance(document, dict):
         raise InputError("is not a JSON object", file=path, remedy="Run again with a new directory")
     return document

@@ -7,13 +7,13 @@ other encodings, NaN and rows of many megabytes are rejected.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import parse_json
 
 LONGEST_LINE: Final = 1 << 24
 """Maximum length of a line in bytes."""
@@ -22,7 +22,6 @@ BATCH: Final = 64
 """Number of parquet rows in memory at a time: each may contain a recording."""
 UTF8: Final = "Save it as UTF-8"
 GZIP: Final = b"\x1f\x8b"
-NO_NAN: Final = "NaN and infinity are not valid JSON; write null, or omit the field"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +157,7 @@ def _decoded(data: bytes, path: Path, place: str, first: bool) -> str:
 
 
 def _parsed(text: str, where: str, remedy: str) -> Any:
-    def reject(name: str) -> NoReturn:
-        raise InputError(f"contains {name}", file=where, remedy=NO_NAN)
-
-    try:
-        return json.loads(text, parse_constant=reject)
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"is not JSON: {error}", file=where, remedy=remedy) from None
+    return parse_json(text, file=where, remedy=remedy, half_surrogates=True)  # `storable` replaces them
 
 
 def _object(document: Any, path: Path, place: str) -> Row:

@@ -29,6 +29,7 @@ from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.documents import json_value
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.pcm16 import to_pcm16
 from soundflow.schemas.taxonomy import label_words
@@ -261,7 +262,7 @@ def _provenance(name: str, clip: Clip) -> dict[str, Any]:
 def _begin(out: Path, fingerprint: str) -> None:
     """Start or resume the set in `out`; raises InputError if the directory contains something else."""
     try:
-        before = json.loads((out / RECORD).read_bytes())
+        before = json_value((out / RECORD).read_bytes())
     except FileNotFoundError:
         if out.is_dir() and any(out.iterdir()):
             raise InputError("is not empty", file=out, remedy="Choose a new directory") from None

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from soundflow.bench.harness.grid import Grid, percent
 from soundflow.bench.proactive.score import Score
 from soundflow.schemas.atomic_file import write_atomic
-from soundflow.schemas.base import InputError, Schema, explain
+from soundflow.schemas.base import InputError, Schema
 
 RESULT: Final = "result.json"
 
@@ -75,10 +75,7 @@ def read_results(places: Iterable[Path]) -> list[tuple[Path, Result]]:
         if not paths:
             raise InputError("contains no result.json", file=place, remedy="Name a directory that `soundflow bench` wrote")
         for path in paths:
-            try:
-                found.append((path.parent, Result.model_validate_json(path.read_bytes())))
-            except ValidationError as error:
-                raise explain(error, Result, path) from None
+            found.append((path.parent, Result.from_json(path.read_bytes(), file=path)))
     return found
 
 

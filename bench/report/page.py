@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import jinja2
-import yaml
 
 from soundflow.bench.harness.grid import format_cell
 from soundflow.bench.proactive.metadata import OTHER
@@ -18,6 +17,7 @@ from soundflow.bench.report.analyses import Analysis
 from soundflow.bench.report.plots import analysis_plots, domain_plot, segment_plot, takes_plots
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import Schema
+from soundflow.schemas.documents import parse_yaml
 
 NOT_RUN: Final = "not run"
 
@@ -61,7 +61,7 @@ class Table:
 def paper_tables() -> list[PaperTable]:
     """Return the tables of the paper, as printed."""
     text = (resources.files("soundflow.bench.report") / "paper.yaml").read_text(encoding="utf-8")
-    return [PaperTable.model_validate(one) for one in yaml.safe_load(text)]
+    return [PaperTable.model_validate(one) for one in parse_yaml(text)]
 
 
 def write_report(path: Path, results: Sequence[tuple[Path, Result]], analyses: Sequence[Analysis] = ()) -> Path:

@@ -24,6 +24,7 @@ import numpy as np
 
 from soundflow.bench.harness import measure as bench
 from soundflow.schemas import constants as c
+from soundflow.schemas.documents import read_json
 from soundflow.streaming.simulate import LONG, MODES, THREE_B, Costs, Script, StreamTrace, arrival, simulate
 
 REPLY_TOKENS: Final = (10, 20, 50, 80)
@@ -185,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print(rows, virtual)
     code = bench.finish("fifo", ratios, {}, versions=["torch", "transformers"], missing=[], json_path=args.json, notes={})
     if args.json is not None:
-        document = json.loads(args.json.read_text()) | {"rows": rows, "virtual": virtual}
+        document = read_json(args.json) | {"rows": rows, "virtual": virtual}
         args.json.write_text(json.dumps(document, indent=1))
     return code
 

@@ -7,10 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from soundflow.operators.clean.clip_cache import CleanConfig
 from soundflow.pipeline.clips.table import TABLE, write_table
+from soundflow.schemas.documents import parse_yaml
 from soundflow.schemas.identity import rng_for
 
 QUERIES: Final[dict[str, set[str]]] = {
@@ -69,7 +68,7 @@ Row = dict[str, Any]
 
 def demo_rows() -> Iterator[Row]:
     """Yield a row per recording of the demo, with label and caption."""
-    chosen = yaml.safe_load(resources.files("soundflow.pipeline.start").joinpath("demo_data.yaml").read_text(encoding="utf-8"))
+    chosen = parse_yaml(resources.files("soundflow.pipeline.start").joinpath("demo_data.yaml").read_text(encoding="utf-8"))
     for source in ("scratch", "sonic-pi-samples", "openttd-opensfx"):
         for role, files in chosen[source].items():
             for file, (label, caption) in files.items():

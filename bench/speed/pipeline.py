@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Final
 
 import soundfile
-import yaml
 
 from soundflow.bench.harness import measure as bench
 from soundflow.bench.speed.mixing import make_index
@@ -35,6 +34,7 @@ from soundflow.pipeline.build.worker import Job, ShardResult, Worker
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.mechanics.ray_connection import connected
 from soundflow.schemas import constants as c
+from soundflow.schemas.documents import to_yaml
 from soundflow.schemas.llm import Halted
 from soundflow.schemas.pcm16 import FULL_SCALE
 from soundflow.training.corpus import StoredCorpus
@@ -60,7 +60,7 @@ def recipe(root: Path, name: str, streams: int, shards: int) -> Path:
         "scene": {"planner": "random", "events": [3, 12], "max_seconds": 120},
     }
     path = root / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(to_yaml(document), encoding="utf-8")
     return path
 
 

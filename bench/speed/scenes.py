@@ -24,6 +24,7 @@ from soundflow.pipeline.build.worker import Job
 from soundflow.pipeline.clips.index import index_clips
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.schemas import constants as c
+from soundflow.schemas.documents import json_value
 from soundflow.schemas.llm import LlmConfig, Usage
 from soundflow.schemas.outcome import Ok
 
@@ -45,7 +46,7 @@ class ScriptedPlanner:
         """Return a scenario of up to five events, or its refinement."""
         found = re.search(r"<data>\n(.*?)\n</data>", request.messages[-1].text, re.DOTALL)
         assert found is not None
-        data = json.loads(found[1])
+        data = json_value(found[1])
         answer = _scenario(data) if request.role == "scenario_planner" else _refinement(data["events"])
         return Completion(json.dumps(answer), "stop", "none", Usage(calls=1, input_tokens=900, output_tokens=600))
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import yaml
 
 from soundflow.bench.harness import measure as bench
 from soundflow.bench.speed.mixing import make_index
@@ -24,6 +23,7 @@ from soundflow.pipeline.build.virtual import Renderer
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.clip_store import ClipStore
 from soundflow.schemas import constants as c
+from soundflow.schemas.documents import to_yaml
 from soundflow.training.corpus import StoredCorpus
 
 STREAMS: Final = 240
@@ -45,7 +45,7 @@ def recipe(root: Path) -> Path:
         "scene": {"planner": "random", "events": [3, 12], "max_seconds": 120},
     }
     path = root / "recipe.yaml"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(to_yaml(document), encoding="utf-8")
     return path
 
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from soundflow import prompts
 from soundflow.operators.protocols.chat import REQUEST_VERSION, AudioAttachment, ChatModel, ChatRequest, Completion, Message
 from soundflow.operators.protocols.faults import BackendError, ServerFault
-from soundflow.schemas.base import Schema
+from soundflow.schemas.base import Schema, truth_as_number
+from soundflow.schemas.documents import NotJsonError, json_value
 from soundflow.schemas.llm import Usage
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 from soundflow.schemas.text import without_thoughts
@@ -141,9 +142,11 @@ def _parse(completion: Completion, answer_type: type[T], check: Callable[[T], st
     # The details are sent to the model: to change a word is to change requests and their cache keys.
     if completion.finish == "refused":
         return _InvalidAnswer("llm_refused", completion.text[:300])
-    document = find_json(completion.text)
     try:
+        document = find_json(completion.text)
         value = answer_type.model_validate(document)
+    except NotJsonError as error:
+        return _InvalidAnswer("llm_wrong_schema", f"answer: {error}")
     except ValidationError as error:
         if completion.finish == "length":
             return _InvalidAnswer("llm_cut_off", "the answer was too long and was cut off; answer more briefly")
@@ -152,6 +155,9 @@ def _parse(completion: Completion, answer_type: type[T], check: Callable[[T], st
         if document is None:
             return _InvalidAnswer("llm_no_json", "there is no JSON object in the answer")
         return _InvalidAnswer("llm_wrong_schema", _findings(error))
+    place = truth_as_number(document, value.model_dump())
+    if place is not None:
+        return _InvalidAnswer("llm_wrong_schema", f"{'.'.join(place)}: must be a number, not true or false")
     wrong = check(value) if check else ""
     return _InvalidAnswer("llm_failed_check", wrong) if wrong else value
 
@@ -167,25 +173,30 @@ def _findings(error: ValidationError) -> str:
 def find_json(text: str) -> dict[str, Any] | None:
     """Return the first JSON object in the answer of a model, also in a code fence or after prose; None if there is none.
 
-    Objects in the thoughts of the model do not count, and neither do marks of thoughts within an object.
+    Objects in the thoughts of the model do not count, and neither do marks of thoughts within an object. Raises NotJsonError
+    for an object with a key that is given twice, half of a surrogate pair, or a number that is not finite.
     """
-    answer = without_thoughts(text, [place for _, place in _objects(text)]).answer
-    return next((document for document, _ in _objects(answer or "")), None)
+    answer = without_thoughts(text, list(_objects(text))).answer or ""
+    place = next(_objects(answer), None)
+    if place is None:
+        return None
+    found: dict[str, Any] = json_value(answer[place.start : place.stop])
+    return found
 
 
-def _objects(text: str) -> Iterator[tuple[dict[str, Any], range]]:
-    """Yield the outermost JSON objects of a text with their places."""
+def _objects(text: str) -> Iterator[range]:
+    """Yield the places of the outermost JSON objects of a text."""
     decoder, start = json.JSONDecoder(), 0
     for _ in range(MAX_STARTS):
         start = text.find("{", start)
         if start < 0:
             return
         try:
-            document, end = decoder.raw_decode(text, start)
+            _, end = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             start += 1
         else:
-            yield document, range(start, end)
+            yield range(start, end)
             start = end
 
 

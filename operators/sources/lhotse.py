@@ -7,10 +7,11 @@ https://lhotse.readthedocs.io/en/latest/corpus.html and cuts.html.
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from soundflow.schemas.documents import json_value
 
 Values = Mapping[str, Any]
 _SLACK: Final = 0.05
@@ -99,7 +100,7 @@ def _objects(path: Path) -> Iterator[Values]:
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
         for line in lines:
             try:
-                values = json.loads(line)
+                values = json_value(line)
             except ValueError:
                 continue
             if isinstance(values, dict):

@@ -34,6 +34,7 @@ from soundflow.operators.sources.transcripts import has_words
 from soundflow.operators.tokens.replies import read_reply
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection, ClipRole
+from soundflow.schemas.documents import is_decimal
 from soundflow.schemas.licences import licence_id
 from soundflow.schemas.outcome import Ok
 from soundflow.schemas.suggest import did_you_mean
@@ -251,10 +252,7 @@ def _check_speech(cells: dict[str, str]) -> tuple[str, str] | None:
 
 
 def _is_rate(text: str) -> bool:
-    try:
-        return 0.0 <= float(text) < float("inf")
-    except ValueError:
-        return False
+    return is_decimal(text) and 0.0 <= float(text) < float("inf")
 
 
 def _excerpt(cells: Mapping[str, str]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,6 +16,7 @@ from typing import Any, Final, Literal
 from soundflow.operators.sources import lhotse
 from soundflow.operators.sources.rows import printable, undo_quoting
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import NotJsonError, NotTextError, json_value, repeated_name
 
 COLUMNS: Final = (
     "id", "path", "label", "caption", "role", "licence", "source", "transcript", "reply", "split", "attribution",
@@ -90,7 +90,7 @@ def _header_columns(path: Path, names: Sequence[str], warn: Warn) -> dict[str, s
     """Return header name → column. Raises InputError when `path` is missing or a column is given twice."""
     known = _columns(names)
     used = [known[name] for name in names if name in known]
-    twice = next((column for at, column in enumerate(used) if column in used[:at]), None)
+    twice = next((column for at, column in enumerate(used) if column in used[:at]), repeated_name(names))
     if twice:
         raise InputError("column is given twice", file=path, field=twice, remedy="Keep one of them")
     for name in names:
@@ -206,8 +206,8 @@ def _array(path: Path, data: bytes) -> Iterator[NumberedValues]:
     if len(data) > ARRAY_LIMIT:
         raise InputError(f"is a JSON array of more than {ARRAY_LIMIT >> 20} MiB", file=path, remedy="Write JSON lines instead")
     try:
-        rows = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        rows = json_value(data)
+    except NotJsonError as error:
         raise InputError(f"is not JSON: {error}", file=path, remedy="Write it again") from None
     for number, row in enumerate(rows, start=1):
         yield number, row if isinstance(row, dict) else "bad_row: not a JSON object"
@@ -226,10 +226,10 @@ def _bounded(lines: Any) -> Iterator[bytes | None]:
 
 def _json_row(line: bytes) -> Values | str:
     try:
-        values = json.loads(line.decode())
-    except UnicodeDecodeError:
-        return "not_utf8: the line is not UTF-8; save the manifest as UTF-8"
-    except (ValueError, RecursionError) as error:
+        values = json_value(line)
+    except NotTextError as error:
+        return f"not_utf8: {error}; save the manifest as UTF-8"
+    except NotJsonError as error:
         return f"bad_row: not JSON: {error}"
     return values if isinstance(values, dict) else "bad_row: not a JSON object"
 

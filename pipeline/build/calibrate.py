@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import to_yaml
 from soundflow.schemas.estimate import Rates, RoleRate
 from soundflow.schemas.recipe import Recipe
 
@@ -32,7 +31,7 @@ def calibrate(recipe_path: Path, on_event: Callable[[str], None] = lambda text: 
     measured: dict[str, tuple[float, float, float]] = {}
     with tempfile.TemporaryDirectory(prefix="soundflow-calibrate-") as name:
         small = Path(name) / "recipe.yaml"
-        small.write_text(yaml.safe_dump(document), encoding="utf-8")
+        small.write_text(to_yaml(document), encoding="utf-8")
         for form in ("stored", "virtual"):
             on_event(f"Calibrating: building {count} streams ({form})")
             out = Path(name) / form

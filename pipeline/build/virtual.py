@@ -6,7 +6,6 @@ the hash of their content. A missing or altered clip raises an InputError that n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.clip_store import ClipStore, add_clips
 from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import json_value
 from soundflow.schemas.pcm16 import from_pcm16
 from soundflow.schemas.shard import BuildRecord, ShardManifest
 from soundflow.schemas.stream import StreamPlan
@@ -92,6 +92,6 @@ def clips_of(build: BuildDir, manifests: Iterable[ShardManifest]) -> dict[str, s
     found: dict[str, str] = {}
     for manifest in manifests:
         for _, members in read_shard(build.data / manifest.tar, only=("json",)):
-            plan = json.loads(members["json"])  # without a schema, since corpora have millions of plans
+            plan = json_value(members["json"])  # without a schema, since corpora have millions of plans
             found |= {item["clean_sha256"]: item["clip_id"] for item in (*plan["clips"], *plan["noises"]) if item["clip_id"]}
     return found

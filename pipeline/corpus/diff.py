@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Final
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.open_build import differences
 from soundflow.pipeline.corpus.shards import read_shard
+from soundflow.schemas.documents import json_value
 from soundflow.schemas.identity import parse_sample_id
 
 EXAMPLES: Final = 8
@@ -86,5 +86,5 @@ def diff(a: Path, b: Path) -> Differences:
 
 def _plans(build: BuildDir, tar: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for key, members in read_shard(build.data / tar, only=("json",)):
-        plan = json.loads(members["json"])
+        plan = json_value(members["json"])
         yield parse_sample_id(key)[2], {name: value for name, value in plan.items() if name not in IGNORED_FIELDS}

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import yaml
 from ray.exceptions import RayError
 
 from soundflow.pipeline.mechanics.ray_connection import shipped_code
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import read_yaml, to_yaml
 from soundflow.schemas.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class Jobs:
         recipe = Recipe.from_yaml(recipe_path)
         _check_absolute(out, "--out")
         clips = _clips_on_nodes(recipe.clips, recipe_path)
-        document = yaml.safe_load(recipe_path.read_text(encoding="utf-8")) | {"clips": clips}
-        text = base64.b64encode(yaml.safe_dump(document, sort_keys=False).encode()).decode()
+        document = read_yaml(recipe_path) | {"clips": clips}
+        text = base64.b64encode(to_yaml(document).encode()).decode()
         command = ["python", "-m", "soundflow.pipeline.jobs.submitted", "-o", out, "--address", "auto", *options]
         forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
         with self._input_errors():

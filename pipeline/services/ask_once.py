@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-import yaml
 from pydantic import ValidationError
 
 from soundflow import prompts
@@ -21,6 +20,7 @@ from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.chat import open_chat
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Schema, explain
+from soundflow.schemas.documents import read_yaml
 from soundflow.schemas.llm import BudgetSpent, LlmConfig, Usage
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 from soundflow.schemas.scenario import ANSWERS, HistoryQuestion, Refinement, Scenario
@@ -190,7 +190,7 @@ def _counts(role: str, values: dict[str, Any]) -> Counts:
 
 def read_values(path: Path) -> dict[str, object]:
     """Read prompt variables from a YAML or JSON file; raises InputError if it is not a mapping."""
-    found = _read_yaml(path)
+    found = read_yaml(path)
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise InputError("is not a mapping of prompt variables to values", file=path, value=found)
     return found
@@ -198,22 +198,10 @@ def read_values(path: Path) -> dict[str, object]:
 
 def read_llm(path: Path) -> LlmConfig:
     """Read the `llm:` section of a recipe; raises InputError if it is missing or invalid."""
-    found = _read_yaml(path)
+    found = read_yaml(path)
     if not isinstance(found, dict) or not isinstance(found.get("llm"), dict):
         raise InputError("has no llm section", file=path, remedy="Add `llm: {model: NAME}` or pass --model")
-    try:
-        return LlmConfig.model_validate(found["llm"])
-    except ValidationError as error:
-        raise explain(error, LlmConfig, path) from None
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=path) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"is not valid YAML: {' '.join(str(error).split())}", file=path) from None
+    return LlmConfig.from_document(found["llm"], file=path)
 
 
 def _text(content: Any) -> str:

@@ -21,12 +21,12 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from soundflow.schemas.asset_dir import asset_dir as directory
-from soundflow.schemas.base import InputError, Schema, canonical_json, explain
+from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import Sha256
+from soundflow.schemas.documents import parse_yaml
 
 __all__ = [
     "Asset",
@@ -112,11 +112,8 @@ class AssetState:
 def manifest(file: Path | None = None) -> dict[str, Asset]:
     """Read the manifest `file` (default: that of the package); return name → asset. Raises InputError if it is invalid."""
     source = file or resources.files("soundflow.pipeline.services") / "assets.yaml"
-    documents = yaml.safe_load(source.read_text(encoding="utf-8"))
-    try:
-        return {name: Asset.model_validate(document) for name, document in documents.items()}
-    except ValidationError as error:
-        raise explain(error, Asset, file) from None
+    documents = parse_yaml(source.read_text(encoding="utf-8"), file=source)
+    return {name: Asset.from_document(document, file=source) for name, document in documents.items()}
 
 
 def tree_sha256(root: Path, select: Sequence[str]) -> str:

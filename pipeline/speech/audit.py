@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,7 +13,8 @@ from soundflow.operators.protocols.chat import ChatModel
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.chat_batch import run_chat_batch
 from soundflow.schemas.atomic_file import write_atomic
-from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.base import canonical_json
+from soundflow.schemas.documents import read_json_lines
 from soundflow.schemas.llm import LlmConfig
 from soundflow.schemas.outcome import Failed, Ok, Outcome
 from soundflow.schemas.taxonomy import Urgency
@@ -93,18 +93,8 @@ def audit_manifest(
 
 
 def _rows(source: Path) -> list[dict[str, Any]]:
-    try:
-        lines = source.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", file=source) from None
     rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line) if line.strip() else {}
-        except ValueError as error:
-            raise InputError(f"line {number} is not JSON: {error}", file=source, remedy="Give a manifest of JSON lines") from None
-        if not isinstance(row, dict):
-            raise InputError(f"line {number} is not a JSON object", file=source, remedy="Give a manifest of JSON lines")
+    for number, row in read_json_lines(source):
         if _decision(row) not in {"", *Urgency}:
             known = ", ".join(Urgency)
             raise InputError(

@@ -23,7 +23,6 @@ from typing import Any, Final
 
 import numpy as np
 import soundfile
-import yaml
 from numpy.typing import NDArray
 
 from soundflow.backends.sounds.procedural import LICENCE, plan_sound, render
@@ -32,6 +31,7 @@ from soundflow.backends.sounds.procedural.catalogue import SOUNDS
 from soundflow.operators.compose.noise import procedural
 from soundflow.pipeline.services import assets
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import parse_yaml
 from soundflow.schemas.outcome import Ok
 
 RECORDED: Final = ("scratch", "sonic-pi-samples", "openttd-opensfx", "asterisk-prompts")
@@ -54,7 +54,7 @@ class DemoData:
 
 def prepare_demo(dest: Path, on_progress: Callable[[str], None] = lambda line: None, choice: str = "demo_data.yaml") -> DemoData:
     """Write the recordings of a choice and their manifest to `dest`. The same assets give the same bytes."""
-    chosen: dict[str, Any] = yaml.safe_load((resources.files("soundflow.pipeline.start") / choice).read_text(encoding="utf-8"))
+    chosen: dict[str, Any] = parse_yaml((resources.files("soundflow.pipeline.start") / choice).read_text(encoding="utf-8"))
     known = assets.manifest()
     dest.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []

@@ -41,19 +41,19 @@ def estimate(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow estimate`."""
-    import yaml
 
     from soundflow.pipeline.build.calibrate import calibrate as measure
     from soundflow.pipeline.estimate.estimate import Machines
     from soundflow.pipeline.estimate.estimate import estimate as estimate_recipe
     from soundflow.schemas.atomic_file import write_atomic
+    from soundflow.schemas.documents import to_yaml
     from soundflow.schemas.estimate import Rates
 
     measured = Rates.from_yaml(rates) if rates is not None and not calibrate else None
     if calibrate:
         measured = measure(recipe, lambda text: typer.echo(text, err=True))
         if rates is not None:
-            write_atomic(rates, yaml.safe_dump(measured.model_dump(mode="json"), sort_keys=False).encode())
+            write_atomic(rates, to_yaml(measured.model_dump(mode="json")).encode())
     machines = Machines(nodes, cores, gpus) if cores is not None else Machines(nodes, gpus=gpus)
     estimated = estimate_recipe(recipe, machines, measured, clips=clips)
     if as_json:

@@ -144,10 +144,10 @@ def test_predictions_as_they_come_from_anywhere(data: bytes, tmp_path: Path) -> 
     [
         ('{"id": "a"}'.encode("utf-16"), "UTF-16"),
         (b'{"id": "caf\xe9"}', "line 1: is not UTF-8"),
-        (b'{"id": NaN}', "line 1: contains NaN"),
+        (b'{"id": NaN}', "line 1: is not JSON: NaN is not a JSON number"),
         (gzip.compress(b'{"id": "a"}', mtime=0), r"is compressed \(gzip\).*gunzip"),
         (b'{"ID": "a", "decision": "IGNORE"}', "line 1: id: required field is missing. The row has: ID, decision"),
-        (b'{"id": "x", "seconds": Infinity}', "line 1: contains Infinity"),
+        (b'{"id": "x", "seconds": Infinity}', "line 1: is not JSON: Infinity"),
         (b'{"id": "x"} {"id": "y"}', "line 1: is not JSON"),
         (b"[" * 100_000, "line 1: is not JSON"),
         (b'\n\n"text"\n', "line 3: is not a JSON object"),

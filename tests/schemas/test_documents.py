@@ -145,7 +145,7 @@ def test_json_is_read(text: str | bytes, value: object) -> None:
 def test_json_that_is_not_what_it_seems_is_refused(text: str | bytes, why: str) -> None:
     with pytest.raises(NotJsonError, match=why):
         json_value(text)
-    with pytest.raises(InputError, match=r"^x\.json: line 4: is not valid JSON: "):
+    with pytest.raises(InputError, match=r"^x\.json: line 4: is not JSON: "):
         parse_json(text, file="x.json", field="line 4")
 
 
@@ -200,7 +200,7 @@ def test_true_where_it_belongs_is_read() -> None:
 
 
 def test_a_key_given_twice_in_stored_json_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^m\.json: is not valid JSON: the key 'count' is given twice"):
+    with pytest.raises(InputError, match=r"^m\.json: is not JSON: the key 'count' is given twice"):
         Numbers.from_json(b'{"count": 1, "count": 2}', file="m.json")
 
 

@@ -11,14 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import yaml
-
 from soundflow.bench.experiments.learning.recordings import write_recordings
 from soundflow.operators.tasks import POLICIES
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.clips.index import index_clips
 from soundflow.schemas.clip import TfjpConfig
+from soundflow.schemas.documents import to_yaml
 from soundflow.training.corpus import StoredCorpus
 
 CLIPS_PER_CLASS: Final[Mapping[str, int]] = {"train": 48, "test": 16}
@@ -78,7 +77,7 @@ def make_corpus(root: Path, name: str, spec: Spec, seed: int, clips: str = "clip
         "scene": dict(spec.scene) | dict(scene),
     }
     path = root / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    path.write_text(to_yaml(recipe), encoding="utf-8")
     build(path, root / name, executor="inline")
     return root / name
 

@@ -18,6 +18,7 @@ from soundflow.bench.experiments.learning.corpora import replies
 from soundflow.model.thinker import StreamingThinker
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.documents import read_json
 from soundflow.training.config import StageConfig, load_stage
 from soundflow.training.corpus import StoredCorpus
 from soundflow.training.distributed import Processes
@@ -74,7 +75,7 @@ def learn(task: ProofTask) -> dict[str, Any]:
     """
     done, fingerprint = task.run / "result.json", task.fingerprint()
     if done.is_file():
-        found: dict[str, Any] = json.loads(done.read_bytes())
+        found: dict[str, Any] = read_json(done)
         if found.get("task") != fingerprint:
             raise InputError("contains the result of another task", file=task.run, remedy="Choose another directory with -o")
         return found

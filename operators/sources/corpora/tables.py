@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from soundflow.operators.sources.corpora.corpus_folder import CorpusFolder, is_utf8
 from soundflow.operators.sources.rows import tidy
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import NotJsonError, json_value, repeated_name
 
 TableRow = Mapping[str, Any]
 NumberedRow = tuple[int, TableRow | str]
@@ -75,8 +75,8 @@ def read_json(corpus: CorpusFolder, relative: str) -> Iterator[NumberedRow]:
 
 def _parse_array(corpus: CorpusFolder, relative: str, data: bytes) -> Iterator[NumberedRow]:
     try:
-        rows = json.loads(data.decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        rows = json_value(data)
+    except NotJsonError as error:
         raise InputError(f"is not JSON: {error}", file=corpus.display_path(relative), remedy="Download it again") from None
     for number, row in enumerate(rows, 1):
         yield number, row if isinstance(row, dict) else f"expected an object, found {type(row).__name__}"
@@ -84,8 +84,8 @@ def _parse_array(corpus: CorpusFolder, relative: str, data: bytes) -> Iterator[N
 
 def _parse_object(line: bytes) -> TableRow | str:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        row = json_value(line)
+    except NotJsonError as error:
         return f"not JSON: {error}"
     return row if isinstance(row, dict) else f"expected an object, found {type(row).__name__}"
 
@@ -121,6 +121,8 @@ def _decode(batch: pa.RecordBatch) -> list[TableRow | str]:
 
 
 def _check_columns(corpus: CorpusFolder, relative: str, columns: Sequence[str], header: Sequence[str]) -> None:
+    if twice := repeated_name(header):
+        raise InputError("column is given twice", file=corpus.display_path(relative), field=twice, remedy="Download it again")
     missing = [name for name in columns if name not in header]
     if missing:
         remedy = f"Columns of the file: {', '.join(header) or 'none'}. Is it another release?"

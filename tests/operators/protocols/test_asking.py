@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from soundflow.backends.llm.openai_chat import OpenAiChat
+from soundflow.operators.protocols import asking
 from soundflow.operators.protocols.asking import Answer, answer_schema, ask, find_json, request_of
-from soundflow.operators.protocols.chat import ChatRequest
+from soundflow.operators.protocols.chat import ChatRequest, Completion
+from soundflow.schemas.base import Schema
+from soundflow.schemas.documents import NotJsonError
 from soundflow.schemas.generation import ClipVerdict
 from soundflow.schemas.llm import LlmConfig, Usage
 from soundflow.schemas.outcome import Failed, Ok, Rejected
@@ -125,9 +129,35 @@ def test_json_is_found_where_models_put_it_and_nowhere_else(text: str, found: di
     assert find_json(text) == found
 
 
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', 'Here: {"b": {"a": 1, "a": 1}}', '<think>{"c": 1}</think>{"a": 1, "a": 1}'])
+def test_an_object_with_a_key_given_twice_is_not_an_answer(text: str) -> None:
+    with pytest.raises(NotJsonError, match="the key 'a' is given twice"):
+        find_json(text)
+    assert find_json('<think>{"a": 1, "a": 2}</think>{"b": 1}') == {"b": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ('{"count": 1, "count": 2}', "answer: the key 'count' is given twice in one object"),
+        ('{"count": true}', "count: must be a number, not true or false"),
+        ('{"count": 1, "words": ["\\ud800"]}', "answer: the text '\\ud800' contains half of a surrogate pair"),
+        ('{"count": 1e400}', "answer: the number 1e400 is too large"),
+    ],
+)
+def test_an_answer_that_is_read_otherwise_than_written_is_corrected(text: str, detail: str) -> None:
+    class Counted(Schema):
+        count: int
+        words: tuple[str, ...] = ()
+
+    found = asking._parse(Completion(text, "stop", "m", Usage()), Counted, None)
+    assert isinstance(found, asking._InvalidAnswer) and found.reason == "llm_wrong_schema" and found.detail.startswith(detail)
+
+
 @given(st.text())
 def test_looking_for_json_never_fails(text: str) -> None:
-    assert find_json(text) is None or isinstance(find_json(text), dict)
+    with contextlib.suppress(NotJsonError):
+        assert find_json(text) is None or isinstance(find_json(text), dict)
 
 
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.text() | st.lists(st.integers() | st.text())), st.text())

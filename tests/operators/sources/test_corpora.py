@@ -205,7 +205,7 @@ def test_a_file_that_is_no_table_names_itself(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train.json: is not JSON"):
         read("web-qa", tmp_path)
     put(tmp_path / "moss.json", b"[" * 100_000)
-    with pytest.raises(InputError, match=r"moss.json: is not JSON: maximum recursion depth"):
+    with pytest.raises(InputError, match=r"moss.json: is not JSON: it is nested too deeply"):
         read("moss", tmp_path)
 
 
@@ -303,3 +303,9 @@ def test_the_many_names_of_splits_are_understood(name: str, split: str) -> None:
 @given(st.text(max_size=60))
 def test_sentence_case_changes_capitals_and_spaces_only(words: str) -> None:
     assert "".join(sentence_case(words).lower().split()) == "".join(words.lower().split()) or not words.isprintable()
+
+
+def test_a_table_with_a_column_given_twice_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "en/train.tsv", b"client_id\tpath\tsentence\tsentence\na\tb\tTea.\tNo.\n")
+    with pytest.raises(InputError, match=r"\.tsv: sentence: column is given twice"):
+        read("common-voice", tmp_path)

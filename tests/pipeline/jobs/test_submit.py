@@ -22,6 +22,7 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.jobs import submit
 from soundflow.pipeline.jobs.submit import Jobs, dashboard_url
 from soundflow.schemas.base import InputError
+from soundflow.schemas.recipe import Recipe
 from tests.support import ROOT
 from tests.support.bare_python import bare_python
 from tests.support.commandline import soundflow
@@ -29,6 +30,33 @@ from tests.support.corpus import corpus, write_recipe
 
 pytest.importorskip("ray")
 TOKEN = "a-token-of-this-test-that-is-long-enough-to-be-one"
+
+
+def test_a_recipe_is_sent_as_it_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sent: dict[str, str] = {}
+    monkeypatch.setattr(Jobs, "_submit", lambda self, entry, environment, job: sent.update(environment) or "job")
+    path, jobs = tmp_path / "r.yaml", Jobs.__new__(Jobs)
+    lines = [
+        "version: 1",
+        'name: "1e3"',
+        "clips: /clips",
+        "seed: 7",
+        "streams: 10",
+        "shards: 1",
+        "tasks: {event_description: 1.0}",
+    ]
+    path.write_text("\n".join(lines))
+    assert jobs.submit(path, "/out") == "job"
+    recipe = Recipe.from_text(base64.b64decode(sent[submit.RECIPE]).decode())
+    assert (recipe.name, recipe.streams) == ("1e3", 10)
+    for line, why in (
+        ("streams: 010", "`010` in line 8"),
+        ("seed: 1", "duplicate key 'seed'"),
+        ("streams: yes", "`yes` in line 8"),
+    ):
+        path.write_text("\n".join([*lines, line]) if "dup" in why else "\n".join([*lines[:4], *lines[5:], "", line]))
+        with pytest.raises(InputError, match=rf"r\.yaml: .*{why}"):
+            jobs.submit(path, "/out")
 
 
 def free_port() -> int:

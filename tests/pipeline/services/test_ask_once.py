@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from soundflow.cli import app
-from soundflow.pipeline.services.ask_once import read_llm
+from soundflow.pipeline.services.ask_once import read_llm, read_values
 from soundflow.schemas.base import InputError
 from tests.operators.curate.chats import KEY, key
 from tests.support.hostile_llm import Fault, HostileLlm
@@ -103,7 +103,7 @@ def test_a_missing_or_invalid_llm_section_is_reported(text: str, why: str, tmp_p
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(InputError, match=why):
         read_llm(tmp_path / "r.yaml")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         read_llm(tmp_path / "none.yaml")
 
 
@@ -112,3 +112,23 @@ def test_a_spent_budget_is_reported_once(server: HostileLlm, ask: Asker, tmp_pat
     recipe.write_text("llm: {model: m, budget: {calls: 0}}")
     code, _, err = ask("silence_auditor", {"sound": {"label": "rain"}}, "--recipe", recipe)
     assert code == 2 and err.count("llm.budget") == 1 and server.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("count: 010", r"count: `010` in line 1 is read as the number 8"),
+        ("a: 1\nstart: 1:00", r"start: `1:00` in line 2 is read as the number 60"),
+        ("answer: no", r"answer: `no` in line 1 is read as false"),
+        ("a: 1\na: 2", "duplicate key 'a'"),
+        ('text: "\\ud800"', r"text: .* in line 1 contains half of a surrogate pair"),
+        ('{"text": "x", "text": "y"}', "duplicate key 'text'"),
+    ],
+)
+def test_values_are_read_as_strictly_as_recipes(text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"values\.yaml: .*{why}"):
+        read_values(tmp_path / "values.yaml")
+    (tmp_path / "r.yaml").write_text("llm: {model: m}\n" + text)
+    with pytest.raises(InputError, match=r"r\.yaml: "):
+        read_llm(tmp_path / "r.yaml")

@@ -73,8 +73,11 @@ def test_a_dead_server_writes_nothing_and_bad_manifests_are_errors(source: Path)
         summary = audited(source, server, retries=0)
         assert summary.failed == 3 and not source.with_name("out.jsonl").exists()
         source.write_text("[1]\n")
-        with pytest.raises(InputError, match="line 1 is not a JSON object"):
+        with pytest.raises(InputError, match="line 1: is not a JSON object"):
+            audited(source, server)
+        source.write_text('{"path": "a.wav"}\n{"path": "b.wav", "label": "x", "label": "y"}\n')
+        with pytest.raises(InputError, match=r"line 2: is not JSON: the key 'label' is given twice"):
             audited(source, server)
         source.write_text("path,label\n")
-        with pytest.raises(InputError, match=r"line 1 is not JSON.*JSON lines"):
+        with pytest.raises(InputError, match=r"line 1: is not JSON.*JSON object per line"):
             audited(source, server)
