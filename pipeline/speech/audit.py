@@ -13,7 +13,7 @@ from soundflow.operators.protocols.chat import ChatModel
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.chat_batch import run_chat_batch
 from soundflow.schemas.atomic_file import write_atomic
-from soundflow.schemas.base import canonical_json
+from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.documents import read_json_lines
 from soundflow.schemas.llm import LlmConfig
 from soundflow.schemas.outcome import Failed, Ok, Outcome
