@@ -63,6 +63,7 @@ class Client:
         remember: int | None = None,
         speak: bool = False,
         session: str | None = None,
+        sample_rate: int | None = None,
         token: str | None = None,
     ) -> AsyncIterator[Client]:
         """Connect to `url` (http://HOST:PORT). `streaming.protocol` describes the options.
@@ -76,6 +77,7 @@ class Client:
             "longest": longest,
             "remember": remember,
             "session": session,
+            "sample_rate": sample_rate,
             "speak": int(speak) or None,
         }
         query = {name: str(value) for name, value in options.items() if value is not None}
@@ -98,7 +100,7 @@ class Client:
                 await socket.close()
 
     async def send(self, pcm: NDArray[np.int16] | bytes) -> None:
-        """Send int16 samples (n,) at 16 kHz, or their little-endian bytes."""
+        """Send int16 samples (n,) at the sampling rate of the session, or their little-endian bytes."""
         data = pcm if isinstance(pcm, bytes) else np.ascontiguousarray(pcm, dtype="<i2").tobytes()
         for start in range(0, len(data), MAX_MESSAGE):
             await self._socket.send_bytes(data[start : start + MAX_MESSAGE])
@@ -127,7 +129,7 @@ async def _reason(http: aiohttp.ClientSession, address: str, query: dict[str, st
 
 
 Audio = NDArray[np.int16] | AsyncIterator[bytes]
-"""Samples (n,) at 16 kHz, or pieces of little-endian PCM16."""
+"""Samples (n,) at the sampling rate of the session, or pieces of little-endian PCM16."""
 
 
 async def play(client: Client, audio: Audio, *, pace: float = 1.0) -> AsyncIterator[Event]:
@@ -142,11 +144,15 @@ async def play(client: Client, audio: Audio, *, pace: float = 1.0) -> AsyncItera
         yield greeting
     if not isinstance(greeting, SessionCreated | SessionResumed):
         return
-    chunk = 2 * greeting.session.chunk_ms * SAMPLE_RATE // 1000
+    rate = greeting.session.sample_rate
+    chunk = 2 * (greeting.session.chunk_ms * rate // 1000)
     state = _PlaybackState(greeting.session.speaks)
-    paced = pace or not isinstance(audio, np.ndarray)
-    pieces = audio if isinstance(audio, AsyncIterator) else _paced(audio, pace) if paced else _as_decided(audio, state, chunk)
-    sending = asyncio.create_task(_send(client, pieces, chunk))
+    if isinstance(audio, AsyncIterator):
+        pieces = audio
+    else:
+        pieces = _paced(audio, pace, rate) if pace else _as_decided(audio, state, chunk, rate)
+    look_ahead = 0 if rate == SAMPLE_RATE else chunk // 2  # what the server's resampler holds back
+    sending = asyncio.create_task(_send(client, pieces, chunk, look_ahead))
     following = asyncio.ensure_future(anext(events, None))
     try:
         while not (sending.done() and state.chunks >= sending.result() and not state.responding and not state.spoken):
@@ -199,28 +205,31 @@ class _PlaybackState:
                 assert_never(event)
 
 
-async def _send(client: Client, pieces: AsyncIterator[bytes], chunk: int) -> int:
-    """Send all pieces, pad the last chunk of `chunk` bytes with silence, and return the number of chunks."""
+async def _send(client: Client, pieces: AsyncIterator[bytes], chunk: int, look_ahead: int) -> int:
+    """Send all pieces, pad the last chunk of `chunk` bytes with silence, and return the number of chunks.
+
+    `look_ahead` bytes of silence follow, which complete no chunk of their own.
+    """
     sent, odd = 0, b""
     async for piece in pieces:
         data = odd + piece
         odd = data[len(data) // 2 * 2 :]
         await client.send(data[: len(data) - len(odd)])
         sent += len(data) - len(odd)
-    await client.send(bytes(-sent % chunk))
+    await client.send(bytes(-sent % chunk + look_ahead // 2 * 2))
     return -(-sent // chunk)
 
 
-async def _paced(pcm: NDArray[np.int16], pace: float) -> AsyncIterator[bytes]:
-    piece = round(PIECE_SECONDS * SAMPLE_RATE)
+async def _paced(pcm: NDArray[np.int16], pace: float, rate: int) -> AsyncIterator[bytes]:
+    piece = round(PIECE_SECONDS * rate)
     loop = asyncio.get_running_loop()
     begun = loop.time()
     for start in range(0, len(pcm), piece):
-        await asyncio.sleep(max(0.0, begun + (start + piece) / SAMPLE_RATE / pace - loop.time()))
+        await asyncio.sleep(max(0.0, begun + (start + piece) / rate / pace - loop.time()))
         yield np.ascontiguousarray(pcm[start : start + piece], dtype="<i2").tobytes()
 
 
-async def _as_decided(pcm: NDArray[np.int16], state: _PlaybackState, chunk: int) -> AsyncIterator[bytes]:
+async def _as_decided(pcm: NDArray[np.int16], state: _PlaybackState, chunk: int, rate: int) -> AsyncIterator[bytes]:
     """Yield one chunk after another: few enough in flight that none is dropped, and as far ahead of time as the server allows."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -228,5 +237,5 @@ async def _as_decided(pcm: NDArray[np.int16], state: _PlaybackState, chunk: int)
         while number - state.chunks >= AHEAD:
             state.changed.clear()
             await state.changed.wait()
-        await asyncio.sleep(max(0.0, begun + start / SAMPLE_RATE - AHEAD_SECONDS - loop.time()))
+        await asyncio.sleep(max(0.0, begun + start / rate - AHEAD_SECONDS - loop.time()))
         yield np.ascontiguousarray(pcm[start : start + chunk // 2], dtype="<i2").tobytes()

@@ -1,6 +1,7 @@
 "use strict";
 // The page of `soundflow serve`: sends a microphone or a recording as PCM16 and draws the decisions below the sound.
 const RATE = 16000, PIECE = 1600, SHOWN = 24, SPECTRUM = 256, BANDS = 64;
+const TOKEN = new URLSearchParams(location.search).get("token");
 const byId = (id) => document.getElementById(id);
 const canvas = byId("view"), pen = canvas.getContext("2d");
 let live = null;  // the current Stream
@@ -130,8 +131,7 @@ function connect() {
   stop();
   const query = new URLSearchParams({ instruction: byId("instruction").value, threshold: byId("threshold").value });
   if (byId("aloud").checked) query.set("speak", "1");
-  const token = new URLSearchParams(location.search).get("token");
-  if (token) query.set("token", token);
+  if (TOKEN) query.set("token", TOKEN);
   const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/listen?${query}`;
   return new Promise((resolve, reject) => {
     const stream = new Stream(new WebSocket(address));
@@ -178,7 +178,7 @@ byId("microphone").onclick = () => microphone().catch(fail);
 byId("file").onchange = ({ target }) => { if (target.files[0]) recording(target.files[0]).catch(fail); target.value = ""; };
 byId("stop").onclick = () => stop();
 byId("interrupt").onclick = () => { if (live) { live.silence(); live.socket.send(JSON.stringify({ type: "response.cancel" })); } };
-fetch("healthz").then((answer) => answer.json()).then(({ speaks, instruction }) => { byId("instruction").value ||= instruction; byId("aloud-label").hidden = byId("interrupt").hidden = !speaks; }, () => {});
+fetch(TOKEN ? `healthz?${new URLSearchParams({ token: TOKEN })}` : "healthz").then((answer) => answer.json()).then(({ speaks, instruction }) => { byId("instruction").value ||= instruction ?? ""; byId("aloud-label").hidden = byId("interrupt").hidden = !speaks; }, () => {});
 byId("controls").onsubmit = (event) => event.preventDefault();
 byId("drop").ondragover = (event) => { event.preventDefault(); byId("drop").classList.add("over"); };
 byId("drop").ondragleave = () => byId("drop").classList.remove("over");

@@ -110,7 +110,7 @@ def serve(
 )
 def listen(
     source: Annotated[
-        str, typer.Argument(metavar="FILE", help="Audio file, or - for live PCM16 at 16 kHz on stdin.", show_default=False)
+        str, typer.Argument(metavar="FILE", help="Audio file, or - for live PCM16, mono, on stdin.", show_default=False)
     ],
     url: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8765",
     instruction: Annotated[
@@ -125,6 +125,12 @@ def listen(
     remember: Annotated[
         int | None, typer.Option(min=0, help="Number of text tokens of earlier responses that the model keeps beyond its window.")
     ] = None,
+    sample_rate: Annotated[
+        int | None,
+        typer.Option(
+            min=8000, max=192_000, help="Sampling rate of PCM16 on stdin in Hz; files bring their own (default: 16000)."
+        ),
+    ] = None,
     pace: Annotated[
         float, typer.Option(min=0, help="Playback speed as a multiple of real time; 0 plays as fast as possible.")
     ] = 1.0,
@@ -138,6 +144,8 @@ def listen(
     from soundflow.schemas.base import InputError, Interrupted
     from soundflow.streaming.signals import run_until_stopped
 
+    if sample_rate is not None and source != "-":
+        raise InputError("applies only to PCM16 on stdin (FILE is -)", field="--sample-rate", value=sample_rate, remedy="Omit it")
     audio = _audio(source)
     if aloud is not None and (aloud.is_dir() or not aloud.parent.is_dir()):
         raise InputError(
@@ -146,7 +154,7 @@ def listen(
     spoken: list[tuple[float, Any]] = []
     counts: Counter[str] = Counter()
     options: dict[str, Any] = {"instruction": instruction, "threshold": threshold, "drain": drain}
-    options |= {"remember": remember, "speak": aloud is not None}
+    options |= {"remember": remember, "speak": aloud is not None, "sample_rate": sample_rate}
     try:
         run_until_stopped(_listen(audio, url, options, pace, as_json, spoken, counts))
     except InputError:  # no session was opened: keep the contents of the file

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import numpy as np
@@ -18,6 +16,7 @@ from soundflow.schemas.base import InputError
 from soundflow.schemas.pcm16 import from_pcm16, to_pcm16
 from soundflow.streaming.client import Client, play
 from soundflow.streaming.engine import Engine
+from soundflow.streaming.events import ChunkSilent, SessionCreated
 from soundflow.streaming.parsing import ResponseCancel, SessionClose, SessionOptions, parse_message, parse_options
 from soundflow.streaming.sessions import Resampler
 from tests.streaming.serving import get, noise, run, serving
@@ -148,23 +147,22 @@ def test_a_stream_is_resampled_as_a_whole_recording_is_however_it_is_cut(rate: i
 
 def test_a_client_at_another_rate_gets_the_decisions_of_the_same_sound(engine: Engine) -> None:
     """As many chunks as there is sound, with the probabilities that the recording has at 16 kHz."""
-    high = to_pcm16(soxr.resample(from_pcm16(noise(4.4, seed=3)), 16_000, 48_000, quality="HQ"))
+    high = to_pcm16(soxr.resample(from_pcm16(noise(4.0, seed=3)), 16_000, 48_000, quality="HQ"))
     low = to_pcm16(soxr.resample(from_pcm16(high), 48_000, 16_000, quality="HQ"))
+
+    async def probabilities(url: str, pcm: np.ndarray, rate: int, pace: float) -> list[float]:
+        async with Client.connect(url, drain=1, sample_rate=rate) as client:
+            created, *events = [event async for event in play(client, pcm, pace=pace)]
+        assert isinstance(created, SessionCreated)
+        assert created.session.sample_rate == rate and created.session.chunk_ms == 400
+        decided = [event for event in events if isinstance(event, ChunkSilent)]
+        assert [event.chunk for event in decided] == list(range(1, 11))
+        return [event.probability for event in decided]
 
     async def test() -> None:
         async with serving(engine) as url:
-            async with Client.connect(url, drain=1) as client:
-                events = [event async for event in play(client, low, pace=0)]
-            expected = [event.probability for event in events[1:11]]
-            async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/v1/listen?sample_rate=48000&drain=1") as socket:
-                created = json.loads((await socket.receive()).data)["session"]
-                assert created["sample_rate"] == 48_000 and created["chunk_ms"] == 400
-                for start in range(0, len(high), 4_801):
-                    await socket.send_bytes(high[start : start + 4_801].tobytes())
-                found: list[dict[str, Any]] = [json.loads((await socket.receive()).data) for _ in range(10)]
-                assert [event["chunk"] for event in found] == list(range(1, 11))
-                assert [event["probability"] for event in found] == pytest.approx(expected, abs=2e-3)
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(socket.receive(), 0.2)  # 4.4 s are eleven chunks less what the filter holds back
+            expected = await probabilities(url, low, 16_000, 0)
+            for pace in (0, 100):
+                assert await probabilities(url, high, 48_000, pace) == pytest.approx(expected, abs=2e-3)
 
     run(test)

@@ -297,7 +297,7 @@ def test_an_instruction_may_be_long_in_any_script_but_not_fill_the_context(engin
     run(test)
 
 
-@pytest.mark.parametrize("option", ["threshold", "drain", "longest", "remember", "session", "speak"])
+@pytest.mark.parametrize("option", ["threshold", "drain", "longest", "remember", "session", "speak", "sample_rate"])
 def test_every_option_of_the_client_reaches_the_server(engine: Engine, option: str) -> None:
     async def test() -> None:
         async with serving(engine) as url:
