@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from soundflow.schemas.text import is_letter
 
@@ -51,17 +51,19 @@ _MIXED_CASE: Final = re.compile(r"[a-z][A-Z]+[a-z]+[A-Z]|[A-Z]{2,}[a-z][A-Z]|[a-
 """Case as in random ids; `DogBark` and `iPhone` do not match."""
 
 
-def is_debris(text: str) -> bool:
+def is_debris(text: str, *, is_title: bool = False) -> bool:
     """Return whether a caption is no description: a file name or its remains, an id, a hash or a number.
 
     A text with sentence words, or with more words than marks of a file name, is a description. A text without any word is debris.
+    With `is_title`, the text is the title in a file name, and its numbers are no sign of debris.
     """
     text = text.strip()
     if _FILE_NAME.fullmatch(text) or _UUID.search(text) or _ONTOLOGY_ID.fullmatch(text):
         return True
-    words, file_words, marks, grammar = _count(_ADDRESS.sub(" ", text))
+    words, file_words, marks, numbers, grammar = _count(_ADDRESS.sub(" ", text))
     if not words:
         return True
+    marks += 0 if is_title else numbers
     return marks > 0 and not grammar and words <= marks + file_words
 
 
@@ -73,29 +75,46 @@ def is_nameless(label: str) -> bool:
     text = label.strip()
     if _FILE_NAME.fullmatch(text) or _UUID.fullmatch(text) or _ONTOLOGY_ID.fullmatch(text):
         return True
-    words, file_words, marks, _ = _count(text)
-    return not words and (marks > 0 or not file_words) and not (text.isascii() and re.fullmatch(r"[A-Za-z][\w +#&-]{0,3}", text))
+    words, file_words, marks, numbers, _ = _count(text)
+    return (
+        not words
+        and (marks + numbers > 0 or not file_words)
+        and not (text.isascii() and re.fullmatch(r"[A-Za-z][\w +#&-]{0,3}", text))
+    )
 
 
 def has_sentence_words(text: str) -> bool:
     """Return whether a text has words of sentences, such as `a` or `while`."""
-    return _count(text)[3] > 0
+    return _count(text).grammar > 0
 
 
-def _count(text: str) -> tuple[int, int, int, int]:
-    """Return the numbers of words, of words of file names, of other marks of file names, and of sentence words."""
-    words = file_words = marks = grammar = 0
+class _Counts(NamedTuple):
+    words: int
+    file_words: int
+    """Words of file names."""
+    marks: int
+    """Ids and names of devices."""
+    numbers: int
+    """Numbers as in file names: long, or with leading zeros."""
+    grammar: int
+    """Words of sentences."""
+
+
+def _count(text: str) -> _Counts:
+    words = file_words = marks = numbers = grammar = 0
     for token in _tokens(text):
         lower = token.lower()
         if lower in _GRAMMAR:
             grammar += 1
+        elif token.isdigit():
+            numbers += len(token) > 4 or (len(token) > 1 and token[0] == "0")
         elif lower in _DEVICES or _is_mark(token):
             marks += 1
         elif lower in _FILE_WORDS or re.fullmatch(r"v\d{1,2}", lower):
             file_words += 1
         elif _is_word(token):
             words += 1
-    return words, file_words, marks, grammar
+    return _Counts(words, file_words, marks, numbers, grammar)
 
 
 def _tokens(text: str) -> list[str]:
@@ -105,9 +124,8 @@ def _tokens(text: str) -> list[str]:
     for run in spaced.replace("’", "'").split():
         run = run.strip("'")
         if run.isascii():
-            device = re.fullmatch(r"([A-Za-z]{2,12})(\d{2,})", run)
-            known = device and device[1].lower() in _DEVICES | _FILE_WORDS and not _UNITS.fullmatch(run)
-            tokens += [device[1], device[2]] if device and known else [run]
+            numbered = None if _UNITS.fullmatch(run) or _HEX.fullmatch(run) else re.fullmatch(r"([A-Za-z]{2,})(\d{1,8})", run)
+            tokens += numbered.groups() if numbered else (run,)
         else:
             tokens += re.findall(r"\d+|\D+", run)
     return [token for token in tokens if token]
@@ -115,8 +133,6 @@ def _tokens(text: str) -> list[str]:
 
 def _is_mark(token: str) -> bool:
     """Return whether a word occurs in file names and ids only."""
-    if token.isdigit():
-        return len(token) > 4 or (len(token) > 1 and token[0] == "0")
     if not token.isascii():
         return False
     if _UNITS.fullmatch(token):

@@ -16,6 +16,7 @@ from typing import Final
 
 import soundfile
 
+from soundflow.operators.labels.maps import label_of_esc50_file
 from soundflow.operators.sources.paths import FolderClasses, guess_from_path
 from soundflow.operators.sources.rows import LabelSource, RowOrRejection, SourceRow, is_storable, printable, safe_id, tidy
 from soundflow.operators.sources.transcripts import ANNOTATIONS, SUFFIXES, has_words, read_sidecar
@@ -97,14 +98,19 @@ def row_of(
 ) -> SourceRow:
     """Return the row of a recording with what its path says. `classes`: caches the listings of folders for several rows."""
     classes = classes or FolderClasses(RECORDINGS)
-    guess = guess_from_path(folders, name.rpartition(".")[0] or name, root.name, classes.of(root, folders))
+    stem = name.rpartition(".")[0] or name
+    guess = guess_from_path(folders, stem, root.name, classes.of(root, folders))
+    label, label_source = guess.label, guess.label_source if guess.label else ""
+    number = label_of_esc50_file(stem)
+    if number and (label_source != LabelSource.FOLDER or classes.is_mixed(root.joinpath(*folders))):
+        label, label_source = number, LabelSource.MAP
     source = "/".join((root.name or "unknown", *_speaker(folders, name))) if transcript else root.name
     return SourceRow(
         id=safe_id("/".join((*folders, name))),
         path="/".join((str(root).rstrip("/"), *folders, name)),
         role=guess.role,
-        label="speech" if transcript else guess.label,
-        label_source=LabelSource.TRANSCRIPT if transcript else guess.label_source if guess.label else "",
+        label="speech" if transcript else label,
+        label_source=LabelSource.TRANSCRIPT if transcript else label_source,
         transcript=transcript,
         source=tidy(source) or "unknown",
         split=guess.split,

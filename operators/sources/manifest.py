@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from soundflow.operators.sources import kaldi, lhotse
+from soundflow.operators.sources.dataset_tables import DatasetTables
 from soundflow.operators.sources.folder import RECORDINGS, nfc, row_of, walk
 from soundflow.operators.sources.languages import parse_language
 from soundflow.operators.sources.manifest_files import COLUMNS, SUFFIXES, Values, Warn, peek, read_rows, suffix_of
@@ -39,7 +40,7 @@ from soundflow.schemas.licences import licence_id
 from soundflow.schemas.outcome import Ok
 from soundflow.schemas.suggest import did_you_mean
 from soundflow.schemas.taxonomy import Urgency
-from soundflow.schemas.text import without_thoughts
+from soundflow.schemas.text import counted, without_thoughts
 
 __all__ = ["COLUMNS", "find_tables", "read_manifest", "read_source"]
 
@@ -71,7 +72,9 @@ def read_source(
             tables = [directory / name for name in find_tables(directory, names)]
             return (row for table in tables for row in read_manifest(table, roots, warn, source)) if tables else None
 
-        return read_manifest(inside[0], roots, warn) if inside else walk(source, skip, warn, read_tables)
+        return (
+            read_manifest(inside[0], roots, warn) if inside else _described(source, walk(source, skip, warn, read_tables), warn)
+        )
     if not os.path.exists(source):  # noqa: PTH110
         raise InputError("no such file or folder", file=source, remedy="Check the path")
     if suffix_of(source.name) or source.name == kaldi.LIST:
@@ -80,6 +83,16 @@ def read_source(
         return iter([row_of(source.parent, (), source.name)])
     remedy = f"Pass a folder, a manifest ({', '.join(SUFFIXES)}, {kaldi.LIST}) or a recording (wav, flac, ogg, mp3, …)"
     raise InputError("is neither a manifest nor a recording", file=source, remedy=remedy)
+
+
+def _described(source: Path, found: Iterator[RowOrRejection], warn: Warn) -> Iterator[RowOrRejection]:
+    """Yield the rows of a folder with the labels of the tables in it; report which tables were used."""
+    tables = DatasetTables(source)
+    for row in found:
+        yield tables.apply(row) if isinstance(row, SourceRow) and not row.listed else row
+    if tables.matched:
+        names = ", ".join(str(path) for path in tables.paths)
+        warn(f"{source}: labels of {counted(tables.matched, 'recording')} are from {names}")
 
 
 def _own_manifests(directory: Path) -> list[Path]:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from soundflow.operators.labels.maps import LabelMap, label_of_id
 from soundflow.operators.labels.words import has_sentence_words, is_debris, is_nameless
 from soundflow.operators.sources.paths import title_of
-from soundflow.operators.sources.rows import RowOrRejection, SourceRow
+from soundflow.operators.sources.rows import LabelSource, RowOrRejection, SourceRow
 from soundflow.schemas.taxonomy import label_words
 
 
-def name_clips(found: Iterable[RowOrRejection]) -> Iterator[RowOrRejection]:
+def name_clips(found: Iterable[RowOrRejection], maps: Sequence[LabelMap] = ()) -> Iterator[RowOrRejection]:
     """Yield the rows with their final label and caption, and the rejections unchanged.
 
-    Labels that name nothing and captions that describe nothing move to `unused_label` and `unused_caption`.
+    The first of `maps` that has a label renames it; ids of AudioSet are always replaced by their names. Labels that name
+    nothing and captions that describe nothing move to `unused_label` and `unused_caption`.
     """
     for row in found:
-        yield _name(row) if isinstance(row, SourceRow) else row
+        yield _name(row, maps) if isinstance(row, SourceRow) else row
 
 
-def _name(row: SourceRow) -> SourceRow:
+def _name(row: SourceRow, maps: Sequence[LabelMap]) -> SourceRow:
     changes: dict[str, str] = {}
-    if row.label and is_nameless(row.label):
+    renamed = next((new for labels in maps if (new := labels.find(row.label))), None) or label_of_id(row.label)
+    if renamed:
+        changes |= {"label": renamed, "label_source": LabelSource.MAP}
+    elif row.label and is_nameless(row.label):
         changes |= {"label": "", "label_source": "", "unused_label": row.label}
     if row.caption and (is_debris(row.caption) or _is_from_file_name(row.caption, row.path)):
         changes |= {"caption": "", "unused_caption": row.caption}

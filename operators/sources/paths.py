@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from soundflow.operators.labels.maps import label_of_esc50_file
 from soundflow.operators.labels.words import is_debris
 from soundflow.operators.sources.rows import ROLE_NAMES, LabelSource, is_storable
 from soundflow.schemas.clip import ClipRole
@@ -48,7 +49,7 @@ def guess_from_path(folders: tuple[str, ...], stem: str, source: str, classes: I
         return PathGuess(role, label, split, LabelSource.FOLDER)
     name = one_line(title_of(stem))
     named = one_line(source) if _is_informative(source) else ""
-    words = [] if is_debris(name) else label_words(name)
+    words = [] if is_debris(name, is_title=True) else label_words(name)
     if any(len(word) > 2 or not word.isascii() for word in words):
         return PathGuess(role, " ".join(words), split, LabelSource.FILE_NAME)
     if named:
@@ -114,6 +115,7 @@ class FolderClasses:
     def __init__(self, suffixes: frozenset[str]) -> None:
         self._suffixes = suffixes
         self._neighbours: dict[Path, frozenset[str]] = {}
+        self._mixed: dict[Path, bool] = {}
         self._found: dict[tuple[str, tuple[str, ...]], tuple[int, ...]] = {}
 
     def of(self, root: Path, folders: tuple[str, ...]) -> tuple[int, ...]:
@@ -126,6 +128,13 @@ class FolderClasses:
             places = range(within + 1, len(folders))
             self._found[key] = tuple(at for at in places if self._is_class(root.joinpath(*folders[:at]), folders[at]))
         return self._found[key]
+
+    def is_mixed(self, directory: Path) -> bool:
+        """Return whether a folder holds files of several classes of ESC-50, so that its own name is no class."""
+        if directory not in self._mixed:
+            stems = (name.rpartition(".")[0] for name, is_folder in _entries(directory) if not is_folder)
+            self._mixed[directory] = len({label for stem in stems if (label := label_of_esc50_file(stem))}) > 1
+        return self._mixed[directory]
 
     def _is_class(self, parent: Path, name: str) -> bool:
         words = set(label_words(name))

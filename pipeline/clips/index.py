@@ -27,6 +27,7 @@ from typing import Any, Final
 from soundflow.operators.clean.clip_cache import CacheEntry, CleanConfig, ClipCache, Treatment, detail_of, unavailable
 from soundflow.operators.clean.ingress import INGRESS_VERSION
 from soundflow.operators.clean.tfjp import TFJP_VERSION
+from soundflow.operators.labels.maps import LabelMap
 from soundflow.operators.sources.manifest import read_source
 from soundflow.operators.sources.naming import name_clips
 from soundflow.operators.sources.rows import printable
@@ -108,6 +109,7 @@ def index_clips(
     out: str | Path,
     *,
     roots: Sequence[Path] = (),
+    labels: Sequence[str | Path] = (),
     tfjp: TfjpConfig = TfjpConfig(),  # noqa: B008 (frozen)
     ingress: IngressConfig = IngressConfig(),  # noqa: B008 (frozen)
     workers: int | None = None,
@@ -115,7 +117,8 @@ def index_clips(
 ) -> IndexSummary:
     """Index `sources` (folders, manifests, recordings) into the directory `out`.
 
-    `roots`: folders outside a manifest's own folder that its paths may point into. `workers`: processes, default one per core.
+    `roots`: folders outside a manifest's own folder that its paths may point into. `labels`: label maps, as files or names of
+    shipped maps (`operators.labels.maps`); the first one that has a label renames it. `workers`: processes, default one per core.
     Files and rows that cannot be used are listed with a reason.
 
     Raises InputError when a source as a whole is invalid or `out` cannot be used; OSError when `out` cannot be written (disk
@@ -124,13 +127,14 @@ def index_clips(
     if not sources:
         raise InputError("no source given", remedy="Give at least one folder, manifest or recording")
     places = [Path(os.path.abspath(source)) for source in sources]  # noqa: PTH100 (symlinks stay as the user wrote them)
+    maps = [LabelMap.open(name) for name in labels]
     directory = _prepare(Path(out), places)
     with IndexLedger(directory) as ledger:
         for abandoned in directory.glob(f"{TEMPORARY}*"):  # of a killed run: the ledger's lock excludes a running one
             abandoned.unlink(missing_ok=True)
         run = _IndexRun(ledger, ClipCache(directory / CACHE, CleanConfig(tfjp=tfjp, ingress=ingress)), on_progress)
         run.cache.sweep()
-        run.read(places, directory, roots)
+        run.read(places, directory, roots, maps)
         run.look_up()
         run.clean(workers or os.cpu_count() or 1)
         return run.write(directory)
@@ -177,12 +181,16 @@ class _IndexRun:
     """Clips without a label, and clips with a text in one of the columns `unused_label` and `unused_caption`."""
     examples: list[str] = field(default_factory=list)
 
-    def read(self, sources: Sequence[Path], directory: Path, roots: Sequence[Path]) -> None:
+    def read(self, sources: Sequence[Path], directory: Path, roots: Sequence[Path], maps: Sequence[LabelMap]) -> None:
         """Read the rows of all sources. Raises InputError for a source without any recording."""
         for number, (source, name) in enumerate(zip(sources, source_names(sources), strict=True)):
             found = read_source(source, skip=directory, roots=roots, warn=self.warnings.append)
-            if self.ledger.add_source(number, name, name_clips(found)) == 0:
+            if self.ledger.add_source(number, name, name_clips(found, maps)) == 0:
                 raise InputError("contains no recordings", file=source, remedy="Give wav, flac, ogg or mp3 files")
+        for labels in maps:
+            if labels.unused:
+                number, first = len(labels.unused), labels.unused[0]
+                self.warnings.append(f"{labels.name}: labels of the map that no recording has: {number} (first: {first!r})")
         if len(sources) > 1:
             self.ledger.separate_sources()
         self.total = self.ledger.count_work()

@@ -48,6 +48,13 @@ def clips_index(
     max_seconds: Annotated[
         float, typer.Option(min=0.1, help="Maximum duration of a recording in seconds; longer ones are rejected.")
     ] = 600.0,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MAP",
+            help="Rename labels by a CSV file with the columns old and new, or by the shipped map audioset, esc50 or fsd50k.",
+        ),
+    ] = None,
     root: Annotated[
         list[Path] | None, typer.Option(help="Additional folder that the paths of a manifest may point into.")
     ] = None,
@@ -67,6 +74,7 @@ def clips_index(
             sources,
             out,
             roots=root or (),
+            labels=labels or (),
             tfjp=TfjpConfig(),
             ingress=IngressConfig(max_seconds=max_seconds),
             workers=workers,

@@ -132,7 +132,18 @@ DESCRIPTIONS = [
     "baby crying",
     "old door creaks",
 ]
-NAMELESS = ["IMG_2034", "IMG 2034", "/m/0bt9lr", "7", "12", "123456", "d41d8cd98f00b204e9800998ecf8427e", "DSC00012", "n01440764"]
+NAMELESS = [
+    "IMG_2034",
+    "IMG 2034",
+    "/m/0bt9lr",
+    "7",
+    "12",
+    "123456",
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "DSC00012",
+    "n01440764",
+    "img2034",
+]
 NAMES = [
     "test",
     "unknown",

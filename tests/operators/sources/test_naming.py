@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from soundflow.operators.labels.maps import LabelMap
 from soundflow.operators.sources.naming import name_clips
 from soundflow.operators.sources.rows import SourceRow
 from soundflow.schemas.clip import ClipRole
@@ -36,3 +37,16 @@ def test_a_label_that_names_nothing_is_left_out() -> None:
     [named] = name_clips([row(label="IMG_2034")])
     assert isinstance(named, SourceRow)
     assert (named.label, named.label_source, named.unused_label) == ("", "", "IMG_2034")
+
+
+def test_the_first_map_that_has_a_label_renames_it() -> None:
+    maps = [LabelMap({"Dog Bark": "dog"}), LabelMap({"dog_bark": "hound", "IMG_2034": "siren"})]
+    named = [one for one in name_clips([row("dog bark"), row("IMG_2034"), row("owl")], maps) if isinstance(one, SourceRow)]
+    assert [(one.label, one.label_source) for one in named] == [("dog", "map"), ("siren", "map"), ("owl", "manifest")]
+
+
+def test_ids_of_audioset_are_replaced_without_a_map() -> None:
+    [named] = name_clips([row("/m/0bt9lr")])
+    assert isinstance(named, SourceRow) and (named.label, named.label_source) == ("dog", "map")
+    [unknown] = name_clips([row("/m/0000000")])
+    assert isinstance(unknown, SourceRow) and (unknown.label, unknown.unused_label) == ("", "/m/0000000")

@@ -69,6 +69,8 @@ def rejections(found: Any) -> list[ClipRejection]:
         ((), "12345__user_name__rain", ClipRole.FOREGROUND, "rain", "train", "file name"),
         ((), "Y--4gqARaEJE_0.000_10.000", ClipRole.FOREGROUND, "kitchen", "train", "folder"),
         ((), "glass_break_01", ClipRole.FOREGROUND, "glass break", "train", "file name"),
+        ((), "siren_0001", ClipRole.FOREGROUND, "siren", "train", "file name"),
+        ((), "20240311_doorbell", ClipRole.FOREGROUND, "doorbell", "train", "file name"),
     ],
 )
 def test_a_path_gives_role_label_and_split(

@@ -183,16 +183,16 @@ def test_an_older_index_without_provenance_can_be_read(indexed: Path, tmp_path: 
 
 def test_the_index_stores_where_labels_come_from(tmp_path: Path) -> None:
     build(
-        tmp_path / "audio",
+        tmp_path / "recordings/audio",
         {f"{name}.wav": wav(burst(pitch=300 + 50 * at)) for at, name in enumerate(("owl", "a", "b", "c", "IMG_1"))},
     )
-    build(tmp_path / "audio/dog", {"x.wav": wav(burst(pitch=900))})
-    (tmp_path / "m.jsonl").write_text(
+    build(tmp_path / "recordings/audio/dog", {"x.wav": wav(burst(pitch=900))})
+    (tmp_path / "recordings/m.jsonl").write_text(
         '{"path": "audio/a.wav", "label": "bell"}\n{"path": "audio/b.wav", "label": "horn", "label_source": "model"}\n'
         '{"path": "audio/c.wav", "transcript": "Hello there."}\n{"path": "audio/owl.wav", "label_source": "model"}\n'
         '{"path": "audio/dog/x.wav"}\n{"path": "audio/IMG_1.wav"}\n'
     )
-    index_clips([tmp_path / "m.jsonl"], tmp_path / "out", workers=1)
+    index_clips([tmp_path / "recordings/m.jsonl"], tmp_path / "out", workers=1)
     found = {(row["label"], row["label_source"]) for row in ClipIndex.open(tmp_path / "out").rows()}
     assert found == {
         ("bell", "manifest"),
