@@ -139,6 +139,8 @@ LENIENT = {
     "operators/protocols/asking.py": "the JSON within the prose of an answer",
     "operators/sources/corpora/sounds.py": "a table with two header lines",
     "operators/sources/corpora/tables.py": "tables of published corpora",
+    "operators/labels/maps.py": "label maps",
+    "operators/sources/dataset_tables.py": "tables of published datasets",
     "operators/sources/manifest_files.py": "manifests",
     "operators/sources/transcripts.py": "whether a text is JSON at all",
     "bench/harness/rows.py": "answers of benchmarks",

@@ -88,7 +88,7 @@ def has_sentence_words(text: str) -> bool:
     return _count(text).grammar > 0
 
 
-class _Counts(NamedTuple):
+class _TokenCounts(NamedTuple):
     words: int
     file_words: int
     """Words of file names."""
@@ -100,7 +100,7 @@ class _Counts(NamedTuple):
     """Words of sentences."""
 
 
-def _count(text: str) -> _Counts:
+def _count(text: str) -> _TokenCounts:
     words = file_words = marks = numbers = grammar = 0
     for token in _tokens(text):
         lower = token.lower()
@@ -114,7 +114,7 @@ def _count(text: str) -> _Counts:
             file_words += 1
         elif _is_word(token):
             words += 1
-    return _Counts(words, file_words, marks, numbers, grammar)
+    return _TokenCounts(words, file_words, marks, numbers, grammar)
 
 
 def _tokens(text: str) -> list[str]:
