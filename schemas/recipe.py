@@ -61,7 +61,8 @@ class SceneConfig(Schema):
     events: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]], AfterValidator(_ordered)] = (
         c.EVENTS_RANGE
     )
-    """Number of foreground events. With the planner `llm`: events of all roles, at least 3 and at most 15."""
+    """Number of foreground events, besides those that `history_review_share`, `silent_share` and `proactive_share` mix in. With
+    the planner `llm`: events of all roles, at least 3 and at most 15."""
     bag: tuple[Annotated[int, Field(ge=1, le=64)], Count, Count] = (16, 5, 3)
     """Planner `llm`: number of clip annotations in the prompt for the roles foreground, background and ambient."""
     gap_seconds: Annotated[tuple[Seconds, Seconds], AfterValidator(_ordered)] = (0.0, 0.8)
@@ -71,7 +72,8 @@ class SceneConfig(Schema):
     ambient: Annotated[tuple[Count, Count], AfterValidator(_ordered)] = (0, 1)
     """Number of ambient events."""
     max_seconds: float = Field(120.0, ge=2, le=1800)
-    """Maximum length of a stream in seconds. Events that would exceed it are left out; at least one stays."""
+    """Maximum length of a stream in seconds. Events that would exceed it are left out, clips that are longer are never used, and
+    a scene that is longer all the same (a dialogue that has to be whole) is drawn again."""
     benign_share: float = Field(0.5, ge=0, le=1)
     """Proactive sub-tasks: share of foreground events that call for no response."""
     distractor_share: float = Field(0.25, ge=0, le=0.9)
@@ -85,6 +87,16 @@ class SceneConfig(Schema):
     """Chat sub-tasks: share of streams with a sound of danger among the turns, which gets a warning (paper: p_pro)."""
     proactive_evidence_seconds: float = Field(1.6, gt=0, le=30)
     """Time in seconds after which a hazard counts as recognised, or its length if it is shorter."""
+
+    @property
+    def max_chunks(self) -> int:
+        """Maximum length of a stream in chunks."""
+        return round(self.max_seconds * c.SAMPLE_RATE) // c.CHUNK_SAMPLES
+
+    @property
+    def longest_clip(self) -> int:
+        """Length in samples of the longest clip that fits a stream after the longest pause."""
+        return self.max_chunks * c.CHUNK_SAMPLES - round(self.gap_seconds[1] * c.SAMPLE_RATE)
 
 
 class MixingConfig(Schema):
@@ -146,6 +158,13 @@ class Recipe(Schema):
     )
     """Relative weights of sub-tasks. A capability stands for those of its sub-tasks that the clips can serve, which share its
     weight."""
+    balance: Literal["clip", "label"] = "clip"
+    """What is drawn uniformly for an event: `clip`, so that labels with many clips are frequent, or `label`, and then a clip with
+    this label. Both among the clips that sub-task and place of the scene allow. Turns of a dialogue keep their order. With
+    the planner `llm`: what is drawn for the bag."""
+    max_clip_uses: int | None = Field(None, ge=1)
+    """Maximum number of streams that a clip occurs in as an event (noise tracks do not count); null for no limit. Each clip may
+    occur in this number of streams only, which are spread over the corpus. Not with `splits` or the planner `llm`."""
     taxonomy: dict[str, Urgency] = Field(default_factory=dict)
     """Decisions by label, which replace those of the built-in taxonomy: `respond` (a proactive sub-task responds to the sound),
     `ignore` (a benign sound) or `borderline` (in no proactive stream). A key is a label, compared by its words (`Dog_Bark` is
@@ -186,6 +205,9 @@ class Recipe(Schema):
             raise ValueError("scene.planner `llm` requires a model; add an `llm` section with its name")
         if self.splits and not sum(self.splits.values()) > 0:
             raise ValueError("every split has size 0; give at least one split a size")
+        if self.max_clip_uses is not None and (self.curates or self.splits):
+            other = "planner `llm`, which retrieves from the whole index" if self.curates else "`splits`"
+            raise ValueError(f"max_clip_uses cannot be combined with {other}; remove one of them")
         if self.splits and self.curates:
             raise ValueError("planner `llm` retrieves from the whole index; remove `splits` and build one recipe per `split`")
         return self
@@ -194,6 +216,11 @@ class Recipe(Schema):
         """Return the number of streams of each shard. The first shards are one larger if the division leaves a remainder."""
         base, extra = divmod(self.streams, self.shards)
         return [base + (shard < extra) for shard in range(self.shards)]
+
+    def stream_number(self, shard: int, index: int) -> int:
+        """Return the number of a stream in the corpus, from 0."""
+        base, extra = divmod(self.streams, self.shards)
+        return shard * base + min(shard, extra) + index
 
     @property
     def curates(self) -> bool:
@@ -209,7 +236,8 @@ class Recipe(Schema):
     def shaping(self) -> dict[str, object]:
         """Return the part of the recipe that shapes bytes, without operational settings and unused sections."""
         sections = {"llm", "retrieval", "generation", "verifier"}
-        optional = {name for name in ("splits", "taxonomy") if not getattr(self, name)}
+        optional = {name for name in ("splits", "taxonomy", "max_clip_uses") if not getattr(self, name)}
+        optional |= {"balance"} if self.balance == "clip" else set()
         unused = {"name", "description", "clips", "budget", *sections, *optional}
         shaping: dict[str, object] = self.model_dump(mode="json", exclude=unused)
         shaping["scene"] = self.scene.model_dump(mode="json", exclude=set() if self.curates else {"bag"})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, Self
 
@@ -186,6 +186,8 @@ class Palette:
     benign: Candidates = field(default_factory=list)
     background: Candidates = field(default_factory=list)
     ambient: Candidates = field(default_factory=list)
+    too_long: Candidates = field(default_factory=list)
+    """Foreground clips that are in no other list, since they are longer than a stream may be."""
     kinds: dict[str, Candidates] = field(default_factory=dict)
     """Foreground clips by further uses: a sub-task, `music`, `emotion`, `repeated` (sounds whose label occurs more than once),
     `alone` (speech with a reply that depends on no earlier turn), `review` (turns that ask about earlier ones) and
@@ -198,14 +200,24 @@ class Palette:
     @classmethod
     def of(cls, pool: ClipPool, split: str | None = None) -> Self:
         """Group the clips of `pool`, or of one split of it."""
+        return cls.of_briefs(brief for brief in pool.briefs() if split is None or brief.split == split)
+
+    @classmethod
+    def of_recipe(cls, pool: ClipPool, recipe: Recipe) -> Self:
+        """Group the clips of `pool` that the streams of a recipe may contain, by its `split` and `scene.max_seconds`."""
+        kept = (brief for brief in pool.briefs() if recipe.split is None or brief.split == recipe.split)
+        return cls.of_briefs(kept, recipe.scene.longest_clip)
+
+    @classmethod
+    def of_briefs(cls, briefs: Iterable[ClipBrief], longest: int | None = None) -> Self:
+        """Group clips. `longest`: maximum length of foreground clips in samples."""
         palette = cls()
-        for brief in pool.briefs():
-            if split is None or brief.split == split:
-                palette._add(brief)
+        for brief in briefs:
+            palette._add(brief, longest)
         palette._finish()
         return palette
 
-    def _add(self, brief: ClipBrief) -> None:
+    def _add(self, brief: ClipBrief, longest: int | None) -> None:
         verdict = decision_of(brief)
         clip = Candidate(
             brief.id,
@@ -220,7 +232,9 @@ class Palette:
             brief.aligned,
             brief.asks,
         )
-        if brief.kind == "speech":
+        if longest is not None and brief.role is ClipRole.FOREGROUND and brief.samples > longest:
+            self.too_long.append(clip)
+        elif brief.kind == "speech":
             if brief.role is ClipRole.FOREGROUND:
                 self._add_speech(brief, clip)
         elif brief.role is ClipRole.FOREGROUND and brief.label:

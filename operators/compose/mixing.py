@@ -226,11 +226,34 @@ def _contradiction(events: Sequence[SceneEvent], clips: Sequence[Clip]) -> str:
     return ""
 
 
+def scene_chunks(events: Sequence[SceneEvent], clips: Sequence[Clip]) -> int:
+    """Return the number of chunks of the stream of a scene, before it is composed: it ends with its foreground or last response.
+
+    `clips`: those of the events. Only foreground events may have responses. 0 without a foreground.
+    """
+    places, length = _place_foreground(events, clips)
+    front = [(event, places[number]) for number, event in enumerate(events) if number in places]
+    responses = timeline_of(_pieces([event for event, _ in front], [place for _, place in front]))
+    return max(due_chunk(length), *(response.chunk for response in responses[-1:]), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     offset: int
     start: int
     length: int
+
+
+def _place_foreground(events: Sequence[SceneEvent], clips: Sequence[Clip]) -> tuple[dict[int, _Place], int]:
+    """Return the place of each foreground event by its number, in sequence, and their total length D in samples."""
+    places: dict[int, _Place] = {}
+    length = 0
+    for number, (event, clip) in enumerate(zip(events, clips, strict=True)):
+        if event.role is ClipRole.FOREGROUND:
+            offset = length + event.gap
+            length = offset + clip.samples
+            places[number] = _Place(offset, 0, clip.samples)
+    return places, length
 
 
 def _lay_out(events: Sequence[SceneEvent], clips: Sequence[Clip], rng: np.random.Generator) -> list[_Place]:
@@ -239,13 +262,7 @@ def _lay_out(events: Sequence[SceneEvent], clips: Sequence[Clip], rng: np.random
     Empty without a foreground. A clip longer than D is cropped at a random start. With responses, it keeps its beginning, or at
     least the D samples before its last evidence, so that no response is due before its evidence.
     """
-    places: dict[int, _Place] = {}
-    length = 0
-    for number, (event, clip) in enumerate(zip(events, clips, strict=True)):
-        if event.role is ClipRole.FOREGROUND:
-            offset = length + event.gap
-            length = offset + clip.samples
-            places[number] = _Place(offset, 0, clip.samples)
+    places, length = _place_foreground(events, clips)
     if not length:
         return []
     for number, clip in enumerate(clips):

@@ -10,6 +10,7 @@ The texts of `contradiction` are sent to the model: to change one is to change r
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -41,9 +42,11 @@ Bag = Sequence[dict[str, Any]]
 
 
 def draw_bag(
-    scene: SceneConfig, policy: Policy, palette: Palette, pool: ClipPool, rng: np.random.Generator
+    scene: SceneConfig, policy: Policy, palette: Palette, pool: ClipPool, rng: np.random.Generator, *, by_label: bool = False
 ) -> tuple[list[dict[str, Any]], str]:
     """Draw the annotations of a bag, and the voice of a spoken sub-task (paper: one voice per dialogue).
+
+    `by_label`: draw labels uniformly, then a clip of each (`balance: label` of a recipe).
 
     The annotations are distinct. The bag of a spoken sub-task also has foreground sounds without a response.
     """
@@ -61,25 +64,38 @@ def draw_bag(
     bag: list[dict[str, Any]] = []
     for clips, share, role in shares:
         known = {str(one["sound"]) for one in bag}
-        for annotation, clip in _annotations(clips, share, pool, known, rng):
+        for annotation, clip in _annotations(_shuffled(clips, rng, by_label), share, pool, known):
             bag.append({"role": role.value, **annotation} | (_answered(policy, clip) if role is ClipRole.FOREGROUND else {}))
     return bag, voice
 
 
-def _annotations(
-    clips: Candidates, share: int, pool: ClipPool, known: set[str], rng: np.random.Generator
-) -> list[tuple[dict[str, Any], Clip]]:
-    """Draw up to `share` of `clips` with annotations that are not in `known`."""
+def _annotations(clips: Candidates, share: int, pool: ClipPool, known: set[str]) -> list[tuple[dict[str, Any], Clip]]:
+    """Return the first `share` of `clips` with annotations that are not in `known`."""
     found: list[tuple[dict[str, Any], Clip]] = []
-    for place in rng.permutation(len(clips)):
+    for candidate in clips:
         if len(found) == share:
             break
-        clip = pool.get(clips[int(place)].id)
-        annotation = _annotation(clip, clips[int(place)])
+        clip = pool.get(candidate.id)
+        annotation = _annotation(clip, candidate)
         if annotation["sound"] not in known:
             known.add(str(annotation["sound"]))
             found.append((annotation, clip))
     return found
+
+
+def _shuffled(clips: Candidates, rng: np.random.Generator, by_label: bool) -> Candidates:
+    """Return the clips in random order; with `by_label`, first one clip of each label, then a second one of each, and so on."""
+    shuffled = [clips[int(place)] for place in rng.permutation(len(clips))]
+    if not by_label:
+        return shuffled
+    names = sorted({clip.name for clip in clips})
+    rank = dict(zip(names, rng.permutation(len(names)).tolist(), strict=True))
+    seen: Counter[str] = Counter()
+    rounds: list[tuple[int, int, Candidate]] = []
+    for clip in shuffled:
+        rounds.append((seen[clip.name], rank[clip.name], clip))
+        seen[clip.name] += 1
+    return [clip for *_, clip in sorted(rounds, key=lambda entry: entry[:2])]
 
 
 def _annotation(clip: Clip, candidate: Candidate) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from soundflow.operators.compose.clips import Palette
+from soundflow.operators.compose.mixing import scene_chunks
 from soundflow.operators.curate.bag import Bag, contradiction, draw_bag, narrow_refinement, narrow_scenario, with_recordings
 from soundflow.operators.curate.grounding import GroundingTools, ground
 from soundflow.operators.curate.planning import draw_task, plan_scene
@@ -31,7 +32,7 @@ from soundflow.schemas.scene import Draw, Scene, SceneEvent, SceneResponse
 from soundflow.schemas.sheet import Curation, GroundedEvent
 from soundflow.schemas.taxonomy import Task
 
-CURATION_VERSION: Final = "4"
+CURATION_VERSION: Final = "5"
 
 
 async def curate(
@@ -44,7 +45,7 @@ async def curate(
     task = draw_task(recipe, palette, rng)
     if POLICIES[task].has_fixed_order:
         return _in_order(recipe, task, palette, tools, rng)
-    return await _SceneCurator(recipe.scene, POLICIES[task], palette, chat, tools, rng).curate()
+    return await _SceneCurator(recipe, POLICIES[task], palette, chat, tools, rng).curate()
 
 
 def _in_order(recipe: Recipe, task: Task, palette: Palette, tools: GroundingTools, rng: np.random.Generator) -> Outcome[Curation]:
@@ -62,19 +63,21 @@ class _SceneCurator:
 
     def __init__(
         self,
-        scene: SceneConfig,
+        recipe: Recipe,
         policy: Policy,
         palette: Palette,
         chat: ChatModel,
         tools: GroundingTools,
         rng: np.random.Generator,
     ):
-        self.scene, self.policy, self.palette, self.chat, self.tools, self.rng = scene, policy, palette, chat, tools, rng
+        self.recipe, self.scene, self.policy, self.palette = recipe, recipe.scene, policy, palette
+        self.chat, self.tools, self.rng = chat, tools, rng
         model = chat.config.answering("scenario_planner").model
         self.curation = Curation(task=policy.task, planner=MODEL_PREFIX + model)
 
     async def curate(self) -> Outcome[Curation]:
-        bag, voice = draw_bag(self.scene, self.policy, self.palette, self.tools.pool, self.rng)
+        by_label = self.recipe.balance == "label"
+        bag, voice = draw_bag(self.scene, self.policy, self.palette, self.tools.pool, self.rng, by_label=by_label)
         scenario = await self._plan(bag)
         if not isinstance(scenario, Ok):
             return self._rejected(scenario)
@@ -165,6 +168,9 @@ class _SceneCurator:
                 recorded.append(event)
             else:
                 recorded.append(event.model_copy(update={"clip_id": None, "left_out": "would_be_answered"}))
+        played = [self.tools.pool.get(event.clip_id) for event in scene_events]
+        if scene_chunks(scene_events, played) > self.scene.max_chunks:
+            return self.curation.model_copy(update={"events": tuple(recorded), "refused": "too_long"})
         instructions = self.policy.instructions(brief)
         number = int(self.rng.integers(len(instructions)))
         scene = Scene(
@@ -187,7 +193,7 @@ class _SceneCurator:
             clip = None if event.clip_id is None else self.tools.pool.get(event.clip_id)
             if clip is not None and event.planned.role == "foreground":
                 total = length + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE) + clip.samples
-                if length and total > self.scene.max_seconds * c.SAMPLE_RATE:
+                if length and total > self.scene.max_chunks * c.CHUNK_SAMPLES:
                     clip, event = None, event.model_copy(update={"clip_id": None, "left_out": "stream_long_enough"})
                 else:
                     length = total

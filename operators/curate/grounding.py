@@ -67,6 +67,8 @@ class GroundingTools:
     """Audio embedding of the retriever, if it has one. The similarity then uses the audio of clips instead of their texts."""
     top_k: int = c.RETRIEVED
     split: str | None = None
+    longest_clip: int | None = None
+    """Maximum length of foreground clips in samples."""
     rules: DecisionRules = field(default_factory=DecisionRules)
     """Decisions of the recipe, for planned sounds and the clips made for them."""
 
@@ -214,9 +216,11 @@ class _EventSearch:
         return await self._try(clip, before, tried)
 
     def _can_play(self, clip: Clip) -> bool:
-        """Return whether the sub-task allows the clip for this event. Hazards cannot play in the background."""
+        """Return whether sub-task and maximum length allow the clip for this event. Hazards cannot play in the background."""
         if self.planned.role != "foreground":
             return decision_of(clip) is not Urgency.RESPOND
+        if self.tools.longest_clip is not None and clip.samples > self.tools.longest_clip:
+            return False
         return self.policy.can_play(clip, self.planned.responds) and self.policy.can_play_with(clip, self.foreground)
 
     async def _try(self, clip: Clip, before: Sequence[NDArray[np.float32]], tried: Tried) -> Failed | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from soundflow import prompts
 from soundflow.operators.compose.clips import Candidate, Candidates, ClipPool, Palette
+from soundflow.operators.compose.mixing import scene_chunks
 from soundflow.operators.tasks import POLICIES, Policy
 from soundflow.operators.tasks.policy import ResponseOption
 from soundflow.schemas import constants as c
@@ -22,7 +23,7 @@ from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.scene import Draw, Scene, SceneEvent
 from soundflow.schemas.taxonomy import SUB_TASKS, Capability, Task
 
-PLANNING_VERSION: Final = "11"
+PLANNING_VERSION: Final = "12"
 FITTING_SHARE: Final = 0.95
 """Probability that the template planner takes a sound that fits the place rather than one of unknown places."""
 
@@ -67,8 +68,11 @@ def check_tasks(recipe: Recipe, palette: Palette, file: object = None, split: st
     for task in served:
         for what, clips in POLICIES[task].required_clips(palette).items():
             if not can_serve(task, palette, fewest) and (not clips or all(POLICIES[task].required_clips(palette).values())):
+                long = len(palette.too_long)
+                besides = f" (not counting {long} foreground clips that are longer than scene.max_seconds allows)" if long else ""
+                needs = f"a stream needs {max(fewest, 1)} different clips"
                 raise InputError(
-                    f"too few clips: {holds} has {len(clips)} {what}, but a stream needs {max(fewest, 1)} different clips",
+                    f"too few clips: {holds} has {len(clips)} {what}{besides}, but {needs}",
                     file=file,
                     field=f"tasks.{task.value}",
                     remedy=f"Index more clips, reduce scene.events, or remove {task.value} from tasks",
@@ -105,6 +109,10 @@ class _StreamPlanner:
         self.groups: dict[str, str] = {}
         self.dialogue: Candidates | None = None
         self.numbers: dict[str, int] = {}
+        self.room: int | None = None
+        """Samples of the longest clip that still fits the foreground; None for clips that are cropped to the stream."""
+        self.is_full = False
+        """Whether a clip has been left out because it does not fit."""
 
     def plan(self, policy: Policy) -> Outcome[Scene]:
         task = policy.task
@@ -112,7 +120,7 @@ class _StreamPlanner:
         title = self._choose_place(policy, turns)
         foreground = self._foreground(policy, turns)
         if not foreground:
-            return Rejected("too_few_clips", {"task": task.value})
+            return Rejected("too_long" if self.is_full else "too_few_clips", {"task": task.value})
         brief = policy.draw_brief(foreground, self.palette, self.rng)
         if brief is None:
             return Rejected("no_stream_of_the_task", {"task": task.value})
@@ -126,6 +134,9 @@ class _StreamPlanner:
                 chosen = self.pick([clip for clip in clips if policy.can_play_in_background(brief, clip.name)], strict=True)
                 if chosen is not None:
                     events.append(SceneEvent(clip_id=chosen, role=role))
+        seconds = scene_chunks(events[: len(foreground)], foreground) * c.CHUNK_SECONDS
+        if seconds > self.scene.max_chunks * c.CHUNK_SECONDS:
+            return Rejected("too_long", {"task": task.value, "seconds": seconds})
         instructions = policy.instructions(brief)
         instruction = instructions[self._integer("instruction variant", len(instructions))]
         draws = (Draw(what="task", value=task.value), *self.draws)
@@ -161,17 +172,26 @@ class _StreamPlanner:
 
     def _foreground(self, policy: Policy, turns: int) -> list[Clip]:
         chosen: list[str] = []
-        length = 0
+        self.room = self.scene.longest_clip
         for turn in range(turns):
             clip_id = policy.choose_foreground(self, turn, optional=len(chosen) >= self.scene.events[0])
             if clip_id is None:
-                break
-            length += self.pool.get(clip_id).samples + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE)
-            if chosen and length > self.scene.max_seconds * c.SAMPLE_RATE:
-                self.record("left out, stream long enough after event", turn)
+                if self.is_full:
+                    self.record("left out, stream long enough after event", turn)
                 break
             chosen.append(clip_id)
-        return [self.pool.get(clip_id) for clip_id in policy.finish_foreground(self, chosen)] if chosen else []
+        chosen = policy.finish_foreground(self, chosen) if chosen else []
+        self.room = None
+        return [self.pool.get(clip_id) for clip_id in chosen]
+
+    def _fits(self, clip: Candidate) -> bool:
+        return self.room is None or clip.samples <= self.room
+
+    def _use(self, clip: Candidate) -> str:
+        self.used.add(clip.id)
+        if self.room is not None:
+            self.room -= clip.samples + round(self.scene.gap_seconds[1] * c.SAMPLE_RATE)
+        return clip.id
 
     def _foreground_event(self, policy: Policy, clip: Clip, options: Sequence[ResponseOption]) -> SceneEvent:
         responses = policy.draw_responses(clip, options, self.scene, self.rng)
@@ -182,9 +202,11 @@ class _StreamPlanner:
     def pick(self, clips: Candidates, strict: bool = False) -> str | None:
         """Draw an unused clip and return its id: mostly one that fits the place, occasionally one of unknown places.
 
-        None if all are used, or with `strict` if only clips of other places remain.
+        None if all are used or too long, or with `strict` if only clips of other places remain.
         """
-        free = [clip for clip in clips if clip.id not in self.used]
+        unused = [clip for clip in clips if clip.id not in self.used]
+        free = [clip for clip in unused if self._fits(clip)]
+        self.is_full |= bool(unused) and not free
         if self.place:
             fitting = [clip for clip in free if self.place in clip.places]
             unknown = [clip for clip in free if not clip.places]
@@ -193,9 +215,11 @@ class _StreamPlanner:
             free = preferred if preferred or strict else free
         if not free:
             return None
-        chosen = free[int(self.rng.integers(len(free)))].id
-        self.used.add(chosen)
-        return chosen
+        if self.recipe.balance == "label":
+            names = sorted({clip.name for clip in free})
+            drawn = names[int(self.rng.integers(len(names)))]
+            free = [clip for clip in free if clip.name == drawn]
+        return self._use(free[int(self.rng.integers(len(free)))])
 
     def draw_group(self, name: str, clips: Candidates, key: Callable[[Candidate], str]) -> Candidates:
         """Return the clips of one group, which the first call draws: a group that fits the place, if any does."""
@@ -230,11 +254,12 @@ class _StreamPlanner:
         return self.dialogue or []
 
     def pick_next(self, clips: Candidates) -> str | None:
-        """Return the id of the first unused clip."""
-        chosen = next((clip.id for clip in clips if clip.id not in self.used), None)
-        if chosen is not None:
-            self.used.add(chosen)
-        return chosen
+        """Return the id of the first unused clip; None if there is none or it is too long."""
+        first = next((clip for clip in clips if clip.id not in self.used), None)
+        if first is None or not self._fits(first):
+            self.is_full |= first is not None
+            return None
+        return self._use(first)
 
     def record(self, name: str, value: str | float | bool) -> None:
         """Store a decision in the plan."""

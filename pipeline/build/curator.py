@@ -200,16 +200,17 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
             embed_audio=retriever.embedder.embed_audio if isinstance(retriever.embedder, AudioEmbedder) else None,
             top_k=recipe.retrieval.top_k,
             split=recipe.split,
+            longest_clip=recipe.scene.longest_clip,
             rules=pool.rules,
         )
         slots = asyncio.Semaphore(SAMPLES_PER_CALL * config.server.concurrency)
-        yield Curator(job, Palette.of(pool, recipe.split), chat, tools, slots, on_sample)
+        yield Curator(job, Palette.of_recipe(pool, recipe), chat, tools, slots, on_sample)
 
 
 def curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
     """Return the versions and hashes that determine curated scenes in addition to the recipe. Makes the search index."""
     prompted = {f"prompt {role}": role_hash(role) for role in recipe.llm_roles()}
-    tasks = list(weights_of(recipe, Palette.of(decided_pool(index, recipe), recipe.split)))
+    tasks = list(weights_of(recipe, Palette.of_recipe(decided_pool(index, recipe), recipe)))
     rules = {f"rules {task.value}": _hash(POLICIES[task].task_rule, POLICIES[task].response_rule) for task in tasks}
     versions = {"asking": ASKING_VERSION, "curation": CURATION_VERSION, "verifying": VERIFYING_VERSION}
     if recipe.verifier.listen_for_speech:

@@ -119,7 +119,7 @@ def build(
         for text in find_recipe_warnings(record.recipe, index):
             on_warning(text)
     for split, pool in split_pools(record.recipe, decided_pool(index, record.recipe)).items():
-        check_tasks(record.recipe, Palette.of(pool, record.recipe.split), recipe_path, split)
+        check_tasks(record.recipe, Palette.of_recipe(pool, record.recipe), recipe_path, split)
     if not over_budget:
         _check_budget(record.recipe.budget, recipe_path)
     QwenTokenizer.load()

@@ -82,6 +82,7 @@ class SampleChecker:
             found.append(("members", f"{key}.json is not canonical JSON"))
         parts: list[tuple[str, Callable[[], Findings]]] = [
             ("manifest", lambda: self._identity(key, plan, shard)),
+            ("duration", lambda: self._limits(plan)),
             ("response", lambda: self._timeline(plan)),
             ("labels", lambda: self._scene(plan)),
             ("clips", lambda: self._clips(plan)),
@@ -109,6 +110,11 @@ class SampleChecker:
         layout = LATEST[self.recipe.output.token_layout]
         if plan.token_layout.partition("/")[0] != layout.name or (self.same_versions and plan.token_layout != layout.id):
             yield "timeline", f"token layout is {plan.token_layout}, expected {layout.id} from the recipe"
+
+    def _limits(self, plan: StreamPlan) -> Findings:
+        limit = self.recipe.scene.max_seconds
+        if plan.chunks > self.recipe.scene.max_chunks:
+            yield "duration", f"the stream has {plan.seconds:g} s, scene.max_seconds of the recipe is {limit:g}"
 
     def _timeline(self, plan: StreamPlan) -> Findings:
         """Derive the chunks of the responses from their evidence, and the texts from the clips."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from soundflow.operators.compose.clips import ClipPool, Palette
+from soundflow.operators.compose.quota import ClipQuota
 from soundflow.operators.curate.planning import plan_scene
 from soundflow.pipeline.clips.splits import split_of_stream, split_pools
 from soundflow.pipeline.clips.table import ClipIndex
@@ -51,7 +52,10 @@ class DrawnScenes:
     def __init__(self, recipe: Recipe, fingerprint: str, pool: ClipPool):
         self.recipe, self.fingerprint = recipe, fingerprint
         self.pools = split_pools(recipe, pool)
-        self.palettes = {split: Palette.of(own, recipe.split) for split, own in self.pools.items()}
+        self.palettes = {split: Palette.of_recipe(own, recipe) for split, own in self.pools.items()}
+        own_briefs = (brief for brief in pool.briefs() if recipe.split is None or brief.split == recipe.split)
+        self.quota = ClipQuota(own_briefs, recipe) if recipe.max_clip_uses is not None else None
+        self._of_stream: tuple[int, Palette] | None = None
 
     def attempts(self, shard: int, index: int) -> int:
         """See `SceneSource.attempts`."""
@@ -61,7 +65,7 @@ class DrawnScenes:
         """See `SceneSource.scene`."""
         rng = rng_for(self.fingerprint, shard, index, "scene", attempt)
         split = self._split(shard, index)
-        planned = plan_scene(self.recipe, self.palettes[split], self.pools[split], rng)
+        planned = plan_scene(self.recipe, self._palette(split, shard, index), self.pools[split], rng)
         if not split or not isinstance(planned, Ok):
             return planned
         draws = (Draw(what=SPLIT, value=split), *planned.value.draws)
@@ -70,6 +74,15 @@ class DrawnScenes:
     def pool(self, shard: int, index: int) -> ClipPool:
         """See `SceneSource.pool`."""
         return self.pools[self._split(shard, index)]
+
+    def _palette(self, split: str, shard: int, index: int) -> Palette:
+        """Return the clips that a stream may contain as events."""
+        if self.quota is None:
+            return self.palettes[split]
+        number = self.recipe.stream_number(shard, index)
+        if self._of_stream is None or self._of_stream[0] != number:
+            self._of_stream = number, Palette.of_briefs(self.quota.briefs(number), self.recipe.scene.longest_clip)
+        return self._of_stream[1]
 
     def _split(self, shard: int, index: int) -> str:
         splits = self.recipe.splits

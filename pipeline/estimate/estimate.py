@@ -67,7 +67,7 @@ def estimate(
     recipe = Recipe.from_yaml(recipe_path)
     pool = IndexSample(clips or recipe_path.parent / recipe.clips, ROWS)
     pools = split_pools(recipe, decided_pool(pool, recipe))
-    palettes = {name: Palette.of(own, recipe.split) for name, own in pools.items()}
+    palettes = {name: Palette.of_recipe(own, recipe) for name, own in pools.items()}
     for split, palette in palettes.items():
         check_tasks(recipe, palette, recipe_path, split)
     mark = fingerprint(recipe, pool.footer.content_hash, prompt_hash(), OPERATOR_VERSIONS)
