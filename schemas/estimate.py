@@ -105,6 +105,10 @@ class Estimate(Schema):
     clips: int
     """Clips in the index."""
     clip_hours: float
+    uses_per_clip: float = 0.0
+    """Mean number of streams that a clip of the index occurs in as an event."""
+    max_clip_uses: int | None = None
+    """The recipe's limit on the uses of a clip."""
     gigabytes: float
     virtual_gigabytes: float
     """Size as a virtual build, each clip of the index stored once."""

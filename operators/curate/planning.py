@@ -185,7 +185,9 @@ class _StreamPlanner:
         return [self.pool.get(clip_id) for clip_id in chosen]
 
     def _fits(self, clip: Candidate) -> bool:
-        return self.room is None or clip.samples <= self.room
+        """Return whether a clip fits the rest of the stream; of it, one chunk is kept for a response that has to wait."""
+        spare = c.CHUNK_SAMPLES if self.used else 0
+        return self.room is None or clip.samples + spare <= self.room
 
     def _use(self, clip: Candidate) -> str:
         self.used.add(clip.id)

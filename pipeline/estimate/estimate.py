@@ -171,6 +171,8 @@ class _Estimator:
             responses=round(responses * recipe.streams),
             clips=self.pool.footer.clips,
             clip_hours=clip_seconds / 3600,
+            uses_per_clip=events * recipe.streams / max(self.pool.footer.clips, 1),
+            max_clip_uses=recipe.max_clip_uses,
             gigabytes=gigabytes,
             virtual_gigabytes=(audio * rates.virtual_bytes_per_audio_second + clip_seconds * rates.clip_bytes_per_second) / 1e9,
             llm=llm,

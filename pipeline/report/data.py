@@ -26,6 +26,7 @@ from soundflow.pipeline.build.virtual import Samples
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.report.curation import curation_data, story
+from soundflow.pipeline.report.labels import LabelTable
 from soundflow.pipeline.report.speech import speech_data
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
@@ -80,13 +81,14 @@ class Statistics:
         self.histograms = {name: np.zeros(len(edges) - 1, dtype=np.int64) for name, (_, edges) in EDGES.items()}
         self.planners: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
-        self.reuse: Counter[str] = Counter()
+        self.labels = LabelTable()
         self.spoken: set[str] = set()
         """Ids of the speech clips in use."""
         self._tokenizer = QwenTokenizer.load()
 
     def add(self, plan: StreamPlan) -> None:
         """Count one plan."""
+        self.labels.add(plan)
         rounds = sum(clip.role == "foreground" for clip in plan.clips)
         row = self.tasks[plan.task]
         row.streams += 1
@@ -108,7 +110,6 @@ class Statistics:
             self._source(noise.source, noise.licence, noise.attribution, noise.clip_id or noise.label, plan.samples)
         for clip in plan.clips:
             self._source(clip.source, clip.licence, clip.attribution, clip.clip_id, clip.length)
-            self.reuse[clip.clip_id] += 1
             if clip.transcript:
                 self.spoken.add(clip.clip_id)
 
@@ -126,9 +127,9 @@ class Statistics:
 
     def to_json(self) -> dict[str, Any]:
         """Return the tables and histograms of the page."""
-        for uses in self.reuse.values():
+        self.histograms["reuse"][:] = 0
+        for uses in self.labels.uses.values():
             self._count("reuse", uses)
-        self.reuse.clear()
         return {
             "tasks": [
                 {
@@ -212,6 +213,7 @@ def collect(build: BuildDir, samples: int) -> dict[str, Any]:
         "redraws": dict(sorted(redraws.items())),
         "rejected": dict(sorted(rejected.items())),
         **statistics.to_json(),
+        **statistics.labels.to_json(record.recipe),
         "curation": curation_data(build, manifests),
         "voices": speech_data(Path(record.clips), record.clip_index_hash, statistics.spoken),
         "samples": list(_streams(Samples(build, record), manifests, _chosen(by_task, samples))),

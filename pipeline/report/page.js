@@ -44,6 +44,16 @@ function overview() {
     ["events per stream", (row) => fixed(row.rounds, 1), 1], ["responses", (row) => fixed(row.responses, 0), 1],
     ["responses per minute", (row) => fixed(row.per_minute, 1), 1], ["silent chunks", (row) => `${fixed(100 * row.silence, 1)} %`, 1],
   ], data.tasks);
+  at("balance").textContent = data.balance === "label" ? "The recipe draws labels uniformly, then a clip of the label." : "The recipe draws clips uniformly.";
+  table(at("limits"), [
+    ["limit", (row) => row.limit], ["allowed", (row) => (row.allowed === null ? "no limit" : fixed(row.allowed, 1)), 1],
+    ["reached", (row) => fixed(row.reached, 1), 1],
+  ], data.limits);
+  table(at("labels"), [
+    ["label", (row) => row.label], ["decision", (row) => row.decision], ["clips", (row) => fixed(row.clips, 0), 1],
+    ["uses", (row) => fixed(row.uses, 0), 1], ["share of events", (row) => `${fixed(100 * row.share, 1)} %`, 1],
+  ], data.labels);
+  at("more-labels").textContent = data.more_labels ? `${fixed(data.more_labels, 0)} more labels are used less often.` : "";
   table(at("sources"), [
     ["source", (row) => row.source], ["licence", (row) => row.licence], ["clips", (row) => fixed(row.clips, 0), 1], ["uses", (row) => fixed(row.uses, 0), 1],
     ["hours used", (row) => fixed(row.hours, 3), 1], ["attribution", (row) => row.attribution], ["note", (row) => node("span", { class: "warn" }, row.note)],

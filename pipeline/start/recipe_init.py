@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import textwrap
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +17,16 @@ from soundflow.operators.curate.planning import available_tasks
 from soundflow.operators.tasks import POLICIES
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError
+from soundflow.schemas.clip import ClipRole
+from soundflow.schemas.decision import Decided, DecisionRules
 from soundflow.schemas.recipe import MixingConfig, Recipe, SceneConfig
-from soundflow.schemas.taxonomy import WHOLE, Task
+from soundflow.schemas.taxonomy import WHOLE, Task, Urgency, label_words
 
 _ENABLED: Final = {*WHOLE, Task.EVENT_DESCRIPTION}
 """Sub-tasks that the recipe enables if the clips can serve them; the others are written as comments."""
+_DECIDED_ROLES: Final = frozenset({ClipRole.FOREGROUND, ClipRole.BACKGROUND, ClipRole.AMBIENT})
+_LABELS_SHOWN: Final = 30
+_LABEL_LENGTH: Final = 60
 _TEMPLATE: Final = """\
 # SoundFlow recipe. Build the corpus with `soundflow build {{ file }} -o OUT`; run the same command again to resume.
 # All fields except name, description, budget and the path in `clips` shape the corpus. If one of them or the clip index changes,
@@ -47,6 +54,18 @@ tasks:
   {{ line }}
 {%- endfor %}
 
+# What an event draws uniformly: clip, or label and then a clip of it; and the number of streams that a clip may occur in.
+balance: clip
+# max_clip_uses: 20
+
+# Proactive sub-tasks respond to a sound or stay silent by its decision: respond, ignore or borderline (in no proactive stream).
+# It comes from the column `decision` of a manifest, else from `taxonomy`, else from the words of label and caption. To decide
+# otherwise, write labels or patterns below `taxonomy`, such as `"kettle*": respond`. Decisions of this index, with clips:
+{%- for line in decisions %}
+#   {{ line }}
+{%- endfor %}
+taxonomy: {}
+
 # Ranges are [lowest, highest]. Planners: template (hand-written scenes of sounds that belong to one place), random (clips drawn
 # independently) and llm (scenes planned by a language model; needs an `llm` section, see docs/curation.md).
 scene:
@@ -55,7 +74,7 @@ scene:
   gap_seconds: {{ scene.gap_seconds }}  # pause before each foreground event
   background: {{ scene.background }}  # background events per stream
   ambient: {{ scene.ambient }}  # ambient events per stream
-  max_seconds: {{ scene.max_seconds }}  # maximum duration of a stream; events beyond it are left out
+  max_seconds: {{ scene.max_seconds }}  # maximum duration of a stream; what does not fit is left out or drawn again
   benign_share: {{ scene.benign_share }}  # proactive sub-tasks: share of events that call for no response
   distractor_share: {{ scene.distractor_share }}  # sub-tasks on speech: share of events that are other sounds, without a response
   history_review_share: {{ scene.history_review_share }}  # chat_*: share of streams with a final question about an earlier turn
@@ -113,6 +132,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
         events=[max(1, min(int(low), fewest)), int(high)],
         scene=scene.model_dump(mode="json"),
         mixing=MixingConfig().model_dump(mode="json"),
+        decisions=_decision_lines(pool),
         others=len(palette.sounds) - len(palette.hazards) - len(palette.benign),
         **{kind: len(getattr(palette, kind)) for kind in ("speech", "sounds", "hazards", "benign", "background", "ambient")},
     )
@@ -123,6 +143,21 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
         raise InputError(error.why, file=path, field=error.field, value=error.value, remedy=error.remedy) from None
     write_atomic(path, text.encode())
     return recipe
+
+
+def _decision_lines(pool: ClipPool) -> list[str]:
+    """Return the labels of each decision and origin with their numbers of clips, the most frequent ones first, as lines."""
+    rules, labels = DecisionRules(), dict[Decided, Counter[str]]()
+    for brief in pool.briefs():
+        if brief.kind == "sound" and brief.label and brief.role in _DECIDED_ROLES:
+            labels.setdefault(rules.decide(brief), Counter())[" ".join(label_words(brief.label)) or ascii(brief.label)] += 1
+    lines = []
+    for decided, counts in sorted(labels.items(), key=lambda entry: (list(Urgency).index(entry[0].decision), entry[0].source)):
+        ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+        shown = ", ".join(f"{label[:_LABEL_LENGTH]} ({count})" for label, count in ranked[:_LABELS_SHOWN])
+        more = f" and {len(ranked) - _LABELS_SHOWN} more labels" if len(ranked) > _LABELS_SHOWN else ""
+        lines += textwrap.wrap(f"{decided.decision} by {decided.source}: {shown}{more}", 120, subsequent_indent="  ")
+    return lines or ["no sounds with a label"]
 
 
 def _task_line(task: Task, palette: Palette) -> str:

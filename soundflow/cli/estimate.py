@@ -71,6 +71,10 @@ def _say(estimate: Estimate) -> None:
         say(f"  {task:<28} {count:>12,} streams  {estimate.task_hours[task]:>12,.1f} h")
     say(f"  audio       {estimate.hours:,.1f} h ± {2 * estimate.hours_error:,.1f} h, {estimate.responses:,} responses")
     say(f"  clips       {estimate.clips:,} in the index, {estimate.clip_hours:,.1f} h")
+    limit = "" if estimate.max_clip_uses is None else f" (limit {estimate.max_clip_uses:,})"
+    say(f"  uses        {estimate.uses_per_clip:,.1f} per clip on average{limit}")
+    if estimate.max_clip_uses is not None and estimate.uses_per_clip > estimate.max_clip_uses / 2:
+        say("  warning     streams will be rejected or short: max_clip_uses should be at least twice the average")
     say(f"  disk        {estimate.gigabytes:,.2f} GB stored or {estimate.virtual_gigabytes:,.2f} GB virtual")
     for role, usage in estimate.llm.items():
         tokens = f"{usage.input_tokens:,} input + {usage.output_tokens:,} output tokens"

@@ -14,7 +14,7 @@ from soundflow.operators.tasks.policy import ResponseOption
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import Clip, ClipRole
 from soundflow.schemas.identity import rng_for
-from soundflow.schemas.outcome import Ok
+from soundflow.schemas.outcome import Ok, Rejected
 from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.scene import Scene
 from soundflow.schemas.taxonomy import Task
@@ -149,7 +149,9 @@ def test_the_error_for_too_few_clips_names_task_and_remedy() -> None:
 
 def test_a_stream_stays_within_its_seconds_but_is_never_empty(pool: MemoryPool) -> None:
     chosen = recipe(scene={"max_seconds": 2.0, "events": [9, 9], "gap_seconds": [0, 0]})
-    for index in range(20):
-        foreground = [event for event in scene_of(chosen, pool, index).events if event.role is ClipRole.FOREGROUND]
-        total = sum(pool.get(event.clip_id).samples for event in foreground)
-        assert len(foreground) == 1 or total <= 2.0 * 16_000
+    outcomes = [plan_scene(chosen, Palette.of(pool), pool, rng_for("ab" * 32, 0, index, "scene")) for index in range(40)]
+    scenes = [outcome.value for outcome in outcomes if isinstance(outcome, Ok)]
+    assert len(scenes) >= 36 and {outcome.reason for outcome in outcomes if isinstance(outcome, Rejected)} <= {"too_long"}
+    for scene in scenes:
+        foreground = [event for event in scene.events if event.role is ClipRole.FOREGROUND]
+        assert 0 < sum(pool.get(event.clip_id).samples for event in foreground) <= 2.0 * 16_000

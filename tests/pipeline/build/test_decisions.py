@@ -15,6 +15,7 @@ from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.pipeline.clips.table import FOOTER_KEY
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.shards import read_shard
+from soundflow.pipeline.start.recipe_init import write_recipe as init_recipe
 from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.stream import StreamPlan
 from soundflow.schemas.taxonomy import Urgency
@@ -112,3 +113,10 @@ def test_labels_of_the_recipe_that_no_clip_has_are_reported(owned: Path, tmp_pat
         'taxonomy.kettel: no clip of the index has such a label. Did you mean "kettle"?',
         "taxonomy.owl: no clip of the index has such a label.",
     ]
+
+
+def test_a_new_recipe_lists_the_decisions_of_the_index_with_their_origin(owned: Path, tmp_path: Path) -> None:
+    init_recipe(tmp_path / "new.yaml", ClipIndex.open(owned), owned, streams=10, shards=1, seed=0)
+    text = (tmp_path / "new.yaml").read_text()
+    for line in ("respond by manifest: kettle (4)", "ignore by manifest: siren (4)", "ignore by taxonomy: rain (4)"):
+        assert f"#   {line}\n" in text
