@@ -1,4 +1,4 @@
-"""The strict loaders of YAML, JSON and JSON lines, and the check of a table's header. What is written is what is read.
+"""The strict loaders of YAML, JSON, JSON lines and CSV, and the check of a table's header. What is written is what is read.
 
 A key that is given twice, half of a surrogate pair, and numbers that are not finite are errors in every format. In YAML, so is
 everything that YAML 1.1 reads as another value than the one that is written: `010` as 8, `1:00` as 60, `no` as false.
@@ -7,6 +7,8 @@ everything that YAML 1.1 reads as another value than the one that is written: `0
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import math
 import re
@@ -120,6 +122,19 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(row, dict):
                 raise InputError("is not a JSON object", file=path, field=f"line {number}", value=row)
             yield number, row
+
+
+def csv_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells) of each row of a CSV file that is not blank; cells are stripped. Raises InputError, with the line."""
+    lines = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        for row in lines:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield lines.line_num, cells
+    except csv.Error as error:
+        place, remedy = f"line {lines.line_num}", "Close every quotation mark"
+        raise InputError(f"is not CSV: {error}", file=path, field=place, remedy=remedy) from None
 
 
 def repeated_name(names: Iterable[str]) -> str:

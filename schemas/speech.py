@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -309,6 +309,22 @@ class GateConfig(Schema):
     """Factor by which the pitch of a rendering may differ from that of its voice; beyond it, the rendering has `other_pitch`."""
 
 
+MAX_PRONUNCIATION: Final = 200
+"""Maximum characters of a word in the pronunciation list, and of its other spelling."""
+
+
+def pronunciation_fault(word: str, spoken: str) -> str:
+    """Return what is wrong with an entry of the pronunciation list; empty if nothing is."""
+    for name, text in (("the word", word), ("the spelling by which it is spoken", spoken)):
+        if not any(char.isalpha() for char in text):
+            return f"{name} has no letters"
+        if len(text) > MAX_PRONUNCIATION:
+            return f"{name} has more than {MAX_PRONUNCIATION} characters"
+        if not text.isprintable():
+            return f"{name} has invisible characters"
+    return ""
+
+
 class SpeechConfig(Schema):
     """Configuration of speech synthesis: speakers, voices, recogniser and gate."""
 
@@ -326,6 +342,9 @@ class SpeechConfig(Schema):
     """Backend that transcribes renderings for the gate."""
     gate: GateConfig = GateConfig()
     """Limits that a rendering must meet."""
+    pronunciations: dict[str, str] = Field({}, max_length=100_000)
+    """Words and the spellings by which the voice says them, such as `Nguyen: win`. Transcripts keep the word, and the gate
+    accepts either. `--pronunciations` reads more of them from a file."""
     patience_seconds: float = Field(300.0, gt=0, le=86_400)
     """Time in seconds without an answer after which the process of a model is replaced. Does not shape the speech."""
 
@@ -334,6 +353,9 @@ class SpeechConfig(Schema):
         backends = [speaker.backend for speaker in self.speakers]
         if len(set(backends)) < len(backends):
             raise ValueError("two speakers have the same backend; list their voices under one of them")
+        for word, spoken in self.pronunciations.items():
+            if fault := pronunciation_fault(word, spoken):
+                raise ValueError(f"pronunciations: {word!r}: {fault}")
         if self.rewriter == "llm" and self.llm is None:
             raise ValueError("rewriter `llm` requires a model; add an `llm` section with its name")
         return self

@@ -10,6 +10,7 @@ from typing import Final, assert_never
 
 from soundflow.backends.tts.speakers import open_voice_pool
 from soundflow.operators.protocols.faults import BackendError
+from soundflow.operators.speech.pronunciation import Pronunciations
 from soundflow.operators.speech.rewriting import rewrite_by_rules
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
@@ -53,6 +54,7 @@ class Voices:
             raise InputError("unknown voice", field="--speak", value=name, remedy=f"Available: {', '.join(voices.voices)}")
         self._voice = voices.voices[name]
         self._speaker = voices.speaker(self._voice)
+        self._pronunciations = Pronunciations(config.pronunciations if config else None)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="voice")
 
     def speak(self, text: str) -> bytes:
@@ -61,6 +63,7 @@ class Voices:
         words = rewritten.value if isinstance(rewritten, Ok) else text.strip()
         if not words:
             return b""
+        words = self._pronunciations.respell(words, self._voice.language)
         return to_pcm16(self._speaker.say(words, self._voice).samples).tobytes()
 
     def close(self) -> None:

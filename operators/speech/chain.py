@@ -7,7 +7,7 @@ dialogue's id, so neither time nor order changes them. Every take is recorded wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from soundflow.operators.protocols.asr import Recogniser
 from soundflow.operators.speech.gate import check_rendering
+from soundflow.operators.speech.pronunciation import Pronunciations
 from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 from soundflow.schemas.speech import Dialogue, GateConfig, Pace, Voice
 from soundflow.schemas.spoken import Take
 
-CHAIN_VERSION: Final = "2"
+CHAIN_VERSION: Final = "3"
 SPEEDS: Final = (1.0, 0.92, 1.06, 0.86, 1.12)
 """Speeds of the takes of a turn, for backends that accept a speed. Slower speech is usually clearer."""
 
@@ -39,6 +40,7 @@ class SpeechTools:
     pace: Callable[[Voice], Pace]
     gate: GateConfig
     seed: int
+    pronunciations: Pronunciations = field(default_factory=Pronunciations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class RenderedTurn:
     text: str
     takes: tuple[Take, ...]
     samples: NDArray[np.float32] | None
+    rejected: tuple[NDArray[np.float32], ...] = ()
+    """Samples of the rejected takes, in order: they are the first of `takes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +87,28 @@ def render_dialogue(dialogue: Dialogue, tools: SpeechTools) -> RenderedDialogue:
 def render_turn(text: str, voice: Voice, language: str, dialogue_id: str, turn: int, tools: SpeechTools) -> RenderedTurn:
     """Render a turn until a take passes the gate, at most 1 + `retries` times. Each retry changes all settings it can."""
     takes: list[Take] = []
+    rejected: list[NDArray[np.float32]] = []
+    spoken = tools.pronunciations.respell(text, language)
     for take, take_voice in _takes(voice, dialogue_id, turn, tools):
-        rendering = tools.voice_pool.speaker(take_voice).say(text, take_voice, seed=take.seed, speed=take.speed)
+        rendering = tools.voice_pool.speaker(take_voice).say(spoken, take_voice, seed=take.seed, speed=take.speed)
         pace = tools.pace(take_voice)
-        outcome = check_rendering(rendering.samples, text, language, tools.recogniser, pace, speed=take.speed, config=tools.gate)
+        outcome = check_rendering(
+            rendering.samples,
+            text,
+            language,
+            tools.recogniser,
+            pace,
+            speed=take.speed,
+            config=tools.gate,
+            pronunciations=tools.pronunciations,
+        )
         metrics = outcome.value if isinstance(outcome, Ok) else outcome.metrics
         refused = "" if isinstance(outcome, Ok) else outcome.reason
         takes.append(take.model_copy(update={"refused": refused, "metrics": metrics, "made_by": rendering.made_by}))
         if isinstance(outcome, Ok):
-            return RenderedTurn(text, tuple(takes), rendering.samples)
-    return RenderedTurn(text, tuple(takes), None)
+            return RenderedTurn(text, tuple(takes), rendering.samples, tuple(rejected))
+        rejected.append(rendering.samples)
+    return RenderedTurn(text, tuple(takes), None, tuple(rejected))
 
 
 def _takes(voice: Voice, dialogue_id: str, turn: int, tools: SpeechTools) -> Iterator[tuple[Take, Voice]]:

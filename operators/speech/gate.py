@@ -17,12 +17,13 @@ from soundflow.operators.clean.activity import active_power
 from soundflow.operators.protocols.asr import Recogniser
 from soundflow.operators.speech.pace import count_letters, measure_extent
 from soundflow.operators.speech.pitch import median_pitch
+from soundflow.operators.speech.pronunciation import Pronunciations
 from soundflow.operators.speech.scoring import score
 from soundflow.schemas import constants as c
 from soundflow.schemas.outcome import Ok, Rejected
 from soundflow.schemas.speech import GateConfig, Pace
 
-GATE_VERSION: Final = "2"
+GATE_VERSION: Final = "3"
 END_SAMPLES: Final = 320
 """Samples at the end (20 ms) whose level shows whether speech continues there."""
 GUESS_FACTOR: Final = 2.0
@@ -40,19 +41,23 @@ def check_rendering(
     *,
     speed: float = 1.0,
     config: GateConfig = GateConfig(),  # noqa: B008 (frozen)
+    pronunciations: Pronunciations = Pronunciations(),  # noqa: B008 (never changed)
 ) -> Ok[dict[str, Any]] | Rejected:
-    """Check that `samples` (mono, 16 kHz) are a rendering of `text`.
+    """Check that `samples` (mono, 16 kHz) are a rendering of `text`, respelled by `pronunciations`.
 
-    Both outcomes have the metrics wer, ref, hyp, heard_by, seconds, expected_seconds, tail_seconds, end_db, pitch_hz and
-    expected_pitch_hz, as far as they were computed. Raises BackendError when the recogniser fails.
+    The transcript may have a word of the pronunciation list in either spelling. Both outcomes have the metrics wer, ref, hyp,
+    transcript, heard_by, seconds, expected_seconds, tail_seconds, end_db, pitch_hz and expected_pitch_hz, as far as they were
+    computed. Raises BackendError when the recogniser fails.
     """
-    reason, metrics = check_samples(samples, text, language, pace, speed=speed, config=config)
+    spoken = pronunciations.respell(text, language)
+    reason, metrics = check_samples(samples, spoken, language, pace, speed=speed, config=config)
     if reason:
         return Rejected(reason, metrics)
     transcript = recogniser.transcribe(samples, language)
-    errors = score(text, transcript.text, language)
+    errors = score(text, transcript.text, language, lambda tokens: pronunciations.unify(tokens, language))
     # `heard_by` is stored in dialogue indexes and printed by --json: the model of the recogniser.
-    metrics |= {"wer": round(errors.wer, 4), "ref": errors.reference, "hyp": errors.hypothesis, "heard_by": transcript.model}
+    metrics |= {"wer": round(errors.wer, 4), "ref": errors.reference, "hyp": errors.hypothesis}
+    metrics |= {"transcript": transcript.text, "heard_by": transcript.model}
     if errors.wer > config.wer_limit:
         return Rejected("wer", metrics)
     if errors.missing_end:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -86,9 +86,12 @@ class WordErrorScore:
         return len(self.reference.split())
 
 
-def score(reference: str, hypothesis: str, language: str) -> WordErrorScore:
-    """Compare a transcript (`hypothesis`) with the text that was rendered (`reference`)."""
-    expected, found = normalise_for_scoring(reference, language), normalise_for_scoring(hypothesis, language)
+def score(reference: str, hypothesis: str, language: str, unify: Callable[[str], str] = str) -> WordErrorScore:
+    """Compare a transcript (`hypothesis`) with the text that was rendered (`reference`).
+
+    `unify` is applied to both after normalisation, such as `Pronunciations.unify`.
+    """
+    expected, found = (unify(normalise_for_scoring(text, language)) for text in (reference, hypothesis))
     if not expected:
         return WordErrorScore(float(bool(found)), expected, found, 0)
     words = expected.split()

@@ -8,13 +8,15 @@
     DIR/manifest.jsonl               every clip of the dialogues of the last run; a source for `soundflow clips index`
     DIR/rejected.jsonl               rejected dialogues and bad lines, with reason, word error rate and takes
     DIR/summary.json                 counts per voice
+    DIR/rejected/<take>.wav, .json   takes that the gate rejected, with their texts and metrics (`keep_rejected`)
 
-A run writes the last three at its end, from the committed dialogues, in the order of the input.
+A run writes manifest, rejections and summary at its end, from the committed dialogues, in the order of the input.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +28,7 @@ import numpy as np
 from soundflow.backends.tts.speakers import MORE_VOICES
 from soundflow.operators.clean.clip_cache import to_wav
 from soundflow.operators.speech.chain import RenderedDialogue
+from soundflow.operators.speech.pronunciation import Pronunciations
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import write_file, write_if_absent
 from soundflow.pipeline.speech.dialogue_lines import Line
@@ -37,6 +40,7 @@ from soundflow.schemas.speech import Dialogue, Pace
 from soundflow.schemas.spoken import SpeechRecord, SpeechSummary, SpokenDialogue, SpokenTurn, VoiceTally
 
 WAV_HEADER: Final = 44
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]|^\.")
 
 
 class SpeechDir:
@@ -103,6 +107,33 @@ class SpeechDir:
                 return found
             write_file(self.build, path, made.canonical_json())  # the existing commit or its audio is damaged
         return made
+
+    def keep_rejected(
+        self, fingerprint: str, dialogue: Dialogue, rendered: RenderedDialogue, pronunciations: Pronunciations
+    ) -> None:
+        """Keep the rejected takes of a dialogue: each as WAV file, and beside it a JSON file with texts, reason and metrics."""
+        for number, turn in enumerate(rendered.turns):
+            for place, (take, samples) in enumerate(zip(turn.takes, turn.rejected, strict=False)):
+                path = self.rejected_take_path(fingerprint, dialogue, number, place, take.refused)
+                document = {
+                    "dialogue": dialogue.id,
+                    "turn": number,
+                    "take": place,
+                    "reason": take.refused,
+                    "written": dialogue.turns[number].user,
+                    "text": turn.text,
+                    "spoken": pronunciations.respell(turn.text, dialogue.language),
+                    "transcript": take.metrics.get("transcript", ""),
+                    **take.model_dump(mode="json", exclude={"refused"}),
+                }
+                write_file(self.build, path, to_wav(samples))
+                write_file(self.build, path.with_suffix(".json"), canonical_json(document) + b"\n")
+
+    def rejected_take_path(self, fingerprint: str, dialogue: Dialogue, turn: int, take: int, reason: str) -> Path:
+        """Return the path of a kept take. The name begins with the dialogue's id, as far as every file system takes it."""
+        key = self.path_of(fingerprint, dialogue).stem[:8]
+        name = _UNSAFE.sub("_", dialogue.id)[:60]
+        return self.root / "rejected" / f"{name}-{key}-turn{turn}-take{take}-{reason}.wav"
 
     def pace(self, voice: str) -> Pace | None:
         """Return the stored measurement of a voice, or None."""
@@ -174,7 +205,7 @@ class _Outputs:
                 continue
             self._count(found)
             if found.refused:
-                row = {"line": number, **_rejection(found)}
+                row = {"line": number, **self._rejection(found)}
                 if found.refused == "no_voice":
                     row["detail"] = f"no voice speaks {line.language} (available: {', '.join(self.credits)}). {MORE_VOICES}"
                 self._reject(found.refused, row)
@@ -223,6 +254,19 @@ class _Outputs:
                 voice.passed += 1
                 voice.passed_first += len(turn.takes) == 1
                 voice.wer.append(turn.wer or 0.0)
+
+    def _rejection(self, found: SpokenDialogue) -> dict[str, Any]:
+        """Return the fields of the row of a rejected dialogue. `audio` of a take is its file, if it was kept."""
+        row: dict[str, Any] = {"dialogue": found.dialogue.id, "voice": found.voice}
+        if found.turns:
+            turn, last = len(found.turns) - 1, found.turns[-1]
+            row |= {"turn": turn, "text": last.text, "takes": len(last.takes)}
+            row["tried"] = []
+            for place, take in enumerate(last.takes):
+                path = self.directory.rejected_take_path(found.fingerprint, found.dialogue, turn, place, take.refused)
+                kept = {"audio": str(path.relative_to(self.directory.root))} if path.is_file() else {}
+                row["tried"].append({"refused": take.refused, "changed": list(take.changed), **take.metrics, **kept})
+        return row
 
     def _reject(self, reason: str, row: dict[str, Any]) -> None:
         self.rejected[reason] += 1
@@ -279,13 +323,3 @@ def distribution(values: list[float]) -> dict[str, float]:
         "max": max(values),
     }
     return {name: round(float(value), 4) for name, value in statistics.items()}
-
-
-def _rejection(found: SpokenDialogue) -> dict[str, Any]:
-    """Return the fields of the row of a rejected dialogue."""
-    row: dict[str, Any] = {"dialogue": found.dialogue.id, "voice": found.voice}
-    if found.turns:
-        last = found.turns[-1]
-        row |= {"turn": len(found.turns) - 1, "text": last.text, "takes": len(last.takes)}
-        row["tried"] = [{"refused": take.refused, "changed": list(take.changed), **take.metrics} for take in last.takes]
-    return row

@@ -27,6 +27,7 @@ from soundflow.operators.speech.chain import CHAIN_VERSION, Rewrite, SpeechTools
 from soundflow.operators.speech.gate import GATE_VERSION
 from soundflow.operators.speech.normalise import NORMALISE_VERSION
 from soundflow.operators.speech.pace import PACE_VERSION, measure_pace
+from soundflow.operators.speech.pronunciation import Pronunciations
 from soundflow.operators.speech.scoring import SCORING_VERSION
 from soundflow.operators.speech.voice_pool import VoicePool
 from soundflow.pipeline.corpus.commit import sweep
@@ -81,14 +82,16 @@ def speak(
     workers: int | None = None,
     address: str | None = None,
     fresh: bool = False,
+    keep_rejected: bool = False,
     on_event: Callable[[SpeakProgress], None] = lambda progress: None,
     should_stop: Callable[[], bool] | None = None,
 ) -> SpeechSummary:
     """Speak the dialogues of a JSONL file (`schemas.speech.Dialogue`) that are not committed yet; write `out`/manifest.jsonl.
 
     `executor`: `inline` runs the models in this process; `ray` runs them in Ray actors, of which `workers` are recognisers (None:
-    one per core), on this machine or on the cluster at `address`. `should_stop` is called twice a second and by default returns
-    whether SIGINT or SIGTERM arrived. Failed dialogues are counted in the summary; the next call retries them.
+    one per core), on this machine or on the cluster at `address`. `keep_rejected`: also keep the takes that the gate rejects in
+    this run, see `SpeechDir.keep_rejected`. `should_stop` is called twice a second and by default returns whether SIGINT or
+    SIGTERM arrived. Failed dialogues are counted in the summary; the next call retries them.
 
     Raises InputError for an invalid file, config or directory, or a directory that was made with another config; OSError when
     the disk is full; BackendError when a backend is down; Halted; Interrupted.
@@ -105,7 +108,7 @@ def speak(
             _rewriter(config, directory) as rewrite,
             deferred_signals() as signalled,
         ):
-            run = _SpeakRun(directory, record, models, rewrite, concurrency, on_event, should_stop or signalled)
+            run = _SpeakRun(directory, record, models, rewrite, concurrency, keep_rejected, on_event, should_stop or signalled)
             try:
                 run.run((line for number, line in read_dialogues(dialogues) if number in pending), len(pending), kept)
             except ServiceUnreachable as error:
@@ -248,14 +251,17 @@ class _SpeakRun:
         models: Models,
         rewrite: Rewrite,
         concurrency: int,
+        keep_rejected: bool,
         on_event: Callable[[SpeakProgress], None],
         should_stop: Callable[[], bool],
     ):
         self.directory, self.record, self.models = directory, record, models
         self.concurrency, self.on_event, self.should_stop = concurrency, on_event, should_stop
+        self.keep_rejected = keep_rejected
         gate = record.config.gate
         pace = PaceCache(directory, models, gate.wer_limit)
-        self.tools = SpeechTools(models.voice_pool, models.recogniser, rewrite, pace, gate, record.config.seed)
+        pronunciations = Pronunciations(record.config.pronunciations)
+        self.tools = SpeechTools(models.voice_pool, models.recogniser, rewrite, pace, gate, record.config.seed, pronunciations)
         self.done = self.rejected = self.failed = self.consecutive_failures = 0
         self.seconds, self.reported_at = 0.0, 0.0
         self.why_failed = ""
@@ -282,7 +288,10 @@ class _SpeakRun:
             threads.shutdown()
 
     def _one(self, dialogue: Dialogue) -> SpokenDialogue:
-        return self.directory.commit(self.record.fingerprint, dialogue, render_dialogue(dialogue, self.tools))
+        rendered = render_dialogue(dialogue, self.tools)
+        if self.keep_rejected:
+            self.directory.keep_rejected(self.record.fingerprint, dialogue, rendered, self.tools.pronunciations)
+        return self.directory.commit(self.record.fingerprint, dialogue, rendered)
 
     def _settle(self, dialogue: Dialogue, future: Future[SpokenDialogue]) -> None:
         try:

@@ -14,8 +14,10 @@ from soundflow.operators.clean.ingress import read_audio
 from soundflow.operators.protocols.faults import BackendError
 from soundflow.operators.speech.gate import check_rendering
 from soundflow.operators.speech.pace import measure_pace
+from soundflow.operators.speech.pronunciation import Pronunciations
 from soundflow.operators.speech.rewriting import rewrite_by_rules
 from soundflow.operators.speech.voice_pool import VoicePool
+from soundflow.pipeline.speech.pronunciation_file import read_pronunciations
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError
@@ -27,9 +29,12 @@ EMBEDDED: Final = {"hibari": HibariConfig(), "kokoro": KokoroConfig()}
 """Backends that can be used without a config file."""
 
 
-def read_config(path: Path | None) -> SpeechConfig:
-    """Return the config in a YAML file, or the default without a file."""
-    return SpeechConfig.from_yaml(path) if path else SpeechConfig()
+def read_config(path: Path | None, pronunciations: Path | None = None) -> SpeechConfig:
+    """Return the config in a YAML file, or the default without a file. `pronunciations` adds words to those of the config."""
+    config = SpeechConfig.from_yaml(path) if path else SpeechConfig()
+    if pronunciations is None:
+        return config
+    return config.model_copy(update={"pronunciations": config.pronunciations | read_pronunciations(pronunciations)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ def say_once(
     out: Path,
     *,
     config: Path | None = None,
+    pronunciations: Path | None = None,
     voice: str | None = None,
     language: str | None = None,
     seed: int = 0,
@@ -78,10 +84,10 @@ def say_once(
 
     Raises InputError when the voice is not available, the text has nothing to say, or the backend fails.
     """
-    settings = read_config(config)
+    settings = read_config(config, pronunciations)
     backend = (voice or "").partition(":")[0]
     if config is None and backend in EMBEDDED:
-        settings = SpeechConfig(speakers=(EMBEDDED[backend],))
+        settings = settings.model_copy(update={"speakers": (EMBEDDED[backend],)})
     voice_pool = open_voice_pool(settings.speakers, settings.voices)
     chosen = _voice(voice_pool, voice, language)
     language = language or chosen.language
@@ -96,14 +102,24 @@ def say_once(
         raise InputError("is a directory, or its folder does not exist", file=out, field="--out")
     speaker = voice_pool.speaker(chosen)
     try:
-        rendering = speaker.say(spoken, chosen, seed=seed, speed=speed)
+        respelled = Pronunciations(settings.pronunciations)
+        rendering = speaker.say(respelled.respell(spoken, language), chosen, seed=seed, speed=speed)
         if not rendering.samples.any():
             raise InputError(f"{chosen.name} cannot speak it: its language is {chosen.language}", field="text", value=spoken)
         made = SpokenFile(out, spoken, chosen, rendering.samples.size / c.SAMPLE_RATE)
         if check:
             recogniser = open_recogniser(settings.recogniser)
             pace = measure_pace(chosen, speaker, recogniser, settings.gate.wer_limit)
-            outcome = check_rendering(rendering.samples, spoken, language, recogniser, pace, speed=speed, config=settings.gate)
+            outcome = check_rendering(
+                rendering.samples,
+                spoken,
+                language,
+                recogniser,
+                pace,
+                speed=speed,
+                config=settings.gate,
+                pronunciations=respelled,
+            )
             metrics = outcome.value if isinstance(outcome, Ok) else outcome.metrics
             made = SpokenFile(out, spoken, chosen, made.seconds, "" if isinstance(outcome, Ok) else outcome.reason, metrics)
     except BackendError as error:

@@ -21,6 +21,16 @@ Config = Annotated[
     ),
 ]
 
+Pronunciations = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        help="Pronunciation list for names, one `word,spoken as` per row, such as `Nguyen,win`. Transcripts keep the word, and "
+        "the gate accepts either.",
+        show_default=False,
+    ),
+]
+
 
 @top.command(
     help="Speak a text in one voice and write a 16 kHz WAV file. Numbers and symbols are first rewritten as words.",
@@ -36,13 +46,23 @@ def say(
     raw: Annotated[bool, typer.Option(help="Skip the rewriting of numbers and symbols.")] = False,
     check: Annotated[bool, typer.Option(help="Check the speech with the gate. Exit code 1: the gate rejects it.")] = False,
     config: Config = None,
+    pronunciations: Pronunciations = None,
     as_json: Json = False,
 ) -> None:
     """Run `soundflow say`."""
     from soundflow.pipeline.speech.speak_once import say_once
 
     utterance = say_once(
-        text, out, config=config, voice=voice, language=language, seed=seed, speed=speed, rewrite=not raw, check=check
+        text,
+        out,
+        config=config,
+        pronunciations=pronunciations,
+        voice=voice,
+        language=language,
+        seed=seed,
+        speed=speed,
+        rewrite=not raw,
+        check=check,
     )
     if as_json:
         say_json(utterance.to_json())
@@ -93,6 +113,15 @@ def speak(
         typer.Option("-o", "--out", help="Output directory. `soundflow clips index` reads its manifest.", show_default=False),
     ],
     config: Config = None,
+    pronunciations: Pronunciations = None,
+    keep_rejected: Annotated[
+        bool,
+        typer.Option(
+            "--keep-rejected",
+            help="Keep the takes that the gate rejects in this run: WAV files in OUT/rejected, each with a JSON file that has "
+            "the text, the transcript and the reason.",
+        ),
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of recognisers, one core each (default: one per core).")
     ] = None,
@@ -113,7 +142,7 @@ def speak(
             console.show(event.done, event.pending, event.describe())
 
         try:
-            settings = read_config(config)
+            settings = read_config(config, pronunciations)
             summary = speak(
                 dialogues,
                 out,
@@ -122,6 +151,7 @@ def speak(
                 workers=workers,
                 address=address,
                 fresh=fresh,
+                keep_rejected=keep_rejected,
                 on_event=show,
             )
         except BackendError as error:
