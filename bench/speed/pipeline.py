@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -149,6 +150,10 @@ class _Watch:
 
     def halted(self, why: Halted) -> None:
         """Do nothing: there is no service that could halt the build."""
+
+    def warning(self, text: str) -> None:
+        """Print it: the measured times may be wrong."""
+        print(text, file=sys.stderr)
 
     def pulse(self) -> None:
         """Do nothing."""

@@ -34,6 +34,10 @@ class Watcher(Protocol):
         """Curation has ended because a budget is spent or a service is broken. Scenes curated before are still rendered."""
         ...
 
+    def warning(self, text: str) -> None:
+        """A worker died, hung or could not load the job. The build continues with the others. Does not raise."""
+        ...
+
     def pulse(self) -> None:
         """Called at least once a second while there are no results."""
         ...

@@ -81,6 +81,7 @@ def build(
     virtual: bool = False,
     over_budget: bool = False,
     store: str | None = None,
+    shard_timeout: float | None = None,
     on_event: Callable[[Progress], None] | None = None,
     on_warning: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -98,8 +99,11 @@ def build(
         over_budget: build even if the estimate exceeds the recipe's budget.
         store: URL of an object store to commit shards to (`pipeline.build.object_store`). `out` is then the work space of each
             machine; for a curated build all machines share it.
+        shard_timeout: seconds after which a worker that makes a shard is considered hung; it is stopped, and another worker gets
+            its shard. Default: 5 times the slowest shard of this run, at least 300 s; 3600 s until the first shard is done.
         on_event: receives the progress.
-        on_warning: receives what is probably a mistake in the recipe, before the build begins.
+        on_warning: receives what is probably a mistake in the recipe, before the build begins, and a sentence when a worker died,
+            hung or could not load the build.
         should_stop: called between samples; returning True discards the samples in progress and raises Interrupted. By default
             it returns True after SIGINT or SIGTERM (in the main thread; see `pipeline.mechanics.stopping`).
 
@@ -117,7 +121,7 @@ def build(
     _check_split(record.recipe.split, index, recipe_path)
     if on_warning is not None:
         for text in find_recipe_warnings(record.recipe, index):
-            on_warning(text)
+            on_warning(f"{recipe_path}: {text}")
     for split, pool in split_pools(record.recipe, decided_pool(index, record.recipe)).items():
         check_tasks(record.recipe, Palette.of_recipe(pool, record.recipe), recipe_path, split)
     if not over_budget:
@@ -138,9 +142,9 @@ def build(
         committer=committer,
     )
     with deferred_signals() as signalled:
-        tracker = _Tracker(build_dir, record, committed, on_event, should_stop or signalled)
+        tracker = _Tracker(build_dir, record, committed, on_event, on_warning, should_stop or signalled)
         if pending:
-            _executor(executor, workers, address).run(job, pending, tracker)
+            _executor(executor, workers, address, shard_timeout).run(job, pending, tracker)
         if tracker.fatal:
             raise OSError(f"{tracker.fatal} ({tracker.done.shards} of {record.recipe.shards} shards are committed)")
         committer.finish(build_dir, record, pool_of(build_dir, index, record.recipe), tracker.clips_stored)
@@ -213,15 +217,15 @@ def _curators(recipe: Recipe, index: ClipIndex) -> dict[str, str]:
     return curators(recipe, index)
 
 
-def _executor(name: str, workers: int | None, address: str | None) -> Executor:
+def _executor(name: str, workers: int | None, address: str | None, shard_timeout: float | None) -> Executor:
     if name == "inline":
-        if address is not None or (workers or 1) > 1:
-            why = "the inline executor is a single worker in this process and takes neither --workers nor --address"
+        if address is not None or (workers or 1) > 1 or shard_timeout is not None:
+            why = "the inline executor is a single worker in this process and takes no --workers, --address or --shard-timeout"
             raise InputError(why, field="--executor", value=name, remedy="Use --executor ray")
         return InlineExecutor()
     from soundflow.pipeline.build.ray_executor import RayExecutor
 
-    return RayExecutor(workers, address)
+    return RayExecutor(workers, address, shard_timeout)
 
 
 @dataclass(slots=True)
@@ -251,9 +255,11 @@ class _Tracker:
         record: BuildRecord,
         committed: Iterable[ShardEntry],
         on_event: Callable[[Progress], None] | None,
+        on_warning: Callable[[str], None] | None,
         should_stop: Callable[[], bool],
     ):
         self.build_dir, self.record, self.on_event, self.should_stop = build_dir, record, on_event, should_stop
+        self.on_warning = on_warning
         self.done = _Totals()
         for manifest in committed:
             self.done.add(manifest)
@@ -291,6 +297,10 @@ class _Tracker:
 
     def curated(self, samples: int) -> None:
         self.scenes += samples
+
+    def warning(self, text: str) -> None:
+        if self.on_warning is not None:
+            self.on_warning(text)
 
     def halted(self, why: Halted) -> None:
         self.why_halted = self.why_halted or why

@@ -64,6 +64,14 @@ class Console:
             sys.stderr.flush()
             self._last, self._line = now, ""
 
+    def warn(self, text: str) -> None:
+        """Print a warning above the bar or as a line of its own."""
+        if self._bar is not None:
+            self._bar.console.print(f"warning: {text}", markup=False, highlight=False)
+        else:
+            sys.stderr.write(f"warning: {text}\n")
+            sys.stderr.flush()
+
 
 def format_duration(seconds: float) -> str:
     """Return a duration rounded for people: `45 s`, `12 min`, `3 h 20 min`."""

@@ -70,6 +70,15 @@ def build(
         str | None,
         typer.Option(help="Commit shards to an object store, s3://BUCKET/PATH. The output directory is then local work space."),
     ] = None,
+    shard_timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0,
+            metavar="SECONDS",
+            help="Stop a worker that has not finished its shard after this time, and give the shard to another worker "
+            "(default: 5 times the slowest shard so far, at least 300 s; 3600 s until the first shard is done).",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run `soundflow build`."""
@@ -97,8 +106,9 @@ def build(
                 virtual=virtual,
                 over_budget=over_budget,
                 store=store,
+                shard_timeout=shard_timeout,
                 on_event=show,
-                on_warning=lambda text: typer.echo(f"warning: {recipe}: {text}", err=True),
+                on_warning=console.warn,
             )
         except Halted as error:
             is_start = isinstance(error, ServiceUnreachable) and not error.has_begun

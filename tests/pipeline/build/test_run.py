@@ -263,7 +263,7 @@ def test_progress_is_reported_every_two_seconds(built: Path, monkeypatch: pytest
     clock = [0.0]
     monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     events: list[Progress] = []
-    tracker = run._Tracker(BuildDir(built), record, [], events.append, lambda: False)
+    tracker = run._Tracker(BuildDir(built), record, [], events.append, print, lambda: False)
     for _ in range(20):
         clock[0] += 0.5
         tracker.pulse()

@@ -1,0 +1,119 @@
+"""Ray actors that load their work in a call of its own, and the nodes on which loading failed.
+
+This module imports nothing of ours. So a node without a library or a file still starts the actor, and the actor reports what is
+missing.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+from ray import cloudpickle
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an actor runs."""
+
+    node: str
+    """Ray's id of the node."""
+    host: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """Why an actor could not load its work."""
+
+    place: Place
+    why: str
+    traceback: str
+    error: Exception | None = None
+    """The error, if it is an InputError, which every process can read."""
+
+    @classmethod
+    def of(cls, error: Exception) -> LoadFailure:
+        """Describe an error that is being handled in an actor."""
+        is_ours = hasattr(error, "remedy")  # an InputError: its message is complete
+        why = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        return cls(current_place(), why, traceback.format_exc(), error if is_ours else None)
+
+
+class Runner(Protocol):
+    """The work that an actor loads."""
+
+    def run(self, item: int, /) -> Any:
+        """Process one item."""
+        ...
+
+
+@ray.remote(num_cpus=1, max_restarts=0)
+class LoadingActor:
+    """Loads a `Runner` and runs it on one core. Dies with the driver."""
+
+    def __init__(self, pickled: bytes):
+        self._pickled = pickled
+        self._runner: Runner | None = None
+
+    def place(self) -> Place:
+        """Return where this actor runs."""
+        return current_place()
+
+    def load(self) -> LoadFailure | None:
+        """Load the runner; return what went wrong."""
+        try:
+            self._runner = pickle.loads(self._pickled)()
+        except Exception as error:
+            return LoadFailure.of(error)
+        return None
+
+    def run(self, item: int) -> Any:
+        """Run the loaded runner on one item."""
+        assert self._runner is not None
+        return self._runner.run(item)
+
+
+def current_place() -> Place:
+    """Return where this actor runs."""
+    return Place(ray.get_runtime_context().get_node_id(), platform.node(), os.getpid())
+
+
+def pickled(load: Callable[[], Runner]) -> bytes:
+    """Return the bytes of a function that makes a runner, to be passed to `LoadingActor`."""
+    data: bytes = cloudpickle.dumps(load)
+    return data
+
+
+class Nodes:
+    """The nodes of a run: those that could not load its work are retired and get no further actors."""
+
+    def __init__(self) -> None:
+        self._retired: dict[str, str] = {}  # node id → reason
+
+    def retire(self, place: Place, why: str) -> bool:
+        """Retire the node of an actor; return False if it was retired before."""
+        is_first = place.node not in self._retired
+        self._retired.setdefault(place.node, f"node {place.host}: {why}")
+        return is_first
+
+    def placement(self) -> dict[str, Any]:
+        """Return the options of an actor that keep it off the retired nodes."""
+        return {"label_selector": {"ray.io/node-id": f"!in({','.join(self._retired)})"}} if self._retired else {}
+
+    def are_all_retired(self) -> bool:
+        """Return whether every node of the cluster is retired."""
+        return bool(self._retired) and all(node["NodeID"] in self._retired for node in ray.nodes() if node["Alive"])
+
+    def reasons(self) -> str:
+        """Return the retired nodes with the reason of each."""
+        return "; ".join(sorted(set(self._retired.values())))
