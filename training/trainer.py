@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import AUDIO_ROW
 from soundflow.schemas.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
 from soundflow.schemas.base import InputError, Interrupted, Schema
+from soundflow.schemas.file_lock import lock
 from soundflow.training.batches import Batch
 from soundflow.training.checkpoints import Checkpoints, TrainState, export
 from soundflow.training.config import StageConfig
@@ -250,23 +250,20 @@ def _claim(run: Path, record: RunRecord) -> IO[bytes]:
     if run.is_dir() and any(entry.name != LOCK and not entry.name.startswith(TEMPORARY) for entry in run.iterdir()):
         raise InputError("is not empty and not a run directory", file=run, remedy="Choose another directory with -o")
     run.mkdir(parents=True, exist_ok=True)
-    lock = _locked(run)
+    held = _locked(run)
     sweep_abandoned(run.glob(f"{TEMPORARY}*"))
     write_atomic(path, record.canonical_json())
-    return lock
+    return held
 
 
 def _locked(run: Path) -> IO[bytes]:
-    lock = (run / LOCK).open("wb")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        remedy = "Wait for it, or choose another directory with -o"
-        raise InputError("another process is training here", file=run, remedy=remedy) from None
-    except OSError:  # a file system without locks
-        pass
-    return lock
+    file = (run / LOCK).open("wb")
+    with contextlib.suppress(OSError):  # a file system without locks
+        if not lock(file, wait=False):
+            file.close()
+            remedy = "Wait for it, or choose another directory with -o"
+            raise InputError("another process is training here", file=run, remedy=remedy)
+    return file
 
 
 def _attention(stage: StageConfig, device: torch.device) -> dict[str, str]:

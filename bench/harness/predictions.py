@@ -6,7 +6,6 @@ an incomplete last line and requests only the missing answers. A directory that 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from soundflow.bench.harness.rows import read_rows
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.documents import parse_json
+from soundflow.schemas.file_lock import lock
 
 RECORD: Final = "run.json"
 PREDICTIONS: Final = "predictions.jsonl"
@@ -40,13 +40,9 @@ class Predictions:
         path = self.directory / PREDICTIONS
         self._file = path.open("a+b")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise InputError(
-                "another process is writing this run", file=self.directory, remedy="Wait until it ends, or stop it"
-            ) from None
-        try:
+            if not lock(self._file, wait=False):
+                remedy = "Wait until it ends, or stop it"
+                raise InputError("another process is writing this run", file=self.directory, remedy=remedy)
             self._check_record()
             self._truncate_incomplete_line(path)
             self.done = {row.text("id"): dict(row.values) for row in read_rows(path)}

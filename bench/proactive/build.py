@@ -26,7 +26,7 @@ from soundflow.operators.tasks.policy import respond_with_description
 from soundflow.pipeline.clips.table import ClipIndex
 from soundflow.pipeline.mechanics.console import Console
 from soundflow.schemas import constants as c
-from soundflow.schemas.atomic_file import write_atomic
+from soundflow.schemas.atomic_file import temporary_file, write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import Clip, ClipRole
 from soundflow.schemas.documents import json_value
@@ -248,10 +248,9 @@ def _write_recording(clip: Clip, path: Path) -> None:
             "the recording has changed since it was indexed", file=source, field=clip.id, remedy="Index the clips again"
         )
     samples = load(source)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{path.name}")
-    soundfile.write(temporary, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    temporary.replace(path)
+    with temporary_file(path.parent) as temporary:
+        soundfile.write(temporary, to_pcm16(samples), c.SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        temporary.replace(path)
 
 
 def _provenance(name: str, clip: Clip) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import commit, unfinished_file
 from soundflow.pipeline.corpus.shards import ShardWriter, read_shard
 from soundflow.schemas import constants as c
+from soundflow.schemas.atomic_file import written
 from soundflow.schemas.shard import ShardManifest
 from soundflow.schemas.tokens import SOUNDFLOW
 
@@ -63,27 +64,28 @@ def write_ours(data: Sequence[Sample], folder: Path) -> None:
     """Write, hash and commit a shard."""
     build = BuildDir(folder / "ours")
     build.manifest_path(0).unlink(missing_ok=True)  # allows another commit
-    with unfinished_file(build, "shard-000000") as (stream, path):
-        writer = ShardWriter(stream)
-        for key, members in data:
-            writer.add(key, members)
-        writer.finish()
-    sha256 = writer.sha256()
-    manifest = ShardManifest(
-        fingerprint="0" * 64,
-        shard=0,
-        tar=f"shard-000000-{sha256[:12]}.tar",
-        sha256=sha256,
-        bytes=writer.bytes,
-        keys=tuple(key for key, _ in data),
-        planned=len(data),
-        chunks=CHUNKS * len(data),
-        responses=0,
-        seconds=0.0,
-        tasks={},
-    )
-    if not commit(build, path, manifest):
-        raise RuntimeError("the shard was already committed")
+    with unfinished_file(build, "shard-000000") as path:
+        with written(path, durable=True) as stream:
+            writer = ShardWriter(stream)
+            for key, members in data:
+                writer.add(key, members)
+            writer.finish()
+        sha256 = writer.sha256()
+        manifest = ShardManifest(
+            fingerprint="0" * 64,
+            shard=0,
+            tar=f"shard-000000-{sha256[:12]}.tar",
+            sha256=sha256,
+            bytes=writer.bytes,
+            keys=tuple(key for key, _ in data),
+            planned=len(data),
+            chunks=CHUNKS * len(data),
+            responses=0,
+            seconds=0.0,
+            tasks={},
+        )
+        if not commit(build, path, manifest):
+            raise RuntimeError("the shard was already committed")
 
 
 def write_webdataset(webdataset: Any, data: Sequence[Sample], folder: Path) -> None:

@@ -163,7 +163,7 @@ class ClipCache:
         return self._store(CacheEntry(content_sha256=content, cache_key=key, clip=clip))
 
     def sweep(self) -> None:
-        """Remove old temporary files of killed writers (`schemas.atomic_file.sweep_abandoned`)."""
+        """Remove the temporary files of killed writers (`schemas.atomic_file.sweep_abandoned`)."""
         sweep_abandoned(self.directory.glob(f"*/{TEMPORARY}*"))
 
     def _store(self, entry: CacheEntry) -> Outcome[CacheEntry]:

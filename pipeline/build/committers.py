@@ -28,8 +28,11 @@ class Committer(Protocol):
         """Return the pending shards, in order, and the entries of the committed ones."""
         ...
 
-    def commit(self, build: BuildDir, unfinished: Path, manifest: ShardManifest, pool: PoolWithMade) -> None:
-        """Commit a shard whose synced tar is the file `unfinished`, made from the clips of `pool`. Raises OSError."""
+    def commit(self, build: BuildDir, unfinished: Path, manifest: ShardManifest, pool: PoolWithMade) -> ShardManifest:
+        """Commit a shard whose synced tar is the file `unfinished`, made from the clips of `pool`; return its manifest.
+
+        If another worker has committed the shard, the manifest of that commit is returned. Raises OSError.
+        """
         ...
 
     def finish(self, build: BuildDir, record: BuildRecord, pool: PoolWithMade, on_clips: Callable[[int], None]) -> None:
@@ -51,9 +54,11 @@ class DirectoryCommitter:
         """See `Committer.progress`."""
         return build.pending(record)
 
-    def commit(self, build: BuildDir, unfinished: Path, manifest: ShardManifest, pool: PoolWithMade) -> None:
+    def commit(self, build: BuildDir, unfinished: Path, manifest: ShardManifest, pool: PoolWithMade) -> ShardManifest:
         """See `Committer.commit`."""
-        commit(build, unfinished, manifest)
+        if commit(build, unfinished, manifest):
+            return manifest
+        return build.commit_of(manifest.shard, manifest.fingerprint) or manifest
 
     def finish(self, build: BuildDir, record: BuildRecord, pool: PoolWithMade, on_clips: Callable[[int], None]) -> None:
         """Do nothing: shards of a stored build stand alone."""
@@ -87,16 +92,17 @@ class StoreCommitter:
         """See `Committer.progress`."""
         return self.store.pending(record.recipe), list(self.store.entries())
 
-    def commit(self, build: BuildDir, unfinished: Path, manifest: ShardManifest, pool: PoolWithMade) -> None:
+    def commit(self, build: BuildDir, unfinished: Path, manifest: ShardManifest, pool: PoolWithMade) -> ShardManifest:
         """See `Committer.commit`. Raises OSError, too, if the store holds a different clip under the same id."""
         commit(build, unfinished, manifest)
         for name, read in _companions(build, manifest, pool):
             if name not in self._uploaded:
                 self.store.put_once(name, read)
                 self._uploaded.add(name)
-        self.store.commit(build, manifest)
-        (build.data / manifest.tar).unlink()
-        build.manifest_path(manifest.shard).unlink()
+        is_first = self.store.commit(build, manifest)
+        (build.data / manifest.tar).unlink(missing_ok=True)  # another worker of this machine may have made the same shard
+        build.manifest_path(manifest.shard).unlink(missing_ok=True)
+        return manifest if is_first else self.store.manifest(manifest.shard)
 
     def finish(self, build: BuildDir, record: BuildRecord, pool: PoolWithMade, on_clips: Callable[[int], None]) -> None:
         """Do nothing: `commit` has uploaded the clips of each shard."""

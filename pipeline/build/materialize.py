@@ -12,6 +12,7 @@ from soundflow.pipeline.corpus.commit import commit, sweep, unfinished_file
 from soundflow.pipeline.corpus.open_build import open_build
 from soundflow.pipeline.corpus.shards import ShardWriter
 from soundflow.pipeline.mechanics.stopping import deferred_signals
+from soundflow.schemas.atomic_file import written
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.shard import BuildStatus, ShardManifest
 
@@ -57,13 +58,14 @@ def materialize(
 
 
 def _render_shard(samples: Samples, manifest: ShardManifest, stored: BuildDir, stop: Callable[[], bool]) -> None:
-    with unfinished_file(stored, f"shard-{manifest.shard:06d}") as (stream, path):
-        writer = ShardWriter(stream)
-        for key, members in samples.read(manifest):
-            writer.add(key, members)
-            if stop():
-                raise Interrupted
-        writer.finish()
-    sha256 = writer.sha256()
-    tar = f"shard-{manifest.shard:06d}-{sha256[:12]}.tar"
-    commit(stored, path, manifest.model_copy(update={"tar": tar, "sha256": sha256, "bytes": writer.bytes, "virtual": False}))
+    with unfinished_file(stored, f"shard-{manifest.shard:06d}") as path:
+        with written(path, durable=True) as stream:
+            writer = ShardWriter(stream)
+            for key, members in samples.read(manifest):
+                writer.add(key, members)
+                if stop():
+                    raise Interrupted
+            writer.finish()
+        sha256 = writer.sha256()
+        tar = f"shard-{manifest.shard:06d}-{sha256[:12]}.tar"
+        commit(stored, path, manifest.model_copy(update={"tar": tar, "sha256": sha256, "bytes": writer.bytes, "virtual": False}))

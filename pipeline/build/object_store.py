@@ -120,6 +120,11 @@ class ObjectStore:
         """Return the numbers of the committed shards, in order. One listing."""
         return sorted(int(match[1]) for path in self._fs.find(self._at("manifest")) if (match := _MANIFEST.search(path)))
 
+    def manifest(self, shard: int) -> ShardManifest:
+        """Return the manifest of a committed shard."""
+        name = f"manifest/{shard:06d}.json"
+        return ShardManifest.from_json(self.read(name), file=f"{self.url}/{name}")
+
     def download(self, name: str, target: Path) -> None:
         """Copy an object to the file `target`."""
         self._fs.get_file(self._at(name), str(target))

@@ -9,7 +9,7 @@ from soundflow.pipeline.build.object_store import ObjectStore, clip_name, sheet_
 from soundflow.pipeline.build.virtual import clips_of
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.clip_store import add_clips
-from soundflow.pipeline.corpus.commit import unfinished_name, write_file, write_if_absent
+from soundflow.pipeline.corpus.commit import unfinished_file, write_file, write_if_absent
 from soundflow.pipeline.corpus.open_build import open_build
 from soundflow.pipeline.curate.made_clips import FOLDER
 from soundflow.schemas.base import InputError
@@ -32,13 +32,10 @@ def download_corpus(store: ObjectStore, directory: Path) -> int:
         name = f"manifest/{shard:06d}.json"
         data = store.read(name)
         manifest = ShardManifest.from_json(data, file=f"{store.url}/{name}")
-        unfinished = unfinished_name(build, manifest.tar)
-        try:
+        with unfinished_file(build, manifest.tar) as unfinished:
             store.download(f"data/{manifest.tar}", unfinished)
             build.data.mkdir(parents=True, exist_ok=True)
             unfinished.replace(build.data / manifest.tar)
-        finally:
-            unfinished.unlink(missing_ok=True)
         if manifest.scenes_sha256 is not None:
             write_file(build, build.sheet_path(shard), store.read(sheet_name(manifest)))
         write_if_absent(build, build.manifest_path(shard), data)

@@ -16,13 +16,13 @@ from soundflow.pipeline.build.committers import Committer, DirectoryCommitter
 from soundflow.pipeline.build.produce import Producer, Sample
 from soundflow.pipeline.clips.table import IndexReference
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.commit import sweep, unfinished_file, write_file
+from soundflow.pipeline.corpus.commit import MovedAsideError, check_not_moved_aside, sweep, unfinished_file, write_file
 from soundflow.pipeline.corpus.shards import ShardWriter
 from soundflow.pipeline.curate.scenes import count_verdicts, pool_of, scenes_of
 from soundflow.pipeline.mechanics.memory import keep_freed_memory
 from soundflow.pipeline.services.answer_cache import answers_dir
 from soundflow.schemas import constants as c
-from soundflow.schemas.atomic_file import NO_SPACE
+from soundflow.schemas.atomic_file import NO_SPACE, written
 from soundflow.schemas.identity import sample_id
 from soundflow.schemas.outcome import Failed, Ok, Rejected
 from soundflow.schemas.recipe import Recipe
@@ -71,10 +71,6 @@ class ShardFailedError(RuntimeError):
     """Too many samples of a shard failed."""
 
 
-class MovedAsideError(RuntimeError):
-    """The output directory has been moved aside and replaced by another build."""
-
-
 def describe_error(error: Exception) -> str:
     """Return the message of an error, with its type unless it is one of the errors above."""
     is_ours = isinstance(error, (ShardFailedError, MovedAsideError))
@@ -105,6 +101,17 @@ class Worker:
             return ShardResult(shard, None, describe_error(error), traceback.format_exc(), fatal)
 
     def _make(self, shard: int, on_sample: Callable[[Sample | None], None] | None) -> ShardManifest:
+        """Make and commit a shard; return the committed manifest, which is another worker's if that was first."""
+        with unfinished_file(self.build, f"shard-{shard:06d}") as path:
+            made = self._write(shard, path, on_sample)
+            check_not_moved_aside(self.build, self.job.fingerprint)
+            manifest = self.job.committer.commit(self.build, path, made, self.pool)
+        self.build.failure_path(shard).unlink(missing_ok=True)
+        self._release_from_quarantine(shard, set(manifest.keys))
+        return manifest
+
+    def _write(self, shard: int, path: Path, on_sample: Callable[[Sample | None], None] | None) -> ShardManifest:
+        """Write the tar of a shard to `path`; return its manifest."""
         wall, cpu = time.monotonic(), time.process_time()
         keys: list[str] = []
         rejected: list[RejectedSample] = []
@@ -112,7 +119,7 @@ class Worker:
         redraws: Counter[str] = Counter()
         tasks: Counter[str] = Counter()
         chunks = responses = 0
-        with unfinished_file(self.build, f"shard-{shard:06d}") as (stream, path):
+        with written(path, durable=True) as stream:
             writer = ShardWriter(stream)
             for index in range(self.sizes[shard]):
                 name = sample_id(self.job.fingerprint, shard, index)
@@ -140,7 +147,7 @@ class Worker:
             writer.finish()
         sha256 = writer.sha256()
         sheet = self.build.sheet(shard, self.job.fingerprint) if self.job.recipe.curates else None
-        manifest = ShardManifest(
+        return ShardManifest(
             fingerprint=self.job.fingerprint,
             shard=shard,
             tar=f"shard-{shard:06d}-{sha256[:12]}.tar",
@@ -166,16 +173,6 @@ class Worker:
                 "committed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             },
         )
-        self._check_not_moved_aside()
-        self.job.committer.commit(self.build, path, manifest, self.pool)
-        self.build.failure_path(shard).unlink(missing_ok=True)
-        self._release_from_quarantine(shard, set(keys))
-        return manifest
-
-    def _check_not_moved_aside(self) -> None:
-        """Keep the shards of a build that `--fresh` has moved aside out of the new build at its path."""
-        if self.build.record_path.exists() and self.build.record().fingerprint != self.job.fingerprint:
-            raise MovedAsideError(f"{self.build.root} now holds another build; this one was moved aside with --fresh")
 
     def _release_from_quarantine(self, shard: int, keys: set[str]) -> None:
         """Remove the entries of samples that failed in an earlier attempt at this shard and are part of it now."""

@@ -36,7 +36,7 @@ from soundflow.pipeline.clips.ledger import IndexLedger, source_names
 from soundflow.pipeline.clips.table import CACHE, TABLE, ClipIndex, Footer, write_table
 from soundflow.pipeline.clips.workers import Cleaned, FileStamp, Work, clean_all
 from soundflow.schemas import constants as c
-from soundflow.schemas.atomic_file import TEMPORARY, write_atomic
+from soundflow.schemas.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import ClipRejection, IngressConfig, TfjpConfig
 from soundflow.schemas.outcome import Failed, Ok
@@ -130,8 +130,7 @@ def index_clips(
     maps = [LabelMap.open(name) for name in labels]
     directory = _prepare(Path(out), places)
     with IndexLedger(directory) as ledger:
-        for abandoned in directory.glob(f"{TEMPORARY}*"):  # of a killed run: the ledger's lock excludes a running one
-            abandoned.unlink(missing_ok=True)
+        sweep_abandoned(directory.glob(f"{TEMPORARY}*"))
         run = _IndexRun(ledger, ClipCache(directory / CACHE, CleanConfig(tfjp=tfjp, ingress=ingress)), on_progress)
         run.cache.sweep()
         run.read(places, directory, roots, maps)

@@ -7,7 +7,6 @@ embedder are reused.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import threading
@@ -40,6 +39,7 @@ from soundflow.pipeline.clips.search_file import (
 from soundflow.pipeline.clips.table import BATCH, TABLE, ClipIndex
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRole
+from soundflow.schemas.file_lock import locked
 
 FOLDER: Final = "search"
 SUFFIX: Final = ".vectors"
@@ -65,12 +65,11 @@ def vector_index_of(directory: Path, content_hash: str, embedder: Embedder, on_p
         return open_vector_index(path, content_hash, name)
     try:
         path.parent.mkdir(exist_ok=True)
-        lock = (path.parent / "lock").open("w")
+        (path.parent / "lock").touch()
     except OSError as error:
         remedy = "Search vectors are stored in the clip index: make the directory writable, or search a copy"
         raise InputError(f"cannot be written: {error.strerror}", file=path.parent, remedy=remedy) from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.parent / "lock"):
         with contextlib.suppress(FileNotFoundError, DamagedError):  # another process may have computed it meanwhile
             return open_vector_index(path, content_hash, name)
         _compute(directory, path, content_hash, embedder, on_progress)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import unfinished_file, write_if_absent
+from soundflow.schemas.atomic_file import written
 from soundflow.schemas.base import InputError
 from soundflow.schemas.stream import PlannedClip, PlannedNoise
 
@@ -166,17 +167,18 @@ def _write_pack(
     rows: list[tuple[bytes, int, int]] = []
     offset, digest = 0, hashlib.sha256()
     build.clips.mkdir(parents=True, exist_ok=True)
-    with unfinished_file(build, "pack") as (stream, unfinished):
-        while at < len(missing) and (not rows or 2 * offset < pack_bytes):
-            pcm = read(clips[missing[at]], missing[at])
-            stream.write(pcm)
-            digest.update(pcm)
-            rows.append((bytes.fromhex(missing[at]), offset, len(pcm) // 2))
-            offset += len(pcm) // 2
-            at += 1
-            on_clip(at, len(missing))
-    path = build.clips / f"pack-{digest.hexdigest()[:12]}.pcm"
-    unfinished.replace(path)
+    with unfinished_file(build, "pack") as unfinished:
+        with written(unfinished, durable=True) as stream:
+            while at < len(missing) and (not rows or 2 * offset < pack_bytes):
+                pcm = read(clips[missing[at]], missing[at])
+                stream.write(pcm)
+                digest.update(pcm)
+                rows.append((bytes.fromhex(missing[at]), offset, len(pcm) // 2))
+                offset += len(pcm) // 2
+                at += 1
+                on_clip(at, len(missing))
+        path = build.clips / f"pack-{digest.hexdigest()[:12]}.pcm"
+        unfinished.replace(path)
     write_if_absent(build, path.with_suffix(".npy"), _npy(rows))
     return at
 

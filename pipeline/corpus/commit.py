@@ -8,46 +8,42 @@ links the manifest is created exclusively instead.
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.schemas.atomic_file import link_first, new_file, sync
+from soundflow.schemas.atomic_file import is_own, link_first, sweep_abandoned, sync, temporary_file, written
 from soundflow.schemas.shard import ShardManifest
 
 
-def unfinished_name(build: BuildDir, what: str) -> Path:
-    """Return a new path below `_tmp` that names its host and process, so that `sweep` can remove it if that has died."""
-    build.unfinished.mkdir(parents=True, exist_ok=True)
-    return build.unfinished / f"{socket.gethostname()}~{os.getpid()}~{what}~{os.urandom(4).hex()}"
+class MovedAsideError(RuntimeError):
+    """The output directory has been moved aside and replaced by another build."""
 
 
 @contextlib.contextmanager
-def unfinished_file(build: BuildDir, what: str) -> Iterator[tuple[IO[bytes], Path]]:
-    """Open a new file below `_tmp`; yield it and its path. It is synced at the end of the block, or removed on an error."""
-    path = unfinished_name(build, what)
-    with new_file(path, durable=True) as stream:
-        yield stream, path
+def unfinished_file(build: BuildDir, what: str) -> Iterator[Path]:
+    """Create a file below `_tmp` and yield its path; it is removed in the end unless it has been moved into place."""
+    with temporary_file(build.unfinished, what) as path:
+        yield path
 
 
 def write_file(build: BuildDir, path: Path, data: bytes) -> None:
     """Write a document to `path` atomically and durably, replacing an existing one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished_file(build, path.name) as (stream, unfinished):
-        stream.write(data)
-    unfinished.replace(path)
+    with unfinished_file(build, path.name) as unfinished:
+        with written(unfinished, durable=True) as stream:
+            stream.write(data)
+        unfinished.replace(path)
     sync(path.parent)
 
 
 def write_if_absent(build: BuildDir, path: Path, data: bytes) -> bool:
     """Write a document to `path` atomically and durably unless one exists; return whether it was written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished_file(build, path.name) as (stream, unfinished):
-        stream.write(data)
-    return link_first(unfinished, path, data, durable=True)
+    with unfinished_file(build, path.name) as unfinished:
+        with written(unfinished, durable=True) as stream:
+            stream.write(data)
+        return link_first(unfinished, path, data, durable=True)
 
 
 def commit(build: BuildDir, unfinished: Path, manifest: ShardManifest) -> bool:
@@ -61,38 +57,25 @@ def commit(build: BuildDir, unfinished: Path, manifest: ShardManifest) -> bool:
         return True
     if build.commit_of(manifest.shard, manifest.fingerprint) is not None:
         return False
+    check_not_moved_aside(build, manifest.fingerprint)  # then the existing manifest is a commit of another build
     write_file(build, path, data)  # the existing manifest is not a commit: it is damaged or its tar is missing
     return True
 
 
+def check_not_moved_aside(build: BuildDir, fingerprint: str) -> None:
+    """Raise MovedAsideError if `--fresh` has moved the build of this fingerprint aside: the directory now belongs to another."""
+    if build.record_path.exists() and build.record().fingerprint != fingerprint:
+        raise MovedAsideError(f"{build.root} now holds another build; this one was moved aside with --fresh")
+
+
 def sweep(build: BuildDir) -> None:
-    """Remove the unfinished files of dead processes of this machine."""
-    for path in build.unfinished.glob("*~*~*") if build.unfinished.is_dir() else ():
-        host, process, *_ = path.name.split("~")
-        if (
-            host == socket.gethostname()
-            and process.isdigit()
-            and not Path(f"/proc/{process}").exists()
-            and not _alive(int(process))
-        ):
-            path.unlink(missing_ok=True)
+    """Remove the unfinished files of killed writers (`schemas.atomic_file.sweep_abandoned`)."""
+    sweep_abandoned(build.unfinished.glob("*~*~*"))
 
 
 def find_writer(build: BuildDir) -> str:
     """Return the name of an unfinished file of another process, or an empty string. Call `sweep` first."""
-    ours = f"{socket.gethostname()}~{os.getpid()}~"
-    names = [path.name for path in build.unfinished.glob("*~*~*")] if build.unfinished.is_dir() else []
-    return next((name for name in names if not name.startswith(ours)), "")
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return next((path.name for path in build.unfinished.glob("*~*~*") if not is_own(path)), "")
 
 
 def garbage(build: BuildDir) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import find_writer, garbage, sweep
+from soundflow.schemas.atomic_file import file_system_time
 from soundflow.schemas.base import InputError
 
 YOUNG_SECONDS: Final = 3600.0
@@ -40,7 +41,7 @@ def collect_garbage(directory: Path, *, remove: bool = False, young_seconds: flo
         raise InputError("another process is building in this directory", file=directory, value=busy, remedy=remedy)
     packs = build.clips.glob("pack-*.pcm") if build.clips.is_dir() else ()
     found = [*garbage(build), *(path for path in sorted(packs) if not path.with_suffix(".npy").exists())]
-    now = time.time()
+    now = file_system_time(build.unfinished) if remove else time.time()
     old = [path for path in found if abs(now - path.stat().st_mtime) >= young_seconds]
     size = sum(path.stat().st_size for path in old)
     if remove:

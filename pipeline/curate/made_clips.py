@@ -66,7 +66,7 @@ class MadeClips:
         return clip
 
     def sweep(self) -> None:
-        """Remove temporary files of killed writers from the cache. Recent ones are kept, since their writers may be alive."""
+        """Remove the temporary files of killed writers from the cache (`schemas.atomic_file.sweep_abandoned`)."""
         self._cache.sweep()
 
     def generated(self, request: MadeRequest, made: GeneratedSound) -> Outcome[Clip]:

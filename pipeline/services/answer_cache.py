@@ -20,14 +20,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from soundflow.schemas.atomic_file import NO_SPACE, TEMPORARY, link_first, new_file, sweep_abandoned, temporary_name, write_atomic
+from soundflow.schemas.atomic_file import NO_SPACE, TEMPORARY, link_first, sweep_abandoned, temporary_file, write_atomic, written
 from soundflow.schemas.base import InputError
+from soundflow.schemas.file_lock import NO_LOCKS
 
 UNFINISHED: Final = "unfinished"
 """Folder of temporary files."""
 HEADER_BYTES: Final = 65
 """Length of a file's header in bytes: 64 hex digits and a line break."""
-NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 MIN_POLL, MAX_POLL = 0.01, 0.5
 """Shortest and longest interval, in seconds, between two attempts to lock a key."""
 
@@ -110,17 +110,16 @@ class AnswerCache:
                     fcntl.lockf(_lock_file(self.directory), fcntl.LOCK_UN, 1, offset)
 
     def sweep(self) -> None:
-        """Remove temporary files of killed writers. Recent ones are kept, since their writers may be alive."""
+        """Remove the temporary files of killed writers (`schemas.atomic_file.sweep_abandoned`)."""
         sweep_abandoned((self.directory / UNFINISHED).glob(f"{TEMPORARY}*"))
 
     def _link(self, path: Path, data: bytes) -> bool:
         """Create the file `path`; False if it exists."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        (self.directory / UNFINISHED).mkdir(exist_ok=True)
-        temporary = temporary_name(self.directory / UNFINISHED)
-        with new_file(temporary) as stream:
-            stream.write(data)
-        return link_first(temporary, path, data)
+        with temporary_file(self.directory / UNFINISHED) as temporary:
+            with written(temporary) as stream:
+                stream.write(data)
+            return link_first(temporary, path, data)
 
     def _try_lock(self, offset: int) -> bool:
         try:

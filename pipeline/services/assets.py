@@ -7,15 +7,13 @@ not at all. Downloads are kept until then, so that the client resumes what an in
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -27,6 +25,7 @@ from soundflow.schemas.asset_dir import asset_dir as directory
 from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.clip import Sha256
 from soundflow.schemas.documents import parse_yaml
+from soundflow.schemas.file_lock import locked
 
 __all__ = [
     "Asset",
@@ -172,20 +171,11 @@ def fetch(
     for name in names or [name for name, asset in known.items() if not asset.optional]:
         asset = known[name]
         if _state(name, asset, hashed=True).state != "here":
-            with _exclusive(name):
+            with locked(directory() / ".fetching" / f"{name}.lock"):
                 if _state(name, asset, hashed=True).state != "here":  # unless another run has just fetched it
                     _fetch_one(name, asset, on_progress)
         done.append(_state(name, asset, hashed=False))
     return done
-
-
-@contextlib.contextmanager
-def _exclusive(name: str) -> Iterator[None]:
-    """Hold the lock of an asset. It is released with its process, however that ends."""
-    (directory() / ".fetching").mkdir(parents=True, exist_ok=True)
-    with (directory() / ".fetching" / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch_one(name: str, asset: Asset, on_progress: Callable[[str], None]) -> None:

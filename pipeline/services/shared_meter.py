@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from soundflow.backends.calls.metering import Limits, MeterState
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError
+from soundflow.schemas.file_lock import locked
 from soundflow.schemas.llm import Usage
 
 
@@ -50,9 +50,5 @@ class SharedMeter:
     def _write(self, state: MeterState) -> None:
         write_atomic(self.path, state.canonical_json())
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.path.with_suffix(".lock"))

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from soundflow.operators.clean.activity import active_end, active_power
 from soundflow.operators.clean.clip_cache import CleanConfig, ClipCache, Treatment, file_sha256, from_pcm, to_pcm
 from soundflow.operators.clean.ingress import read_audio
 from soundflow.operators.clean.tfjp import tfjp
-from soundflow.schemas.atomic_file import write_atomic
+from soundflow.schemas.atomic_file import temporary_file, write_atomic
 from soundflow.schemas.clip import ClipRole, IngressConfig, TfjpConfig
 from soundflow.schemas.outcome import Failed, Ok, Rejected
 from tests.support import ROOT
@@ -179,17 +180,17 @@ except OSError as error:
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
 
-def test_files_of_killed_writers_are_swept_and_recent_ones_are_kept(tmp_path: Path) -> None:
+def test_files_of_killed_writers_are_swept_and_those_of_living_ones_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     wav(burst())(path)
     cache = ClipCache(tmp_path / "cache", CleanConfig())
     entry = made(cache, path, Treatment.INGRESS)
-    old, young = (tmp_path / "cache" / entry.cache_key[:2] / name for name in (".tmp-old", ".tmp-young"))
-    old.write_bytes(b"half")
-    young.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    cache.sweep()
-    assert not old.exists() and young.exists() and cache.entry(entry.cache_key) == entry
+    with temporary_file(tmp_path / "cache" / entry.cache_key[:2]) as alive:
+        killed = Path(shutil.copy(alive, f"{alive}"[:-8] + "0" * 8))
+        for temporary in (alive, killed):
+            os.utime(temporary, (0, 0))
+        cache.sweep()
+        assert not killed.exists() and alive.exists() and cache.entry(entry.cache_key) == entry
 
 
 def test_pcm_is_rounded_and_never_wraps() -> None:

@@ -8,10 +8,10 @@ import fcntl
 import hashlib
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from soundflow.backends.calls.answers import answered_once
 from soundflow.pipeline.services.answer_cache import AnswerCache, answers_dir
+from soundflow.schemas.atomic_file import temporary_file
 from soundflow.schemas.base import InputError
 from tests.support import ROOT
 
@@ -254,13 +255,13 @@ def test_the_directory_comes_from_the_environment_or_the_home_directory(tmp_path
     assert answers_dir() == Path.home() / ".cache" / "soundflow" / "answers"
 
 
-def test_old_temporary_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
+def test_temporary_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path)
     cache.put(key("a"), b"x")
     (path,) = files(tmp_path)
-    old, young = tmp_path / "unfinished" / ".tmp-old", tmp_path / "unfinished" / ".tmp-young"
-    old.write_bytes(b"half")
-    young.write_bytes(b"half")
-    os.utime(old, (time.time() - 7200, time.time() - 7200))
-    cache.sweep()
-    assert sorted(files(tmp_path)) == sorted([path, young])
+    with temporary_file(tmp_path / "unfinished") as alive:
+        killed = Path(shutil.copy(alive, f"{alive}"[:-8] + "0" * 8))
+        for temporary in (alive, killed):
+            os.utime(temporary, (0, 0))
+        cache.sweep()
+        assert sorted(files(tmp_path)) == sorted([path, alive])
