@@ -23,16 +23,21 @@ import numpy as np
 
 from soundflow.pipeline.build.run import build
 from soundflow.pipeline.check.verify import verify
+from soundflow.pipeline.clips.table import TABLE, ClipIndex, write_table
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from tests.support import ROOT
 from tests.support.corpus import corpus, write_recipe
 
-KINDS = ("node", "clock", "actor", "driver", "cache", "disk", "term")
+FIRST = (("node", "clock", "stop"), ("actor", "driver", "cache", "index"), ("disk", "term", "load"))
+"""The kinds of the first three rounds: each once."""
+KINDS = tuple(kind for kinds in FIRST for kind in kinds)
 SHARDS = 16
 TRIES = 12
 """Runs of the command until it has to be done."""
-CLOCK = """\
-import os, time
+SHARD_SECONDS = 60
+"""The time limit of a shard. One takes about a second."""
+SITE = """\
+import os, sys, time
 _real, _gmtime = time.time, time.gmtime
 def _jumping():
     try:
@@ -41,8 +46,21 @@ def _jumping():
         return _real()
 time.time = _jumping
 time.gmtime = lambda seconds=None: _gmtime(_jumping() if seconds is None else seconds)
+
+
+class _Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "soundflow.pipeline.build.worker" and os.path.islink({broken!r}):
+            if os.readlink({broken!r}) == os.environ.get("CHAOS_NODE"):
+                raise ImportError("a library is missing on this node")
+
+
+sys.meta_path.insert(0, _Broken())
 """
-"""A sitecustomize of nodes, workers and drivers: their wall clock is as many seconds off as a link says."""
+"""A sitecustomize of nodes, workers and drivers.
+
+Their wall clock is as many seconds off as a link says. The node that another link names cannot import the worker of a build.
+"""
 AHEAD, BEHIND = 3 * 86_400, -3 * 86_400
 
 
@@ -73,6 +91,16 @@ def kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def actors(node: subprocess.Popen[bytes]) -> list[int]:
+    """The workers of builds on a node."""
+    found = []
+    for pid in family(node.pid):
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::LoadingActor"):
+                found.append(pid)
+    return found
+
+
 class Cluster:
     """A head node and a worker node, one core each, whose processes run `python`."""
 
@@ -84,9 +112,9 @@ class Cluster:
             "OMP_NUM_THREADS": "1",
             "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}",
         }
-        self.site, self.shift = root / "site", root / "shift"
+        self.site, self.shift, self.broken = root / "site", root / "shift", root / "broken"
         self.site.mkdir()
-        (self.site / "sitecustomize.py").write_text(CLOCK.format(shift=str(self.shift)))
+        (self.site / "sitecustomize.py").write_text(SITE.format(shift=str(self.shift), broken=str(self.broken)))
         self.environment["PYTHONPATH"] = str(self.site)
         client = f"--ray-client-server-port={free_port()}"
         self.head = self._start("--head", f"--port={self.port}", "--include-dashboard=false", client)
@@ -103,7 +131,8 @@ class Cluster:
         command += ["--node-ip-address=127.0.0.1", f"--temp-dir={folder}", f"--dashboard-agent-listen-port={free_port()}"]
         command += ["--object-store-memory=80000000", *arguments]
         with (self.root / f"node-{self.started}.log").open("wb") as log:
-            return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+            environment = self.environment | {"CHAOS_NODE": str(self.started)}
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def join(self) -> subprocess.Popen[bytes]:
         """A further worker node."""
@@ -131,6 +160,14 @@ class Cluster:
         self.shift.unlink(missing_ok=True)
         if seconds:
             self.shift.symlink_to(str(seconds))
+
+    def break_worker(self) -> None:
+        """Let the worker node be unable to load a build."""
+        self.mend()
+        self.broken.symlink_to(str(self.started))
+
+    def mend(self) -> None:
+        self.broken.unlink(missing_ok=True)
 
     def log(self) -> str:
         return "".join(path.read_text() for path in sorted(self.root.glob("node-*.log")))
@@ -179,6 +216,10 @@ class Round:
         """Kind and number of shards committed then."""
         self.codes: list[int] = []
         """How each run of the command ended."""
+        self.struck = 0
+        """The process that a fault has hit which takes a while to be noticed."""
+        self.former_index: bytes | None = None
+        """The clip index, while another one is in its place."""
         self.mounted = False
 
     def run(self) -> None:
@@ -193,13 +234,17 @@ class Round:
                 self._mount(int(size * 0.6))
             for _ in range(TRIES):
                 process, earliest = self._start(), self._commits() + 1
+                self.struck = 0
                 while process.poll() is None:
                     if waiting and self._commits() >= max(earliest, waiting[0][1]) and getattr(self, waiting[0][0])(process):
-                        earliest = self._commits() + 1
+                        earliest, self.struck = self._commits() + 1, 0
                         self.happened.append(f"{waiting.pop(0)[0]} at {earliest - 1}")
                     time.sleep(0.005)
-                self.outputs.append(process.communicate()[1])
+                process.wait()
+                self.outputs.append(self._log())
                 self.codes.append(process.returncode)
+                if self.former_index is not None:
+                    self._restore()
                 if process.returncode == 0:
                     break
                 if process.returncode == 3 and self.mounted:
@@ -208,6 +253,7 @@ class Round:
             self._check(undisturbed, waiting)
         finally:
             self.cluster.set_clock(0)
+            self.cluster.mend()
             if self.mounted:
                 subprocess.run(["umount", "-l", str(self.out)], check=True)
 
@@ -230,14 +276,27 @@ class Round:
     def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "soundflow", "build", str(self.recipe), "-o", str(self.out)]
         paths = os.pathsep.join((str(self.cluster.site), str(ROOT)))
-        return subprocess.Popen(
-            [*command, "--address", self.cluster.address, "--workers", "2"],
-            env=self.cluster.environment | {"PYTHONPATH": paths},
-            text=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        command += ["--address", self.cluster.address, "--workers", "2", "--shard-timeout", str(SHARD_SECONDS)]
+        with (self.root / "log").open("w") as log:
+            return subprocess.Popen(
+                command,
+                env=self.cluster.environment | {"PYTHONPATH": paths},
+                text=True,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _log(self) -> str:
+        """What the present run of the command has printed."""
+        return (self.root / "log").read_text()
+
+    def _restore(self) -> None:
+        """The build must have ended with the name of the index that was replaced; put the former one back."""
+        assert self.former_index is not None
+        assert self.codes[-1] == 2 and f"{self.clips / TABLE}: the clip index was replaced" in self.outputs[-1], self.outputs
+        (self.clips / TABLE).write_bytes(self.former_index)
+        self.former_index = None
 
     def _commits(self) -> int:
         return len(list((self.out / "manifest").glob("0*.json")))
@@ -260,7 +319,8 @@ class Round:
         if at_work:
             self.cluster.lose()
         for other in self._workers(self.cluster.head):
-            os.kill(other, signal.SIGCONT if at_work else signal.SIGSTOP)
+            with suppress(ProcessLookupError):  # stopped for so long that it was replaced
+                os.kill(other, signal.SIGCONT if at_work else signal.SIGSTOP)
         return at_work
 
     def actor(self, process: subprocess.Popen[str]) -> bool:
@@ -293,11 +353,40 @@ class Round:
             entries[number].write_bytes(data[: -2 * (number % 2)] if number % 2 else data)
         return True
 
+    def stop(self, process: subprocess.Popen[str]) -> bool:
+        """A worker is stopped. The build notices when it has not finished its shard in time."""
+        if not self.struck:
+            workers = self._workers(self.cluster.worker) or self._workers(self.cluster.head)
+            if workers:
+                self.struck = workers[0]
+                os.kill(self.struck, signal.SIGSTOP)
+        return bool(self.struck) and f":{self.struck} hung: no result after {SHARD_SECONDS} s" in self._log()
+
+    def load(self, process: subprocess.Popen[str]) -> bool:
+        """A node becomes unable to load the build, and its worker is killed, so that another one starts there."""
+        if not self.struck:
+            workers = self._workers(self.cluster.worker)
+            if workers:
+                self.struck = workers[0]
+                self.cluster.break_worker()
+                kill([self.struck])
+        return bool(self.struck) and "gets no further workers: ImportError: a library is missing" in self._log()
+
+    def index(self, process: subprocess.Popen[str]) -> bool:
+        """The clip index is replaced by another one, and all workers are killed, so that those after them find it."""
+        if not self._workers(self.cluster.head) and not self._workers(self.cluster.worker):
+            return False
+        former = ClipIndex.open(self.clips)
+        self.former_index = (self.clips / TABLE).read_bytes()
+        write_table(self.clips / TABLE, (row | {"caption": "something else"} for row in former.rows()), former.footer.config)
+        kill([*actors(self.cluster.head), *actors(self.cluster.worker)])
+        return True
+
 
 def kinds_of(seed: int, available: tuple[str, ...] = KINDS) -> tuple[str, ...]:
     """The first three rounds have every kind once, later ones two or three by chance."""
-    if seed < 3:
-        return tuple(kind for kind in (KINDS[0:2], KINDS[2:5], KINDS[5:7])[seed] if kind in available)
+    if seed < len(FIRST):
+        return tuple(kind for kind in FIRST[seed] if kind in available)
     rng = np.random.default_rng(seed)
     return tuple(str(kind) for kind in rng.choice(available, int(rng.integers(2, 4)), replace=False))
 
