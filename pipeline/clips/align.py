@@ -190,4 +190,4 @@ def _detail(rejected: Rejected) -> str:
 
 
 def _died(task: _AlignTask) -> _Done:
-    return _Done(task, WordTimes(reason="failed", detail="the worker process died while aligning the file"), False)
+    return _Done(task, WordTimes(reason="failed", detail="the worker process died or hung while aligning the file"), False)

@@ -56,7 +56,9 @@ def clean_all(tasks: Iterable[Task], cache: ClipCache, workers: int) -> Iterator
 
 
 def _died(task: Task) -> Cleaned:
-    return Cleaned(task[0], None, Failed("the worker process died while reading the file", "read", {"path": task[0].path}), True)
+    return Cleaned(
+        task[0], None, Failed("the worker process died or hung while reading the file", "read", {"path": task[0].path}), True
+    )
 
 
 def clean_one(cache: ClipCache, task: Task) -> Cleaned:

@@ -1,4 +1,4 @@
-"""Apply a function to many items in this process or in a bounded process pool that survives the crash of a worker.
+"""Apply a function to many items in this process or in a bounded process pool that survives workers that crash or hang.
 
 Processes are spawned, not forked (Ray and Arrow hold threads). They leave Ctrl-C to their parent from the start and end when it
 is killed.
@@ -22,6 +22,8 @@ MIN_POOLED: Final = 12
 """Fewer items are processed faster than a pool starts."""
 IN_FLIGHT: Final = 4
 """Submitted items per process; bounds the memory of a run."""
+HUNG_SECONDS: Final = 1800.0
+"""Processes hang when none of them has finished an item for so long: stopped, blocked in a system call, in an endless loop."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +32,7 @@ Result = TypeVar("Result")
 def map_in_processes(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, on_crash: Callable[[Item], Result]
 ) -> Iterator[Result]:
-    """Yield `function(item)` of every item in the order of completion, or `on_crash(item)` if it kills its process.
+    """Yield `function(item)` of every item in the order of completion, or `on_crash(item)` if its process dies or hangs.
 
     Function and items must be picklable. An exception of `function` ends the iteration.
     """
@@ -53,9 +55,9 @@ def _map_pooled(
                 pending[_submit(pool, function, item)] = item
             if not pending:
                 return
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
-                pool.shutdown(wait=False)
+            done, _ = wait(pending, timeout=HUNG_SECONDS, return_when=FIRST_COMPLETED)
+            if not done or any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+                _kill(pool)
                 yield from _map_isolated(function, list(pending.values()), on_crash)
                 pending, pool = {}, _pool(workers)
                 continue
@@ -69,13 +71,24 @@ def _map_pooled(
 def _map_isolated(
     function: Callable[[Item], Result], suspects: list[Item], on_crash: Callable[[Item], Result]
 ) -> Iterator[Result]:
-    """Process each of `suspects`, one of which has crashed a worker, in a process of its own."""
+    """Process each of `suspects`, one of which has crashed or blocked a worker, in a process of its own."""
     for item in suspects:
-        with _pool(1) as pool:
-            try:
-                yield _submit(pool, function, item).result()
-            except BrokenProcessPool:
-                yield on_crash(item)
+        pool = _pool(1)
+        try:
+            future = _submit(pool, function, item)
+            wait({future}, timeout=HUNG_SECONDS)
+            yield future.result() if future.done() else on_crash(item)
+        except BrokenProcessPool:
+            yield on_crash(item)
+        finally:
+            _kill(pool)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """End a pool whose processes may hang: `shutdown` alone would leave them to be joined when the program ends."""
+    for process in list((pool._processes or {}).values()):
+        process.kill()
+    pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
