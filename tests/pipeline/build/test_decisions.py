@@ -110,8 +110,8 @@ def test_labels_of_the_recipe_that_no_clip_has_are_reported(owned: Path, tmp_pat
     warnings: list[str] = []
     build(recipe, tmp_path / "out", executor="inline", on_warning=warnings.append)
     assert warnings == [
-        'taxonomy.kettel: no clip of the index has such a label. Did you mean "kettle"?',
-        "taxonomy.owl: no clip of the index has such a label.",
+        f'{recipe}: taxonomy.kettel: no clip of the index has such a label. Did you mean "kettle"?',
+        f"{recipe}: taxonomy.owl: no clip of the index has such a label.",
     ]
 
 

@@ -62,7 +62,7 @@ def worker_that_hangs(hang: Callable[[Path], None], folder: Path, times: int) ->
 @pytest.fixture
 def job(clips_dir: Path, tmp_path: Path) -> Job:
     record, index = plan_build(write_recipe(tmp_path / "recipe.yaml", clips_dir))
-    return Job(tmp_path / "out", index.directory, record.recipe, record.fingerprint)
+    return Job(tmp_path / "out", index.reference, record.recipe, record.fingerprint)
 
 
 @pytest.mark.parametrize("hang", [stopped_by_a_signal, blocked_in_a_system_call, in_an_endless_loop])
