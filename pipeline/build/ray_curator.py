@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 from soundflow.pipeline.build.curator import Curator, curating, scenes_or_failure
 from soundflow.pipeline.build.executors import Watcher
 from soundflow.pipeline.build.worker import Job, ShardResult
-from soundflow.pipeline.mechanics.ray_worker import LoadFailure, Nodes, Place, current_place
+from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, Nodes, current_place
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import Halted
 
@@ -46,7 +46,7 @@ class _CuratorActor:
                 self._curator = await self._stack.enter_async_context(curating(self._job))
         return self._curator
 
-    async def place(self) -> Place:
+    async def place(self) -> ActorPlace:
         """Return where this actor runs, as a sign of life."""
         return current_place()
 

@@ -18,7 +18,7 @@ from soundflow.pipeline.build.ray_metrics import BuildMetrics
 from soundflow.pipeline.build.worker import Job, ShardResult, Worker
 from soundflow.pipeline.clips.table import IndexReplacedError
 from soundflow.pipeline.mechanics.ray_connection import connected
-from soundflow.pipeline.mechanics.ray_worker import LoadFailure, LoadingActor, Nodes, Place, pickled
+from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, LoadingActor, Nodes, pickled
 from soundflow.schemas.base import InputError
 
 ATTEMPTS: Final = 3
@@ -104,7 +104,7 @@ class _PoolWorker:
 
     actor: Any
     start_attempt: int
-    place: Place | None = None
+    place: ActorPlace | None = None
     """None until it has started."""
     shard: int = -1
     attempt: int = 0

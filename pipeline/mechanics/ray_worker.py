@@ -19,7 +19,7 @@ from ray import cloudpickle
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ActorPlace:
     """Where an actor runs."""
 
     node: str
@@ -35,7 +35,7 @@ class Place:
 class LoadFailure:
     """Why an actor could not load its work."""
 
-    place: Place
+    place: ActorPlace
     why: str
     traceback: str
     error: Exception | None = None
@@ -65,7 +65,7 @@ class LoadingActor:
         self._pickled = pickled
         self._runner: Runner | None = None
 
-    def place(self) -> Place:
+    def place(self) -> ActorPlace:
         """Return where this actor runs."""
         return current_place()
 
@@ -83,9 +83,9 @@ class LoadingActor:
         return self._runner.run(item)
 
 
-def current_place() -> Place:
+def current_place() -> ActorPlace:
     """Return where this actor runs."""
-    return Place(ray.get_runtime_context().get_node_id(), platform.node(), os.getpid())
+    return ActorPlace(ray.get_runtime_context().get_node_id(), platform.node(), os.getpid())
 
 
 def pickled(load: Callable[[], Runner]) -> bytes:
@@ -100,7 +100,7 @@ class Nodes:
     def __init__(self) -> None:
         self._retired: dict[str, str] = {}  # node id → reason
 
-    def retire(self, place: Place, why: str) -> bool:
+    def retire(self, place: ActorPlace, why: str) -> bool:
         """Retire the node of an actor; return False if it was retired before."""
         is_first = place.node not in self._retired
         self._retired.setdefault(place.node, f"node {place.host}: {why}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import KINDS, Cluster, Round, can_mount, cluster, kinds_of
+from tests.chaos import KINDS, Round, can_mount, kinds_of
+from tests.support.ray_cluster import Cluster, cluster
 
 pytestmark = pytest.mark.slow
 

@@ -15,9 +15,9 @@ import pytest
 
 from soundflow.pipeline.mechanics.ray_connection import PACKAGE, connected
 from soundflow.schemas.base import InputError
-from tests.chaos import Cluster
 from tests.support import ROOT
 from tests.support.bare_python import bare_python
+from tests.support.ray_cluster import Cluster
 
 pytest.importorskip("ray")
 DRIVER = """\
