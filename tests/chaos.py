@@ -216,7 +216,7 @@ class Round:
                 self.struck = workers[0]
                 self.cluster.break_worker()
                 kill([self.struck])
-        return bool(self.struck) and "gets no further workers: ImportError: a library is missing" in self._log()
+        return bool(self.struck) and "a library is missing on this node" in self._log()
 
     def index(self, process: subprocess.Popen[str]) -> bool:
         """The clip index is replaced by another one, and all workers are killed, so that those after them find it."""

@@ -18,7 +18,7 @@ from soundflow.pipeline.build.ray_metrics import BuildMetrics
 from soundflow.pipeline.build.worker import Job, ShardResult, Worker
 from soundflow.pipeline.clips.table import IndexReplacedError
 from soundflow.pipeline.mechanics.ray_connection import connected
-from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, LoadingActor, Nodes, pickled
+from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, LoadingActor, Nodes
 from soundflow.schemas.base import InputError
 
 ATTEMPTS: Final = 3
@@ -122,7 +122,7 @@ class _WorkerPool:
 
     def __init__(self, job: Job, workers: int, nodes: Nodes, watcher: Watcher, limit: TimeLimit):
         self.nodes, self.watcher, self.limit = nodes, watcher, limit
-        self._load = pickled(partial(MeteredWorker, job))
+        self._load = ray.put(partial(MeteredWorker, job))
         self._starting: dict[Any, _PoolWorker] = {}  # reference → worker
         self._loading: dict[Any, _PoolWorker] = {}
         self.busy: dict[Any, _PoolWorker] = {}
@@ -194,7 +194,7 @@ class _WorkerPool:
             ray.kill(worker.actor)
 
     def _add_worker(self, start_attempt: int = 1) -> None:
-        actor = LoadingActor.options(**self.nodes.placement()).remote(self._load)  # type: ignore[attr-defined]
+        actor = LoadingActor.options(**self.nodes.placement()).remote([self._load])  # type: ignore[attr-defined]
         self._begin(self._starting, _PoolWorker(actor, start_attempt), actor.place.remote())
 
     def _begin(self, task: dict[Any, _PoolWorker], worker: _PoolWorker, reference: Any) -> None:

@@ -7,15 +7,13 @@ missing.
 from __future__ import annotations
 
 import os
-import pickle
 import platform
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
-from ray import cloudpickle
+from ray.exceptions import RaySystemError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,10 @@ class LoadFailure:
     def of(cls, error: Exception) -> LoadFailure:
         """Describe an error that is being handled in an actor."""
         is_ours = hasattr(error, "remedy")  # an InputError: its message is complete
-        why = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        if isinstance(error, RaySystemError):  # what Ray makes of an import error, with the traceback behind the first line
+            why = str(error).split("\n", 1)[0]
+        else:
+            why = str(error) if is_ours else f"{type(error).__name__}: {error}"
         return cls(current_place(), why, traceback.format_exc(), error if is_ours else None)
 
 
@@ -61,8 +62,9 @@ class Runner(Protocol):
 class LoadingActor:
     """Loads a `Runner` and runs it on one core. Dies with the driver."""
 
-    def __init__(self, pickled: bytes):
-        self._pickled = pickled
+    def __init__(self, load: list[Any]):
+        """`load` holds the reference of a function that makes the runner. Ray does not resolve references inside lists itself."""
+        (self._load,) = load
         self._runner: Runner | None = None
 
     def place(self) -> ActorPlace:
@@ -72,7 +74,7 @@ class LoadingActor:
     def load(self) -> LoadFailure | None:
         """Load the runner; return what went wrong."""
         try:
-            self._runner = pickle.loads(self._pickled)()
+            self._runner = ray.get(self._load)()
         except Exception as error:
             return LoadFailure.of(error)
         return None
@@ -86,12 +88,6 @@ class LoadingActor:
 def current_place() -> ActorPlace:
     """Return where this actor runs."""
     return ActorPlace(ray.get_runtime_context().get_node_id(), platform.node(), os.getpid())
-
-
-def pickled(load: Callable[[], Runner]) -> bytes:
-    """Return the bytes of a function that makes a runner, to be passed to `LoadingActor`."""
-    data: bytes = cloudpickle.dumps(load)
-    return data
 
 
 class Nodes:
