@@ -216,11 +216,11 @@ def _forward(inputs: Sequence[_Input]) -> list[Tensor]:
         places = list(alike)
         model, cache = inputs[places[0]].stream.model, inputs[places[0]].stream._cache
         counts = [len(inputs[place].rows) for place in places]
-        rows = torch.zeros(len(places), max(counts), dtype=torch.long)
+        rows = np.zeros((len(places), max(counts)), dtype=np.int64)
         for line, place in enumerate(places):
-            rows[line, : counts[line]] = torch.tensor(inputs[place].rows)
+            rows[line, : counts[line]] = inputs[place].rows
         audio = [chunk for place in places for chunk in inputs[place].audio]
-        embeddings = model.embed(rows.to(model.device), torch.stack(audio) if audio else None)
+        embeddings = model.embed(torch.as_tensor(rows, device=model.device), torch.stack(audio) if audio else None)
         states = model.hidden(embeddings, cache.extend([inputs[place].stream._seat for place in places], counts, model.device))
         for line, place in enumerate(places):
             inputs[place].stream._unwritten = []

@@ -22,6 +22,7 @@ from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditio
 from transformers.utils import logging
 
 from soundflow.model.checkpoint_files import DAMAGED_REMEDY, check_checkpoint
+from soundflow.model.device import Placement
 from soundflow.model.presets import preset
 from soundflow.model.seats import SeatedPass
 from soundflow.model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
@@ -50,7 +51,8 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         self.vocabulary = Vocabulary.of(self.streaming)
         controls = torch.from_numpy(self.vocabulary.control_rows.copy())
         self.control_rows = nn.Buffer(controls, persistent=False)
-        self.ctrl_embed = nn.Parameter(torch.zeros(len(controls), config.text_config.hidden_size))
+        width = config.text_config.hidden_size
+        self.ctrl_embed = nn.Parameter(torch.zeros(len(controls), width))  # any device
         self.silent_row = self.vocabulary.row(self.vocabulary.layout.silent)
         self.response_row = self.vocabulary.row(self.vocabulary.layout.response)
         self.checkpoint_audio = False
@@ -106,15 +108,16 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         return model
 
     @classmethod
-    def load(cls, directory: str | Path, **options: Any) -> Self:
-        """Load a checkpoint written by `save`; only safetensors and JSON are read, which execute no code.
+    def load(cls, directory: str | Path, placement: Placement = Placement(), **options: Any) -> Self:  # noqa: B008 (frozen)
+        """Load a checkpoint written by `save` to a device; only safetensors and JSON are read, which execute no code.
 
         Raises InputError for a directory that is not a checkpoint, or with a file that differs from its `SHA256SUMS`.
         """
         check_checkpoint(Path(directory))
+        options |= {"output_loading_info": True, "use_safetensors": True, "dtype": placement.dtype}
         try:
             with _no_bars():
-                model, found = cls.from_pretrained(directory, output_loading_info=True, use_safetensors=True, **options)
+                model, found = cls.from_pretrained(directory, **options)
         except (SafetensorError, OSError) as error:
             why = f"the checkpoint is damaged: {type(error).__name__}: {error}"
             raise InputError(why, file=directory, remedy=DAMAGED_REMEDY) from None
@@ -122,7 +125,7 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         if lost:
             why = "the checkpoint is damaged: parameters are missing or have another shape"
             raise InputError(why, file=directory, value=lost[:3], remedy=DAMAGED_REMEDY)
-        loaded: Self = model
+        loaded: Self = model.to(placement.device)
         return loaded
 
     def save(self, directory: str | Path, state: dict[str, Tensor] | None = None) -> None:
@@ -157,7 +160,7 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
             self.ctrl_embed.copy_(embedding[self.control_rows])
             for rows, source in ((self.ctrl_embed, embedding), (self.lm_head.weight, self.lm_head.weight)):
                 known = source[:FIRST_FREE_ROW].float()
-                noise = torch.randn(int(new.sum()), known.shape[1], generator=generator).to(known)
+                noise = torch.randn(int(new.sum()), known.shape[1], generator=generator, device="cpu").to(known)
                 fresh = known.mean(0) + NEW_ROW_SPREAD * known.std(0) * noise
                 rows[new if rows is self.ctrl_embed else self.control_rows[new]] = fresh.to(rows.dtype)
 

@@ -232,3 +232,18 @@ def test_every_command_has_help_with_an_example() -> None:
         seen += 1
         assert command.help and f"Example: {path} " in f"{command.epilog} ", path
     assert seen > 10
+
+
+FACTORIES = ("arange", "as_tensor", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "tensor", "zeros")
+
+
+def test_every_tensor_that_the_model_rooms_make_says_where() -> None:
+    """On a GPU a factory without `device=` makes a tensor on the host, which fails or copies. `# any device` marks exceptions."""
+    silent = []
+    for path in (path for room in ("model", "training", "streaming") for path in sorted((ROOT / room).glob("*.py"))):
+        lines = path.read_text().splitlines()
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {f"torch.{name}" for name in FACTORIES}:
+                is_placed = any(keyword.arg == "device" for keyword in node.keywords)
+                silent += [] if is_placed or "# any device" in lines[node.lineno - 1] else [f"{path.name}:{node.lineno}"]
+    assert silent == []

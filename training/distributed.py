@@ -45,10 +45,8 @@ class Processes:
 
 
 @contextlib.contextmanager
-def process_group() -> Iterator[Processes]:
+def process_group(device: torch.device) -> Iterator[Processes]:
     """Join the processes started by `torchrun`; without it, this process is alone."""
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes(device)
         return

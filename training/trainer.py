@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.distributed.tensor import DTensor
 
+from soundflow.model.device import Placement
 from soundflow.model.frontend import MELS
 from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import AUDIO_ROW
@@ -83,13 +84,12 @@ class Trainer:
         self.stage, self.run, self.processes = stage, run, processes
         self.on_step, self.should_stop = on_step, should_stop
         self.accumulation = stage.accumulation(processes.count)
-        thinker = StreamingThinker.load(model, dtype=torch.float32, **_attention(stage, processes.device))
+        thinker = StreamingThinker.load(model, Placement(processes.device), **_attention(stage, processes.device))
         record = RunRecord(stage=stage, corpus=source.id, model=str(model), seed=seed, processes=processes.count)
         self._lock = _claim(run, record) if processes.is_first else None
         processes.barrier()
         torch.manual_seed(seed)
-        thinker = thinker.to(processes.device).train()
-        trained = freeze(thinker, stage.trainable)
+        trained = freeze(thinker.train(), stage.trainable)
         _checkpoint_activations(thinker, stage.checkpointing)
         self.speed = Speed(thinker, processes.device, processes.count)
         self.response_row = thinker.response_row

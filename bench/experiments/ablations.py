@@ -136,6 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     workers_help = f"Number of cells trained at a time; 0 trains in this process (default {cores})."
     add("--workers", type=int, choices=range(65), metavar="N", default=cores, help=workers_help)
     add("--scale", type=float, default=1.0, help="Factor of steps and corpora; 0.01 is a functional test (default 1).")
+    add("--device", default="cpu", help="Device to train on: auto, cpu, cuda or cuda:N (default cpu, as in the published table).")
     arguments = parser.parse_args(argv)
     root: Path = arguments.out
     root.mkdir(parents=True, exist_ok=True)
@@ -145,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cells = [(variant, seed) for seed in range(arguments.seeds) for variant in variants]
     results: dict[str, dict[int, dict[str, float]]] = {variant.name: {} for variant in variants}
     _write(root, results, scale)
-    tasks = [_task(root, cell, corpora[cell[0].name], scale) for cell in cells]
+    tasks = [replace(_task(root, cell, corpora[cell[0].name], scale), device=arguments.device) for cell in cells]
     for number, result in learn_all(tasks, arguments.workers):
         variant, seed = cells[number]
         results[variant.name][seed] = found = _figures(result, variant)

@@ -68,11 +68,12 @@ def match(events: Sequence[int], triggers: Sequence[int], drains: Sequence[int],
     return found
 
 
-def measure(model: Path, corpus: Path, streams: int | None) -> list[dict[str, Any]]:
+def measure(model: Path, corpus: Path, streams: int | None, device: str = "cpu", dtype: str = "fp32") -> list[dict[str, Any]]:
     """Return a row per rule and drain size."""
     import torch
 
     from soundflow.bench.experiments.learning.corpora import replies
+    from soundflow.model.device import Placement
     from soundflow.model.thinker import StreamingThinker
     from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
     from soundflow.schemas import constants as c
@@ -84,7 +85,8 @@ def measure(model: Path, corpus: Path, streams: int | None) -> list[dict[str, An
     from soundflow.training.sequences import Window
 
     torch.set_num_threads(1)
-    source, thinker, tokenizer = StoredCorpus(corpus), StreamingThinker.load(model).eval(), QwenTokenizer.load()
+    source, tokenizer = StoredCorpus(corpus), QwenTokenizer.load()
+    thinker = StreamingThinker.load(model, Placement.of(device, dtype)).eval()
     evaluator, allowed = Evaluator(thinker, source), replies(source)
     tallies = {
         (rule, drain): DrainCounts() for rule in ("settled", "literal") for drain in DRAINS if (rule, drain) != ("literal", 1)
@@ -95,7 +97,7 @@ def measure(model: Path, corpus: Path, streams: int | None) -> list[dict[str, An
         instruction = tokenizer.decode(turns.head[len(layout.prefix) : len(turns.head) - len(layout.prefix_end)])
         with torch.inference_mode():
             mel = evaluator.builder.mel(shard, index, Window(0, turns.chunks - 1, 0))
-            features = thinker.encode_chunks(torch.from_numpy(mel))
+            features = thinker.encode_chunks(torch.from_numpy(mel).to(thinker.device))
         due = [(chunk, response) for chunk, response in enumerate(turns.responses, 1) if response is not None]
         for (rule, size), tally in tallies.items():
             drains = [min(size, turns.chunks - at) for at in range(0, turns.chunks, size)]
@@ -141,12 +143,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--corpus", type=Path, metavar="DIR", help="Build of held-out streams (default: that of the learning proof).")
     add("--streams", type=int, metavar="N", help="Maximum number of streams (default: all).")
     add("--json", type=Path, metavar="OUT", help="Also write the result to this JSON file (default: none).")
+    bench.add_device(parser)
     args = parser.parse_args(argv)
     os.environ["OMP_NUM_THREADS"] = "1"
     model, corpus = args.model or args.learned / "seed-0/cpu-4/model", args.corpus or args.learned / "heldout"
     if not (model / "config.json").is_file():
         parser.error(f"{model}: not a checkpoint. Make one: python -m soundflow.bench.experiments.learning -o {args.learned}")
-    rows = measure(model, corpus, args.streams)
+    rows = measure(model, corpus, args.streams, args.device, args.dtype)
     print(f"{'':<10}{'drain':>6}{'recall':>9}{'precision':>11}{'false alarms/min':>18}{'texts':>8}")
     for row in rows:
         figures = f"{row['recall']:9.3f}{row['precision']:11.3f}{row['false_alarms_per_min']:18.2f}{row['text_accuracy']:8.3f}"

@@ -17,6 +17,7 @@ from soundflow.backends.embed.embedders import open_embedder, resolved
 from soundflow.bench.experiments.analyses.analyse import analyse
 from soundflow.bench.experiments.learning.corpora import CORPORA, make_corpus, make_index
 from soundflow.bench.experiments.learning.proof import STAGES, ProofTask, learn
+from soundflow.bench.harness import measure as bench
 from soundflow.bench.harness.predictions import PREDICTIONS
 from soundflow.bench.proactive.build import META, RESPONSES, TIER, build
 from soundflow.bench.proactive.metadata import read_predictions, read_sounds
@@ -26,6 +27,7 @@ from soundflow.bench.proactive.run import ProactiveSet, StreamGroup, run_stream
 from soundflow.bench.proactive.score import Score, score
 from soundflow.bench.proactive.stability import run_stability
 from soundflow.bench.report.page import write_report
+from soundflow.model.device import Placement
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.documents import read_yaml, to_yaml
 from soundflow.schemas.retrieval import RetrievalConfig
@@ -48,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--learn", type=Path, default=default_learn, help=learn_help)
     add("--seed", type=int, default=0, help="Seed of the learning proof whose model is tested (default 0).")
     add("--threshold", type=float, default=0.5, help="Minimum probability at which the model responds (default 0.5).")
+    bench.add_device(parser)
     arguments = parser.parse_args(argv)
+    place = Placement.of(arguments.device, arguments.dtype)
     out: Path = arguments.out
     corpora, checkpoint = trained(arguments.learn, arguments.seed)
     recipe = read_yaml(RECIPE)
@@ -58,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     built = build(out / "recipe.yaml", out / "set", training)
     print(f"set: {built['sounds']} sounds, {built['respond']} RESPOND, {built['categories']} sub-categories")
     print(f"left out: {built['left_out']}")
-    scores = prove(out, checkpoint, arguments.threshold)
-    analysis = analyse(checkpoint, [corpora["heldout"]], ANALYSED, MODEL)
+    scores = prove(out, checkpoint, arguments.threshold, place)
+    analysis = analyse(checkpoint, [corpora["heldout"]], ANALYSED, MODEL, place)
     write_atomic(out / "analysis.json", analysis.canonical_json() + b"\n")
     write_report(out / "report.html", read_results([out]), [analysis])
     for tier, found in scores.items():
@@ -80,7 +84,7 @@ def trained(root: Path, seed: int) -> tuple[dict[str, Path], Path]:
     return corpora, run / list(STAGES)[-1].replace("/", "-") / "model"
 
 
-def prove(out: Path, checkpoint: Path, threshold: float = 0.5) -> dict[str, Score]:
+def prove(out: Path, checkpoint: Path, threshold: float = 0.5, placement: Placement | None = None) -> dict[str, Score]:
     """Run both tiers and N = 1 … 5 of the set in `out`/set; write the results and return the score by tier."""
     place = out / "set"
     sounds = read_sounds(place / META, place / RESPONSES)
@@ -89,13 +93,13 @@ def prove(out: Path, checkpoint: Path, threshold: float = 0.5) -> dict[str, Scor
     scores = {}
     for tier in ("single", "multiple"):
         groups = proactive.tier(tier, 0, place / TIER if tier == "multiple" else None)
-        progress = run_stream(proactive, groups, out / tier, checkpoint, threshold=threshold)
+        progress = run_stream(proactive, groups, out / tier, checkpoint, threshold=threshold, placement=placement)
         found = read_predictions(out / tier / PREDICTIONS, {sound.id for sound in sounds})
         scores[tier] = score(sounds, found, replies=match_replies(sounds, found, embedder))
         write_result(out / tier, proactive_result(scores[tier], tier, MODEL, progress.is_complete, chat=False))
 
     def run(groups: Sequence[StreamGroup], where: Path) -> Any:
-        return run_stream(proactive, groups, where, checkpoint, threshold=threshold)
+        return run_stream(proactive, groups, where, checkpoint, threshold=threshold, placement=placement)
 
     result, _, _ = run_stability(proactive, out / "stability", run, MODEL, "runtime")
     write_result(out / "stability", result)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from soundflow.backends.llm.openai_chat import OpenAiChat
 from soundflow.bench.harness.chat_player import ROLE, ChatAnswer, Conversation, converse
@@ -20,6 +20,9 @@ from soundflow.pipeline.mechanics.console import Console
 from soundflow.pipeline.mechanics.stopping import deferred_signals
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.llm import BudgetSpent, LlmConfig, ServiceUnreachable, Usage
+
+if TYPE_CHECKING:
+    from soundflow.model.device import Placement
 
 Row = dict[str, Any]
 NOTHING: Final = Usage()
@@ -146,8 +149,11 @@ async def _converse(
         return _progress(predictions, groups, faults, _used(chat))
 
 
-def checkpoint_identity(directory: Path) -> str:
-    """Return the SHA-256 (hex) of a checkpoint's configuration and weights; raises InputError if it is not a checkpoint."""
+def checkpoint_identity(directory: Path, placement: Placement | None = None) -> str:
+    """Return the SHA-256 (hex) of a checkpoint's configuration and weights, and the type it computes in unless that is fp32.
+
+    Raises InputError if it is not a checkpoint.
+    """
     files = [directory / "config.json", *sorted(directory.glob("*.safetensors"))]
     digest = hashlib.sha256()
     for path in files:
@@ -157,7 +163,8 @@ def checkpoint_identity(directory: Path) -> str:
         except OSError as error:
             remedy = "Name a directory that `soundflow train` wrote"
             raise InputError(f"not a checkpoint: {path.name}: {error.strerror}", file=directory, remedy=remedy) from None
-    return digest.hexdigest()
+    precision = "" if placement is None else placement.precision
+    return digest.hexdigest() + (f" {precision}" if precision not in ("", "fp32") else "")
 
 
 def _used(chat: OpenAiChat) -> Usage:

@@ -81,6 +81,12 @@ def quantile(seconds: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add `--device` and `--dtype`, whose values `Placement.of` resolves."""
+    parser.add_argument("--device", default="auto", help="Device of the model: auto, cpu, cuda or cuda:N (default auto).")
+    parser.add_argument("--dtype", default="auto", help="Type of the weights: auto, fp32 or bf16 (default auto).")
+
+
 def make_parser(name: str, runs: int = 5, runs_help: str = "") -> argparse.ArgumentParser:
     """Return a parser with the options of every benchmark, `--json OUT` and `--runs N`. `name` is `<folder>.<module>`."""
     runs_help = runs_help or f"Number of interleaved runs (default {runs})."

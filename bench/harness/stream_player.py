@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from soundflow.bench.harness.sounds import Audio, append_room_tone
+from soundflow.model.device import Placement
 from soundflow.model.frontend import CausalLogMel, chunked
 from soundflow.model.thinker import StreamingThinker
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
@@ -62,9 +63,11 @@ class StreamPlayer:
         )
 
     @classmethod
-    def load(cls, checkpoint: Path, threshold: float = 0.5, longest_response: int = 64) -> StreamPlayer:
-        """Load a checkpoint written by `soundflow train`; raises InputError if it is not one."""
-        return cls(StreamingThinker.load(checkpoint), threshold, longest_response)
+    def load(
+        cls, checkpoint: Path, placement: Placement | None = None, threshold: float = 0.5, longest_response: int = 64
+    ) -> StreamPlayer:
+        """Load a checkpoint written by `soundflow train` (default: fp32 on the CPU); raises InputError if it is not one."""
+        return cls(StreamingThinker.load(checkpoint, placement or Placement()), threshold, longest_response)
 
     def play(self, recordings: Sequence[Audio], instruction: str, pause_seconds: float = 1.0) -> list[Playback]:
         """Play `recordings` (16 kHz) as one stream, with a common context; return one entry per recording."""

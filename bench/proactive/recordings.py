@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from soundflow.operators.clean.clip_cache import file_sha256
 from soundflow.operators.sources.folder import RECORDINGS
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
+
+if TYPE_CHECKING:
+    from soundflow.model.device import Placement
 
 SLACK_SECONDS: Final = 2.0
 """Time after the end of a sound in which a response still belongs to it."""
@@ -125,7 +128,9 @@ def read_recordings(folder: Path) -> list[AnnotatedRecording]:
     ]
 
 
-def run_recordings(takes: Sequence[AnnotatedRecording], out: Path, checkpoint: Path, threshold: float = 0.5) -> RunProgress:
+def run_recordings(
+    takes: Sequence[AnnotatedRecording], out: Path, checkpoint: Path, threshold: float = 0.5, placement: Placement | None = None
+) -> RunProgress:
     """Play each recording to a checkpoint as one stream. `out` receives run.json and predictions.jsonl."""
     from soundflow.bench.harness.stream_player import StreamPlayer
 
@@ -134,12 +139,12 @@ def run_recordings(takes: Sequence[AnnotatedRecording], out: Path, checkpoint: P
         "benchmark": "recordings",
         "takes": [[take.id, file_sha256(take.path)] for take in takes],
         "tester": "runtime",
-        "checkpoint": checkpoint_identity(checkpoint),
+        "checkpoint": checkpoint_identity(checkpoint, placement),
         "threshold": threshold,
         "instruction": text,
     }
     with Predictions(out, record) as predictions:
-        player = StreamPlayer.load(checkpoint, threshold)
+        player = StreamPlayer.load(checkpoint, placement, threshold)
         chunk = player.model.streaming.chunk_samples
 
         def answer(take: AnnotatedRecording) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from soundflow.bench.harness.chat_player import ChatAnswer, Conversation, UserTurn
 from soundflow.bench.harness.collect import RunProgress, checkpoint_identity, collect_chat, collect_local
@@ -23,6 +23,9 @@ from soundflow.bench.proactive.prompt import PUBLIC, instruction
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.llm import LlmConfig
+
+if TYPE_CHECKING:
+    from soundflow.model.device import Placement
 
 MANIFEST: Final = "tier.jsonl"
 """File in the run's directory that lists its streams."""
@@ -105,6 +108,7 @@ def run_stream(
     threshold: float = 0.5,
     as_recorded: bool = False,
     text: str | None = None,
+    placement: Placement | None = None,
 ) -> RunProgress:
     """Play a tier to a checkpoint. `out` receives run.json, tier.jsonl and predictions.jsonl; an incomplete run is resumed.
 
@@ -113,11 +117,16 @@ def run_stream(
     from soundflow.bench.harness.stream_player import StreamPlayer
 
     text = text or instruction()
-    tester = {"tester": "runtime", "checkpoint": checkpoint_identity(checkpoint), "threshold": threshold, "instruction": text}
+    tester = {
+        "tester": "runtime",
+        "checkpoint": checkpoint_identity(checkpoint, placement),
+        "threshold": threshold,
+        "instruction": text,
+    }
     tester |= {"as_recorded": as_recorded, "room_tone_dbfs": ROOM_TONE_DBFS}
     with Predictions(out, _record(proactive, groups, tester)) as predictions:
         write_manifest(out / MANIFEST, [group.stream for group in groups])
-        player = StreamPlayer.load(checkpoint, threshold)
+        player = StreamPlayer.load(checkpoint, placement, threshold)
 
         def answer(group: StreamGroup) -> list[dict[str, Any]]:
             recordings = [proactive.audio(name) for name in group.ids]

@@ -107,7 +107,9 @@ class RealStage:
         import torch
 
         with torch.inference_mode():
-            self.features[chunk] = self.model.encode_chunks(self.mel[chunk - 1 : chunk]).numpy()
+            self.features[chunk] = (
+                self.model.encode_chunks(self.mel[chunk - 1 : chunk].to(self.model.device)).float().cpu().numpy()
+            )
 
     def _spend(self, seconds: float, work: Callable[[], object]) -> None:
         """Do the work and sleep until `seconds` have passed."""

@@ -30,6 +30,7 @@ import torch
 
 from soundflow.bench.experiments.learning.corpora import DESCRIBE, LONG, Spec, make_corpus, make_index
 from soundflow.bench.harness import measure as bench
+from soundflow.model.device import Placement
 from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import StreamingConfig
 from soundflow.schemas import constants as c
@@ -54,7 +55,6 @@ SCENE: Final = {"events": [16, 20], "max_seconds": 60}
 """Scene of streams that are longer than a window before they are cut."""
 BATCHING_LIMIT: Final = 1.5
 LOADER_LIMIT: Final = 0.95
-CPU: Final = torch.device("cpu")
 
 
 class TruncatedSource:
@@ -76,7 +76,7 @@ class TruncatedSource:
 class TrainingBench:
     """A model, an optimizer and a corpus; by default one with windows of `LENGTHS`."""
 
-    def __init__(self, root: Path, corpus: Path | None):
+    def __init__(self, root: Path, corpus: Path | None, device: torch.device = torch.device("cpu")):  # noqa: B008 (immutable)
         if corpus is None:
             make_index(root)
             spec = Spec("train", UNITS * MICRO_BATCH, DESCRIBE, LONG)
@@ -86,7 +86,7 @@ class TrainingBench:
         streaming = StreamingConfig(layout="soundflow/1", text_ids=text_ids(stored))
         self.source: StreamSource = stored if corpus else TruncatedSource(stored, streaming.slots)
         self.config = LoaderConfig(seed=0, micro_batch=MICRO_BATCH, window_chunks=c.WINDOW_CHUNKS, streaming=streaming)
-        self.model = StreamingThinker.from_scratch("nano", streaming).train()
+        self.model = StreamingThinker.from_scratch("nano", streaming).to(device).train()
         self.optimizer = torch.optim.AdamW(freeze(self.model, ("adapter", "lm", "audio_encoder")), lr=1e-4)
         self.objective = DualLoss(self.model)
 
@@ -97,7 +97,7 @@ class TrainingBench:
     def step(self, batch: Batch) -> None:
         """Run forward, backward and an optimizer step."""
         weights = Weights(1 / max(len(batch.lm_rows), 1), 1 / max(len(batch.stream_rows), 1))
-        self.objective(DeviceBatch.of(batch, CPU), weights)["loss"].backward()
+        self.objective(DeviceBatch.of(batch, self.model.device), weights)["loss"].backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -110,7 +110,7 @@ class TrainingBench:
         """Train with an attention mask over the padding, as from a stock collator."""
         language = self.model.model.language_model
         for batch, lengths in batches:
-            mask = (torch.arange(batch.rows.shape[1])[None] < torch.tensor(lengths)[:, None]).long()
+            mask = (torch.arange(batch.rows.shape[1])[None] < torch.tensor(lengths)[:, None]).long().to(self.model.device)
 
             def masked(module: Any, args: Any, kwargs: Any, mask: torch.Tensor = mask) -> Any:
                 return args, kwargs | {"attention_mask": mask}
@@ -126,10 +126,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--corpus", type=Path, metavar="DIR", help="Train on the first windows of this build (default: synthetic streams)."
     )
+    bench.add_device(parser)
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        run = TrainingBench(Path(folder), arguments.corpus)
+        run = TrainingBench(Path(folder), arguments.corpus, Placement.of(arguments.device).device)
         maker = Loader(run.source, run.config).builder
         units = run.units()
         made = [[maker.example(place, 0) for place in unit] for unit in units]

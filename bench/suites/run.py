@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.llm import LlmConfig
 from soundflow.schemas.text import without_thoughts
+
+if TYPE_CHECKING:
+    from soundflow.model.device import Placement
 
 ANSWERS: Final = ("model_output", "model_prediction", "response", "prediction", "answer")
 """Fields of published predictions that contain the model's answer."""
@@ -74,6 +77,7 @@ def run_stream(
     threshold: float = 0.5,
     longest_response: int = 256,
     voice: BenchmarkVoice | None = None,
+    placement: Placement | None = None,
 ) -> RunProgress:
     """Play items to a checkpoint. `out` receives run.json and predictions.jsonl; an incomplete run is resumed.
 
@@ -86,10 +90,10 @@ def run_stream(
     if any(len({instructions[name] for name in group.ids}) > 1 for group in groups):
         remedy = "Use --mode audio or --segments 1"
         raise InputError("items with different instructions cannot share a stream", field="--segments", remedy=remedy)
-    tester = {"tester": "runtime", "checkpoint": checkpoint_identity(checkpoint), "threshold": threshold}
+    tester = {"tester": "runtime", "checkpoint": checkpoint_identity(checkpoint, placement), "threshold": threshold}
     tester |= {"room_tone_dbfs": ROOM_TONE_DBFS}
     with Predictions(out, _record(benchmark, items, mode, segments, tester)) as predictions:
-        player = StreamPlayer.load(checkpoint, threshold, longest_response)
+        player = StreamPlayer.load(checkpoint, placement, threshold, longest_response)
 
         def answer(group: ItemGroup) -> list[dict[str, Any]]:
             pieces, owners = [], []
@@ -119,6 +123,7 @@ def run_chat(
     *,
     segments: int = 1,
     voice: BenchmarkVoice | None = None,
+    placement: Placement | None = None,
 ) -> RunProgress:
     """Put items to a chat model; `out` as in `run_stream`."""
     speak = voice or BenchmarkVoice()

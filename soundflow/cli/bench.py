@@ -10,7 +10,7 @@ import typer
 
 from soundflow.cli.bench_common import Chat, Checkpoint, Concurrency, Label, RunDirectory, Server, Threshold, finish, one_of
 from soundflow.cli.bench_proactive import proactive_app
-from soundflow.cli.common import Json, Retries, Timeout, command_line, say, say_json
+from soundflow.cli.common import Device, Dtype, Json, Retries, Timeout, command_line, placement_of, say, say_json
 from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def run(
     judge: Judge = None,
     judge_server: JudgeServer = None,
     threshold: Threshold = 0.5,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     concurrency: Concurrency = 4,
     timeout: Timeout = None,
     retries: Retries = None,
@@ -72,7 +74,8 @@ def run(
     items = kind.read(data, audio)[:limit]
     check_recordings(items)
     if model is not None:
-        progress = run_stream(kind, items, out, model, presented, segments=segments, threshold=threshold)
+        place = placement_of(device, dtype)
+        progress = run_stream(kind, items, out, model, presented, segments=segments, threshold=threshold, placement=place)
     else:
         config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
         progress = run_chat(kind, items, out, config, presented, segments=segments)
@@ -183,6 +186,8 @@ def analyse(
         "analysis.json"
     ),
     streams: Annotated[int, typer.Option(min=1, help="Number of streams to analyse, the first window of each.")] = 16,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     label: Label = None,
     as_json: Json = False,
 ) -> None:
@@ -190,7 +195,7 @@ def analyse(
     from soundflow.bench.experiments.analyses.analyse import analyse as both
     from soundflow.schemas.atomic_file import write_atomic
 
-    analysis = both(model, corpora, streams, label)
+    analysis = both(model, corpora, streams, label, placement_of(device, dtype))
     write_atomic(out, analysis.canonical_json() + b"\n")
     if as_json:
         say_json(analysis.model_dump(mode="json"))

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from soundflow.cli.bench_common import Chat, Checkpoint, Concurrency, Label, RunDirectory, Server, Threshold, finish, one_of
-from soundflow.cli.common import Json, RecipeFile, Retries, Seed, Timeout, command_line, say, say_json
+from soundflow.cli.common import (
+    Device,
+    Dtype,
+    Json,
+    RecipeFile,
+    Retries,
+    Seed,
+    Timeout,
+    command_line,
+    placement_of,
+    say,
+    say_json,
+)
 from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
@@ -88,6 +100,8 @@ def proactive_run(
     answers: Answers = None,
     embedder: Embedder = "auto",
     threshold: Threshold = 0.5,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     as_recorded: Annotated[bool, typer.Option(help="Keep the level of the recordings instead of the level of corpora.")] = False,
     concurrency: Concurrency = 4,
     timeout: Timeout = None,
@@ -108,7 +122,9 @@ def proactive_run(
     proactive = ProactiveSet(sounds, audio, partial)
     groups = proactive.tier(tier.value, seed, manifest)
     if model is not None:
-        progress = run_stream(proactive, groups, out, model, threshold=threshold, as_recorded=as_recorded)
+        progress = run_stream(
+            proactive, groups, out, model, threshold=threshold, as_recorded=as_recorded, placement=placement_of(device, dtype)
+        )
     else:
         config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
         progress = run_chat(proactive, groups, out, config)
@@ -166,6 +182,8 @@ def proactive_stability(
     retries: Retries = None,
     seed: Seed = 0,
     threshold: Threshold = 0.5,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     partial: Partial = False,
     label: Label = None,
     as_json: Json = False,
@@ -182,7 +200,7 @@ def proactive_stability(
 
     def run(groups: Sequence[StreamGroup], place: Path) -> RunProgress:
         if model is not None:
-            return run_stream(proactive, groups, place, model, threshold=threshold)
+            return run_stream(proactive, groups, place, model, threshold=threshold, placement=placement_of(device, dtype))
         config = config_of(chat or "", server, concurrency=concurrency, timeout=timeout, retries=retries)
         return run_chat(proactive, groups, place, config)
 
@@ -207,6 +225,8 @@ def proactive_recordings(
     model: Annotated[Path, typer.Option(help="Directory of a checkpoint made by `soundflow train`.", show_default=False)],
     out: RunDirectory,
     threshold: Threshold = 0.5,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     label: Label = None,
     as_json: Json = False,
 ) -> None:
@@ -217,7 +237,7 @@ def proactive_recordings(
     from soundflow.bench.proactive.results import write_result
 
     takes = read_recordings(folder)
-    run_recordings(takes, out, model, threshold)
+    run_recordings(takes, out, model, threshold, placement_of(device, dtype))
     rows = {row.text("id"): row.values for row in read_rows(out / PREDICTIONS)}
     result = recordings_result(takes, rows, label or str(model))
     write_result(out, result)

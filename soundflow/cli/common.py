@@ -8,9 +8,12 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from soundflow.model.device import Placement
 
 FAILED: Final = 1
 """The check that the command makes has failed: `verify` found problems, `diff` found differences, a gate rejected the speech."""
@@ -38,6 +41,10 @@ MaybeLlmOf = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random choices.")]
 
 
+Device = Annotated[str, typer.Option(help="Device of the model: auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.")]
+Dtype = Annotated[str, typer.Option(help="Type of the weights: auto, fp32 or bf16; auto is bf16 on a GPU and fp32 elsewhere.")]
+
+
 class ExecutorName(StrEnum):
     """Where the work runs."""
 
@@ -49,6 +56,13 @@ Executor = Annotated[ExecutorName, typer.Option(help="Run on Ray, or inline in t
 RayAddress = Annotated[
     str | None, typer.Option(help="Address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT (default: this machine).")
 ]
+
+
+def placement_of(device: str, dtype: str) -> Placement:
+    """Return the placement that `--device` and `--dtype` name. Imports torch."""
+    from soundflow.model.device import Placement
+
+    return Placement.of(device, dtype)
 
 
 def say(text: str) -> None:

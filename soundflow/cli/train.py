@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from soundflow.cli.common import Json, Seed, command_line, say, say_json
+from soundflow.cli.common import Device, Dtype, Json, Seed, command_line, placement_of, say, say_json
 from soundflow.cli.help import sub_app
 
 if TYPE_CHECKING:
@@ -120,6 +120,10 @@ def train(
     run: Annotated[Path, typer.Option("-o", "--out", help="Directory of the run.", show_default=False)],
     seed: Seed = 0,
     workers: Annotated[int, typer.Option(min=0, help="Number of processes that prepare batches; 0 uses a thread.")] = 0,
+    device: Device = "auto",
+    dtype: Annotated[
+        str | None, typer.Option(help="Type that the model computes in, fp32 or bf16 (default: precision of the stage).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run `soundflow train`."""
@@ -133,7 +137,9 @@ def train(
     from soundflow.training.report import write_report
     from soundflow.training.trainer import Trainer
 
+    place = placement_of(device, dtype or "fp32")  # the weights that are trained are always fp32
     config, source = load_stage(stage), StoredCorpus(*corpora, renderer=Renderer())
+    config = config.model_copy(update={"precision": dtype}) if dtype else config
 
     def work(processes: Processes, show: Callable[[StepLog], None], should_stop: Callable[[], bool]) -> TrainResult:
         written = time.monotonic()
@@ -155,7 +161,7 @@ def train(
                 with contextlib.suppress(OSError):  # after a full disk, report the cause and not this
                     write_report(run)
 
-    with process_group() as processes, deferred_signals() as signalled, Console(config.name, "steps") as console:
+    with process_group(place.device) as processes, deferred_signals() as signalled, Console(config.name, "steps") as console:
         result = work(processes, lambda line: console.show(line.step, config.steps, line.describe()), signalled)
         first = processes.is_first
     if first and as_json:
@@ -181,6 +187,8 @@ def evaluate(
     within: Annotated[int, typer.Option(min=0, help="Number of chunks by which a response may be early or late (k).")] = 2,
     threshold: Annotated[float, typer.Option(help="Margin in logits by which <response> must exceed <silent>.")] = 0.0,
     streams: Annotated[int | None, typer.Option(min=1, help="Maximum number of streams to play (default: all).")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     as_json: Json = False,
 ) -> None:
     """Run `soundflow evaluate`."""
@@ -194,7 +202,7 @@ def evaluate(
     from soundflow.training.evaluate import Evaluator, score
 
     source = StoredCorpus(*corpora, renderer=Renderer())
-    evaluator = Evaluator(StreamingThinker.load(model), source, threshold)
+    evaluator = Evaluator(StreamingThinker.load(model, placement_of(device, dtype)), source, threshold)
     places = list(islice(evaluator.streams(), streams))
     played = []
     with Console("evaluate", "streams") as console:

@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--seeds", type=int, default=3, help="Number of seeds to train (default 3).")
     workers_help = f"Number of seeds trained at a time; 0 trains in this process (default {cores})."
     add("--workers", type=int, choices=range(65), metavar="N", default=cores, help=workers_help)
+    add("--device", default="cpu", help="Device to train on: auto, cpu, cuda or cuda:N (default cpu, as in the published table).")
     arguments = parser.parse_args(argv)
     root: Path = arguments.out
     root.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_index(root)
     corpora = {name: make_corpus(root, name, spec, seed=number) for number, (name, spec) in enumerate(CORPORA.items())}
     print(f"corpora: {time.process_time() - begin:.0f} CPU seconds", flush=True)
-    tasks = [ProofTask.of(corpora, root / f"seed-{seed}", seed) for seed in range(arguments.seeds)]
+    tasks = [ProofTask.of(corpora, root / f"seed-{seed}", seed, arguments.device) for seed in range(arguments.seeds)]
     results = []
     for _, result in learn_all(tasks, arguments.workers):
         results.append(result)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 
 from soundflow.bench.experiments.learning.corpora import replies
+from soundflow.model.device import Placement
 from soundflow.model.thinker import StreamingThinker
 from soundflow.schemas.atomic_file import write_atomic
 from soundflow.schemas.base import InputError, canonical_json
@@ -51,11 +52,13 @@ class ProofTask:
     within: tuple[int, ...] = WITHIN
     untrained: bool = True
     """Whether to evaluate the untrained model too."""
+    device: str = "cpu"
+    """Where to train and evaluate, as in `--device`; it is no part of the task's identity."""
 
     @classmethod
-    def of(cls, corpora: Mapping[str, Path], run: Path, seed: int) -> ProofTask:
+    def of(cls, corpora: Mapping[str, Path], run: Path, seed: int, device: str = "cpu") -> ProofTask:
         """Return the task of the learning proof."""
-        return cls(corpora, run, seed, {name: load_stage(name) for name in STAGES}, STAGES)
+        return cls(corpora, run, seed, {name: load_stage(name) for name in STAGES}, STAGES, device=device)
 
     def fingerprint(self) -> str:
         """Return a hash of everything that determines the result; reads the manifests of the corpora."""
@@ -80,6 +83,7 @@ def learn(task: ProofTask) -> dict[str, Any]:
             raise InputError("contains the result of another task", file=task.run, remedy="Choose another directory with -o")
         return found
     torch.set_num_threads(1)
+    place = Placement.of(task.device, "fp32")
     task.run.mkdir(parents=True, exist_ok=True)
     begin = time.process_time()
     model = task.run / "start"
@@ -90,17 +94,17 @@ def learn(task: ProofTask) -> dict[str, Any]:
     for name, stage in task.stages.items():
         run = task.run / name.replace("/", "-")
         source = StoredCorpus(task.corpora[task.reads[name]])
-        model = Trainer(stage, source, model, run, Processes(torch.device("cpu")), seed=task.seed).train().model
+        model = Trainer(stage, source, model, run, Processes(place.device), seed=task.seed).train().model
     trained = time.process_time() - begin
     heldout = StoredCorpus(task.corpora["heldout"])
     result: dict[str, Any] = {
         "task": fingerprint,
         "seed": task.seed,
-        "trained": figures(play(model, heldout), heldout, task.within),
+        "trained": figures(play(model, heldout, placement=place), heldout, task.within),
         "train_cpu_seconds": trained,
     }
     if task.untrained:
-        result["untrained"] = figures(play(start, heldout, UNTRAINED_STREAMS, UNTRAINED_TOKENS), heldout)
+        result["untrained"] = figures(play(start, heldout, UNTRAINED_STREAMS, UNTRAINED_TOKENS, place), heldout)
     result["cpu_seconds"] = time.process_time() - begin
     write_atomic(done, json.dumps(result, indent=2).encode() + b"\n")
     return result
@@ -124,11 +128,15 @@ def learn_all(tasks: Sequence[ProofTask], workers: int) -> Iterator[tuple[int, d
 
 
 def play(
-    model: Path, heldout: StoredCorpus, streams: int | None = None, reply_tokens: int | None = None
+    model: Path,
+    heldout: StoredCorpus,
+    streams: int | None = None,
+    reply_tokens: int | None = None,
+    placement: Placement = Placement(),  # noqa: B008 (frozen)
 ) -> list[EvaluatedStream]:
     """Evaluate a model on held-out streams, at most `streams` of them."""
     options = {} if reply_tokens is None else {"reply_tokens": reply_tokens}
-    evaluator = Evaluator(StreamingThinker.load(model), heldout, **options)
+    evaluator = Evaluator(StreamingThinker.load(model, placement), heldout, **options)
     return [evaluator.evaluate(*place) for place in list(evaluator.streams())[:streams]]
 
 
