@@ -19,6 +19,7 @@ from soundflow.operators.speech.english_numbers import (
     cardinal,
     decade,
     digits,
+    mark_inches,
     ordinal,
     pairs,
     read_cents,
@@ -166,13 +167,6 @@ def _version(match: re.Match[str]) -> str:
     return f"version {spoken}" if match[1] and not is_named else spoken
 
 
-def _inches(match: re.Match[str]) -> str:
-    if match.string[: match.start()].count('"') % 2:  # the end of a quotation
-        return match[0]
-    number = match[1] or match[2]
-    return f"{cardinal(number)} inch" + ("" if number == "1" or re.match(r"\s[a-z]", match.string[match.end() :]) else "es")
-
-
 def _resolution(match: re.Match[str]) -> str:
     return f"{cardinal(match[1] or match[2])} K"
 
@@ -230,7 +224,7 @@ _PHONES: Final = (
     # 1-800-555-0199, 555.123.4567, 555-1234
     r"(?<![\w.-])(?:1[-.\s])?\d{3}([-. ])\d{3}\1\d{4}(?![\w-])|(?<![\w.-])\d{3}-\d{4}(?![\w-])",
     # 020 7946 0958
-    r"(?<![\w.,-])0\d{2,4}[ -]\d{3,4}(?:[ -]?\d{3,4})(?![\w-])|(?<![\w.,-])0\d{9,10}(?![\w-])",
+    r"(?<![\w.,-])0\d{2,4}[ -]\d{2,4}(?:[ -]?\d{3,4}){1,2}(?![\w-])|(?<![\w.,-])0\d{9,10}(?![\w-])",
     # 123-45-6789, 978-3-16-148410-0, 4111 1111 1111 1111
     r"(?<![\w.-])(?:\d{3}-\d\d-\d{4}|\d{1,5}(?:-\d{1,7}){3,8}|\d{4}([ -])\d{4}\1\d{4}\1\d{4})(?![\w-])",
 )
@@ -294,9 +288,10 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (rf"\b({_SHORT_MONTH})\.?\s(?=(?:{_YEAR})\b)", lambda match: f"{_MONTHS[_month(match[1]) - 1]} "),
     # Phone numbers and other numbers that are read digit by digit.
     *((pattern, read_digit_groups) for pattern in _PHONES),
+    (r"(?<![\w.-])1-(8\d\d)-(?=[A-Z])", lambda match: f"one, {digits(match[1])}, "),
     (_CALLED, lambda match: match[1] + ", ".join(map(digits, match[2].split()))),
     (r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)", lambda match: " dot ".join(map(cardinal, match[0].split(".")))),
-    (r"(?<![\w.])([vV])(\d+(?:\.\d+)*)(?!\w)", _version),
+    (r"(?<![\w.])(v(?=\d)|V(?=\d+\.\d))(\d+(?:\.\d+)*)(?!\w)", _version),
     (r"(?<![\w.])()(\d+(?:\.\d+){2,})(?!\w)", _version),
     # Clock times, durations, ratios.
     (rf"({_CLOCK_WORDS})?(?<![\d:])\b(\d{{1,3}}):([0-5]\d):([0-5]\d)(?:\.\d+)?(?![\d:]|\s?(?:{_HALF}))", _stopwatch),
@@ -313,7 +308,10 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (r"(\d{1,3})°\s?(\d{1,2})['′’](?:\s?(\d{1,2}(?:\.\d+)?)[\"″”])?\s?([NSEW])?(?!\w)", read_coordinate),
     (r"(\d{1,3}(?:\.\d+)?)°()()\s?([NSEW])(?!\w)", read_coordinate),
     (r"\b(\d)['′’]\s?(\d{1,2})(?:\"|″|”|'')?(?!\w)", lambda match: f"{cardinal(match[1])} foot {cardinal(match[2])}"),
-    (r"(?<![\w.])(\d+(?:\.\d+)?)()[\"″](?!\w)", _inches),
+    (r"(?<![\w.])((?:\d+\s)?\d+/\d+|\d+(?:\.\d+)?)(?:\"|\s?in\.)(?!\w)", mark_inches),
+    (r"(?<=\bft\s)(\d+)\s?in\b", lambda match: f"{match[1]}″"),
+    (r"(?<![\w.])(\d+)['′](?=\s(?:tall|long|wide|high|deep|by)\b)", lambda match: f"{match[1]} ft"),
+    (r"\b(degrees?) ([CF])\b", lambda match: f"{match[1]} {'Celsius' if match[2] == 'C' else 'Fahrenheit'}"),
     # Decades and years.
     (r"(?<=\d0s)[-–—](?=['’]?\d)", lambda match: " to "),
     (r"(?<![\d.,'’])(['’]?)\b((?:1[1-9]|20)\d0|[2-9]0)['’]?s\b", _decade),
@@ -322,6 +320,10 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (r"\b(\d{1,4})(?=\s(?:BCE?|CE|AD)\b)|(?<=\bAD\s)(\d{1,4})\b", lambda match: year(int(match[1] or match[2]))),
     # Ranges: a dash between two quantities.
     (r"(?<=\d)\s?−\s?(?=\d)|(?<=\d)\s?-\s?(?=\d[\d.,]*\s?=)", lambda match: " minus "),
+    (rf"(\d\s?(?:{UNIT}))\s?/\s?(?=[-−]?\d)(?!10+\s?[a-z])", lambda match: f"{match[1]} or "),
+    (r"\b(\d{3,4})[x×](\d{3,4})\b(?!\s?=)", lambda match: f"{pairs(int(match[1]))} by {pairs(int(match[2]))}"),
+    (rf"(\d\s?(?:{UNIT}))\s?[x×]\s?(?=\d)|(?<=\d)()[x×](?=\d)(?!\d+\s?=)", lambda match: f"{match[1] or ''} by "),
+    (r"(?<=[\dm.])\s?[-–—]\s?(?=(?:noon|midnight|present|now|today)\b)", lambda match: " to "),
     (_QUANTITY_RANGE, lambda match: f"{match[1]} to "),
     (rf"(?<=\d)(?:\s?[–—~]\s?|\s?-\s?)(?=(?:{_any_of(list(ENGLISH_CURRENCIES))})\s?\d)", lambda match: " to "),
     (r"(?<!\S)[–](?=\d+(?:\.\d+)?\s?°)", lambda match: "-"),
@@ -334,7 +336,6 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (rf"(?<![\w.,])({NUMBER})\s?{CENTS}|{CENTS}({NUMBER})", read_cents),
     (r"(?<![\w.,])(\d{1,2})p\b", lambda match: f"{cardinal(match[1])} {'penny' if match[1] == '1' else 'pence'}"),
     # Quantities.
-    (r"(?<=\bft\s)(\d+)\s?in\b|(?<![\w.])(\d+(?:\.\d+)?)\s?in\.", _inches),
     (r"[-=]>", lambda match: " to "),
     (r"!=", lambda match: " is not "),
     (r"\b(pp?)\.\s?(?=\d)", lambda match: "pages " if match[1] == "pp" else "page "),
@@ -343,6 +344,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (_MILLIONS, lambda match: " million"),
     (r"(?<=\d)\s?(?:[–—~]\s?|-(?=\d+(?:\.\d+)?(?![\d-]))(?<!\d-\d-))(?=\d)", lambda match: " to "),
     (r"(?<=\d)\s-\s(?=\d)", lambda match: " to "),
+    (rf"(?<=10)\^([-−]?\d{{1,3}}?)\s?({UNIT})", lambda m: f" to the power of {m[1]} {unit_in_words(m[2], plural=True)}"),
     (_QUANTITY, read_quantity),
     (_BARE_UNIT, lambda match: unit_in_words(match[0], plural=True)),
     (rf"(?<=[a-z\d])({PER})", lambda match: f" {unit_in_words(match[1], plural=False)}"),
@@ -361,7 +363,6 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (r"\bNo\.\s?(?=\d)", lambda match: "number "),
     (r"(?<=\d)\s?(k|K|m|M|bn|tn)\b", lambda match: f" {SCALES[match[1].lower()]}"),
     (r"\b(\d+(?:\.\d+)?)x\b", lambda match: f"{cardinal(match[1])} times"),
-    (r"(?<=\d)[x×](?=\d)(?!\d+\s?=)", lambda match: " by "),
     (r"(?<=\d)\s?[*xX]\s?(?=\d)", lambda match: " times "),
     (r"(?<=[\w)])\^2(?![\d.])", lambda match: " squared"),
     (r"(?<=[\w)])\^3(?![\d.])", lambda match: " cubed"),

@@ -203,3 +203,10 @@ def read_coordinate(match: re.Match[str]) -> str:
 def read_greek(match: re.Match[str]) -> str:
     """Read a Greek letter by its name."""
     return f" {unicodedata.name(match[0]).partition('LETTER ')[2].replace('FINAL ', '').lower()} "
+
+
+def mark_inches(match: re.Match[str]) -> str:
+    """Write inches with the symbol of the unit, with a hyphen before a noun: `27" monitor`."""
+    if len(re.findall(r'(?<!\d)"', match.string[: match.start()])) % 2:  # the end of a quotation
+        return match[0]
+    return f"{match[1]}{'-' if re.match(r' [a-z]', match.string[match.end() :]) else ''}″"

@@ -20,7 +20,7 @@ _GROUPS: Final = ("", "万", "亿", "万亿")
 LONGEST: Final = 16
 """Maximum digits of a number that is read as a whole. Longer ones are read digit by digit."""
 
-_COUNTED: Final = "个位只条本张件次天点年岁块元分米吨斤倍种名家辆台杯瓶双对所座间"
+_COUNTED: Final = "个人位只条本张件次天点年岁块元分米吨斤倍种名家辆台杯瓶双对所座间"
 """Measure words before which 2 is 两."""
 _NUMBER: Final = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
 _SCALES: Final = {"k": 3, "m": 6, "million": 6, "b": 9, "bn": 9, "billion": 9}
@@ -211,7 +211,7 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
         (r"(?<![A-Za-z\d.])()(\d+)\s?m(?:in)?\s?(\d+)\s?s(?![A-Za-z])", lambda m: f"{_counted(m[2])}分钟{_counted(m[3])}秒"),
         # Phone numbers and other numbers that are read digit by digit.
         (r"(?<!\d)\+(\d{1,3})[- ]?(?=1\d{2}[- ]?\d{4}[- ]?\d{4}(?!\d))", lambda match: f"加{digits(match[1])}"),
-        (r"(?<!\d)(1\d{2}([- ])\d{4}\2\d{4}|\d{3,4}-\d{3,4}-\d{4}|[48]00-\d{3}-\d{4}|[48]00\d{7})(?!\d)", _phone),
+        (r"(?<!\d)(1\d{2}([- ])\d{4}\2\d{4}|\d{3,4}-\d{3,4}-\d{4}|[48]00[- ]\d{3}[- ]\d{4}|[48]00\d{7})(?!\d)", _phone),
         (r"\+(\d{1,3}(?:[- ]\d{2,8}){2,5})(?!\d)", lambda match: "加" + _phone(match)),
         (
             r"((?:电话|手机|热线|账号|卡号|编号|密码|验证码|邮编|QQ|微信)号?码?[是为:：]?\s?)(\d{3,})(?![\d.,])",
@@ -224,6 +224,7 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
         # Years, ranges.
         (r"(?<=\d)\s?−\s?(?=\d)|(?<=\d)\s?-\s?(?=\d[\d.]*\s?=)", lambda match: "减"),
         (rf"(?<![\d,.])({_YEAR}){_TO}({_YEAR})(?![\d,.])", lambda match: f"{digits(match[1])}到{digits(match[2])}"),
+        (r"(?<!\d)(20\d\d)/(0[1-9]|1[0-2])(?!\d)", lambda match: f"{digits(match[1])}年{cardinal(match[2])}月"),
         (r"(?<!\d)(\d{4})(?=年)|(?<!\d)((?:19|20)\d\d)(?=[级届款])", lambda match: digits(match[1] or match[2])),
         (r"(?<!\d)((?:1[5-9]|20)\d0)s(?![A-Za-z])", lambda match: f"{digits(match[1])}年代"),
         (rf"({_SIGN}{_NUMBER}){_TO}({_NUMBER})\s?([%％‰])", _percent),
@@ -234,7 +235,8 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
         # Scientific notation, powers and quantities.
         (r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([-−+]?\d{1,3})(?!\d)", lambda m: f"{m[1]}乘以10^{m[2].lstrip('+')}"),
         (r"(?<=\d)\s?\*\s?(?=\d)|(?<=\d)\s?[×xX]\s?(?=10\^)", lambda match: "乘以"),
-        (rf"({_SIGN}{_NUMBER})\s?(?![%‰])({UNIT})", lambda match: f"{_counted(match[1])}{_unit(match[2])}"),
+        (rf"(?<=10)\^([-−]?\d{{1,3}}?)\s?({UNIT})", lambda match: f"{_power(match)}{_unit(match[2])}"),
+        (rf"({_SIGN}(?<!\^){_NUMBER})\s?(?![%‰])({UNIT})", lambda match: f"{_counted(match[1])}{_unit(match[2])}"),
         (r"(?<=[A-Za-z\d)）])\^([-−]?\d+)", _power),
         # Money.
         (_MONEY, _money),

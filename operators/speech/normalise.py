@@ -79,7 +79,8 @@ def _to_plain_characters(text: str) -> str:
         elif char in _SIGNS:
             pieces.append(_SIGNS[char])
         elif char.isdigit():
-            pieces.append(str(unicodedata.digit(char)))
+            digit = str(unicodedata.digit(char))
+            pieces.append(f" {digit} " if kind == "<circle>" else digit)
         elif kind in ("<square>", "<wide>", "<small>", "<compat>") and unicodedata.category(char)[0] in "LNS":
             pieces.append(unicodedata.normalize("NFKC", char))
         else:

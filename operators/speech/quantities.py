@@ -111,6 +111,7 @@ _OTHERS: Final = """
     mi  | mile*         | 英里
     ft  | foot/feet     | 英尺
     in  | inch/inches   | 英寸
+    ″   | inch/inches   | 英寸
     yd  | yard*         | 码
     nmi | nautical mile* | 海里
     kn  | knot*         | 节
@@ -207,7 +208,7 @@ _SYMBOL: Final = "|".join(re.escape(symbol) for symbol in sorted(UNITS, key=len,
 _ALONE: Final = "|".join(re.escape(symbol) for symbol in sorted(UNITS.keys() - COMPOUND_ONLY, key=len, reverse=True))
 _POWER: Final = r"(?:\^-?[1-4]|(?<=m)[23](?!\d)|)"
 _FURTHER: Final = rf"(?:[·⋅*](?:{_SYMBOL}){_POWER}|[ ](?:{_SYMBOL})\^-[12])"
-_OVER: Final = rf"(?:\s?/\s?(?:\d+\s?)?(?:{_SYMBOL}){_POWER})"
+_OVER: Final = rf"(?:\s?/\s?(?:10{{1,3}}\s?)?(?:{_SYMBOL}){_POWER})"
 _END: Final = r"(?![A-Za-z\d^·]|/[A-Za-z])"
 _PRODUCT: Final = rf"(?:{_SYMBOL}){_POWER}{_FURTHER}"
 UNIT: Final = rf"(?:{_PRODUCT}*{_OVER}+|{_PRODUCT}+|(?:{_ALONE}){_POWER}){_END}"

@@ -37,6 +37,7 @@ _ENGLISH_EQUIVALENTS: Final = tuple(
             r"\bnegative (?=(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|point)\b)",
             "minus ",
         ),
+        (r"\b(?:US|U\.S\.|American) dollar(?=s?\b)", "dollar"),
         (r"\band (?:one |a )?half\b", "and a half"),
         (r"(?<!and )\b(?:one|a) half\b", "half"),
         (r"(?<!point )\bzero point\b", "point"),

@@ -29,7 +29,7 @@ SAME = [
 
 ONE_PRONUNCIATION = {
     "en": [
-        ("ten US dollars", "10 US dollars", "US$10", "ten U.S. dollars", "US $10"),
+        ("ten US dollars", "10 US dollars", "US$10", "ten U.S. dollars", "US $10", "$10", "ten American dollars"),
         ("ten dollars", "$10", "10 dollars", "Ten dollars.", "$10.00"),
         ("five Australian dollars", "5 Australian dollars", "A$5", "AUD 5"),
         ("five hundred rupees", "500 rupees", "₹500", "Rs 500"),
@@ -127,6 +127,7 @@ OTHER_WORDS = {
     "en": [
         ("$10", "$100"),
         ("ten dollars", "ten euros"),
+        ("ten US dollars", "ten Canadian dollars"),
         ("US$10", "A$10"),
         ("7:05", "7:50"),
         ("-5 degrees", "5 degrees"),
