@@ -192,7 +192,7 @@ def test_a_curated_build_can_be_rendered_from_its_clips_too(curated: Path, tmp_p
     out = copied(curated, tmp_path)
     there = BuildDir(out)
     record = there.record()
-    store_clips(there, record, pool_of(there, ClipIndex.open(Path(record.clips))))
+    store_clips(there, record, pool_of(there, ClipIndex.open(Path(record.clips)), record.recipe))
     samples = Samples(there, record)
     for manifest in there.manifests():
         for key, members in samples.read(manifest):

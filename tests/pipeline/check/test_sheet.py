@@ -127,7 +127,7 @@ def test_an_invented_wording_is_reported_even_if_the_sheet_agrees(copy: Path) ->
 def test_a_change_of_any_field_of_a_curated_plan_is_reported(curated: Path) -> None:
     build = BuildDir(curated)
     record = build.record()
-    pool = pool_of(build, ClipIndex.open(Path(record.clips)))
+    pool = pool_of(build, ClipIndex.open(Path(record.clips)), record.recipe)
     checker = SampleChecker(record, pool, scenes_of(record.recipe, record.fingerprint, pool, build))
     key, members = next(iter(read_shard(build.data / build.manifests()[0].tar)))
     assert checker.check(key, members, 0)[1] == []

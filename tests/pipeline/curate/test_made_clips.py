@@ -19,6 +19,7 @@ from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.curate.made_clips import NOT_INHERITED, MadeClips, PoolWithMade, is_made
 from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.schemas.decision import DecisionRules
 from soundflow.schemas.generation import MadeRequest, Maker
 from soundflow.schemas.outcome import Ok, Rejected
 from tests.support import ROOT
@@ -89,7 +90,7 @@ def test_unusable_audio_is_rejected_and_not_stored(made: MadeClips) -> None:
 
 def test_a_pool_finds_made_clips_but_never_lists_them(made: MadeClips, clips_dir: Path) -> None:
     index = ClipIndex.open(clips_dir)
-    pool = PoolWithMade(index, made)
+    pool = PoolWithMade(index, made, DecisionRules())
     clip = kept(made.generated(request(), beep()))
     for one in (pool, pickle.loads(pickle.dumps(pool))):
         assert one.get(clip.id) == clip
