@@ -13,6 +13,7 @@ from soundflow.schemas.documents import parse_json, parse_yaml, read_text
 from soundflow.schemas.errors import InputError as InputError
 from soundflow.schemas.errors import Interrupted as Interrupted
 from soundflow.schemas.errors import missing_library as missing_library
+from soundflow.schemas.regular_file import read_regular
 from soundflow.schemas.suggest import did_you_mean
 
 _SECRET = re.compile(r"api_?key|secret|password|url", re.IGNORECASE)
@@ -38,6 +39,17 @@ class Schema(BaseModel):
             raise explain(error, cls, file) from None
         value._check_numbers(document, file)
         return value
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a JSON file. Raises FileNotFoundError, and InputError if it is invalid, unreadable or not a regular file."""
+        try:
+            data = read_regular(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+        return cls.from_json(data, file=path)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:

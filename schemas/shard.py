@@ -9,6 +9,7 @@ OUT/stopped.json                       why the last run ended early (Stopped)
 OUT/spent.json, spent_on_sounds.json   cost of the calls of language model and sound generator (MeterState)
 OUT/manifest/NNNNNN.json               the commit of a shard (ShardManifest)
 OUT/failed/NNNNNN.json                 why the last attempt at a shard did not commit (ShardFailure)
+OUT/damaged/                           what `build --recheck` found damaged and moved aside
 OUT/quarantine/<sample_id>.json        a sample that failed, with what a replay needs (QuarantineEntry)
 """
 
@@ -157,11 +158,16 @@ class Problem(Schema):
     """A finding of `soundflow verify`."""
 
     shard: int
+    """Number of the shard; -1 for the build as a whole."""
     key: str
     check: str
     """Stable slug: sha256, truncated, members, manifest, fingerprint, duration, labels, timeline, response, peak, snr,
-    clips, scenes, render."""
+    clips, scenes, render, missing, build, folder, failed, quarantine."""
     detail: str
+    file: str = ""
+    """File that is damaged, relative to the build if it is in it."""
+    remedy: str = ""
+    """Command or action that repairs it."""
 
 
 class VerifyReport(Schema):
@@ -169,5 +175,8 @@ class VerifyReport(Schema):
 
     ok: bool
     shards: int
+    """Number of manifests."""
     streams: int
+    missing: tuple[int, ...] = ()
+    """Planned shards without a manifest."""
     problems: tuple[Problem, ...]

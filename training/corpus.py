@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,13 +16,15 @@ import soundfile
 from soundflow.model.frontend import Audio
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.regular_file import open_regular
 from soundflow.schemas.shard import ShardManifest
 from soundflow.schemas.stream import StreamPlan
+from soundflow.schemas.ustar import ShardError, tar_members
 from soundflow.training.sequences import Turns, parse_turns
 
 SHARDS_OPEN: Final = 64
 """Number of shards whose member tables are cached."""
-REMEDY: Final = "Run `soundflow verify` on the corpus; `soundflow build` rebuilds missing shards"
+REMEDY: Final = "Run `soundflow verify` on the corpus, which prints the command that repairs it"
 
 
 class StreamSource(Protocol):
@@ -84,7 +85,7 @@ class StoredCorpus:
                 remedy = "Pass an output directory of `soundflow build`"
                 raise InputError("contains no committed shard", file=directory, remedy=remedy)
             for path in paths:
-                manifest = ShardManifest.from_json(path.read_bytes(), file=path)
+                manifest = ShardManifest.from_file(path)
                 tar = directory / "data" / manifest.tar
                 if not tar.is_file() or tar.stat().st_size != manifest.bytes:
                     raise InputError("is missing or not of the size in its manifest", file=tar, remedy=REMEDY)
@@ -169,10 +170,12 @@ class StoredCorpus:
 def _member_table(tar: Path) -> dict[str, tuple[int, int]]:
     """Return the offset and size of the content of each member, by name."""
     try:
-        with tarfile.open(tar, "r:") as archive:
-            return {member.name: (member.offset_data, member.size) for member in archive}
-    except (tarfile.TarError, OSError) as error:
-        raise InputError(f"is not a complete tar: {error}", file=tar, remedy=REMEDY) from None
+        with open_regular(tar) as file:
+            return {member.name: (member.offset, member.size) for member in tar_members(file)}
+    except ShardError as error:
+        raise ShardError(f"is not a complete tar: {error.why}", file=tar, remedy=REMEDY) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=tar, remedy=REMEDY) from None
 
 
 def text_ids(source: StreamSource) -> tuple[int, ...]:

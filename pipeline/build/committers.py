@@ -134,7 +134,7 @@ def _companions(build: BuildDir, manifest: ShardManifest, pool: PoolWithMade) ->
         yield sheet_name(manifest), build.sheet_path(manifest.shard).read_bytes
     if manifest.scenes_sha256 is None and not manifest.virtual:
         return
-    for sha256, clip_id in clips_of(build, [manifest]).items():
+    for sha256, clip_id in clips_of(build, build.record(), [manifest]).items():
         if is_made(clip_id):
             for path in pool.made.files(clip_id):
                 yield _file(build, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from soundflow.pipeline.build.virtual import Samples
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import commit, sweep, unfinished_file
+from soundflow.pipeline.corpus.committed import committed_shards
 from soundflow.pipeline.corpus.open_build import open_build
 from soundflow.pipeline.corpus.shards import ShardWriter
 from soundflow.pipeline.mechanics.stopping import deferred_signals
@@ -31,8 +32,8 @@ def materialize(
     `on_event` receives (samples done, total samples). `should_stop` is called after each sample (default: True after SIGINT or
     SIGTERM).
 
-    Raises InputError if `directory` is not a virtual build, a clip is missing or altered, or `out` contains another build,
-    OSError if the disk is full, and Interrupted if `should_stop` returns True.
+    Raises ShardError if a shard is damaged, InputError if `directory` is not a virtual build, a clip is missing or altered, or
+    `out` contains another build, OSError if the disk is full, and Interrupted if `should_stop` returns True.
     """
     build = BuildDir(directory)
     record = build.record()
@@ -42,8 +43,8 @@ def materialize(
     sweep(stored)
     for name in COPIED:
         if (build.root / name).is_dir():
-            shutil.copytree(build.root / name, stored.root / name, dirs_exist_ok=True)
-    manifests = build.committed(record.fingerprint)
+            _copy_folder(build.root / name, stored.root / name)
+    manifests = {manifest.shard: manifest for manifest in committed_shards(build, record)}
     rendered = stored.committed(record.fingerprint)
     total, done = sum(len(manifest.keys) for manifest in manifests.values()), 0
     samples = Samples(build, record)
@@ -57,12 +58,20 @@ def materialize(
     return stored.status()
 
 
+def _copy_folder(source: Path, target: Path) -> None:
+    try:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    except shutil.Error as error:  # one entry per file that cannot be copied: a pipe, a link that leads nowhere
+        file, _, why = error.args[0][0]
+        raise InputError(f"cannot be copied: {why}", file=file, remedy="Remove the file and run the same command again") from None
+
+
 def _render_shard(samples: Samples, manifest: ShardManifest, stored: BuildDir, stop: Callable[[], bool]) -> None:
     with unfinished_file(stored, f"shard-{manifest.shard:06d}") as path:
         with written(path, durable=True) as stream:
             writer = ShardWriter(stream)
-            for key, members in samples.read(manifest):
-                writer.add(key, members)
+            for plan, members in samples.read_all(manifest):
+                writer.add(plan.sample_id, members)
                 if stop():
                     raise Interrupted
             writer.finish()

@@ -117,7 +117,7 @@ def build(
     recipe_path, out = Path(recipe_path), Path(out)
     record, index = plan_build(recipe_path)
     index.check_rows()
-    record = record.model_copy(update={"virtual": virtual})
+    record = record.model_copy(update={"virtual": virtual or record.virtual})
     _check_split(record.recipe.split, index, recipe_path)
     if on_warning is not None:
         for text in find_recipe_warnings(record.recipe, index):
@@ -138,7 +138,7 @@ def build(
         record.recipe,
         record.fingerprint,
         record.curators,
-        virtual=virtual,
+        virtual=record.virtual,
         committer=committer,
     )
     with deferred_signals() as signalled:
@@ -188,11 +188,17 @@ def _check_split(split: str | None, index: ClipIndex, recipe_path: Path) -> None
 def plan_build(recipe_path: Path) -> tuple[BuildRecord, ClipIndex]:
     """Read a recipe and open its clip index; return the record of the build (fingerprint and what it covers) and the index.
 
-    Raises InputError.
+    The recipe may also be the build.json of a build, which is then planned again. Raises InputError.
     """
-    recipe = Recipe.from_yaml(recipe_path)
+    virtual = False
+    if recipe_path.name == "build.json":
+        planned = BuildDir(recipe_path.parent).record()
+        recipe, clips, virtual = planned.recipe, Path(planned.clips), planned.virtual
+    else:
+        recipe = Recipe.from_yaml(recipe_path)
+        clips = recipe_path.parent / recipe.clips
     try:
-        index = ClipIndex.open(recipe_path.parent / recipe.clips)
+        index = ClipIndex.open(clips)
     except InputError as error:
         raise InputError(error.why, file=recipe_path, field="clips", value=recipe.clips, remedy=error.remedy) from None
     curated_by = _curators(recipe, index)
@@ -205,6 +211,7 @@ def plan_build(recipe_path: Path) -> tuple[BuildRecord, ClipIndex]:
         operator_versions=OPERATOR_VERSIONS,
         curators=curated_by,
         soundflow_version=__version__,
+        virtual=virtual,
     )
     return record, index
 

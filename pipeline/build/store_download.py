@@ -66,4 +66,4 @@ def _download_clips(store: ObjectStore, build: BuildDir, record: BuildRecord) ->
             raise InputError("the clip has been altered in the store", file=f"{store.url}/{name}", value=clip_id)
         return pcm
 
-    add_clips(build, clips_of(build, build.committed(record.fingerprint).values()), read)
+    add_clips(build, clips_of(build, record, build.committed(record.fingerprint).values()), read)

@@ -18,36 +18,41 @@ from soundflow.operators.compose.mixing import render, stream_pcm16
 from soundflow.pipeline.build.produce import encode
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.clip_store import ClipStore, add_clips
-from soundflow.pipeline.corpus.shards import read_shard
+from soundflow.pipeline.corpus.committed import CommittedSamples
 from soundflow.schemas.base import InputError
-from soundflow.schemas.documents import json_value
 from soundflow.schemas.pcm16 import from_pcm16
 from soundflow.schemas.shard import BuildRecord, ShardManifest
 from soundflow.schemas.stream import StreamPlan
 
 
-class Samples:
+class Samples(CommittedSamples):
     """Samples with audio from the committed shards of a virtual or stored build."""
 
     def __init__(self, build: BuildDir, record: BuildRecord):
-        self.build, self.audio = build, record.recipe.output.audio
+        super().__init__(build, record)
+        self.audio = record.recipe.output.audio
         self.store = ClipStore(build.clips) if record.virtual else None
 
-    def read(self, manifest: ShardManifest) -> Iterator[tuple[str, dict[str, bytes]]]:
-        """See `pipeline.corpus.shards.read_shard`. Raises InputError, too, if a clip is missing or altered."""
-        for key, members in read_shard(self.build.data / manifest.tar):
-            yield key, self.with_audio(members)
+    def read_all(self, manifest: ShardManifest) -> Iterator[tuple[StreamPlan, dict[str, bytes]]]:
+        """Yield (plan, suffix → content) of the samples of a shard, in order, including their audio.
+
+        Raises ShardError, and InputError if a clip of a virtual build is missing or altered.
+        """
+        for key, members in self.read(manifest):
+            plan = self.plan(manifest, key, members)
+            yield plan, self._with_audio(plan, members)
 
     def find(self, manifest: ShardManifest, key: str) -> dict[str, bytes]:
-        """Return the members of the sample `key`; empty if the shard does not contain it. Raises what `read` raises."""
-        stored = (members for found, members in read_shard(self.build.data / manifest.tar) if found == key)
-        return self.with_audio(next(stored, {}))
+        """Return the members of the sample `key` including its audio. Raises what `read_all` raises; hashes are not verified."""
+        for found, members in self.read(manifest, verify=False):
+            if found == key:
+                return self._with_audio(self.plan(manifest, key, members), members)
+        raise self.error(manifest, f"it has no sample {key}")
 
-    def with_audio(self, members: dict[str, bytes]) -> dict[str, bytes]:
+    def _with_audio(self, plan: StreamPlan, members: dict[str, bytes]) -> dict[str, bytes]:
         """Return the members of a sample including its audio, in the order of the shard."""
-        if self.store is None or not members:
+        if self.store is None:
             return members
-        plan = StreamPlan.from_json(members["json"])
         return {self.audio: encode(render(plan, self.store.load), self.audio), **members}
 
 
@@ -84,14 +89,18 @@ def store_clips(
         return to_pcm(pool.audio(clip))
 
     committed = build.committed(record.fingerprint).values()
-    return add_clips(build, clips_of(build, committed), read, lambda done, _: on_clips(done))
+    return add_clips(build, clips_of(build, record, committed), read, lambda done, _: on_clips(done))
 
 
-def clips_of(build: BuildDir, manifests: Iterable[ShardManifest]) -> dict[str, str]:
-    """Return SHA-256 of the cleaned samples → clip id of all recorded clips in these shards."""
+def clips_of(build: BuildDir, record: BuildRecord, manifests: Iterable[ShardManifest]) -> dict[str, str]:
+    """Return SHA-256 of the cleaned samples → clip id of all recorded clips in these shards. Raises ShardError."""
     found: dict[str, str] = {}
+    samples = CommittedSamples(build, record)
     for manifest in manifests:
-        for _, members in read_shard(build.data / manifest.tar, only=("json",)):
-            plan = json_value(members["json"])  # without a schema, since corpora have millions of plans
-            found |= {item["clean_sha256"]: item["clip_id"] for item in (*plan["clips"], *plan["noises"]) if item["clip_id"]}
+        for key, members in samples.read(manifest, ("json",), verify=False):
+            plan = samples.document(manifest, key, members)
+            try:
+                found |= {item["clean_sha256"]: item["clip_id"] for item in (*plan["clips"], *plan["noises"]) if item["clip_id"]}
+            except (KeyError, TypeError):
+                raise samples.error(manifest, f"{key}.json is not a plan") from None
     return found

@@ -5,7 +5,6 @@ A matching hash is not enough: `pipeline.check.sample` derives the contents of e
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,143 +13,141 @@ import numpy as np
 
 from soundflow.pipeline.build.produce import Producer
 from soundflow.pipeline.build.virtual import Samples
+from soundflow.pipeline.check.records import (
+    build_problem,
+    folder_problems,
+    missing_problem,
+    quarantine_finding,
+    record_problems,
+    side_record_problems,
+)
 from soundflow.pipeline.check.sample import SampleChecker
 from soundflow.pipeline.check.sheet import sheet_problems
 from soundflow.pipeline.clips.index import ClipIndex
-from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.shards import ShardError, read_shard
+from soundflow.pipeline.corpus.build_dir import BuildDir, number_of
+from soundflow.pipeline.corpus.committed import check_hash, check_manifest, check_size, rebuild_remedy
+from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.curate.scenes import pool_of, scenes_of
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.identity import sample_id
 from soundflow.schemas.outcome import Ok
-from soundflow.schemas.recipe import fingerprint
 from soundflow.schemas.shard import BuildRecord, Problem, ShardManifest, VerifyReport
 from soundflow.schemas.stream import StreamPlan
+from soundflow.schemas.ustar import ShardError
 
 
 def verify(directory: str | Path, sample: int = 0, seed: int = 0) -> VerifyReport:
-    """Check every committed shard of a build.
+    """Check every committed shard of a build, and the files beside them.
 
     `sample`: number of samples, drawn with `seed`, to make again and compare byte for byte. Raises InputError when `directory`
-    is not a build.
+    is not a build. Everything else that is wrong is a finding, with its file and what repairs it.
     """
     build = BuildDir(Path(directory))
-    record = build.record()
-    problems = list(_record_problems(record))
-    index = _index(record, problems)
-    pool = pool_of(build, index, record.recipe) if index is not None else None
-    scenes = scenes_of(record.recipe, record.fingerprint, pool, build) if pool is not None else None
-    whole = _samples(build, record, problems)
-    store = whole.store if whole is not None else None
-    checker = _ShardChecker(build, record, SampleChecker(record, pool, scenes, store))
+    record, problems = record_problems(build)
+    remedy = rebuild_remedy(build, record if not problems else None)
+    problems += folder_problems(build, remedy)
+    problems += side_record_problems(build, remedy)
+    checker = _ShardChecker(build, record, remedy, problems)
     manifests: list[ShardManifest] = []
     paths = build.manifest_paths()
     for path in paths:
-        try:
-            manifest = ShardManifest.from_json(path.read_bytes(), file=path)
-        except (InputError, OSError) as error:
-            problems.append(Problem(shard=_number(path), key="", check="manifest", detail=str(error)))
-            continue
-        problems += checker.check(path, manifest)
-        manifests.append(manifest)
-    if store is not None:
-        problems += (Problem(shard=-1, key="", check="clips", detail=detail) for detail in store.check())
-    if sample and pool is not None and scenes is not None and whole is not None:
-        producer = Producer(record.recipe, record.fingerprint, pool, scenes)
-        problems += _make_again(whole, record, producer, manifests, sample, seed)
-    elif sample:
-        problems.append(
-            Problem(
-                shard=-1, key="", check="render", detail="no sample can be made again: the clip index is missing or has changed"
-            )
-        )
+        manifest = checker.check(path)
+        manifests += [manifest] if manifest is not None else []
+    committed = {number_of(path.name) for path in paths}
+    missing = [shard for shard in range(len(checker.sizes)) if shard not in committed]
+    if missing and record is not None:
+        problems.append(missing_problem(build, missing, len(checker.sizes), record))
+    if checker.whole is not None and checker.whole.store is not None:
+        for error in checker.whole.store.check():
+            problems.append(_clips_problem(build, error))
+    if sample:
+        problems += checker.make_again(manifests, sample, seed)
     streams = sum(len(manifest.keys) for manifest in manifests)
-    return VerifyReport(ok=not problems, shards=len(paths), streams=streams, problems=tuple(problems))
+    return VerifyReport(ok=not problems, shards=len(paths), streams=streams, missing=tuple(missing), problems=tuple(problems))
 
 
-def _number(path: Path) -> int:
-    return int(path.stem) if path.stem.isdecimal() else -1
-
-
-def _samples(build: BuildDir, record: BuildRecord, problems: list[Problem]) -> Samples | None:
-    try:
-        return Samples(build, record)
-    except InputError as error:
-        problems.append(Problem(shard=-1, key="", check="clips", detail=str(error)))
-        return None
-
-
-def _index(record: BuildRecord, problems: list[Problem]) -> ClipIndex | None:
-    try:
-        index = ClipIndex.open(Path(record.clips))
-    except InputError as error:
-        problems.append(Problem(shard=-1, key="", check="clips", detail=str(error)))
-        return None
-    if index.content_hash != record.clip_index_hash:
-        detail = f"the clip index at {record.clips} has changed since the build. Restore the one that the build was made from"
-        problems.append(Problem(shard=-1, key="", check="clips", detail=detail))
-        return None
-    return index
-
-
-def _record_problems(record: BuildRecord) -> Iterator[Problem]:
-    derived = fingerprint(record.recipe, record.clip_index_hash, record.prompt_hash, record.operator_versions, record.curators)
-    if derived != record.fingerprint:
-        detail = f"the fingerprint in build.json is {record.fingerprint[:12]}, its recipe and versions give {derived[:12]}"
-        yield Problem(shard=-1, key="", check="fingerprint", detail=detail)
+def _clips_problem(build: BuildDir, error: InputError) -> Problem:
+    """Return the finding about the clips of a build, in its clip store or in its clip index."""
+    file = Path(str(error.file))
+    name = str(file.relative_to(build.root)) if file.is_relative_to(build.root) else str(file)
+    return build_problem("clips", str(error), name, error.remedy)
 
 
 class _ShardChecker:
-    def __init__(self, build: BuildDir, record: BuildRecord, samples: SampleChecker):
-        self.build, self.record, self.samples = build, record, samples
+    """Checks shards, with as much of the build as can be opened. `record` None: build.json is damaged."""
+
+    def __init__(self, build: BuildDir, record: BuildRecord | None, remedy: str, problems: list[Problem]):
+        """Adds to `problems` what cannot be opened."""
+        self.build, self.record, self.remedy, self.problems = build, record, remedy, problems
+        self.sizes: list[int] = []
+        self.whole: Samples | None = None
+        self.producer: Producer | None = None
+        self.samples: SampleChecker | None = None
+        if record is None:
+            return
         self.sizes = record.recipe.shard_sizes()
-
-    def check(self, path: Path, manifest: ShardManifest) -> Iterator[Problem]:
-        """Yield the problems of one shard."""
-
-        def problem(check: str, detail: str, key: str = "") -> Problem:
-            return Problem(shard=_number(path), key=key, check=check, detail=detail)
-
-        if manifest.fingerprint != self.record.fingerprint:
-            found, expected = manifest.fingerprint[:12], self.record.fingerprint[:12]
-            yield problem("fingerprint", f"the manifest has fingerprint {found}, the build {expected}")
-        if manifest.virtual != self.record.virtual:
-            yield problem("manifest", f"virtual is {manifest.virtual}, expected {self.record.virtual} from build.json")
-        if path.name != f"{manifest.shard:06d}.json" or manifest.shard >= len(self.sizes):
-            yield problem("manifest", f"{path.name} has shard number {manifest.shard}; the build has {len(self.sizes)} shards")
-            return
-        name = f"shard-{manifest.shard:06d}-{manifest.sha256[:12]}.tar"
-        if manifest.tar != name:
-            yield problem("manifest", f"tar is {manifest.tar!r}, expected {name!r} from shard and sha256")
-        tar = self.build.data / manifest.tar
+        pool, scenes = None, None
         try:
-            with tar.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            size = tar.stat().st_size
-        except OSError as error:
-            yield problem("truncated", f"{tar.name} cannot be read: {error.strerror}")
-            return
-        if size != manifest.bytes:
-            yield problem("truncated", f"{tar.name} has {size} bytes, expected {manifest.bytes} from the manifest")
-        if digest != manifest.sha256:
-            yield problem("sha256", f"{tar.name} has hash {digest[:12]}, expected {manifest.sha256[:12]} from the manifest")
-        plans: list[StreamPlan] = []
-        keys: list[str] = []
+            index = ClipIndex.open(Path(record.clips))
+            index.require(record.clip_index_hash)
+            index.check_rows()
+            pool = pool_of(build, index, record.recipe)
+            scenes = scenes_of(record.recipe, record.fingerprint, pool, build)
+            self.producer = Producer(record.recipe, record.fingerprint, pool, scenes)
+        except InputError as error:
+            problems.append(_clips_problem(build, error))
         try:
-            for key, members in read_shard(tar):
+            self.whole = Samples(build, record)
+        except InputError as error:
+            problems.append(_clips_problem(build, error))
+        self.samples = SampleChecker(record, pool, scenes, self.whole.store if self.whole is not None else None)
+
+    def check(self, path: Path) -> ShardManifest | None:
+        """Check one shard by the path of its manifest. Return the manifest, or None if it does not belong to this build."""
+        manifest, found = check_manifest(self.build, self.record, path)
+        shard = number_of(path.name)
+        name = str(path.relative_to(self.build.root))
+        self.problems += (self._problem(shard, check, detail, name) for check, detail in found)
+        if manifest is None:
+            return None
+        name = f"{self.build.data.name}/{manifest.tar}"
+        is_whole = True
+        for check in (check_size, check_hash):
+            found = list(check(self.build, manifest)) if is_whole else []
+            self.problems += (self._problem(shard, slug, detail, name) for slug, detail in found)
+            is_whole = is_whole and all(slug != "truncated" for slug, _ in found)
+        if is_whole and self.record is not None:  # otherwise its content cannot be what was committed
+            try:
+                self.problems += self._content(manifest, name)
+            except Exception as error:  # verify lists what it finds, whatever the bytes are
+                detail = f"cannot be checked: {type(error).__name__}: {error}"
+                self.problems.append(self._problem(shard, "members", detail, name))
+        return manifest
+
+    def _problem(self, shard: int, check: str, detail: str, file: str, key: str = "") -> Problem:
+        return Problem(shard=shard, key=key, check=check, detail=detail, file=file, remedy=self.remedy)
+
+    def _content(self, manifest: ShardManifest, name: str) -> Iterator[Problem]:
+        """Yield what is wrong with the samples of a shard, its counts and its scenes."""
+        assert self.record is not None and self.samples is not None
+        shard, plans, keys = manifest.shard, list[StreamPlan](), list[str]()
+        try:
+            for key, members in read_shard(self.build.data / manifest.tar):
                 keys.append(key)
-                plan, findings = self.samples.check(key, members, manifest.shard)
-                yield from (problem(check, detail, key) for check, detail in findings)
+                plan, findings = self.samples.check(key, members, shard)
+                yield from (self._problem(shard, check, detail, name, key) for check, detail in findings)
                 plans += [plan] if plan is not None else []
-        except (ShardError, OSError) as error:
-            check = "truncated" if "truncated" in str(error) else "members"
-            yield problem(check, f"{tar.name}: {error}")
+        except ShardError as error:
+            yield self._problem(shard, "truncated" if "truncated" in error.why else "members", error.why, name)
+        manifest_name = f"{self.build.manifest.name}/{shard:06d}.json"
         for detail in self._counts(manifest, keys, plans):
-            yield problem("manifest", detail)
+            yield self._problem(shard, "manifest", detail, manifest_name)
+        for detail in quarantine_finding(self.build, manifest):
+            yield self._problem(shard, "quarantine", detail, self.build.quarantined.name)
         if self.record.recipe.curates:
             for detail in sheet_problems(self.build, self.record, manifest):
-                yield problem("scenes", detail)
+                yield self._problem(shard, "scenes", detail, f"{self.build.scenes.name}/{shard:06d}.json")
 
     def _counts(self, manifest: ShardManifest, keys: list[str], plans: list[StreamPlan]) -> Iterator[str]:
         if tuple(keys) != manifest.keys:
@@ -171,30 +168,30 @@ class _ShardChecker:
                 if getattr(manifest, name) != value:
                     yield f"{name} is {getattr(manifest, name)} in the manifest, {value} in the tar"
 
-
-def _make_again(
-    whole: Samples, record: BuildRecord, producer: Producer, manifests: list[ShardManifest], sample: int, seed: int
-) -> Iterator[Problem]:
-    """Draw `sample` committed samples, plan and render them again, and compare all members."""
-    sizes = record.recipe.shard_sizes()
-    places: list[tuple[ShardManifest, int, str]] = []
-    for manifest in manifests:
-        committed = set(manifest.keys)
-        planned = range(sizes[manifest.shard]) if manifest.shard < len(sizes) else ()
-        for number in planned:
-            key = sample_id(record.fingerprint, manifest.shard, number)
-            places += [(manifest, number, key)] if key in committed else []
-    drawn = np.random.Generator(np.random.PCG64(seed)).permutation(len(places))[:sample]
-    for manifest, number, key in (places[place] for place in sorted(drawn)):
-        try:
-            stored = whole.find(manifest, key)
-        except (ShardError, OSError, InputError):
-            continue  # reported by the checks of the shard
-        made = producer.produce(manifest.shard, number).outcome
-        if not isinstance(made, Ok):
-            yield Problem(shard=manifest.shard, key=key, check="render", detail=f"making it again gives {made}")
-            continue
-        differing = [name for name, content in made.value.members.items() if stored.get(name) != content]
-        if differing:
-            detail = f"making it again gives other bytes for {', '.join(differing)}"
-            yield Problem(shard=manifest.shard, key=key, check="render", detail=detail)
+    def make_again(self, manifests: list[ShardManifest], sample: int, seed: int) -> Iterator[Problem]:
+        """Draw `sample` committed samples, plan and render them again, and compare all members."""
+        if self.record is None or self.producer is None or self.whole is None:
+            yield build_problem("render", "no sample can be made again: the clip index is missing or has changed")
+            return
+        places: list[tuple[ShardManifest, int, str]] = []
+        for manifest in manifests:
+            committed = set(manifest.keys)
+            planned = range(self.sizes[manifest.shard]) if manifest.shard < len(self.sizes) else ()
+            for number in planned:
+                key = sample_id(self.record.fingerprint, manifest.shard, number)
+                places += [(manifest, number, key)] if key in committed else []
+        drawn = np.random.Generator(np.random.PCG64(seed)).permutation(len(places))[:sample]
+        for manifest, number, key in (places[place] for place in sorted(drawn)):
+            try:
+                stored = self.whole.find(manifest, key)
+            except InputError:
+                continue  # reported by the checks of the shard
+            made = self.producer.produce(manifest.shard, number).outcome
+            name = f"{self.build.data.name}/{manifest.tar}"
+            if not isinstance(made, Ok):
+                yield self._problem(manifest.shard, "render", f"making it again gives {made}", name, key)
+                continue
+            differing = [suffix for suffix, content in made.value.members.items() if stored.get(suffix) != content]
+            if differing:
+                detail = f"making it again gives other bytes for {', '.join(differing)}"
+                yield self._problem(manifest.shard, "render", detail, name, key)

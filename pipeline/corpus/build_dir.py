@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from soundflow.schemas.base import InputError, Schema
+from soundflow.schemas.regular_file import read_regular
 from soundflow.schemas.shard import (
     BuildRecord,
     BuildStatus,
@@ -33,6 +35,8 @@ class BuildDir:
         self.root = root
         self.data, self.manifest, self.failed = root / "data", root / "manifest", root / "failed"
         self.quarantined, self.unfinished, self.scenes = root / "quarantine", root / "_tmp", root / "scenes"
+        self.damaged = root / "damaged"
+        """Files that `build --recheck` found damaged and moved aside."""
         self.clips = root / "clips"
         """The clip store of a virtual build (`pipeline.corpus.clip_store`)."""
         self.spent_path = root / "spent.json"
@@ -44,10 +48,14 @@ class BuildDir:
     def record(self) -> BuildRecord:
         """Return what is being built; raises InputError if `root` is not a build directory."""
         try:
-            return BuildRecord.from_json(self.record_path.read_bytes(), file=self.record_path)
-        except (FileNotFoundError, NotADirectoryError):
+            return BuildRecord.from_file(self.record_path)
+        except FileNotFoundError:
             remedy = "Pass the output directory of `soundflow build`"
             raise InputError("is not a build directory (it has no build.json)", file=self.root, remedy=remedy) from None
+        except InputError as error:
+            restore = f"soundflow build RECIPE -o {shlex.quote(str(self.root))} --recheck"
+            remedy = f"Run `{restore}` with the recipe of this build to write it again"
+            raise InputError(f"the record of the build is damaged: {error}", file=self.root, remedy=remedy) from None
 
     def manifest_path(self, shard: int) -> Path:
         """Return the path of the commit of a shard."""
@@ -61,8 +69,8 @@ class BuildDir:
         """Return the scene sheet of a shard, or None if it is missing, damaged or of another fingerprint."""
         path = self.sheet_path(shard)
         try:
-            sheet = SceneSheet.from_json(path.read_bytes(), file=path)
-        except (InputError, OSError):
+            sheet = SceneSheet.from_file(path)
+        except (InputError, FileNotFoundError):
             return None
         return sheet if (sheet.fingerprint, sheet.shard) == (fingerprint, shard) else None
 
@@ -72,15 +80,19 @@ class BuildDir:
 
     def manifest_paths(self) -> list[Path]:
         """Return the paths of all commits in shard order."""
-        return _documents(self.manifest)
+        return documents_in(self.manifest)
 
     def manifests(self) -> list[ShardManifest]:
         """Read all commits in shard order; raises InputError with the name of a file that is invalid."""
-        return list(_read(self.manifest_paths(), ShardManifest))
+        try:
+            return [ShardManifest.from_file(path) for path in self.manifest_paths()]
+        except InputError as error:
+            remedy = f"Run `soundflow verify {shlex.quote(str(self.root))}`, which prints the command that repairs the build"
+            raise InputError(error.why, file=error.file, field=error.field, value=error.value, remedy=remedy) from None
 
     def committed(self, fingerprint: str) -> dict[int, ShardManifest]:
         """Return shard → manifest of all committed shards, in order."""
-        found = (self.commit_of(int(path.stem), fingerprint) for path in self.manifest_paths() if path.stem.isdecimal())
+        found = (self.commit_of(number, fingerprint) for path in self.manifest_paths() if (number := number_of(path.name)) >= 0)
         return {manifest.shard: manifest for manifest in found if manifest is not None}
 
     def commit_of(self, shard: int, fingerprint: str) -> ShardManifest | None:
@@ -90,7 +102,7 @@ class BuildDir:
         """
         path = self.manifest_path(shard)
         try:
-            manifest = ShardManifest.from_json(path.read_bytes(), file=path)
+            manifest = ShardManifest.from_file(path)
             is_complete = (self.data / manifest.tar).stat().st_size == manifest.bytes
         except (InputError, OSError):
             return None
@@ -104,14 +116,14 @@ class BuildDir:
         sizes = _sizes(self.data)
         names = sorted(entry.name for entry in os.scandir(self.manifest)) if self.manifest.is_dir() else []
         for name in names:
-            number = name.removesuffix(".json")
-            if not number.isdecimal() or number == name:
+            number = number_of(name)
+            if number < 0:
                 continue
             try:
-                entry = ShardEntry.model_validate_json((self.manifest / name).read_bytes())
+                entry = ShardEntry.model_validate_json(read_regular(self.manifest / name))
             except (ValidationError, OSError):
                 continue
-            if sizes.get(entry.tar) == entry.bytes and (entry.fingerprint, entry.shard) == (fingerprint, int(number)):
+            if sizes.get(entry.tar) == entry.bytes and (entry.fingerprint, entry.shard) == (fingerprint, number):
                 yield entry
 
     def pending(self, record: BuildRecord) -> tuple[list[int], list[ShardEntry]]:
@@ -121,12 +133,12 @@ class BuildDir:
         return [shard for shard in range(record.recipe.shards) if shard not in committed], entries
 
     def failures(self) -> list[ShardFailure]:
-        """Return the records of shards whose last attempt failed, in order."""
-        return list(_read(_documents(self.failed), ShardFailure))
+        """Return the records of shards whose last attempt failed, in order. Damaged records are left out: `verify` lists them."""
+        return list(_intact(documents_in(self.failed), ShardFailure))
 
     def quarantine(self) -> list[QuarantineEntry]:
-        """Return the samples that failed, sorted by id."""
-        return list(_read(_documents(self.quarantined), QuarantineEntry))
+        """Return the samples that failed, sorted by id. Damaged records are left out: `verify` lists them."""
+        return list(_intact(documents_in(self.quarantined), QuarantineEntry))
 
     def status(self) -> BuildStatus:
         """Return the state of the build on disk."""
@@ -151,8 +163,8 @@ class BuildDir:
 
     def _stopped(self) -> str:
         try:
-            return Stopped.from_json(self.stopped_path.read_bytes()).why
-        except (InputError, OSError):
+            return Stopped.from_file(self.stopped_path).why
+        except (InputError, FileNotFoundError):
             return ""
 
 
@@ -165,10 +177,19 @@ def _sizes(folder: Path) -> dict[str, int]:
     return sizes
 
 
-def _documents(folder: Path) -> list[Path]:
+def documents_in(folder: Path) -> list[Path]:
+    """Return the JSON files of a folder, sorted by name; none if it is not a folder."""
     return sorted(path for path in folder.glob("*.json") if not path.name.startswith(".")) if folder.is_dir() else []
 
 
-def _read(paths: list[Path], kind: type[Document]) -> Iterator[Document]:
+def number_of(name: str) -> int:
+    """Return the shard number of a manifest by its file name (`000003.json`), or -1 for other names."""
+    number = name.removesuffix(".json")
+    is_number = number.isascii() and number.isdecimal() and len(number) < 10
+    return int(number) if is_number and name == f"{int(number):06d}.json" else -1
+
+
+def _intact(paths: list[Path], kind: type[Document]) -> Iterator[Document]:
     for path in paths:
-        yield kind.from_json(path.read_bytes(), file=path)
+        with contextlib.suppress(InputError, FileNotFoundError):
+            yield kind.from_file(path)

@@ -19,13 +19,14 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.commit import unfinished_file, write_if_absent
 from soundflow.schemas.atomic_file import written
 from soundflow.schemas.base import InputError
+from soundflow.schemas.regular_file import open_regular
 from soundflow.schemas.stream import PlannedClip, PlannedNoise
 
 PACK_BYTES: Final = 512 << 20
 """Size at which a pack is closed."""
 PLACE: Final = np.dtype([("sha256", "V32"), ("offset", "<i8"), ("samples", "<i8")])
 """A row of a pack's table, sorted by hash; `offset` and `samples` count samples."""
-REMEDY: Final = "Delete the pack if it is damaged, then run the same `soundflow build --virtual` again to restore missing clips"
+REMEDY: Final = "Run the same `soundflow build` command again with --recheck to restore the clips"
 
 Pcm = NDArray[np.int16]
 
@@ -36,7 +37,7 @@ class ClipStore:
     def __init__(self, directory: Path):
         """Raises InputError if a table is damaged, or its pack is missing or too short."""
         self.directory = directory
-        names = sorted(directory.glob("pack-*.npy"))
+        names = sorted(directory.glob("pack-*.npy")) if directory.is_dir() else []
         self._names = [name.stem for name in names]
         tables = [_table(name) for name in names]
         self._packs = [_mapped(name.with_suffix(".pcm"), table) for name, table in zip(names, tables, strict=True)]
@@ -89,13 +90,13 @@ class ClipStore:
         assert item.clean_sha256 is not None
         return self.pcm(item.clean_sha256, str(item.clip_id))
 
-    def check(self) -> Iterator[str]:
-        """Verify every clip that has not been read yet; yield an error message for each that is not intact."""
+    def check(self) -> Iterator[InputError]:
+        """Verify every clip that has not been read yet; yield an error, which names the pack, for each that is not intact."""
         for sha256 in self:
             try:
                 self.pcm(sha256)
             except InputError as error:
-                yield str(error)
+                yield error
 
     def _find(self, digest: bytes) -> int | None:
         key = _sortable(np.frombuffer(digest, dtype="V32"))[0]
@@ -115,8 +116,9 @@ def _sortable(hashes: NDArray[Any]) -> NDArray[np.uint64]:
 
 def _table(path: Path) -> NDArray[Any]:
     try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with open_regular(path) as file:
+            table = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(f"is not a valid clip table: {error}", file=path, remedy=REMEDY) from None
     if table.dtype != PLACE or table.ndim != 1 or (len(table) and min(table["offset"].min(), table["samples"].min()) < 0):
         raise InputError("is not a valid clip table", file=path, remedy=REMEDY)
@@ -124,9 +126,10 @@ def _table(path: Path) -> NDArray[Any]:
 
 
 def _mapped(path: Path, table: NDArray[Any]) -> Pcm:
-    ends = int((table["offset"] + table["samples"]).max()) if len(table) else 0
+    ends = max((int(row["offset"]) + int(row["samples"]) for row in table), default=0)  # exact: int64 would overflow
     try:
-        pack: Pcm = np.memmap(path, dtype="<i2", mode="r") if path.stat().st_size else np.empty(0, "<i2")
+        with open_regular(path) as file:
+            pack: Pcm = np.memmap(file, dtype="<i2", mode="r") if path.stat().st_size else np.empty(0, "<i2")
     except (OSError, ValueError) as error:
         raise InputError(f"the clip pack cannot be read: {error}", file=path, remedy=REMEDY) from None
     if pack.size < ends:

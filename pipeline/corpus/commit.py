@@ -79,9 +79,11 @@ def find_writer(build: BuildDir) -> str:
 
 
 def garbage(build: BuildDir) -> list[Path]:
-    """Return the tars that no manifest names, left by lost races and killed commits.
+    """Return the tars that no manifest names, left by lost races and killed commits, and what `build --recheck` moved aside.
 
-    They may only be deleted while no build is running.
+    They may only be deleted while no build is running. Raises InputError if a manifest is damaged: it may name any of the tars.
     """
     named = {manifest.tar for manifest in build.manifests()}
-    return [path for path in sorted(build.data.glob("*.tar")) if path.name not in named] if build.data.is_dir() else []
+    tars = sorted(build.data.glob("*.tar")) if build.data.is_dir() else []
+    aside = sorted(build.damaged.iterdir()) if build.damaged.is_dir() else []
+    return [*(path for path in tars if path.name not in named), *aside]

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.committed import CommittedSamples, committed_shards
 from soundflow.pipeline.corpus.open_build import differences
-from soundflow.pipeline.corpus.shards import read_shard
-from soundflow.schemas.documents import json_value
 from soundflow.schemas.identity import parse_sample_id
+from soundflow.schemas.shard import ShardManifest
 
 EXAMPLES: Final = 8
 IGNORED_FIELDS: Final = frozenset({"sample_id", "fingerprint"})
@@ -52,23 +52,30 @@ class Differences:
 
 
 def diff(a: Path, b: Path) -> Differences:
-    """Compare the committed streams of two builds by shard and index. Shards with equal hashes are not opened.
+    """Compare the committed streams of two builds by shard and index. The hashes of all tars are verified.
 
-    Raises InputError if `a` or `b` is not a build directory.
+    Raises InputError if `a` or `b` is not a build directory, and ShardError if a shard is damaged.
     """
     builds = [BuildDir(directory) for directory in (a, b)]
     records = [build.record() for build in builds]
-    manifests = [build.committed(record.fingerprint) for build, record in zip(builds, records, strict=True)]
+    samples = [CommittedSamples(build, record) for build, record in zip(builds, records, strict=True)]
+    manifests = [
+        {manifest.shard: manifest for manifest in committed_shards(build, record)}
+        for build, record in zip(builds, records, strict=True)
+    ]
     found = Differences(recipes=differences(*records))
     counts: Counter[str] = Counter()
     for shard in sorted(manifests[0].keys() | manifests[1].keys()):
         ours, theirs = (there.get(shard) for there in manifests)
+        for reader, manifest in zip(samples, (ours, theirs), strict=True):
+            if manifest is not None:
+                reader.verify(manifest)
         if ours is not None and theirs is not None and ours.sha256 == theirs.sha256:
             found.same += len(ours.keys)
             continue
         plans = [
-            dict(_plans(build, manifest.tar)) if manifest is not None else {}
-            for build, manifest in zip(builds, (ours, theirs), strict=True)
+            dict(_plans(reader, manifest)) if manifest is not None else {}
+            for reader, manifest in zip(samples, (ours, theirs), strict=True)
         ]
         found.only_in_a += len(plans[0].keys() - plans[1].keys())
         found.only_in_b += len(plans[1].keys() - plans[0].keys())
@@ -84,7 +91,7 @@ def diff(a: Path, b: Path) -> Differences:
     return found
 
 
-def _plans(build: BuildDir, tar: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for key, members in read_shard(build.data / tar, only=("json",)):
-        plan = json_value(members["json"])
+def _plans(samples: CommittedSamples, manifest: ShardManifest) -> Iterator[tuple[int, dict[str, Any]]]:
+    for key, members in samples.read(manifest, ("json",), verify=False):
+        plan = samples.document(manifest, key, members)
         yield parse_sample_id(key)[2], {name: value for name, value in plan.items() if name not in IGNORED_FIELDS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ class Collected:
 def collect_garbage(directory: Path, *, remove: bool = False, young_seconds: float = YOUNG_SECONDS) -> Collected:
     """List or, with `remove`, delete the garbage of a build.
 
-    Raises InputError if `directory` is not a build directory, or with `remove` if another process is building there.
+    Raises InputError if `directory` is not a build directory, a manifest is damaged, or with `remove` if another process is
+    building there.
     """
     build = BuildDir(directory)
     build.record()
@@ -42,9 +44,12 @@ def collect_garbage(directory: Path, *, remove: bool = False, young_seconds: flo
     packs = build.clips.glob("pack-*.pcm") if build.clips.is_dir() else ()
     found = [*garbage(build), *(path for path in sorted(packs) if not path.with_suffix(".npy").exists())]
     now = file_system_time(build.unfinished) if remove else time.time()
-    old = [path for path in found if abs(now - path.stat().st_mtime) >= young_seconds]
-    size = sum(path.stat().st_size for path in old)
+    old = [path for path in found if abs(now - path.lstat().st_mtime) >= young_seconds]
+    size = sum(path.lstat().st_size for path in old)
     if remove:
         for path in old:
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
     return Collected(tuple(str(path.relative_to(directory)) for path in old), size, len(found) - len(old), remove)

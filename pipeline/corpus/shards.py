@@ -7,22 +7,20 @@ The members of a sample are consecutive: KEY.flac (or .wav), KEY.json, KEY.token
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Final
 
-BLOCK: Final = 512
+from soundflow.schemas.regular_file import open_regular
+from soundflow.schemas.ustar import BLOCK, ShardError, tar_header, tar_members
+
+__all__ = ["ShardError", "ShardWriter", "read_shard"]
+
 RECORD: Final = 20 * BLOCK
 MAX_UNHASHED: Final = 64 << 20
 """Bytes that may wait for the hash thread; bounds memory."""
-_NAME: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9.]+)")
-
-
-class ShardError(ValueError):
-    """Raised for a tar that is damaged, truncated or not written by `ShardWriter`."""
 
 
 class ShardWriter:
@@ -42,7 +40,7 @@ class ShardWriter:
         """Append one sample; `members` maps suffix → content, in order."""
         blocks: list[bytes] = []
         for suffix, content in members.items():
-            blocks += [_header(f"{key}.{suffix}", len(content)), content, bytes(-len(content) % BLOCK)]
+            blocks += [tar_header(f"{key}.{suffix}", len(content)), content, bytes(-len(content) % BLOCK)]
         self._write(blocks)
 
     def finish(self) -> None:
@@ -70,65 +68,27 @@ class ShardWriter:
             self._digest.update(block)
 
 
-def _header(name: str, size: int) -> bytes:
-    if not _NAME.fullmatch(name) or len(name) > 100:
-        raise ShardError(f"{name!r} is not a valid member name")
-    header = bytearray(BLOCK)
-    header[0 : len(name)] = name.encode("ascii")
-    fields = {100: b"0000644\0", 108: b"0000000\0", 116: b"0000000\0", 124: b"%011o\0" % size, 136: b"%011o\0" % 0}
-    for at, value in (fields | {148: b" " * 8, 156: b"0", 257: b"ustar\x0000"}).items():
-        header[at : at + len(value)] = value
-    header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header)
-
-
 def read_shard(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield (key, suffix → content) of the samples of a shard, in order. `only`: the suffixes to read.
+    """Yield (key, suffix → content) of the samples of a tar, in order. `only`: the suffixes to read.
 
     Raises ShardError where the bytes are not those of a `ShardWriter` (a damaged header, a truncated file), and OSError if the
-    file cannot be read.
+    file cannot be read. Readers of a build use `pipeline.corpus.committed`, which compares the tar with its manifest.
     """
     key, members = "", dict[str, bytes]()
-    for name, content in _members(path, only):
-        match = _NAME.fullmatch(name)
-        if match is None:
-            raise ShardError(f"{name!r} is not a valid member name")
-        if match[1] != key and members:
-            yield key, members
-            members = {}
-        key = match[1]
-        if match[2] in members:
-            raise ShardError(f"duplicate member {name}")
-        members[match[2]] = content
+    try:
+        with open_regular(path) as stream:
+            for member in tar_members(stream):
+                if only is not None and member.suffix not in only:
+                    continue
+                if member.key != key and members:
+                    yield key, members
+                    members = {}
+                key = member.key
+                if member.suffix in members:
+                    raise ShardError(f"duplicate member {member.name}")
+                stream.seek(member.offset)
+                members[member.suffix] = stream.read(member.size)
+    except ShardError as error:
+        raise ShardError(error.why, file=path) from None
     if members:
         yield key, members
-
-
-def _members(path: Path, only: Collection[str] | None) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as stream:
-        while True:
-            at = stream.tell()
-            header = stream.read(BLOCK)
-            if header == bytes(BLOCK):
-                if stream.read().strip(b"\0"):
-                    raise ShardError(f"offset {at}: unexpected data after the end of the archive")
-                return
-            if len(header) < BLOCK:
-                raise ShardError(f"offset {at}: the file is truncated, the end-of-archive marker is missing")
-            try:
-                name = header[:100].rstrip(b"\0").decode("ascii")
-                size = int(header[124:135], 8)
-            except ValueError:
-                raise ShardError(f"offset {at}: not a tar header") from None
-            if header != _header(name, size):
-                raise ShardError(f"offset {at}: the header of {name!r} is damaged")
-            if only is not None and name.partition(".")[2] not in only:
-                stream.seek(size + -size % BLOCK, 1)
-                continue
-            content = stream.read(size)
-            padding = stream.read(-size % BLOCK)
-            if len(content) < size or len(padding) < -size % BLOCK:
-                raise ShardError(f"offset {at}: the file is truncated within {name}")
-            if padding.strip(b"\0"):
-                raise ShardError(f"offset {at}: unexpected data after {name}")
-            yield name, content

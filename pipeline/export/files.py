@@ -6,7 +6,6 @@ Responses are text. Where a format has a channel for the assistant's voice it is
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from soundflow.operators.compose.noise import procedural
 from soundflow.pipeline.build.virtual import Samples
 from soundflow.pipeline.clips.index import ClipIndex
 from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.committed import committed_shards
 from soundflow.pipeline.curate.scenes import pool_of
 from soundflow.pipeline.export.licences import LicenceSurvey
 from soundflow.pipeline.mechanics.stopping import deferred_signals
@@ -72,12 +72,12 @@ def export_files(
 
     `survey` counts the streams that may not be published.
 
-    Raises InputError when nothing is committed or `to` exists; OSError when it cannot be written; Interrupted. An incomplete
-    folder is removed.
+    Raises ShardError when a shard is damaged; InputError when nothing is committed or `to` exists; OSError when it cannot be
+    written; Interrupted. An incomplete folder is removed.
     """
     build = BuildDir(directory)
     record = build.record()
-    manifests = list(build.committed(record.fingerprint).values())
+    manifests = committed_shards(build, record)
     total, done = sum(len(manifest.keys) for manifest in manifests), 0
     if not total:
         raise InputError("has no committed stream yet", file=directory, remedy="Run `soundflow build` first")
@@ -89,12 +89,10 @@ def export_files(
         (aside / "README.txt").write_text(READMES[kind], encoding="utf-8")
         writer = WRITERS[kind](aside, build, record)
         for manifest in manifests:
-            for _, members in samples.read(manifest):
+            for plan, members in samples.read_all(manifest):
                 if stop():
                     raise Interrupted
-                pcm, _ = soundfile.read(io.BytesIO(members[samples.audio]), dtype="int16")
-                plan = StreamPlan.from_json(members["json"])
-                writer.add(plan, pcm)
+                writer.add(plan, samples.pcm(manifest, plan, members[samples.audio]))
                 if survey is not None:
                     survey.add(plan)
                 done += 1

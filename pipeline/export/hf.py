@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from soundflow.pipeline.build.virtual import Samples
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.shards import read_shard
+from soundflow.pipeline.corpus.committed import committed_shards
 from soundflow.pipeline.curate.scenes import split_of
 from soundflow.pipeline.export.card import write_card
 from soundflow.pipeline.export.licences import REMEDY, LicenceSurvey
@@ -29,7 +29,7 @@ from soundflow.schemas.atomic_file import atomic_folder
 from soundflow.schemas.base import InputError, Interrupted, canonical_json
 from soundflow.schemas.estimate import Rates
 from soundflow.schemas.shard import BuildRecord, ShardManifest
-from soundflow.schemas.stream import PlannedClip, PlannedNoise, StreamPlan
+from soundflow.schemas.stream import PlannedClip, PlannedNoise
 
 HUB: Final = "hf://"
 FILE_BYTES: Final = 1 << 30
@@ -124,12 +124,12 @@ def export_hf(
     An upload is prepared in `DIR/export`, which is kept, and resumes when the same call is made again. `dry_run` reads the plans
     and writes nothing.
 
-    Raises InputError when nothing is committed, `to` has other content, a clip is used in two splits, or (unless `any_licence`)
-    licences forbid publication; OSError when `to` cannot be written; Interrupted.
+    Raises ShardError when a shard is damaged; InputError when nothing is committed, `to` has other content, a clip is used in
+    two splits, or (unless `any_licence`) licences forbid publication; OSError when `to` cannot be written; Interrupted.
     """
     build = BuildDir(directory)
     record = build.record()
-    manifests = list(build.committed(record.fingerprint).values())
+    manifests = committed_shards(build, record)
     if not any(manifest.keys for manifest in manifests):
         raise InputError("has no committed stream yet", file=directory, remedy="Run `soundflow build` first")
     repository = to.removeprefix(HUB) if to.startswith(HUB) else ""
@@ -168,6 +168,7 @@ class _Export:
         self.build, self.record, self.manifests = build, record, manifests
         self.should_stop, self.on_event = should_stop, on_event
         self.statistics = Statistics()
+        self.samples = Samples(build, record)
 
     def survey(self, to: str) -> tuple[ExportResult, LicenceSurvey]:
         """Return totals, and the streams that may not be published. InputError when a clip is in two splits."""
@@ -175,9 +176,8 @@ class _Export:
         objected = LicenceSurvey()
         for manifest in self.manifests:
             exported.bytes += manifest.bytes
-            for key, members in read_shard(self.build.data / manifest.tar, only=("json",)):
+            for plan in self.samples.plans(manifest):
                 self._tick()
-                plan = StreamPlan.from_json(members["json"], file=f"{manifest.tar}:{key}.json")
                 self.statistics.add(plan)
                 split = split_of(plan)
                 exported.streams += 1
@@ -203,12 +203,11 @@ class _Export:
 
     def _fill(self, folder: Path, file_bytes: int, counts: dict[str, dict[str, int]]) -> None:
         writers: dict[tuple[str, str], _Writer] = {}
-        samples = Samples(self.build, self.record)
-        total, done = sum(len(manifest.keys) for manifest in self.manifests), 0
+        samples, total, done = self.samples, sum(len(manifest.keys) for manifest in self.manifests), 0
         for manifest in self.manifests:
-            for _, members in samples.read(manifest):
+            for plan, members in samples.read_all(manifest):
                 self._tick()
-                plan = StreamPlan.from_json(members["json"])
+                samples.pcm(manifest, plan, members[samples.audio])
                 name = plan.task.capability.value, split_of(plan)
                 if name not in writers:
                     writers[name] = _Writer(folder / name[0], name[1], file_bytes)

@@ -23,7 +23,7 @@ from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.shard import ShardEntry
 from soundflow.schemas.stream import StreamPlan
 
-REMEDY = "Check the corpus with `soundflow verify`; `soundflow build` makes missing shards again"
+REMEDY = "Run `soundflow verify` on the corpus, which prints the command that repairs it"
 
 
 class CorpusStream:
@@ -144,8 +144,10 @@ class Corpus:
         try:
             for key, members in read_shard(tar):
                 yield CorpusStream(key, members, f"{tar}: {key}", self.directory, self._renderer)
-        except (ShardError, OSError) as error:
-            raise InputError(f"the shard is damaged: {error}", file=tar, remedy=REMEDY) from None
+        except ShardError as error:
+            raise ShardError(f"the shard is damaged: {error.why}", file=tar, remedy=REMEDY) from None
+        except OSError as error:
+            raise ShardError(f"the shard cannot be read: {error.strerror}", file=tar, remedy=REMEDY) from None
 
 
 def open_corpus(directory: str | os.PathLike[str]) -> Corpus:

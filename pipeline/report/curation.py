@@ -74,8 +74,8 @@ def _cost_row(role: str, cost: RoleCost) -> dict[str, Any]:
 def _spent(build: BuildDir) -> str:
     """Return the usage of all runs of the build, killed ones included; empty when there was no call."""
     try:
-        state = MeterState.from_json(build.spent_path.read_bytes(), file=build.spent_path)
-    except (OSError, InputError):
+        state = MeterState.from_file(build.spent_path)
+    except (FileNotFoundError, InputError):
         return ""
     return (state.spent + state.unbilled).describe()
 
@@ -83,7 +83,7 @@ def _spent(build: BuildDir) -> str:
 def story(build: BuildDir, plan: StreamPlan) -> dict[str, Any] | None:
     """Return the curated scene of a stream, or None when a planner without a language model drew it."""
     sheet = build.sheet(plan.shard, plan.fingerprint) if plan.planner.startswith("llm:") else None
-    if sheet is None:
+    if sheet is None or plan.index >= len(sheet.samples):
         return None
     words = {clip.clip_id: f"“{clip.transcript}”" if clip.transcript else f"({clip.label})" for clip in plan.clips}
     return curated_view(plan.sample_id, sheet.samples[plan.index], lambda clip_id: words.get(clip_id, "")).to_json()

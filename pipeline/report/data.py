@@ -18,19 +18,19 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import scipy.fft
-import soundfile
 from numpy.typing import NDArray
 
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.pipeline.build.virtual import Samples
 from soundflow.pipeline.corpus.build_dir import BuildDir
-from soundflow.pipeline.corpus.shards import read_shard
+from soundflow.pipeline.corpus.committed import committed_shards
 from soundflow.pipeline.report.curation import curation_data, story
 from soundflow.pipeline.report.labels import LabelTable
 from soundflow.pipeline.report.speech import speech_data
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.licences import UNKNOWN, licence_id, licences_of, objection
+from soundflow.schemas.pcm16 import from_pcm16
 from soundflow.schemas.shard import ShardManifest
 from soundflow.schemas.stream import StreamPlan
 from soundflow.schemas.taxonomy import Capability, Task
@@ -184,14 +184,18 @@ def _note(source: str, licence: str) -> str:
 
 
 def collect(build: BuildDir, samples: int) -> dict[str, Any]:
-    """Return all data of the page. Raises InputError when no stream is committed yet."""
+    """Return all data of the page. Raises InputError when no stream is committed yet, ShardError when a shard is damaged.
+
+    Only the sizes of the tars are compared with their manifests, since hashing a whole corpus takes long.
+    """
     record, status = build.record(), build.status()
-    manifests = [manifest for _, manifest in sorted(build.committed(record.fingerprint).items())]
+    manifests = committed_shards(build, record)
     if not any(manifest.keys for manifest in manifests):
         raise InputError("has no committed stream yet", file=build.root, remedy="Run `soundflow build` first")
     statistics = Statistics()
+    samples_of = Samples(build, record)
     by_task: dict[Task, list[tuple[int, str]]] = defaultdict(list)
-    for plan in _plans(build, manifests):
+    for plan in (plan for manifest in manifests for plan in samples_of.plans(manifest, verify=False)):
         statistics.add(plan)
         if len(by_task[plan.task]) < samples:
             by_task[plan.task].append((plan.shard, plan.sample_id))
@@ -216,14 +220,8 @@ def collect(build: BuildDir, samples: int) -> dict[str, Any]:
         **statistics.labels.to_json(record.recipe),
         "curation": curation_data(build, manifests),
         "voices": speech_data(Path(record.clips), record.clip_index_hash, statistics.spoken),
-        "samples": list(_streams(Samples(build, record), manifests, _chosen(by_task, samples))),
+        "samples": list(_streams(samples_of, manifests, _chosen(by_task, samples))),
     }
-
-
-def _plans(build: BuildDir, manifests: list[ShardManifest]) -> Iterator[StreamPlan]:
-    for manifest in manifests:
-        for key, members in read_shard(build.data / manifest.tar, only=("json",)):
-            yield StreamPlan.from_json(members["json"], file=f"{manifest.tar}:{key}.json")
 
 
 def _chosen(by_task: dict[Task, list[tuple[int, str]]], samples: int) -> list[tuple[int, str]]:
@@ -245,15 +243,14 @@ def _streams(samples: Samples, manifests: list[ShardManifest], chosen: list[tupl
     found: dict[str, dict[str, Any]] = {}
     for shard in {shard for shard, _ in chosen}:
         for key in {key for place, key in chosen if place == shard}:
-            found[key] = _stream(samples.build, samples.find(committed[shard], key))
+            found[key] = _stream(samples, committed[shard], samples.find(committed[shard], key))
     yield from (found[key] for _, key in chosen)
 
 
-def _stream(build: BuildDir, members: dict[str, bytes]) -> dict[str, Any]:
+def _stream(samples: Samples, manifest: ShardManifest, members: dict[str, bytes]) -> dict[str, Any]:
     """Return one stream for the player: plan, audio, outline of the waveform, image of the spectrogram."""
-    plan = StreamPlan.from_json(members["json"])
-    kind = "flac" if "flac" in members else "wav"
-    audio, _ = soundfile.read(io.BytesIO(members[kind]), dtype="float32")
+    plan, kind = StreamPlan.from_json(members["json"]), samples.audio
+    audio = from_pcm16(samples.pcm(manifest, plan, members[kind]))
     pieces = np.array_split(audio, min(WAVE_POINTS, audio.size))
     responses = [
         response.model_dump(mode="json", exclude={"pieces"})
@@ -262,7 +259,7 @@ def _stream(build: BuildDir, members: dict[str, bytes]) -> dict[str, Any]:
     ]
     return plan.model_dump(mode="json", exclude={"fingerprint", "draws", "responses"}) | {
         "responses": responses,
-        "story": story(build, plan),
+        "story": story(samples.build, plan),
         "seconds": plan.seconds,
         "wave": [[round(float(piece.min()), 3), round(float(piece.max()), 3)] for piece in pieces],
         "spectrum": _data_uri("image/png", spectrum_png(audio)),

@@ -54,7 +54,10 @@ def init(
     epilog="Example: soundflow build corpus.yaml -o corpus/ --workers 8",
 )
 def build(
-    recipe: RecipeFile,
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE", help="Recipe file (YAML), or the build.json of an existing build.", show_default=False),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the build.", show_default=False)],
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of Ray actors, one core each (default: one per core of the cluster).")
@@ -64,6 +67,9 @@ def build(
     fresh: Annotated[bool, typer.Option(help="Rename an existing build directory and start a new build.")] = False,
     virtual: Annotated[
         bool, typer.Option(help="Store plans, tokens and clips but no audio. Readers render the same audio bit for bit.")
+    ] = False,
+    recheck: Annotated[
+        bool, typer.Option(help="Verify the committed shards first, move damaged files to OUT/damaged, and make them again.")
     ] = False,
     over_budget: Annotated[bool, typer.Option(help="Build even if the estimate exceeds the recipe's budget.")] = False,
     store: Annotated[
@@ -89,6 +95,8 @@ def build(
     from soundflow.pipeline.mechanics.console import Console
     from soundflow.schemas.llm import Halted, ServiceUnreachable
 
+    if recheck:
+        _recheck(recipe, out, virtual, fresh, store)
     halted = ""
     with Console("build", "shards") as console:
 
@@ -127,6 +135,18 @@ def build(
         typer.echo(f"error: no stream could be made; the field `rejected` in {out}/manifest/*.json counts the reasons", err=True)
     if empty or status.shards.committed < status.shards.planned:
         raise typer.Exit(INCOMPLETE)
+
+
+def _recheck(recipe: Path, out: Path, virtual: bool, fresh: bool, store: str | None) -> None:
+    from soundflow.pipeline.check.recheck import recheck
+    from soundflow.schemas.base import InputError
+
+    if fresh or store is not None:
+        remedy = "Leave out --fresh. To check an object store, fetch it with `soundflow fetch` and check the copy"
+        raise InputError("takes neither --fresh nor --store", field="--recheck", remedy=remedy)
+    moved = recheck(recipe, out, virtual=virtual)
+    for name in moved:
+        typer.echo(f"moved {out / name} to {out / 'damaged'}", err=True)
 
 
 @top.command(
@@ -257,7 +277,7 @@ def _say_status(directory: Path, found: Any) -> None:
 
 
 @top.command(
-    help="Check everything that a build committed. Exit code 1: there are problems.",
+    help="Check everything that a build committed. Exit code 1: there are problems; 3: shards are missing, and nothing else.",
     epilog="Example: soundflow verify corpus/ --sample 3",
 )
 def verify(
@@ -274,10 +294,12 @@ def verify(
     else:
         for problem in report.problems:
             where = f"shard {problem.shard}" if problem.shard >= 0 else "build"
-            say(f"{where} {problem.key or '-'}: {problem.check}: {problem.detail}")
+            file = f"{problem.file}: " if problem.file and problem.file not in problem.detail else ""
+            remedy = f". {problem.remedy}" if problem.remedy and problem.remedy not in problem.detail else ""
+            say(f"{where} {problem.key or '-'}: {problem.check}: {file}{problem.detail}{remedy}")
         say(f"{directory}: {report.shards} shards, {report.streams} streams, {len(report.problems)} problems")
     if not report.ok:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(INCOMPLETE if all(problem.check == "missing" for problem in report.problems) else FAILED)
 
 
 @top.command(

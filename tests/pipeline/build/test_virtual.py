@@ -159,14 +159,14 @@ def test_stored_and_virtual_builds_are_not_mixed_in_one_directory(built: Path, v
         build(built.parent / "recipe.yaml", built, executor="inline", virtual=True)
     with pytest.raises(InputError, match="is already a stored build"):
         materialize(built, tmp_path / "out")
-    with pytest.raises(InputError, match="has to be rendered"):
+    with pytest.raises(InputError, match="it has no audio"):
         StoredCorpus(virtual).audio(0, 0, 0, 100)
 
 
 def test_clips_are_stored_once_in_few_packs_and_an_interrupted_store_is_completed(virtual: Path, tmp_path: Path) -> None:
     made, whole = BuildDir(tmp_path / "made"), ClipStore(virtual / "clips")
     record = BuildDir(virtual).record()
-    wanted = clips_of(BuildDir(virtual), BuildDir(virtual).committed(record.fingerprint).values())
+    wanted = clips_of(BuildDir(virtual), record, BuildDir(virtual).committed(record.fingerprint).values())
     assert sorted(wanted) == list(whole)
 
     def read(clip_id: str, sha256: str) -> bytes:

@@ -66,7 +66,7 @@ def test_stock_datasets_streams_every_row_and_its_audio_is_the_corpus_s(
 ) -> None:
     build_dir = BuildDir(split_build)
     samples = Samples(build_dir, build_dir.record())
-    stored = {key: members for manifest in build_dir.manifests() for key, members in samples.read(manifest)}
+    stored = {plan.sample_id: members for manifest in build_dir.manifests() for plan, members in samples.read_all(manifest)}
     loaded = datasets.load_dataset(str(exported), "understanding", streaming=True)
     assert set(loaded) == {"train", "validation", "test"}
     assert loaded["train"].features["audio"] == datasets.Audio(sampling_rate=16_000)
