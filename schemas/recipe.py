@@ -144,6 +144,9 @@ class Recipe(Schema):
     """Directory of a clip index (`soundflow clips index`), relative to the recipe file."""
     split: str | None = None
     """Use only clips of this split for events. Noise is shared by all splits."""
+    rejected_transcripts: Literal["exclude", "use"] = "exclude"
+    """Speech whose transcript alignment rejected (`soundflow clips align`). `exclude` leaves it out of all streams. `use` plays
+    it and teaches the transcript."""
     splits: dict[SplitName, Annotated[float, Field(ge=0, le=1e6)]] = Field(default_factory=dict)
     """Relative sizes of train, validation and test. Every clip, noise included, is then used in one of them only. Empty: all
     streams are `train`."""
@@ -238,6 +241,7 @@ class Recipe(Schema):
         sections = {"llm", "retrieval", "generation", "verifier"}
         optional = {name for name in ("splits", "taxonomy", "max_clip_uses") if not getattr(self, name)}
         optional |= {"balance"} if self.balance == "clip" else set()
+        optional |= {"rejected_transcripts"} if self.rejected_transcripts == "exclude" else set()
         unused = {"name", "description", "clips", "budget", *sections, *optional}
         shaping: dict[str, object] = self.model_dump(mode="json", exclude=unused)
         shaping["scene"] = self.scene.model_dump(mode="json", exclude=set() if self.curates else {"bag"})

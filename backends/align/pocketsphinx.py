@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from soundflow.backends.align.pronunciation import Pronouncer, plain
 from soundflow.backends.asr.pocketsphinx import decoder_input
+from soundflow.operators.clean.activity import active_end
 from soundflow.operators.protocols.alignment import Samples, Span, place_words
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import missing_library
@@ -22,7 +23,7 @@ from soundflow.schemas.clip import Word
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 from soundflow.schemas.text import words_of
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 FRAME: Final = 160
 """Samples per frame of the acoustic model."""
 CORRECTION: Final = 80
@@ -81,7 +82,7 @@ class PocketsphinxAligner:
         if shortest > frames:
             return Rejected("too_short", {"frames": frames, "needed": shortest})
         spans = self._spans(samples, keys)
-        return spans if isinstance(spans, Rejected) else Ok(place_words(words, spans, samples.size))
+        return spans if isinstance(spans, Rejected) else Ok(place_words(words, spans, samples.size, active_end(samples)))
 
     def _renew(self) -> None:
         self._decoder = self._make(lm=None, samprate=c.SAMPLE_RATE, loglevel="FATAL")

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from soundflow.operators.clean.activity import active_hops, hop_power, smooth3
+from soundflow.operators.clean.activity import active_end, active_hops, hop_power, smooth3
 from soundflow.operators.protocols.alignment import Samples, Span, place_words
 from soundflow.schemas import constants as c
 from soundflow.schemas.asset_dir import asset_dir
@@ -20,7 +20,7 @@ from soundflow.schemas.clip import Word
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 from soundflow.schemas.text import words_of
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 LONGEST_SECONDS: Final = 30.0
 """Whisper's window."""
 LONGEST_TOKENS: Final = 440
@@ -90,7 +90,7 @@ class WhisperAligner:
         reading = MODELS.get(code, MODELS["*"])
         if fit < reading.worst_fit:
             return Rejected("does_not_fit", {"fit": fit, "worst": reading.worst_fit})
-        return Ok(place_words(words, spans_between(samples, ends - reading.late), samples.size))
+        return Ok(place_words(words, spans_between(samples, ends - reading.late), samples.size, active_end(samples)))
 
     def _model(self, code: str) -> Any:
         name = MODELS.get(code, MODELS["*"]).asset

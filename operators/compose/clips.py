@@ -57,6 +57,8 @@ class ClipBrief(NamedTuple):
     """Kind of question that the speech asks, see `prompts.question_kind`; empty for none."""
     decision: Urgency | None = None
     """See `schemas.clip.ClipFacts`."""
+    transcript_rejected: str | None = None
+    """See `schemas.clip.Clip`."""
 
     @classmethod
     def of(cls, clip: Clip) -> Self:
@@ -184,6 +186,8 @@ class Palette:
     hazards: Candidates = field(default_factory=list)
     """Foreground sounds that call for a response."""
     benign: Candidates = field(default_factory=list)
+    rejected: Candidates = field(default_factory=list)
+    """Foreground speech whose transcript alignment rejected. It is in no other list unless the recipe uses it."""
     background: Candidates = field(default_factory=list)
     ambient: Candidates = field(default_factory=list)
     too_long: Candidates = field(default_factory=list)
@@ -198,26 +202,33 @@ class Palette:
         return self.kinds.get(kind, [])
 
     @classmethod
-    def of(cls, pool: ClipPool, split: str | None = None) -> Self:
-        """Group the clips of `pool`, or of one split of it."""
-        return cls.of_briefs(brief for brief in pool.briefs() if split is None or brief.split == split)
+    def of(cls, pool: ClipPool, split: str | None = None, *, use_rejected: bool = False) -> Self:
+        """Group the clips of `pool`, or of one split of it. `use_rejected`: see `of_briefs`."""
+        briefs = (brief for brief in pool.briefs() if split is None or brief.split == split)
+        return cls.of_briefs(briefs, use_rejected=use_rejected)
 
     @classmethod
     def of_recipe(cls, pool: ClipPool, recipe: Recipe) -> Self:
-        """Group the clips of `pool` that the streams of a recipe may contain, by its `split` and `scene.max_seconds`."""
+        """Group the clips of `pool` that the streams of a recipe may contain.
+
+        By its `split`, `scene.max_seconds` and `rejected_transcripts`.
+        """
         kept = (brief for brief in pool.briefs() if recipe.split is None or brief.split == recipe.split)
-        return cls.of_briefs(kept, recipe.scene.longest_clip)
+        return cls.of_briefs(kept, recipe.scene.longest_clip, use_rejected=recipe.rejected_transcripts == "use")
 
     @classmethod
-    def of_briefs(cls, briefs: Iterable[ClipBrief], longest: int | None = None) -> Self:
-        """Group clips. `longest`: maximum length of foreground clips in samples."""
+    def of_briefs(cls, briefs: Iterable[ClipBrief], longest: int | None = None, *, use_rejected: bool = False) -> Self:
+        """Group clips.
+
+        `longest`: maximum length of foreground clips in samples. `use_rejected`: use speech whose transcript alignment rejected.
+        """
         palette = cls()
         for brief in briefs:
-            palette._add(brief, longest)
+            palette._add(brief, longest, use_rejected)
         palette._finish()
         return palette
 
-    def _add(self, brief: ClipBrief, longest: int | None) -> None:
+    def _add(self, brief: ClipBrief, longest: int | None, use_rejected: bool) -> None:
         verdict = decision_of(brief)
         clip = Candidate(
             brief.id,
@@ -232,10 +243,13 @@ class Palette:
             brief.aligned,
             brief.asks,
         )
+        is_rejected = brief.role is ClipRole.FOREGROUND and bool(brief.transcript_rejected)
+        if is_rejected:
+            self.rejected.append(clip)
         if longest is not None and brief.role is ClipRole.FOREGROUND and brief.samples > longest:
             self.too_long.append(clip)
         elif brief.kind == "speech":
-            if brief.role is ClipRole.FOREGROUND:
+            if brief.role is ClipRole.FOREGROUND and (use_rejected or not is_rejected):
                 self._add_speech(brief, clip)
         elif brief.role is ClipRole.FOREGROUND and brief.label:
             self.sounds.append(clip)

@@ -71,6 +71,8 @@ class GroundingTools:
     """Maximum length of foreground clips in samples."""
     rules: DecisionRules = field(default_factory=DecisionRules)
     """Decisions of the recipe, for planned sounds and the clips made for them."""
+    use_rejected: bool = False
+    """Whether speech whose transcript alignment rejected may play."""
 
 
 @dataclass(slots=True)
@@ -216,7 +218,9 @@ class _EventSearch:
         return await self._try(clip, before, tried)
 
     def _can_play(self, clip: Clip) -> bool:
-        """Return whether sub-task and maximum length allow the clip for this event. Hazards cannot play in the background."""
+        """Return whether sub-task and limits allow the clip for this event. Hazards cannot play in the background."""
+        if clip.transcript_rejected and not self.tools.use_rejected:
+            return False
         if self.planned.role != "foreground":
             return decision_of(clip) is not Urgency.RESPOND
         if self.tools.longest_clip is not None and clip.samples > self.tools.longest_clip:

@@ -6,14 +6,17 @@ Backends: pocketsphinx (English), Whisper (99 languages). `backends.align.aligne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Word
 from soundflow.schemas.outcome import Outcome
 
+TRANSCRIPT_REJECTED: Final = frozenset(("does_not_fit", "too_short"))
+"""Reasons of rejections which mean that the speech differs from its transcript."""
 Samples = NDArray[np.float32]
 Span = tuple[float, float]
 
@@ -40,11 +43,19 @@ class Aligner(Protocol):
         ...
 
 
-def place_words(words: Sequence[str], spans: Sequence[Span], samples: int) -> tuple[Word, ...]:
-    """Return words with their spans in samples, limited to the clip and made non-decreasing."""
+def place_words(words: Sequence[str], spans: Sequence[Span], samples: int, heard: int = 0) -> tuple[Word, ...]:
+    """Return words with their spans in samples, limited to the clip and made non-decreasing.
+
+    `heard`: where activity ends (`operators.clean.activity.active_end`), 0 if unknown. The last word ends there: aligners are
+    inexact, and give the silence behind the last word to it. Activity that goes on for more than half a chunk after the word (a
+    cough, a door) does not belong to it.
+    """
     made, begun, ended = [], 0, 0
     for text, (start, end) in zip(words, spans, strict=True):
         begun = min(max(round(start), begun), samples)
         ended = min(max(round(end), ended, begun), samples)
         made.append(Word(text=text, start=begun, end=ended))
+    if made and made[-1].start < heard <= min(made[-1].end + c.HALF_CHUNK_SAMPLES, samples):
+        made = [word.model_copy(update={"end": min(word.end, heard)}) for word in made]
+        made[-1] = made[-1].model_copy(update={"end": heard})
     return tuple(made)

@@ -120,6 +120,10 @@ class Policy(ABC):
     def required_clips(self, palette: Palette) -> dict[str, Candidates]:
         """Return the lists that foreground clips are drawn from, by a description for error messages. None may be empty."""
 
+    def find_caution(self, palette: Palette) -> str:
+        """Return why a new recipe should not enable the sub-task although these clips can serve it; empty if it may."""
+        return ""
+
     def place_bound_clips(self, palette: Palette) -> Sequence[Candidates]:
         """Return the lists of which a place must have enough clips to be the place of a scene."""
         return list(self.required_clips(palette).values())

@@ -26,6 +26,10 @@ class VoiceChat(SpokenPolicy):
         """Return turns with a paired reply; without any, single turns; without any, all speech."""
         return palette.dialogue or palette.single or palette.speech
 
+    def find_caution(self, palette: Palette) -> str:
+        """Report speech without replies: the template replies repeat the question."""
+        return "" if palette.dialogue else "speech with replies: without any, the assistant repeats what the user says"
+
     def choose_speech(self, selection: ClipSelection, optional: bool) -> str | None:
         """Pick the next turn of the stream's dialogue, or a single turn of its voice.
 

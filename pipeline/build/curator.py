@@ -202,6 +202,7 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
             split=recipe.split,
             longest_clip=recipe.scene.longest_clip,
             rules=pool.rules,
+            use_rejected=recipe.rejected_transcripts == "use",
         )
         slots = asyncio.Semaphore(SAMPLES_PER_CALL * config.server.concurrency)
         yield Curator(job, Palette.of_recipe(pool, recipe), chat, tools, slots, on_sample)

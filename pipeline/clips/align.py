@@ -148,7 +148,7 @@ class _AlignPass(FindingPass[WordTimes]):
             nonlocal words
             words += len(times.words)
             timed = row if times.words else without_interpretation(row)
-            return {**timed, "words": [word.model_dump() for word in times.words]}
+            return {**timed, **times.fields()}
 
         footer, unaligned = self.write(lambda row: bool(row["transcript"]), with_times, UNALIGNED)
         return AlignSummary(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from soundflow.operators.protocols.alignment import TRANSCRIPT_REJECTED
 from soundflow.operators.tasks.supervision import MODEL_PREFIX
 from soundflow.pipeline.clips.ledger import IndexLedger
 from soundflow.pipeline.clips.table import TABLE, ClipIndex, Footer, write_table
@@ -46,6 +47,11 @@ class WordTimes(ClipFinding):
     """Start and end of each word of a transcript."""
 
     words: tuple[Word, ...] = ()
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the row."""
+        rejected = self.reason if self.reason in TRANSCRIPT_REJECTED else None
+        return {"words": [word.model_dump() for word in self.words], "transcript_rejected": rejected}
 
     @property
     def is_empty(self) -> bool:
@@ -143,11 +149,11 @@ def without_interpretation(row: Row) -> dict[str, Any]:
 
 def with_findings(ledger: IndexLedger, row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of a source with the stored findings of earlier runs."""
-    row |= {"words": [], "segments": [], "interpreter": ""}
+    row |= {"words": [], "transcript_rejected": None, "segments": [], "interpreter": ""}
     if not row["transcript"]:
         return row
     times, interpretation = ledger.finding(times_key(row)), ledger.finding(interpretation_key(row))
-    row["words"] = [word.model_dump() for word in WordTimes.from_json(times[1]).words] if times else []
+    row |= (WordTimes.from_json(times[1]) if times else WordTimes()).fields()
     return with_interpretation(row, Interpretation.from_json(interpretation[1]) if interpretation else Interpretation())
 
 

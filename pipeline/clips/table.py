@@ -38,6 +38,8 @@ ROWS_KEPT: Final = 4096
 """Clip objects kept in memory (about 3 kB each). A clip is used about 30 times, and parsing one takes 70 µs."""
 
 _few = pa.dictionary(pa.int32(), pa.string())
+REJECTED_TRANSCRIPT: Final = "transcript_rejected"
+"""Column that older indexes do not have. Content hashes contain it only where it is not empty."""
 PROVENANCE: Final = pa.schema([pa.field(name, _few) for name in ("label_source", "unused_label", "unused_caption")])
 """Columns about the origin of label and caption: fields of `operators.sources.rows.SourceRow` that are not fields of `Clip`.
 
@@ -77,12 +79,13 @@ SCHEMA: Final = pa.schema(
         pa.field("interpreter", _few),
         pa.field("decision", _few),
         *PROVENANCE,
+        pa.field(REJECTED_TRANSCRIPT, _few),
     ]
 )
 """One column per field of schemas.clip.Clip, and `PROVENANCE`."""
 
 
-ADDED: Final = frozenset({"decision", *PROVENANCE.names})
+ADDED: Final = frozenset({"decision", *PROVENANCE.names, REJECTED_TRANSCRIPT})
 """Columns that indexes of earlier versions do not have."""
 
 
@@ -120,11 +123,12 @@ def clip_of(row: Mapping[str, Any]) -> Clip:
 
 
 def shaping_bytes(row: dict[str, Any]) -> bytes:
-    """Return the part of a row that shapes a corpus: every field except the path, `PROVENANCE`, and a missing decision.
+    """Return the part of a row that shapes a corpus: every field except the path and `PROVENANCE`.
 
-    The hash of an index without decisions is then the one that earlier versions computed.
+    A missing decision and an empty `REJECTED_TRANSCRIPT` are left out too: the hash of an index without them is then the one that
+    earlier versions computed.
     """
-    other = {"path", *PROVENANCE.names} | ({"decision"} if row.get("decision") is None else set())
+    other = {"path", *PROVENANCE.names} | {name for name in ("decision", REJECTED_TRANSCRIPT) if not row.get(name)}
     return canonical_json({name: value for name, value in row.items() if name not in other}) + b"\n"
 
 

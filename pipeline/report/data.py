@@ -26,7 +26,7 @@ from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.committed import committed_shards
 from soundflow.pipeline.report.curation import curation_data, story
 from soundflow.pipeline.report.labels import LabelTable
-from soundflow.pipeline.report.speech import speech_data
+from soundflow.pipeline.report.speech import rejected_transcripts, speech_data
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
 from soundflow.schemas.licences import UNKNOWN, licence_id, licences_of, objection
@@ -220,6 +220,7 @@ def collect(build: BuildDir, samples: int) -> dict[str, Any]:
         **statistics.labels.to_json(record.recipe),
         "curation": curation_data(build, manifests),
         "voices": speech_data(Path(record.clips), record.clip_index_hash, statistics.spoken),
+        "rejected_transcripts": rejected_transcripts(Path(record.clips), record.clip_index_hash, statistics.spoken),
         "samples": list(_streams(samples_of, manifests, _chosen(by_task, samples))),
     }
 

@@ -118,6 +118,17 @@ function voices() {
   histograms(at("wer"), distributions);
 }
 
+function rejectedTranscripts() {
+  const rejected = data.rejected_transcripts;
+  if (!rejected) return;
+  at("transcripts").hidden = false;
+  at("rejectedCount").textContent = `Alignment found that ${fixed(rejected.clips, 0)} speech clips of the index differ from their transcripts. ` +
+    `Streams of this corpus use ${fixed(rejected.used, 0)} of them.`;
+  table(at("rejectedTranscripts"), [
+    ["clip", (row) => row.clip], ["reason", (row) => words(row.reason)], ["used", (row) => (row.used ? "yes" : "no")],
+  ], rejected.named);
+}
+
 function histograms(target, distributions) {
   for (const { title, edges, counts } of distributions) {
     if (!counts.some(Boolean)) continue;
@@ -315,4 +326,5 @@ funnel();
 curation();
 histograms(at("histograms"), data.histograms);
 voices();
+rejectedTranscripts();
 wire();

@@ -39,6 +39,10 @@ description: ""  # shown in the report and on the dataset card
 # This index has {{ speech }} speech clips with a transcript, {{ background }} background clips, {{ ambient }} ambient clips and
 # {{ sounds }} labelled foreground sounds ({{ hazards }} call for a response, {{ benign }} do not, {{ others }} are borderline).
 clips: {{ clips }}
+{%- if rejected %}
+# Alignment rejected the transcripts of {{ rejected }} other speech clips. `use` would play them and teach these transcripts.
+rejected_transcripts: exclude
+{%- endif %}
 # split: train  # use only the clips of this split of the index
 # splits: {train: 0.9, validation: 0.05, test: 0.05}  # or divide the streams; no recording is used in two splits
 
@@ -110,7 +114,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
     if path.exists() and not force:
         raise InputError("already exists", file=path, remedy="Choose another name, or use --force to overwrite it")
     palette = Palette.of(pool)
-    available = available_tasks(palette)
+    available = {task for task in available_tasks(palette) if not POLICIES[task].find_caution(palette)}
     if not available & _ENABLED:
         raise InputError(
             "the index can serve no sub-task: it has neither labelled sounds nor speech with transcripts",
@@ -134,6 +138,7 @@ def write_recipe(path: Path, pool: ClipPool, clips: Path, *, streams: int, shard
         mixing=MixingConfig().model_dump(mode="json"),
         decisions=_decision_lines(pool),
         others=len(palette.sounds) - len(palette.hazards) - len(palette.benign),
+        rejected=len(palette.rejected),
         **{kind: len(getattr(palette, kind)) for kind in ("speech", "sounds", "hazards", "benign", "background", "ambient")},
     )
     text = _with_aligned_comments(rendered)
@@ -162,6 +167,7 @@ def _decision_lines(pool: ClipPool) -> list[str]:
 
 def _task_line(task: Task, palette: Palette) -> str:
     missing = [description for description, clips in POLICIES[task].required_clips(palette).items() if not clips]
+    missing = missing or list(filter(None, [POLICIES[task].find_caution(palette)]))
     note = f"  # needs {' and '.join(missing)}" if missing else ""
     return f"{'# ' if missing or task not in _ENABLED else ''}{task.value}: 1.0{note}"
 

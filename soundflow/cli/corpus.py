@@ -41,9 +41,13 @@ def init(
 ) -> None:
     """Run `soundflow init`."""
     from soundflow.pipeline.clips.index import ClipIndex
+    from soundflow.pipeline.start.index_notes import index_notes
     from soundflow.pipeline.start.recipe_init import write_recipe
 
-    written = write_recipe(recipe, ClipIndex.open(clips), clips, streams=streams, shards=shards, seed=seed, force=force)
+    index = ClipIndex.open(clips)
+    written = write_recipe(recipe, index, clips, streams=streams, shards=shards, seed=seed, force=force)
+    for note in index_notes(index.briefs(), written, clips):
+        typer.echo(f"note: {note}", err=True)
     say(f"{recipe}: {written.streams} streams in {written.shards} shards of {', '.join(task.value for task in written.tasks)}")
     say(f"Next: {command_line('build', recipe, '-o', 'OUT')}")
 

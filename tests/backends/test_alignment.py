@@ -133,9 +133,37 @@ def test_the_language_selects_the_aligner(text: str, language: str, found: str, 
     assert aligner_name("whisper", found) == "whisper"
 
 
-@given(st.lists(st.tuples(st.floats(-1e5, 1e5), st.floats(-1e5, 1e5)), min_size=1, max_size=8), st.integers(0, 20_000))
-def test_spans_of_any_kind_are_brought_into_order_and_into_the_clip(spans: list[tuple[float, float]], samples: int) -> None:
-    words = place_words([f"w{number}" for number in range(len(spans))], spans, samples)
+@pytest.mark.parametrize(
+    ("end", "heard", "expected"),
+    [
+        (16_000, 12_800, 12_800),  # the aligner gave all of the tail to the word, which ends exactly with a chunk
+        (20_000, 12_801, 12_801),  # the aligner's end is beyond the audio
+        (12_700, 12_800, 12_800),  # the word goes on a little after the aligner's end
+        (9_600, 12_800, 12_800),  # half a chunk still belongs to the word
+        (9_599, 12_800, 9_599),  # a cough does not
+        (12_800, 8_000, 12_800),  # nothing is heard where the word is: keep its time
+        (20_000, 0, 16_000),  # unknown
+    ],
+)
+def test_the_last_word_ends_where_speech_ends(end: int, heard: int, expected: int) -> None:
+    words = place_words(["one", "two"], [(0, 8_000), (8_000, end)], 16_000, heard)
+    assert [(word.start, word.end) for word in words] == [(0, 8_000), (8_000, expected)]
+
+
+def test_no_word_ends_after_the_last_one() -> None:
+    words = place_words(["one", "two"], [(0, 15_000), (8_000, 16_000)], 16_000, 12_000)
+    assert [(word.start, word.end) for word in words] == [(0, 12_000), (8_000, 12_000)]
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e5, 1e5), st.floats(-1e5, 1e5)), min_size=1, max_size=8),
+    st.integers(0, 20_000),
+    st.integers(0, 20_000),
+)
+def test_spans_of_any_kind_are_brought_into_order_and_into_the_clip(
+    spans: list[tuple[float, float]], samples: int, heard: int
+) -> None:
+    words = place_words([f"w{number}" for number in range(len(spans))], spans, samples, heard)
     marks = [(word.start, word.end) for word in words]
     assert marks == sorted(marks) and [end for _, end in marks] == sorted(end for _, end in marks)
     assert all(0 <= start <= end <= samples for start, end in marks)

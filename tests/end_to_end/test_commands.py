@@ -86,6 +86,13 @@ def test_the_recipe_init_writes_is_commented_and_asks_only_for_what_the_clips_se
     assert refused.returncode == 2 and "already exists" in refused.stderr
 
 
+def test_init_enables_no_voice_chat_that_would_repeat_the_question(clips_dir: Path, tmp_path: Path) -> None:
+    done = soundflow("init", "r.yaml", "--clips", clips_dir, folder=tmp_path)
+    text = (tmp_path / "r.yaml").read_text()
+    assert done.returncode == 0 and "streaming_asr" in yaml.safe_load(text)["tasks"]
+    assert "voice_chat" not in yaml.safe_load(text)["tasks"] and "needs speech with replies" in text
+
+
 def test_tfjp_keeps_its_json_contract_and_shows_every_step(real_audio: dict[str, np.ndarray], tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", real_audio["long"], 16_000)
     done = soundflow("tfjp", "in.wav", "out.flac", "--json", "--plot", "plot.png", folder=tmp_path)

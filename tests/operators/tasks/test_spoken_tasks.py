@@ -13,7 +13,8 @@ from soundflow.operators.compose.clips import Palette
 from soundflow.operators.curate.planning import available_tasks, plan_scene
 from soundflow.operators.speech.clauses import LAG, LONGEST, PAUSE, clause_ends, wait_k
 from soundflow.operators.tasks import POLICIES
-from soundflow.operators.tasks.policy import turn_end
+from soundflow.operators.tasks.policy import ResponseOption, turn_end
+from soundflow.operators.tasks.streaming_asr import StreamingAsr
 from soundflow.operators.tasks.supervision import find_disagreements
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip, Word
@@ -21,12 +22,16 @@ from soundflow.schemas.identity import rng_for
 from soundflow.schemas.outcome import Ok
 from soundflow.schemas.recipe import Recipe, SceneConfig
 from soundflow.schemas.scene import Scene, nfc
-from soundflow.schemas.stream import due_chunk
-from soundflow.schemas.taxonomy import Task
+from soundflow.schemas.stream import PlannedPiece, due_chunk, timeline_of
+from soundflow.schemas.taxonomy import Capability, Task
 from soundflow.schemas.text import join_texts, words_of
 from tests.operators.compose.pool import MemoryPool
 from tests.operators.curate.scenes import burst
 from tests.operators.curate.speech_clips import TEXTS, Spoken, evenly, streams, timed, word_times
+
+KEPT = {"role", "label", "transcript", "reply", "language", "dialogue", "turn", "voice", "translation", "translation_language"}
+"""Fields of a clip that its source states."""
+SPOKEN = {Capability.ASR, Capability.TRANSLATION, Capability.CHAT}
 
 
 def scene_of(pool: MemoryPool, task: Task, index: int, **scene: object) -> Scene:
@@ -52,6 +57,19 @@ def test_each_chunk_is_answered_with_exactly_the_words_that_end_in_it(spoken: Sp
         clip.transcript for clip in spoken.clips if clip.transcript
     )
     assert find_disagreements(plan) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "chunk"),
+    [(12_799, 2), (12_800, 2), (12_801, 3), (16_000, 3)],
+)
+def test_the_last_word_is_written_in_the_chunk_it_ends_in(last: int, chunk: int) -> None:
+    # A clip of 1 s at the start of a stream of three chunks of 6,400 samples.
+    words = timed("Hello there.", [(0, 6_400), (6_400, last)])
+    clip = MemoryPool().add("x", burst(16_000), transcript="Hello there.", words=words)
+    responses = StreamingAsr().schedule(clip, ResponseOption("Hello there.", "transcript"), SceneConfig())
+    pieces = [PlannedPiece(event=0, text=one.text, source="x", evidence=one.evidence, joins=one.joins) for one in responses]
+    assert [(one.chunk, one.text) for one in timeline_of(pieces)] == [(1, "Hello"), (chunk, "there.")]
 
 
 @given(streams(Task.SIMULTANEOUS_INTERPRETATION))
@@ -244,6 +262,23 @@ def test_a_model_that_plans_cannot_mix_directions(pool: MemoryPool) -> None:
     assert policy.can_play_with(english, [owl, pool.get("en/1")]) and policy.can_play_with(owl, [chinese])
     assert not policy.can_play_with(english, [owl, chinese])
     assert policy.can_play(english, True) and not policy.can_play(pool.get("same/0"), True) and not policy.can_play(owl, True)
+
+
+def test_no_sub_task_uses_speech_whose_transcript_was_rejected_unless_allowed(pool: MemoryPool) -> None:
+    rejecting = MemoryPool()
+    for clip_id in [brief.id for brief in pool.briefs()]:
+        clip = pool.get(clip_id)
+        reason = {"transcript_rejected": "does_not_fit", "words": (), "segments": ()} if clip.kind == "speech" else {}
+        rejecting.add(clip_id, pool.audio(clip), **{**clip.model_dump(include=KEPT), **reason})
+    strict = Palette.of(rejecting)
+    spoken = {brief.id for brief in rejecting.briefs() if brief.kind == "speech"}
+    assert {clip.id for clip in strict.rejected} == spoken
+    assert not strict.speech and not strict.turns and not any(task.capability in SPOKEN for task in available_tasks(strict))
+    for task in available_tasks(strict):
+        needed = POLICIES[task].required_clips(strict).values()
+        assert not spoken & {clip.id for clips in needed for clip in clips}
+    lenient = Palette.of(rejecting, use_rejected=True)
+    assert {clip.id for clip in lenient.speech} == spoken and Task.VOICE_CHAT in available_tasks(lenient)
 
 
 def test_an_index_without_translations_serves_no_interpretation(pool: MemoryPool) -> None:

@@ -14,13 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from pyarrow import parquet
 
 from soundflow.backends.align import aligners
 from soundflow.pipeline.clips import align as clip_align
 from soundflow.pipeline.clips.align import align_clips
 from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.pipeline.clips.ledger import IndexLedger
-from soundflow.pipeline.clips.table import TABLE
+from soundflow.pipeline.clips.table import FOOTER_KEY, TABLE
+from soundflow.pipeline.report.speech import rejected_transcripts
+from soundflow.pipeline.start.index_notes import index_notes
+from soundflow.pipeline.start.recipe_init import write_recipe
 from soundflow.schemas.base import InputError
 from soundflow.schemas.text import join_texts
 from tests.conftest import SENTENCES
@@ -92,6 +96,41 @@ def test_every_word_of_the_speech_gets_its_time_and_sounds_stay_as_they_were(cli
             assert clip.active_end - 6_400 < clip.words[-1].end <= clip.samples
     assert sum(brief.aligned for brief in index.briefs()) == 4
     assert not (clips / "unaligned.jsonl").read_text()
+
+
+def test_the_row_of_a_clip_whose_transcript_does_not_fit_says_so_and_init_and_report_name_it(
+    sources: Path, clips: Path, tmp_path: Path
+) -> None:
+    wrong = Path(shutil.copytree(sources, tmp_path / "sources"))
+    (wrong / "speech" / "short.txt").write_text("Completely different words were never spoken in this recording.")
+    index_clips([wrong], clips, workers=1)
+    assert align_clips(clips, workers=1).unaligned == {"too_short": 1}
+    index = ClipIndex.open(clips)
+    assert index.check() == [] and index.get("speech/short.wav").transcript_rejected == "too_short"
+    assert [brief.id for brief in index.briefs() if brief.transcript_rejected] == ["speech/short.wav"]
+    index_clips([wrong], clips, workers=1)
+    assert ClipIndex.open(clips).content_hash == index.content_hash, "indexing again keeps the finding"
+    recipe = write_recipe(tmp_path / "recipe.yaml", index, clips, streams=4, shards=1, seed=1)
+    assert recipe.rejected_transcripts == "exclude" and "rejected_transcripts: exclude" in (tmp_path / "recipe.yaml").read_text()
+    (note,) = index_notes(index.briefs(), recipe, clips)
+    assert "the transcripts of 1 speech clips (speech/short.wav)" in note and "unaligned.jsonl" in note
+    found = rejected_transcripts(clips, index.content_hash, {"speech/short.wav"})
+    assert found == {
+        "clips": 1,
+        "used": 1,
+        "named": [{"clip": "speech/short.wav", "reason": "too_short", "used": True}],
+    }
+    assert rejected_transcripts(clips, "0" * 64, set()) is None
+
+
+def test_an_index_of_an_earlier_version_without_the_column_is_read(clips: Path) -> None:
+    before = ClipIndex.open(clips)
+    footer = parquet.read_metadata(clips / TABLE).metadata[FOOTER_KEY]
+    older = parquet.read_table(clips / TABLE).drop_columns(["transcript_rejected"])
+    parquet.write_table(older.replace_schema_metadata({FOOTER_KEY: footer}), clips / TABLE)
+    after = ClipIndex.open(clips)
+    assert after.check(audio=False) == [] and after.content_hash == before.content_hash
+    assert list(after.clips()) == list(before.clips()) and list(after.briefs()) == list(before.briefs())
 
 
 def test_the_number_of_workers_does_not_matter(many: Path, tmp_path: Path) -> None:
