@@ -165,7 +165,7 @@ class Clip(ClipFacts, CleanClip):
     split: str = "train"
     words: tuple[Word, ...] = ()
     """The transcript, word by word (`schemas.text.words_of`), once the clip is aligned (`soundflow clips align`)."""
-    transcript_rejected: str | None = None
+    transcript_rejected: str | None = Field(None, exclude_if=lambda reason: reason is None)
     """Reason why alignment found that the speech differs from the transcript, such as `does_not_fit`; None if it did not."""
     segments: tuple[Segment, ...] = ()
     """The translation, segment by segment, once a model has interpreted the clip (`soundflow clips interpret`)."""
