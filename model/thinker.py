@@ -26,6 +26,7 @@ from soundflow.model.device import Placement
 from soundflow.model.presets import preset
 from soundflow.model.seats import SeatedPass
 from soundflow.model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
+from soundflow.schemas.atomic_file import reset_mode
 from soundflow.schemas.base import InputError
 from soundflow.schemas.checksums import SUMS, write_sums
 from soundflow.schemas.tokens import FIRST_FREE_ROW
@@ -140,9 +141,10 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         try:
             with _no_bars():
                 self.save_pretrained(directory, state_dict=state)
-            write_sums(
-                Path(directory), (path.name for path in Path(directory).iterdir() if path.suffix in (".json", ".safetensors"))
-            )
+            files = [path for path in Path(directory).iterdir() if path.suffix in (".json", ".safetensors")]
+            for path in files:
+                reset_mode(path)  # safetensors creates files for their owner alone
+            write_sums(Path(directory), (path.name for path in files))
         except SafetensorError as error:  # its own type for errors of the system such as a full disk
             raise OSError(errno.EIO, f"the model could not be written: {error}", str(directory)) from None
 

@@ -160,6 +160,15 @@ def written(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
 
 
+def reset_mode(path: Path) -> None:
+    """Give a file that a library created for its owner alone the mode of `new_file`: 0666 minus the umask."""
+    probe = temporary_name(path.parent)
+    with new_file(probe):
+        mode = probe.stat().st_mode
+    probe.unlink()
+    path.chmod(mode & 0o777)
+
+
 def link_first(temporary: Path, path: Path, data: bytes, *, durable: bool = False) -> bool:
     """Move `temporary`, which holds `data`, to `path` unless `path` exists; return whether it was moved.
 

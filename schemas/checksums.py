@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from soundflow.schemas.errors import InputError
+from soundflow.schemas.regular_file import open_regular, read_regular
 
 SUMS: Final = "SHA256SUMS"
 _LINE: Final = re.compile(r"([0-9a-f]{64})  ([^/\n\0]+)\n")
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file. Raises OSError."""
-    with path.open("rb") as file:
+    """Return the SHA-256 (hex) of a regular file. Raises OSError, also for anything else, which is never opened."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -34,7 +35,7 @@ def check_sums(folder: Path, remedy: str) -> bool:
     """
     path = folder / SUMS
     try:
-        text = path.read_bytes().decode()
+        text = read_regular(path).decode()
     except FileNotFoundError:
         return False
     except (OSError, UnicodeDecodeError) as error:

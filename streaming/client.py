@@ -122,7 +122,7 @@ class Client:
 async def _reason(http: aiohttp.ClientSession, address: str, query: dict[str, str], status: int) -> str:
     """Return the server's message for the same request without the upgrade."""
     try:
-        async with http.get(address, params=query) as answer:
+        async with http.get(address, params=query, allow_redirects=False) as answer:
             return str((await answer.json())["error"]["message"])
     except (aiohttp.ClientError, ValueError, KeyError, TypeError):
         return f"the server refuses the connection (HTTP {status})"

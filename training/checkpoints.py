@@ -27,10 +27,11 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
-from soundflow.schemas.atomic_file import atomic_folder, sync
+from soundflow.schemas.atomic_file import atomic_folder, reset_mode, sync
 from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.checksums import check_sha256, sha256_of
 from soundflow.schemas.documents import parse_json
+from soundflow.schemas.regular_file import read_regular
 from soundflow.training.distributed import Processes
 from soundflow.training.loader import Position
 from soundflow.training.objective import DualLoss
@@ -183,6 +184,7 @@ def _write_tensors(path: Path, objective: DualLoss, optimizer: torch.optim.Optim
     """Write the tensors of this process; return why that failed, or nothing."""
     try:
         save_file({name: value.contiguous() for name, value in _flat(_tensors(objective, optimizer)).items()}, path)
+        reset_mode(path)
         sync(path)
     except (SafetensorError, OSError) as error:  # its own type for errors of the system such as a full disk
         return str(error).strip().split("\n")[0] or type(error).__name__
@@ -210,7 +212,7 @@ def _remove(checkpoint: Path) -> None:
 
 def _read_state(path: Path) -> TrainState:
     """Read state.json. Raises InputError if a byte of it has changed, and OSError."""
-    data = path.read_bytes()
+    data = read_regular(path)
     document = parse_json(data, file=path, remedy=DAMAGED_REMEDY)
     if isinstance(document, dict) and document.get("format") == "soundflow.train/1":
         why = "was written by an earlier version as Python pickles, which can execute code and are no longer read"

@@ -149,9 +149,8 @@ def _svg(draw: Callable[[Any], None]) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(
-        {"svg.hashsalt": "soundflow", "svg.fonttype": "none", "font.size": 8, "font.family": "sans-serif"}
-    ):
+    style = {"svg.hashsalt": "soundflow", "svg.fonttype": "none", "font.size": 8, "font.family": "sans-serif"}
+    with matplotlib.rc_context(style | {"text.parse_math": False}):  # names of models and recordings are no formulas
         figure = Figure(figsize=(6.4, 3.1), layout="constrained")
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)

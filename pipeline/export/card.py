@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ import jinja2
 import yaml
 
 from soundflow.operators.tasks.supervision import MODEL_PREFIX
+from soundflow.pipeline.export.escaping import csv_cell, markdown_text
 from soundflow.pipeline.export.licences import hub_licence
 from soundflow.pipeline.report.data import Statistics
 from soundflow.schemas.shard import BuildRecord
@@ -50,7 +52,7 @@ paper *Audio Interaction Model*. There is one configuration per capability.
 import io, soundfile
 from datasets import Audio, load_dataset
 
-streams = load_dataset("{{ place }}", "{{ first }}", split="{{ split }}", streaming=True)
+streams = load_dataset({{ place }}, "{{ first }}", split="{{ split }}", streaming=True)
 for row in streams.cast_column("audio", Audio(decode=False)):  # without the cast, `datasets` decodes the audio with torchcodec
     samples, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]))
 ```
@@ -128,11 +130,11 @@ def write_card(
     environment.filters |= {"one": "{:.1f}".format, "two": "{:.2f}".format}
     text = environment.from_string(_CARD).render(
         header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True),
-        name=record.recipe.name,
+        name=markdown_text(record.recipe.name),
         description=record.recipe.description,
         streams=streams,
         hours=sum(row["hours"] for row in tables["tasks"]),
-        place=folder.name.removeprefix("_tmp-").replace("--", "/"),
+        place=json.dumps(folder.name.removeprefix("_tmp-").replace("--", "/"), ensure_ascii=False),
         first=first,
         split=next(iter(files[first])),
         audio=record.recipe.output.audio.upper(),
@@ -151,13 +153,15 @@ def write_card(
     with (folder / "attribution.csv").open("w", newline="", encoding="utf-8") as stream:
         rows = csv.DictWriter(stream, ["source", "licence", "clips", "uses", "hours", "attribution", "note"])
         rows.writeheader()
-        rows.writerows(tables["sources"])
+        rows.writerows({name: csv_cell(value) for name, value in row.items()} for row in tables["sources"])
     _plot(folder / "statistics.png", tables["tasks"])
 
 
 def generated_by_rules(planners: Mapping[str, int], sources: Mapping[str, int]) -> str:
     """Return how many streams and responses no person or language model wrote, by planner and source; empty if none."""
-    parts = [f"{count} streams planned by `{name}`" for name, count in planners.items() if not name.startswith(MODEL_PREFIX)]
+    parts = [
+        f"{count} streams planned by `{_code(name)}`" for name, count in planners.items() if not name.startswith(MODEL_PREFIX)
+    ]
     return "; ".join([*parts, *(f"{count} responses from `{name}`" for name, count in sources.items() if name == "template")])
 
 
@@ -169,8 +173,13 @@ def _split_note(record: BuildRecord, splits: list[str]) -> str:
     return ""
 
 
+def _code(text: str) -> str:
+    """Return a name for a span of code, which nothing within it can end."""
+    return " ".join(text.split()).replace("`", "'")
+
+
 def _cell(value: object) -> object:
-    return value.replace("|", "\\|").replace("\n", " ") if isinstance(value, str) else value
+    return markdown_text(value) if isinstance(value, str) else value
 
 
 def _plot(path: Path, tasks: list[dict[str, Any]]) -> None:

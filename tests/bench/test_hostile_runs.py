@@ -19,6 +19,7 @@ from soundflow.bench.harness.chat_player import config_of
 from soundflow.bench.harness.predictions import Predictions
 from soundflow.bench.harness.rows import read_rows
 from soundflow.bench.proactive.metadata import read_predictions, read_sounds
+from soundflow.bench.report import plots
 from soundflow.bench.suites.item import Mode
 from soundflow.bench.suites.registry import BENCHMARKS
 from soundflow.bench.suites.run import answers_of, read_answers, run_chat
@@ -260,3 +261,8 @@ def test_predictions_may_have_any_name(tmp_path: Path) -> None:
     assert read_predictions(write(tmp_path / "mine", [IGNORING]), {sound.id for sound in sounds})
     with pytest.raises(InputError, match="no such file"):
         read_predictions(tmp_path / "none", set())
+
+
+def test_names_in_plots_are_no_formulas() -> None:
+    svg = plots._svg(lambda axes: axes.set_title(r"$\frac{a <script>"))
+    assert r"$\frac{a &lt;script&gt;" in svg and "<script" not in svg

@@ -19,9 +19,10 @@ from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.curate.scenes import split_of
-from soundflow.pipeline.export.card import generated_by_rules
+from soundflow.pipeline.export.card import generated_by_rules, write_card
 from soundflow.pipeline.export.hf import MARK, export_hf
 from soundflow.pipeline.export.licences import hub_licence
+from soundflow.pipeline.report.data import Statistics
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.stream import StreamPlan
 from soundflow.schemas.taxonomy import Task
@@ -114,6 +115,20 @@ def test_files_are_few_and_the_card_names_every_one(split_build: Path, exported:
     assert (exported / "statistics.png").read_bytes().startswith(b"\x89PNG")
     with (exported / "attribution.csv").open() as stream:
         assert {row["licence"] for row in csv.DictReader(stream)} >= {"unknown"}
+
+
+def test_the_card_and_its_table_show_an_attribution_as_text(split_build: Path, tmp_path: Path) -> None:
+    hostile = "=cmd|' /C calc'!A0 [Ann](https://evil.example) <b>"
+    statistics = Statistics()
+    for plan in plans_of(split_build):
+        clips = tuple(clip.model_copy(update={"attribution": hostile, "source": "@s"}) for clip in plan.clips)
+        statistics.add(plan.model_copy(update={"clips": clips}))
+    write_card(tmp_path, BuildDir(split_build).record(), statistics, {"understanding": {"train": []}}, {"event_description": {}})
+    card = (tmp_path / "README.md").read_text()
+    assert r"| =cmd\|' /C calc'!A0 \[Ann\](https://evil.example) &lt;b&gt; |" in card
+    with (tmp_path / "attribution.csv").open(newline="") as stream:
+        rows = {row["source"]: row["attribution"] for row in csv.DictReader(stream)}
+    assert rows["'@s"] == f"'{hostile}"
 
 
 def test_the_card_does_not_count_a_model_s_work_as_generated_by_rules() -> None:
