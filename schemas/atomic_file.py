@@ -161,12 +161,9 @@ def written(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
 
 
 def reset_mode(path: Path) -> None:
-    """Give a file that a library created for its owner alone the mode of `new_file`: 0666 minus the umask."""
-    probe = temporary_name(path.parent)
-    with new_file(probe):
-        mode = probe.stat().st_mode
-    probe.unlink()
-    path.chmod(mode & 0o777)
+    """Give a file that a library created for its owner alone the mode 0666 minus the umask."""
+    with temporary_file(path.parent) as probe:
+        path.chmod(probe.stat().st_mode & 0o777)
 
 
 def link_first(temporary: Path, path: Path, data: bytes, *, durable: bool = False) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -52,6 +53,18 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 1 << bit
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077], ids=oct)
+def test_files_of_a_run_honour_the_umask(world: Path, source: MadeCorpus, tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        Trainer(stage(steps=1), source, world / "start", tmp_path / "run", CPU).train()
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {"model.safetensors", TENSORS, "state.json", "log.jsonl", "SHA256SUMS"} <= {path.name for path in files}
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in files} == {path.name: oct(0o666 & ~umask) for path in files}
 
 
 def test_the_state_lists_the_sha256_of_every_other_file(checkpoint: Path) -> None:
