@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Final
 
-from soundflow.operators.speech.english_numbers import (
+from soundflow.operators.speech.english_readers import (
     ENGLISH_CURRENCIES,
     LONGEST,
     NUMBER,
@@ -22,6 +22,7 @@ from soundflow.operators.speech.english_numbers import (
     mark_inches,
     ordinal,
     pairs,
+    read_address,
     read_cents,
     read_coordinate,
     read_digit_groups,
@@ -32,6 +33,7 @@ from soundflow.operators.speech.english_numbers import (
     read_numbered,
     read_quantity,
     read_regnal,
+    read_url,
     roman,
     signed,
     unit_in_words,
@@ -80,16 +82,6 @@ _RULERS: Final = (
     "Ramesses|Richard|Robert|Umberto|Urban|Victor|Wilhelm|William"
 )
 """Names before a Roman numeral that is read as an ordinal."""
-
-
-def _url(match: re.Match[str]) -> str:
-    return _address(f"{match[1]}{match[2] or ''}".rstrip("/.,;:!?"))
-
-
-def _address(text: str) -> str:
-    for symbol, spoken in ((".", "dot"), ("/", "slash"), ("-", "dash"), ("_", "underscore"), ("@", "at"), (":", "colon")):
-        text = text.replace(symbol, f" {spoken} ")
-    return f" {text} "
 
 
 def _stopwatch(match: re.Match[str]) -> str:
@@ -253,13 +245,17 @@ _MILLIONS: Final = (
     r"(?<=\d)\s?m(?=\s(?:people|users|views|followers|copies|customers|subscribers|downloads|visitors|jobs|homes)\b)"
 )
 _RATING: Final = r"(?i)\b((?:rate|rated|rating|score|scored|gave|give|got)\b[\w ',]{0,20}?\d+)/(5|10|100)\b"
+_PATH: Final = (
+    rf"(?<![\w./-])[\w.-]{{1,64}}(?:/[\w.-]{{1,64}}){{1,16}}\.(?:{_SUFFIXES})\b|(?<![\w./-])(?:/[\w.-]{{1,64}}){{2,16}}(?<=\w)"
+)
 _Rule = tuple[str, Callable[[re.Match[str]], str]]
 _RULES: Final[tuple[_Rule, ...]] = (
     (rf"\d{{{LONGEST + 1},}}", lambda match: f" {digits(match[0])} "),
     # Addresses and names.
-    (r"\b(?:https?://|ftp://|www\.)(?:www\.)?([\w.:-]+)((?:/[\w./-]*)?)(?:[?#]\S*)?", _url),
-    (r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+\b", lambda match: _address(match[0])),
-    (rf"\b((?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}(?:{_DOMAINS}))\b((?:/[\w./-]*)?)", _url),
+    (r"\b(?:https?://|ftp://|www\.)(?:www\.)?([\w.:-]+)((?:/[\w./-]*)?)(?:[?#]\S*)?", read_url),
+    (r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+\b", lambda match: read_address(match[0])),
+    (rf"\b((?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}(?:{_DOMAINS}))\b((?:/[\w./-]*)?)", read_url),
+    (_PATH, lambda match: read_address(match[0])),
     (rf"(?<=\w)\.(?=(?:{_SUFFIXES})\b)", lambda match: " dot "),
     (r"\b([A-Z])\.(\d{3,})\b", lambda match: f"{match[1]} dot {digits(match[2])}"),
     (r"(?<!\S)\.(?=[A-Z]{2})", lambda match: " dot "),

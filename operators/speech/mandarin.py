@@ -11,7 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
-from soundflow.operators.speech.english_numbers import roman
+from soundflow.operators.speech.english_readers import roman
 from soundflow.operators.speech.quantities import CENTS, CURRENCIES, PER, UNIT, factors
 
 _DIGITS: Final = "零一二三四五六七八九"

@@ -213,7 +213,7 @@ _END: Final = r"(?![A-Za-z\d^·]|/[A-Za-z])"
 _PRODUCT: Final = rf"(?:{_SYMBOL}){_POWER}{_FURTHER}"
 UNIT: Final = rf"(?:{_PRODUCT}*{_OVER}+|{_PRODUCT}+|(?:{_ALONE}){_POWER}){_END}"
 """Pattern of a unit in writing, such as `km`, `m^2`, `kg·m/s^2`, `L/100 km`, `m s^-1`. Superscripts are written with `^`."""
-PER: Final = rf"(?:{_OVER}+){_END}"
+PER: Final = rf"(?:\s?/\s?(?:10{{1,3}}\s?)?(?:{_ALONE}|d|mo){_POWER})+{_END}"
 """Pattern of the part of a unit that begins with a slash: `/h`, `/kg`."""
 _FACTOR: Final = re.compile(rf"(?P<over>\s?/\s?)?(?P<count>\d+)?\s?[·⋅*]?(?P<symbol>{_SYMBOL})(?:\^?(?P<power>-?\d))?")
 

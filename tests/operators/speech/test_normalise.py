@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -169,6 +170,7 @@ def test_rewriting_is_idempotent_leaves_nothing_written_and_empties_no_text(text
     spoken = to_spoken_form(text, language)
     assert to_spoken_form(spoken, language) == spoken
     assert not WRITTEN.search(spoken)
+    assert all(char in " '-.,?!;:。，、？！；：" or unicodedata.category(char)[0] in "LM" for char in spoken)
     assert bool(spoken) == bool(text.strip())
 
 

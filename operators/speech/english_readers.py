@@ -1,4 +1,7 @@
-"""English words for numbers: cardinals, ordinals, years, fractions, digits, Roman numerals, amounts of money, quantities."""
+"""Say in English words: cardinals, ordinals, years, fractions, digits, Roman numerals; and what a rule of `english` has matched.
+
+A function `read_…` takes the match and returns its words.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ SCALES: Final = {
 }  # fmt: skip
 """Letters behind a number that multiply it, in lower case."""
 _FRACTIONS: Final = {2: ("half", "halves"), 4: ("quarter", "quarters")}
+_LONGEST_QUOTATION: Final = 300
+"""Characters in which a quotation mark is searched that a mark behind a number may close."""
 _ROMAN: Final = re.compile(r"(?=[IVXL])(X{0,3}|XL|L)(IX|IV|V?I{0,3})")
 _ROMAN_TENS: Final = {"": 0, "X": 10, "XX": 20, "XXX": 30, "XL": 40, "L": 50}
 _ROMAN_ONES: Final = {one: value for value, one in enumerate(["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"])}
@@ -202,11 +207,28 @@ def read_coordinate(match: re.Match[str]) -> str:
 
 def read_greek(match: re.Match[str]) -> str:
     """Read a Greek letter by its name."""
-    return f" {unicodedata.name(match[0]).partition('LETTER ')[2].replace('FINAL ', '').lower()} "
+    return f" {unicodedata.name(match[0]).partition('LETTER ')[2].replace('FINAL ', '').replace('LAMDA', 'LAMBDA').lower()} "
 
 
 def mark_inches(match: re.Match[str]) -> str:
     """Write inches with the symbol of the unit, with a hyphen before a noun: `27" monitor`."""
-    if len(re.findall(r'(?<!\d)"', match.string[: match.start()])) % 2:  # the end of a quotation
+    before, is_quoted = match.string[max(match.start() - _LONGEST_QUOTATION, 0) : match.start()], False
+    for mark in re.finditer('"', before):  # a mark that follows a digit outside quotations means inches
+        is_quoted = not is_quoted and not before[max(mark.start() - 1, 0) : mark.start()].isdigit()
+    if is_quoted:
         return match[0]
     return f"{match[1]}{'-' if re.match(r' [a-z]', match.string[match.end() :]) else ''}″"
+
+
+def read_url(match: re.Match[str]) -> str:
+    """Read the host and the path of an address on the web; a sentence may end with it."""
+    whole = f"{match[1]}{match[2] or ''}"
+    address = whole.rstrip("/.,;:!?")
+    return read_address(address) + whole[len(address) :].replace("/", "")
+
+
+def read_address(text: str) -> str:
+    """Read an address or path: the symbols in it are named."""
+    for symbol, spoken in ((".", "dot"), ("/", "slash"), ("-", "dash"), ("_", "underscore"), ("@", "at"), (":", "colon")):
+        text = text.replace(symbol, f" {spoken} ")
+    return f" {text} "
