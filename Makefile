@@ -102,6 +102,7 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 	$(BIN)/python -m soundflow.bench.speed.training --json build/bench/training.json
 	$(BIN)/python -m soundflow.bench.speed.fifo --json build/bench/fifo.json
 	$(BIN)/python -m soundflow.bench.speed.endless --json build/bench/endless.json
+	$(BIN)/python -m soundflow.bench.speed.flood --json build/bench/flood.json
 	-$(BIN)/python -m soundflow.bench.experiments.drains --json build/bench/drains.json  # needs runs/learn: make learn
 
 chaos: $(VENV)/.dev  ## 20 builds on two nodes while nodes, workers, drivers, disks, clocks and caches break; in parts: CHAOS_FIRST=7 CHAOS_ROUNDS=7

@@ -131,15 +131,18 @@ class Server:
             return self._refuse(Refusal(400, protocol.BAD_REQUEST, str(error)))
         try:
             await socket.prepare(request)
-        except BaseException:
+        except BaseException as error:
             if not resumed:
                 self._end(session)
+            if isinstance(error, ConnectionError):
+                return web.Response(status=400)  # nobody is there to read it
             raise
         previous, session.client, session.said_goodbye = session.client, socket, False
         if isinstance(previous, EventSocket):
             self._fail(previous, protocol.TAKEN_OVER, "a newer connection continues the session")
         session.put((SessionResumed if resumed else SessionCreated)(missed=session.missed, session=session.info))
         sender = asyncio.create_task(self._send(session, socket))
+        await asyncio.sleep(0)  # the greeting is sent before the first message is read, which may be the last one
         try:
             if await self._receive(session, socket):
                 self._end(session)

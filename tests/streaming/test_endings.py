@@ -144,6 +144,41 @@ def test_a_client_that_leaves_on_purpose_gives_its_seat_up_and_one_that_is_lost_
     run(test)
 
 
+def test_the_greeting_comes_before_the_error_of_a_first_message_that_ends_the_session(engine: Engine) -> None:
+    """Sent in one packet with the handshake, so that the server reads both at once."""
+    handshake = (
+        b"GET /v1/listen HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+
+    async def test() -> None:
+        async with serving(engine) as url:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+            writer.write(handshake + frame(0x82, b"a") + frame(0x88, b"\x03\xe8"))
+            answer = await reader.read()
+            assert 0 < answer.index(b"session.created") < answer.index(b"bad_audio")
+            writer.close()
+
+    run(test)
+
+
+def test_a_client_that_leaves_before_its_handshake_is_answered_takes_no_seat(
+    engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(socket: object, request: object) -> None:
+        raise ConnectionResetError("Cannot write to closing transport")
+
+    async def test() -> None:
+        async with serving(engine) as url, aiohttp.ClientSession() as http:
+            with monkeypatch.context() as patch:
+                patch.setattr("aiohttp.web.WebSocketResponse.prepare", gone)
+                with pytest.raises(aiohttp.WSServerHandshakeError):
+                    await http.ws_connect(f"{url}/v1/listen")
+            assert await is_free(http, url) and not caplog.records
+
+    run(test)
+
+
 def test_a_lost_session_ends_after_a_while(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("soundflow.streaming.server.RESUME_SECONDS", 0.0)
     monkeypatch.setattr("soundflow.streaming.server.SWEEP_SECONDS", 0.02)
