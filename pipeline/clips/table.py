@@ -330,9 +330,13 @@ class ClipIndex:
             problems.append(f"{TABLE}: the rows do not match the content hash in the footer")
         return problems
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield all rows in id order as stored: the fields of `Clip`, and `PROVENANCE` unless the index is older."""
-        for batch in self._table.to_batches(max_chunksize=BATCH):
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield all rows in id order as stored: the fields of `Clip`, and `PROVENANCE` unless the index is older.
+
+        `columns`: the columns to read, where the index has them; None for all.
+        """
+        names = [name for name in self._table.column_names if columns is None or name in columns]
+        for batch in self._table.select(names).to_batches(max_chunksize=BATCH):
             yield from batch.to_pylist()
 
     def _clip(self, place: int) -> Clip:

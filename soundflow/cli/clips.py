@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soundflow.cli.common import Index, Json, LlmOf, Processes, say, say_json
 from soundflow.cli.help import sub_app
 from soundflow.schemas.clip import ClipRole
+from soundflow.schemas.decision import DecisionRules
+from soundflow.schemas.taxonomy import Urgency
+from soundflow.schemas.text import counted
+
+if TYPE_CHECKING:
+    from soundflow.pipeline.clips.overview import ListedClip
+
+
+class SortKey(StrEnum):
+    """Orders of the list of labels."""
+
+    CLIPS = "clips"
+    SECONDS = "seconds"
+    LABEL = "label"
 
 
 class EmbedderName(StrEnum):
@@ -190,7 +204,112 @@ def clips_search(
         return
     for hit in hits:
         say(f"{hit.score:6.3f}  {hit.id}  {hit.label}")
-    say(f"{len(hits)} of {len(search)} clips, embedded by {search.identity}")
+    say(f"{len(hits)} of {counted(len(search), 'clip')}, embedded by {search.identity}")
+
+
+Label = Annotated[
+    list[str] | None, typer.Option(help="Restrict to this label, compared by its words; * and ? are wildcards. May be repeated.")
+]
+Role = Annotated[ClipRole | None, typer.Option(help="Restrict to clips of this role.")]
+Decision = Annotated[Urgency | None, typer.Option(help="Restrict to sounds with this decision.")]
+Split = Annotated[str, typer.Option(help="Restrict to clips of this split.")]
+Source = Annotated[str, typer.Option(help="Restrict to clips of this source.")]
+LabelSourceName = Annotated[
+    str, typer.Option(help="Restrict to clips whose label comes from here: manifest, metadata, folder, file name, map …")
+]
+Text = Annotated[str, typer.Option(help="Restrict to clips with this text in id, label, caption or transcript.")]
+MinCount = Annotated[int, typer.Option(min=0, help="Minimum number of clips with the same label.")]
+MaxCount = Annotated[int | None, typer.Option(min=1, help="Maximum number of clips with the same label.")]
+Taxonomy = Annotated[
+    Path | None,
+    typer.Option("--recipe", metavar="FILE", help="Recipe file whose taxonomy section decides."),
+]
+
+
+@clips_app.command(
+    "list",
+    help="List the labels of an index with number of clips, seconds, role, decision and the source of the label.",
+    epilog="Example: soundflow clips list clips/ --decision respond --min-count 5",
+)
+def clips_list(
+    index: Index,
+    label: Label = None,
+    role: Role = None,
+    decision: Decision = None,
+    split: Split = "",
+    source: Source = "",
+    label_source: LabelSourceName = "",
+    text: Text = "",
+    min_count: MinCount = 0,
+    max_count: MaxCount = None,
+    unused: Annotated[bool, typer.Option("--unused", help="List the clips whose label or caption is left out.")] = False,
+    clips: Annotated[bool, typer.Option("--clips", help="List every clip instead of every label.")] = False,
+    sort: Annotated[SortKey, typer.Option(help="Order of the labels: most clips, most seconds or name.")] = SortKey.CLIPS,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of lines (default: all).")] = None,
+    recipe: Taxonomy = None,
+    as_json: Json = False,
+) -> None:
+    """Run `soundflow clips list`."""
+    from soundflow.pipeline.clips.overview import ClipFilter, clip_lines, label_lines, list_clips, list_labels
+    from soundflow.pipeline.clips.table import ClipIndex
+
+    conditions = ClipFilter(label or (), role, decision, split, source, label_source, text, min_count, max_count, unused)
+    found = list(list_clips(ClipIndex.open(index), _rules(recipe), conditions))
+    labels = list_labels(found, sort.value)
+    by_clip = clips or unused
+    if as_json:
+        listed = [one._asdict() for one in (found if by_clip else labels)[:limit]]
+        total = {"clips": len(found), "seconds": sum(clip.seconds for clip in found), "labels": _distinct(found)}
+        say_json({"clips" if by_clip else "labels": listed, "total": total})
+        return
+    lines = clip_lines(found[:limit]) if by_clip else label_lines(labels[:limit])
+    for line in lines if found else ():
+        say(line)
+    hours = sum(clip.seconds for clip in found) / 3600
+    say(f"{counted(_distinct(found), 'label')}, {counted(len(found), 'clip')}, {hours:.2f} h")
+
+
+def _distinct(found: list[ListedClip]) -> int:
+    return len({clip.label for clip in found} - {""})
+
+
+def _rules(recipe: Path | None) -> DecisionRules:
+    from soundflow.schemas.recipe import Recipe
+
+    return DecisionRules(Recipe.from_yaml(recipe).taxonomy if recipe else None)
+
+
+@clips_app.command(
+    "stats",
+    help="Count the clips and seconds of an index by role, decision, source of the label, split, source and licence.",
+    epilog="Example: soundflow clips stats clips/ --role foreground",
+)
+def clips_stats(
+    index: Index,
+    label: Label = None,
+    role: Role = None,
+    decision: Decision = None,
+    split: Split = "",
+    source: Source = "",
+    label_source: LabelSourceName = "",
+    text: Text = "",
+    min_count: MinCount = 0,
+    max_count: MaxCount = None,
+    recipe: Taxonomy = None,
+    as_json: Json = False,
+) -> None:
+    """Run `soundflow clips stats`."""
+    from soundflow.pipeline.clips.overview import ClipFilter, ClipStats, list_clips
+    from soundflow.pipeline.clips.table import ClipIndex
+
+    opened = ClipIndex.open(index)
+    conditions = ClipFilter(label or (), role, decision, split, source, label_source, text, min_count, max_count)
+    stats = ClipStats.of(opened, list_clips(opened, _rules(recipe), conditions))
+    if as_json:
+        say_json(stats.to_json())
+        return
+    for line in stats.lines():
+        say(line)
 
 
 @top.command(

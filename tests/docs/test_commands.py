@@ -20,6 +20,8 @@ RUN_BY = {
     "clips align": "tests/end_to_end/test_dialogue_example.py",
     "clips interpret": "tests/pipeline/clips/test_interpret.py",
     "clips search": HERE,
+    "clips list": "tests/pipeline/clips/test_overview.py",
+    "clips stats": "tests/pipeline/clips/test_overview.py",
     "tfjp": HERE,
     "sources list": HERE,
     "sources check": HERE,
