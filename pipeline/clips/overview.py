@@ -136,7 +136,7 @@ def _matching(index: ClipIndex, rules: DecisionRules, conditions: ClipFilter) ->
             yield clip
 
 
-class _Sound(NamedTuple):
+class _RowSound(NamedTuple):
     """What decides about a row."""
 
     label: str
@@ -148,7 +148,7 @@ def _listed(row: dict[str, Any], rules: DecisionRules) -> ListedClip:
     decision = decision_source = ""
     if kind_of(row["transcript"]) == "sound":
         stated = row.get("decision")
-        decided = rules.decide(_Sound(row["label"], row["caption"], Urgency(stated) if stated else None))
+        decided = rules.decide(_RowSound(row["label"], row["caption"], Urgency(stated) if stated else None))
         decision, decision_source = decided.decision.value, decided.source.value
     label_source = row.get("label_source", UNKNOWN) or "" if row["label"] else ""
     unused = (row.get("unused_label") or "", row.get("unused_caption") or "")
