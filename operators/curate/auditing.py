@@ -17,11 +17,11 @@ AUDITING_VERSION: Final = "1"
 async def audit(label: str, caption: str, chat: ChatModel, seed: int = 0, decision: Urgency | None = None) -> Outcome[Urgency]:
     """Let a language model decide by four criteria whether a sound calls for a response, and compare with its decision.
 
-    `decision`: the one of the manifest; without it, label and caption decide.
+    `decision`: the one of manifest or recipe; without it, label and caption decide.
 
     Ok(RESPOND or IGNORE): the model agrees. Ok(BORDERLINE): the sound is not decided; no call is made, since such sounds occur in
-    no proactive stream. Rejected: `borderline` (decision of the model), `contradicts_its_words` or, for a decision of the
-    manifest, `contradicts_its_decision` (the model contradicts what sub-tasks rely on), or a reason of `ask`.
+    no proactive stream. Rejected: `borderline` (decision of the model), `contradicts_its_words` or, for a decision of
+    manifest or recipe, `contradicts_its_decision` (the model contradicts what sub-tasks rely on), or a reason of `ask`.
     """
     expected = decision or urgency(label, caption)
     if expected is Urgency.BORDERLINE:

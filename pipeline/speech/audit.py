@@ -8,19 +8,36 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, Field
+
 from soundflow.operators.curate.auditing import audit
 from soundflow.operators.protocols.chat import ChatModel
 from soundflow.pipeline.services.answer_cache import AnswerCache
 from soundflow.pipeline.services.chat_batch import run_chat_batch
 from soundflow.schemas.atomic_file import write_atomic
-from soundflow.schemas.base import InputError, canonical_json
+from soundflow.schemas.base import InputError, Schema, canonical_json
+from soundflow.schemas.decision import DecisionRules
 from soundflow.schemas.documents import read_json_lines
 from soundflow.schemas.llm import LlmConfig
 from soundflow.schemas.outcome import Failed, Ok, Outcome
 from soundflow.schemas.taxonomy import Urgency
 
 SoundKind = tuple[str, str, str]
-"""Label, caption and decision of a sound; the decision is empty if the manifest has none."""
+"""Label, caption and decision of a sound; the decision is empty if neither manifest nor recipe has one."""
+
+
+class TaxonomySection(Schema):
+    """The `taxonomy` of a recipe file, of which other sections are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    taxonomy: dict[str, Urgency] = Field(default_factory=dict)
+    """Decisions by label or pattern."""
+
+
+def read_rules(path: Path) -> DecisionRules:
+    """Return the decisions of the `taxonomy` in a recipe file. Raises InputError."""
+    return DecisionRules(TaxonomySection.from_yaml(path).taxonomy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +74,20 @@ def audit_manifest(
     out: Path,
     config: LlmConfig,
     *,
+    rules: DecisionRules | None = None,
     answers: AnswerCache | None = None,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> AuditSummary:
     """Write the rows of a JSON-lines manifest to `out`, without the foreground sounds that the audit discards.
 
-    Paths in the rows are not changed, so `out` belongs in the folder of `source`. Raises InputError when the manifest cannot be
-    read; Halted when the budget is used up or the service fails (nothing is written, and answers are kept in the cache).
+    A sound has the decision of its row, else of `rules`, else of its label and caption. Paths in the rows are not changed, so
+    `out` belongs in the folder of `source`. Raises InputError when the manifest cannot be read; Halted when the budget is used up
+    or the service fails (nothing is written, and answers are kept in the cache).
     """
     rows = _rows(source)
     sounds = [row for row in rows if _is_sound(row)]
-    kinds = sorted({_kind(row) for row in sounds})
+    rules = rules or DecisionRules()
+    kinds = sorted({_kind(row, rules) for row in sounds})
 
     async def one(kind: SoundKind, chat: ChatModel) -> Outcome[Urgency]:
         label, caption, decision = kind
@@ -77,7 +97,7 @@ def audit_manifest(
     failed = sum(isinstance(outcome, Failed) for outcome in verdict_of.values())
     kept, discarded, reasons = list[bytes](), list[bytes](), Counter[str]()
     for row in rows:
-        outcome = verdict_of[_kind(row)] if _is_sound(row) else Ok(Urgency.IGNORE)
+        outcome = verdict_of[_kind(row, rules)] if _is_sound(row) else Ok(Urgency.IGNORE)
         if isinstance(outcome, Ok):
             kept.append(canonical_json(row) + b"\n")
         elif not isinstance(outcome, Failed):
@@ -112,8 +132,9 @@ def _is_sound(row: dict[str, Any]) -> bool:
     return not row.get("transcript") and row.get("role", "foreground") in ("", "foreground", None)
 
 
-def _kind(row: dict[str, Any]) -> SoundKind:
-    return str(row.get("label") or ""), str(row.get("caption") or ""), _decision(row)
+def _kind(row: dict[str, Any], rules: DecisionRules) -> SoundKind:
+    label = str(row.get("label") or "")
+    return label, str(row.get("caption") or ""), _decision(row) or rules.find(label) or ""
 
 
 def _decision(row: dict[str, Any]) -> str:

@@ -92,7 +92,7 @@ def curate(
 
 
 @top.command(
-    help="Discard the sounds of a manifest that a language model finds borderline or judges differently from their label. "
+    help="Discard the sounds of a manifest that a language model finds borderline or judges differently from their decision. "
     "This is the paper's silent-audio audit with four criteria. Sounds with an ambiguous label are kept, but "
     "never used in proactive tasks.",
     epilog="Example: soundflow audit manifest.jsonl -o audited.jsonl --llm corpus.yaml",
@@ -114,11 +114,11 @@ def audit(
     """Run `soundflow audit`."""
     from soundflow.pipeline.mechanics.console import Console
     from soundflow.pipeline.services.ask_once import read_llm
-    from soundflow.pipeline.speech.audit import audit_manifest
+    from soundflow.pipeline.speech.audit import audit_manifest, read_rules
 
-    config = read_llm(llm)
+    config, rules = read_llm(llm), read_rules(llm)
     with Console("audit", "distinct sounds") as console:
-        summary = audit_manifest(manifest, out, config, on_done=console.show)
+        summary = audit_manifest(manifest, out, config, rules=rules, on_done=console.show)
     if as_json:
         say_json(summary.to_json())
     else:

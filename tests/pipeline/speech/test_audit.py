@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from soundflow.pipeline.services.answer_cache import AnswerCache
-from soundflow.pipeline.speech.audit import AuditSummary, audit_manifest
+from soundflow.pipeline.speech.audit import AuditSummary, audit_manifest, read_rules
 from soundflow.schemas.base import InputError
+from soundflow.schemas.decision import DecisionRules
 from tests.operators.curate.chats import config, key
 from tests.support import llm_roles as roles
 from tests.support.hostile_llm import Fault, HostileLlm, always
@@ -33,10 +34,12 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "manifest.jsonl"
 
 
-def audited(source: Path, server: HostileLlm, **settings: Any) -> AuditSummary:
+def audited(source: Path, server: HostileLlm, rules: DecisionRules | None = None, **settings: Any) -> AuditSummary:
     waits = {"timeout_seconds": 30, "backoff_seconds": 0.001} | settings
     answers = AnswerCache(source.parent / "answers")
-    return audit_manifest(source, source.with_name("out.jsonl"), config(server, waits, max_tokens=256), answers=answers)
+    return audit_manifest(
+        source, source.with_name("out.jsonl"), config(server, waits, max_tokens=256), answers=answers, rules=rules
+    )
 
 
 def kept(source: Path) -> list[dict[str, Any]]:
@@ -66,6 +69,28 @@ def test_borderline_and_contradicted_sounds_are_discarded_with_their_reasons(
     assert [row["path"] for row in kept(source)] == ["4.wav", "5.wav", "6.wav", "7.wav"]
     discarded = source.with_name("out.jsonl.discarded.jsonl").read_text().splitlines()
     assert len(discarded) == 3 and all("It depends." in line for line in discarded)
+
+
+def test_decisions_of_manifest_and_recipe_are_audited_instead_of_the_words(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest lets the second siren be ignored and leaves the third open; the recipe lets the owl be answered."""
+
+    def auditor(blocks: list[Any], system: str, rng: object) -> dict[str, Any]:
+        four = {"illness": False, "weather": False, "damage": False, "hazard": True}
+        return {"reason": "It is.", **four, "verdict": "respond"}
+
+    monkeypatch.setattr(roles, "_audit", auditor)
+    rows = [{"path": "1.wav", "label": "siren"}, {"path": "2.wav", "label": "siren", "decision": "Ignore"}]
+    rows += [{"path": "3.wav", "label": "siren", "decision": "borderline"}, {"path": "4.wav", "label": "owl"}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = source.with_name("recipe.yaml")
+    recipe.write_text("llm: {model: some}\ntaxonomy: {'ow*': respond}\n")
+    with HostileLlm() as server:
+        summary = audited(source, server, rules=read_rules(recipe))
+    assert [row["path"] for row in kept(source)] == ["1.wav", "3.wav", "4.wav"]
+    assert summary.discarded == {"contradicts_its_decision": 1}
+    source.write_text('{"path": "1.wav", "label": "siren", "decision": "maybe"}\n')
+    with HostileLlm() as server, pytest.raises(InputError, match=r"decision: row 1 has no known decision \(got 'maybe'\)"):
+        audited(source, server)
 
 
 def test_a_dead_server_writes_nothing_and_bad_manifests_are_errors(source: Path) -> None:
