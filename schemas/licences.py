@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Final, NamedTuple
 
 UNKNOWN: Final = "unknown"
+NOT_SHARED: Final = "no share-alike"
+"""Name of the group of licences without share-alike."""
 AND: Final = " AND "
 """Joins the licences of a recording that falls under several of them, such as that of a text and that of its voice."""
 OR: Final = " OR "
@@ -104,6 +107,39 @@ def conflicts(licences: Iterable[Licence]) -> Iterator[tuple[Licence, Licence, s
                 yield one, other, f"{names}each must apply to the whole mix"
             elif other.non_commercial and not one.non_commercial:
                 yield one, other, f"{names}{one.id} must apply to the whole mix, {other.id} forbids commercial use"
+
+
+def licence_groups(licences: Iterable[Licence]) -> dict[str, frozenset[Licence]]:
+    """Return the largest sets of licences that may be mixed and published, by a name: that of the share-alike family, if any.
+
+    Licences without restrictions are in every group; those that forbid every mix are in none.
+    """
+    usable = sorted({licence for licence in licences if licence.is_publishable})
+    apart = {frozenset((first, second)) for first, second, _ in conflicts(usable)}
+    groups: dict[str, frozenset[Licence]] = {}
+    for family in sorted({licence.family for licence in usable if licence.share_alike}):
+        own = [licence for licence in usable if licence.share_alike and licence.family == family]
+        others = (licence for licence in usable if not licence.share_alike)
+        groups[family] = frozenset((*own, *(other for other in others if frozenset((other, own[0])) not in apart)))
+    if set(usable) - set().union(*groups.values()):
+        groups[NOT_SHARED] = frozenset(licence for licence in usable if not licence.share_alike)
+    return groups
+
+
+def licence_notes(clips: Mapping[str, int]) -> list[str]:
+    """Return which licences forbid publishing a stream, and which exclude each other in one, as sentences.
+
+    `clips`: licence, in any spelling, → number of clips.
+    """
+    counts: Counter[Licence] = Counter()
+    for text, count in clips.items():
+        for licence in licences_of(text):
+            counts[licence] += count
+    alone = [(why, f"{count} clips") for licence, count in sorted(counts.items()) if (why := objection(licence))]
+    pairs = [(why, f"{counts[first]} and {counts[second]} clips") for first, second, why in conflicts(counts)]
+    return [f"streams with these clips may not be published: {why} ({number})" for why, number in alone] + [
+        f"streams that mix these clips may not be published: {why} ({number})" for why, number in pairs
+    ]
 
 
 def _split(text: str, joint: str) -> list[str]:

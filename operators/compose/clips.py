@@ -18,6 +18,7 @@ from soundflow import prompts
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip, ClipRole, Kind, kind_of
 from soundflow.schemas.decision import DecisionRules, danger_of, decision_of
+from soundflow.schemas.licences import UNKNOWN
 from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.taxonomy import (
     SUB_TASKS,
@@ -57,6 +58,7 @@ class ClipBrief(NamedTuple):
     """Kind of question that the speech asks, see `prompts.question_kind`; empty for none."""
     decision: Urgency | None = None
     """See `schemas.clip.ClipFacts`."""
+    licence: str = UNKNOWN
     transcript_rejected: str | None = None
     """See `schemas.clip.Clip`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.decision import DecisionRules
 from soundflow.schemas.estimate import BuildBudget
+from soundflow.schemas.licences import UNKNOWN, licence_notes
 from soundflow.schemas.llm import Halted, ServiceUnreachable
 from soundflow.schemas.recipe import Recipe, fingerprint
 from soundflow.schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest, Stopped
@@ -157,11 +159,14 @@ def build(
 
 
 def find_recipe_warnings(recipe: Recipe, pool: ClipPool) -> list[str]:
-    """Return what is probably a mistake in a recipe, as sentences: labels and patterns of its taxonomy that match no clip."""
-    if not recipe.taxonomy:
-        return []
-    labels = {brief.label for brief in pool.briefs()}
-    return [
+    """Return what is probably a mistake in a recipe, as sentences.
+
+    These are licences that forbid publishing streams, and labels and patterns of the taxonomy that match no clip.
+    """
+    briefs = pool.briefs()
+    labels = {brief.label for brief in briefs}
+    stated = Counter(brief.licence for brief in briefs if brief.licence != UNKNOWN)
+    return licence_notes(stated) + [
         f"taxonomy.{key}: no clip of the index has such a label. {did_you_mean(key, labels)}".rstrip()
         for key in DecisionRules(recipe.taxonomy).unmatched(labels)
     ]

@@ -81,7 +81,9 @@ class DrawnScenes:
             return self.palettes[split]
         number = self.recipe.stream_number(shard, index)
         if self._of_stream is None or self._of_stream[0] != number:
-            self._of_stream = number, Palette.of_briefs(self.quota.briefs(number), self.recipe.scene.longest_clip)
+            use_rejected = self.recipe.rejected_transcripts == "use"
+            briefs, longest = self.quota.briefs(number), self.recipe.scene.longest_clip
+            self._of_stream = number, Palette.of_briefs(briefs, longest, use_rejected=use_rejected)
         return self._of_stream[1]
 
     def _split(self, shard: int, index: int) -> str:

@@ -1,14 +1,16 @@
-"""What a user should know about the clips of an index before building a corpus from it."""
+"""What a user should know about the clips of an index before building a corpus from them."""
 
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from soundflow.operators.compose.clips import ClipBrief
 from soundflow.pipeline.clips.align import UNALIGNED
+from soundflow.schemas.licences import licence_notes
 from soundflow.schemas.recipe import Recipe
 
 NAMED: Final = 5
@@ -16,7 +18,11 @@ NAMED: Final = 5
 
 
 def index_notes(briefs: Sequence[ClipBrief], recipe: Recipe, clips: Path) -> list[str]:
-    """Return notes about the clips of an index: speech whose transcript alignment rejected."""
+    """Return notes about the clips of an index: rejected transcripts, and licences that forbid publishing streams with them."""
+    return [*_rejected_transcripts(briefs, recipe, clips), *licence_notes(Counter(brief.licence for brief in briefs))]
+
+
+def _rejected_transcripts(briefs: Sequence[ClipBrief], recipe: Recipe, clips: Path) -> list[str]:
     rejected = [brief.id for brief in briefs if brief.transcript_rejected]
     if not rejected:
         return []

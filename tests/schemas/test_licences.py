@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from soundflow.schemas.licences import conflicts, licence_id, licence_of, licences_of, objections
+from soundflow.schemas.licences import conflicts, licence_id, licence_notes, licence_of, licences_of, objections
 
 # Spelling | id | terms: r redistribution, d derivatives, s share-alike, n non-commercial
 TABLE = """
@@ -136,6 +136,16 @@ def test_of_several_licences_all_apply_and_of_alternatives_the_freest() -> None:
 def test_what_forbids_a_mix_is_named(licences: list[str], why: str) -> None:
     found = "; ".join(objections(map(licence_of, licences)))
     assert why in found and bool(why) == bool(found)
+
+
+def test_notes_name_the_licences_that_forbid_publication_with_their_clips() -> None:
+    clips = {"CC0": 9, "CC BY-SA 3.0": 2, "http://creativecommons.org/licenses/by-sa/3.0/": 1, "CC BY-NC": 4, "By-ND": 5, "": 6}
+    notes = licence_notes(clips)
+    assert len(notes) == 3
+    assert notes[0].endswith("CC-BY-ND permits no derivative works (5 clips)")
+    assert notes[1].endswith("a licence is unknown (6 clips)")
+    assert "CC-BY-SA-3.0 and CC-BY-NC exclude each other" in notes[2] and notes[2].endswith("(3 and 4 clips)")
+    assert licence_notes({"CC0": 1, "MIT": 2}) == []
 
 
 def test_a_licence_that_forbids_every_mix_is_no_conflict() -> None:
