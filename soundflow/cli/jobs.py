@@ -44,6 +44,7 @@ def submit(
     """Run `soundflow submit`."""
     from soundflow.pipeline.jobs.submit import Jobs
     from soundflow.schemas.base import InputError
+    from soundflow.schemas.recipe import Recipe
 
     if store and "://" not in store:
         remedy = "Name a bucket, such as s3://BUCKET/PATH"
@@ -51,6 +52,7 @@ def submit(
     options: tuple[str, ...] = ("--workers", str(workers)) if workers else ()
     options += ("--virtual",) if virtual else ()
     options += ("--store", store) if store else ()
+    Recipe.from_yaml(recipe)  # a wrong recipe is reported without a cluster
     cluster = Jobs(address)
     name = cluster.submit(recipe, out, options=options, job=job)
     if as_json:
