@@ -207,6 +207,12 @@ def test_events_beyond_the_maximum_length_are_left_out_with_a_reason(pool: Memor
     assert found.events[1].left_out == "stream_long_enough" and found.events[1].clip_id is None
 
 
+def test_a_scene_that_is_too_long_all_the_same_is_rejected(pool: MemoryPool) -> None:
+    """The pause before the first sound already fills the stream."""
+    found = curation(attempt(pool, saying(DOGS), max_seconds=2, gap_seconds=[1.9, 1.9]))
+    assert found.scene is None and found.refused == "too_long" and len(found.events) == 3
+
+
 @pytest.mark.parametrize("task", [Task.EVENT_DESCRIPTION, Task.PROACTIVE_RESPOND, Task.VOICE_CHAT, Task.STREAMING_ASR])
 def test_a_bag_holds_each_annotation_once_and_speech_of_one_voice(pool: MemoryPool, task: Task) -> None:
     for seed in range(8):
