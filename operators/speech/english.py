@@ -39,7 +39,7 @@ from soundflow.operators.speech.english_readers import (
     unit_in_words,
     year,
 )
-from soundflow.operators.speech.quantities import CENTS, PER, UNIT
+from soundflow.operators.speech.quantities import CENTS, PER, PERIODS, UNIT
 
 _MONTHS: Final = tuple("January February March April May June July August September October November December".split())
 _ABBREVIATIONS: Final = dict(
@@ -202,7 +202,6 @@ _BEHIND: Final = (
 _CODES: Final = _any_of([symbol for symbol in ENGLISH_CURRENCIES if re.fullmatch("[A-Z]{3}", symbol)])
 _AMOUNT: Final = rf"\d{{1,3}}(?:\.\d{{3}})+,\d\d(?!\d)|\d+,\d\d(?![\d,])|{NUMBER}"
 _SCALE: Final = r"(?:\s?(?:k|K|m|M|mn|bn|b|B|tn|T)|[\s-]?(?:hundred|thousand|million|billion|trillion|lakh|crore))\b"
-_PERIODS: Final = "second|minute|hour|day|night|week|month|quarter|year|person|head|piece|unit|share|user|student"
 _DAYS: Final = r"([1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
 _CLOCK_WORDS: Final = r"(?:\b(?:at|by|until|till|since|around|after|before|from)\s|@\s?)"
 _TAKES: Final = re.compile(
@@ -344,10 +343,11 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (_QUANTITY, read_quantity),
     (_BARE_UNIT, lambda match: unit_in_words(match[0], plural=True)),
     (rf"(?<=[a-z\d])({PER})", lambda match: f" {unit_in_words(match[1], plural=False)}"),
-    (rf"(?<=[a-z\d])\s?/\s?(?=(?:{_PERIODS})\b)(?<!or\s/)", lambda match: " per "),
+    (rf"(?<=[a-z\d])\s?/\s?(?=(?:{PERIODS})\b)(?<!or\s/)", lambda match: " per "),
     (r"(?<=\d)\sK\b", lambda match: " kelvin"),
     # Numbers.
-    (r"\b(24)/(7)\b", lambda match: "twenty-four seven"),
+    (rf"(?<=\bper\s)({UNIT})", lambda match: unit_in_words(match[1], plural=False)),
+    (r"\b(?:(24)/7|9/11)\b", lambda match: "twenty-four seven" if match[1] else "nine eleven"),
     (_RATING, lambda match: f"{match[1]} out of {match[2]}"),
     (r"(?:(?<![\w.,])(\d+)\s+)?\b(\d{1,3})[/⁄](\d{1,3})\b(?!/)", read_fraction),
     (r"\b(\d{1,3}(?:,\d{3})+|\d{1,15})(?:st|nd|rd|th)\b", lambda match: ordinal(int(match[1].replace(",", "")))),

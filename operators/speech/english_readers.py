@@ -25,6 +25,8 @@ SCALES: Final = {
 _FRACTIONS: Final = {2: ("half", "halves"), 4: ("quarter", "quarters")}
 _LONGEST_QUOTATION: Final = 300
 """Characters in which a quotation mark is searched that a mark behind a number may close."""
+_NOUN: Final = re.compile(r" (?!(?:x|by|and|or|to|in|of|is|at) |wide|long|tall|high|deep)[a-z]")
+"""What follows a quantity that is an adjective: `27" monitor`, but not `27" wide`."""
 _ROMAN: Final = re.compile(r"(?=[IVXL])(X{0,3}|XL|L)(IX|IV|V?I{0,3})")
 _ROMAN_TENS: Final = {"": 0, "X": 10, "XX": 20, "XXX": 30, "XL": 40, "L": 50}
 _ROMAN_ONES: Final = {one: value for value, one in enumerate(["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"])}
@@ -217,7 +219,8 @@ def mark_inches(match: re.Match[str]) -> str:
         is_quoted = not is_quoted and not before[max(mark.start() - 1, 0) : mark.start()].isdigit()
     if is_quoted:
         return match[0]
-    return f"{match[1]}{'-' if re.match(r' [a-z]', match.string[match.end() :]) else ''}″"
+    is_adjective = _NOUN.match(match.string, match.end())
+    return f"{match[1]}{'-' if is_adjective else ''}″"
 
 
 def read_url(match: re.Match[str]) -> str:

@@ -29,6 +29,8 @@ _MARKS: Final = {"en": ".,?!;:", "zh": "。，、？！；："}
 _SUPERSCRIPT: Final = re.compile("(?<=[^\\W_])[⁺⁻]?[⁰¹²³⁴-⁹]+|(?<=[)])[⁺⁻]?[⁰¹²³⁴-⁹]+")
 _GROUPED: Final = re.compile("(?<=\\d)[\u00a0\u2007\u2009\u202f_](?=\\d{3}(?!\\d))")
 """A separator of thousands that is neither comma nor point: a narrow space or an underscore."""
+_GREATER: Final = re.compile(r"(?m)^>(?=\d)")
+"""A comparison at the beginning of a line, where markdown has the sign of a quotation."""
 _DEGREES: Final = re.compile("(?<=\\d)\\s?[°º˚]\\s?([CFcf])(?![A-Za-z])")
 """Degrees with a space, or with a sign that looks like a degree sign."""
 _SIGNS: Final = {"№": "No. ", "\u2126": "Ω", "∶": ":"}
@@ -69,6 +71,9 @@ def _to_plain_characters(text: str) -> str:
 
     Superscripts become `^2`, fractions are separated from the number before them, separators of thousands become commas.
     """
+    for written, sign in ((">=", "≥"), ("<=", "≤"), ("!=", "≠")):
+        text = text.replace(written, sign)
+    text = _GREATER.sub(r"\\>", text)
     text = _DEGREES.sub(lambda match: f"°{match[1].upper()}", _GROUPED.sub(",", text))
     text = _SUPERSCRIPT.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]).replace("−", "-").lstrip("+"), text)
     pieces = []

@@ -209,7 +209,12 @@ _ALONE: Final = "|".join(re.escape(symbol) for symbol in sorted(UNITS.keys() - C
 _POWER: Final = r"(?:\^-?[1-4]|(?<=m)[23](?!\d)|)"
 _FURTHER: Final = rf"(?:[·⋅*](?:{_SYMBOL}){_POWER}|[ ](?:{_SYMBOL})\^-[12])"
 _OVER: Final = rf"(?:\s?/\s?(?:10{{1,3}}\s?)?(?:{_SYMBOL}){_POWER})"
-_END: Final = r"(?![A-Za-z\d^·]|/[A-Za-z])"
+PERIODS: Final = (
+    "second|minute|hour|day|night|week|month|quarter|year|person|head|piece|unit|share|user|student|mile|kilometer|kilogram|pound|"
+    "gallon|liter|page|word|ticket|seat|visit|game|ride"
+)
+"""English words that make a rate behind a slash: `$5/day`."""
+_END: Final = rf"(?![A-Za-z\d^·]|/(?!(?:{PERIODS})\b)[A-Za-z])"
 _PRODUCT: Final = rf"(?:{_SYMBOL}){_POWER}{_FURTHER}"
 UNIT: Final = rf"(?:{_PRODUCT}*{_OVER}+|{_PRODUCT}+|(?:{_ALONE}){_POWER}){_END}"
 """Pattern of a unit in writing, such as `km`, `m^2`, `kg·m/s^2`, `L/100 km`, `m s^-1`. Superscripts are written with `^`."""
