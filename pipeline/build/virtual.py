@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from soundflow.operators.clean.clip_cache import to_pcm
 from soundflow.operators.compose.clips import ClipPool
 from soundflow.operators.compose.mixing import render, stream_pcm16
+from soundflow.operators.tokens.tokenize import TokenError, from_npz
 from soundflow.pipeline.build.produce import encode
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.clip_store import ClipStore, add_clips
@@ -40,19 +41,25 @@ class Samples(CommittedSamples):
         """
         for key, members in self.read(manifest):
             plan = self.plan(manifest, key, members)
-            yield plan, self._with_audio(plan, members)
+            yield plan, self._with_audio(manifest, plan, members)
 
     def find(self, manifest: ShardManifest, key: str) -> dict[str, bytes]:
         """Return the members of the sample `key` including its audio. Raises what `read_all` raises; hashes are not verified."""
         for found, members in self.read(manifest, verify=False):
             if found == key:
-                return self._with_audio(self.plan(manifest, key, members), members)
+                return self._with_audio(manifest, self.plan(manifest, key, members), members)
         raise self.error(manifest, f"it has no sample {key}")
 
-    def _with_audio(self, plan: StreamPlan, members: dict[str, bytes]) -> dict[str, bytes]:
+    def _with_audio(self, manifest: ShardManifest, plan: StreamPlan, members: dict[str, bytes]) -> dict[str, bytes]:
         """Return the members of a sample including its audio, in the order of the shard."""
         if self.store is None:
             return members
+        try:  # every chunk has tokens: a plan of more chunks is forged, and rendering it would exhaust the memory
+            is_confirmed = from_npz(members["tokens.npz"]).x.size >= plan.chunks
+        except TokenError as error:
+            raise self.error(manifest, f"{plan.sample_id}.tokens.npz: {error}") from None
+        if not is_confirmed:
+            raise self.error(manifest, f"{plan.sample_id}: the plan has {plan.chunks} chunks, its tokens are of a shorter stream")
         return {self.audio: encode(render(plan, self.store.load), self.audio), **members}
 
 

@@ -10,6 +10,7 @@ from soundflow.pipeline.build.run import plan_build
 from soundflow.pipeline.check.records import derived_fingerprint
 from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.corpus.clip_store import ClipStore
 from soundflow.pipeline.corpus.commit import find_writer, sweep, write_file
 from soundflow.schemas.atomic_file import sync
 from soundflow.schemas.base import InputError
@@ -38,7 +39,19 @@ def recheck(recipe_path: Path, out: Path, *, virtual: bool = False) -> list[str]
     for problem in verify(out).problems:
         for path in _damaged_files(build, problem):
             moved += _move_aside(build, path)
+    moved += _open_clip_store(build)
     return moved
+
+
+def _open_clip_store(build: BuildDir) -> Iterator[str]:
+    """Move packs aside until the clip store can be opened: it stops at the first damaged one."""
+    while True:
+        try:
+            ClipStore(build.clips)
+            return
+        except InputError as error:
+            for suffix in (".npy", ".pcm"):
+                yield from _move_aside(build, Path(str(error.file)).with_suffix(suffix))
 
 
 def _restore_record(build: BuildDir, record: BuildRecord) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +27,15 @@ PACK_BYTES: Final = 512 << 20
 """Size at which a pack is closed."""
 PLACE: Final = np.dtype([("sha256", "V32"), ("offset", "<i8"), ("samples", "<i8")])
 """A row of a pack's table, sorted by hash; `offset` and `samples` count samples."""
-REMEDY: Final = "Run the same `soundflow build` command again with --recheck to restore the clips"
 
 Pcm = NDArray[np.int16]
+
+
+def _remedy(directory: Path) -> str:
+    """Return the sentence with the command that restores the clips of the build whose clip store is `directory`."""
+    root = directory.parent
+    command = shlex.join(["soundflow", "build", str(root / "build.json"), "-o", str(root), "--recheck"])
+    return f"Run `{command}` to restore the clips"
 
 
 class ClipStore:
@@ -75,13 +82,15 @@ class ClipStore:
         at = self._find(digest)
         shown = f"{name} ({sha256[:12]})" if name else sha256[:12]
         if at is None:
-            raise InputError("a clip is missing from the clip store", file=self.directory, value=shown, remedy=REMEDY)
+            why, remedy = "a clip is missing from the clip store", _remedy(self.directory)
+            raise InputError(why, file=self.directory, value=shown, remedy=remedy)
         row = self._rows[at]
         samples: Pcm = self._packs[self._of[at]][row["offset"] : row["offset"] + row["samples"]]
         if digest not in self._intact:
             if hashlib.sha256(samples.data).digest() != digest:
                 where = self.directory / f"{self._names[self._of[at]]}.pcm"
-                raise InputError("a clip has been altered in the clip store", file=where, value=shown, remedy=REMEDY)
+                why, remedy = "a clip has been altered in the clip store", _remedy(self.directory)
+                raise InputError(why, file=where, value=shown, remedy=remedy)
             self._intact.add(digest)
         return samples
 
@@ -118,10 +127,10 @@ def _table(path: Path) -> NDArray[Any]:
     try:
         with open_regular(path) as file:
             table = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise InputError(f"is not a valid clip table: {error}", file=path, remedy=REMEDY) from None
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+        raise InputError(f"is not a valid clip table: {error}", file=path, remedy=_remedy(path.parent)) from None
     if table.dtype != PLACE or table.ndim != 1 or (len(table) and min(table["offset"].min(), table["samples"].min()) < 0):
-        raise InputError("is not a valid clip table", file=path, remedy=REMEDY)
+        raise InputError("is not a valid clip table", file=path, remedy=_remedy(path.parent))
     return np.asarray(table)
 
 
@@ -131,9 +140,10 @@ def _mapped(path: Path, table: NDArray[Any]) -> Pcm:
         with open_regular(path) as file:
             pack: Pcm = np.memmap(file, dtype="<i2", mode="r") if path.stat().st_size else np.empty(0, "<i2")
     except (OSError, ValueError) as error:
-        raise InputError(f"the clip pack cannot be read: {error}", file=path, remedy=REMEDY) from None
+        raise InputError(f"the clip pack cannot be read: {error}", file=path, remedy=_remedy(path.parent)) from None
     if pack.size < ends:
-        raise InputError(f"the clip pack has {pack.size} samples, but its table expects {ends}", file=path, remedy=REMEDY)
+        why = f"the clip pack has {pack.size} samples, but its table expects {ends}"
+        raise InputError(why, file=path, remedy=_remedy(path.parent))
     return pack
 
 

@@ -346,7 +346,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow report`."""
-    if (directory / "run.json").is_file():
+    if (directory / "run.json").is_file() and not (directory / "build.json").exists():
         from soundflow.training.report import write_report as write_run_report
 
         path = write_run_report(directory, out)

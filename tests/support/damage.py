@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from soundflow.pipeline.corpus.clip_store import PLACE
 from soundflow.schemas.base import canonical_json
 from soundflow.schemas.ustar import BLOCK
 from tests.support.corpus import Members, rewrite
@@ -266,3 +267,29 @@ def replaced_folder(name: str) -> Apply:
 
 DEEP = b"[" * 200_000
 NOT_UTF8 = b'{"fingerprint": "\xff\xfe"}'
+
+
+# Changes of a clip store
+
+
+def npy(array: np.ndarray) -> bytes:
+    """Return an array as an .npy file, pickled if it holds objects."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def place(offset: int, samples: int) -> np.ndarray:
+    """Return a table of one clip."""
+    return np.array([(b"x" * 32, offset, samples)], dtype=PLACE)
+
+
+def endless_table(path: Path) -> None:
+    """Let the header of a table announce 2^60 rows."""
+    data = path.read_bytes()
+    start = data.index(b"'shape': (") + len(b"'shape': (")
+    end = data.index(b",)", start)
+    new = str(1 << 60).encode()
+    blank = data.index(b" ", end + 4)
+    grown = data[:start] + new + data[end:blank] + data[blank + len(new) - (end - start) :]
+    path.write_bytes(grown)

@@ -1,4 +1,4 @@
-"""The table of damages to a build, and what every command has to make of each."""
+"""The tables of damages to stored and to virtual builds, and what every command has to make of each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
+from soundflow.pipeline.corpus.clip_store import PLACE
 from tests.support.damage import (
     DEEP,
     NOT_UTF8,
@@ -15,6 +18,7 @@ from tests.support.damage import (
     directory,
     edit,
     endless_flac,
+    endless_table,
     fifo,
     flac_at,
     flip,
@@ -29,9 +33,11 @@ from tests.support.damage import (
     members,
     new_fifo,
     new_file,
+    npy,
     on,
     overwrite,
     pickled,
+    place,
     plan_with,
     record_path,
     repeat_member,
@@ -55,7 +61,7 @@ class Damage:
     verify: int = 1
     """Exit code of `verify`, and so on for the other commands."""
     read: int = 2
-    """Of `export`."""
+    """Of `export`, and of `materialize` for a virtual build."""
     diff: tuple[int, ...] = (2,)
     """Possible exit codes of `diff` with an intact copy. It compares hashes and plans, so a forged tar may pass."""
     report: tuple[int, ...] = (2,)
@@ -200,3 +206,46 @@ DAMAGES: Final = (
     _side("junk in stopped.json", new_file("stopped.json", b"[1"), "build", "stopped.json"),
     _side("pipe as stopped.json", new_fifo("stopped.json"), "build", "stopped.json"),
 )
+
+
+def pack_path(build: Path) -> Path:
+    """Return the first pack of a clip store."""
+    return min((build / "clips").glob("pack-*.pcm"))
+
+
+def table_path(build: Path) -> Path:
+    """Return the table of the first pack."""
+    return pack_path(build).with_suffix(".npy")
+
+
+def _clips(name: str, apply: Apply, file: str = "clips/pack-") -> Damage:
+    return Damage(name, apply, "clips", file, diff=(0,))
+
+
+VIRTUAL_DAMAGES: Final = (
+    _clips("pack: flipped bit", on(pack_path, lambda path: flip(path, 101))),
+    _clips("pack: truncated", on(pack_path, lambda path: path.write_bytes(path.read_bytes()[:1000]))),
+    _clips("pack: empty", on(pack_path, overwrite(b""))),
+    _clips("pack: odd number of bytes", on(pack_path, overwrite(b"x"))),
+    _clips("pack: missing", on(pack_path, Path.unlink)),
+    _clips("pack: pipe", on(pack_path, fifo)),
+    _clips("pack: directory", on(pack_path, directory)),
+    _clips("pack: symlink loop", on(pack_path, loop)),
+    _clips("table: junk", on(table_path, overwrite(DEEP))),
+    _clips("table: pipe", on(table_path, fifo)),
+    _clips("table: directory", on(table_path, directory)),
+    _clips("table: pickle", on(table_path, overwrite(npy(np.array([{}], dtype=object))))),
+    _clips("table: columns of another type", on(table_path, overwrite(npy(np.zeros(3))))),
+    _clips("table: two dimensions", on(table_path, overwrite(npy(np.zeros((2, 2), PLACE))))),
+    _clips("table: negative place", on(table_path, overwrite(npy(place(-1, 10))))),
+    _clips("table: place after the pack", on(table_path, overwrite(npy(place(1 << 40, 10))))),
+    _clips("table: sum that overflows", on(table_path, overwrite(npy(place((1 << 63) - 1, (1 << 63) - 1))))),
+    _clips("table: announces 2^60 rows", on(table_path, endless_table)),
+    Damage("no folder of clips", replaced_folder("clips"), "folder", "clips", diff=(0,)),
+    _tar("virtual: flipped bit of a plan", on(tar_path, lambda path: flip(path, 2000)), "sha256", report=(0, 2)),
+    _tar("virtual: pipe instead of a tar", on(tar_path, fifo), "truncated"),
+    _forged("virtual: plan of a billion chunks", member("json", long_plan), "timeline", report=(2,)),
+    _manifest("virtual: junk", on(manifest_path, overwrite(b"{"))),
+    _record("virtual: junk", on(record_path, overwrite(b"{"))),
+)
+"""For virtual builds, whose audio is rendered from clips."""
