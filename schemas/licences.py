@@ -10,13 +10,11 @@ import functools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Final, NamedTuple
 
 UNKNOWN: Final = "unknown"
-NOT_SHARED: Final = "no share-alike"
-"""Name of the group of licences without share-alike."""
 AND: Final = " AND "
 """Joins the licences of a recording that falls under several of them, such as that of a text and that of its voice."""
 OR: Final = " OR "
@@ -45,8 +43,7 @@ class Licence(NamedTuple):
 
         CC-BY-SA-1.0 does not permit later versions and is a family of its own.
         """
-        name = re.sub(r"-\d(\.\d+)?(-.*)?$", "", self.id)
-        return self.id if self.share_alike and self.id.endswith("SA-1.0") else name
+        return self.id if self.share_alike and self.id.endswith("SA-1.0") else _without_version(self.id)
 
 
 def licence_id(text: str) -> str:
@@ -109,21 +106,13 @@ def conflicts(licences: Iterable[Licence]) -> Iterator[tuple[Licence, Licence, s
                 yield one, other, f"{names}{one.id} must apply to the whole mix, {other.id} forbids commercial use"
 
 
-def licence_groups(licences: Iterable[Licence]) -> dict[str, frozenset[Licence]]:
-    """Return the largest sets of licences that may be mixed and published, by a name: that of the share-alike family, if any.
+def is_listed(text: str, listed: Collection[str]) -> bool:
+    """Return whether all licences of a recording are in a list of ids; one without a version stands for all versions."""
+    return all(bool({licence.id, _without_version(licence.id)} & set(listed)) for licence in licences_of(text))
 
-    Licences without restrictions are in every group; those that forbid every mix are in none.
-    """
-    usable = sorted({licence for licence in licences if licence.is_publishable})
-    apart = {frozenset((first, second)) for first, second, _ in conflicts(usable)}
-    groups: dict[str, frozenset[Licence]] = {}
-    for family in sorted({licence.family for licence in usable if licence.share_alike}):
-        own = [licence for licence in usable if licence.share_alike and licence.family == family]
-        others = (licence for licence in usable if not licence.share_alike)
-        groups[family] = frozenset((*own, *(other for other in others if frozenset((other, own[0])) not in apart)))
-    if set(usable) - set().union(*groups.values()):
-        groups[NOT_SHARED] = frozenset(licence for licence in usable if not licence.share_alike)
-    return groups
+
+def _without_version(name: str) -> str:
+    return re.sub(r"-\d(\.\d+)?(-.*)?$", "", name)
 
 
 def licence_notes(clips: Mapping[str, int]) -> list[str]:

@@ -18,6 +18,7 @@ from soundflow.schemas.base import InputError, Schema, canonical_json
 from soundflow.schemas.decision import DecisionRules
 from soundflow.schemas.estimate import BuildBudget
 from soundflow.schemas.generation import GenerationConfig, VerifierConfig
+from soundflow.schemas.licences import is_listed, licence_of, objections
 from soundflow.schemas.llm import LlmConfig
 from soundflow.schemas.retrieval import RetrievalConfig
 from soundflow.schemas.suggest import did_you_mean
@@ -50,6 +51,13 @@ def _teaches(name: object) -> object:
 
 
 Teaches = Annotated[Task | Capability, BeforeValidator(_teaches)]
+
+
+def _compatible(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the ids of licences, sorted. Raises ValueError if no mix of recordings under all of them may be published."""
+    for why in objections(licence_of(text) for text in texts):
+        raise ValueError(f"{why}; list licences that may be published together, and build one corpus per group")
+    return tuple(sorted({licence_of(text).id for text in texts}))
 
 
 class SceneConfig(Schema):
@@ -144,6 +152,9 @@ class Recipe(Schema):
     """Directory of a clip index (`soundflow clips index`), relative to the recipe file."""
     split: str | None = None
     """Use only clips of this split for events. Noise is shared by all splits."""
+    licences: Annotated[tuple[str, ...], AfterValidator(_compatible)] = ()
+    """Use only clips of these licences, noise included, such as `[CC0-1.0, CC-BY]`; a name without a version stands for all
+    versions. They must permit publication and not exclude each other. Empty: clips of any licence."""
     rejected_transcripts: Literal["exclude", "use"] = "exclude"
     """Speech whose transcript alignment rejected (`soundflow clips align`). `exclude` leaves it out of all streams. `use` plays
     it and teaches the transcript."""
@@ -206,6 +217,11 @@ class Recipe(Schema):
             raise ValueError("every task weight is 0; give at least one task a weight")
         if self.llm is None and self.scene.planner == "llm":
             raise ValueError("scene.planner `llm` requires a model; add an `llm` section with its name")
+        makes_sounds = self.curates and self.generation.backend not in ("none", "procedural")
+        if self.licences and makes_sounds and not is_listed(self.generation.licence, self.licences):
+            raise ValueError(
+                f"generation.licence {self.generation.licence!r} is not in `licences`; state it, or add it to the list"
+            )
         if self.splits and not sum(self.splits.values()) > 0:
             raise ValueError("every split has size 0; give at least one split a size")
         if self.max_clip_uses is not None and (self.curates or self.splits):
@@ -239,7 +255,7 @@ class Recipe(Schema):
     def shaping(self) -> dict[str, object]:
         """Return the part of the recipe that shapes bytes, without operational settings and unused sections."""
         sections = {"llm", "retrieval", "generation", "verifier"}
-        optional = {name for name in ("splits", "taxonomy", "max_clip_uses") if not getattr(self, name)}
+        optional = {name for name in ("splits", "taxonomy", "max_clip_uses", "licences") if not getattr(self, name)}
         optional |= {"balance"} if self.balance == "clip" else set()
         optional |= {"rejected_transcripts"} if self.rejected_transcripts == "exclude" else set()
         unused = {"name", "description", "clips", "budget", *sections, *optional}

@@ -18,7 +18,7 @@ from soundflow import prompts
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import Clip, ClipRole, Kind, kind_of
 from soundflow.schemas.decision import DecisionRules, danger_of, decision_of
-from soundflow.schemas.licences import UNKNOWN
+from soundflow.schemas.licences import UNKNOWN, is_listed
 from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.taxonomy import (
     SUB_TASKS,
@@ -139,8 +139,43 @@ def decided_clip(clip: Clip, rules: DecisionRules) -> Clip:
     return clip if ruled is None else clip.model_copy(update={"decision": ruled})
 
 
+class SelectedPool:
+    """A ClipPool of some of the clips of another one. `get` and `audio` also accept the others."""
+
+    def __init__(self, base: ClipPool, kept: frozenset[str]):
+        self.base, self.kept = base, kept
+        self._roles: dict[ClipRole, list[str]] = {}
+
+    def briefs(self) -> Sequence[ClipBrief]:
+        """See `ClipPool`."""
+        return [brief for brief in self.base.briefs() if brief.id in self.kept]
+
+    def ids(self, role: ClipRole) -> Sequence[str]:
+        """See `ClipPool`."""
+        if role not in self._roles:
+            self._roles[role] = [clip_id for clip_id in self.base.ids(role) if clip_id in self.kept]
+        return self._roles[role]
+
+    def get(self, clip_id: str) -> Clip:
+        """See `ClipPool`."""
+        return self.base.get(clip_id)
+
+    def audio(self, clip: Clip) -> NDArray[np.float32]:
+        """See `ClipPool`."""
+        return self.base.audio(clip)
+
+
+def licensed_pool(pool: ClipPool, recipe: Recipe) -> ClipPool:
+    """Return the clips of the licences that a recipe lists; all clips if it lists none."""
+    if not recipe.licences:
+        return pool
+    fits = {text: is_listed(text, recipe.licences) for text in {brief.licence for brief in pool.briefs()}}
+    return SelectedPool(pool, frozenset(brief.id for brief in pool.briefs() if fits[brief.licence]))
+
+
 def decided_pool(pool: ClipPool, recipe: Recipe) -> ClipPool:
-    """Return a pool with the decisions of a recipe's taxonomy."""
+    """Return the clips of a recipe's licences with the decisions of its taxonomy."""
+    pool = licensed_pool(pool, recipe)
     return DecidedPool(pool, DecisionRules(recipe.taxonomy)) if recipe.taxonomy else pool
 
 

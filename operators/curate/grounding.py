@@ -67,6 +67,8 @@ class GroundingTools:
     """Audio embedding of the retriever, if it has one. The similarity then uses the audio of clips instead of their texts."""
     top_k: int = c.RETRIEVED
     split: str | None = None
+    licences: frozenset[str] | None = None
+    """Licences of the index that clips may have; None for any."""
     longest_clip: int | None = None
     """Maximum length of foreground clips in samples."""
     rules: DecisionRules = field(default_factory=DecisionRules)
@@ -158,6 +160,7 @@ class _EventSearch:
             kind="speech" if self.speech else "sound",
             seconds=(low / SLACK, high * SLACK if self.planned.role == "foreground" else float("inf")),
             split=self.tools.split,
+            licences=self.tools.licences,
             tie_seed=seed,
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from soundflow.operators.compose.clips import ClipPool
+from soundflow.operators.compose.clips import ClipPool, decided_pool
 from soundflow.pipeline.build.run import plan_build
 from soundflow.pipeline.build.worker import Job
 from soundflow.pipeline.curate.scene_view import ClipName, SceneView, curated_view, drawn_view
@@ -32,7 +32,7 @@ def curate_once(recipe_path: Path, n: int, on_done: Callable[[int], None] = lamb
     places = list(islice(_places(recipe), n))
     names = [sample_id(record.fingerprint, *place) for place in places]
     if not recipe.curates:
-        scenes = DrawnScenes(recipe, record.fingerprint, index)
+        scenes = DrawnScenes(recipe, record.fingerprint, decided_pool(index, recipe))
         return [_drawn(name, scenes, *place, clip_names(index)) for name, place in zip(names, places, strict=True)]
     with tempfile.TemporaryDirectory(prefix="soundflow-") as folder:  # for the clips made for the preview
         job = Job(Path(folder), index.reference, recipe, record.fingerprint, record.curators)

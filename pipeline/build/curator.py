@@ -200,6 +200,7 @@ async def curating(job: Job, on_sample: Callable[[], None] = lambda: None) -> As
             embed_audio=retriever.embedder.embed_audio if isinstance(retriever.embedder, AudioEmbedder) else None,
             top_k=recipe.retrieval.top_k,
             split=recipe.split,
+            licences=frozenset(brief.licence for brief in pool.briefs()) if recipe.licences else None,
             longest_clip=recipe.scene.longest_clip,
             rules=pool.rules,
             use_rejected=recipe.rejected_transcripts == "use",

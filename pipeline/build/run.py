@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from soundflow.operators.compose.clips import ClipPool, Palette, decided_pool
+from soundflow.operators.compose.clips import ClipPool, Palette, decided_pool, licensed_pool
 from soundflow.operators.curate.planning import check_tasks
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.pipeline.build.committers import committer_for
@@ -165,7 +165,7 @@ def find_recipe_warnings(recipe: Recipe, pool: ClipPool) -> list[str]:
     """
     briefs = pool.briefs()
     labels = {brief.label for brief in briefs}
-    stated = Counter(brief.licence for brief in briefs if brief.licence != UNKNOWN)
+    stated = Counter(brief.licence for brief in licensed_pool(pool, recipe).briefs() if brief.licence != UNKNOWN)
     return licence_notes(stated) + [
         f"taxonomy.{key}: no clip of the index has such a label. {did_you_mean(key, labels)}".rstrip()
         for key in DecisionRules(recipe.taxonomy).unmatched(labels)

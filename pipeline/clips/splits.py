@@ -6,13 +6,9 @@ The split of a clip is derived from its content, that of a stream from its ident
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-from soundflow.operators.compose.clips import ClipBrief, ClipPool
-from soundflow.schemas.clip import Clip, ClipRole
+from soundflow.operators.compose.clips import ClipBrief, ClipPool, SelectedPool
 from soundflow.schemas.identity import rng_for
 from soundflow.schemas.recipe import Recipe, SplitName
 
@@ -39,32 +35,6 @@ def _picked(at: float, shares: Mapping[SplitName, float]) -> str:
     return ordered[-1][0]
 
 
-class SplitPool:
-    """A ClipPool of one split. `get` and `audio` also accept clips of other splits."""
-
-    def __init__(self, base: ClipPool, kept: frozenset[str]):
-        self.base, self.kept = base, kept
-        self._roles: dict[ClipRole, list[str]] = {}
-
-    def briefs(self) -> Sequence[ClipBrief]:
-        """See `operators.compose.clips.ClipPool`."""
-        return [brief for brief in self.base.briefs() if brief.id in self.kept]
-
-    def ids(self, role: ClipRole) -> Sequence[str]:
-        """See `operators.compose.clips.ClipPool`."""
-        if role not in self._roles:
-            self._roles[role] = [clip_id for clip_id in self.base.ids(role) if clip_id in self.kept]
-        return self._roles[role]
-
-    def get(self, clip_id: str) -> Clip:
-        """See `operators.compose.clips.ClipPool`."""
-        return self.base.get(clip_id)
-
-    def audio(self, clip: Clip) -> NDArray[np.float32]:
-        """See `operators.compose.clips.ClipPool`."""
-        return self.base.audio(clip)
-
-
 def split_pools(recipe: Recipe, pool: ClipPool) -> dict[str, ClipPool]:
     """Return a pool for each split of a recipe; without splits the whole pool under the name ''."""
     if not recipe.splits:
@@ -72,4 +42,4 @@ def split_pools(recipe: Recipe, pool: ClipPool) -> dict[str, ClipPool]:
     kept: dict[str, set[str]] = {name: set() for name, share in recipe.splits.items() if share > 0}
     for brief in pool.briefs():
         kept[split_of_clip(brief, recipe.splits, recipe.seed)].add(brief.id)
-    return {name: SplitPool(pool, frozenset(ids)) for name, ids in kept.items()}
+    return {name: SelectedPool(pool, frozenset(ids)) for name, ids in kept.items()}

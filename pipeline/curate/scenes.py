@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from soundflow.operators.compose.clips import ClipPool, Palette
+from soundflow.operators.compose.clips import ClipPool, Palette, licensed_pool
 from soundflow.operators.compose.quota import ClipQuota
 from soundflow.operators.curate.planning import plan_scene
 from soundflow.pipeline.clips.splits import split_of_stream, split_pools
@@ -137,7 +137,7 @@ def scenes_of(recipe: Recipe, fingerprint: str, pool: ClipPool, build: BuildDir)
 
 def pool_of(build: BuildDir, index: ClipIndex, recipe: Recipe) -> PoolWithMade:
     """Return the clips of an index together with the made clips of a build, with the decisions of its recipe."""
-    return PoolWithMade(index, MadeClips(build, index.footer.config), DecisionRules(recipe.taxonomy))
+    return PoolWithMade(licensed_pool(index, recipe), MadeClips(build, index.footer.config), DecisionRules(recipe.taxonomy))
 
 
 def count_verdicts(sheet: SceneSheet) -> dict[str, int]:

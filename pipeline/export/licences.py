@@ -13,8 +13,8 @@ HUB_LICENCES: Final = frozenset(("cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4
 """Licences with attribution that the `license` field of a dataset card can name."""
 UNRESTRICTED: Final = frozenset(("CC0-1.0", "Public-Domain", "CC-PDM-1.0", "CC-PDDC"))
 REMEDY: Final = (
-    "Correct the column `licence` of the clip manifest and index it again, leave these clips out, or use --any-licence if you "
-    "have the rights"
+    "Correct the column `licence` of the clip manifest and index it again, build with `licences` in the recipe, or use "
+    "--any-licence if you have the rights"
 )
 
 

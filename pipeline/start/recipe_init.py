@@ -39,6 +39,7 @@ description: ""  # shown in the report and on the dataset card
 # This index has {{ speech }} speech clips with a transcript, {{ background }} background clips, {{ ambient }} ambient clips and
 # {{ sounds }} labelled foreground sounds ({{ hazards }} call for a response, {{ benign }} do not, {{ others }} are borderline).
 clips: {{ clips }}
+# licences: [CC0-1.0, CC-BY]  # use only clips of these licences; a name without a version stands for all versions
 {%- if rejected %}
 # Alignment rejected the transcripts of {{ rejected }} other speech clips. `use` would play them and teach these transcripts.
 rejected_transcripts: exclude
