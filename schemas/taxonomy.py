@@ -175,12 +175,14 @@ _OBJECTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "fire": _words("extinguisher truck engine place hydrant drill station escape pit fighter work cracker fly wood camp"),
         "smoke": _words("machine"),
         "alarm": _words("shop store"),
-        "phone": _words("booth box shop store"),
-        "telephone": _words("booth box"),
+        "phone": _words("booth box shop store dial"),
+        "telephone": _words("booth box shop store dial"),
         "horn": _words("french english shoe"),
+        "cry": _words("battle"),
+        "cat": _words("roar lion tiger"),
     }
 )
-"""Things that are named after a danger: of `fire extinguisher`, the sound is that of an extinguisher."""
+"""Words beside which a word names another sound: of `fire extinguisher`, that of an extinguisher; `roaring cats` are lions."""
 _LONGEST_NAME: Final = 8
 """Number of words up to which a label is a name, whose words mean the same in any order. A longer one is a sentence."""
 _BASES: Final = base_forms(
@@ -196,8 +198,8 @@ def base_words(text: str, bases: Mapping[str, str] = _BASES) -> list[str]:
 def _sound_words(text: str, *, is_sentence: bool) -> set[str]:
     """Return the known words that name the sound.
 
-    Compounds written apart are joined (`door bell`), and dangers that objects are named after are left out. Both concern any two
-    words of a name, and neighbours in a sentence.
+    Compounds written apart are joined (`door bell`), and words that name another sound (`_OBJECTS`) are left out. Both concern
+    any two words of a name, and neighbours in a sentence.
     """
     written, words = label_words(text), base_words(text)
     places = range(len(words))

@@ -30,12 +30,12 @@ TABLE = {
         "crickets|bubbles|cat|cats meowing|wind|glass of water"
     ),
     Urgency.BORDERLINE: (
-        "fireworks|fire works|fireplace|fire place|fire extinguisher|fire extinguishers|FireTruck|fire trucks|truck fire|"
-        "fire engine|camp fire|campfire|firefly|fire wood|firewood|ice cream|ice creams|alarm clock shop|phone shop|"
-        "phone booth|telephone booth|smoke machine|French horn|french horns|glass|glasses|glass bottle|wine glass|"
-        "wood fire|glasses clinking|headphones|microphone|string|earring|fir tree|painting|hornet|crash cymbal|"
-        "crow cry bird|baby|unknown thing|dog bark|dogs barking|crowd cheering and a scream|helicopter|ring tone|"
-        "ringtone"
+        "fireworks|battle cry|roaring cats (lions, tigers)|telephone dialing|fire works|fireplace|fire place|"
+        "fire extinguisher|fire extinguishers|FireTruck|fire trucks|truck fire|fire engine|camp fire|campfire|firefly|"
+        "fire wood|firewood|ice cream|ice creams|alarm clock shop|phone shop|phone booth|telephone booth|smoke machine|"
+        "French horn|french horns|glass|glasses|glass bottle|wine glass|wood fire|glasses clinking|headphones|microphone|"
+        "string|earring|fir tree|painting|hornet|crash cymbal|crow cry bird|baby|unknown thing|dog bark|dogs barking|"
+        "crowd cheering and a scream|helicopter|ring tone|ringtone"
     ),
 }  # fmt: skip
 ROWS = [(label, decision) for decision, labels in TABLE.items() for label in labels.split("|")]
