@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from soundflow.pipeline.clips.table import TABLE, ClipIndex, write_table
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from tests.support import ROOT
 from tests.support.corpus import corpus, write_recipe
-from tests.support.ray_cluster import Cluster, actors, cluster, family, kill
+from tests.support.ray_cluster import Cluster, actors, cluster, family, kill, send
 
 FIRST = (("node", "clock", "stop"), ("actor", "driver", "cache", "index"), ("disk", "term", "load"))
 """The kinds of the first three rounds: each once."""
@@ -164,9 +163,7 @@ class Round:
         at_work = bool(self._workers(self.cluster.worker))
         if at_work:
             self.cluster.lose()
-        for other in self._workers(self.cluster.head):
-            with suppress(ProcessLookupError):  # stopped for so long that it was replaced
-                os.kill(other, signal.SIGCONT if at_work else signal.SIGSTOP)
+        send(signal.SIGCONT if at_work else signal.SIGSTOP, self._workers(self.cluster.head))
         return at_work
 
     def actor(self, process: subprocess.Popen[str]) -> bool:
@@ -209,14 +206,21 @@ class Round:
         return bool(self.struck) and f":{self.struck} hung: no result after {SHARD_SECONDS} s" in self._log()
 
     def load(self, process: subprocess.Popen[str]) -> bool:
-        """A node becomes unable to load the build, and its worker is killed, so that another one starts there."""
+        """A node becomes unable to load the build, and its worker is killed, so that another one starts there.
+
+        Until that is noticed, the other node pauses, which would be done before it.
+        """
         if not self.struck:
             workers = self._workers(self.cluster.worker)
             if workers:
                 self.struck = workers[0]
                 self.cluster.break_worker()
+                send(signal.SIGSTOP, actors(self.cluster.head))
                 kill([self.struck])
-        return bool(self.struck) and "a library is missing on this node" in self._log()
+        is_noticed = bool(self.struck) and "a library is missing on this node" in self._log()
+        if is_noticed:
+            send(signal.SIGCONT, actors(self.cluster.head))
+        return is_noticed
 
     def index(self, process: subprocess.Popen[str]) -> bool:
         """The clip index is replaced by another one, and all workers are killed, so that those after them find it."""

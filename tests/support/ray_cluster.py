@@ -61,10 +61,14 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def kill(pids: list[int]) -> None:
+def send(number: signal.Signals, pids: list[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
+
+
+def kill(pids: list[int]) -> None:
+    send(signal.SIGKILL, pids)
 
 
 def actors(node: subprocess.Popen[bytes]) -> list[int]:
