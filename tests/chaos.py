@@ -71,7 +71,8 @@ class Round:
         undisturbed = self.root / "undisturbed"
         build(self.recipe, undisturbed, executor="inline")
         moments = sorted(int(moment) for moment in self.rng.integers(1, SHARDS // 2, len(self.kinds)))
-        waiting = [(kind, moment) for kind, moment in zip(self.kinds, moments, strict=True) if kind != "disk"]
+        kinds = sorted(self.kinds, key="stop".__eq__)  # last: while it is being noticed, the other worker finishes the rest
+        waiting = [(kind, moment) for kind, moment in zip(kinds, moments, strict=True) if kind != "disk"]
         self.cluster.wait()
         try:
             if "disk" in self.kinds:
@@ -211,15 +212,12 @@ class Round:
         Until that is noticed, the other node pauses, which would be done before it.
         """
         if not self.struck:
-            workers = self._workers(self.cluster.worker)
-            if workers:
-                self.struck = workers[0]
-                self.cluster.break_worker()
-                send(signal.SIGSTOP, actors(self.cluster.head))
-                kill([self.struck])
-        is_noticed = bool(self.struck) and "a library is missing on this node" in self._log()
-        if is_noticed:
-            send(signal.SIGCONT, actors(self.cluster.head))
+            self.struck = self.cluster.worker.pid
+            self.cluster.break_worker()
+            kill(actors(self.cluster.worker))
+        is_noticed = "a library is missing on this node" in self._log()
+        send(signal.SIGCONT if is_noticed else signal.SIGSTOP, actors(self.cluster.head))
+        time.sleep(0.1)
         return is_noticed
 
     def index(self, process: subprocess.Popen[str]) -> bool:

@@ -80,7 +80,7 @@ class CurationQueue:
         out = hashlib.sha256(os.fsencode(self.job.out)).hexdigest()[:12]
         self._started += 1
         name = f"soundflow-curator-{self.job.fingerprint[:12]}-{out}-{self._started}"
-        self._ping, self._pinged = None, time.monotonic()
+        self._ping, self._pinged, self._has_answered = None, time.monotonic(), False
         return _CuratorActor.options(name=name, **self.nodes.placement()).remote(self.job)  # type: ignore[attr-defined]
 
     @property
@@ -101,14 +101,17 @@ class CurationQueue:
         self._check_alive()
 
     def _check_alive(self) -> None:
-        """End a curator that gives no sign of life, such as one stopped by a signal. Its shards then return an error."""
+        """End a curator that gives no sign of life, such as one stopped by a signal. Its shards then return an error.
+
+        The first sign has no time limit: the actor may be waiting for a node.
+        """
         since = time.monotonic() - self._pinged
         if self._ping is None:
             if since > PING_SECONDS:
                 self._ping, self._pinged = self._actor.place.remote(), time.monotonic()
         elif ray.wait([self._ping], timeout=0)[0]:
-            self._ping = None
-        elif since > SILENT_SECONDS:
+            self._ping, self._has_answered = None, True
+        elif self._has_answered and since > SILENT_SECONDS:
             self.watcher.warning(f"the curator hung: no sign of life for {since:.0f} s. Another one is started")
             self._pinged = time.monotonic()
             ray.kill(self._actor)

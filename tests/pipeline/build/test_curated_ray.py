@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
-from soundflow.pipeline.build.run import build
+from soundflow.pipeline.build import ray_curator
+from soundflow.pipeline.build.run import build, plan_build
+from soundflow.pipeline.build.worker import Job, ShardResult
 from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.corpus.build_dir import BuildDir
+from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, Nodes
+from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import BudgetSpent, ServiceBroken
 from tests.pipeline.curated import write_curated
 from tests.support.corpus import corpus
@@ -78,3 +84,72 @@ def test_a_budget_holds_for_all_workers_and_curated_scenes_are_rendered(
     server.script = lambda body, before: None
     assert build(recipe, tmp_path / "out", executor="inline").shards.committed == 10
     assert not build_dir.quarantine() and max(server.answered.values()) == 1
+
+
+class Actor:
+    """Stands for a curator; remembers the options of each start."""
+
+    starts: ClassVar[list[dict[str, Any]]] = []
+
+    @classmethod
+    def options(cls, name: str, **options: object) -> SimpleNamespace:
+        cls.starts.append(dict(options))
+        return SimpleNamespace(remote=lambda job: SimpleNamespace(place=SimpleNamespace(remote=object)))
+
+
+def test_a_curator_that_stops_answering_is_named_and_ended_but_may_take_its_time_to_start(
+    clips_dir: Path, server: HostileLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, answered, killed = [0.0], [False], []
+    monkeypatch.setattr(ray_curator, "_CuratorActor", Actor)
+    monkeypatch.setattr(ray_curator, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(ray, "wait", lambda references, timeout: (references if answered[0] else [], []))
+    monkeypatch.setattr(ray, "kill", killed.append)
+    record, index = plan_build(write_curated(tmp_path / "recipe.yaml", clips_dir, server, streams=30, shards=10))
+    warnings: list[str] = []
+    watcher: Any = SimpleNamespace(warning=warnings.append)
+    job = Job(tmp_path / "out", index.reference, record.recipe, record.fingerprint, record.curators)
+    queue = ray_curator.CurationQueue(job, range(10), watcher, 0, Nodes())
+
+    def wait(seconds: int) -> None:
+        for _ in range(seconds):
+            now[0] += 1.0
+            queue.submit(0)
+
+    wait(3000)
+    assert not killed
+    answered[0] = True
+    wait(3000)
+    assert not killed
+    answered[0] = False
+    wait(590)
+    assert not killed
+    wait(60)
+    assert killed == [queue._actor] and warnings == ["the curator hung: no sign of life for 601 s. Another one is started"]
+
+
+def test_a_curator_that_a_node_cannot_load_starts_on_another_and_the_last_reason_ends_the_build(
+    clips_dir: Path, server: HostileLlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_curator, "_CuratorActor", Actor)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"NodeID": name, "Alive": True} for name in ("a", "b")])
+    monkeypatch.setattr(ray, "get", lambda reference: reference)
+    record, index = plan_build(write_curated(tmp_path / "recipe.yaml", clips_dir, server, streams=30, shards=10))
+    warnings: list[str] = []
+    watcher: Any = SimpleNamespace(warning=warnings.append)
+    job = Job(tmp_path / "out", index.reference, record.recipe, record.fingerprint, record.curators)
+    queue = ray_curator.CurationQueue(job, range(10), watcher, 8, Nodes())
+
+    def failed(node: str, shard: int, error: Exception | None = None) -> ShardResult | int | None:
+        failure = LoadFailure(ActorPlace(node, f"host-{node}", 1), "no embedder", "", error)
+        queue._busy[failure] = (queue._actor, shard, 1)
+        return queue.take(failure)
+
+    assert failed("a", 0) is None and failed("a", 0) is None
+    assert warnings[0] == "node host-a cannot load the build and gets no further workers: no embedder"
+    assert Actor.starts[-1] == {"label_selector": {"ray.io/node-id": "!in(a)"}} and queue._waiting[0] == (0, 1)
+    result = failed("b", 1)
+    assert isinstance(result, ShardResult) and result.fatal
+    assert result.error == "no curator can be started: node host-a: no embedder; node host-b: no embedder"
+    with pytest.raises(InputError, match="other embedder"):
+        failed("b", 2, InputError("other embedder"))
