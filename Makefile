@@ -105,7 +105,7 @@ bench: $(VENV)/.bench  ## speed and quality as ratios against peers and limits; 
 	$(BIN)/python -m soundflow.bench.speed.flood --json build/bench/flood.json
 	-$(BIN)/python -m soundflow.bench.experiments.drains --json build/bench/drains.json  # needs runs/learn: make learn
 
-chaos: $(VENV)/.dev  ## 20 builds on two nodes while nodes, workers, drivers, disks, clocks and caches break; in parts: CHAOS_FIRST=7 CHAOS_ROUNDS=7
+chaos: $(VENV)/.dev  ## 20 builds on two nodes while nodes, workers, drivers, disks, clocks, caches and the clip index break; in parts: CHAOS_FIRST=7 CHAOS_ROUNDS=7
 	$(BIN)/python -m tests.chaos
 
 learn: $(VENV)/.dev  ## the learning proof: corpora, four stages from three seeds, evaluation on unseen clips; runs/learn
