@@ -38,7 +38,7 @@ from soundflow.pipeline.clips.workers import Cleaned, FileStamp, Work, clean_all
 from soundflow.schemas import constants as c
 from soundflow.schemas.atomic_file import TEMPORARY, sweep_abandoned, write_atomic
 from soundflow.schemas.base import InputError, Schema, canonical_json
-from soundflow.schemas.clip import ClipRejection, IngressConfig, TfjpConfig
+from soundflow.schemas.clip import ClipRejection, ClipRole, IngressConfig, TfjpConfig
 from soundflow.schemas.outcome import Failed, Ok
 from soundflow.schemas.text import counted
 
@@ -67,7 +67,7 @@ class IndexSummary(Schema):
     """Files whose outcome is known from an earlier run: their cleaned audio, or the reason why they are rejected."""
     content_hash: str
     unlabelled: int = 0
-    """Clips without a label."""
+    """Foreground clips without a label."""
     unused_labels: int = 0
     """Clips whose label names nothing and is left out."""
     unused_captions: int = 0
@@ -88,7 +88,8 @@ class IndexSummary(Schema):
         ]
         if self.unlabelled:
             remedy = "Put recordings into folders named after their sounds, or write a manifest with the column label"
-            lines.append(f"  without a label: {counted(self.unlabelled, 'clip')}, which no task about sounds uses. {remedy}")
+            clips = counted(self.unlabelled, "foreground clip")
+            lines.append(f"  without a label: {clips}, which no task about sounds uses. {remedy}")
         if self.unused_labels or self.unused_captions:
             numbers = ((self.unused_labels, "label"), (self.unused_captions, "caption"))
             left_out = " and ".join(counted(number, noun) for number, noun in numbers if number)
@@ -177,7 +178,7 @@ class _IndexRun:
     reused: int = 0
     seconds: float = 0.0
     unused: Counter[str] = field(default_factory=Counter)
-    """Clips without a label, and clips with a text in one of the columns `unused_label` and `unused_caption`."""
+    """Foreground clips without a label, and clips with a text in one of the columns `unused_label` and `unused_caption`."""
     examples: list[str] = field(default_factory=list)
 
     def read(self, sources: Sequence[Path], directory: Path, roots: Sequence[Path], maps: Sequence[LabelMap]) -> None:
@@ -297,7 +298,7 @@ class _IndexRun:
             yield with_findings(self.ledger, row | _facts(entry))
 
     def _count_unused(self, row: dict[str, Any]) -> None:
-        self.unused["unlabelled"] += not row["label"]
+        self.unused["unlabelled"] += row["role"] == ClipRole.FOREGROUND and not row["label"]
         for name in ("unused_label", "unused_caption"):
             text = row[name]
             self.unused[name] += bool(text)

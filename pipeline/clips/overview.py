@@ -185,6 +185,8 @@ class ClipStats:
     by: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Property → value → [clips, seconds]."""
     labels: Counter[str] = field(default_factory=Counter)
+    unlabelled: int = 0
+    """Foreground clips without a label."""
     unused_labels: Counter[str] = field(default_factory=Counter)
     unused_captions: Counter[str] = field(default_factory=Counter)
 
@@ -198,6 +200,7 @@ class ClipStats:
             stats.clips += 1
             stats.seconds += clip.seconds
             stats.labels[clip.label] += 1
+            stats.unlabelled += clip.role == ClipRole.FOREGROUND and not clip.label
             stats.unused_labels[clip.unused_label] += bool(clip.unused_label)
             stats.unused_captions[clip.unused_caption] += bool(clip.unused_caption)
             for name in cls.PROPERTIES:
@@ -219,7 +222,7 @@ class ClipStats:
             "clips": self.clips,
             "seconds": self.seconds,
             "labels": len(self.named),
-            "unlabelled": self.labels[""],
+            "unlabelled": self.unlabelled,
             "by": {
                 name: {value: {"clips": count, "seconds": seconds} for value, (count, seconds) in sorted(values.items())}
                 for name, values in self.by.items()
@@ -244,8 +247,8 @@ class ClipStats:
             for first, (value, (count, seconds)) in _marked(sorted(values.items(), key=lambda one: (-one[1][0], one[0])))
         ]
         lines += table_lines(("by", "", "clips", "seconds"), rows, right=(2, 3))
-        if self.labels[""]:
-            lines.append(f"without a label: {counted(self.labels[''], 'clip')}, which no task about sounds uses")
+        if self.unlabelled:
+            lines.append(f"without a label: {counted(self.unlabelled, 'foreground clip')}, which no task about sounds uses")
         for noun, unused in (("label", self.unused_labels), ("caption", self.unused_captions)):
             if total := unused.total():
                 examples = ", ".join(f'"{text}"' for text, _ in unused.most_common(EXAMPLES))

@@ -216,7 +216,7 @@ def test_labels_and_captions_without_words_are_left_out_counted_and_named(tmp_pa
     assert rows["a"]["unused_caption"] == "user img final v" and rows["b"]["unused_label"] == "IMG_2034"
     assert (summary.unused_labels, summary.unused_captions, summary.unlabelled) == (1, 1, 1)
     assert '1 label and 1 caption ("user img final v", "IMG_2034")' in summary.describe()
-    assert "without a label: 1 clip," in summary.describe() and ": 3 clips, " in summary.describe()
+    assert "without a label: 1 foreground clip," in summary.describe() and ": 3 clips, " in summary.describe()
 
 
 def test_rejected_files_do_not_count_as_cleaned_in_any_run(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from soundflow.cli.app import app
 from soundflow.pipeline.clips.index import index_clips
 from soundflow.pipeline.clips.overview import table_lines
 from soundflow.pipeline.clips.table import ClipIndex
+from soundflow.schemas.documents import to_yaml
+from soundflow.schemas.recipe import Recipe
 from tests.support.bad_audio import build, burst, wav
 
 MANIFEST = """path,label,caption,role,split,decision,transcript
@@ -89,8 +91,9 @@ def test_filters_select_labels(index: Path, options: tuple[str, ...], expected: 
 
 def test_a_recipe_decides_where_the_manifest_does_not(index: Path, tmp_path: Path) -> None:
     run("init", tmp_path / "r.yaml", "--clips", index)
-    recipe = (tmp_path / "r.yaml").read_text() + "\ntaxonomy:\n  kettle: respond\n  siren: borderline\n"
-    (tmp_path / "r.yaml").write_text(recipe)
+    recipe = Recipe.from_yaml(tmp_path / "r.yaml").model_dump(mode="json", exclude={"taxonomy"})
+    recipe["taxonomy"] = {"kettle": "respond", "siren": "borderline"}
+    (tmp_path / "r.yaml").write_text(to_yaml(recipe))
     found = listed(index, "--recipe", tmp_path / "r.yaml", "--label", "kettle", "--label", "siren")
     assert sorted((row[0], *row[3:5]) for row in found) == [
         ("kettle", "respond", "recipe"),
@@ -115,7 +118,10 @@ def test_left_out_texts_are_listed_and_counted(index: Path) -> None:
     assert stats["unused_labels"] == {"clips": 1, "examples": ["d41d8cd98f00b204"]}
     assert stats["unlabelled"] == 1 and stats["labels"] == 5
     text = run("clips", "stats", index)
-    assert '1 caption left out, because there are no words in it: "IMG_2034"' in text and "without a label: 1 clip," in text
+    assert (
+        '1 caption left out, because there are no words in it: "IMG_2034"' in text
+        and "without a label: 1 foreground clip," in text
+    )
 
 
 def test_statistics_count_clips_by_property(index: Path) -> None:
