@@ -92,5 +92,4 @@ def missing_problem(build: BuildDir, missing: list[int], planned: int, record: B
         spans.append(str(shards[0]) if len(shards) == 1 else f"{shards[0]}-{shards[-1]}")
     listed = ", ".join(spans[:20]) + (" and more" if spans[20:] else "")
     detail = f"{len(missing)} of {planned} shards are missing: {listed}"
-    remedy = rebuild_remedy(build, record).replace(" to make the shard again", " to make them, or the same build command again")
-    return build_problem("missing", detail, build.manifest.name, remedy)
+    return build_problem("missing", detail, build.manifest.name, rebuild_remedy(build, record, "make them"))

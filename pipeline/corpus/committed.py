@@ -37,15 +37,15 @@ Pcm = NDArray[np.int16]
 MEMBERS_BESIDE_AUDIO: Final = ("json", "tokens.npz")
 
 
-def rebuild_remedy(build: BuildDir, record: BuildRecord | None = None) -> str:
-    """Return the sentence with the command that makes damaged shards of a build again."""
+def rebuild_remedy(build: BuildDir, record: BuildRecord | None = None, purpose: str = "make the shard again") -> str:
+    """Return the sentence with the command that makes damaged shards of a build again. `record` None: build.json is damaged."""
     if record is None:
         return f"Run `soundflow build RECIPE -o {_quoted(build.root)} --recheck` with the recipe of this build to repair it"
     if record.operator_versions != OPERATOR_VERSIONS or record.prompt_hash != prompt_hash():
-        made_by = f"SoundFlow {record.soundflow_version} with its prompts and operators"
-        return f"Restore the file from a copy. Only {made_by} can make it again: `soundflow build` with --recheck there"
+        version = f"SoundFlow {record.soundflow_version}"
+        return f"Restore the file from a copy, or build with --recheck in {version}: other operators or prompts make other bytes"
     command = f"soundflow build {_quoted(build.record_path)} -o {_quoted(build.root)} --recheck"
-    return f"Run `{command}` to make the shard again"
+    return f"Run `{command}` to {purpose}"
 
 
 def _quoted(path: Path) -> str:

@@ -16,6 +16,7 @@ from types import FrameType
 import pytest
 
 from soundflow.pipeline.build.run import build
+from soundflow.pipeline.check.records import derived_fingerprint
 from soundflow.pipeline.corpus.build_dir import BuildDir
 from soundflow.pipeline.corpus.gc import collect_garbage
 from tests.support import ROOT
@@ -170,3 +171,14 @@ def test_a_report_of_a_build_does_not_become_that_of_a_run(small: Path, tmp_path
     shutil.rmtree(out / "manifest")
     failed = run("report", out)
     assert failed.returncode == 2 and "run.json" in failed.stderr
+
+
+def test_a_build_of_other_operators_is_not_offered_a_command_that_would_refuse_it(small: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(small, tmp_path / "out"))
+    record = BuildDir(out).record()
+    old = record.model_copy(update={"operator_versions": record.operator_versions | {"tfjp": "0"}, "soundflow_version": "0.0.9"})
+    old = old.model_copy(update={"fingerprint": derived_fingerprint(old)})
+    (out / "build.json").write_bytes(old.canonical_json())
+    verified = run("verify", out)
+    assert verified.returncode == 1 and "build with --recheck in SoundFlow 0.0.9" in verified.stdout
+    assert "`" not in verified.stdout
