@@ -16,7 +16,7 @@ from tests.support import ROOT
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("setuptools") is None, reason="setuptools is not installed")
 ROOMS = sorted(path.name for path in (ROOT / "soundflow").iterdir() if path.is_symlink())
-DATA = {".css", ".html", ".j2", ".js", ".txt", ".yaml"}
+DATA = {".css", ".csv", ".html", ".j2", ".js", ".txt", ".yaml"}
 
 
 @pytest.fixture(scope="module")
