@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 from soundflow.pipeline.build.curator import Curator, curating, scenes_or_failure
 from soundflow.pipeline.build.executors import Watcher
 from soundflow.pipeline.build.worker import Job, ShardResult
-from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, Nodes, current_place
+from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, Nodes, current_place, end_hung
 from soundflow.schemas.base import InputError
 from soundflow.schemas.llm import Halted
 
@@ -80,7 +80,8 @@ class CurationQueue:
         out = hashlib.sha256(os.fsencode(self.job.out)).hexdigest()[:12]
         self._started += 1
         name = f"soundflow-curator-{self.job.fingerprint[:12]}-{out}-{self._started}"
-        self._ping, self._pinged, self._has_answered = None, time.monotonic(), False
+        self._ping, self._pinged = None, time.monotonic()
+        self._place: ActorPlace | None = None  # after its first sign of life
         return _CuratorActor.options(name=name, **self.nodes.placement()).remote(self.job)  # type: ignore[attr-defined]
 
     @property
@@ -110,11 +111,11 @@ class CurationQueue:
             if since > PING_SECONDS:
                 self._ping, self._pinged = self._actor.place.remote(), time.monotonic()
         elif ray.wait([self._ping], timeout=0)[0]:
-            self._ping, self._has_answered = None, True
-        elif self._has_answered and since > SILENT_SECONDS:
+            self._place, self._ping = ray.get(self._ping), None
+        elif self._place is not None and since > SILENT_SECONDS:
             self.watcher.warning(f"the curator hung: no sign of life for {since:.0f} s. Another one is started")
             self._pinged = time.monotonic()
-            ray.kill(self._actor)
+            end_hung(self._actor, self._place)
 
     def take(self, reference: Any) -> int | ShardResult | None:
         """Return a shard to render, the result of one that failed, or None if there is neither. Raises InputError."""

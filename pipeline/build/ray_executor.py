@@ -18,7 +18,7 @@ from soundflow.pipeline.build.ray_metrics import BuildMetrics
 from soundflow.pipeline.build.worker import Job, ShardResult, Worker
 from soundflow.pipeline.clips.table import IndexReplacedError
 from soundflow.pipeline.mechanics.ray_connection import connected
-from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, LoadingActor, Nodes
+from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, LoadingActor, Nodes, end_hung
 from soundflow.schemas.base import InputError
 
 ATTEMPTS: Final = 3
@@ -167,6 +167,7 @@ class _WorkerPool:
             seconds = self.limit.seconds(worker.attempt) if is_busy else self.limit.load_seconds()
             if self._now - worker.begun <= seconds or ray.wait([reference], timeout=0)[0]:
                 continue
+            end_hung(worker.actor, worker.place)
             if is_busy:
                 del self.busy[reference]
                 results.append(self._lose(worker, f"worker {worker.place} hung: no result after {seconds:.0f} s", waiting))
@@ -257,7 +258,7 @@ class _WorkerPool:
 
         If the worker is alive after all and commits the shard later, the first commit wins.
         """
-        ray.kill(worker.actor)  # usually dead already; Ray ends a stopped process after a few seconds
+        ray.kill(worker.actor)  # usually dead already
         self._add_worker()
         if worker.attempt < ATTEMPTS:
             waiting.appendleft((worker.shard, worker.attempt + 1))

@@ -6,14 +6,18 @@ missing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import signal
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import ray
 from ray.exceptions import RaySystemError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,24 @@ class LoadingActor:
 def current_place() -> ActorPlace:
     """Return where this actor runs."""
     return ActorPlace(ray.get_runtime_context().get_node_id(), platform.node(), os.getpid())
+
+
+def end_hung(actor: Any, place: ActorPlace | None) -> None:
+    """End an actor that does not answer, such as one stopped by a signal.
+
+    `ray.kill` asks the process to exit. Ray 2.60 does not always kill a stopped process afterwards; it then holds its core. A
+    task on its node kills it.
+    """
+    ray.kill(actor)
+    if place is not None:
+        strategy = NodeAffinitySchedulingStrategy(place.node, soft=False)
+        ray.remote(_end_process).options(num_cpus=0, max_retries=0, scheduling_strategy=strategy).remote(place.pid)
+
+
+def _end_process(pid: int) -> None:
+    with contextlib.suppress(OSError):  # it has ended
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):  # the number may have been given to another process
+            os.kill(pid, signal.SIGKILL)
 
 
 class Nodes:

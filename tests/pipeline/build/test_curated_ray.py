@@ -104,7 +104,8 @@ def test_a_curator_that_stops_answering_is_named_and_ended_but_may_take_its_time
     monkeypatch.setattr(ray_curator, "_CuratorActor", Actor)
     monkeypatch.setattr(ray_curator, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(ray, "wait", lambda references, timeout: (references if answered[0] else [], []))
-    monkeypatch.setattr(ray, "kill", killed.append)
+    monkeypatch.setattr(ray, "get", lambda reference: ActorPlace("a", "host-a", 1))
+    monkeypatch.setattr(ray_curator, "end_hung", lambda actor, place: killed.append((actor, place)))
     record, index = plan_build(write_curated(tmp_path / "recipe.yaml", clips_dir, server, streams=30, shards=10))
     warnings: list[str] = []
     watcher: Any = SimpleNamespace(warning=warnings.append)
@@ -125,7 +126,8 @@ def test_a_curator_that_stops_answering_is_named_and_ended_but_may_take_its_time
     wait(590)
     assert not killed
     wait(60)
-    assert killed == [queue._actor] and warnings == ["the curator hung: no sign of life for 601 s. Another one is started"]
+    assert killed == [(queue._actor, ActorPlace("a", "host-a", 1))]
+    assert warnings == ["the curator hung: no sign of life for 601 s. Another one is started"]
 
 
 def test_a_curator_that_a_node_cannot_load_starts_on_another_and_the_last_reason_ends_the_build(
