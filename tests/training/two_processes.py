@@ -44,7 +44,7 @@ def record_samples() -> list[list[int]]:
 
 
 def main(start: Path, out: Path) -> None:
-    with process_group() as processes:
+    with process_group(torch.device("cpu")) as processes:
         made = record_samples()
         Trainer(EPOCH, ODD, start, out / "epoch", processes, seed=3).train()
         (out / f"made-{processes.rank}.json").write_text(json.dumps(made))
