@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("ray")
-
 from soundflow.pipeline.mechanics import ray_worker
-from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, Nodes
+from soundflow.pipeline.mechanics.ray_worker import ActorPlace, LoadFailure, LoadingActor, Nodes, end_hung
 from soundflow.schemas.base import InputError
+
+ray = pytest.importorskip("ray")
 
 
 def set_nodes(monkeypatch: pytest.MonkeyPatch, **alive: bool) -> None:
@@ -39,3 +43,15 @@ def test_a_load_failure_carries_the_errors_that_every_process_can_read(monkeypat
     assert failure.error is ours and failure.why == str(ours)
     other = LoadFailure.of(ImportError("no module"))
     assert other.error is None and other.why == "ImportError: no module"
+
+
+def test_a_stopped_process_is_killed_on_its_node_when_ray_leaves_it_alive(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    actor: Any = LoadingActor.remote([ray.put(None)])  # type: ignore[attr-defined]
+    place = ray.get(actor.place.remote())
+    os.kill(place.pid, signal.SIGSTOP)
+    monkeypatch.setattr(ray, "kill", lambda actor: None)
+    end_hung(actor, place)
+    deadline = time.monotonic() + 120
+    while Path(f"/proc/{place.pid}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
