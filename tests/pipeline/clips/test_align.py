@@ -112,7 +112,8 @@ def test_the_row_of_a_clip_whose_transcript_does_not_fit_says_so_and_init_and_re
     assert ClipIndex.open(clips).content_hash == index.content_hash, "indexing again keeps the finding"
     recipe = write_recipe(tmp_path / "recipe.yaml", index, clips, streams=4, shards=1, seed=1)
     assert recipe.rejected_transcripts == "exclude" and "rejected_transcripts: exclude" in (tmp_path / "recipe.yaml").read_text()
-    (note,) = index_notes(index.briefs(), recipe, clips)
+    note, licences = index_notes(index.briefs(), recipe, clips)
+    assert "a licence is unknown" in licences
     assert "the transcripts of 1 speech clips (speech/short.wav)" in note and "unaligned.jsonl" in note
     found = rejected_transcripts(clips, index.content_hash, {"speech/short.wav"})
     assert found == {
