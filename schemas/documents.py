@@ -1,7 +1,7 @@
-"""The strict loaders of YAML, JSON, JSON lines and CSV, and the check of a table's header. What is written is what is read.
+"""The strict loaders of YAML, JSON, JSON lines and CSV, and the check of a table's header.
 
-A key that is given twice, half of a surrogate pair, and numbers that are not finite are errors in every format. In YAML, so is
-everything that YAML 1.1 reads as another value than the one that is written: `010` as 8, `1:00` as 60, `no` as false.
+Duplicate keys, unpaired surrogates and numbers that are not finite are errors in every format. In YAML, so are values that
+YAML 1.1 does not read as they are written: `010` as 8, `1:00` as 60, `no` as false.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 class _MisreadError(yaml.YAMLError):
-    """YAML 1.1 reads something else than what is written."""
+    """Raised for a value that YAML 1.1 does not read as it is written."""
 
     def __init__(self, why: str, field: str, remedy: str):
         super().__init__(why)

@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Final, NamedTuple
 
+from soundflow.schemas.text import counted
+
 UNKNOWN: Final = "unknown"
 AND: Final = " AND "
 """Joins the licences of a recording that falls under several of them, such as that of a text and that of its voice."""
@@ -124,8 +126,8 @@ def licence_notes(clips: Mapping[str, int]) -> list[str]:
     for text, count in clips.items():
         for licence in licences_of(text):
             counts[licence] += count
-    alone = [(why, f"{count} clips") for licence, count in sorted(counts.items()) if (why := objection(licence))]
-    pairs = [(why, f"{counts[first]} and {counts[second]} clips") for first, second, why in conflicts(counts)]
+    alone = [(why, counted(count, "clip")) for licence, count in sorted(counts.items()) if (why := objection(licence))]
+    pairs = [(why, f"{counts[first]:,} and {counted(counts[second], 'clip')}") for first, second, why in conflicts(counts)]
     return [f"streams with these clips may not be published: {why} ({number})" for why, number in alone] + [
         f"streams that mix these clips may not be published: {why} ({number})" for why, number in pairs
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -37,6 +37,8 @@ Decibels = Annotated[float, Field(ge=-20, le=60)]
 SplitName = Literal["train", "validation", "test"]
 Count = Annotated[int, Field(ge=0, le=64)]
 Share = Annotated[float, Field(ge=0, le=1)]
+OPTIONAL: Final = ("splits", "taxonomy", "max_clip_uses", "licences", "balance", "rejected_transcripts")
+"""Fields that are left out of the fingerprint while they have their default, so that earlier builds keep theirs."""
 
 
 def _teaches(name: object) -> object:
@@ -255,10 +257,9 @@ class Recipe(Schema):
     def shaping(self) -> dict[str, object]:
         """Return the part of the recipe that shapes bytes, without operational settings and unused sections."""
         sections = {"llm", "retrieval", "generation", "verifier"}
-        optional = {name for name in ("splits", "taxonomy", "max_clip_uses", "licences") if not getattr(self, name)}
-        optional |= {"balance"} if self.balance == "clip" else set()
-        optional |= {"rejected_transcripts"} if self.rejected_transcripts == "exclude" else set()
-        unused = {"name", "description", "clips", "budget", *sections, *optional}
+        fields = type(self).model_fields
+        defaults = {name for name in OPTIONAL if getattr(self, name) == fields[name].get_default(call_default_factory=True)}
+        unused = {"name", "description", "clips", "budget", *sections, *defaults}
         shaping: dict[str, object] = self.model_dump(mode="json", exclude=unused)
         shaping["scene"] = self.scene.model_dump(mode="json", exclude=set() if self.curates else {"bag"})
         if self.curates and self.llm is not None:

@@ -1,4 +1,4 @@
-"""Connections of the server: WebSockets that end in a sentence, and bounds for connections that do nothing."""
+"""Connections of the server: WebSockets that report why they end, and limits for idle connections."""
 
 from __future__ import annotations
 

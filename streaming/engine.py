@@ -213,7 +213,7 @@ class Engine:
         while not self._closing:
             time.sleep(WATCH_SECONDS)
             if self._pair is not None:
-                self._pair.look(self._patience)
+                self._pair.kill_stalled(self._patience)
 
     def _watch(self) -> None:
         """Run the engine's thread: deliver events, and start a new pair when a process dies."""

@@ -1,4 +1,4 @@
-"""The encoder and the decoder process as the server sees them: start, commands, signs of life, end."""
+"""The encoder and the decoder process as the server sees them: start, commands, supervision, end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from soundflow.streaming.workers import READY, CancelResponse, Command, Layout, 
 START_SECONDS: Final = 300.0
 """Maximum time for both processes to load the model; a large checkpoint takes minutes."""
 WATCH_SECONDS: Final = 0.2
-"""Interval between looks at the processes."""
+"""Interval at which the processes are checked."""
 END_SECONDS: Final = 10.0
 """Time a killed process has to end. One that hangs in a device driver is left to the operating system."""
 
@@ -109,8 +109,8 @@ class WorkerPair:
         ended = connection.wait([process.sentinel for process in self.processes], timeout=1.0)
         return tuple(process.name for process in self.processes if process.sentinel in ended)
 
-    def look(self, patience: float) -> bool:
-        """Kill processes that have not shown a sign of life for `patience` seconds; return whether there was one.
+    def kill_stalled(self, patience: float) -> bool:
+        """Kill processes that have not shown a sign of life for `patience` seconds; return whether there was one, now or before.
 
         Call it every `WATCH_SECONDS`. Time in which the caller itself did not run (a suspended machine, Ctrl-Z) does not count.
         """

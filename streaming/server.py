@@ -39,7 +39,7 @@ IDLE_SECONDS: Final = 300.0
 DEFAULT_INSTRUCTION: Final = "Listen continuously. Respond when it is called for; otherwise stay silent."
 SWEEP_SECONDS: Final = 1.0
 """Interval between searches for abandoned sessions."""
-GOODBYES: Final = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, 0)
+LEAVING_CODES: Final = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, 0)
 """Close codes of a client that means to leave; 0 is a close frame without a code, which browsers send."""
 REPORT_SECONDS: Final = 10.0
 """Minimum time between two reports that a client sends too many messages."""
@@ -137,7 +137,7 @@ class Server:
             if isinstance(error, ConnectionError):
                 return web.Response(status=400)  # nobody is there to read it
             raise
-        previous, session.client, session.said_goodbye = session.client, socket, False
+        previous, session.client, session.is_closed_by_client = session.client, socket, False
         if isinstance(previous, EventSocket):
             self._fail(previous, protocol.TAKEN_OVER, "a newer connection continues the session")
         session.put((SessionResumed if resumed else SessionCreated)(missed=session.missed, session=session.info))
@@ -180,11 +180,11 @@ class Server:
     def _replaceable(self) -> LiveSession | None:
         """Return the session that a new one replaces; None while a seat is free. Raises EngineFull.
 
-        Only a client that said goodbye is replaced, the one that left first.
+        Only a client that closed its connection is replaced, the first one to do so.
         """
         if len(self.sessions) < self.engine.capacity:
             return None
-        gone = [session for session in self.sessions.values() if session.client is None and session.said_goodbye]
+        gone = [session for session in self.sessions.values() if session.client is None and session.is_closed_by_client]
         if not gone:
             raise EngineFull(f"all {self.engine.capacity} sessions are in use; try again later")
         return min(gone, key=lambda session: session.left)
@@ -221,7 +221,7 @@ class Server:
                 limit = f"{rates[0]:.0f} messages and {rates[1]:.0f} commands per second"
                 session.put(ErrorEvent.of(protocol.TOO_MANY_MESSAGES, f"more than {limit}: further ones are read more slowly"))
             await asyncio.sleep(wait)  # also without a wait: other clients are next
-        session.said_goodbye = socket.close_code in GOODBYES
+        session.is_closed_by_client = socket.close_code in LEAVING_CODES
         return False
 
     async def _send(self, session: LiveSession, socket: EventSocket) -> None:

@@ -65,7 +65,7 @@ class LiveSession:
         """The connection that owns the session; None while it waits for a client."""
         self.left = time.monotonic()
         """When the last client left."""
-        self.said_goodbye = False
+        self.is_closed_by_client = False
         """The last client closed its connection with a close frame: it is not expected back."""
         self.last_audio = self.begun
         """When the last chunk was complete."""

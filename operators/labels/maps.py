@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,8 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, Self
 
-from soundflow.operators.labels.words import is_nameless
+from soundflow.operators.labels.words import has_no_name
 from soundflow.schemas.base import InputError
+from soundflow.schemas.documents import csv_rows
 from soundflow.schemas.suggest import did_you_mean
 from soundflow.schemas.text import one_line
 
@@ -84,27 +86,16 @@ def _shipped(name: str) -> Mapping[str, str]:
 
 def read_label_map(path: Path) -> dict[str, str]:
     """Return old → new of a CSV file with the columns `old` and `new`. Raises InputError that names file and row (from 1)."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         known = f"Give a CSV file with the columns old and new, or one of {', '.join(SHIPPED)}"
-        remedy = did_you_mean(str(path), SHIPPED) or known
-        raise InputError("no such label map", file=path, remedy=remedy) from None
-    except UnicodeDecodeError:
-        raise InputError("is not UTF-8 text", file=path, remedy="Save it as CSV UTF-8") from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
-    rows = csv.reader(text.splitlines(), strict=True)
-    try:
-        header = [name.strip().lower() for name in next(rows, [])]
-        if sorted(header) != sorted(_COLUMNS):
-            separator = next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), "")
-            remedy = "Separate the columns by commas" if separator else "The first line must be: old,new"
-            raise InputError("a label map has the columns old and new", file=path, value=",".join(header), remedy=remedy)
-        return _read_pairs(path, header.index("old"), [cells for cells in rows if any(map(str.strip, cells))])
-    except csv.Error as error:
-        remedy = "Close every quotation mark"
-        raise InputError(f"is not CSV: {error}", file=path, field=f"line {rows.line_num}", remedy=remedy) from None
+        raise InputError("no such label map", file=path, remedy=did_you_mean(str(path), SHIPPED) or known)
+    rows = [cells for _, cells in csv_rows(path)]
+    header = [name.lower() for name in rows[0]] if rows else []
+    if sorted(header) != sorted(_COLUMNS):
+        separator = next((mark for mark in ";\t|" if len(header) == 1 and mark in header[0]), "")
+        remedy = "Separate the columns by commas" if separator else "The first line must be: old,new"
+        raise InputError("a label map has the columns old and new", file=path, value=",".join(header), remedy=remedy)
+    return _read_pairs(path, header.index("old"), rows[1:])
 
 
 def _read_pairs(path: Path, old_at: int, rows: list[list[str]]) -> dict[str, str]:
@@ -119,7 +110,7 @@ def _read_pairs(path: Path, old_at: int, rows: list[list[str]]) -> dict[str, str
         if not old or not new:
             remedy = "Leave the row out to keep a label as it is"
             raise InputError(f"column {'new' if old else 'old'} is empty", file=path, field=field, remedy=remedy)
-        if is_nameless(new):
+        if has_no_name(new):
             raise InputError("column new: not a name", file=path, field=field, value=new, remedy="Write words, such as dog bark")
         first, other = seen.setdefault(_key(old), (number, new))
         if other != new:

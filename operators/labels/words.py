@@ -51,11 +51,11 @@ _MIXED_CASE: Final = re.compile(r"[a-z][A-Z]+[a-z]+[A-Z]|[A-Z]{2,}[a-z][A-Z]|[a-
 """Case as in random ids; `DogBark` and `iPhone` do not match."""
 
 
-def is_debris(text: str, *, is_title: bool = False) -> bool:
-    """Return whether a caption is no description: a file name or its remains, an id, a hash or a number.
+def has_no_description(text: str, *, is_title: bool = False) -> bool:
+    """Return whether a caption describes nothing: it is a file name or its remains, an id, a hash or a number.
 
-    A text with sentence words, or with more words than marks of a file name, is a description. A text without any word is debris.
-    With `is_title`, the text is the title in a file name, and its numbers are no sign of debris.
+    A text with sentence words, or with more words than marks of a file name, is a description. A text without any word is none.
+    With `is_title`, the text is the title in a file name, and its numbers do not count as marks of a file name.
     """
     text = text.strip()
     if _FILE_NAME.fullmatch(text) or _UUID.search(text) or _ONTOLOGY_ID.fullmatch(text):
@@ -67,7 +67,7 @@ def is_debris(text: str, *, is_title: bool = False) -> bool:
     return marks > 0 and not grammar and words <= marks + file_words
 
 
-def is_nameless(label: str) -> bool:
+def has_no_name(label: str) -> bool:
     """Return whether a label names nothing: an id, a hash, a number or the file name of a device.
 
     Unlike captions, labels are chosen: `test`, `unknown` and `recording` are names.

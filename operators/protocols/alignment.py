@@ -43,11 +43,11 @@ class Aligner(Protocol):
         ...
 
 
-def place_words(words: Sequence[str], spans: Sequence[Span], samples: int, heard: int = 0) -> tuple[Word, ...]:
+def place_words(words: Sequence[str], spans: Sequence[Span], samples: int, speech_end: int = 0) -> tuple[Word, ...]:
     """Return words with their spans in samples, limited to the clip and made non-decreasing.
 
-    `heard`: where activity ends (`operators.clean.activity.active_end`), 0 if unknown. The last word ends there: aligners are
-    inexact, and give the silence behind the last word to it. Activity that goes on for more than half a chunk after the word (a
+    `speech_end`: where activity ends (`operators.clean.activity.active_end`), 0 if unknown. The last word ends there, since
+    aligners include the silence after it. Activity that goes on for more than half a chunk after the word (a
     cough, a door) does not belong to it.
     """
     made, begun, ended = [], 0, 0
@@ -55,7 +55,7 @@ def place_words(words: Sequence[str], spans: Sequence[Span], samples: int, heard
         begun = min(max(round(start), begun), samples)
         ended = min(max(round(end), ended, begun), samples)
         made.append(Word(text=text, start=begun, end=ended))
-    if made and made[-1].start < heard <= min(made[-1].end + c.HALF_CHUNK_SAMPLES, samples):
-        made = [word.model_copy(update={"end": min(word.end, heard)}) for word in made]
-        made[-1] = made[-1].model_copy(update={"end": heard})
+    if made and made[-1].start < speech_end <= min(made[-1].end + c.HALF_CHUNK_SAMPLES, samples):
+        made = [word.model_copy(update={"end": min(word.end, speech_end)}) for word in made]
+        made[-1] = made[-1].model_copy(update={"end": speech_end})
     return tuple(made)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from soundflow.operators.labels.maps import LabelMap, label_of_id
-from soundflow.operators.labels.words import has_sentence_words, is_debris, is_nameless
+from soundflow.operators.labels.words import has_no_description, has_no_name, has_sentence_words
 from soundflow.operators.sources.paths import title_of
 from soundflow.operators.sources.rows import LabelSource, RowOrRejection, SourceRow
 from soundflow.schemas.taxonomy import label_words
@@ -28,9 +28,9 @@ def _name(row: SourceRow, maps: Sequence[LabelMap]) -> SourceRow:
     renamed = next((new for labels in maps if (new := labels.find(row.label))), None) or label_of_id(row.label)
     if renamed:
         changes |= {"label": renamed, "label_source": LabelSource.MAP}
-    elif row.label and is_nameless(row.label):
+    elif row.label and has_no_name(row.label):
         changes |= {"label": "", "label_source": "", "unused_label": row.label}
-    if row.caption and (is_debris(row.caption) or _is_from_file_name(row.caption, row.path)):
+    if row.caption and (has_no_description(row.caption) or _is_from_file_name(row.caption, row.path)):
         changes |= {"caption": "", "unused_caption": row.caption}
     return row.model_copy(update=changes) if changes else row
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from soundflow.operators.labels.maps import label_of_esc50_file
-from soundflow.operators.labels.words import is_debris
+from soundflow.operators.labels.words import has_no_description
 from soundflow.operators.sources.rows import ROLE_NAMES, LabelSource, is_storable
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.taxonomy import label_words
@@ -49,7 +49,7 @@ def guess_from_path(folders: tuple[str, ...], stem: str, source: str, classes: I
         return PathGuess(role, label, split, LabelSource.FOLDER)
     name = one_line(title_of(stem))
     named = one_line(source) if _is_informative(source) else ""
-    words = [] if is_debris(name, is_title=True) else label_words(name)
+    words = [] if has_no_description(name, is_title=True) else label_words(name)
     if any(len(word) > 2 or not word.isascii() for word in words):
         return PathGuess(role, " ".join(words), split, LabelSource.FILE_NAME)
     if named:

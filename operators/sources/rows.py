@@ -50,9 +50,9 @@ class SourceRow(ClipFacts):
     label_source: str = ""
     """Where the label comes from (`LabelSource`, or what the manifest states); empty without a label."""
     unused_label: str = ""
-    """A label of the source that names nothing (`operators.labels.words.is_nameless`); `label` is then empty."""
+    """A label of the source that names nothing (`operators.labels.words.has_no_name`); `label` is then empty."""
     unused_caption: str = ""
-    """A caption of the source that is no description (`operators.labels.words.is_debris`); `caption` is then empty."""
+    """A caption of the source that is no description (`operators.labels.words.has_no_description`); `caption` is then empty."""
     excerpt: str = ""
     """The part of the recording that is meant, as `START+SECONDS` or `START+`; empty for the whole recording."""
 

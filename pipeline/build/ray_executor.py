@@ -54,7 +54,7 @@ class TimeLimit:
         self._slowest = 0.0
 
     def add(self, seconds: float) -> None:
-        """Take note of a finished shard."""
+        """Record how long a finished shard took."""
         self._slowest = max(self._slowest, seconds)
 
     def seconds(self, attempt: int) -> float:

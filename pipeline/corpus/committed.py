@@ -25,7 +25,7 @@ from soundflow.pipeline.corpus.versions import OPERATOR_VERSIONS
 from soundflow.prompts import prompt_hash
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError
-from soundflow.schemas.documents import json_value
+from soundflow.schemas.documents import NotJsonError, json_value
 from soundflow.schemas.regular_file import open_regular, read_regular
 from soundflow.schemas.shard import BuildRecord, ShardManifest
 from soundflow.schemas.stream import StreamPlan
@@ -186,7 +186,7 @@ class CommittedSamples:
         """Return the plan of a sample as JSON, without the cost of its schema. Raises ShardError."""
         try:
             plan = json_value(members["json"])
-        except (ValueError, RecursionError) as error:
+        except NotJsonError as error:
             raise self.error(manifest, f"{key}.json is not JSON: {error}") from None
         if not isinstance(plan, dict):
             raise self.error(manifest, f"{key}.json is not a plan")

@@ -13,6 +13,7 @@ from soundflow.pipeline.corpus.committed import CommittedSamples, committed_shar
 from soundflow.pipeline.corpus.open_build import differences
 from soundflow.schemas.identity import parse_sample_id
 from soundflow.schemas.shard import ShardManifest
+from soundflow.schemas.text import counted
 
 EXAMPLES: Final = 8
 IGNORED_FIELDS: Final = frozenset({"sample_id", "fingerprint"})
@@ -46,7 +47,7 @@ class Differences:
     def lines(self) -> list[str]:
         """Return the differences as lines of text."""
         recipes = [f"recipe: {line}" for line in self.recipes]
-        fields = [f"field {name}: different in {count} streams" for name, count in self.fields.items()]
+        fields = [f"field {name}: different in {counted(count, 'stream')}" for name, count in self.fields.items()]
         only = f"{self.only_in_a} only in A, {self.only_in_b} only in B"
         return [*recipes, *fields, *self.examples, f"streams: {self.same} equal, {self.different} different, {only}"]
 

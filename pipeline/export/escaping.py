@@ -1,4 +1,4 @@
-"""Escape texts that strangers wrote (licences, attributions, names) in the Markdown and CSV files of an export."""
+"""Escape untrusted text (licences, attributions, names) in the Markdown and CSV files of an export."""
 
 from __future__ import annotations
 

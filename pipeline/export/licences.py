@@ -8,6 +8,7 @@ from typing import Final
 
 from soundflow.schemas.licences import licences_of, objections
 from soundflow.schemas.stream import PlannedClip, PlannedNoise, StreamPlan
+from soundflow.schemas.text import counted
 
 HUB_LICENCES: Final = frozenset(("cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"))
 """Licences with attribution that the `license` field of a dataset card can name."""
@@ -52,7 +53,9 @@ class LicenceSurvey:
     def describe(self) -> list[str]:
         """Return each reason with its numbers of streams and clips."""
         clips = self.clips
-        return [f"{why} ({count} streams, {clips[why]} clips)" for why, count in sorted(self.streams.items())]
+        return [
+            f"{why} ({counted(count, 'stream')}, {counted(clips[why], 'clip')})" for why, count in sorted(self.streams.items())
+        ]
 
 
 def hub_licence(licences: Collection[str]) -> str:

@@ -12,6 +12,7 @@ from soundflow.operators.compose.clips import ClipBrief
 from soundflow.pipeline.clips.align import UNALIGNED
 from soundflow.schemas.licences import licence_notes
 from soundflow.schemas.recipe import Recipe
+from soundflow.schemas.text import counted
 
 NAMED: Final = 5
 """Clips that a note names."""
@@ -30,6 +31,6 @@ def _rejected_transcripts(briefs: Sequence[ClipBrief], recipe: Recipe, clips: Pa
     used = "they are used, since" if recipe.rejected_transcripts == "use" else "they are not used unless"
     listed = shlex.quote(str(clips / UNALIGNED))
     return [
-        f"alignment rejected the transcripts of {len(rejected)} speech clips ({names}); {used} the recipe has "
+        f"alignment rejected the transcripts of {counted(len(rejected), 'speech clip')} ({names}); {used} the recipe has "
         f"`rejected_transcripts: use`. All of them are listed in {listed}"
     ]

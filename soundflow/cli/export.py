@@ -9,6 +9,7 @@ import typer
 
 from soundflow.cli.common import Build, Json, say, say_json
 from soundflow.cli.help import sub_app
+from soundflow.schemas.text import counted
 
 export_app = sub_app("Export a corpus as a Hugging Face dataset or in the formats of other systems.")
 AnyLicence = Annotated[
@@ -51,7 +52,7 @@ def hf(
     for task, splits in sorted(done.splits.items()):
         say(f"  {task:<24} " + ", ".join(f"{split} {count}" for split, count in sorted(splits.items())))
     for why, count in done.objections.items():
-        say(f"  {count} streams ({done.objected_clips[why]} clips) may not be published: {why}")
+        say(f"  {counted(count, 'stream')} ({counted(done.objected_clips[why], 'clip')}) may not be published: {why}")
     size = f"{done.bytes / 1e6:.1f} MB"
     say(f"{to}: {done.streams} streams, {done.hours:.2f} h, {size}{' (dry run, nothing written)' if dry_run else ''}")
 

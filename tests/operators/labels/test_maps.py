@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from soundflow.operators.labels.maps import SHIPPED, LabelMap, label_of_esc50_file, label_of_id
-from soundflow.operators.labels.words import is_nameless
+from soundflow.operators.labels.words import has_no_name
 from soundflow.schemas.base import InputError
 
 
@@ -43,7 +44,7 @@ def test_shipped_maps_are_complete_and_give_names(name: str, rows: int) -> None:
     text = resources.files("soundflow.operators.labels").joinpath(f"{name}.csv").read_text(encoding="utf-8")
     pairs = list(csv.DictReader(text.splitlines()))
     assert len(pairs) >= rows and name in SHIPPED
-    assert not [pair for pair in pairs if is_nameless(pair["new"]) or pair["new"] != pair["new"].lower().strip()]
+    assert not [pair for pair in pairs if has_no_name(pair["new"]) or pair["new"] != pair["new"].lower().strip()]
     labels = LabelMap.open(name)
     assert not [pair for pair in pairs if labels.find(pair["old"]) != pair["new"]]
 
@@ -103,6 +104,12 @@ def test_errors_name_the_file_and_the_row(tmp_path: Path, text: str, message: st
     with pytest.raises(InputError) as raised:
         LabelMap.open(tmp_path / "map.csv")
     assert message in str(raised.value)
+
+
+def test_a_named_pipe_is_rejected_and_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "map.csv")
+    with pytest.raises(InputError, match=r"map\.csv: cannot be read"):
+        LabelMap.open(tmp_path / "map.csv")
 
 
 def test_a_misspelt_map_is_answered_with_the_nearest(tmp_path: Path) -> None:

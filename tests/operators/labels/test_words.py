@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from soundflow.operators.labels.words import is_debris, is_nameless
+from soundflow.operators.labels.words import has_no_description, has_no_name
 
 DEBRIS = [
     "user img final v",
@@ -166,14 +166,14 @@ NAMES = [
 
 @pytest.mark.parametrize("caption", DEBRIS)
 def test_remains_of_file_names_are_no_captions(caption: str) -> None:
-    assert is_debris(caption)
+    assert has_no_description(caption)
 
 
 @pytest.mark.parametrize("caption", DESCRIPTIONS)
 def test_descriptions_are_captions(caption: str) -> None:
-    assert not is_debris(caption)
+    assert not has_no_description(caption)
 
 
 def test_ids_and_numbers_name_nothing_and_words_do() -> None:
-    assert [label for label in NAMELESS if not is_nameless(label)] == []
-    assert [label for label in NAMES if is_nameless(label)] == []
+    assert [label for label in NAMELESS if not has_no_name(label)] == []
+    assert [label for label in NAMES if has_no_name(label)] == []

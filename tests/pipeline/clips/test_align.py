@@ -114,7 +114,7 @@ def test_the_row_of_a_clip_whose_transcript_does_not_fit_says_so_and_init_and_re
     assert recipe.rejected_transcripts == "exclude" and "rejected_transcripts: exclude" in (tmp_path / "recipe.yaml").read_text()
     note, licences = index_notes(index.briefs(), recipe, clips)
     assert "a licence is unknown" in licences
-    assert "the transcripts of 1 speech clips (speech/short.wav)" in note and "unaligned.jsonl" in note
+    assert "the transcripts of 1 speech clip (speech/short.wav)" in note and "unaligned.jsonl" in note
     found = rejected_transcripts(clips, index.content_hash, {"speech/short.wav"})
     assert found == {
         "clips": 1,
