@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from soundflow.schemas.base import InputError
-from soundflow.schemas.taxonomy import Task, Urgency, kind_of_danger, label_words, urgency
+from soundflow.schemas.taxonomy import Task, Urgency, is_label_pattern, kind_of_danger, label_name, label_pattern, urgency
 
 
 class DecisionSource(StrEnum):
@@ -57,14 +57,6 @@ def danger_of(sound: DecidableSound) -> Task | None:
     return kind_of_danger(sound.label, sound.caption) if decision_of(sound) is Urgency.RESPOND else None
 
 
-_WILDCARDS: Final = re.compile(r"[*?]")
-
-
-def _name(label: str) -> str:
-    """Return a label as it is compared: its words in lower case."""
-    return " ".join(label_words(label)) or label.strip().lower()
-
-
 class DecisionRules:
     """The `taxonomy` of a recipe: decisions by label or by a pattern of labels.
 
@@ -79,21 +71,21 @@ class DecisionRules:
         for key, decision in (rules or {}).items():
             if not key.strip(" \t_-"):
                 raise InputError("is not a label or a pattern of labels", value=key, remedy="Write words, such as 'kettle*'")
-            if _WILDCARDS.search(key):
-                patterns.append((key, _compiled(key), decision))
+            if is_label_pattern(key):
+                patterns.append((key, label_pattern(key), decision))
                 continue
-            known = self._labels.setdefault(_name(key), (key, decision))
+            known = self._labels.setdefault(label_name(key), (key, decision))
             if known[1] is not decision:
                 why = f"the labels {known[0]!r} and {key!r} are compared alike but have different decisions"
                 raise InputError(why, remedy="Remove one of them")
-        self._patterns = sorted(patterns, key=lambda entry: (-len(_WILDCARDS.sub("", entry[0])), entry[0]))
+        self._patterns = sorted(patterns, key=lambda entry: (-len(re.sub(r"[*?]", "", entry[0])), entry[0]))
 
     def __bool__(self) -> bool:
         return bool(self._labels or self._patterns)
 
     def find(self, label: str) -> Urgency | None:
         """Return the decision for a label; None if no rule matches it."""
-        name = _name(label)
+        name = label_name(label)
         known = self._labels.get(name)
         if known is not None:
             return known[1]
@@ -110,12 +102,7 @@ class DecisionRules:
 
     def unmatched(self, labels: Collection[str]) -> list[str]:
         """Return the labels and patterns of the recipe that match none of `labels`, in alphabetical order."""
-        names = {_name(label) for label in labels}
+        names = {label_name(label) for label in labels}
         unknown = [key for name, (key, _) in self._labels.items() if name not in names]
         unknown += [key for key, pattern, _ in self._patterns if not any(map(pattern.fullmatch, names))]
         return sorted(unknown)
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    spaced = " ".join(re.sub(r"[\s_-]+", " ", pattern).split()).lower()
-    return re.compile("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in spaced))

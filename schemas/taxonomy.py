@@ -168,6 +168,30 @@ def label_words(label: str) -> list[str]:
     return [word.lower() for word in words if any(map(str.isalpha, word))]
 
 
+def label_name(label: str) -> str:
+    """Return a label as it is compared: its words, so that `Dog_Bark` is `dog bark`, or the text itself if it has none."""
+    return " ".join(label_words(label)) or label.strip().lower()
+
+
+def is_label_pattern(text: str) -> bool:
+    """Whether a text stands for several labels: it contains `*` or `?`."""
+    return "*" in text or "?" in text
+
+
+@lru_cache(maxsize=4096)
+def label_pattern(pattern: str) -> re.Pattern[str]:
+    """Return what matches the names of labels (`label_name`); `*` stands for any characters and `?` for one.
+
+    The rest of the pattern is compared by its words, as labels are: `Kettle_03*` finds `Kettle_03_boiling` and `kettle`.
+    """
+    stand_ins = {"*": "qqstarqq", "?": "qqmarkqq"}  # letters, so that they stay in their word
+    spelled = re.sub(r"[\s_-]*\d+", "", pattern) if label_words(pattern) else pattern
+    for wildcard, letters in stand_ins.items():
+        spelled = spelled.replace(wildcard, letters)
+    name = re.escape(label_name(spelled) if label_words(pattern) else spelled.strip().lower())
+    return re.compile(name.replace(stand_ins["*"], ".*").replace(stand_ins["?"], "."))
+
+
 _PARTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({"glass": _words("break crash shatter smash")})
 """Words that name a danger only beside one of the others: breaking glass, but no glass of water."""
 _OBJECTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(

@@ -29,7 +29,7 @@ from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Interrupted
 from soundflow.schemas.decision import DecisionRules
 from soundflow.schemas.estimate import BuildBudget
-from soundflow.schemas.licences import UNKNOWN, licence_notes
+from soundflow.schemas.licences import licence_notes
 from soundflow.schemas.llm import Halted, ServiceUnreachable
 from soundflow.schemas.recipe import Recipe, fingerprint
 from soundflow.schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest, Stopped
@@ -165,8 +165,7 @@ def find_recipe_warnings(recipe: Recipe, pool: ClipPool) -> list[str]:
     """
     briefs = pool.briefs()
     labels = {brief.label for brief in briefs}
-    stated = Counter(brief.licence for brief in licensed_pool(pool, recipe).briefs() if brief.licence != UNKNOWN)
-    return licence_notes(stated) + [
+    return licence_notes(Counter(brief.licence for brief in licensed_pool(pool, recipe).briefs())) + [
         f"taxonomy.{key}: no clip of the index has such a label. {did_you_mean(key, labels)}".rstrip()
         for key in DecisionRules(recipe.taxonomy).unmatched(labels)
     ]

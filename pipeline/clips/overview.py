@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +14,7 @@ from soundflow.pipeline.clips.table import ClipIndex
 from soundflow.schemas import constants as c
 from soundflow.schemas.clip import ClipRole, kind_of
 from soundflow.schemas.decision import DecisionRules
-from soundflow.schemas.taxonomy import Urgency, label_words
+from soundflow.schemas.taxonomy import Urgency, is_label_pattern, label_name, label_pattern
 from soundflow.schemas.text import counted
 
 COLUMNS: Final = (
@@ -107,17 +105,12 @@ class ClipFilter:
         return self.min_count <= count and (self.max_count is None or count <= self.max_count)
 
 
-@lru_cache(maxsize=4096)
 def _matches_label(label: str, wanted: str) -> bool:
     if not wanted.strip():
         return not label
-    if "*" in wanted or "?" in wanted:
-        return fnmatch.fnmatchcase(_spaced(label), _spaced(wanted))
-    return (label_words(label) or [label]) == (label_words(wanted) or [wanted]) and bool(label)
-
-
-def _spaced(label: str) -> str:
-    return " ".join(label.replace("_", " ").replace("-", " ").casefold().split())
+    if is_label_pattern(wanted):
+        return label_pattern(wanted).fullmatch(label_name(label)) is not None
+    return bool(label) and label_name(label) == label_name(wanted)
 
 
 def list_clips(index: ClipIndex, rules: DecisionRules, conditions: ClipFilter) -> Iterator[ListedClip]:

@@ -215,7 +215,7 @@ Decision = Annotated[Urgency | None, typer.Option(help="Restrict to sounds with 
 Split = Annotated[str, typer.Option(help="Restrict to clips of this split.")]
 Source = Annotated[str, typer.Option(help="Restrict to clips of this source.")]
 LabelSourceName = Annotated[
-    str, typer.Option(help="Restrict to clips whose label comes from here: manifest, metadata, folder, file name, map …")
+    str, typer.Option(help="Restrict to clips whose label has this source, such as manifest, metadata, folder, file name or map.")
 ]
 Text = Annotated[str, typer.Option(help="Restrict to clips with this text in id, label, caption or transcript.")]
 MinCount = Annotated[int, typer.Option(min=0, help="Minimum number of clips with the same label.")]

@@ -35,7 +35,7 @@ def test_the_readmes_way_from_folders_to_a_verified_corpus_and_its_report(corpus
     assert status["shards"] == {"planned": 2, "committed": 2, "failed": 0} and status["streams"] == 8 and status["hours"] > 0
     verified = soundflow("verify", "corpus", "--sample", 2, "--json", folder=corpus_dir)
     assert verified.returncode == 0
-    assert json.loads(verified.stdout) == {"ok": True, "shards": 2, "streams": 8, "problems": []}
+    assert json.loads(verified.stdout) == {"ok": True, "shards": 2, "streams": 8, "missing": [], "problems": []}
     report = soundflow("report", "corpus", "-o", "page.html", folder=corpus_dir)
     assert report.returncode == 0 and (corpus_dir / "page.html").stat().st_size > 100_000
     again = soundflow("build", "corpus.yaml", "-o", "corpus", "--executor", "inline", folder=corpus_dir)
@@ -50,7 +50,7 @@ def test_a_damaged_corpus_makes_verify_exit_1_with_named_problems(corpus_dir: Pa
     tar.write_bytes(tar.read_bytes()[:-30_000])
     done = soundflow("verify", copy, "--json")
     problems = json.loads(done.stdout)["problems"]
-    assert done.returncode == 1 and {"shard", "key", "check", "detail"} == set(problems[0])
+    assert done.returncode == 1 and {"shard", "key", "check", "detail", "file", "remedy"} == set(problems[0])
     assert {problem["shard"] for problem in problems} == {1} and "truncated" in {problem["check"] for problem in problems}
 
 

@@ -112,4 +112,4 @@ def test_the_shell_completes_commands_and_options() -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)} | request,
         timeout=60,
     )
-    assert done.stdout.split() == ["search"]
+    assert done.stdout.split() == ["search", "stats"]

