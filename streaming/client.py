@@ -91,6 +91,10 @@ class Client:
             except aiohttp.WSServerHandshakeError as refused:
                 remedy = "Set SOUNDFLOW_TOKEN for `soundflow listen`, or pass `token=`" if refused.status == 401 else ""
                 raise InputError(await _reason(http, address, query, refused.status), file=url, remedy=remedy) from None
+            except aiohttp.ClientConnectorCertificateError as untrusted:
+                remedy = "Set SSL_CERT_FILE to the certificate of the server or of its authority (PEM)"
+                reason = untrusted.certificate_error
+                raise InputError(f"the certificate of the server is not trusted ({reason})", file=url, remedy=remedy) from None
             except (aiohttp.ClientError, OSError, ValueError) as lost:
                 remedy = "Start one with `soundflow serve --model DIR`"
                 raise InputError(f"no server answers ({lost})", file=url, remedy=remedy) from None

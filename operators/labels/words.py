@@ -51,6 +51,21 @@ _MIXED_CASE: Final = re.compile(r"[a-z][A-Z]+[a-z]+[A-Z]|[A-Z]{2,}[a-z][A-Z]|[a-
 """Case as in random ids; `DogBark` and `iPhone` do not match."""
 
 
+_VERSIONS: Final = _words(
+    "final finalfinal v ver version copy kopie copie copia take edit edited bounce mix mixdown master mastered export exported "
+    "new mono stereo hq lq hd raw orig original trimmed cut wav mp3 flac ogg aiff"
+)
+"""Words at the end of a file name that tell versions of one recording apart."""
+
+
+def without_version(words: list[str]) -> list[str]:
+    """Return the words of a file name without those at its end that name a version: `glass smash final v` → glass, smash."""
+    count = len(words)
+    while count > 1 and (words[count - 1] in _VERSIONS or (len(words[count - 1]) == 1 and words[count - 1].isascii())):
+        count -= 1
+    return words[:count]
+
+
 def has_no_description(text: str, *, is_title: bool = False) -> bool:
     """Return whether a caption describes nothing: it is a file name or its remains, an id, a hash or a number.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from soundflow.operators.labels.maps import label_of_esc50_file
-from soundflow.operators.labels.words import has_no_description
+from soundflow.operators.labels.words import has_no_description, without_version
 from soundflow.operators.sources.rows import ROLE_NAMES, LabelSource, is_storable
 from soundflow.schemas.clip import ClipRole
 from soundflow.schemas.taxonomy import label_words
@@ -41,19 +41,14 @@ def guess_from_path(folders: tuple[str, ...], stem: str, source: str, classes: I
     """Infer role, label and split from a path.
 
     `folders`: names of the folders between source and file; `stem`: file name without suffix; `source`: name of the source
-    folder, which also determines the role (`clips index speech/ noise/`) and is the last choice for the label; `classes`:
-    positions in `folders` of names that are labels although they are folder words (`FolderClasses`).
+    folder, which also determines the role (`clips index speech/ noise/`) but is no label, since it names a collection;
+    `classes`: positions in `folders` of names that are labels although they are folder words (`FolderClasses`).
     """
     role, label, split = _guess_from_folders(folders, source, tuple(classes))
     if label:
         return PathGuess(role, label, split, LabelSource.FOLDER)
     name = one_line(title_of(stem))
-    named = one_line(source) if _is_informative(source) else ""
-    words = [] if has_no_description(name, is_title=True) else label_words(name)
-    if any(len(word) > 2 or not word.isascii() for word in words):
-        return PathGuess(role, " ".join(words), split, LabelSource.FILE_NAME)
-    if named:
-        return PathGuess(role, named, split, LabelSource.FOLDER)
+    words = [] if has_no_description(name, is_title=True) else without_version(label_words(name))
     return PathGuess(role, " ".join(words), split, LabelSource.FILE_NAME)
 
 

@@ -19,11 +19,12 @@ from soundflow.pipeline.clips.audio import ClipAudio
 from soundflow.pipeline.clips.findings import FindingPass, Row, WordTimes, times_key, without_interpretation
 from soundflow.pipeline.clips.ledger import IndexLedger
 from soundflow.pipeline.clips.table import CACHE, REMEDY, ClipIndex
+from soundflow.pipeline.clips.written_words import VERSION, align_transcript
 from soundflow.pipeline.mechanics.processes import map_in_processes
 from soundflow.schemas import constants as c
 from soundflow.schemas.base import InputError, Schema
-from soundflow.schemas.clip import Clip, Word
-from soundflow.schemas.outcome import Ok, Outcome, Rejected
+from soundflow.schemas.clip import Clip
+from soundflow.schemas.outcome import Ok, Rejected
 
 UNALIGNED: Final = "unaligned.jsonl"
 NO_ALIGNER: Final = "no_aligner"
@@ -131,7 +132,7 @@ class _AlignPass(FindingPass[WordTimes]):
     def _identity(self, name: str) -> str:
         if name not in self.ids:
             try:
-                self.ids[name] = open_aligner(name).id
+                self.ids[name] = f"{open_aligner(name).id}/{VERSION}"
             except InputError as error:
                 self.ids[name], self.unavailable[name] = "", error
         return self.ids[name]
@@ -168,7 +169,7 @@ def align_one(cache: ClipCache, task: _AlignTask) -> _Done:
     clip = task.clip
     try:
         samples = ClipAudio(cache, REMEDY.format(cache.directory.parent)).of(clip)
-        outcome: Outcome[tuple[Word, ...]] = open_aligner(task.aligner).align(samples, clip.transcript or "", task.language)
+        outcome = align_transcript(open_aligner(task.aligner), samples, clip.transcript or "", task.language)
         if isinstance(outcome, Ok):
             clip.model_validate(clip.model_dump() | {"words": outcome.value})
     except InputError as error:

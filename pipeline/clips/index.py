@@ -87,7 +87,7 @@ class IndexSummary(Schema):
             f" {counted(self.cleaned, 'file')} cleaned in this run, {self.reused:,} known from earlier runs"
         ]
         if self.unlabelled:
-            remedy = "Put recordings into folders named after their sounds, or write a manifest with the column label"
+            remedy = "Put recordings into folders named after their sounds and index the folder above, or write a manifest"
             clips = counted(self.unlabelled, "foreground clip")
             lines.append(f"  without a label: {clips}, which no task about sounds uses. {remedy}")
         if self.unused_labels or self.unused_captions:

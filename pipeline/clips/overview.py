@@ -194,8 +194,8 @@ class ClipStats:
             stats.seconds += clip.seconds
             stats.labels[clip.label] += 1
             stats.unlabelled += clip.role == ClipRole.FOREGROUND and not clip.label
-            stats.unused_labels[clip.unused_label] += bool(clip.unused_label)
-            stats.unused_captions[clip.unused_caption] += bool(clip.unused_caption)
+            stats.unused_labels.update([clip.unused_label] if clip.unused_label else [])
+            stats.unused_captions.update([clip.unused_caption] if clip.unused_caption else [])
             for name in cls.PROPERTIES:
                 numbers = stats.by[name].setdefault(getattr(clip, name), [0, 0.0])
                 numbers[0] += 1
@@ -250,7 +250,7 @@ class ClipStats:
 
 
 def _unused_json(unused: Counter[str]) -> dict[str, Any]:
-    return {"clips": unused.total(), "examples": [text for text, count in unused.most_common(EXAMPLES) if count]}
+    return {"clips": unused.total(), "examples": [text for text, _ in unused.most_common(EXAMPLES)]}
 
 
 def _marked(values: Sequence[Any]) -> Iterator[tuple[bool, Any]]:

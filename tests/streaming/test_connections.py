@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from soundflow.cli.app import app
 from soundflow.schemas.base import InputError
+from soundflow.streaming.client import Client
 from soundflow.streaming.connections import load_tls
 from soundflow.streaming.connections import run as run_server
 from soundflow.streaming.server import serve
@@ -135,6 +136,10 @@ def test_the_server_speaks_tls_and_a_handshake_that_never_ends_is_closed(
             trusted = ssl.create_default_context(cafile=str(certificate[0]))
             async with http.get(f"https://localhost:{port}/", ssl=trusted) as answer:
                 assert await answer.text() == "hello"
+            with pytest.raises(InputError, match="certificate of the server is not trusted") as refused:
+                async with Client.connect(f"https://localhost:{port}"):
+                    pass
+            assert "SSL_CERT_FILE" in refused.value.remedy
             with pytest.raises(aiohttp.ClientError):
                 await http.get(f"http://localhost:{port}/")
             assert await reader.read() == b""

@@ -71,4 +71,4 @@ def test_folders_of_folds_and_formats_are_no_labels(tmp_path: Path) -> None:
 )
 def test_a_file_name_without_words_is_no_label(stem: str) -> None:
     assert guess_from_path((), stem, "recordings") == (ClipRole.FOREGROUND, "", "train", LabelSource.FILE_NAME)
-    assert guess_from_path((), stem, "my dogs") == (ClipRole.FOREGROUND, "my dogs", "train", LabelSource.FOLDER)
+    assert guess_from_path((), stem, "my files 2024").label == "", "the source names a collection, not a sound"
