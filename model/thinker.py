@@ -21,14 +21,14 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration, initialization
 from transformers.utils import logging
 
-from soundflow.model.checkpoint_files import DAMAGED_REMEDY, check_checkpoint
+from soundflow.model.checkpoint_files import DAMAGED_REMEDY, check_checkpoint, checkpoint_files
 from soundflow.model.device import Placement
 from soundflow.model.presets import preset
 from soundflow.model.seats import SeatedPass
 from soundflow.model.vocabulary import AUDIO_ROW, StreamingConfig, Vocabulary
 from soundflow.schemas.atomic_file import reset_mode
 from soundflow.schemas.base import InputError
-from soundflow.schemas.checksums import SUMS, write_sums
+from soundflow.schemas.checksums import write_sums
 from soundflow.schemas.tokens import FIRST_FREE_ROW
 
 NEW_ROW_SPREAD: Final = 0.02
@@ -90,7 +90,7 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
 
         `options` are passed to `from_pretrained` (dtype, device_map, attn_implementation). Use `load` for checkpoints of `save`.
         """
-        if (Path(source) / SUMS).exists():
+        if Path(source).is_dir():  # not a hub id
             check_checkpoint(Path(source))
         with _no_bars():
             stock = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(source, use_safetensors=True, **options)
@@ -112,7 +112,7 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
     def load(cls, directory: str | Path, placement: Placement = Placement(), **options: Any) -> Self:  # noqa: B008 (frozen)
         """Load a checkpoint written by `save` to a device; only safetensors and JSON are read, which execute no code.
 
-        Raises InputError for a directory that is not a checkpoint, or with a file that differs from its `SHA256SUMS`.
+        Raises InputError for a directory that is not a checkpoint, or with a file that its `SHA256SUMS` contradicts or omits.
         """
         check_checkpoint(Path(directory))
         options |= {"output_loading_info": True, "use_safetensors": True, "dtype": placement.dtype}
@@ -141,7 +141,7 @@ class StreamingThinker(Qwen2_5OmniThinkerForConditionalGeneration):  # type: ign
         try:
             with _no_bars():
                 self.save_pretrained(directory, state_dict=state)
-            files = [path for path in Path(directory).iterdir() if path.suffix in (".json", ".safetensors")]
+            files = checkpoint_files(Path(directory))
             for path in files:
                 reset_mode(path)  # safetensors creates files for their owner alone
             write_sums(Path(directory), (path.name for path in files))

@@ -27,8 +27,8 @@ def write_sums(folder: Path, names: Iterable[str]) -> None:
     (folder / SUMS).write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-def check_sums(folder: Path, remedy: str) -> bool:
-    """Compare the files of `folder` with its `SHA256SUMS`; return False if there is no such file.
+def check_sums(folder: Path, remedy: str) -> frozenset[str]:
+    """Compare the files of `folder` with its `SHA256SUMS`; return the names it lists, none if there is no such file.
 
     Raises InputError with the name of the first file that is missing or differs. A changed `SHA256SUMS` is found too: every line
     must have the format of `sha256sum`, and every file that it names must exist.
@@ -37,7 +37,7 @@ def check_sums(folder: Path, remedy: str) -> bool:
     try:
         text = read_regular(path).decode()
     except FileNotFoundError:
-        return False
+        return frozenset()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the checkpoint is damaged: cannot be read: {error}", file=path, remedy=remedy) from None
     lines = _LINE.findall(text)
@@ -45,7 +45,7 @@ def check_sums(folder: Path, remedy: str) -> bool:
         raise InputError("the checkpoint is damaged: not a list of SHA-256 digests and file names", file=path, remedy=remedy)
     for digest, name in lines:
         check_sha256(folder / name, digest, remedy)
-    return True
+    return frozenset(name for _, name in lines)
 
 
 def check_sha256(path: Path, digest: str, remedy: str) -> None:

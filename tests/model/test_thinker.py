@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
+from soundflow.model.checkpoint_files import checkpoint_files
 from soundflow.model.presets import preset
 from soundflow.model.thinker import StreamingThinker
 from soundflow.model.vocabulary import AUDIO_ROW, StreamingConfig
 from soundflow.schemas.base import InputError
+from soundflow.schemas.checksums import write_sums
 from soundflow.schemas.tokens import AUTHORS, SOUNDFLOW
 
 
@@ -163,7 +166,7 @@ def test_a_checkpoint_with_a_lost_parameter_is_reported(thinker: StreamingThinke
     tensors = load_file(file)
     del tensors["lm_head.weight"]
     save_file(tensors, file, {"format": "pt"})
-    (tmp_path / "SHA256SUMS").unlink()
+    write_sums(tmp_path, (path.name for path in checkpoint_files(tmp_path)))
     with pytest.raises(InputError, match=r"parameters are missing .*lm_head.weight"):
         StreamingThinker.load(tmp_path)
 
@@ -192,6 +195,31 @@ def test_a_truncated_file_of_weights_is_reported_with_its_checkpoint(
         weights.write_bytes(weights.read_bytes()[:bytes_left])
     with pytest.raises(InputError, match=f"{weights}: the checkpoint is damaged"):
         StreamingThinker.load(checkpoint)
-    (checkpoint / "SHA256SUMS").unlink()
+    write_sums(checkpoint, (path.name for path in checkpoint_files(checkpoint)))
     with pytest.raises(InputError, match=f"{checkpoint}: the checkpoint is damaged"):
         StreamingThinker.load(checkpoint)
+
+
+@pytest.mark.parametrize("unlisted", ["config.json", "model.safetensors", "model.safetensors.index.json"])
+def test_a_file_that_the_sums_do_not_list_is_rejected(thinker: StreamingThinker, tmp_path: Path, unlisted: str) -> None:
+    thinker.save(tmp_path)
+    sums = tmp_path / "SHA256SUMS"
+    sums.write_text("".join(line for line in sums.read_text().splitlines(True) if not line.endswith(f"  {unlisted}\n")))
+    (tmp_path / unlisted).touch()
+    with pytest.raises(InputError, match=f"{tmp_path / unlisted}: is not listed in SHA256SUMS.*sha256sum"):
+        StreamingThinker.load(tmp_path)
+
+
+def test_a_streaming_model_without_sums_is_rejected_until_its_files_are_listed(thinker: StreamingThinker, tmp_path: Path) -> None:
+    model = tmp_path / "my model"
+    thinker.save(model)
+    (model / "README.md").write_text("Other files need not be listed.")
+    (model / "._model.safetensors").write_text("nor those of macOS")
+    StreamingThinker.load(model)
+    (model / "SHA256SUMS").unlink()
+    for load in (StreamingThinker.load, lambda path: StreamingThinker.adapt(path, StreamingConfig(layout="soundflow/1"))):
+        with pytest.raises(InputError, match=r"my model: the checkpoint has no SHA256SUMS") as error:
+            load(model)
+    command = str(error.value).rsplit("list them: ", 1)[1]
+    subprocess.run(["sh", "-c", command.strip("` .")], check=True)
+    StreamingThinker.load(model)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from soundflow.schemas.base import InputError
+from soundflow.schemas.checksums import write_sums
 from soundflow.streaming.engine import Engine, EngineFull
 from soundflow.streaming.events import (
     AudioDropped,
@@ -166,6 +167,7 @@ def test_a_directory_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_whole_is_refused_with_the_reason(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes()[:5000])
+    write_sums(tmp_path, ("config.json", "model.safetensors"))
     with pytest.raises(InputError, match=r"the model cannot be loaded: .*Safetensor"):
         Engine(tmp_path, sessions=1).start()
 

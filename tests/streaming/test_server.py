@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from soundflow.schemas.base import InputError
+from soundflow.schemas.checksums import write_sums
 from soundflow.streaming import protocol
 from soundflow.streaming.client import Client, play
 from soundflow.streaming.connections import run as run_server
@@ -259,6 +260,7 @@ def test_invalid_options_are_refused_before_the_upgrade(engine: Engine, query: s
 def test_a_server_with_a_damaged_model_reports_only_that(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes()[:5000])
+    write_sums(tmp_path, ("config.json", "model.safetensors"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(InputError, match="the checkpoint is damaged"):

@@ -14,7 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from soundflow.model.checkpoint_files import checkpoint_files
 from soundflow.schemas.base import InputError
+from soundflow.schemas.checksums import write_sums
 from soundflow.training.distributed import Processes
 from soundflow.training.trainer import Trainer
 from tests.training.made import MadeCorpus, some_corpus
@@ -159,7 +161,7 @@ def test_pickled_weights_beside_a_configuration_are_never_loaded(world: Path, tm
     model, mark = tmp_path / "model", tmp_path / "executed"
     shutil.copytree(world / "run" / "model", model)
     (model / "model.safetensors").unlink()
-    (model / "SHA256SUMS").unlink()
+    write_sums(model, (path.name for path in checkpoint_files(model)))
     (model / "pytorch_model.bin").write_bytes(pickle.dumps(Evil(mark)))
     with pytest.raises(InputError, match="the checkpoint is damaged"):
         StreamingThinker.load(model)
