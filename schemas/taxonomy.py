@@ -154,6 +154,14 @@ def _words(text: str) -> frozenset[str]:
 RESPOND_WORDS = _words(_RESPOND)
 IGNORE_WORDS = _words(_IGNORE)
 """Words in their base form; they stand for their inflections (`schemas.inflection`) and for compounds written apart."""
+_MODIFIERS: Final = _words(
+    "air ambulance baby battle bike bicycle boat boy brush burglar bus bush camp car cell child church clock dog door engine "
+    "finger fog foot forest french gas girl gun hand house human infant key kid kitchen machine man mobile mouse police river "
+    "school sea ship shop snow store street tire train truck wild wolf woman"
+)
+"""Words that begin a compound written together without naming its decision: `carhorn`, but no `fireman`."""
+_ENDINGS: Final = _words("bark child clock ring slam song")
+"""Words that end such a compound, likewise: `alarmclock`."""
 _ENGLISH_WORD: Final = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*")
 UNMISTAKABLE = frozenset({"alarm", "siren", "fire", "smoke"})
 
@@ -215,8 +223,32 @@ _BASES: Final = base_forms(
 
 
 def base_words(text: str, bases: Mapping[str, str] = _BASES) -> list[str]:
-    """Return the words of a text, with inflections of known words in their base form: `Sirens wailing` → siren, wailing."""
-    return [bases.get(word, word) for word in label_words(text)]
+    """Return the words of a text, with inflections of known words in their base form: `Sirens wailing` → siren, wailing.
+
+    Compounds of two known words are taken apart: `BABYCRY` → baby, cry.
+    """
+    return [bases.get(word, word) for word in _spaced_words(text, bases)]
+
+
+def _spaced_words(text: str, bases: Mapping[str, str]) -> list[str]:
+    """Return the words of a text, with compounds that `bases` does not hold as the words they consist of."""
+    return [part for word in label_words(text) for part in ((word,) if word in bases else _parts_of(word))]
+
+
+@lru_cache(maxsize=65_536)
+def _parts_of(word: str) -> tuple[str, ...]:
+    """Return the two words of a compound, or the word itself if it is known or no place divides it into two known words.
+
+    Compounds that name another sound (`_OBJECTS`), such as `campfire`, stay whole.
+    """
+    if word not in _SPLIT_BASES:
+        for place in range(3, len(word) - 2):
+            first, second = word[:place], word[place:]
+            if (first in _SPLIT_BASES or first in _MODIFIERS) and second in _SPLIT_BASES:
+                bases = {_BASES.get(part, part) for part in (first, second)}
+                names_another = any(bases & _OBJECTS.get(base, frozenset()) for base in bases)
+                return (word,) if names_another else (first, second)
+    return (word,)
 
 
 def _sound_words(text: str, *, is_sentence: bool) -> set[str]:
@@ -225,7 +257,7 @@ def _sound_words(text: str, *, is_sentence: bool) -> set[str]:
     Compounds written apart are joined (`door bell`), and words that name another sound (`_OBJECTS`) are left out. Both concern
     any two words of a name, and neighbours in a sentence.
     """
-    written, words = label_words(text), base_words(text)
+    written, words = _spaced_words(text, _BASES), base_words(text)
     places = range(len(words))
     is_sentence = is_sentence or len(words) > _LONGEST_NAME
     found, spent = set[str](), set[int]()
@@ -267,11 +299,15 @@ _DOMAINS: Final[Mapping[Task, frozenset[str]]] = MappingProxyType(
 
 
 _DOMAIN_BASES: Final = base_forms(frozenset().union(*_DOMAINS.values()))
+_SPLIT_BASES: Final = _BASES | _DOMAIN_BASES | base_forms(_ENDINGS)
+"""Known words with their inflections, into which compounds are taken apart."""
 
 
 def kind_of_danger(label: str, caption: str = "") -> Task | None:
     """Return the proactive sub-task whose words label or caption contain, whatever the decision; None for no such word."""
-    words = set(base_words(f"{label} {caption}", _DOMAIN_BASES))
+    written = _spaced_words(f"{label} {caption}", _DOMAIN_BASES)
+    joined = [first + second for first, second in pairwise(written)]  # compounds written apart: `gun shot`
+    words = {_DOMAIN_BASES.get(word, word) for word in [*written, *joined]}
     return next((task for task, known in _DOMAINS.items() if words & known), None)
 
 

@@ -23,7 +23,7 @@ from soundflow.schemas.recipe import Recipe
 from soundflow.schemas.scene import Draw, Scene, SceneEvent
 from soundflow.schemas.taxonomy import SUB_TASKS, Capability, Task
 
-PLANNING_VERSION: Final = "12"
+PLANNING_VERSION: Final = "13"
 FITTING_SHARE: Final = 0.95
 """Probability that the template planner takes a sound that fits the place rather than one of unknown places."""
 
