@@ -3,6 +3,7 @@ numbers with their nouns."""
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ _WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
 _UNSPACED = re.compile(f"[{_WIDE}]")
 _TOKENS = re.compile(rf"\s*(?:[{_WIDE}]|[^\s{_WIDE}]+)")
 _SOUNDING = re.compile(r"[^\W_]")
+_VISIBLE = re.compile(r"\S")
 JOINERS: Final = "\u200c\u200d"
 """Zero-width non-joiner and joiner."""
 _UNJOINED: Final = frozenset("LATIN GREEK CYRILLIC ARMENIAN GEORGIAN HEBREW CJK HANGUL HIRAGANA KATAKANA THAI COMBINING".split())
@@ -20,18 +22,36 @@ _UNJOINED: Final = frozenset("LATIN GREEK CYRILLIC ARMENIAN GEORGIAN HEBREW CJK 
 _SHOWN_FORMATS: Final = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u180e\U000110bd\U000110cd\U00013430-\U0001345f]")
 """Format characters (category Cf) that are part of the spelling, such as the Arabic number sign."""
 
-_THINK: Final = r"(?:[a-z]+:)?(?:think(?:ing)?|thoughts?|reasoning)"
+_THOUGHT: Final = (
+    r"(?:\w{1,30}[:_-])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|scratch_?pad|analysis|reflect(?:ions?|ing)?|rationale|monologue|"
+    r"deliberation|contemplat(?:ion|or)|cot|planning)(?:[_-]\w{1,30})?"
+)
+"""Names of tags around thoughts, such as `think`, `reasoning_content`, `inner_monologue` and `seed:think`."""
+_PLAIN_TAG: Final = re.compile(r"</?(?:[a-z]+:)?(?:think(?:ing)?|thoughts?|reasoning)(?![:\w-])", re.IGNORECASE)
+"""Beginning of the tags that count wherever they occur. Others may be part of an answer, for example about XML."""
 _THOUGHT_MARKS: Final = re.compile(
-    rf"(?P<begin><{_THINK}(?:\s[^<>]*)?(?<!/)>|\[think\]|◁think▷|<\|start_thinking\|>|<\|begin_of_thought\|>|"
-    rf"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>)|"
-    rf"<{_THINK}\s*/>|</{_THINK}\s*>|\[/think\]|◁/think▷|<\|end_thinking\|>|<\|end_of_thought\|>|"
-    r"<\|channel\|>\s*final\b[^<]*<\|message\|>",
+    rf"(?:<|&lt;)\s{{0,2}}(?P<close>/?)\s{{0,2}}(?P<name>{_THOUGHT})(?:\s[^<>]{{0,300}}?)?(?P<empty>/?)(?:>|&gt;)|"
+    r"(?P<begin>\[think\]|◁think▷|<\|(?:start|begin)_(?:of_)?(?:thinking|thought)\|>|<unused94>|<\|channel>\s*thought\b|"
+    r"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>|<(?P<block>details)\s[^<>]*\breasoning\b[^<>]*>|"
+    r"\A\s*thinking(?:\.\.\.|…)[ \t]*\r?\n|(?-i:\A\s*analysis(?=[^\W\d_a-z]|\")|assistant(?:analysis|commentary)))|"
+    r"(?P<end>\[/think\]|◁/think▷|<\|end_(?:of_)?(?:thinking|thought)\|>|<unused95>|<channel\|>|"
+    r"<\|channel\|>\s*final\b[^<]*<\|message\|>|(?m:^(?:\.\.\.|…)[ \t]*done thinking\.?[ \t]*\r?$)|(?-i:assistantfinal))|"
+    r"</(?P<end_of_block>details)>",
     re.IGNORECASE,
 )
-"""Beginning (group `begin`) and end of thoughts: `<think>` of most models, those of Mistral, Kimi, Cohere, Sky-T1, gpt-oss."""
+"""Beginning and end of thoughts: tags, the marks of Mistral, Kimi, Cohere, Sky-T1, MedGemma, Gemma 4 and gpt-oss (which leaves
+`analysis…assistantfinal…` without its special tokens), Ollama's line `Thinking...`, Open WebUI's `<details type="reasoning">`."""
+_WRAPPED: Final = re.compile(r"\s*<(answer|final_answer|final|response|reply|output)>(.*)</\1>\s*", re.IGNORECASE | re.DOTALL)
 _CONTROL: Final = re.compile(
-    r"<\|/?\w[\w:./ -]{0,60}\|>|<｜[^<>｜\n]{1,60}｜>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_(?:turn|image|audio)>|"
-    r"<(?:bos|eos|pad|unk|bot|eot|boh|eoh|eom|eoc|eor)>|</?tool_(?:call|response)s?>"
+    # <|im_end|>, also without its end; <turn|>; <｜end▁of▁sentence｜>
+    r"<\|/?\w[\w:./▁ -]{0,60}\|>|<\|/?\w{2,60}>?|<\w{2,60}\|>|\bim_(?:start|end|sep)\|?>|<｜[^<>｜\n]{1,60}｜>|"
+    # [INST], [TOOL_CALLS], [SEP]
+    r"\[/?(?:INST|SYS|SYSTEM_PROMPT|(?:AVAILABLE_)?TOOLS?(?:_(?:CALLS?|RESULTS?|CONTENT))?|CALL_ID|IMG(?:_(?:BREAK|END))?|BEGIN_AUDIO|"
+    r"EOS|BOS|EOT|SEP|CLS|PAD|UNK|MASK|[gs]MASK)\]|<</?SYS>>|</?s>|"
+    # <end_of_turn>, <unused12>, <extra_id_0>, <0x0A>, <eos>, <tool_call>
+    r"</?(?:start|begin|end)_of_\w{1,40}>|<(?:unused|extra_id|reserved|special|custom_token)(?:_\w{1,40})?_?\d{1,6}>|"
+    r"<0x[0-9A-F]{2}>|</?(?i:bos|eos|pad|unk|sep|cls|bot|eot|eod|eop|sop|boh|eoh|eom|eoc|eor)>|"
+    r"</?(?:tool|function)_(?:call|response|result)s?>|<fake_token_around_image>"
 )
 
 
@@ -46,18 +66,49 @@ class ModelText(NamedTuple):
 def without_thoughts(text: str, opaque: Sequence[range] = ()) -> ModelText:
     """Return the answer in the text of a reasoning model: what follows the last end of its thoughts, such as `</think>`.
 
-    The beginning of the thoughts may be missing, since it may be part of the prompt. Marks within `opaque` parts do not count.
+    The beginning of the thoughts may be missing, since it may be part of the prompt. Tags that answers may contain as well, such
+    as `<analysis>` and `<details>`, begin thoughts only where the answer would begin, and only their own end tag ends these.
+    Marks within `opaque` parts do not count. An answer that is a single `<answer>` is returned without the tag.
     """
-    marks = [mark for mark in _THOUGHT_MARKS.finditer(text) if not any(mark.start() in part for part in opaque)]
-    if not marks:
-        return ModelText(text, False)
-    return ModelText(None if marks[-1]["begin"] else text[marks[-1].end() :].strip(), True)
+    start, opened, in_exclusive, has_thoughts = 0, "", False, False
+    answer_start = _first_visible(text, start)
+    for mark in _THOUGHT_MARKS.finditer(text):
+        name = (mark["name"] or mark["block"] or mark["end_of_block"] or "mark").lower()
+        is_exclusive = name == "details" or bool(mark["name"] and not _PLAIN_TAG.match(mark[0]))
+        if opened and (is_exclusive or in_exclusive):
+            counts = opened == name
+        else:
+            counts = not is_exclusive or bool(mark["block"]) or mark.start() == answer_start
+        if not counts or any(mark.start() in part for part in opaque):
+            continue
+        is_end = mark["end"] or mark["close"] or mark["empty"] or mark["end_of_block"]
+        start, opened, in_exclusive, has_thoughts = mark.end(), "" if is_end else name, is_exclusive, True
+        answer_start = _first_visible(text, start)
+    if opened:
+        return ModelText(None, True)
+    answer = text[start:].strip() if has_thoughts else text
+    wrapped = _WRAPPED.fullmatch(answer)
+    if wrapped and f"</{wrapped[1]}>" not in wrapped[2]:
+        answer = wrapped[2].strip()
+    return ModelText(answer, has_thoughts)
 
 
 def control_string(text: str) -> str:
-    """Return the first control string of a chat template in a text, such as `<|im_end|>`; empty if there is none."""
-    found = _CONTROL.search(text)
+    """Return the first control string of a chat template in a text, such as `<|im_end|>`; empty if there is none.
+
+    Invisible characters within it, full-width forms and HTML escapes do not hide it.
+    """
+    shown = text if text.isascii() else "".join(char for char in text if unicodedata.category(char) != "Cf")
+    found = _CONTROL.search(shown)
+    if found is None and ("&" in shown or not shown.isascii()):
+        found = _CONTROL.search(unicodedata.normalize("NFKC", html.unescape(shown)))
     return found[0] if found else ""
+
+
+def _first_visible(text: str, start: int) -> int:
+    """Return the place of the first character from `start` on that is not white space."""
+    found = _VISIBLE.search(text, start)
+    return found.start() if found else len(text)
 
 
 def join_texts(texts: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from soundflow.schemas.llm import Usage
 from soundflow.schemas.outcome import Failed, Ok, Outcome, Rejected
 from soundflow.schemas.text import without_thoughts
 
-ASKING_VERSION: Final = f"4.{REQUEST_VERSION}"
+ASKING_VERSION: Final = f"5.{REQUEST_VERSION}"
 """Increase the first number when requests, or the conditions for accepting an answer, change."""
 MAX_STARTS: Final = 32
 """Maximum number of opening braces that are tried in search of JSON."""

@@ -16,7 +16,7 @@ from soundflow.schemas.text import join_texts
 
 MODEL_PREFIX: Final = "llm:"
 """Prefix of a planner or response source that is a language model."""
-SUPERVISION_VERSION: Final = "7"
+SUPERVISION_VERSION: Final = "8"
 
 
 def is_model_made(plan: StreamPlan, sources: Iterable[str]) -> bool:

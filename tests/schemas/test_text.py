@@ -88,6 +88,31 @@ def test_invisible_characters_never_cut_a_word(text: str, line: str) -> None:
         ("<|START_THINKING|>a<|END_THINKING|>b", "b"),
         ("<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b", "b"),
         ("<think/>b", "b"),
+        ("Thinking...\nThe user greets.\n...done thinking.\n\nb", "b"),
+        ("Thinking…\r\na\r\n…done thinking.\r\nb", "b"),
+        ('<details type="reasoning" done="true">\n<summary>Thought for 2 s</summary>\na\n</details>\nb', "b"),
+        ('<details type="reasoning">a</details>b <details>c</details>', "b <details>c</details>"),
+        ("<reasoning_content>a</reasoning_content>b", "b"),
+        ("<inner_monologue>a</inner_monologue> b", "b"),
+        ("<scratchpad>a</scratchpad>b", "b"),
+        ("\n<analysis>a</analysis>b", "b"),
+        ("<reflection>a</reflection>b", "b"),
+        ("<thinking>a</thinking>\n<reflection>b</reflection>\nc", "c"),
+        ("<think>a <analysis>b</analysis> c</think>d", "d"),
+        ("<scratchpad>a <think>b</think> c</scratchpad>d", "d"),
+        ("&lt;think&gt;a&lt;/think&gt;b", "b"),
+        ("< think >a</ think >b", "b"),
+        ("analysisUser greets.assistantfinalb", "b"),
+        ("analysisWe need a tool.assistantcommentary to=x{}assistantfinalb", "b"),
+        ("<unused94>thought\na<unused95>b", "b"),
+        ("<|channel>thought\na<channel|>b", "b"),
+        ("<think>a</think><answer>b</answer>", "b"),
+        ("<think>a</think>\n<output>\nb\n</output>\n", "b"),
+        ("<analysis>a", None),
+        ("<think>a <analysis>b</analysis>", None),
+        ('<details type="reasoning">a', None),
+        ("Thinking...\nThe user", None),
+        ("analysisUser greets.", None),
         ("<think>a</think>", ""),
         ("<think>a", None),
         ("a <think> b", None),
@@ -99,7 +124,25 @@ def test_thoughts_are_no_part_of_the_answer(text: str, answer: str | None) -> No
     assert without_thoughts(text) == (answer, True)
 
 
-@pytest.mark.parametrize("text", ["", " a \n b ", "I think so.", "a < think > b", "think", "[thinking]", "<b>a</b>"])
+def test_a_whole_answer_in_a_tag_is_returned_without_it() -> None:
+    assert without_thoughts("<answer>\na\n</answer>") == ("a", False)
+
+
+def test_many_marks_are_read_in_linear_time() -> None:
+    text = "x " + "<analysis> " * 50_000
+    assert without_thoughts(text) == (text, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " a \n b ", "I think so.", "a < think > b", "think", "[thinking]", "<b>a</b>", "I am thinking about a bell.",
+        "Thinking... about it, yes.", "Put it into <analysis> and </analysis>.", "Close it with </scratchpad>.", "[laughs] Well.",
+        "<details><summary>More</summary>a</details>", "analysis of the bell", "analysis: a bell", "The assistant final say.",
+        "An <answer>a</answer> tag.", "<answer>a</answer> and <answer>b</answer>", "<rational>a</rational>", "&lt;b&gt;",
+        "I'm not done thinking.",
+    ],
+)  # fmt: skip
 def test_a_text_without_thoughts_is_returned_as_it_is(text: str) -> None:
     assert without_thoughts(text) == (text, False)
 
@@ -109,13 +152,35 @@ def test_a_text_without_thoughts_is_returned_as_it_is(text: str) -> None:
     [
         "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<|AUDIO|>", "<|Human|>",
         "<｜User｜>", "<｜end▁of▁sentence｜>", "[INST]", "[/INST]", "<<SYS>>", "</s>", "<s>", "<bos>", "<eos>", "<start_of_turn>",
-        "<end_of_turn>", "<tool_call>", "<eom>",
+        "<end_of_turn>", "<tool_call>", "<eom>", "[TOOL_CALLS]", "[/AVAILABLE_TOOLS]", "[EOS]", "[SEP]", "<EOS>", "<unused12>",
+        "<end_of_utterance>", "<extra_id_0>", "<0x0A>", "<|im_end", "<|im_end>", "<im_end|>", "im_end|>", "<turn|>",
+        "<custom_token_7>",
     ],
 )  # fmt: skip
 def test_control_strings_of_chat_templates_are_found(mark: str) -> None:
     assert control_string(f"Hi.{mark} user") == mark
 
 
-@pytest.mark.parametrize("text", ["a <b> c", "x |> f <| y", "<||>", "[1]", "INST", "a<s", "f <| g |> h", "1 < 2 | 3 > 2"])
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("Hi<|im_\u200bend|>", "<|im_end|>"),
+        ("Hi ＜｜im_end｜＞", "<|im_end|>"),
+        ("Hi &lt;|im_end|&gt;", "<|im_end|>"),
+        ("Hi [TOOL\u00ad_CALLS]", "[TOOL_CALLS]"),
+    ],
+)
+def test_a_disguised_control_string_is_found(text: str, mark: str) -> None:
+    assert control_string(text) == mark
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a <b> c", "x |> f <| y", "<||>", "[1]", "INST", "a<s", "f <| g |> h", "1 < 2 | 3 > 2", "[laughs]", "[MUSIC]", "[NAME]",
+        "[Tool calls]", "the EOS of a text", "<end> of", "xs|>map", "می\u200cخواهم <b>", "R&amp;B &lt;b&gt;", "unused12",
+        "<0x7fff>", "a <mask> in SVG", "the token im_end",
+    ],
+)  # fmt: skip
 def test_other_text_with_brackets_is_no_control_string(text: str) -> None:
     assert control_string(text) == ""
