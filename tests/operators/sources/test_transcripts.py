@@ -30,6 +30,22 @@ from soundflow.schemas.clip import ClipRejection
          "3\n00:00:02,000 --> 00:00:03,000\nIt is 12\no'clock.\n", "Hello there. It is 12 o'clock."),
         ("WEBVTT\n\nNOTE by me\n\n00:00.000 --> 00:01.000 align:start\n<v Ann>Good morning.\n", "Good morning."),
         ("0:00:00.599,0:00:04.160\nHi there.\n\n0:00:04.160,0:00:06.770\nBye.\n", "Hi there. Bye."),
+        ("[00:00.000 --> 00:02.000]  Hello world\n[00:02.000 --> 00:03.000]  42\n", "Hello world 42"),
+        ("[00:00:00.000 --> 00:00:02.000]   Hello world\n[00:00:02.000 --> 00:00:03.000]   [BLANK_AUDIO]\n", "Hello world"),
+        ("WEBVTT\n\n00:00.000 --> 00:01.000\n<v Bob>Hello &amp; bye,&nbsp;AT&T&#33;\n", "Hello & bye, AT&T!"),
+        ("2190 46797 She had your dark suit.\n", "She had your dark suit."),
+        ("1914 1918 were the years of war", "1914 1918 were the years of war"),
+        ("10:30 is fine with me.", "10:30 is fine with me."),
+        ("The time is 10:30:45", "The time is 10:30:45"),
+        ("We meet at 5:30.\nBring 2.5 kilos of apples.\n", "We meet at 5:30. Bring 2.5 kilos of apples."),
+        ("2 seconds later he left", "2 seconds later he left"),
+        ("3.5 - 4.5 million people live here", "3.5 - 4.5 million people live here"),
+        ("Bob: Hello.\nAnn: Hi, Bob.\n", "Bob: Hello. Ann: Hi, Bob."),
+        ("[music]\nBob: Hello.\n[laughter]\nAnn: Hi.\n", "[music] Bob: Hello. [laughter] Ann: Hi."),
+        ("Note: bring your own cup.", "Note: bring your own cup."),
+        ("E = mc squared", "E = mc squared"),
+        ("He ran 100 metres (10.5)", "He ran 100 metres (10.5)"),
+        ("0 1 1 0", "0 1 1 0"),
     ],
 )  # fmt: skip
 def test_transcripts_are_read(text: str, transcript: str) -> None:
@@ -63,14 +79,47 @@ def test_transcripts_are_read(text: str, transcript: str) -> None:
         ("SPEAKER x 1 0.00 1.20 <NA> <NA> ann <NA> <NA>\n", "RTTM"),
         ("x 1 0.00 0.20 HELLO 0.95\nx A 0.20 0.30 THERE\n", "CTM"),
         (";; comment\nx 1 ann 0.00 1.20 <o,f0,female> hello there\n", "STM"),
+        ("[Script Info]\nTitle: x\n[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,Hello\n", "ASS"),
+        ("@UTF8\n@Begin\n@Participants:\tCHI Target_Child\n*CHI:\tmore cookie .\n@End\n", "CHAT"),
+        ("[General]\nTitle=Foo\nSampleRate=44100\n", "settings"),
+        ("label = dog\nonset = 0.5\n", "settings"),
+        ("label=dog\n", "settings"),
+        ("label: dog\nonset: 0.5\n", "settings"),
+        ("Text:  HELLO THERE\nConf: 4\n", "settings"),
+        ("0 0 1 1 1 0 1\n", "numbers"),
+        ("0\n0\n1\n", "numbers"),
+        ("100 200\n300 400\n", "numbers"),
+        ("0.50s - 1.20s: dog barks\n1.50s - 1.90s: cat\n", "time stamps"),
+        ("0.50s - 1.20s: dog barks\n", "time stamps"),
+        ("500 ms, 1200 ms, dog\n", "time stamps"),
+        ("00:00:01 door closes\n00:00:03 dog barks\n", "time stamps"),
+        ("00:00:01 door closes\n", "time stamps"),
+        ("0:01 door closes\n0:03 dog barks\n", "time stamps"),
+        ("0:01-0:03 door\n0:05-0:08 dog\n", "time stamps"),
+        ("dog_bark 0.5 1.0\ncar_horn 1.2 1.9\n", "time stamps"),
+        ("dog_bark,0.5,1.0\n", "time stamps"),
+        ("dog barks (0:01-0:03)\n", "time stamps"),
+        ("[0.50 - 1.20] dog\n", "time stamps"),
+        ("(00:05) Speaker 1: Hello.\n", "time stamps"),
+        ("SPEAKER_00 [0.50 - 1.20]: Hello.\n", "time stamps"),
+        ("Speaker 1  00:00:05\nHello there.\nSpeaker 2  00:00:09\nHi.\n", "time stamps"),
+        ("Detected language: English\n[00:00.000 --> 00:02.000] Hello\n", "time stamps"),
+        ('{"start": 0.5}\n{"start": 0.9}\n', "JSON"),
+        ('{"start": 0.5, "text": "He', "JSON"),
     ],
 )  # fmt: skip
 def test_annotations_are_no_transcript(text: str, annotation: str) -> None:
     assert read_sidecar(text, "x.txt", "x") == ("", annotation)
 
 
+def test_long_lines_are_read_in_linear_time() -> None:
+    for text in ("1.1" + " " * 60_000 + "x", "(0:01 " * 10_000, "a" + " " * 60_000, "0:00:00," * 8_000):
+        read_sidecar(text, "x.txt", "x")  # takes minutes where an expression backtracks
+
+
 def test_one_interval_of_htk_is_no_transcript() -> None:
     assert read_sidecar("0 46797000 sil\n", "x.lab", "x").annotation == "label track"
+    assert read_sidecar("2190 46797 sil\n", "x.lab", "x").annotation == "label track"
 
 
 @pytest.mark.parametrize(
