@@ -16,8 +16,9 @@ import shlex
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ray.exceptions import RayError
@@ -61,15 +62,20 @@ class Jobs:
     """A client of one cluster's Jobs API."""
 
     def __init__(self, address: str):
-        """`address`: [http[s]://]HOST[:PORT]. Raises InputError if no cluster answers there or it rejects the token."""
+        """`address`: [http[s]://]HOST[:PORT], contacted by the first request.
+
+        Raises InputError for another address, and from every method if no cluster answers there or it rejects the token.
+        """
+        self.address = dashboard_url(address)
+
+    @cached_property
+    def _client(self) -> Any:
         from ray.job_submission import JobSubmissionClient
 
-        self.address = address = dashboard_url(address)
         logging.getLogger("ray").setLevel(logging.ERROR)
         token = os.environ.get("RAY_AUTH_TOKEN", "")
         headers = {"Authorization": f"Bearer {token}"} if token else None
-        with self._input_errors():
-            self._client = JobSubmissionClient(address, headers=headers)
+        return JobSubmissionClient(self.address, headers=headers)
 
     def submit(self, recipe_path: Path, out: str, *, options: tuple[str, ...] = (), job: str | None = None) -> str:
         """Start a build and return the name of its job.
@@ -88,7 +94,7 @@ class Jobs:
         text = base64.b64encode(to_yaml(document).encode()).decode()
         command = ["python", "-m", "soundflow.pipeline.jobs.submitted", "-o", out, "--address", "auto", *options]
         forwarded = {name: os.environ[name] for name in FORWARDED if name in os.environ}
-        with self._input_errors():
+        with self._input_errors(job):
             return self._submit(shlex.join(command), {RECIPE: text, "OMP_NUM_THREADS": "1"} | forwarded, job)
 
     def resume(self, job: str) -> str:
@@ -129,8 +135,9 @@ class Jobs:
 
     def _info(self, job: str) -> JobDetails:
         _check_job_name(job)
-        with self._input_errors():
-            return self._client.get_job_info(job)
+        with self._input_errors(job):
+            details: JobDetails = self._client.get_job_info(job)
+            return details
 
     def list(self) -> list[JobState]:
         """Return all submitted jobs, newest first."""
@@ -142,7 +149,7 @@ class Jobs:
     def logs(self, job: str) -> str:
         """Return the output of a job so far."""
         _check_job_name(job)
-        with self._input_errors():
+        with self._input_errors(job):
             return str(self._client.get_job_logs(job))
 
     def follow(self, job: str) -> AsyncIterator[str]:
@@ -153,27 +160,27 @@ class Jobs:
     def cancel(self, job: str) -> bool:
         """Stop a job and return True; False if it had ended. Committed shards are kept."""
         _check_job_name(job)
-        with self._input_errors():
+        with self._input_errors(job):
             return bool(self._client.stop_job(job))
 
     @contextlib.contextmanager
-    def _input_errors(self) -> Iterator[None]:
-        """Turn exceptions of the Jobs API into InputError."""
+    def _input_errors(self, job: str | None = None) -> Iterator[None]:
+        """Turn exceptions of a request to the Jobs API, which may be about a job, into InputError."""
         try:
             yield
         except InputError:
             raise
         except (RayError, RuntimeError, ConnectionError, ValueError, OSError) as error:
-            text = " ".join(str(error).split())[:300]
-            denied = DENIED.search(text)
-            remedy = (
-                "Set $RAY_AUTH_TOKEN to the cluster's token"
-                if denied
-                else f"Check the address (http://HOST:{DASHBOARD_PORT}) and the job name"
-            )
-            raise InputError(
-                f"request to the cluster failed: {text}", field="--address", value=self.address, remedy=remedy
-            ) from None
+            shown = without_password(self.address)
+            text = " ".join(str(error).replace(self.address, shown).split())[:300]
+            check = f"Check the address (http://HOST:{DASHBOARD_PORT})" + (" and the job name" if job else "")
+            remedy = "Set $RAY_AUTH_TOKEN to the cluster's token" if DENIED.search(text) else check
+            raise InputError(f"request to the cluster failed: {text}", field="--address", value=shown, remedy=remedy) from None
+
+
+def without_password(address: str) -> str:
+    """Return an address as it may be printed, with `***` for a password: `http://user:***@head`."""
+    return re.sub(r"^((?:\w+:)?/*[^/:@]*:).*@", r"\1***@", address, flags=re.DOTALL)
 
 
 def dashboard_url(address: str) -> str:
@@ -185,15 +192,18 @@ def dashboard_url(address: str) -> str:
     has_scheme = "://" in text
     try:
         url = urlsplit(text if has_scheme else f"http://{text}")
-        is_valid = url.scheme in ("http", "https") and bool(url.hostname) and text != "auto" and not (url.query or url.fragment)
+        is_host = bool(url.hostname) and url.hostname not in ("auto", "http", "https") and not re.search(r"\s", text)
+        is_valid = url.scheme in ("http", "https") and is_host and not (url.query or url.fragment or url.path.startswith("//"))
         port = url.port
     except ValueError:
         is_valid, port = False, None
     if not is_valid:
         remedy = f"Name the dashboard of the cluster: http://HOST:{DASHBOARD_PORT}"
-        raise InputError("is not the address of a Ray dashboard", field="--address", value=address, remedy=remedy)
-    base = url.geturl().rstrip("/")
-    return base if port or has_scheme else f"{base}:{DASHBOARD_PORT}"
+        why = "is not the address of a Ray dashboard"
+        raise InputError(why, field="--address", value=without_password(address), remedy=remedy)
+    if not (port or has_scheme):
+        url = url._replace(netloc=f"{url.netloc.removesuffix(':')}:{DASHBOARD_PORT}")
+    return url.geturl().rstrip("/")
 
 
 def _check_job_name(job: str) -> None:

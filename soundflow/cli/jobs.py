@@ -21,7 +21,9 @@ Job = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.", show
 
 
 def _follow(job: str, address: str) -> str:
-    return command_line("jobs", "logs", job, "--address", address, "--follow")
+    from soundflow.pipeline.jobs.submit import without_password
+
+    return command_line("jobs", "logs", job, "--address", without_password(address), "--follow")
 
 
 @top.command(
@@ -44,15 +46,13 @@ def submit(
     """Run `soundflow submit`."""
     from soundflow.pipeline.jobs.submit import Jobs
     from soundflow.schemas.base import InputError
-    from soundflow.schemas.recipe import Recipe
 
-    if store and "://" not in store:
+    if store is not None and not all(store.partition("://")):
         remedy = "Name a bucket, such as s3://BUCKET/PATH"
         raise InputError("is not the URL of an object store", field="--store", value=store, remedy=remedy)
     options: tuple[str, ...] = ("--workers", str(workers)) if workers else ()
     options += ("--virtual",) if virtual else ()
     options += ("--store", store) if store else ()
-    Recipe.from_yaml(recipe)  # a wrong recipe is reported without a cluster
     cluster = Jobs(address)
     name = cluster.submit(recipe, out, options=options, job=job)
     if as_json:

@@ -210,10 +210,10 @@ def test_a_name_that_is_taken_is_named(clips_dir: Path, tmp_path: Path) -> None:
         ("http://head:8265/", "http://head:8265"),
         ("https://ray.example.org", "https://ray.example.org"),
         ("https://ray.example.org/cluster/7", "https://ray.example.org/cluster/7"),
-        *(
-            (wrong, None)
-            for wrong in ("auto", "ray://head:10001", "", "http://", "head:port", "head:99999", "os://x", "ftp://head")
-        ),
+        ("ray.example.org/cluster/7", "http://ray.example.org:8265/cluster/7"),
+        ("http://user:word@head:1", "http://user:word@head:1"),
+        *((wrong, None) for wrong in "auto ray://head:10001 http:// head:port head:99999 os://x ftp://head http//x:8265".split()),
+        *((wrong, None) for wrong in ("", "a head", "http:/x", "https:x", "http://http://x", "http:8265", "http://head//x")),
     ],
 )
 def test_a_dashboard_is_named_with_or_without_a_scheme(address: str, url: str | None) -> None:
@@ -222,6 +222,42 @@ def test_a_dashboard_is_named_with_or_without_a_scheme(address: str, url: str | 
     else:
         with pytest.raises(InputError, match="not the address of a Ray dashboard"):
             dashboard_url(address)
+
+
+@pytest.mark.parametrize("address", ["http://u:secret@127.0.0.1:{}", "u:secret@127.0.0.1:{}", "http://u:sec:ret@x@127.0.0.1:{}"])
+def test_passwords_of_addresses_are_not_printed(address: str, clips_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=4, shards=1)
+    with pytest.raises(InputError, match=r"request to the cluster failed.*u:\*\*\*@127") as refused:
+        Jobs(address.format(free_port())).submit(recipe, "/out")
+    assert "sec" not in str(refused.value) and "job name" not in str(refused.value)
+    with pytest.raises(InputError, match=r"not the address.*u:\*\*\*@127") as refused:
+        dashboard_url(address.format("port"))
+    assert "sec" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("-o", "out"), "not an absolute path"),
+        (("-o", "/out", "--job", "a b"), "is not a job name"),
+        (("-o", "/out", "--store", "s3://"), "is not the URL of an object store"),
+        (("-o", "/out", "--store", ""), "is not the URL of an object store"),
+    ],
+)
+def test_options_are_checked_before_the_cluster_is_contacted(
+    options: tuple[str, ...], why: str, clips_dir: Path, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", clips_dir, streams=4, shards=1)
+    refused = soundflow("submit", recipe, *options, "--address", f"127.0.0.1:{free_port()}")
+    assert refused.returncode == 2 and why in refused.stderr, refused.stderr
+
+
+def test_the_job_name_is_suspected_only_where_one_is_given() -> None:
+    jobs = Jobs(f"127.0.0.1:{free_port()}")
+    with pytest.raises(InputError, match=r"Check the address \(http://HOST:8265\) and the job name"):
+        jobs.status("run")
+    with pytest.raises(InputError, match=r"Check the address \(http://HOST:8265\)$"):
+        jobs.list()
 
 
 def test_the_printed_command_can_be_pasted_as_it_is(monkeypatch: pytest.MonkeyPatch, clips_dir: Path, tmp_path: Path) -> None:
