@@ -22,6 +22,7 @@ from soundflow.operators.sources.rows import LabelSource, RowOrRejection, Source
 from soundflow.operators.sources.transcripts import ANNOTATIONS, SUFFIXES, has_words, read_sidecar
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection
+from soundflow.schemas.text import control_string
 
 RECORDINGS: Final = frozenset(name.lower() for name in soundfile.available_formats()) - {"raw"} | frozenset(
     "8svx aif aifc bwf iff mp1 mp2 mpa mpga m2a oga opus snd sph wave "
@@ -168,6 +169,8 @@ class _FolderReader:
                 self._count_annotation(suffix, directory / texts[stem, suffix])
         if transcript is not None and not has_words(transcript):
             return "transcript_without_words", f"{place}: {transcript!r} has no word" if transcript else f"{place} is empty"
+        if mark := control_string(transcript or ""):
+            return "control_string", f"{place}: contains {mark}, a control string of chat templates; remove it"
         return transcript
 
     def _count_annotation(self, kind: str, path: Path) -> None:

@@ -40,7 +40,7 @@ from soundflow.schemas.licences import licence_id
 from soundflow.schemas.outcome import Ok
 from soundflow.schemas.suggest import did_you_mean
 from soundflow.schemas.taxonomy import Urgency
-from soundflow.schemas.text import counted, without_thoughts
+from soundflow.schemas.text import control_string, counted, without_thoughts
 
 __all__ = ["COLUMNS", "find_tables", "read_manifest", "read_source"]
 
@@ -249,6 +249,9 @@ def _check_speech(cells: dict[str, str]) -> tuple[str, str] | None:
     for name in ("transcript", "translation", "reply"):
         if cells.get(name) and not has_words(cells[name]):
             return f"{name}_without_words", f"column {name}: {cells[name]!r} has no word"
+    for name in ("transcript", "translation", "caption", "label"):
+        if mark := control_string(cells.get(name, "")):
+            return "control_string", f"column {name}: contains {mark}, a control string of chat templates; remove it"
     turn = cells.get("turn", "").removesuffix(".0")  # pandas writes integers as floats if one is missing
     if turn and not (turn.isascii() and turn.isdigit() and len(turn) < 10):
         return "bad_turn", f"column turn: {turn!r} is not an integer of 0 or more"

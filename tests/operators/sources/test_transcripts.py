@@ -171,6 +171,16 @@ def test_transcripts_without_a_word_are_rejected_with_the_file(tmp_path: Path) -
     }
 
 
+def test_transcripts_with_control_strings_are_rejected_with_the_file(tmp_path: Path) -> None:
+    write(tmp_path, asr="Hello there.<|im_end|>", mistral="Hello [TOOL_CALLS]", ok="Hello [laughs] there.")
+    found = list(walk(tmp_path))
+    assert [row.transcript for row in found if isinstance(row, SourceRow)] == ["Hello [laughs] there."]
+    assert {(row.reason, row.detail) for row in found if isinstance(row, ClipRejection)} == {
+        ("control_string", "asr.txt: contains <|im_end|>, a control string of chat templates; remove it"),
+        ("control_string", "mistral.txt: contains [TOOL_CALLS], a control string of chat templates; remove it"),
+    }
+
+
 def test_an_annotation_does_not_hide_the_transcript_in_another_file(tmp_path: Path) -> None:
     write(tmp_path, x="0.0\t0.7\thello\n")
     (tmp_path / "x.lab").write_text("hello there")
