@@ -26,6 +26,10 @@ _SLACK: Final = 0.25
 """Seconds by which FFmpeg may yield less than the duration in a header, which counts the encoder's delay."""
 _ESTIMATES: Final = ("aac", "amr", "ac3", "dts", "mpegts", "mpeg", "ogg", "mpc", "mpc8")
 """FFmpeg's containers whose duration is estimated from the bit rate, or counts what decoders drop."""
+_GAP: Final = 0.1
+"""Seconds between two frames from which on sound is missing. Containers round their timestamps to milliseconds."""
+_STRICT: Final = {"err_detect": "crccheck+explode"}
+"""FFmpeg's decoders by default ignore wrong checksums."""
 _UNKNOWN: Final = 1 << 35
 """Number of frames from which on a length is a placeholder."""
 
@@ -131,6 +135,7 @@ def _by_ffmpeg(data: Bytes, part: AudioPart, demuxer: str, admit: Admit) -> Iter
         if stream.codec_context is None:
             raise RejectedError("unsupported_format", detail=f"FFmpeg has no decoder for its audio. {REMEDY}")
         stream.codec_context.thread_count = 1
+        stream.codec_context.options = _STRICT
         announced = 0.0
         if demuxer not in _ESTIMATES and stream.duration is not None and stream.time_base is not None:
             announced = float(stream.duration * stream.time_base)
@@ -138,12 +143,22 @@ def _by_ffmpeg(data: Bytes, part: AudioPart, demuxer: str, admit: Admit) -> Iter
             announced = container.duration / av.time_base
         rate = stream.codec_context.sample_rate
         admit(round(announced * rate), rate)
-        seconds = 0.0
+        seconds, following = 0.0, None
         try:
-            for frame in container.decode(stream):
-                samples = _float(frame.to_ndarray(), frame.format.is_planar, len(frame.layout.channels))
-                seconds += samples.shape[0] / frame.sample_rate
-                yield Block(samples, frame.sample_rate)
+            for packet in container.demux(stream):
+                frames = packet.decode()
+                if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
+                    raise RejectedError("damaged", detail=f"a packet is damaged or missing at {seconds:.3f} s")
+                for frame in frames:
+                    samples = _float(frame.to_ndarray(), frame.format.is_planar, len(frame.layout.channels))
+                    length = samples.shape[0] / frame.sample_rate
+                    if frame.time is not None:
+                        if following is not None and frame.time > following + _GAP:
+                            missing = frame.time - following
+                            raise RejectedError("damaged", detail=f"{missing:.3f} s of sound are missing at {seconds:.3f} s")
+                        following = frame.time + length
+                    seconds += length
+                    yield Block(samples, frame.sample_rate)
         except (av.error.FFmpegError, ValueError) as error:
             raise RejectedError("damaged", detail=f"FFmpeg's {demuxer} reader: {error}", seconds=seconds) from None
     if seconds < announced - _SLACK:

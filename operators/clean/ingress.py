@@ -27,7 +27,7 @@ from soundflow.schemas import constants as c
 from soundflow.schemas.clip import IngressConfig
 from soundflow.schemas.outcome import Ok, Outcome, Rejected
 
-INGRESS_VERSION: Final = "4"
+INGRESS_VERSION: Final = "5"
 RATES: Final = (1_000, 768_000)
 """Valid sampling rates in Hz. A rate outside indicates a broken header."""
 LARGEST: Final = 1e30

@@ -7,7 +7,7 @@ here (ISO/IEC 11172-3, 2.4.2.3; the Xing and LAME tags have no standard).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from soundflow.operators.clean.byte_view import AudioPart, Bytes
@@ -24,6 +24,9 @@ _BITRATES: Final = {  # kbit/s by (MPEG-1, layer)
 _RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _DELAY: Final = 2_304
 """Samples that decoders may drop at the start of a stream: their own delay (529), and a frame without its bit reservoir."""
+_ID3: Final = b"ID3\x03\0\0\0\0\0\x0a" + bytes(10)
+"""An ID3v2 tag of padding. Without one, libsndfile looks for a resource fork (`._NAME`) before it tests for MPEG frames, and takes
+a file `._` in the working directory for the one of a file without a name."""
 _LONGEST: Final = 5_760
 """Bytes of the longest frame in free format that decoders accept."""
 
@@ -103,7 +106,9 @@ def mpeg_parts(data: Bytes, start: int, stop: int, max_seconds: float) -> list[A
     are not part of a known tag, `too_long` as soon as the frames exceed `max_seconds`.
     """
     streams = _streams(data, start, stop, max_seconds)
-    return streams if isinstance(streams, Rejected) else [_part(data, stream) for stream in streams]
+    if isinstance(streams, Rejected):
+        return streams
+    return [replace(part, prefix=_ID3 + part.prefix) for part in (_part(data, stream) for stream in streams)]
 
 
 def _streams(data: Bytes, start: int, stop: int, max_seconds: float) -> list[MpegStream] | Rejected:

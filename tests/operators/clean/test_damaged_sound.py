@@ -1,0 +1,77 @@
+"""Damage that a decoder passes over without an error, and what else must not change how a file is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from soundflow.operators.clean.ingress import read_audio, read_bytes
+from soundflow.schemas.outcome import Ok
+from tests.support.encoded_audio import by_ffmpeg, encoded, patched
+
+MP3_DELAY = 0.15
+"""Seconds that an encoder and a decoder of MPEG audio may add or drop."""
+
+
+def seconds(data: bytes) -> float | str:
+    """The length of a recording, or the reason of its rejection."""
+    outcome = read_bytes(data)
+    return outcome.value.seconds if isinstance(outcome, Ok) else getattr(outcome, "reason", str(outcome))
+
+
+CHECKSUMS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "wavpack": ("wv", "wavpack", {}),
+    "tta": ("tta", "tta", {}),
+    "ac3": ("ac3", "ac3", {}),
+    "eac3": ("eac3", "eac3", {}),
+    "flac in matroska": ("matroska", "flac", {}),
+    "ac3 in matroska": ("matroska", "ac3", {}),
+    "wavpack in matroska": ("matroska", "wavpack", {}),
+    "tta in matroska": ("matroska", "tta", {}),
+    "flac in mp4": ("mp4", "flac", {}),
+}
+
+
+@pytest.mark.parametrize("form", CHECKSUMS)
+def test_sound_with_a_wrong_checksum_is_damaged(form: str) -> None:
+    muxer, codec, options = CHECKSUMS[form]
+    whole = by_ffmpeg(3, muxer, codec, 48_000, **options)
+    assert seconds(whole) == pytest.approx(3.0, abs=0.05)
+    for share in (0.3, 0.5, 0.7):
+        at = int(share * len(whole))
+        assert seconds(patched(whole, at, bytes(byte ^ 0x55 for byte in whole[at : at + 8]))) == "damaged"
+        assert seconds(patched(whole, at, bytes(1500))) == "damaged"
+
+
+@pytest.mark.parametrize("codec", ["aac", "mp2"])
+@pytest.mark.parametrize("lost", [1, 16, 20, 32])
+def test_a_transport_stream_that_lost_packets_is_damaged(codec: str, lost: int) -> None:
+    """Its continuity counters are numbers of 4 bits: after 16 lost packets only the timestamps show a gap."""
+    whole = by_ffmpeg(3, "mpegts", codec, pes_payload_size="0")
+    assert seconds(whole) == pytest.approx(3.0, abs=0.15)
+    middle = 188 * (len(whole) // 376)
+    at = next(at for at in range(middle, len(whole), 188) if whole[at + 1] & 31 == 1 and not whole[at + 2])  # the audio has PID 256
+    assert seconds(whole[:at] + whole[at + 188 * lost :]) in ("damaged", "truncated")
+
+
+@pytest.mark.parametrize(("form", "subtype"), [("MP3", "MPEG_LAYER_III"), ("mp2", "mp2")])
+def test_files_in_the_working_directory_are_not_taken_for_resource_forks(
+    form: str, subtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = by_ffmpeg(2, form, subtype) if form == "mp2" else encoded(2, form)
+    id3 = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
+    for name, content in (("bare", data), ("tagged", id3 + data)):
+        (tmp_path / name).write_bytes(content)
+    before = [read_audio(tmp_path / name) for name in ("bare", "tagged")]
+    (tmp_path / "._").touch()
+    (tmp_path / ".AppleDouble").mkdir()
+    for name in ("bare", "tagged"):
+        (tmp_path / f"._{name}").write_bytes(b"\0\x05\x16\x07" + bytes(78))
+    monkeypatch.chdir(tmp_path)
+    after = [read_audio(tmp_path / name) for name in ("bare", "tagged")]
+    for one, other in zip(before, after, strict=True):
+        assert isinstance(one, Ok) and isinstance(other, Ok)
+        assert one.value.seconds == pytest.approx(2.0, abs=MP3_DELAY)
+        assert np.array_equal(one.value.samples, other.value.samples)
