@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from soundflow.operators.clean.byte_view import AudioPart, Bytes
 from soundflow.operators.clean.chunks import chunk_parts
 from soundflow.operators.clean.flac import flac_parts
@@ -43,6 +45,9 @@ _AMR_BYTES: Final = {  # of a frame by its type, with the byte that names the ty
     b"#!AMR\n": (13, 14, 16, 18, 20, 21, 27, 32, 6),
     b"#!AMR-WB\n": (18, 24, 33, 37, 41, 47, 51, 59, 61, 6),
 }
+_AC3_KBITS: Final = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
+_TS_BYTES: Final = 188
+"""Length of a packet of an MPEG transport stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def survey(data: Bytes, max_seconds: float) -> Survey | Rejected:
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
         return _adts(data, base) or Survey([AudioPart(base, data.size)], "aac", sndfile=False)
     if head[0] == 0x47 and data.read(base + 188, 1) == b"\x47":
-        return _cut(data, data.size + -(data.size - base) % 188) or Survey([AudioPart(base, data.size)], "mpegts", sndfile=False)
+        return _transport(data, base) or Survey([AudioPart(base, data.size)], "mpegts", sndfile=False)
     if head[:7] == b"NIST_1A":
         return _nist(data, base)
     if head[:19] == b"Creative Voice File":
@@ -108,6 +113,12 @@ def _foreign(data: Bytes, base: int, head: bytes, name: str) -> Rejected | None:
         while magic and at < data.size:
             kind = data.peek(at, 1)[0] >> 3 & 15
             at += sizes[kind] if kind < len(sizes) else 1
+    elif name == "ac3":
+        while at < data.size:
+            length = _ac3_bytes(data.peek(at, 6))
+            if not length and data.size - at >= 6 and at + data.zeros(at) < data.size:
+                return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of an AC-3 frame"})
+            at += length or data.size - at
     return _cut(data, at)
 
 
@@ -193,6 +204,58 @@ def _adts(data: Bytes, at: int) -> Rejected | None:
         else:
             return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of an AAC frame or a tag"})
     return _cut(data, at)
+
+
+def _transport(data: Bytes, base: int) -> Rejected | None:
+    """Return why a transport stream does not hold all of its sound (ISO/IEC 13818-1, 2.4.3); None if it does.
+
+    The packets of a stream are counted modulo 16. FFmpeg passes over missing ones and reads repeated ones twice. Lost
+    packets of video do not matter.
+    """
+    counters: dict[int, int | None] = {}  # of the streams of audio
+    at = base
+    while at + _TS_BYTES <= data.size:
+        block = data.read(at, _TS_BYTES * 2048)
+        packets = np.frombuffer(block, np.uint8, len(block) // _TS_BYTES * _TS_BYTES).reshape(-1, _TS_BYTES)
+        if (wrong := np.flatnonzero(packets[:, 0] != 0x47)).size:
+            offset = at + int(wrong[0]) * _TS_BYTES
+            return Rejected("damaged", {"offset": offset, "detail": f"no packet of the transport stream begins at byte {offset}"})
+        streams = (packets[:, 1].astype(int) & 31) << 8 | packets[:, 2]
+        for row in np.flatnonzero(packets[:, 1] & 0x40).tolist():
+            if _begins_audio(packets[row].tobytes()):
+                counters.setdefault(int(streams[row]), None)
+        for row in np.flatnonzero(np.isin(streams, list(counters))).tolist():
+            packet, stream = packets[row].tobytes(), int(streams[row])
+            has_payload, counter, previous = packet[3] & 0x10, packet[3] & 15, counters[stream]
+            if packet[3] & 0x20 and packet[4] and packet[5] & 0x80:  # a discontinuity that the sender announces
+                previous = None
+            is_next = previous is None or counter == (previous + 1) % 16
+            if packet[1] & 0x80 or (has_payload and not is_next):
+                offset = at + row * _TS_BYTES
+                return Rejected("damaged", {"offset": offset, "detail": f"packets are damaged or missing at byte {offset}"})
+            if has_payload:
+                counters[stream] = counter
+        at += packets.size
+    return _cut(data, data.size + -(data.size - base) % _TS_BYTES)
+
+
+def _begins_audio(packet: bytes) -> bool:
+    """Return whether a packet of a transport stream begins a packet of audio (ISO/IEC 13818-1, 2.4.3.7)."""
+    start = packet[4 + (1 + packet[4] if packet[3] & 0x20 else 0) :][:4]
+    return start[:3] == b"\0\0\1" and len(start) == 4 and (0xC0 <= start[3] <= 0xDF or start[3] in (0xBD, 0xFD))
+
+
+def _ac3_bytes(head: bytes) -> int:
+    """Return the length of a frame of AC-3 or E-AC-3 (ETSI TS 102 366, 4.4.1 and E.1.3.1); 0 if there is none."""
+    if head[:2] != b"\x0b\x77" or len(head) < 6:
+        return 0
+    if head[5] >> 3 > 10:
+        return 2 * (((head[2] & 7) << 8 | head[3]) + 1)
+    rate, code = head[4] >> 6, head[4] & 63
+    if rate == 3 or code >> 1 >= len(_AC3_KBITS):
+        return 0
+    kbits = _AC3_KBITS[code >> 1]
+    return (4 * kbits, 2 * (kbits * 96_000 // 44_100 + (code & 1)), 6 * kbits)[rate]
 
 
 def _voc(data: Bytes, base: int, head: bytes) -> Survey | Rejected:

@@ -52,8 +52,13 @@ def test_a_transport_stream_that_lost_packets_is_damaged(codec: str, lost: int) 
     whole = by_ffmpeg(3, "mpegts", codec, pes_payload_size="0")
     assert seconds(whole) == pytest.approx(3.0, abs=0.15)
     middle = 188 * (len(whole) // 376)
-    at = next(at for at in range(middle, len(whole), 188) if whole[at + 1] & 31 == 1 and not whole[at + 2])  # the audio has PID 256
-    assert seconds(whole[:at] + whole[at + 188 * lost :]) in ("damaged", "truncated")
+    at = next(at for at in range(middle, len(whole), 188) if whole[at + 1 : at + 3] in (b"\x01\0", b"\x41\0"))  # PID 256
+    assert seconds(whole[:at] + whole[at + 188 * lost :]) == "damaged"
+    assert seconds(patched(whole, at, b"\0")) == "damaged"  # no sync byte
+    assert seconds(patched(whole, at + 1, bytes([whole[at + 1] | 0x80]))) == "damaged"  # transport_error_indicator
+    assert seconds(whole[: at + 188] + whole[at:]) == "damaged"  # the packet is there twice
+    table = whole.index(b"G@", at + 188)
+    assert seconds(whole[:table] + whole[table + 188 :]) == pytest.approx(3.0, abs=0.15)  # only a table is missing
 
 
 @pytest.mark.parametrize(("form", "subtype"), [("MP3", "MPEG_LAYER_III"), ("mp2", "mp2")])
@@ -75,3 +80,14 @@ def test_files_in_the_working_directory_are_not_taken_for_resource_forks(
         assert isinstance(one, Ok) and isinstance(other, Ok)
         assert one.value.seconds == pytest.approx(2.0, abs=MP3_DELAY)
         assert np.array_equal(one.value.samples, other.value.samples)
+
+
+@pytest.mark.parametrize("codec", ["ac3", "eac3"])
+@pytest.mark.parametrize("rate", [48_000, 44_100, 32_000])
+def test_frames_of_ac3_are_counted(codec: str, rate: int) -> None:
+    whole = by_ffmpeg(2, codec, codec, rate)
+    assert seconds(whole) == pytest.approx(2.0, abs=0.05)
+    assert seconds(whole + whole) == pytest.approx(4.0, abs=0.1)
+    for missing in (1, 3, 64):
+        assert seconds(whole[:-missing]) == "truncated"
+    assert seconds(whole + b"these bytes belong to nothing") == "damaged"
