@@ -25,8 +25,8 @@ _RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (1
 _DELAY: Final = 2_304
 """Samples that decoders may drop at the start of a stream: their own delay (529), and a frame without its bit reservoir."""
 _ID3: Final = b"ID3\x03\0\0\0\0\0\x0a" + bytes(10)
-"""An ID3v2 tag of padding. Without one, libsndfile looks for a resource fork (`._NAME`) before it tests for MPEG frames, and takes
-a file `._` in the working directory for the one of a file without a name."""
+"""An ID3v2 tag of padding. Without one, libsndfile looks for a resource fork (`._NAME`) before it tests for MPEG frames, and it
+takes a file `._` in the working directory for the one of a file without a name."""
 _LONGEST: Final = 5_760
 """Bytes of the longest frame in free format that decoders accept."""
 
