@@ -52,18 +52,30 @@ def read_sidecar(text: str, name: str, stem: str) -> SidecarText:
     return SidecarText(one_line(rest if names_itself and rest.strip() else " ".join(lines)))
 
 
-_TAGS: Final = re.compile(r"<[^<>]*>|\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|（[^（）]*）|【[^【】]*】|\*[^*]*\*")
+_BRACKETS: Final = "<> [] () {} （） 【】 〈〉 〔〕 ［］ ＜＞ ｛｝ 〖〗 ⟨⟩"
+_TAGS: Final = re.compile(
+    "|".join(rf"\{pair[0]}[^\{pair[0]}\{pair[1]}]*\{pair[1]}" for pair in _BRACKETS.split()) + r"|\*[^*]*\*"
+)
 """Remarks of transcribers, such as `<SIL>`, `[music]`, `(laughter)` and `*coughs*`."""
-_MARKERS: Final = frozenset("sil sp spn nsn unk n/a ignore_time_segment_in_scoring".split())
-"""Words that stand for the absence of words in the transcripts of speech recognition."""
+_UNCLOSED: Final = re.compile(r"\s*[<\[({（【〈〔［＜｛〖⟨][^\W\d_][\w -]{0,30}|[\w -]{1,30}[>\])}）】〉〕］＞｝〗⟩]\s*")
+"""A remark that is the whole transcript and has lost one of its brackets, such as `[noise`."""
+_MARKERS: Final = frozenset(
+    "sil sp spn nsn unk n/a null nan undefined yyy www inaudible unintelligible ignore_time_segment_in_scoring".split()
+)
+"""Words that stand for the absence of words in the transcripts of speech recognition, and in tables with missing values."""
+_MARKED: Final = re.compile(r"[%#&~+=!/]{1,2}-?[^\W\d].*|x{3,}")
+"""A token for a sound or for speech that was not understood, such as `%HESITATION`, `++NOISE++`, `!SIL` and CHAT's `xxx`."""
 
 
 def has_words(transcript: str) -> bool:
     """Return whether a transcript has at least one word, besides the remarks of a transcriber."""
+    if transcript == "None" or _UNCLOSED.fullmatch(transcript):
+        return False
     last, spoken = "", transcript
     while spoken != last:  # nested brackets
         last, spoken = spoken, _TAGS.sub(" ", spoken)
-    return any(any(map(str.isalnum, word)) and word.casefold().strip(".,:;!?-_") not in _MARKERS for word in spoken.split())
+    words = (word.casefold() for word in spoken.split() if any(map(str.isalnum, word)))
+    return any(word.strip(".,:;!?-_") not in _MARKERS and not _MARKED.fullmatch(word.rstrip(".,:;?-_")) for word in words)
 
 
 _CLOCK: Final = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"

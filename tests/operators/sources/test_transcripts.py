@@ -126,14 +126,37 @@ def test_one_interval_of_htk_is_no_transcript() -> None:
     "text",
     ["...", "\u266a\u266a", "<SIL>", "[music]", "(laughter)", "<unk> <unk>", "\u2014", "*coughs*", 
      "[MUSIC [loud]]", "\u3010\u97f3\u4e50\u3011", 
-     "sil", "SPN.", "?!", "{BREATH}", "\U0001f3b5", "N/A"],
+     "sil", "SPN.", "?!", "{BREATH}", "\U0001f3b5", "N/A",
+     "null", "NaN", "nan nan", "#N/A", "None", "%HESITATION", "%hesitation.", "xxx", "XXX .", "yyy", "++NOISE++", "!SIL",
+     "&-um", "~SIL", "//laugh//", "\u3008\u7b11\u3009", "\uff3b\u7b11\uff3d", "[noise", "(laughter", "noise]",
+     "<sil", "(inaudible) xxx"],
 )  # fmt: skip
 def test_transcripts_without_a_word(text: str) -> None:
     assert not has_words(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["Yes.", "42", "[music] hello", "\u4f60\u597d", "\u266a la la \u266a", "\u0915\u0941", "sil vous plait", "a < b"]
+    "text",
+    [
+        "Yes.",
+        "42",
+        "[music] hello",
+        "\u4f60\u597d",
+        "\u266a la la \u266a",
+        "\u0915\u0941",
+        "sil vous plait",
+        "a < b",
+        "None of them.",
+        "none",
+        "null problem",
+        "%HESITATION well",
+        "[noise] yes",
+        "(hello, are you there?",
+        "&-um I see",
+        "+49 30 1234",
+        "\u300c\u3053\u3093\u306b\u3061\u306f\u300d",
+        "\u300a\u7ea2\u697c\u68a6\u300b",
+    ],
 )
 def test_transcripts_with_a_word(text: str) -> None:
     assert has_words(text)
