@@ -37,6 +37,9 @@ def connected(address: str | None, cores: int | None) -> Iterator[int]:
 
     Raises InputError if there is no such cluster.
     """
+    if address is not None and address.startswith(("http://", "https://")):
+        remedy = "Pass it to `soundflow submit`, or give auto, HOST:6379 or ray://HOST:10001"
+        raise InputError("is the address of a dashboard", field="--address", value=address, remedy=remedy)
     is_ours = not ray.is_initialized()
     try:
         if is_ours:
@@ -85,8 +88,6 @@ def _connect(address: str | None, cores: int | None) -> None:
 
 def _check_reachable(address: str) -> None:
     """Raise OSError if nothing listens at `[ray://]HOST:PORT`; Ray checks other addresses, such as `auto`, itself."""
-    if address.startswith(("http://", "https://")):
-        raise ValueError("this is the address of a dashboard, which `soundflow submit` takes")
     if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d{1,5})|ray://([^:/]+)", address):
         host, port = match[1] or match[3], int(match[2] or CLIENT_PORT)
         socket.create_connection((host, port), REACH_SECONDS).close()

@@ -86,7 +86,7 @@ def test_manifests_of_clips(recordings: Path, tmp_path: Path) -> None:
         manifest.unlink()
         return found
 
-    outcomes = throw("manifests of clips", 90, attempt)
+    outcomes = throw("manifests of clips", 60, attempt)
     assert outcomes["named error"] and len(outcomes) >= 2, outcomes
 
 
@@ -107,4 +107,4 @@ def test_files_next_to_recordings(recordings: Path, tmp_path: Path) -> None:
         (recordings / name).unlink()
         return found
 
-    throw("files next to recordings", 60, attempt)
+    throw("files next to recordings", 40, attempt)
