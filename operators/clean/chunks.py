@@ -105,7 +105,7 @@ def _wave(data: Bytes, base: int) -> FileInside | Rejected:
     if isinstance(walked, Rejected):
         return walked
     missing = base + 8 + group - data.size
-    if not _is_placeholder(group, 32) and missing > (8 if b"data" in walked.chunks else 0):  # some writers count the header
+    if not is_placeholder(group, 32) and missing > (8 if b"data" in walked.chunks else 0):  # some writers count the header
         return _truncated(missing)
     if b"data" not in walked.chunks or b"fmt " not in walked.chunks:
         return _truncated(1) if walked.end >= data.size else Rejected("damaged", {"detail": "there is no fmt or no data chunk"})
@@ -133,7 +133,7 @@ def _iff(data: Bytes, base: int) -> FileInside | Rejected:
     if isinstance(walked, Rejected):
         return walked
     missing = base + 8 + group - data.size
-    if not _is_placeholder(group, 32) and missing > (8 if name in walked.chunks else 0):
+    if not is_placeholder(group, 32) and missing > (8 if name in walked.chunks else 0):
         return _truncated(missing)
     if name not in walked.chunks:
         return Rejected("empty", {"detail": "the file has no samples"}) if form[:3] == b"AIF" else _truncated(1)
@@ -144,7 +144,7 @@ def _iff(data: Bytes, base: int) -> FileInside | Rejected:
         frames = int.from_bytes(fields[2:6])
         block = int.from_bytes(fields[:2]) * -(-int.from_bytes(fields[6:8]) // 8)
         held = max(0, sound.size - 8) // block if block else 0
-        if block and fields[18:22] in _UNCOMPRESSED and frames > held and not _is_placeholder(frames, 32):
+        if block and fields[18:22] in _UNCOMPRESSED and frames > held and not walked.unknown and not is_placeholder(frames, 32):
             return _truncated((frames - held) * block)
         if walked.unknown:
             patches = [_size(base + 4, data.size - base - 8, _IFF), (common.at + 2, held.to_bytes(4))]
@@ -158,7 +158,7 @@ def _w64(data: Bytes, base: int) -> FileInside | Rejected:
     if isinstance(walked, Rejected):
         return walked
     group = int.from_bytes(data.read(base + 16, 8), "little")
-    if not _is_placeholder(group, 64) and base + group > data.size + 8:
+    if not is_placeholder(group, 64) and base + group > data.size + 8:
         return _truncated(base + group - data.size)
     if b"data" not in walked.chunks:
         return _truncated(1)
@@ -192,7 +192,7 @@ def _au(data: Bytes, base: int) -> FileInside | Rejected:
     if left < 0:
         return _truncated(-left)
     if size > left or size == 0:
-        if not _is_placeholder(size, 32):
+        if not is_placeholder(size, 32):
             return _truncated(size - left)
         return FileInside(AudioPart(base, data.size, (_size(base + 8, left, layout),)))
     return FileInside(AudioPart(base, base + start + size))
@@ -216,7 +216,7 @@ def _walk(
                 return Rejected("damaged", {"offset": chunk.at, "detail": f"there is a second chunk of sound at byte {chunk.at}"})
             if long_size_at is not None and size == 0xFFFF_FFFF:
                 size, bits = int.from_bytes(data.read(long_size_at, 8), "little"), 64
-            if _is_placeholder(size, bits) and (size > left or (left > 0 and not _is_chunks(data, chunk.at, layout))):
+            if is_placeholder(size, bits) and (size > left or (left > 0 and not _is_chunks(data, chunk.at, layout))):
                 walked.chunks[name], walked.end, walked.unknown = chunk._replace(size=left), data.size, True
                 return walked
         if size > left + 1:  # some writers count a pad byte that is not there
@@ -249,11 +249,14 @@ def _is_chunks(data: Bytes, at: int, layout: ChunkLayout) -> bool:
     return end > at and abs(data.size - end) <= 1
 
 
-def _is_placeholder(size: int, bits: int) -> bool:
-    """Return whether a size is one that programs write while they do not know it: 0, or close to the largest number."""
+def is_placeholder(size: int, bits: int) -> bool:
+    """Return whether a size is one that programs write while they do not know it.
+
+    It is 0 or close to the largest number; SoX writes 0x7f000000 and the size of the headers.
+    """
     if bits == 64:
         return size == 0 or size >= 1 << 62
-    return size == 0 or abs(size - (1 << 31)) <= 1 << 16 or size >= (1 << 32) - (1 << 16)
+    return size == 0 or abs(size - (1 << 31)) <= 1 << 16 or 0 <= size - 0x7F00_0000 <= 1 << 16 or size >= (1 << 32) - (1 << 16)
 
 
 def _stray(data: Bytes, at: int) -> Rejected | None:

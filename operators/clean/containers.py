@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from soundflow.operators.clean.byte_view import AudioPart, Bytes
-from soundflow.operators.clean.chunks import chunk_parts
+from soundflow.operators.clean.chunks import chunk_parts, is_placeholder
 from soundflow.operators.clean.flac import flac_parts
 from soundflow.operators.clean.headers import header_bytes
 from soundflow.operators.clean.mpeg import id3_length, is_mpeg, mpeg_parts, tag_length
@@ -46,6 +46,11 @@ _AMR_BYTES: Final = {  # of a frame by its type, with the byte that names the ty
     b"#!AMR-WB\n": (18, 24, 33, 37, 41, 47, 51, 59, 61, 6),
 }
 _AC3_KBITS: Final = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
+_ASF_HEADER: Final = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_DATA: Final = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_ASF_DATA_BYTES: Final = 50
+"""Bytes of a data object in front of its packets."""
 _TS_BYTES: Final = 188
 """Length of a packet of an MPEG transport stream."""
 
@@ -77,9 +82,7 @@ def survey(data: Bytes, max_seconds: float) -> Survey | Rejected:
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return _matroska(data, base) or Survey([AudioPart(base, data.size)], "matroska", sndfile=False)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return _cut(data, base + 8 + int.from_bytes(head[4:8], "little")) or Survey(
-            [AudioPart(base, data.size)], "avi", sndfile=False
-        )
+        return _avi(data, base) or Survey([AudioPart(base, data.size)], "avi", sndfile=False)
     for magic, name in _FOREIGN:
         if head.startswith(magic):
             return _foreign(data, base, head, name) or Survey([AudioPart(base, data.size)], name, sndfile=False)
@@ -104,9 +107,8 @@ def _foreign(data: Bytes, base: int, head: bytes, name: str) -> Rejected | None:
     if name not in ("wv", "ac3") and data.find(head[:8], base + 8) >= 0:
         return Rejected("damaged", {"detail": f"several files are joined; FFmpeg's {name} reader reads the first one only"})
     at = base
-    if name == "asf":  # objects: a GUID of 16 bytes and a size of 8
-        while (size := int.from_bytes(data.read(at + 16, 8), "little")) >= 24 and at < data.size:
-            at += size
+    if name == "asf":
+        at = _asf_end(data, base)
     elif name == "amr":
         magic = next((magic for magic in _AMR_BYTES if head.startswith(magic)), b"")
         sizes, at = _AMR_BYTES.get(magic, ()), base + len(magic)
@@ -136,6 +138,37 @@ def _sndfile_parts(data: Bytes, base: int, head: bytes, max_seconds: float) -> t
     if is_mpeg(data, first):
         return mpeg_parts(data, first, data.size, max_seconds), ""
     return None, ""
+
+
+def _asf_end(data: Bytes, at: int) -> int:
+    """Return where the objects of an ASF file end: each begins with a GUID of 16 bytes and a size of 8.
+
+    What is streamed has packets up to the end of the file, and FFmpeg writes a mark behind them.
+    """
+    packet = 0
+    while at < data.size:
+        name, size = data.read(at, 16), int.from_bytes(data.read(at + 16, 8), "little")
+        if name == _ASF_HEADER:
+            properties = data.read(at, min(size, 1 << 20)).find(_ASF_PROPERTIES)
+            packet = int.from_bytes(data.read(at + properties + 92, 4), "little") if properties >= 0 else 0
+        if name == _ASF_DATA and packet and (size == _ASF_DATA_BYTES or is_placeholder(size, 64)):
+            missing = -(data.size - at - _ASF_DATA_BYTES) % packet
+            return data.size + (0 if data.read(data.size + missing - packet, 2) == b"$E" else missing)
+        if size < 24:
+            break
+        at += size
+    return at
+
+
+def _avi(data: Bytes, at: int) -> Rejected | None:
+    """Return why an AVI file does not hold all of its sound; None if it does. Lists of unknown size last to the end."""
+    while at + 8 <= data.size and at + data.zeros(at) < data.size:
+        head = data.peek(at, 8)
+        size = int.from_bytes(head[4:], "little")
+        is_open = head[:4] in (b"RIFF", b"LIST") and is_placeholder(size, 32)
+        at += 12 if is_open else 8 + size
+        at += 1 if size % 2 and not is_open and at < data.size else 0
+    return _cut(data, at)
 
 
 def _boxes(data: Bytes, at: int) -> Rejected | None:
