@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Final
 
@@ -70,7 +70,21 @@ def read_source(
         def read_tables(folders: tuple[str, ...], names: Sequence[str]) -> Iterator[RowOrRejection] | None:
             directory = source.joinpath(*folders)
             tables = [directory / name for name in find_tables(directory, names)]
-            return (row for table in tables for row in read_manifest(table, roots, warn, source)) if tables else None
+            return read_all(directory, tables) if tables else None
+
+        def read_all(directory: Path, tables: Sequence[Path]) -> Iterator[RowOrRejection]:
+            listed: set[str] = set()
+            for row in (row for table in tables for row in read_manifest(table, roots, warn, source)):
+                if isinstance(row, SourceRow):
+                    listed.add(row.path)
+                yield row
+            unlisted = _unlisted(directory, listed, skip)
+            if unlisted:
+                names = " and ".join(table.name for table in tables)
+                warn(
+                    f"{directory}: recordings without a valid row in {names} are left out"
+                    f" ({len(unlisted)}; first: {printable(unlisted[0])}). Add rows for them, or move them to another folder"
+                )
 
         return (
             read_manifest(inside[0], roots, warn) if inside else _described(source, walk(source, skip, warn, read_tables), warn)
@@ -93,6 +107,18 @@ def _described(source: Path, found: Iterator[RowOrRejection], warn: Warn) -> Ite
     if tables.matched:
         names = ", ".join(str(path) for path in tables.paths)
         warn(f"{source}: labels of {counted(tables.matched, 'recording')} are from {names}")
+
+
+def _unlisted(directory: Path, listed: Set[str], skip: Path | None) -> list[str]:
+    """Return the recordings in a folder that are not among `listed`, relative to the folder; without hidden names and `skip`."""
+    found = []
+    for folder, subfolders, names in os.walk(directory):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and Path(folder, name) != skip)
+        for name in sorted(names):
+            path = os.path.abspath(os.path.join(folder, name))  # noqa: PTH100, PTH118 (lexical, as in rows)
+            if not name.startswith(".") and name.rpartition(".")[2].lower() in RECORDINGS and path not in listed:
+                found.append(os.path.relpath(path, directory))
+    return found
 
 
 def _own_manifests(directory: Path) -> list[Path]:

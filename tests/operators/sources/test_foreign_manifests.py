@@ -56,6 +56,21 @@ def test_the_metadata_of_an_audio_folder_lists_its_recordings(tmp_path: Path, su
     ]
 
 
+def test_recordings_without_a_row_are_reported(tmp_path: Path) -> None:
+    put(tmp_path, "a.wav", "b.wav", "more/c.WAV", ".hidden.wav", "notes.txt", "out/cache.flac")
+    (tmp_path / "metadata.csv").write_text("file_name,text\na.wav,Hello one\n")
+    warnings: list[str] = []
+    assert [row.id for row in rows(tmp_path, skip=tmp_path / "out", warn=warnings.append)] == ["a.wav"]
+    assert warnings == [
+        f"{tmp_path}: recordings without a valid row in metadata.csv are left out (2; first: b.wav)."
+        " Add rows for them, or move them to another folder"
+    ]
+    warnings.clear()
+    (tmp_path / "metadata.csv").write_text("file_name,text\na.wav,Hello one\nb.wav,Two\nmore/c.WAV,Three\n")
+    assert len(rows(tmp_path, skip=tmp_path / "out", warn=warnings.append)) == 3
+    assert warnings == []
+
+
 def test_each_split_of_an_audio_folder_has_its_metadata(tmp_path: Path) -> None:
     put(tmp_path, "train/0.wav", "test/0.wav", "noise/fan.wav")
     for split in ("train", "test"):
