@@ -6,6 +6,7 @@ it; 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Annotated
@@ -64,8 +65,17 @@ def root(
     """Accept the options that stand before a command."""
 
 
+def _use_utf8_names() -> None:
+    """Start Python again in UTF-8 mode when it reads file names in another encoding, as in a POSIX locale."""
+    is_utf8 = sys.getfilesystemencoding().lower() in ("utf-8", "utf8")
+    if not is_utf8 and not sys.flags.ignore_environment and os.environ.get("PYTHONUTF8") != "1":
+        os.execve(sys.executable, sys.orig_argv, os.environ | {"PYTHONUTF8": "1"})
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the app and exit; a usage error, a wrong input or a full disk is reported in one line on stderr."""
+    if arguments is None:
+        _use_utf8_names()
     escape_unprintable(sys.stdout, sys.stderr)
     try:
         with signal_handler(raise_interrupted):
