@@ -8,7 +8,8 @@ The manifest of a recording comes first (column `decision`), then the recipe (`t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -99,6 +100,11 @@ class DecisionRules:
         if ruled is not None:
             return Decided(ruled, DecisionSource.RECIPE)
         return Decided(urgency(sound.label, sound.caption), DecisionSource.TAXONOMY)
+
+    def overruled(self, sounds: Iterable[DecidableSound]) -> Counter[str]:
+        """Return the names of the labels whose manifest contradicts the recipe, with their numbers of sounds."""
+        stated = ((sound, self.find(sound.label)) for sound in sounds if sound.decision is not None)
+        return Counter(label_name(sound.label) for sound, rule in stated if rule not in (None, sound.decision))
 
     def unmatched(self, labels: Collection[str]) -> list[str]:
         """Return the labels and patterns of the recipe that match none of `labels`, in alphabetical order."""

@@ -7,6 +7,7 @@ content of the index, the prompts and the operator versions.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, Self
@@ -53,6 +54,12 @@ def _teaches(name: object) -> object:
 
 
 Teaches = Annotated[Task | Capability, BeforeValidator(_teaches)]
+
+
+def _without_control_characters(text: str) -> str:
+    if found := re.search(r"[^\t\n\r -~\x80-\U0010ffff]|[\x80-\x84\x86-\x9f]", text):
+        raise ValueError(f"contains the control character {found[0]!r}; remove it")
+    return text
 
 
 def _compatible(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -146,9 +153,9 @@ class Recipe(Schema):
 
     version: Literal[1] = 1
     """Version of the recipe format."""
-    name: str = Field("untitled", max_length=200)
+    name: Annotated[str, AfterValidator(_without_control_characters)] = Field("untitled", max_length=200)
     """Name of the corpus, for reports."""
-    description: str = ""
+    description: Annotated[str, AfterValidator(_without_control_characters)] = ""
     """Description of the corpus, for reports."""
     clips: str
     """Directory of a clip index (`soundflow clips index`), relative to the recipe file."""

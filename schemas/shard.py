@@ -161,8 +161,8 @@ class Problem(Schema):
     """Number of the shard; -1 for the build as a whole."""
     key: str
     check: str
-    """Stable slug: sha256, truncated, members, manifest, fingerprint, duration, labels, timeline, response, peak, snr,
-    clips, scenes, render, missing, build, folder, failed, quarantine."""
+    """Stable slug: sha256, missing_tar, truncated, members, manifest, fingerprint, duration, labels, timeline, response, peak,
+    snr, clips, scenes, render, missing, build, folder, failed, quarantine."""
     detail: str
     file: str = ""
     """File that is damaged, relative to the build if it is in it."""

@@ -54,6 +54,7 @@ def weights_of(recipe: Recipe, palette: Palette) -> dict[Task, float]:
 def check_tasks(recipe: Recipe, palette: Palette, file: object = None, split: str = "") -> None:
     """Raise InputError if there are too few clips for the shortest scene of a task. `split`: the split of the palette."""
     holds = f"the {split} split of the index" if split else "the index"
+    holds += " (only clips of the recipe's `licences`)" if recipe.licences else ""
     fewest = int(recipe.scene.events[0])
     served = weights_of(recipe, palette)
     for name, weight in recipe.tasks.items():

@@ -34,10 +34,13 @@ from soundflow.schemas.llm import Halted, ServiceUnreachable
 from soundflow.schemas.recipe import Recipe, fingerprint
 from soundflow.schemas.shard import BuildRecord, BuildStatus, ShardEntry, ShardFailure, ShardManifest, Stopped
 from soundflow.schemas.suggest import did_you_mean
+from soundflow.schemas.text import counted
 from soundflow.schemas.version import __version__
 
 REPORT_SECONDS: Final = 2.0
 """Longest interval between two progress events of a running build."""
+LABELS_NAMED: Final = 5
+"""Maximum number of labels in one warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +164,20 @@ def build(
 def find_recipe_warnings(recipe: Recipe, pool: ClipPool) -> list[str]:
     """Return what is probably a mistake in a recipe, as sentences.
 
-    These are licences that forbid publishing streams, and labels and patterns of the taxonomy that match no clip.
+    These are licences that forbid publishing streams, labels and patterns of the taxonomy that match no clip, and labels for
+    which manifests state another decision.
     """
-    briefs = pool.briefs()
-    labels = {brief.label for brief in briefs}
-    return licence_notes(Counter(brief.licence for brief in licensed_pool(pool, recipe).briefs())) + [
-        f"taxonomy.{key}: no clip of the index has such a label. {did_you_mean(key, labels)}".rstrip()
-        for key in DecisionRules(recipe.taxonomy).unmatched(labels)
-    ]
+    briefs, rules = licensed_pool(pool, recipe).briefs(), DecisionRules(recipe.taxonomy)
+    warnings = licence_notes(Counter(brief.licence for brief in briefs))
+    labels = {brief.label for brief in pool.briefs()}
+    for key in rules.unmatched(labels):
+        warnings.append(f"taxonomy.{key}: no clip of the index has such a label. {did_you_mean(key, labels)}".rstrip())
+    if overruled := rules.overruled(brief for brief in briefs if brief.kind == "sound"):
+        named = ", ".join(f"{label} ({count:,})" for label, count in overruled.most_common(LABELS_NAMED))
+        more = f" and {counted(len(overruled) - LABELS_NAMED, 'other label')}" if len(overruled) > LABELS_NAMED else ""
+        of_clips = counted(overruled.total(), "clip")
+        warnings.append(f"taxonomy: the manifest states another decision for {of_clips}, which applies: {named}{more}")
+    return warnings
 
 
 def _check_budget(budget: BuildBudget, recipe_path: Path) -> None:

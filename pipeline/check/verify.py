@@ -116,7 +116,7 @@ class _ShardChecker:
         for check in (check_size, check_hash):
             found = list(check(self.build, manifest)) if is_whole else []
             self.problems += (self._problem(shard, slug, detail, name) for slug, detail in found)
-            is_whole = is_whole and all(slug != "truncated" for slug, _ in found)
+            is_whole = is_whole and all(slug not in ("truncated", "missing_tar") for slug, _ in found)
         if is_whole and self.record is not None:  # otherwise its content cannot be what was committed
             try:
                 self.problems += self._content(manifest, name)

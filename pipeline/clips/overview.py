@@ -122,6 +122,18 @@ def list_clips(index: ClipIndex, rules: DecisionRules, conditions: ClipFilter) -
     yield from (clip for clip in _matching(index, rules, conditions) if conditions.has_count(counts[clip.label]))
 
 
+def find_unknown_values(index: ClipIndex, conditions: ClipFilter) -> list[str]:
+    """Return a sentence for each split, source and source of labels in the conditions that no clip of the index has."""
+    clips = list(_matching(index, DecisionRules(), ClipFilter()))
+    sentences = []
+    for name in ("split", "source", "label_source"):
+        wanted, known = getattr(conditions, name), sorted({getattr(clip, name) for clip in clips} - {""})
+        if wanted and wanted not in known:
+            option = f"--{name.replace('_', '-')}"
+            sentences.append(f"{option}: no clip of the index has {wanted!r}. Values: {', '.join(known) or 'none'}")
+    return sentences
+
+
 def _matching(index: ClipIndex, rules: DecisionRules, conditions: ClipFilter) -> Iterator[ListedClip]:
     for row in index.rows(COLUMNS):
         clip = _listed(row, rules)

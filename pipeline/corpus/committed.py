@@ -88,7 +88,7 @@ def check_size(build: BuildDir, manifest: ShardManifest) -> Iterator[Finding]:
         if not stat.S_ISREG(status.st_mode):
             open_regular(tar).close()  # raises with what it is
     except FileNotFoundError:
-        yield "truncated", f"{tar.name} is missing"
+        yield "missing_tar", f"{tar.name} is missing"
     except OSError as error:
         yield "truncated", f"{tar.name} cannot be read: {error.strerror}"
     else:

@@ -250,11 +250,21 @@ def clips_list(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow clips list`."""
-    from soundflow.pipeline.clips.overview import ClipFilter, clip_lines, label_lines, list_clips, list_labels
+    from soundflow.pipeline.clips.overview import (
+        ClipFilter,
+        clip_lines,
+        find_unknown_values,
+        label_lines,
+        list_clips,
+        list_labels,
+    )
     from soundflow.pipeline.clips.table import ClipIndex
 
     conditions = ClipFilter(label or (), role, decision, split, source, label_source, text, min_count, max_count, unused)
-    found = list(list_clips(ClipIndex.open(index), _rules(recipe), conditions))
+    opened = ClipIndex.open(index)
+    found = list(list_clips(opened, _rules(recipe), conditions))
+    for note in find_unknown_values(opened, conditions) if not found else ():
+        typer.echo(f"note: {note}", err=True)
     labels = list_labels(found, sort.value)
     by_clip = clips or unused
     if as_json:
@@ -299,12 +309,14 @@ def clips_stats(
     as_json: Json = False,
 ) -> None:
     """Run `soundflow clips stats`."""
-    from soundflow.pipeline.clips.overview import ClipFilter, ClipStats, list_clips
+    from soundflow.pipeline.clips.overview import ClipFilter, ClipStats, find_unknown_values, list_clips
     from soundflow.pipeline.clips.table import ClipIndex
 
     opened = ClipIndex.open(index)
     conditions = ClipFilter(label or (), role, decision, split, source, label_source, text, min_count, max_count)
     stats = ClipStats.of(opened, list_clips(opened, _rules(recipe), conditions))
+    for note in find_unknown_values(opened, conditions) if not stats.clips else ():
+        typer.echo(f"note: {note}", err=True)
     if as_json:
         say_json(stats.to_json())
         return

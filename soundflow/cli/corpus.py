@@ -300,7 +300,8 @@ def verify(
             where = f"shard {problem.shard}" if problem.shard >= 0 else "build"
             file = f"{problem.file}: " if problem.file and problem.file not in problem.detail else ""
             remedy = f". {problem.remedy}" if problem.remedy and problem.remedy not in problem.detail else ""
-            say(f"{where} {problem.key or '-'}: {problem.check}: {file}{problem.detail}{remedy}")
+            detail = problem.detail.removesuffix(".") if remedy else problem.detail
+            say(f"{where} {problem.key or '-'}: {problem.check}: {file}{detail}{remedy}")
         say(f"{directory}: {report.shards} shards, {report.streams} streams, {len(report.problems)} problems")
     if not report.ok:
         raise typer.Exit(INCOMPLETE if all(problem.check == "missing" for problem in report.problems) else FAILED)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from soundflow.schemas.base import InputError
 from soundflow.schemas.recipe import Recipe, fingerprint
@@ -122,3 +123,12 @@ def test_the_fingerprint_covers_index_prompts_and_operators() -> None:
 def test_a_duplicate_key_is_refused(twice: str) -> None:
     with pytest.raises(InputError, match=r"duplicate key.*line"):
         Recipe.from_text("clips: x\nstreams: 2\nshards: 1\ntasks: {voice_chat: 1}\n" + twice, file="r.yaml")
+
+
+@pytest.mark.parametrize("field", ["name", "description"])
+@pytest.mark.parametrize("character", ["\0", "\x1b", "\x7f", "\x9b"])
+def test_control_characters_in_texts_for_reports_are_rejected(field: str, character: str) -> None:
+    document = {"clips": "c", "streams": 1, "shards": 1, "tasks": {"event_description": 1.0}}
+    Recipe.model_validate(document | {field: "A caf\u00e9,\tand\nanother line \U0001f600"})
+    with pytest.raises(ValidationError, match="contains the control character"):
+        Recipe.model_validate(document | {field: f"a{character}b"})

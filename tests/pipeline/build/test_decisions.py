@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from soundflow.operators.compose.clips import Palette, decided_pool
-from soundflow.pipeline.build.run import build
+from soundflow.pipeline.build.run import build, find_recipe_warnings
 from soundflow.pipeline.check.verify import verify
 from soundflow.pipeline.clips.index import ClipIndex, index_clips
 from soundflow.pipeline.clips.table import FOOTER_KEY
@@ -109,10 +109,17 @@ def test_labels_of_the_recipe_that_no_clip_has_are_reported(owned: Path, tmp_pat
     recipe = write_recipe(tmp_path / "r.yaml", owned, **PROACTIVE, taxonomy=taxonomy)
     warnings: list[str] = []
     build(recipe, tmp_path / "out", executor="inline", on_warning=warnings.append)
-    assert warnings == [
+    assert [text for text in warnings if "taxonomy" in text] == [
         f'{recipe}: taxonomy.kettel: no clip of the index has such a label. Did you mean "kettle"?',
         f"{recipe}: taxonomy.owl: no clip of the index has such a label.",
     ]
+
+
+def test_labels_whose_manifest_contradicts_the_recipe_are_reported_once(owned: Path, tmp_path: Path) -> None:
+    taxonomy = {"Kettle_1": "ignore", "siren": "ignore", "rain": "respond"}
+    recipe = Recipe.from_yaml(write_recipe(tmp_path / "r.yaml", owned, **PROACTIVE, taxonomy=taxonomy))
+    found = [text for text in find_recipe_warnings(recipe, ClipIndex.open(owned)) if "taxonomy" in text]
+    assert found == ["taxonomy: the manifest states another decision for 4 clips, which applies: kettle (4)"]
 
 
 def test_a_new_recipe_lists_the_decisions_of_the_index_with_their_origin(owned: Path, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from soundflow.cli.app import app
 from soundflow.operators.tokens.qwen_bpe import QwenTokenizer
 from soundflow.operators.tokens.tokenize import from_npz, to_npz, tokenize
 from soundflow.pipeline.build.produce import Producer
@@ -21,6 +23,7 @@ from soundflow.pipeline.corpus.shards import read_shard
 from soundflow.pipeline.curate.scenes import scenes_of
 from soundflow.schemas.base import InputError, canonical_json
 from soundflow.schemas.clip import ClipRole
+from soundflow.schemas.shard import Problem
 from soundflow.schemas.taxonomy import Task
 from soundflow.schemas.tokens import LAYOUTS, layout_of
 from tests.support.corpus import Members, rewrite
@@ -97,7 +100,7 @@ def test_a_truncated_tar_is_reported(copy: Path) -> None:
 
 def test_a_missing_tar_is_reported(copy: Path) -> None:
     tar_of(copy).unlink()
-    assert "truncated" in checks(copy)
+    assert "missing_tar" in checks(copy) and "truncated" not in checks(copy)
 
 
 @pytest.mark.parametrize("suffix", ["flac", "json", "tokens.npz"])
@@ -361,3 +364,11 @@ def test_the_seed_chooses_the_samples_that_are_made_again(built: Path, monkeypat
 def test_a_directory_that_is_not_a_build_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no build\.json"):
         verify(tmp_path)
+
+
+def test_a_finding_that_is_a_sentence_ends_with_one_full_stop(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Problem(shard=0, key="a", check="members", detail="flac decoder lost sync.", remedy="Build the shard again")
+    report = verify(copy).model_copy(update={"problems": (found,)})
+    monkeypatch.setattr("soundflow.pipeline.check.verify.verify", lambda directory, sample: report)
+    printed = CliRunner().invoke(app, ["verify", str(copy)]).stdout
+    assert "shard 0 a: members: flac decoder lost sync. Build the shard again\n" in printed

@@ -146,3 +146,14 @@ def test_columns_are_aligned_for_wide_and_combining_characters() -> None:
     assert lines[0] == "label" + " " * 43 + "  clips"
     assert lines[1] == "犬の鳴き声" + " " * 38 + "      1"
     assert lines[3] == "x" * 47 + "…" + "      3"
+
+
+@pytest.mark.parametrize("command", ["list", "stats"])
+def test_an_unknown_value_of_a_filter_is_reported_with_the_known_ones(index: Path, command: str) -> None:
+    options = ("--label-source", "bogus", "--split", "tset")
+    result = CliRunner().invoke(app, ["clips", command, str(index), *options])
+    assert result.exit_code == 0 and result.stderr.splitlines() == [
+        "note: --split: no clip of the index has 'tset'. Values: test, train",
+        "note: --label-source: no clip of the index has 'bogus'. Values: manifest, transcript",
+    ]
+    assert CliRunner().invoke(app, ["clips", command, str(index), "--split", "test"]).stderr == ""
