@@ -24,6 +24,7 @@ from soundflow.operators.speech.english_readers import (
     pairs,
     read_address,
     read_cents,
+    read_clock_duration,
     read_coordinate,
     read_digit_groups,
     read_duration,
@@ -99,6 +100,8 @@ def _stopwatch(match: re.Match[str]) -> str:
 def _time(match: re.Match[str]) -> str:
     hour, minute, half = int(match[1]), int(match[2] or 0), (match[3] or "").replace(".", "").upper()
     stop = "." if half and match[3].endswith(".") and _ends_sentence(match) else ""
+    if hour in (0, 24) and not minute and not half:
+        return "midnight"
     spoken = cardinal(str(hour)) if hour or half else "zero"
     if minute:
         spoken += f" {'oh ' if minute < 10 else ''}{cardinal(str(minute))}"
@@ -227,6 +230,9 @@ _DURATION: Final = (
     r"(?<![\w.])(?:(?:\d+d\s?)?\d+\s?h(?:rs?)?\s?\d+\s?m(?:ins?)?(?:\s?\d+\s?s(?:ecs?)?)?|\d+h\d\d|\d+\s?m(?:in)?\s?\d+\s?s(?:ec)?|"
     r"\d+d\s?\d+h)(?!\w)"
 )
+_CLOCK_DURATION: Final = (
+    rf"({_CLOCK_WORDS})?(?<![\d:.])\b([1-9](?=.{{3}}\s?h)|\d{{1,3}}(?=.{{3}}\s?m)):([0-5]\d)\s?(h(?:ou)?rs?|min(?:ute)?s?)\b"
+)
 _QUANTITY_RANGE: Final = (
     rf"(\d(?:\s?(?:{UNIT})|{_SCALE}|st|nd|rd|th|\s?(?:[€£¥¢]|[A-Z]{{3}}\b))){_DASH}(?=[-−]?(?:{_BEFORE}\s?)?\.?\d)"
 )
@@ -295,6 +301,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (rf"(?<=\d:\d\d){_DASH}(?=\d\d?:\d\d)", lambda match: " to "),
     (rf"(\d\s?(?:[AaPp]\.[Mm]\.|[AaPp][Mm])){_DASH}(?=\d)", lambda match: f"{match[1]} to "),
     (rf"\b([01]?\d|2[0-4]):([0-5]\d):([0-5]\d)\s*({_HALF})", lambda m: f"{m[1]}:{m[2]} and {cardinal(m[3])} seconds {m[4]}"),
+    (_CLOCK_DURATION, read_clock_duration),
     (rf"\b([01]?\d|2[0-4]):([0-5]\d)(?:\s*({_HALF}))?(?![\d:])", _time),
     (rf"\b(1[0-2]|0?[1-9])(?:\.([0-5]\d))?\s?({_HALF})", _time),
     (r"\b([01]\d|2[0-3])(00)(?=\s(?:hours|hrs)\b)", lambda match: f"{cardinal(str(int(match[1])))} hundred"),

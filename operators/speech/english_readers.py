@@ -173,6 +173,20 @@ def read_duration(match: re.Match[str]) -> str:
     return " ".join([*parts[:-1], "and", parts[-1]])
 
 
+def read_clock_duration(match: re.Match[str]) -> str:
+    """Read `1:30 hours` and `4:15 minutes`; `at 1:30 hours` is a time of day."""
+    count, rest = int(match[2]), int(match[3])
+    is_hours = match[4].startswith("h")
+    if is_hours and match[1]:
+        return match[0]
+    larger, smaller = ("hour", "minute") if is_hours else ("minute", "second")
+    if rest == 30 and count:
+        return f"{match[1] or ''}{cardinal(match[2])} and a half {larger}s"
+    named = [(count, larger), (rest, smaller)]
+    parts = [f"{cardinal(str(number))} {name}{'' if number == 1 else 's'}" for number, name in named if number]
+    return (match[1] or "") + (" and ".join(parts) or f"zero {larger}s")
+
+
 def read_digit_groups(match: re.Match[str]) -> str:
     """Read numbers digit by digit, with a pause between groups: `555-1234`."""
     number = match[0].replace("(0)", " ") if match[0].startswith("+") else match[0]

@@ -43,6 +43,11 @@ def digits(text: str) -> str:
     return "".join(_DIGITS[int(digit)] for digit in text)
 
 
+def phone_digits(text: str) -> str:
+    """Return the name of each digit of a phone number, where 1 is 幺: `110` → 幺幺零."""
+    return digits(text).replace("一", "幺")
+
+
 def cardinal(text: str) -> str:
     """Return a whole number without sign in words: `10203` → 一万零二百零三."""
     text = text.lstrip("0") or "0"
@@ -150,7 +155,7 @@ def _numbered(match: re.Match[str]) -> str:
 
 
 def _phone(match: re.Match[str]) -> str:
-    return digits(re.sub(r"\D", "", match[1]))
+    return phone_digits(re.sub(r"\D", "", match[1]))
 
 
 def _ratio(match: re.Match[str]) -> str:
@@ -214,11 +219,15 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]
         (r"(?<!\d)(1\d{2}([- ])\d{4}\2\d{4}|\d{3,4}-\d{3,4}-\d{4}|[48]00[- ]\d{3}[- ]\d{4}|[48]00\d{7})(?!\d)", _phone),
         (r"\+(\d{1,3}(?:[- ]\d{2,8}){2,5})(?!\d)", lambda match: "加" + _phone(match)),
         (
-            r"((?:电话|手机|热线|账号|卡号|编号|密码|验证码|邮编|QQ|微信)号?码?[是为:：]?\s?)(\d{3,})(?![\d.,])",
+            r"((?:电话|手机|热线)号?码?[是为:：]?\s?)(\d{3,})(?![\d.,])",
+            lambda match: match[1] + phone_digits(match[2]),
+        ),
+        (
+            r"((?:账号|卡号|编号|密码|验证码|邮编|QQ|微信)号?码?[是为:：]?\s?)(\d{3,})(?![\d.,])",
             lambda match: match[1] + digits(match[2]),
         ),
         (r"(?<!\d)(1\d{10}|0\d{2,3}-?\d{7,8})(?!\d)", _phone),
-        (r"(?<=[拨打电叫])(1(?:10|19|20|22)|\d{5})(?![\d.,分折])", lambda match: digits(match[1])),
+        (r"(?<=[拨打电叫])(1(?:10|19|20|22)|\d{5})(?![\d.,分折])", _phone),
         (r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", lambda match: "点".join(map(digits, match[0].split(".")))),
         (r"(?<![A-Za-z])[vV](?=\d)", lambda match: "版本"),
         # Years, ranges.

@@ -13,7 +13,7 @@ from typing import Final
 from soundflow.operators.speech import english, mandarin
 from soundflow.operators.speech.markdown import strip_markdown
 
-NORMALISE_VERSION: Final = "3"
+NORMALISE_VERSION: Final = "4"
 LANGUAGES: Final = ("en", "zh")
 """Languages of the rules."""
 _PASSES: Final = 6
@@ -29,6 +29,12 @@ _MARKS: Final = {"en": ".,?!;:", "zh": "。，、？！；："}
 _SUPERSCRIPT: Final = re.compile("(?<=[^\\W_])[⁺⁻]?[⁰¹²³⁴-⁹]+|(?<=[)])[⁺⁻]?[⁰¹²³⁴-⁹]+")
 _GROUPED: Final = re.compile("(?<=\\d)[\u00a0\u2007\u2009\u202f_](?=\\d{3}(?!\\d))")
 """A separator of thousands that is neither comma nor point: a narrow space or an underscore."""
+_SPACED: Final = re.compile(
+    r"(?<![A-Za-z0-9_.,+()/:])(?<!\d )(?<!\) )(?!1 8\d\d \d{3} (?!000))"
+    r"(?:[1-9]\d?(?: \d{3}){2,4}|[1-9]\d{0,2}(?: \d{3}){0,3} 000)(?![A-Za-z0-9_/:]| \d|,\d)"
+)
+"""A number with spaces between its thousands, such as `1 000 000` and `25 000`. Toll-free numbers such as `1 800 555 019` are
+none, and neither is `612 345 678`, which has three digits in front and no 000 at the end."""
 _GREATER: Final = re.compile(r"(?m)^>(?=\d)")
 """A comparison at the beginning of a line, where markdown has the sign of a quotation."""
 _DEGREES: Final = re.compile("(?<=\\d)\\s?[°º˚]\\s?([CFcf])(?![A-Za-z])")
@@ -74,6 +80,7 @@ def _to_plain_characters(text: str) -> str:
     for written, sign in ((">=", "≥"), ("<=", "≤"), ("!=", "≠")):
         text = text.replace(written, sign)
     text = _GREATER.sub(r"\\>", text)
+    text = _SPACED.sub(lambda match: match[0].replace(" ", ","), text)
     text = _DEGREES.sub(lambda match: f"°{match[1].upper()}", _GROUPED.sub(",", text))
     text = _SUPERSCRIPT.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]).replace("−", "-").lstrip("+"), text)
     pieces = []
