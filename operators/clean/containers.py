@@ -7,12 +7,13 @@ returns the parts to decode, with corrected sizes, or the reason why the file do
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from soundflow.operators.clean.byte_view import AudioPart, Bytes
+from soundflow.operators.clean.byte_view import WINDOW, AudioPart, Bytes
 from soundflow.operators.clean.chunks import chunk_parts, is_placeholder
 from soundflow.operators.clean.flac import flac_parts
 from soundflow.operators.clean.headers import header_bytes
@@ -51,6 +52,10 @@ _ASF_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_DATA: Final = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA_BYTES: Final = 50
 """Bytes of a data object in front of its packets."""
+_EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+"""Matroska elements that contain others."""
+_CLUSTER_CHILDREN: Final = (0xE7, 0xA3, 0xA0, 0xA7, 0xAB, 0xAF, 0x5854, 0xEC, 0xBF)
+"""Matroska elements of a cluster (RFC 9559, 5.1.3), padding and checksums."""
 _TS_BYTES: Final = 188
 """Length of a packet of an MPEG transport stream."""
 
@@ -199,21 +204,45 @@ def _boxes(data: Bytes, at: int) -> Rejected | None:
 def _matroska(data: Bytes, at: int) -> Rejected | None:
     """Return why a Matroska or WebM file does not hold all of its sound (RFC 9559); None if it does.
 
-    A segment of unknown size, which browsers record, lasts to the end.
+    FFmpeg searches for the next cluster where elements do not follow each other, and ignores their checksums. A segment or
+    cluster of unknown size, which browsers record, lasts to the end.
     """
-    headers, is_sized = 0, False
+    headers, is_sized, segment_end, cluster_end = 0, False, 0, 0
     while at < data.size:
-        name, name_bytes = _vint(data.peek(at, 8), keep_marker=True)
+        name, name_bytes = _vint(data.peek(at, 12), keep_marker=True)
         size, size_bytes = _vint(data.peek(at + name_bytes, 8), keep_marker=False)
-        if not name_bytes or not size_bytes:
-            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of a Matroska element"})
-        headers += name == 0x1A45DFA3
         is_unknown = size == (1 << 7 * size_bytes) - 1
-        is_sized |= name == 0x18538067 and not is_unknown
-        at += name_bytes + size_bytes + (0 if is_unknown else size)  # its elements follow
-    if at <= data.size and headers > 1 and is_sized:
+        content, limit = at + name_bytes + size_bytes, cluster_end or segment_end
+        end = content if is_unknown else content + size
+        if not name_bytes or not size_bytes or (limit and end > limit) or (cluster_end and name not in _CLUSTER_CHILDREN):
+            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of a Matroska element"})
+        if end > data.size:
+            return _cut(data, end)
+        headers += name == _EBML
+        is_sized |= name == _SEGMENT and not is_unknown
+        if name > 0xFF_FFFF and name not in (_EBML, _SEGMENT) and not is_unknown and not _has_right_crc(data, content, end):
+            return Rejected("damaged", {"offset": at, "detail": f"the checksum of the Matroska element at byte {at} is wrong"})
+        if name == _SEGMENT and not is_unknown:
+            segment_end = end
+        elif name == _CLUSTER and not is_unknown:
+            cluster_end = end
+        at = content if name in (_SEGMENT, _CLUSTER) else end
+        cluster_end = 0 if at == cluster_end else cluster_end
+        segment_end = 0 if at == segment_end else segment_end
+    if headers > 1 and is_sized:
         return Rejected("damaged", {"detail": "several Matroska files are joined; decoders read the first one only"})
-    return _cut(data, at)
+    return None
+
+
+def _has_right_crc(data: Bytes, start: int, end: int) -> bool:
+    """Return whether the content of an EBML element agrees with the checksum it begins with, or has none (RFC 8794, 11.3.1)."""
+    head = data.peek(start, 6)
+    if head[:2] != b"\xbf\x84" or end - start < 6:
+        return True
+    value, at = 0, start + 6
+    while at < end and (block := data.read(at, min(WINDOW, end - at))):
+        value, at = zlib.crc32(block, value), at + len(block)
+    return value == int.from_bytes(head[2:], "little")
 
 
 def _vint(head: bytes, keep_marker: bool) -> tuple[int, int]:

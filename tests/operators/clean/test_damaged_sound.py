@@ -91,3 +91,26 @@ def test_frames_of_ac3_are_counted(codec: str, rate: int) -> None:
     for missing in (1, 3, 64):
         assert seconds(whole[:-missing]) == "truncated"
     assert seconds(whole + b"these bytes belong to nothing") == "damaged"
+
+
+@pytest.mark.parametrize("codec", ["libopus", "flac", "pcm_s16le", "libmp3lame", "aac"])
+def test_elements_of_matroska_follow_each_other_and_agree_with_their_checksums(codec: str) -> None:
+    whole = by_ffmpeg(3, "matroska", codec, 48_000)
+    assert seconds(whole) == pytest.approx(3.0, abs=0.1)
+    cluster = whole.index(b"\x1f\x43\xb6\x75")
+    for share in (0.3, 0.5, 0.7):
+        at = cluster + int(share * (len(whole) - cluster))
+        assert seconds(patched(whole, at, bytes([whole[at] ^ 1]))) == "damaged"
+        assert seconds(whole[:at]) == "truncated"
+
+
+@pytest.mark.parametrize("live", ["0", "1"])
+def test_a_block_of_matroska_without_checksum_has_a_header(live: str) -> None:
+    whole = by_ffmpeg(3, "webm", "libopus", 48_000, live=live)
+    block = whole.index(b"\xa3", len(whole) // 2)
+    while whole[block + 3 : block + 4] != b"\x81" and whole[block + 2 : block + 3] != b"\x81":  # of track 1
+        block = whole.index(b"\xa3", block + 1)
+    plain = whole.replace(b"\xbf\x84", b"\xec\x84")  # padding in place of the checksums
+    assert seconds(plain) == pytest.approx(3.0, abs=0.1)
+    for damage in (b"\xa3\x20\x00", bytes(4), b"\xff" * 4):
+        assert seconds(patched(plain, block, damage)) in ("damaged", "truncated")
