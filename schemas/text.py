@@ -23,34 +23,38 @@ _SHOWN_FORMATS: Final = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2
 """Format characters (category Cf) that are part of the spelling, such as the Arabic number sign."""
 
 _THOUGHT: Final = (
-    r"(?:\w{1,30}[:_-])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|scratch_?pad|analysis|reflect(?:ions?|ing)?|rationale|monologue|"
-    r"deliberation|contemplat(?:ion|or)|cot|planning)(?:[_-]\w{1,30})?"
+    r"(?:\w{1,30}[:_-]|ant)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|scratch_?pad|analysis|reflect(?:ions?|ing)?|rationale|monologue|"
+    r"deliberation|contemplat(?:ion|or)|brainstorm(?:ing)?|cot|planning)(?:[_-]\w{1,30})?"
 )
 """Names of tags around thoughts, such as `think`, `reasoning_content`, `inner_monologue` and `seed:think`."""
 _PLAIN_TAG: Final = re.compile(r"</?(?:[a-z]+:)?(?:think(?:ing)?|thoughts?|reasoning)(?![:\w-])", re.IGNORECASE)
 """Beginning of the tags that count wherever they occur. Others may be part of an answer, for example about XML."""
 _THOUGHT_MARKS: Final = re.compile(
-    rf"(?:<|&lt;)\s{{0,2}}(?P<close>/?)\s{{0,2}}(?P<name>{_THOUGHT})(?:\s[^<>]{{0,300}}?)?(?P<empty>/?)(?:>|&gt;)|"
+    rf"(?:[<＜]|&lt;)\s{{0,2}}(?P<close>/?)\s{{0,2}}(?P<name>{_THOUGHT})(?:\s[^<>]{{0,300}}?)?(?P<empty>/?)(?:[>＞]|&gt;)|"
     r"(?P<begin>\[think\]|◁think▷|<\|(?:start|begin)_(?:of_)?(?:thinking|thought)\|>|<unused94>|<\|channel>\s*thought\b|"
-    r"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>|<(?P<block>details)\s[^<>]*\breasoning\b[^<>]*>|"
+    r"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>|"
+    r"(?:<|&lt;)(?P<block>details)\s[^<>]{0,300}?\breasoning\b[^<>]{0,300}?(?:>|&gt;)|"
     r"\A\s*thinking(?:\.\.\.|…)[ \t]*\r?\n|(?-i:\A\s*analysis(?=[^\W\d_a-z]|\")|assistant(?:analysis|commentary)))|"
     r"(?P<end>\[/think\]|◁/think▷|<\|end_(?:of_)?(?:thinking|thought)\|>|<unused95>|<channel\|>|"
-    r"<\|channel\|>\s*final\b[^<]*<\|message\|>|(?m:^(?:\.\.\.|…)[ \t]*done thinking\.?[ \t]*\r?$)|(?-i:assistantfinal))|"
-    r"</(?P<end_of_block>details)>",
+    r"<\|channel\|>\s*final\b[^<]*<\|message\|>|(?m:^(?:\.\.\.|…)[ \t]*done thinking\.?[ \t]*\r?$)|(?-i:assistantfinal)|"
+    r"\A\s*thought for \w[\w ]{0,30}\b(?:s|seconds?|minutes?)\.?[ \t]*\r?\n)|"
+    r"(?:<|&lt;)/(?P<end_of_block>details)(?:>|&gt;)",
     re.IGNORECASE,
 )
 """Beginning and end of thoughts: tags, the marks of Mistral, Kimi, Cohere, Sky-T1, MedGemma, Gemma 4 and gpt-oss (which leaves
 `analysis…assistantfinal…` without its special tokens), Ollama's line `Thinking...`, Open WebUI's `<details type="reasoning">`."""
-_WRAPPED: Final = re.compile(r"\s*<(answer|final_answer|final|response|reply|output)>(.*)</\1>\s*", re.IGNORECASE | re.DOTALL)
+_WRAPPED: Final = re.compile(r"<(answer|final_answer|final|response|reply|output)>(.*?)(</\1>)?", re.IGNORECASE | re.DOTALL)
 _CONTROL: Final = re.compile(
     # <|im_end|>, also without its end; <turn|>; <｜end▁of▁sentence｜>
-    r"<\|/?\w[\w:./▁ -]{0,60}\|>|<\|/?\w{2,60}>?|<\w{2,60}\|>|\bim_(?:start|end|sep)\|?>|<｜[^<>｜\n]{1,60}｜>|"
+    r"<\|/?\w[\w:./▁ -]{0,60}\|>|<\|/?\w{2,60}>?|<\w{2,60}\|>|<\s?\\?\|\s?/?(?:\w{1,40}_\w{1,40}|endoftext)\s?\\?\|\s?>|"
+    r"\b(?:im_(?:start|end|sep)|eot_id|(?:start|end)_header_id|endoftext)\|?>|<｜[^<>｜\n]{1,60}｜>|"
     # [INST], [TOOL_CALLS], [SEP]
     r"\[/?(?:INST|SYS|SYSTEM_PROMPT|(?:AVAILABLE_)?TOOLS?(?:_(?:CALLS?|RESULTS?|CONTENT))?|CALL_ID|IMG(?:_(?:BREAK|END))?|BEGIN_AUDIO|"
-    r"EOS|BOS|EOT|SEP|CLS|PAD|UNK|MASK|[gs]MASK)\]|<</?SYS>>|</?s>|"
+    r"EOS|BOS|EOT|SEP|CLS|PAD|UNK|MASK|[gs]MASK|(?:UNUSED_TOKEN|unused|control)_?\d{1,6})\]|<</?SYS>>|</?s>|"
     # <end_of_turn>, <unused12>, <extra_id_0>, <0x0A>, <eos>, <tool_call>
     r"</?(?:start|begin|end)_of_\w{1,40}>|<(?:unused|extra_id|reserved|special|custom_token)(?:_\w{1,40})?_?\d{1,6}>|"
-    r"<0x[0-9A-F]{2}>|</?(?i:bos|eos|pad|unk|sep|cls|bot|eot|eod|eop|sop|boh|eoh|eom|eoc|eor)>|"
+    r"<0x[0-9A-F]{2}>|<(?i:bos|eos|pad|unk|sep|cls)_token>|<function=[\w.-]{1,60}>|"
+    r"</?(?i:bos|eos|pad|unk|sep|cls|bot|eot|eod|eop|sop|boh|eoh|eom|eoc|eor)>|"
     r"</?(?:tool|function)_(?:call|response|result)s?>|<fake_token_around_image>"
 )
 
@@ -68,7 +72,8 @@ def without_thoughts(text: str, opaque: Sequence[range] = ()) -> ModelText:
 
     The beginning of the thoughts may be missing, since it may be part of the prompt. Tags that answers may contain as well, such
     as `<analysis>` and `<details>`, begin thoughts only where the answer would begin, and only their own end tag ends these.
-    Marks within `opaque` parts do not count. An answer that is a single `<answer>` is returned without the tag.
+    Marks within `opaque` parts do not count. An answer that is a single `<answer>` is returned without the tag, whose end may be
+    missing behind thoughts.
     """
     start, opened, in_exclusive, has_thoughts = 0, "", False, False
     answer_start = _first_visible(text, start)
@@ -87,8 +92,8 @@ def without_thoughts(text: str, opaque: Sequence[range] = ()) -> ModelText:
     if opened:
         return ModelText(None, True)
     answer = text[start:].strip() if has_thoughts else text
-    wrapped = _WRAPPED.fullmatch(answer)
-    if wrapped and f"</{wrapped[1]}>" not in wrapped[2]:
+    wrapped = _WRAPPED.fullmatch(answer.strip())
+    if wrapped and (wrapped[3] or has_thoughts) and f"</{wrapped[1]}>" not in wrapped[2]:
         answer = wrapped[2].strip()
     return ModelText(answer, has_thoughts)
 

@@ -108,6 +108,12 @@ def test_invisible_characters_never_cut_a_word(text: str, line: str) -> None:
         ("<|channel>thought\na<channel|>b", "b"),
         ("<think>a</think><answer>b</answer>", "b"),
         ("<think>a</think>\n<output>\nb\n</output>\n", "b"),
+        ("<think>a</think><answer>b", "b"),
+        ("<antThinking>a</antThinking>b", "b"),
+        ("＜think＞a＜/think＞b", "b"),
+        ('&lt;details type="reasoning"&gt;a&lt;/details&gt;b', "b"),
+        ("Thought for 12 seconds\n\nb", "b"),
+        ("Thought for a few seconds\nb", "b"),
         ("<analysis>a", None),
         ("<think>a <analysis>b</analysis>", None),
         ('<details type="reasoning">a', None),
@@ -131,6 +137,8 @@ def test_a_whole_answer_in_a_tag_is_returned_without_it() -> None:
 def test_many_marks_are_read_in_linear_time() -> None:
     text = "x " + "<analysis> " * 50_000
     assert without_thoughts(text) == (text, False)
+    spaced = "<answer>" + " " * 200_000 + "a"
+    assert without_thoughts(spaced) == (spaced, False)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +148,8 @@ def test_many_marks_are_read_in_linear_time() -> None:
         "Thinking... about it, yes.", "Put it into <analysis> and </analysis>.", "Close it with </scratchpad>.", "[laughs] Well.",
         "<details><summary>More</summary>a</details>", "analysis of the bell", "analysis: a bell", "The assistant final say.",
         "An <answer>a</answer> tag.", "<answer>a</answer> and <answer>b</answer>", "<rational>a</rational>", "&lt;b&gt;",
-        "I'm not done thinking.",
+        "I'm not done thinking.", "Thought for food.\nAnd rest.", "<answer> begins an answer",
+        "A thought for 12 seconds\nis short.",
     ],
 )  # fmt: skip
 def test_a_text_without_thoughts_is_returned_as_it_is(text: str) -> None:
@@ -154,7 +163,8 @@ def test_a_text_without_thoughts_is_returned_as_it_is(text: str) -> None:
         "<｜User｜>", "<｜end▁of▁sentence｜>", "[INST]", "[/INST]", "<<SYS>>", "</s>", "<s>", "<bos>", "<eos>", "<start_of_turn>",
         "<end_of_turn>", "<tool_call>", "<eom>", "[TOOL_CALLS]", "[/AVAILABLE_TOOLS]", "[EOS]", "[SEP]", "<EOS>", "<unused12>",
         "<end_of_utterance>", "<extra_id_0>", "<0x0A>", "<|im_end", "<|im_end>", "<im_end|>", "im_end|>", "<turn|>",
-        "<custom_token_7>",
+        "<custom_token_7>", "[UNUSED_TOKEN_145]", "[control_12]", "<eos_token>", "<function=get_time>", "<| im_end |>",
+        r"<\|im_end\|>", "endoftext|>",
     ],
 )  # fmt: skip
 def test_control_strings_of_chat_templates_are_found(mark: str) -> None:
@@ -179,7 +189,7 @@ def test_a_disguised_control_string_is_found(text: str, mark: str) -> None:
     [
         "a <b> c", "x |> f <| y", "<||>", "[1]", "INST", "a<s", "f <| g |> h", "1 < 2 | 3 > 2", "[laughs]", "[MUSIC]", "[NAME]",
         "[Tool calls]", "the EOS of a text", "<end> of", "xs|>map", "می\u200cخواهم <b>", "R&amp;B &lt;b&gt;", "unused12",
-        "<0x7fff>", "a <mask> in SVG", "the token im_end",
+        "<0x7fff>", "a <mask> in SVG", "the token im_end", "0 < |x| > 1", "[control]",
     ],
 )  # fmt: skip
 def test_other_text_with_brackets_is_no_control_string(text: str) -> None:
