@@ -33,7 +33,7 @@ REQUEST_VERSION: Final = "1"
 LARGEST_SOUND: Final = 32 << 20
 """Bytes of a response. 60 s of 48 kHz stereo float are 23 MB."""
 INGRESS: Final = IngressConfig(max_seconds=120.0)
-NO_AUDIO: Final = frozenset({"empty", "truncated", "damaged", "unreadable", "bad_rate"})
+NO_AUDIO: Final = frozenset({"empty", "truncated", "damaged", "unreadable", "several_tracks", "bad_rate"})
 """Reasons of ingress that the connection or the service causes: a retry may get a whole file."""
 LEDGER_ROLE: Final = "sound_generation"
 PROBE: Final = "a bell rings once"

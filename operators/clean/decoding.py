@@ -68,7 +68,8 @@ class ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
 def decode(data: Bytes, survey: Survey, admit: Admit) -> Iterator[Block]:
     """Yield the samples of all parts in blocks.
 
-    Raises RejectedError: `unreadable`, `unsupported_format`, `damaged`, or `truncated` if a part holds less than it announces.
+    Raises RejectedError: `unreadable`, `unsupported_format`, `several_tracks`, `damaged`, or `truncated` if a part holds less
+    than it announces.
     """
     for part in survey.parts:
         file: ForwardSoundFile | None = None
@@ -131,6 +132,9 @@ def _by_ffmpeg(data: Bytes, part: AudioPart, demuxer: str, admit: Admit) -> Iter
     with container:
         if not container.streams.audio:
             raise RejectedError("unreadable", detail="the file has no audio track")
+        if (tracks := len(container.streams.audio)) > 1:
+            remedy = "Write the one to use to a file of its own: ffmpeg -i FILE -map 0:a:0 OUT.wav"
+            raise RejectedError("several_tracks", detail=f"the file has {tracks} audio tracks. {remedy}")
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise RejectedError("unsupported_format", detail=f"FFmpeg has no decoder for its audio. {REMEDY}")

@@ -1,8 +1,9 @@
 """Ingress: conversion of an audio file to mono, 16 kHz, finite samples without DC, or a typed rejection.
 
-Reasons (stable): missing, not_a_file, symlink_loop, permission_denied, unreadable, unsupported_format, truncated, damaged, empty,
-bad_rate, too_short, too_long, not_finite, silent. Formats are detected by content, not by file name. A recording is read to its
-end whatever its header announces, or rejected: `truncated` holds less than announced, `damaged` cannot be read to its end.
+Reasons (stable): missing, not_a_file, symlink_loop, permission_denied, unreadable, unsupported_format, several_tracks, truncated,
+damaged, empty, bad_rate, too_short, too_long, not_finite, silent. Formats are detected by content, not by file name. A recording
+is read to its end whatever its header announces, or rejected: `truncated` holds less than announced, `damaged` cannot be read to
+its end or has a wrong checksum, `several_tracks` leaves open which one is meant.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from soundflow.operators.clean.byte_view import AudioPart, Bytes
 from soundflow.schemas.outcome import Rejected
 
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_AUDIO: Final = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
+"""How the first page of a stream of audio begins."""
 _FIRST: Final = 2
 """The flag of the first page of a logical stream."""
 
@@ -17,11 +19,12 @@ def ogg_parts(data: Bytes, base: int) -> list[AudioPart] | Rejected:
     """Return a part for each link of a chain: decoders read the first link only.
 
     A missing last page is accepted: programs that are stopped write none. Rejected: `truncated` if the last page is incomplete,
-    `damaged` if a page is missing, its checksum is wrong or there are bytes between pages.
+    `damaged` if a page is missing, its checksum is wrong or there are bytes between pages,
+    `several_tracks` if two streams of audio are multiplexed.
     """
     starts: list[int] = []
     numbers: dict[int, int] = {}
-    at, in_headers = base, False
+    at, in_headers, tracks = base, False, 0
     while at < data.size:
         head = data.peek(at, 27)
         if head[:4] != b"OggS"[: len(head)]:
@@ -41,7 +44,11 @@ def ogg_parts(data: Bytes, base: int) -> list[AudioPart] | Rejected:
         if first:
             if not in_headers:
                 starts.append(at)
+                tracks = 0
             in_headers = True
+            tracks += page[27 + len(lacing) :].startswith(_AUDIO)
+            if tracks > 1:
+                return Rejected("several_tracks", {"detail": "the Ogg file has several audio tracks at the same time"})
         else:
             in_headers = False
             if serial in numbers and number != numbers[serial] + 1:

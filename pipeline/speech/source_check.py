@@ -16,7 +16,7 @@ from soundflow.schemas.base import InputError, Schema
 from soundflow.schemas.clip import ClipRejection
 from soundflow.schemas.outcome import Rejected
 
-UNUSABLE: Final = ("unreadable", "truncated", "damaged", "empty", "unsupported_format")
+UNUSABLE: Final = ("unreadable", "truncated", "damaged", "empty", "unsupported_format", "several_tracks")
 """Rejection reasons that mean a broken file; other reasons concern the recorded sound."""
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from soundflow.operators.clean.ingress import read_audio, read_bytes
-from soundflow.schemas.outcome import Ok
+from soundflow.schemas.outcome import Ok, Rejected
 from tests.support.encoded_audio import by_ffmpeg, encoded, patched
 
 MP3_DELAY = 0.15
@@ -114,3 +115,30 @@ def test_a_block_of_matroska_without_checksum_has_a_header(live: str) -> None:
     assert seconds(plain) == pytest.approx(3.0, abs=0.1)
     for damage in (b"\xa3\x20\x00", bytes(4), b"\xff" * 4):
         assert seconds(patched(plain, block, damage)) in ("damaged", "truncated")
+
+
+def _two_tracks(muxer: str, codec: str) -> bytes:
+    import av
+
+    held = io.BytesIO()
+    with av.open(held, "w", format=muxer) as container:
+        streams = [container.add_stream(codec, rate=48_000, layout="mono") for _ in range(2)]
+        for stream in streams:
+            size = stream.codec_context.frame_size or 1024
+            for start in range(0, 96_000, size):
+                samples = np.zeros((1, size), np.int16) + np.int16(start % 1000)
+                frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+                frame.rate, frame.pts = 48_000, start
+                converted = av.AudioResampler(format=stream.format, layout="mono", rate=48_000).resample(frame)
+                container.mux([packet for piece in converted for packet in stream.encode(piece)])
+            container.mux(stream.encode(None))
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("muxer", "codec"), [("mp4", "aac"), ("matroska", "libopus"), ("mpegts", "mp2"), ("avi", "pcm_s16le"), ("ogg", "flac")]
+)
+def test_a_file_with_two_audio_tracks_is_rejected(muxer: str, codec: str) -> None:
+    outcome = read_bytes(_two_tracks(muxer, codec))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == "several_tracks", outcome
