@@ -1,13 +1,15 @@
 """List the recordings of a folder in sorted order. Each real directory is entered once, so symlink loops end.
 
-Files are chosen by suffix. A text file next to a recording is its transcript: `x.txt`, `x.lab`, `x.normalized.txt` (LibriTTS) or
-subtitles, or a line of `*.trans.txt` in the same folder (LibriSpeech). Names are compared in Unicode's form NFC, suffixes in any
-case. Annotations of other kinds are recognised by content (`operators.sources.transcripts`) and not read.
+Files are chosen by suffix. A text file next to a recording is its transcript: `x.txt`, `x.wav.txt`, `x.lab`, `x.normalized.txt`
+(LibriTTS) or subtitles, or a line of `*.trans.txt` (LibriSpeech) or `*transcript.txt` (AISHELL) in the same folder. Names are
+compared in Unicode's form NFC, suffixes in any case. Annotations of other kinds are recognised by content
+(`operators.sources.transcripts`) and not read.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +33,7 @@ RECORDINGS: Final = frozenset(name.lower() for name in soundfile.available_forma
 )
 """Suffixes of recordings. The format of a file is detected later, from its content; what cannot be read is then rejected."""
 TRANSCRIPT_BYTES: Final = 65_536
+_TRANSCRIPT_LIST: Final = re.compile(r".*\.trans\.txt|(.*[._-])?transcript(s|ion|ions)?\.txt")
 
 
 ReadTables = Callable[[tuple[str, ...], Sequence[str]], Iterator[RowOrRejection] | None]
@@ -136,23 +139,24 @@ class _FolderReader:
         """Yield the rows and rejections of the recordings among the files of a folder."""
         directory = self.root.joinpath(*folders)
         listed = _listed_transcripts(directory, names)
-        texts = {key: name for name in names for key in _sidecar_keys(name)}
+        texts = {key: name for name in names for key in sidecar_keys(name)}
         for name in names:
             stem, _, suffix = name.rpartition(".")
             if suffix.lower() in RECORDINGS and stem:
-                found = self._transcript(directory, nfc(stem), texts, listed)
+                found = self._transcript(directory, nfc(name), texts, listed)
                 if isinstance(found, tuple):
                     yield ClipRejection(path=str(directory / name), reason=found[0], detail=found[1])
                 else:
                     yield row_of(self.root, folders, name, found, self.classes)
 
     def _transcript(
-        self, directory: Path, stem: str, texts: Mapping[tuple[str, str], str], listed: Mapping[str, str]
+        self, directory: Path, recording: str, texts: Mapping[tuple[str, str], str], listed: Mapping[str, str]
     ) -> str | tuple[str, str] | None:
         """Return the transcript of a recording, None when it has none, or (reason, detail) when it cannot be used."""
-        transcript, place = listed.get(stem), "*.trans.txt"
+        stem = recording.rpartition(".")[0]
+        transcript, place = listed.get(stem), "list of transcripts"
         for suffix in SUFFIXES:
-            name = texts.get((stem, suffix))
+            name = texts.get((stem, suffix)) or texts.get((recording, suffix))
             if name is None:
                 continue
             text = _read_text(directory / name)
@@ -183,7 +187,7 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _sidecar_keys(name: str) -> Iterator[tuple[str, str]]:
+def sidecar_keys(name: str) -> Iterator[tuple[str, str]]:
     """Yield (stem, suffix) for each suffix of a transcript or annotation that a file name ends in."""
     lower = name.lower()
     for suffix in (*SUFFIXES, *ANNOTATIONS):
@@ -209,10 +213,11 @@ def _read_text(path: Path) -> str | None:
 
 
 def _listed_transcripts(directory: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the transcripts by stem, from the `ID WORDS…` lines of every `*.trans.txt` in one folder."""
+    """Return the transcripts by stem, from the `ID WORDS…` lines of the lists of transcripts in one folder."""
     transcripts: dict[str, str] = {}
+    own = {f"{stem.lower()}.txt" for stem, _, suffix in (name.rpartition(".") for name in names) if suffix.lower() in RECORDINGS}
     for name in names:
-        if not name.lower().endswith(".trans.txt"):
+        if not _TRANSCRIPT_LIST.fullmatch(name.lower()) or name.lower() in own:
             continue
         try:
             with (directory / name).open(encoding="utf-8-sig", errors="replace") as lines:

@@ -32,6 +32,7 @@ from soundflow.operators.sources.rows import (
     tidy,
 )
 from soundflow.operators.sources.transcripts import has_words
+from soundflow.operators.sources.unread_texts import UnreadTexts
 from soundflow.operators.tokens.replies import read_reply
 from soundflow.schemas.base import InputError
 from soundflow.schemas.clip import ClipRejection, ClipRole
@@ -87,7 +88,9 @@ def read_source(
                 )
 
         return (
-            read_manifest(inside[0], roots, warn) if inside else _described(source, walk(source, skip, warn, read_tables), warn)
+            read_manifest(inside[0], roots, warn)
+            if inside
+            else _described(source, walk(source, skip, warn, read_tables), warn, skip)
         )
     if not os.path.exists(source):  # noqa: PTH110
         raise InputError("no such file or folder", file=source, remedy="Check the path")
@@ -99,11 +102,22 @@ def read_source(
     raise InputError("is neither a manifest nor a recording", file=source, remedy=remedy)
 
 
-def _described(source: Path, found: Iterator[RowOrRejection], warn: Warn) -> Iterator[RowOrRejection]:
-    """Yield the rows of a folder with the labels of the tables in it; report which tables were used."""
-    tables = DatasetTables(source)
+def _described(source: Path, found: Iterator[RowOrRejection], warn: Warn, skip: Path | None) -> Iterator[RowOrRejection]:
+    """Yield the rows of a folder with the labels of the tables in it; report which tables were used and which texts were not."""
+    tables, texts = DatasetTables(source), UnreadTexts(source, skip)
     for row in found:
-        yield tables.apply(row) if isinstance(row, SourceRow) and not row.listed else row
+        if isinstance(row, SourceRow) and not row.listed:
+            texts.add(row)
+            yield tables.apply(row)
+        else:
+            yield row
+    unread = texts.find(set(tables.paths))
+    if unread:
+        remedy = "Put each text beside its recording, or pass a table with the columns path and transcript as SRC"
+        warn(
+            f"{source}: texts that name recordings without a transcript are not read"
+            f" ({len(unread)}; first: {printable(str(unread[0]))}). {remedy}"
+        )
     if tables.matched:
         names = ", ".join(str(path) for path in tables.paths)
         warn(f"{source}: labels of {counted(tables.matched, 'recording')} are from {names}")
