@@ -167,13 +167,24 @@ def _asf_end(data: Bytes, at: int) -> int:
 
 def _avi(data: Bytes, at: int) -> Rejected | None:
     """Return why an AVI file does not hold all of its sound; None if it does. Lists of unknown size last to the end."""
-    while at + 8 <= data.size and at + data.zeros(at) < data.size:
-        head = data.peek(at, 8)
-        size = int.from_bytes(head[4:], "little")
-        is_open = head[:4] in (b"RIFF", b"LIST") and is_placeholder(size, 32)
-        at += 12 if is_open else 8 + size
-        at += 1 if size % 2 and not is_open and at < data.size else 0
-    return _cut(data, at)
+    limit = 0  # the end of the list of sound and pictures
+    while at + 8 <= data.size:
+        limit = 0 if at >= limit else limit
+        head = data.peek(at, 12)
+        name, size = head[:4], int.from_bytes(head[4:8], "little")
+        is_open = name in (b"RIFF", b"LIST") and is_placeholder(size, 32)
+        end = at + 12 if is_open else at + 8 + size
+        if not any(name) and at + data.zeros(at) == data.size:
+            break
+        if not all(32 <= byte < 127 for byte in name) or (limit and end > limit):
+            return Rejected("damaged", {"offset": at, "detail": f"the bytes at {at} are not part of an AVI chunk"})
+        if end > data.size:
+            return _cut(data, end)
+        if name == b"LIST" and head[8:] == b"movi" and not is_open:
+            limit = end
+        is_walked = is_open or (name in (b"RIFF", b"LIST") and head[8:] in (b"AVI ", b"AVIX", b"movi", b"rec "))
+        at = at + 12 if is_walked else end + size % 2
+    return None
 
 
 def _boxes(data: Bytes, at: int) -> Rejected | None:

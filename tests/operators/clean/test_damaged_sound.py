@@ -142,3 +142,12 @@ def test_a_file_with_two_audio_tracks_is_rejected(muxer: str, codec: str) -> Non
     outcome = read_bytes(_two_tracks(muxer, codec))
     assert isinstance(outcome, Rejected)
     assert outcome.reason == "several_tracks", outcome
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "libmp3lame"])
+def test_chunks_of_avi_follow_each_other(codec: str) -> None:
+    whole = by_ffmpeg(3, "avi", codec)
+    chunk = whole.index(b"00wb", len(whole) // 2)
+    assert seconds(whole) == pytest.approx(3.0, abs=0.15)
+    for damage in (bytes(8), b"\xff" * 8, b"00wb\x03\0\0\0", b"00wb\xff\xff\xff\0"):
+        assert seconds(patched(whole, chunk, damage)) == "damaged"
