@@ -34,7 +34,7 @@ _THOUGHT_MARKS: Final = re.compile(
     r"(?P<begin>\[think\]|◁think▷|<\|(?:start|begin)_(?:of_)?(?:thinking|thought)\|>|<unused94>|<\|channel>\s*thought\b|"
     r"<\|channel\|>\s*(?:analysis|commentary)\b[^<]*<\|message\|>|"
     r"(?:<|&lt;)(?P<block>details)\s[^<>]{0,300}?\breasoning\b[^<>]{0,300}?(?:>|&gt;)|"
-    r"\A\s*thinking(?:\.\.\.|…)[ \t]*\r?\n|(?-i:\A\s*analysis(?=[^\W\d_a-z]|\")|assistant(?:analysis|commentary)))|"
+    r"(?-i:\A\s*Thinking\.\.\.[ \t]*\r?\n|\A\s*analysis(?=[^\W\d_a-z]|\")|assistant(?:analysis|commentary)))|"
     r"(?P<end>\[/think\]|◁/think▷|<\|end_(?:of_)?(?:thinking|thought)\|>|<unused95>|<channel\|>|"
     r"<\|channel\|>\s*final\b[^<]*<\|message\|>|(?m:^(?:\.\.\.|…)[ \t]*done thinking\.?[ \t]*\r?$)|(?-i:assistantfinal)|"
     r"\A\s*thought for \w[\w ]{0,30}\b(?:s|seconds?|minutes?)\.?[ \t]*\r?\n)|"

@@ -148,7 +148,7 @@ def test_many_marks_are_read_in_linear_time() -> None:
         "Thinking... about it, yes.", "Put it into <analysis> and </analysis>.", "Close it with </scratchpad>.", "[laughs] Well.",
         "<details><summary>More</summary>a</details>", "analysis of the bell", "analysis: a bell", "The assistant final say.",
         "An <answer>a</answer> tag.", "<answer>a</answer> and <answer>b</answer>", "<rational>a</rational>", "&lt;b&gt;",
-        "I'm not done thinking.", "Thought for food.\nAnd rest.", "<answer> begins an answer",
+        "I'm not done thinking.", "Thought for food.\nAnd rest.", "<answer> begins an answer", "thinking…\nA bell.",
         "A thought for 12 seconds\nis short.",
     ],
 )  # fmt: skip
