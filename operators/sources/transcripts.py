@@ -181,17 +181,19 @@ def _first(pattern: str) -> Callable[[list[str]], bool]:
 
 
 _HMS: Final = r"\d{1,2}:\d{2}:\d{2}(?:[.,:]\d{1,3})?|\d{1,3}:\d{2}[.,]\d{1,3}"
-_UNIT: Final = r"\d+(?:[.,]\d+)? ?(?:ms|s|secs?)\b"
+_UNIT: Final = r"(?:\d{1,3} ?m(?:in)? ?)?\d+(?:[.,]\d+)? ?(?:ms|s|secs?)\b"
 _DECIMAL: Final = r"\d+[.,]\d+"
 _TO: Final = r"\s*(?:-+>?|\u2013|\u2014|\u2192|\.\.+|~|[,;|/]|\s)\s*"
 _EXACT: Final = rf"(?:{_HMS}|{_UNIT})"
 _STAMP: Final = rf"(?:{_HMS}|{_UNIT}|\d{{1,3}}:\d{{2}}|{_DECIMAL})"
 _CLEAR_STAMP: Final = re.compile(
-    rf"[\[(<{{]\s*{_STAMP}\s*[\])>}}].*|.*?[\[(<{{]\s*{_STAMP}{_TO}{_STAMP}\s*[\])>}}].*"
+    rf"<?[\[(<{{|]\s*{_STAMP}\s*[\])>}}|].*|00?:\d{{2}}\s.*|{_DECIMAL}:\s.*|.*?[\[(<{{]\s*{_STAMP}{_TO}{_STAMP}\s*[\])>}}].*"
     rf"|\s*{_STAMP}{_TO}{_EXACT}(?!\w).*|\s*(?:{_HMS})(?:[\s,;:|-].*)?|\w+:.*(?:{_HMS}),(?:{_HMS}),.*"
-    rf"|\s*\S+(?:\s+|[,;]\s*){_DECIMAL}(?:\s+|[,;]\s*){_DECIMAL}\s*"
+    rf"|\S+(?:\s|[,;]\s?){_DECIMAL}{_TO}{_DECIMAL}"
 )
 """A line with a certain time stamp: in brackets, an interval with units, hours to seconds, or one name and two times."""
+_INTERVAL: Final = re.compile(rf"(?:{_HMS}){_TO}(?:{_HMS})")
+"""A line that is an interval and nothing else, as subtitles of any format have one above their text."""
 _POSSIBLE_STAMP: Final = re.compile(
     rf"\s*{_STAMP}(?:[\s,;:|-].*)?|.*(?:\s|[,;]){_DECIMAL}(?:\s+|[,;]\s*){_DECIMAL}\s*"
     rf"|.*\s[\[(]?(?:{_HMS}|\d{{1,3}}:\d{{2}})[\])]?:?"
@@ -200,15 +202,17 @@ _POSSIBLE_STAMP: Final = re.compile(
 
 
 def _is_timed(lines: list[str]) -> bool:
-    """Return whether at least half of the lines have a time stamp; a single one must be clear."""
+    """Return whether half of the lines have a time stamp, of which a single one must be clear, or one line is an interval."""
     lines = [" ".join(line.split()) for line in lines]  # bounds the time of the search
     clear = [bool(_CLEAR_STAMP.fullmatch(line)) for line in lines]
     timed = [found or bool(_POSSIBLE_STAMP.fullmatch(line)) for found, line in zip(clear, lines, strict=True)]
+    if any(_INTERVAL.fullmatch(line) for line in lines):
+        return True
     return 2 * sum(timed) >= len(lines) and (any(clear) or sum(timed) > 1)
 
 
 _SECTION: Final = re.compile(r"\s*\[[^\[\]]+\]\s*")
-_SETTING: Final = re.compile(r"\s*[\w.-]{2,}=.*|\s*[^\W\d][\w .-]*\s=\s.*")
+_SETTING: Final = re.compile(r"\s*[\w.-]{2,}=[^=].*|\s*[^\W\d][\w .-]*\s=\s.*")
 _FIELD: Final = re.compile(r"\s*([^\W\d][^:]*):.*")
 _FIELD_NAMES: Final = re.compile(
     r"conf(idence)?|score|(sample_?)?rate|sr|channels?|labels?|class|category|text|transcript(ion)?|identity|reference"
@@ -224,7 +228,7 @@ def _is_settings(lines: list[str]) -> bool:
     if not content or settings + len(fields) < len(content):
         return False
     if settings:
-        return len(content) > 1 or len(lines) > 1 or " " not in content[0].strip()
+        return len(content) > 1 or len(lines) > 1 or not re.match(r"[^=]* =", content[0])
     names = [re.sub(r"\W+", "_", field[1].lower()).strip("_") for field in fields]
     known = sum(bool(_FIELD_NAMES.fullmatch(name) or _TIME_COLUMN.fullmatch(name)) for name in names)
     return known > 1 or (len(fields) > 1 and len(lines) > len(content) and any(_CLEAR_STAMP.fullmatch(line) for line in content))
@@ -254,7 +258,7 @@ _ANNOTATIONS: Final[dict[str, Callable[[list[str]], bool]]] = {
     ),
     "CTM": _all(rf"(;;.*|\S+\s+\S+\s+{_FLOAT}\s+{_FLOAT}\s+\S+(\s+{_FLOAT})?(\s+\S+)?\s*$)"),
     "STM": _all(rf"(;;.*|\S+\s+\S+\s+\S+\s+{_FLOAT}\s+{_FLOAT}(\s.*)?$)"),
-    "CHAT": _first(r"@(UTF8|Begin|Loc|PID|Font|Window|Languages|Participants)\b"),
+    "CHAT": _first(r"@(UTF8|Begin|Loc|PID|Font|Window|Languages|Participants)\b|\*[A-Z0-9]{2,4}:|%[a-z]{3}:"),
     "ASS": _first(r"\s*\[Script Info\]"),
     "settings": _is_settings,
     "numbers": _is_numeric,
