@@ -289,7 +289,7 @@ def _check_speech(cells: dict[str, str]) -> tuple[str, str] | None:
     for name in ("transcript", "translation", "reply"):
         if cells.get(name) and not has_words(cells[name]):
             return f"{name}_without_words", f"column {name}: {cells[name]!r} has no word"
-    for name in ("transcript", "translation", "caption", "label"):
+    for name in ("transcript", "translation"):
         if mark := control_string(cells.get(name, "")):
             return "control_string", f"column {name}: contains {mark}, a control string of chat templates; remove it"
     turn = cells.get("turn", "").removesuffix(".0")  # pandas writes integers as floats if one is missing

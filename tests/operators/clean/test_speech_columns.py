@@ -71,7 +71,6 @@ def test_a_row_without_them_has_empty_values(tmp_path: Path) -> None:
         ({"reply": "Hi.<|im_end|>"}, "control_string", "<|im_end|>"),
         ({"transcript": "Hello.<|im_end|>"}, "control_string", "column transcript: contains <|im_end|>"),
         ({"translation": "Hallo.[TOOL_CALLS]"}, "control_string", "column translation: contains [TOOL_CALLS]"),
-        ({"caption": "A bell.</s>"}, "control_string", "column caption: contains </s>"),
         ({"reply": "word " * 4000}, "response_too_long", "1,024"),
         ({"reply": "a\0b"}, "not_text", "U+0000"),
         ({"dialogue": "d", "turn": "two"}, "bad_turn", "'two' is not an integer"),
