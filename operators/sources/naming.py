@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from soundflow.operators.labels.maps import LabelMap, label_of_id
 from soundflow.operators.labels.words import has_no_description, has_no_name, has_sentence_words
-from soundflow.operators.sources.paths import title_of
+from soundflow.operators.sources.paths import is_informative, title_of
 from soundflow.operators.sources.rows import LabelSource, RowOrRejection, SourceRow
 from soundflow.schemas.taxonomy import label_words
+from soundflow.schemas.text import one_line
 
 
 def name_clips(found: Iterable[RowOrRejection], maps: Sequence[LabelMap] = ()) -> Iterator[RowOrRejection]:
@@ -21,6 +23,21 @@ def name_clips(found: Iterable[RowOrRejection], maps: Sequence[LabelMap] = ()) -
     """
     for row in found:
         yield _name(row, maps) if isinstance(row, SourceRow) else row
+
+
+def are_classes(sources: Sequence[Path]) -> bool:
+    """Whether several sources are folders of classes: they lie in one folder, as `clips index sounds/*` gives them."""
+    folders = {source.absolute().parent for source in sources}
+    return len(sources) > 1 and len(folders) == 1 and all(source.is_dir() and is_informative(source.name) for source in sources)
+
+
+def label_by_source(found: Iterable[RowOrRejection], source: Path) -> Iterator[RowOrRejection]:
+    """Yield the rows; those without a label from manifest, table or folder have the name of their source."""
+    for row in found:
+        if isinstance(row, SourceRow) and not row.listed and row.label_source in ("", LabelSource.FILE_NAME):
+            yield row.model_copy(update={"label": one_line(source.absolute().name), "label_source": LabelSource.FOLDER})
+        else:
+            yield row
 
 
 def _name(row: SourceRow, maps: Sequence[LabelMap]) -> SourceRow:

@@ -73,7 +73,7 @@ def title_of(stem: str) -> str:
 @lru_cache(maxsize=4096)
 def _guess_from_folders(folders: tuple[str, ...], source: str, classes: tuple[int, ...]) -> tuple[ClipRole, str, str]:
     """Return role, label (may be empty) and split, which all files of one folder share."""
-    places = [at for at, name in enumerate(folders) if at in classes or _is_informative(name)]
+    places = [at for at, name in enumerate(folders) if at in classes or is_informative(name)]
     label = folders[places[-1]] if places else ""
     other = tuple(name for at, name in enumerate(folders) if at not in classes)
     split = next((words[0] for name in reversed(other) if (words := label_words(name)) and words[0] in _SPLITS), "train")
@@ -93,7 +93,8 @@ def _guess_role(names: tuple[str, ...]) -> ClipRole:
     return ClipRole.BACKGROUND if words & {"background", "backgrounds", "bg"} else ClipRole.FOREGROUND
 
 
-def _is_informative(name: str) -> bool:
+def is_informative(name: str) -> bool:
+    """Whether the name of a folder says something about the sounds in it."""
     return any((len(word) > 1 or not word.isascii()) and word not in _UNINFORMATIVE for word in label_words(name))
 
 
@@ -119,7 +120,7 @@ class FolderClasses:
         if key not in self._found:
             if len(self._found) > 4096:
                 self._found.clear()
-            within = next((at for at in reversed(range(len(folders))) if _is_informative(folders[at])), -1)
+            within = next((at for at in reversed(range(len(folders))) if is_informative(folders[at])), -1)
             places = range(within + 1, len(folders))
             self._found[key] = tuple(at for at in places if self._is_class(root.joinpath(*folders[:at]), folders[at]))
         return self._found[key]
@@ -139,14 +140,14 @@ class FolderClasses:
             folders = [other for other, is_folder in _entries(parent) if is_folder]
             self._neighbours[parent] = frozenset(other for other in folders if self._has_recordings(parent / other, 1))
         neighbours = self._neighbours[parent]
-        return name in neighbours and any(_is_informative(other) for other in neighbours)
+        return name in neighbours and any(is_informative(other) for other in neighbours)
 
     def _has_recordings(self, directory: Path, depth: int) -> bool:
         """Return whether a folder holds recordings, directly or in folders without a label."""
         entries = _entries(directory)
         if any(not is_folder and name.rpartition(".")[2].lower() in self._suffixes for name, is_folder in entries):
             return True
-        inner = [name for name, is_folder in entries if is_folder and not _is_informative(name)]
+        inner = [name for name, is_folder in entries if is_folder and not is_informative(name)]
         return depth > 0 and any(self._has_recordings(directory / name, depth - 1) for name in inner)
 
 

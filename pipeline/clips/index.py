@@ -29,7 +29,7 @@ from soundflow.operators.clean.ingress import INGRESS_VERSION
 from soundflow.operators.clean.tfjp import TFJP_VERSION
 from soundflow.operators.labels.maps import LabelMap
 from soundflow.operators.sources.manifest import read_source
-from soundflow.operators.sources.naming import name_clips
+from soundflow.operators.sources.naming import are_classes, label_by_source, name_clips
 from soundflow.operators.sources.rows import printable
 from soundflow.pipeline.clips.findings import with_findings
 from soundflow.pipeline.clips.ledger import IndexLedger, source_names
@@ -183,8 +183,10 @@ class _IndexRun:
 
     def read(self, sources: Sequence[Path], directory: Path, roots: Sequence[Path], maps: Sequence[LabelMap]) -> None:
         """Read the rows of all sources. Raises InputError for a source without any recording."""
+        classes = are_classes(sources)
         for number, (source, name) in enumerate(zip(sources, source_names(sources), strict=True)):
             found = read_source(source, skip=directory, roots=roots, warn=self.warnings.append)
+            found = label_by_source(found, source) if classes else found
             if self.ledger.add_source(number, name, name_clips(found, maps)) == 0:
                 raise InputError("contains no recordings", file=source, remedy="Give wav, flac, ogg or mp3 files")
         for labels in maps:

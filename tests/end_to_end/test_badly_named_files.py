@@ -22,7 +22,7 @@ def responses_of(folder: Path, source: Path) -> set[str]:
     """Return the lower-case responses of a corpus made of one source."""
     recipe = folder / "r.yaml"
     soundflow("clips", "index", str(source), "-o", str(folder / "clips"))
-    soundflow("init", str(recipe), "--clips", str(folder / "clips"), "--streams", "60", "--shards", "1", "--seed", "1")
+    soundflow("init", str(recipe), "--clips", str(folder / "clips"), "--streams", "90", "--shards", "1", "--seed", "1")
     soundflow("build", str(recipe), "-o", str(folder / "corpus"), "--executor", "inline")
     responses: set[str] = set()
     for path in (folder / "corpus" / "data").glob("*.tar"):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from soundflow.operators.sources.folder import walk
+from soundflow.operators.sources.naming import are_classes, label_by_source
 from soundflow.operators.sources.paths import guess_from_path
-from soundflow.operators.sources.rows import LabelSource
+from soundflow.operators.sources.rows import LabelSource, SourceRow
 from soundflow.schemas.clip import ClipRole
 from tests.operators.sources.test_readers import rows, touch
 
@@ -72,3 +73,12 @@ def test_folders_of_folds_and_formats_are_no_labels(tmp_path: Path) -> None:
 def test_a_file_name_without_words_is_no_label(stem: str) -> None:
     assert guess_from_path((), stem, "recordings") == (ClipRole.FOREGROUND, "", "train", LabelSource.FILE_NAME)
     assert guess_from_path((), stem, "my files 2024").label == "", "the source names a collection, not a sound"
+
+
+def test_sources_side_by_side_are_classes_but_one_source_is_a_collection(tmp_path: Path) -> None:
+    touch(tmp_path, "sounds/dog_bark/1.wav", "sounds/siren/loud_noise.wav", "sounds/noise/2.wav", "my files/3.wav")
+    dog, siren, noise = (tmp_path / "sounds" / name for name in ("dog_bark", "siren", "noise"))
+    assert are_classes([dog, siren]) and not are_classes([dog]) and not are_classes([dog, noise])
+    assert not are_classes([dog, tmp_path / "my files"]), "they lie in two folders"
+    [row] = label_by_source(walk(siren), siren)
+    assert isinstance(row, SourceRow) and (row.label, row.label_source) == ("siren", LabelSource.FOLDER)

@@ -62,7 +62,7 @@ def test_moshi_has_the_stream_on_the_right_and_word_times(built: Path, streams: 
 @pytest.mark.parametrize(("words", "seconds"), [(0, 0.8), (1, 1.2), (2, 1.6), (3, 2.0), (9, 4.4)])
 def test_a_moshi_wav_lasts_until_its_last_word(streams: dict, tmp_path: Path, words: int, seconds: float) -> None:
     # The response opens at the end of the second chunk, 0.8 s; a word takes 0.4 s.
-    plan, _ = next(iter(streams.values()))
+    plan = next(plan for plan, _ in streams.values() if plan.responses)
     said = [plan.responses[0].model_copy(update={"chunk": 2, "text": " ".join(["word"] * words)})] if words else []
     short = plan.model_copy(update={"chunks": 2, "samples": 12_800, "responses": tuple(said)})
     WRITERS["moshi"](tmp_path, None, None).add(short, np.ones(12_800, np.int16))
