@@ -30,7 +30,7 @@ def test_recipes(clips_dir: Path, tmp_path: Path) -> None:
         Recipe.from_yaml(path)
         return "accepted"
 
-    outcomes = throw("recipes", 120, attempt)
+    outcomes = throw("recipes", 100, attempt)
     assert outcomes["named error"] and outcomes["accepted"], outcomes
     assert command("estimate", small) == "accepted"
 

@@ -102,7 +102,7 @@ def test_http_requests(port: int) -> None:
         assert all(status < 500 for status in statuses), answer[:500]
         return "no answer" if not statuses else "accepted" if max(statuses) < 400 else "refused"
 
-    outcomes = throw("HTTP requests", 100, attempt)
+    outcomes = throw("HTTP requests", 60, attempt)
     assert outcomes["refused"] and outcomes["accepted"], outcomes
     assert b"200 OK" in exchange(port, REQUESTS[1], answered=True)
 
@@ -149,6 +149,6 @@ def test_websocket_frames(port: int) -> None:
         codes = re.findall(rb'"code": "(\w+)"', answer)
         return codes[-1].decode() if codes else "accepted"
 
-    outcomes = throw("WebSocket frames", 100, attempt)
+    outcomes = throw("WebSocket frames", 60, attempt)
     assert {"accepted", "bad_message", "bad_audio", "message_too_large"} <= set(outcomes), outcomes
     assert b"session.created" in exchange(port, HANDSHAKE, GOODBYE, answered=True)

@@ -42,7 +42,7 @@ def test_audio_headers(tmp_path: Path) -> None:
         assert outcome.reason
         return f"rejected: {outcome.reason}"
 
-    outcomes = throw("audio headers", 240, attempt)
+    outcomes = throw("audio headers", 200, attempt)
     assert len(outcomes) >= 4, outcomes
 
 

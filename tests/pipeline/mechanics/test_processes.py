@@ -32,7 +32,7 @@ def lost(item: int) -> int:
 def test_items_whose_process_hangs_are_reported_and_the_others_are_processed(
     monkeypatch: pytest.MonkeyPatch, faulty: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(processes, "HUNG_SECONDS", 10.0)
+    monkeypatch.setattr(processes, "HUNG_SECONDS", 6.0)
     items = [item for item in range(20) if item not in {STOPPED, LOOPING, KILLED} - set(faulty)]
     results = sorted(map_in_processes(double, items, 2, lost))
     assert results == sorted(LOST * item if item in faulty else 2 * item for item in items)
