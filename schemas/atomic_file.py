@@ -1,7 +1,7 @@
 """Files and folders that exist completely or not at all, creation where the first writer wins, cleanup after killed writers.
 
-A temporary file is locked by its writer until it has been moved into place. So nobody mistakes it for the remains of a killed
-writer. Its age does not tell, nor does a process id, which two containers with the same host name may both have.
+A writer holds a lock on its temporary file until the file is moved into place, which tells the file from the remains of a killed
+writer. Neither the age nor a process id would: two containers with the same host name may use the same process ids.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def sync(path: Path) -> None:
 def sweep_abandoned(paths: Iterable[Path]) -> None:
     """Remove the temporary files of killed writers among `paths`. Files whose writers live are kept, however old they are.
 
-    A file that nobody has locked is removed at once if a process of this machine wrote it, otherwise if it is older than
+    An unlocked file is removed at once if a process of this machine wrote it, otherwise if it is older than
     `OTHER_MACHINE_SECONDS` by the clock of the file system. Files with other names than temporary ones are never removed.
     """
     for path in paths:

@@ -135,7 +135,7 @@ class Server:
             if not resumed:
                 self._end(session)
             if isinstance(error, ConnectionError):
-                return web.Response(status=400)  # nobody is there to read it
+                return web.Response(status=400)  # the client is gone and cannot read it
             raise
         previous, session.client, session.is_closed_by_client = session.client, socket, False
         if isinstance(previous, EventSocket):

@@ -15,6 +15,7 @@ from soundflow.operators.labels.words import has_no_name
 from soundflow.schemas.base import InputError
 from soundflow.schemas.documents import csv_rows
 from soundflow.schemas.suggest import did_you_mean
+from soundflow.schemas.taxonomy import label_words
 from soundflow.schemas.text import one_line
 
 SHIPPED: Final = ("audioset", "esc50", "fsd50k")
@@ -72,6 +73,17 @@ def label_of_id(label: str) -> str | None:
     """Return the label of an id of AudioSet (`/m/0bt9lr`, as a folder `m_0bt9lr`), or None if it is not one."""
     found = _ID.fullmatch(label)
     return _ids().get(f"/{found[1]}/{found[2]}") if found else None
+
+
+@lru_cache(maxsize=1)
+def _class_words() -> frozenset[str]:
+    return frozenset(word for name in SHIPPED for label in _shipped(name).values() for word in label_words(label))
+
+
+def is_class_name(name: str) -> bool:
+    """Whether a name consists of words of the classes of AudioSet, ESC-50 and FSD50K (`dog_bark`, but not `freesound`)."""
+    words = label_words(name)
+    return bool(words) and _class_words().issuperset(words)
 
 
 def _key(label: str) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from soundflow.operators.labels.maps import LabelMap, label_of_id
+from soundflow.operators.labels.maps import LabelMap, is_class_name, label_of_id
 from soundflow.operators.labels.words import has_no_description, has_no_name, has_sentence_words
 from soundflow.operators.sources.paths import is_informative, title_of
 from soundflow.operators.sources.rows import LabelSource, RowOrRejection, SourceRow
@@ -26,9 +26,14 @@ def name_clips(found: Iterable[RowOrRejection], maps: Sequence[LabelMap] = ()) -
 
 
 def are_classes(sources: Sequence[Path]) -> bool:
-    """Whether several sources are folders of classes: they lie in one folder, as `clips index sounds/*` gives them."""
-    folders = {source.absolute().parent for source in sources}
-    return len(sources) > 1 and len(folders) == 1 and all(source.is_dir() and is_informative(source.name) for source in sources)
+    """Whether several sources are folders of classes, as `clips index sounds/*` gives them.
+
+    They lie in one folder, and all have names of sounds: `freesound/` and `field_trip/` side by side are collections.
+    """
+    places = [source.absolute() for source in sources]
+    names = [place.name for place in places]
+    is_class = all(place.is_dir() and is_informative(place.name) and is_class_name(place.name) for place in places)
+    return len(set(names)) > 1 and len({place.parent for place in places}) == 1 and is_class
 
 
 def label_by_source(found: Iterable[RowOrRejection], source: Path) -> Iterator[RowOrRejection]:

@@ -82,7 +82,7 @@ def test_idle_connections_are_bounded_in_number_and_the_oldest_makes_room(monkey
                 connections.append(await asyncio.open_connection("127.0.0.1", port))
                 connections[-1][1].write(b"GET / HTTP/1.1\r\nHo")  # half a request is none
             async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/") as answer:
-                assert await answer.text() == "hello"  # the twelve keep nobody out
+                assert await answer.text() == "hello"  # the twelve idle connections keep no other client out
             closed = [reader for reader, _ in connections[:7]]
             for reader in closed:
                 with contextlib.suppress(ConnectionError):

@@ -70,7 +70,7 @@ def _remove(path: Path) -> None:
 
 
 def fifo(path: Path) -> None:
-    """Replace a file by a named pipe, which nobody writes to."""
+    """Replace a file by a named pipe without a writer."""
     _remove(path)
     os.mkfifo(path)
 

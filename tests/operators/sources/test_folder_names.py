@@ -80,5 +80,9 @@ def test_sources_side_by_side_are_classes_but_one_source_is_a_collection(tmp_pat
     dog, siren, noise = (tmp_path / "sounds" / name for name in ("dog_bark", "siren", "noise"))
     assert are_classes([dog, siren]) and not are_classes([dog]) and not are_classes([dog, noise])
     assert not are_classes([dog, tmp_path / "my files"]), "they lie in two folders"
+    assert not are_classes([dog, dog]), "the same folder twice"
+    touch(tmp_path, "sounds/freesound/IMG_1.wav", "sounds/field_trip/dog bark.wav", "sounds/2024/3.wav")
+    for collection in ("freesound", "field_trip", "2024"):
+        assert not are_classes([dog, tmp_path / "sounds" / collection]), "a collection is no class"
     [row] = label_by_source(walk(siren), siren)
     assert isinstance(row, SourceRow) and (row.label, row.label_source) == ("siren", LabelSource.FOLDER)

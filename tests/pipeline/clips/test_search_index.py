@@ -196,7 +196,7 @@ def test_four_processes_that_search_hold_one_copy(tmp_path: Path, demo: Path) ->
     assert size > 45_000 and len({ids for _, _, ids in results}) == 1
     assert all(resident > 0.9 * size for resident, _ in shares), "each reads it"
     assert sum(proportional for _, proportional in shares) < 1.1 * size, "and all of them hold one copy"
-    assert all(int(own) < 0.4 * size and int(peak) < 1.6 * size for own, peak, _ in results), "nobody makes one for itself"
+    assert all(int(own) < 0.4 * size and int(peak) < 1.6 * size for own, peak, _ in results), "no process builds its own copy"
 
 
 def mapped(pid: int, path: Path) -> tuple[int, int]:
