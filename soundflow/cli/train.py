@@ -122,8 +122,8 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Number of processes that prepare batches; 0 uses a thread.")] = 0,
     device: Device = "auto",
     dtype: Annotated[
-        str | None, typer.Option(help="Type that the model computes in, fp32 or bf16 (default: precision of the stage).")
-    ] = None,
+        str, typer.Option(help="Type that the model computes in: auto, fp32 or bf16; auto is the precision of the stage.")
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Run `soundflow train`."""
@@ -137,9 +137,9 @@ def train(
     from soundflow.training.report import write_report
     from soundflow.training.trainer import Trainer
 
-    place = placement_of(device, dtype or "fp32")  # the weights that are trained are always fp32
+    place = placement_of(device, dtype)  # the weights that are trained are fp32 in any case
     config, source = load_stage(stage), StoredCorpus(*corpora, renderer=Renderer())
-    config = config.model_copy(update={"precision": dtype}) if dtype else config
+    config = config if dtype == "auto" else config.model_copy(update={"precision": dtype})
 
     def work(processes: Processes, show: Callable[[StepLog], None], should_stop: Callable[[], bool]) -> TrainResult:
         written = time.monotonic()

@@ -91,3 +91,26 @@ def test_the_real_shapes_are_estimated_without_a_gpu() -> None:
     stages = json.loads(run("model", "estimate", "3b", "--processes", 32, "--json"))
     assert [stage["stage"] for stage in stages] == ["stage-1", "stage-2", "stage-3", "stage-4"]
     assert stages[1]["moving"] == 2_623_488
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [("auto", "fp32"), ("fp32", "fp32"), ("bf16", "bf16")])
+def test_the_type_that_is_chosen_is_the_precision_of_the_run(
+    world: Path, built: Path, dtype: str, precision: str, tmp_path: Path
+) -> None:
+    (tmp_path / "stage.yaml").write_text(yaml.safe_dump(STAGE | {"steps": 1, "precision": "fp32"}))
+    start = ["train", built, "--stage", tmp_path / "stage.yaml", "--model", world / "model", "-o", tmp_path / "run"]
+    run(*start, "--device", "cpu", "--dtype", dtype)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["stage"]["precision"] == precision
+    figures = json.loads(run("evaluate", tmp_path / "run" / "model", built, "--streams", 1, "--dtype", dtype, "--json"))
+    assert figures["streams"] == 1
+
+
+MISSING = [("--device", "cuda:99", "there is no such GPU"), ("--device", "gpu", "unknown device"), ("--dtype", "fp16", "unknown")]
+
+
+@pytest.mark.parametrize(("option", "value", "why"), MISSING)
+def test_a_device_or_type_that_is_not_there_is_named(world: Path, built: Path, option: str, value: str, why: str) -> None:
+    commands = (train(world, built, "never"), ["evaluate", world / "model", built], ["bench", "analyse", world / "model", built])
+    for command in commands:
+        assert f"{option}: {why}" in run(*command, option, value, code=2)
+    assert not (world / "never").exists()

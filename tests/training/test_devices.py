@@ -107,7 +107,8 @@ def test_analyses(checkpoint: Path) -> None:
         assert len(layers) == 4 and head_importance(model, [reading]).base >= 0
 
 
-def test_the_names_of_devices_and_types() -> None:
+def test_the_names_of_devices_and_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert Placement.of() == Placement(torch.device("cpu"), torch.float32)
     assert Placement.of("cpu", "bf16").precision == "bf16"
     for device, dtype, why in [
